@@ -1,0 +1,301 @@
+//! Every error that a caller can meet, named for what the caller can do about it.
+//! It may not hold a secret, nor a tool's raw output.
+
+use std::{fmt, str::FromStr};
+
+use zbus::{
+    DBusError, Message,
+    message::Header,
+    names::{ErrorName, OwnedErrorName},
+};
+
+use crate::ERROR_PREFIX;
+
+/// What kind of failure it is: the part of the error name that programs match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// polkit said no, or could not be asked.
+    AccessDenied,
+    /// polkit would ask somebody, but the caller did not allow it.
+    InteractiveAuthorizationRequired,
+    /// An argument is wrong; the message begins with its name; nothing was touched.
+    InvalidArgs,
+    /// The target refused user name or secret (login status 02/01).
+    ChapRejected,
+    /// The target does not let this initiator name in (02/02).
+    InitiatorNotAllowed,
+    /// The portal does not have that target (02/03; LIO says 03/01 and does not list it).
+    TargetNotFound,
+    /// The target is there and cannot serve now (03/xx).
+    TargetUnavailable,
+    /// The target refused for another reason (02/other), or broke the protocol.
+    TargetRejected,
+    /// The target could not prove that it knows the mutual secret.
+    MutualChapFailed,
+    /// Connection refused, or no route.
+    PortalUnreachable,
+    /// The deadline passed.
+    TimedOut,
+    /// No node record for that target and portal.
+    NoSuchNode,
+    /// There is no session to act on.
+    NotLoggedIn,
+    /// Something still uses the disks or the sessions; the message says what.
+    InUse,
+    /// Another call works on the same target, or too many questions wait.
+    Busy,
+    /// A program or daemon below is missing or stopped; the message says which.
+    BackendUnavailable,
+    /// A file of open-iscsi's is damaged or not safe to use.
+    InvalidConfiguration,
+    /// Anything else.
+    Failed,
+}
+
+impl Kind {
+    /// Every kind, for tests and tables.
+    pub const ALL: [Self; 18] = [
+        Self::AccessDenied,
+        Self::InteractiveAuthorizationRequired,
+        Self::InvalidArgs,
+        Self::ChapRejected,
+        Self::InitiatorNotAllowed,
+        Self::TargetNotFound,
+        Self::TargetUnavailable,
+        Self::TargetRejected,
+        Self::MutualChapFailed,
+        Self::PortalUnreachable,
+        Self::TimedOut,
+        Self::NoSuchNode,
+        Self::NotLoggedIn,
+        Self::InUse,
+        Self::Busy,
+        Self::BackendUnavailable,
+        Self::InvalidConfiguration,
+        Self::Failed,
+    ];
+
+    /// The full D-Bus error name; also the value of the results' key `error`.
+    pub fn name(self) -> &'static str {
+        macro_rules! own {
+            ($name:literal) => {
+                concat!("org.cloudatlas.IscsiInitiator.Error.", $name)
+            };
+        }
+        match self {
+            Self::AccessDenied => "org.freedesktop.DBus.Error.AccessDenied",
+            Self::InteractiveAuthorizationRequired => {
+                "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired"
+            }
+            Self::InvalidArgs => "org.freedesktop.DBus.Error.InvalidArgs",
+            Self::ChapRejected => own!("ChapRejected"),
+            Self::InitiatorNotAllowed => own!("InitiatorNotAllowed"),
+            Self::TargetNotFound => own!("TargetNotFound"),
+            Self::TargetUnavailable => own!("TargetUnavailable"),
+            Self::TargetRejected => own!("TargetRejected"),
+            Self::MutualChapFailed => own!("MutualChapFailed"),
+            Self::PortalUnreachable => own!("PortalUnreachable"),
+            Self::TimedOut => own!("TimedOut"),
+            Self::NoSuchNode => own!("NoSuchNode"),
+            Self::NotLoggedIn => own!("NotLoggedIn"),
+            Self::InUse => own!("InUse"),
+            Self::Busy => own!("Busy"),
+            Self::BackendUnavailable => own!("BackendUnavailable"),
+            Self::InvalidConfiguration => own!("InvalidConfiguration"),
+            Self::Failed => own!("Failed"),
+        }
+    }
+
+    /// The last part of the name, for people.
+    pub fn short(self) -> &'static str {
+        self.name().rsplit('.').next().unwrap_or_default()
+    }
+
+    /// How telling a reason is, when several portals fail differently: lower is more telling.
+    /// A target that answered and said why tells more than one that was not reached.
+    pub fn rank(self) -> u8 {
+        match self {
+            Self::InitiatorNotAllowed => 0,
+            Self::ChapRejected | Self::MutualChapFailed => 1,
+            Self::TargetNotFound => 2,
+            Self::TargetRejected => 3,
+            Self::TargetUnavailable => 4,
+            Self::InUse => 5,
+            Self::InvalidConfiguration | Self::BackendUnavailable => 6,
+            Self::PortalUnreachable => 7,
+            Self::TimedOut => 8,
+            Self::Failed => 10,
+            _ => 9,
+        }
+    }
+}
+
+impl FromStr for Kind {
+    type Err = ();
+    /// From the full D-Bus error name.
+    fn from_str(name: &str) -> std::result::Result<Self, ()> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or(())
+    }
+}
+
+/// An error as a caller meets it: its kind, a sentence of what was seen, and the next step.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Fault {
+    kind: Kind,
+    message: String,
+    hint: String,
+    // The two together: D-Bus carries one text.
+    text: String,
+    // The name of an error that is not ours, kept for clients.
+    foreign: Option<OwnedErrorName>,
+}
+
+/// For the methods of the contract.
+pub type Result<T> = std::result::Result<T, Fault>;
+
+impl Fault {
+    /// A failure with a sentence (lower case, no full stop) and no next step.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { kind, text: message.clone(), message, hint: String::new(), foreign: None }
+    }
+
+    /// An argument is wrong: names it first.
+    pub fn invalid(argument: &str, why: impl fmt::Display) -> Self {
+        Self::new(Kind::InvalidArgs, format!("{argument}: {why}"))
+    }
+
+    /// The same failure with what to do next (a sentence or a command to run).
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = hint.into();
+        self.text = format!("{} ({})", self.message, self.hint);
+        self
+    }
+
+    /// What kind of failure it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// What was seen.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What to do next; may be empty.
+    pub fn next_step(&self) -> &str {
+        &self.hint
+    }
+
+    /// The D-Bus error name, also of an error that is not ours.
+    pub fn error_name(&self) -> &str {
+        self.foreign.as_ref().map_or(self.kind.name(), |name| name.as_str())
+    }
+}
+
+impl DBusError for Fault {
+    fn create_reply(&self, call: &Header<'_>) -> zbus::Result<Message> {
+        // The next step once more on its own: clients that know of it show it apart.
+        Message::error(call, self.name()).build(&(self.text.as_str(), self.hint.as_str()))
+    }
+
+    fn name(&self) -> ErrorName<'_> {
+        ErrorName::from_static_str_unchecked(self.kind.name())
+    }
+
+    fn description(&self) -> Option<&str> {
+        Some(&self.text)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.error_name(), self.text)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// The client side: an error reply read back, or a bus that did not carry the call.
+impl From<zbus::Error> for Fault {
+    fn from(error: zbus::Error) -> Self {
+        match error {
+            zbus::Error::MethodError(name, text, reply) => {
+                let parts = reply.body().deserialize::<(String, String)>();
+                let (text, hint) = parts.unwrap_or_else(|_| (text.unwrap_or_default(), String::new()));
+                match name.as_str().parse() {
+                    Ok(kind) if hint.is_empty() => Self::new(kind, text),
+                    Ok(kind) => {
+                        let message = text.strip_suffix(&format!(" ({hint})")).unwrap_or(&text);
+                        Self::new(kind, message).hint(hint)
+                    }
+                    Err(()) => Self {
+                        foreign: Some(name.clone()),
+                        ..Self::new(Kind::Failed, format!("{name}: {text}"))
+                    },
+                }
+            }
+            zbus::Error::FDO(error) => {
+                let text = error.description().unwrap_or_default();
+                match error.name().as_str().parse() {
+                    Ok(kind) => Self::new(kind, text),
+                    Err(()) => Self {
+                        foreign: OwnedErrorName::try_from(error.name().as_str()).ok(),
+                        ..Self::new(Kind::Failed, format!("{}: {text}", error.name()))
+                    },
+                }
+            }
+            other => Self {
+                foreign: OwnedErrorName::try_from("org.freedesktop.DBus.Error.Disconnected").ok(),
+                ..Self::new(Kind::Failed, format!("the system bus: {other}"))
+            },
+        }
+    }
+}
+
+// The prefix is written out in `own!`, because concat! takes literals only; this holds them together.
+const _: () = assert!(ERROR_PREFIX.len() == "org.cloudatlas.IscsiInitiator.Error".len());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_name_of_its_own_and_is_found_by_it() {
+        for kind in Kind::ALL {
+            assert_eq!(kind.name().parse::<Kind>(), Ok(kind));
+            assert!(
+                kind.name().starts_with(ERROR_PREFIX)
+                    || kind.name().starts_with("org.freedesktop.DBus.Error.")
+            );
+            ErrorName::try_from(kind.name()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_wrong_argument_is_named_first() {
+        let fault = Fault::invalid("options.timeout", "expected u, got s");
+        assert_eq!(fault.kind(), Kind::InvalidArgs);
+        assert_eq!(fault.to_string(), "options.timeout: expected u, got s");
+    }
+
+    #[test]
+    fn the_next_step_goes_over_the_bus_with_the_message() {
+        let fault = Fault::new(Kind::NoSuchNode, "no node").hint("run iscsictl discover");
+        assert_eq!(fault.description(), Some("no node (run iscsictl discover)"));
+        assert_eq!((fault.message(), fault.next_step()), ("no node", "run iscsictl discover"));
+    }
+
+    #[test]
+    fn the_most_telling_reason_ranks_first() {
+        assert!(Kind::ChapRejected.rank() < Kind::PortalUnreachable.rank());
+        assert!(Kind::InitiatorNotAllowed.rank() < Kind::TimedOut.rank());
+    }
+}

@@ -1,0 +1,392 @@
+//! The `a{sv}` arguments: every key checked, every type exact, the unknown refused.
+//! It may not read a file descriptor: that blocks, and is the daemon's to do after it was allowed.
+
+use std::{collections::HashMap, time::Duration};
+
+use zbus::{OwnedFd, OwnedVariant, Variant};
+
+use crate::{Fault, Iqn, Portal, Secret, fault::Result, results::Startup};
+
+/// An `a{sv}` argument as it comes.
+pub type Dict = HashMap<String, OwnedVariant>;
+
+/// The deadlines that a caller may set, in seconds.
+pub const TIMEOUT_RANGE: std::ops::RangeInclusive<u32> = 1..=600;
+
+/// A secret as it came: as text, or as a file descriptor still to be read.
+pub enum SecretSource {
+    /// In the message.
+    Text(Secret),
+    /// Behind a descriptor: pipe, socket or regular file; one newline at the end is dropped.
+    Fd(OwnedFd),
+}
+
+/// One side's credentials: a user name and its secret.
+pub struct Credentials {
+    /// At most 255 bytes, no control character, no blank at the ends.
+    pub username: String,
+    /// The secret that goes with it.
+    pub secret: SecretSource,
+}
+
+/// CHAP: what the initiator proves and, for mutual CHAP, what the target must prove.
+pub struct Chap {
+    /// What this initiator proves.
+    pub initiator: Credentials,
+    /// What the target must prove.
+    pub target: Option<Credentials>,
+}
+
+/// What `SetChap` shall do.
+pub enum ChapChange {
+    /// Store these.
+    Set(Chap),
+    /// Store that no CHAP is wanted.
+    Clear,
+}
+
+/// The options of `Discover`.
+#[derive(Default)]
+pub struct DiscoverOptions {
+    /// The whole call's deadline.
+    pub timeout: Option<Duration>,
+    /// What new records get; the configured default otherwise.
+    pub startup: Option<Startup>,
+    /// For this discovery session only; nothing of it is stored.
+    pub chap: Option<Chap>,
+}
+
+/// The options of `Login`.
+#[derive(Default)]
+pub struct LoginOptions {
+    /// The whole call's deadline.
+    pub timeout: Option<Duration>,
+    /// Stored in the records of the portals that let us in.
+    pub startup: Option<Startup>,
+    /// Whether to answer only when disks and maps are there.
+    pub wait: bool,
+}
+
+/// The options of `Logout`.
+#[derive(Default)]
+pub struct LogoutOptions {
+    /// The whole call's deadline.
+    pub timeout: Option<Duration>,
+    /// Log out although something still uses the disks (asks for an action of its own).
+    pub force: bool,
+}
+
+/// Which paths `ListPaths` shall answer.
+#[derive(Default)]
+pub struct PathFilter {
+    /// Of this target only.
+    pub target: Option<Iqn>,
+    /// Through this portal only.
+    pub portal: Option<Portal>,
+}
+
+impl DiscoverOptions {
+    /// Reads the argument `options` of `Discover`.
+    pub fn parse(dict: Dict) -> Result<Self> {
+        let mut bag = Bag::new("options", dict)?;
+        let options = Self { timeout: bag.timeout()?, startup: bag.startup()?, chap: bag.chap()? };
+        bag.finish(options)
+    }
+}
+
+impl LoginOptions {
+    /// Reads the argument `options` of `Login`.
+    pub fn parse(dict: Dict) -> Result<Self> {
+        let mut bag = Bag::new("options", dict)?;
+        let wait = bag.take_bool("wait")?.unwrap_or(true);
+        let options = Self { timeout: bag.timeout()?, startup: bag.startup()?, wait };
+        bag.finish(options)
+    }
+}
+
+impl LogoutOptions {
+    /// Reads the argument `options` of `Logout`.
+    pub fn parse(dict: Dict) -> Result<Self> {
+        let mut bag = Bag::new("options", dict)?;
+        let options = Self { timeout: bag.timeout()?, force: bag.take_bool("force")?.unwrap_or(false) };
+        bag.finish(options)
+    }
+}
+
+impl ChapChange {
+    /// Reads the argument `chap` of `SetChap`.
+    pub fn parse(dict: Dict) -> Result<Self> {
+        let mut bag = Bag::new("chap", dict)?;
+        let clear = bag.take_bool("clear")?.unwrap_or(false);
+        let change = match (bag.chap()?, clear) {
+            (Some(_), true) => return Err(Fault::invalid("chap.clear", "goes with no other key")),
+            (Some(chap), false) => Self::Set(chap),
+            (None, true) => Self::Clear,
+            (None, false) => return Err(Fault::invalid("chap.username", "is missing")),
+        };
+        bag.finish(change)
+    }
+}
+
+impl PathFilter {
+    /// Reads the argument `filter` of `ListPaths`.
+    pub fn parse(dict: Dict) -> Result<Self> {
+        let mut bag = Bag::new("filter", dict)?;
+        let target =
+            bag.take_text("target")?.map(|t| t.parse().map_err(|e| Fault::invalid("filter.target", e)));
+        let portal =
+            bag.take_text("portal")?.map(|p| p.parse().map_err(|e| Fault::invalid("filter.portal", e)));
+        let filter = Self { target: target.transpose()?, portal: portal.transpose()? };
+        bag.finish(filter)
+    }
+}
+
+/// A target argument that must be there.
+pub fn target(argument: &str, text: &str) -> Result<Iqn> {
+    text.parse().map_err(|why| Fault::invalid(argument, why))
+}
+
+/// A portal argument; the empty text means every portal.
+pub fn portal(argument: &str, text: &str) -> Result<Option<Portal>> {
+    if text.is_empty() {
+        Ok(None)
+    } else {
+        text.parse().map(Some).map_err(|why| Fault::invalid(argument, why))
+    }
+}
+
+/// A dictionary that is emptied key by key, so that what is left at the end is unknown.
+struct Bag {
+    argument: &'static str,
+    left: Dict,
+}
+
+impl Bag {
+    fn new(argument: &'static str, dict: Dict) -> Result<Self> {
+        // No method knows half as many; this bounds the work on a hostile message.
+        if dict.len() > 32 {
+            return Err(Fault::invalid(argument, "has more than 32 keys"));
+        }
+        Ok(Self { argument, left: dict })
+    }
+
+    fn name(&self, key: &str) -> String {
+        format!("{}.{key}", self.argument)
+    }
+
+    fn wrong_type(&self, key: &str, expected: &str, got: &Variant<'_>) -> Fault {
+        Fault::invalid(
+            &self.name(key),
+            format_args!("expected type {expected}, got {}", got.value_signature()),
+        )
+    }
+
+    fn take_text(&mut self, key: &str) -> Result<Option<String>> {
+        match self.left.remove(key).map(Variant::from) {
+            None => Ok(None),
+            Some(Variant::Str(text)) => Ok(Some(text.as_str().to_owned())),
+            Some(other) => Err(self.wrong_type(key, "s", &other)),
+        }
+    }
+
+    fn take_bool(&mut self, key: &str) -> Result<Option<bool>> {
+        match self.left.remove(key).map(Variant::from) {
+            None => Ok(None),
+            Some(Variant::Bool(value)) => Ok(Some(value)),
+            Some(other) => Err(self.wrong_type(key, "b", &other)),
+        }
+    }
+
+    fn take_fd(&mut self, key: &str) -> Result<Option<OwnedFd>> {
+        match self.left.remove(key).map(Variant::from) {
+            None => Ok(None),
+            Some(Variant::Fd(zbus::Fd::Owned(fd))) => Ok(Some(OwnedFd::from(fd))),
+            Some(other) => Err(self.wrong_type(key, "h", &other)),
+        }
+    }
+
+    fn timeout(&mut self) -> Result<Option<Duration>> {
+        match self.left.remove("timeout").map(Variant::from) {
+            None => Ok(None),
+            Some(Variant::U32(seconds)) if TIMEOUT_RANGE.contains(&seconds) => {
+                Ok(Some(Duration::from_secs(seconds.into())))
+            }
+            Some(Variant::U32(_)) => Err(Fault::invalid(&self.name("timeout"), "is 1 to 600 seconds")),
+            Some(other) => Err(self.wrong_type("timeout", "u", &other)),
+        }
+    }
+
+    fn startup(&mut self) -> Result<Option<Startup>> {
+        let Some(text) = self.take_text("startup")? else { return Ok(None) };
+        match text.parse() {
+            Ok(startup @ (Startup::Manual | Startup::Automatic)) => Ok(Some(startup)),
+            _ => Err(Fault::invalid(&self.name("startup"), "is manual or automatic")),
+        }
+    }
+
+    fn credentials(&mut self, prefix: &str) -> Result<Option<Credentials>> {
+        let key = |name: &str| format!("{prefix}{name}");
+        let (username_key, secret_key, fd_key) = (key("username"), key("secret"), key("secret-fd"));
+        let username = self.take_text(&username_key)?;
+        let text = self.take_text(&secret_key)?;
+        let fd = self.take_fd(&fd_key)?;
+        let secret = match (text, fd) {
+            (Some(_), Some(_)) => {
+                return Err(Fault::invalid(&self.name(&fd_key), "goes without the same secret as text"));
+            }
+            (Some(text), None) => Some(SecretSource::Text(
+                Secret::new(text).map_err(|why| Fault::invalid(&self.name(&secret_key), why))?,
+            )),
+            (None, Some(fd)) => Some(SecretSource::Fd(fd)),
+            (None, None) => None,
+        };
+        match (username, secret) {
+            (None, None) => Ok(None),
+            (None, Some(_)) => Err(Fault::invalid(&self.name(&username_key), "is missing")),
+            (Some(_), None) => Err(Fault::invalid(&self.name(&secret_key), "is missing")),
+            (Some(username), Some(secret)) => {
+                check_username(&username).map_err(|why| Fault::invalid(&self.name(&username_key), why))?;
+                Ok(Some(Credentials { username, secret }))
+            }
+        }
+    }
+
+    fn chap(&mut self) -> Result<Option<Chap>> {
+        let initiator = self.credentials("")?;
+        let target = self.credentials("target-")?;
+        match (initiator, target) {
+            (None, None) => Ok(None),
+            // RFC 7143, section 12.1.3: the target answers only an initiator that proved itself.
+            (None, Some(_)) => {
+                Err(Fault::invalid(&self.name("username"), "is missing: mutual CHAP needs both sides"))
+            }
+            (Some(initiator), target) => Ok(Some(Chap { initiator, target })),
+        }
+    }
+
+    fn finish<T>(self, value: T) -> Result<T> {
+        match self.left.keys().min() {
+            None => Ok(value),
+            // The key is repeated as it is only if it reads like one.
+            Some(key) if key.len() <= 64 && key.bytes().all(|b| b.is_ascii_graphic()) => {
+                Err(Fault::invalid(&self.name(key), "is no known key"))
+            }
+            Some(_) => Err(Fault::invalid(self.argument, "has an unknown key")),
+        }
+    }
+}
+
+/// What a record's line can carry as a user name.
+fn check_username(name: &str) -> std::result::Result<(), &'static str> {
+    if name.is_empty() {
+        Err("is empty")
+    } else if name.len() > Secret::MAX {
+        Err("has more than 255 bytes")
+    } else if name.chars().any(char::is_control) {
+        Err("holds a control character")
+    } else if name.trim() != name {
+        Err("begins or ends with a blank, which open-iscsi would drop")
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dict<const N: usize>(entries: [(&str, Variant<'static>); N]) -> Dict {
+        entries.into_iter().map(|(key, value)| (key.to_owned(), value.try_into().unwrap())).collect()
+    }
+
+    fn text<T>(result: Result<T>) -> String {
+        result.err().map(|fault| fault.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn an_unknown_key_is_named() {
+        assert_eq!(
+            text(LoginOptions::parse(dict([("timeuot", 5u32.into())]))),
+            "options.timeuot: is no known key"
+        );
+        assert_eq!(text(PathFilter::parse(dict([("disk", "sda".into())]))), "filter.disk: is no known key");
+        assert_eq!(text(LogoutOptions::parse(dict([("a\nb", true.into())]))), "options: has an unknown key");
+    }
+
+    #[test]
+    fn a_wrong_type_is_named_with_both_types() {
+        for (result, expected) in [
+            (
+                text(LoginOptions::parse(dict([("timeout", "5".into())]))),
+                "options.timeout: expected type u, got s",
+            ),
+            (
+                text(LoginOptions::parse(dict([("timeout", 5i32.into())]))),
+                "options.timeout: expected type u, got i",
+            ),
+            (
+                text(LoginOptions::parse(dict([("wait", 1u32.into())]))),
+                "options.wait: expected type b, got u",
+            ),
+            (
+                text(LogoutOptions::parse(dict([("force", "yes".into())]))),
+                "options.force: expected type b, got s",
+            ),
+            (
+                text(PathFilter::parse(dict([("target", 1u32.into())]))),
+                "filter.target: expected type s, got u",
+            ),
+            (
+                text(ChapChange::parse(dict([("secret-fd", 0u32.into())]))),
+                "chap.secret-fd: expected type h, got u",
+            ),
+        ] {
+            assert_eq!(result, expected);
+        }
+    }
+
+    #[test]
+    fn values_out_of_range_are_named() {
+        for seconds in [0u32, 601, u32::MAX] {
+            assert_eq!(
+                text(LoginOptions::parse(dict([("timeout", seconds.into())]))),
+                "options.timeout: is 1 to 600 seconds"
+            );
+        }
+        assert_eq!(
+            text(DiscoverOptions::parse(dict([("startup", "onboot".into())]))),
+            "options.startup: is manual or automatic"
+        );
+        assert!(text(PathFilter::parse(dict([("portal", "x/y".into())]))).starts_with("filter.portal: "));
+    }
+
+    #[test]
+    fn chap_is_whole_or_refused() {
+        let user = || ("username", "libvirtd".into());
+        let secret = || ("secret", "mypassword12".into());
+        assert!(ChapChange::parse(dict([user(), secret()])).is_ok());
+        for (entries, expected) in [
+            (dict([]), "chap.username: is missing"),
+            (dict([user()]), "chap.secret: is missing"),
+            (dict([secret()]), "chap.username: is missing"),
+            (dict([user(), secret(), ("clear", true.into())]), "chap.clear: goes with no other key"),
+            (dict([user(), secret(), ("target-username", "gw".into())]), "chap.target-secret: is missing"),
+            (
+                dict([("target-username", "gw".into()), ("target-secret", "othersecret1".into())]),
+                "chap.username: is missing: mutual CHAP needs both sides",
+            ),
+            (dict([("username", "a\nb".into()), secret()]), "chap.username: holds a control character"),
+            (dict([user(), ("secret", "a\nb".into())]), "chap.secret: the secret holds a control character"),
+        ] {
+            assert_eq!(text(ChapChange::parse(entries)), expected);
+        }
+    }
+
+    #[test]
+    fn no_fault_repeats_a_secret() {
+        let long = "s3cr3t".repeat(60);
+        let fault =
+            text(ChapChange::parse(dict([("username", "u".into()), ("secret", Variant::from(long))])));
+        assert!(fault.contains("chap.secret") && !fault.contains("s3cr3t"), "{fault}");
+    }
+}

@@ -1,0 +1,47 @@
+//! The command set-chap, and the credentials that discover takes too.
+//! It may not repeat a secret, nor say that one was checked: only a login does that.
+
+use iscsi_initiator_dbus::proxy::Options;
+
+use super::Call;
+use crate::{
+    args::{Command, SetChap},
+    exit::Exit,
+    problem::Problem,
+    secret,
+    show::{Body, Report},
+};
+
+/// Reads the secrets that a command needs.
+pub(super) async fn read(command: &Command) -> Result<Options<'static>, Problem> {
+    match command {
+        Command::Discover(args) => secret::options(&args.chap).await,
+        Command::SetChap(args) => secret::options(&args.chap).await,
+        _ => Ok(Options::new()),
+    }
+}
+
+pub(super) async fn set(call: &Call, args: &SetChap, mut chap: Options<'static>) -> Result<Report, Problem> {
+    let (target, portal) = (args.place.target(), args.place.portal());
+    if args.clear {
+        chap.insert("clear", true.into());
+    }
+    call.daemon.set_chap(&target, &portal, chap).await?;
+    Ok(Report {
+        rows: Vec::new(),
+        body: Body::Done(done(args, &target)),
+        remarks: Vec::new(),
+        exit: Exit::Done,
+    })
+}
+
+fn done(args: &SetChap, target: &str) -> String {
+    let whom = if target.is_empty() { "targets yet to be discovered" } else { target };
+    match &args.chap.user {
+        None => format!("CHAP is off for {whom}."),
+        Some(user) if args.chap.target_user.is_some() => {
+            format!("Mutual CHAP as {user} is stored for {whom}.")
+        }
+        Some(user) => format!("CHAP as {user} is stored for {whom}."),
+    }
+}

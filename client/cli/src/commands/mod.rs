@@ -1,0 +1,60 @@
+//! The commands: each makes one call and turns the answer into a report.
+//! It may not print, and calls nothing that the caller did not ask for.
+
+mod chap;
+mod list;
+mod session;
+
+use iscsi_initiator_dbus::proxy::{InitiatorProxy, Options};
+use zbus::Variant;
+
+use crate::{
+    args::{Command, Place, Startup, Timeout},
+    bus,
+    problem::Problem,
+    show::{Report, Screen},
+};
+
+/// What a command has at hand.
+struct Call {
+    daemon: InitiatorProxy<'static>,
+    screen: Screen,
+}
+
+/// Runs one command.
+pub(crate) async fn run(command: Command, screen: Screen) -> Result<Report, Problem> {
+    // Secrets first: who has none to give need not be asked for a password.
+    let chap = chap::read(&command).await?;
+    let call = Call { daemon: bus::connect().await?, screen };
+    match command {
+        Command::Discover(args) => list::discover(&call, &args, chap).await,
+        Command::Login(args) => session::login(&call, &args).await,
+        Command::Logout(args) => session::logout(&call, &args).await,
+        Command::SetChap(args) => chap::set(&call, &args, chap).await,
+        Command::Paths(place) => list::paths(&call, &place).await,
+        Command::Nodes(place) => list::nodes(&call, &place).await,
+        Command::InitiatorName(args) => list::initiator_name(&call, args.name.as_ref()).await,
+    }
+}
+
+/// The options that most methods know; only what was given goes over the bus.
+fn options(timeout: &Timeout, startup: Option<&Startup>) -> Options<'static> {
+    let mut options = Options::new();
+    if let Some(seconds) = timeout.seconds {
+        options.insert("timeout", seconds.into());
+    }
+    if let Some(when) = startup.and_then(|startup| startup.when.clone()) {
+        options.insert("startup", Variant::from(when));
+    }
+    options
+}
+
+/// The filter of a list.
+fn filter(place: &Place) -> Options<'static> {
+    let pairs = [("target", place.target()), ("portal", place.portal())];
+    pairs
+        .into_iter()
+        .filter(|(_, text)| !text.is_empty())
+        .map(|(key, text)| (key, Variant::from(text)))
+        .collect()
+}

@@ -1,0 +1,148 @@
+//! The exit codes: what a script can tell apart.
+//! It may not change the meaning of a number: scripts rely on them; numbers are only ever added.
+
+use std::process::{ExitCode, Termination};
+
+use iscsi_initiator_dbus::Kind;
+
+/// How the program ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    Done = 0,
+    Failed = 1,
+    Usage = 2,
+    NotAllowed = 3,
+    Authentication = 4,
+    Target = 5,
+    Portal = 6,
+    TimedOut = 7,
+    NotFound = 8,
+    InUse = 9,
+    Backend = 10,
+    Partly = 11,
+    NoDaemon = 12,
+    /// 128 and the signal's number, as a shell counts.
+    Hangup = 129,
+    Interrupted = 130,
+    Terminated = 143,
+}
+
+impl Exit {
+    /// Those that the help and the man page list.
+    pub(crate) const LISTED: [Self; 13] = [
+        Self::Done,
+        Self::Failed,
+        Self::Usage,
+        Self::NotAllowed,
+        Self::Authentication,
+        Self::Target,
+        Self::Portal,
+        Self::TimedOut,
+        Self::NotFound,
+        Self::InUse,
+        Self::Backend,
+        Self::Partly,
+        Self::NoDaemon,
+    ];
+
+    /// The number that a shell sees.
+    pub(crate) fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// What the number says, in the help and in the man page.
+    pub(crate) fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "done, or already so",
+            Self::Failed => "failed for a reason not listed here",
+            Self::Usage => "wrong arguments; nothing was touched",
+            Self::NotAllowed => "not allowed by polkit, or nobody could be asked for a password",
+            Self::Authentication => "the target refused the initiator name, the CHAP user or the secret",
+            Self::Target => "the target was not found, is unavailable or refused",
+            Self::Portal => "the portal was not reached",
+            Self::TimedOut => "the time was up",
+            Self::NotFound => "no such node, or not logged in",
+            Self::InUse => "disks in use, or another call works on the same target",
+            Self::Backend => "open-iscsi or multipath is missing, stopped or wrongly configured",
+            Self::Partly => "partly done: some portals failed",
+            Self::NoDaemon => "the daemon was not reached on the system bus",
+            Self::Hangup | Self::Interrupted | Self::Terminated => "ended by a signal",
+        }
+    }
+
+    /// The end of `--help`.
+    pub(crate) fn help() -> String {
+        let mut text = String::from("Exit codes:\n");
+        for exit in Self::LISTED {
+            text.push_str(&format!("  {:>3}  {}\n", exit.code(), exit.meaning()));
+        }
+        text.push_str("  128 + N  ended by signal N");
+        text
+    }
+}
+
+impl From<Kind> for Exit {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::AccessDenied | Kind::InteractiveAuthorizationRequired => Self::NotAllowed,
+            Kind::InvalidArgs => Self::Usage,
+            Kind::ChapRejected | Kind::MutualChapFailed | Kind::InitiatorNotAllowed => Self::Authentication,
+            Kind::TargetNotFound | Kind::TargetUnavailable | Kind::TargetRejected => Self::Target,
+            Kind::PortalUnreachable => Self::Portal,
+            Kind::TimedOut => Self::TimedOut,
+            Kind::NoSuchNode | Kind::NotLoggedIn => Self::NotFound,
+            Kind::InUse | Kind::Busy => Self::InUse,
+            Kind::BackendUnavailable | Kind::InvalidConfiguration => Self::Backend,
+            Kind::Failed => Self::Failed,
+        }
+    }
+}
+
+impl Termination for Exit {
+    fn report(self) -> ExitCode {
+        ExitCode::from(self.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_failure_has_its_documented_number() {
+        let numbers = Kind::ALL.map(|kind| (kind.short(), Exit::from(kind).code()));
+        assert_eq!(
+            numbers,
+            [
+                ("AccessDenied", 3),
+                ("InteractiveAuthorizationRequired", 3),
+                ("InvalidArgs", 2),
+                ("ChapRejected", 4),
+                ("InitiatorNotAllowed", 4),
+                ("TargetNotFound", 5),
+                ("TargetUnavailable", 5),
+                ("TargetRejected", 5),
+                ("MutualChapFailed", 4),
+                ("PortalUnreachable", 6),
+                ("TimedOut", 7),
+                ("NoSuchNode", 8),
+                ("NotLoggedIn", 8),
+                ("InUse", 9),
+                ("Busy", 9),
+                ("BackendUnavailable", 10),
+                ("InvalidConfiguration", 10),
+                ("Failed", 1),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_man_page_lists_the_same_numbers_and_meanings() {
+        let page = include_str!("../../../docs/man/iscsictl.1");
+        for exit in Exit::LISTED {
+            let entry = format!(".It {}\n{}\n", exit.code(), exit.meaning());
+            assert!(page.contains(&entry), "{entry}");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The program `iscsictl`: arguments in, one call to the daemon, an answer and an exit code out.
+//! It may not decide anything about iSCSI, start programs or need root.
+
+mod args;
+mod bus;
+mod commands;
+mod exit;
+mod problem;
+mod prompt;
+mod secret;
+mod show;
+mod signals;
+mod spinner;
+
+use std::{
+    ffi::OsString,
+    process::{ExitCode, Termination},
+};
+
+use crate::{args::Args, exit::Exit, problem::Problem, show::Screen};
+
+fn main() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let args = match args::read(&words) {
+        Ok(args) => args,
+        Err(refused) => return refused.show().report(),
+    };
+    let screen = Screen::new(args.output);
+    let exit = match run(args, screen) {
+        Ok(exit) => exit,
+        Err(problem) => screen.problem(&problem),
+    };
+    exit.report()
+}
+
+/// Runs the command until it is done or a signal comes; either way every guard is dropped:
+/// the terminal echoes again, the spinner's line is gone.
+fn run(args: Args, screen: Screen) -> Result<Exit, Problem> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Problem::local)?;
+    let ended = runtime.block_on(async {
+        let mut signals = signals::Signals::new().map_err(Problem::local)?;
+        tokio::select! {
+            report = commands::run(args.command, screen) => report.and_then(|report| screen.report(&report)),
+            exit = signals.wait() => Ok(screen.interrupted(exit)),
+        }
+    });
+    // A prompt that a signal ended still blocks its thread in read(2): it is left behind.
+    runtime.shutdown_background();
+    ended
+}

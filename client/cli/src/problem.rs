@@ -1,0 +1,172 @@
+//! A failure of the whole command, as people and programs see it.
+//! It may not print, and never holds a secret.
+
+use std::fmt;
+
+use iscsi_initiator_dbus::{BUS_NAME, Fault, Kind};
+use serde_json::{Value, json};
+
+use crate::exit::Exit;
+
+/// What went wrong, what to do next, and the exit code that says so.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    pub(crate) exit: Exit,
+    /// A D-Bus error name, also of what this program found out itself.
+    pub(crate) error: String,
+    pub(crate) message: String,
+    pub(crate) hint: String,
+}
+
+/// What the bus says when nobody answers for the name, or who answered is gone.
+const NOBODY: [&str; 6] =
+    ["ServiceUnknown", "NameHasNoOwner", "NoReply", "Disconnected", "TimedOut", "NoServer"];
+
+impl Problem {
+    fn new(kind: Kind, message: impl fmt::Display, hint: &str) -> Self {
+        Self {
+            exit: kind.into(),
+            error: kind.name().to_owned(),
+            message: message.to_string(),
+            hint: hint.to_owned(),
+        }
+    }
+
+    /// Wrong arguments.
+    pub(crate) fn usage(message: impl fmt::Display, hint: &str) -> Self {
+        Self::new(Kind::InvalidArgs, message, hint)
+    }
+
+    /// Something of this machine's that should not fail: no pipe, no memory, a full disk.
+    pub(crate) fn local(error: impl fmt::Display) -> Self {
+        Self::new(Kind::Failed, error, "")
+    }
+
+    /// There is no bus.
+    pub(crate) fn no_bus(error: &zbus::Error) -> Self {
+        Self {
+            exit: Exit::NoDaemon,
+            error: "org.freedesktop.DBus.Error.NoServer".to_owned(),
+            message: format!("the system bus cannot be reached: {error}"),
+            hint: "start it: systemctl start dbus".to_owned(),
+        }
+    }
+
+    fn no_daemon(fault: &Fault) -> Self {
+        let gone = fault.error_name().ends_with(".NoReply") || fault.error_name().ends_with(".Disconnected");
+        let (message, hint) = if gone {
+            ("the daemon left the bus before it answered".to_owned(), "see journalctl -u iscsi-initiatord")
+        } else {
+            (
+                format!("the service {BUS_NAME} cannot be reached on the system bus ({})", fault.message()),
+                "install the package that brings iscsi-initiatord, or start it: systemctl start iscsi-initiatord",
+            )
+        };
+        Self { exit: Exit::NoDaemon, error: fault.error_name().to_owned(), message, hint: hint.to_owned() }
+    }
+
+    /// For a program.
+    pub(crate) fn json(&self) -> Value {
+        json!({ "error": self.error, "message": self.message, "hint": self.hint })
+    }
+}
+
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Self {
+        if is_nobody(fault.error_name()) {
+            return Self::no_daemon(&fault);
+        }
+        let hint = match fault.next_step() {
+            "" => own_hint(&fault),
+            hint => hint,
+        };
+        Self { error: fault.error_name().to_owned(), ..Self::new(fault.kind(), fault.message(), hint) }
+    }
+}
+
+impl From<zbus::Error> for Problem {
+    fn from(error: zbus::Error) -> Self {
+        Fault::from(error).into()
+    }
+}
+
+fn is_nobody(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix("org.freedesktop.DBus.Error.") else {
+        // systemd could not start the unit that the bus asked for.
+        return name.starts_with("org.freedesktop.systemd1.");
+    };
+    rest.starts_with("Spawn.") || NOBODY.contains(&rest)
+}
+
+/// The next step where the daemon names none, because it cannot see the caller's session.
+fn own_hint(fault: &Fault) -> &'static str {
+    match fault.kind() {
+        Kind::AccessDenied | Kind::InteractiveAuthorizationRequired => not_allowed_hint(is_graphical()),
+        _ if fault.error_name() == "org.freedesktop.DBus.Error.UnknownMethod" => {
+            "the daemon is older than this program: update and restart iscsi-initiatord"
+        }
+        _ => "",
+    }
+}
+
+fn is_graphical() -> bool {
+    ["WAYLAND_DISPLAY", "DISPLAY"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+}
+
+/// polkit asks through an agent of the session. A desktop has one; a text session does not, and one that
+/// is started there serves only the process it is given (polkit's get_authentication_agent_for_subject).
+fn not_allowed_hint(graphical: bool) -> &'static str {
+    if graphical {
+        "ask an administrator, or to be added to the group iscsi if its polkit rule is installed"
+    } else {
+        "a text session has no agent that asks for a password: use sudo, have yourself added to the group iscsi \
+         if its polkit rule is installed, or run it under pkttyagent as iscsictl(1) shows"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_keeps_its_name_its_words_and_its_number() {
+        let problem =
+            Problem::from(Fault::new(Kind::ChapRejected, "the target refused").hint("run set-chap"));
+        assert_eq!(problem.exit, Exit::Authentication);
+        assert_eq!(
+            problem.json(),
+            json!({
+                "error": "org.cloudatlas.IscsiInitiator.Error.ChapRejected",
+                "message": "the target refused",
+                "hint": "run set-chap",
+            })
+        );
+    }
+
+    #[test]
+    fn a_daemon_that_is_not_there_is_told_from_one_that_fails() {
+        for name in [
+            "org.freedesktop.DBus.Error.ServiceUnknown",
+            "org.freedesktop.DBus.Error.NoReply",
+            "org.freedesktop.DBus.Error.Spawn.ChildExited",
+            "org.freedesktop.systemd1.UnitMasked",
+        ] {
+            assert!(is_nobody(name), "{name}");
+        }
+        for name in
+            ["org.freedesktop.DBus.Error.AccessDenied", "org.cloudatlas.IscsiInitiator.Error.TimedOut"]
+        {
+            assert!(!is_nobody(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn who_is_refused_learns_what_to_do() {
+        let problem = Problem::from(Fault::new(Kind::AccessDenied, "not allowed"));
+        assert_eq!(problem.exit, Exit::NotAllowed);
+        assert!(problem.hint.contains("group iscsi"));
+        assert!(not_allowed_hint(false).contains("pkttyagent"));
+    }
+}

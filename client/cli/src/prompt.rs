@@ -1,0 +1,77 @@
+//! A question on the terminal whose answer is not shown.
+//! It may not read standard input, echo, or leave the terminal without echo.
+
+use std::{
+    fs::File,
+    io::{self, Read, Write},
+};
+
+use iscsi_initiator_dbus::Secret;
+use rustix::{
+    fs::{Mode, OFlags},
+    termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr},
+};
+use zeroize::Zeroizing;
+
+use crate::problem::Problem;
+
+/// Longer than any secret; a terminal hands out one line per read(2).
+const LINE: usize = 512;
+
+/// Asks. Whoever drops this future gets the terminal back as it was.
+pub(crate) async fn ask(question: &str) -> Result<Secret, Problem> {
+    let tty = open_terminal()?;
+    let reader = tty.try_clone().map_err(Problem::local)?;
+    let hidden = Hidden::new(&tty).map_err(Problem::local)?;
+    (&tty).write_all(format!("{question}: ").as_bytes()).map_err(Problem::local)?;
+    let line = tokio::task::spawn_blocking(move || read_line(reader)).await.map_err(Problem::local)?;
+    drop(hidden);
+    let line = line.map_err(|error| Problem::local(format!("the terminal: {error}")))?;
+    Secret::from_bytes(line.to_vec()).map_err(|why| Problem::usage(why, ""))
+}
+
+fn open_terminal() -> Result<File, Problem> {
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    rustix::fs::open("/dev/tty", flags, Mode::empty()).map(File::from).map_err(|_| {
+        Problem::usage(
+            "there is no terminal to ask for the secret on",
+            "use --secret-stdin or --secret-file FILE (for the target's secret --target-secret-file FILE)",
+        )
+    })
+}
+
+fn read_line(mut tty: File) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut line = Zeroizing::new(vec![0; LINE]);
+    let length = tty.read(&mut line)?;
+    line.truncate(length);
+    Ok(line)
+}
+
+/// The terminal without echo, until it is dropped.
+struct Hidden<'a> {
+    tty: &'a File,
+    before: Termios,
+}
+
+impl<'a> Hidden<'a> {
+    fn new(tty: &'a File) -> io::Result<Self> {
+        let before = tcgetattr(tty)?;
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ECHOE | LocalModes::ECHOK);
+        quiet.local_modes.insert(LocalModes::ICANON | LocalModes::ISIG | LocalModes::ECHONL);
+        // 0 is "no key" on Linux: no stop that leaves the terminal mute, no core dump that holds the secret.
+        for key in [SpecialCodeIndex::VSUSP, SpecialCodeIndex::VQUIT] {
+            quiet.special_codes[key] = 0;
+        }
+        // Flush: what was typed before the question is no answer to it.
+        tcsetattr(tty, OptionalActions::Flush, &quiet)?;
+        Ok(Self { tty, before })
+    }
+}
+
+impl Drop for Hidden<'_> {
+    fn drop(&mut self) {
+        // Flush: the rest of a line that was too long, or was pasted, must not become a command of the shell's.
+        let _ = tcsetattr(self.tty, OptionalActions::Flush, &self.before);
+    }
+}

@@ -1,0 +1,147 @@
+//! What people and programs see: the one room that writes to standard output and standard error.
+//! It may not write a word from the bus or a target that was not escaped.
+
+pub(crate) mod escape;
+mod json;
+mod nodes;
+mod outcomes;
+mod paths;
+pub(crate) mod table;
+
+use std::io::{self, IsTerminal, Write};
+
+use serde_json::Value;
+
+pub(crate) use self::{
+    json::rows,
+    nodes::nodes,
+    outcomes::{Remark, logins, logouts},
+    paths::paths,
+};
+use crate::{exit::Exit, problem::Problem};
+use escape::escape;
+use table::{Style, Table};
+
+/// How the caller wants it.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub(crate) struct Output {
+    /// Write JSON for programs: an array of objects; errors as one object on standard error
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Write results only: no header, no remark; nothing at all when an action succeeds
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+}
+
+/// What a command found or did, for both kinds of readers.
+pub(crate) struct Report {
+    /// The contract's keys.
+    pub(crate) rows: Vec<Value>,
+    /// For people.
+    pub(crate) body: Body,
+    /// For people, on standard error.
+    pub(crate) remarks: Vec<Remark>,
+    pub(crate) exit: Exit,
+}
+
+/// The part of a report for people.
+pub(crate) enum Body {
+    /// What was asked for.
+    List(Table),
+    /// What became of an action; not for the quiet.
+    Outcome(Table),
+    /// One thing that was asked for.
+    Line(String),
+    /// What became of an action; not for the quiet.
+    Done(String),
+}
+
+/// The two streams.
+#[derive(Clone, Copy)]
+pub(crate) struct Screen {
+    output: Output,
+    stdout: Style,
+    stderr: Style,
+    live: bool,
+}
+
+impl Screen {
+    pub(crate) fn new(output: Output) -> Self {
+        let style = |terminal| Style { colour: terminal && colours_wanted(), header: !output.quiet };
+        let (out, err) = (io::stdout().is_terminal(), io::stderr().is_terminal());
+        Self { output, stdout: style(out), stderr: style(err), live: err && !output.quiet && !is_dumb() }
+    }
+
+    /// Whether a spinner makes sense.
+    pub(crate) fn live(self) -> bool {
+        self.live
+    }
+
+    /// Writes the report; the exit code is the report's, also if nobody reads it.
+    pub(crate) fn report(self, report: &Report) -> Result<Exit, Problem> {
+        let text = match &report.body {
+            _ if self.output.json => json::text(&Value::Array(report.rows.clone())),
+            Body::Outcome(_) | Body::Done(_) if self.output.quiet => String::new(),
+            Body::List(table) | Body::Outcome(table) => table.render(self.stdout),
+            Body::Line(line) | Body::Done(line) => format!("{}\n", escape(line)),
+        };
+        write(io::stdout(), &text)?;
+        for remark in &report.remarks {
+            if !self.output.json && (remark.is_failure || !self.output.quiet) {
+                self.complain(remark.is_failure, &remark.message, &remark.hint);
+            }
+        }
+        Ok(report.exit)
+    }
+
+    /// Writes a failure of the whole command.
+    pub(crate) fn problem(self, problem: &Problem) -> Exit {
+        if self.output.json {
+            let _ = write(io::stderr(), &json::text(&problem.json()));
+        } else {
+            self.complain(true, &problem.message, &problem.hint);
+        }
+        problem.exit
+    }
+
+    /// Says that a signal ended it.
+    pub(crate) fn interrupted(self, exit: Exit) -> Exit {
+        if self.live {
+            // The terminal may show ^C, or a question, on this line.
+            let _ = write(io::stderr(), "\r\x1b[K");
+            self.complain(
+                false,
+                "interrupted; what the daemon had begun may be done: iscsictl paths shows it",
+                "",
+            );
+        }
+        exit
+    }
+
+    fn complain(self, is_failure: bool, message: &str, hint: &str) {
+        let (begin, end) = if is_failure && self.stderr.colour { table::RED } else { ("", "") };
+        let _ = write(io::stderr(), &format!("{begin}iscsictl:{end} {}\n", escape(message)));
+        if !hint.is_empty() {
+            let _ = write(io::stderr(), &format!("hint: {}\n", escape(hint)));
+        }
+    }
+}
+
+/// Who closed the other end has seen enough: no failure, no panic.
+fn write(mut stream: impl Write, text: &str) -> Result<(), Problem> {
+    match stream.write_all(text.as_bytes()).and_then(|()| stream.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Problem::local(format!("output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// <https://no-color.org>: set and not empty means none.
+fn colours_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && !is_dumb()
+}
+
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_none_or(|value| value == "dumb")
+}

@@ -1,0 +1,56 @@
+//! Nodes as a table: what `discover` and `nodes` answer.
+//! It may not hide a node, also not one that is gone.
+
+use iscsi_initiator_dbus::results::{Node, NodeState};
+
+use super::table::{Cell, Table, Tone};
+
+/// One row a node.
+pub(crate) fn nodes(nodes: &[Node]) -> Table {
+    let mut table = Table::new(&["TARGET", "PORTAL", "TPGT", "CHAP", "STARTUP", "STATE", "SESSION"]);
+    for node in nodes {
+        let tone = if node.state == NodeState::Gone { Tone::Bad } else { Tone::Plain };
+        let session = if node.logged_in { Cell::toned("up", Tone::Good) } else { Cell::or_dash("") };
+        table.row(vec![
+            Cell::or_dash(&node.target),
+            Cell::or_dash(&node.portal),
+            Cell::new(node.tpgt),
+            Cell::new(node.chap),
+            Cell::new(node.startup),
+            Cell::toned(node.state, tone),
+            session,
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use iscsi_initiator_dbus::results::{ChapMode, Startup};
+
+    use super::*;
+    use crate::show::table::Style;
+
+    #[test]
+    fn a_node_is_a_row() {
+        let node = |portal: &str, state, logged_in| Node {
+            target: "iqn.2003-01.com.example:disks".to_owned(),
+            portal: portal.to_owned(),
+            tpgt: 1,
+            startup: Startup::Manual,
+            chap: ChapMode::OneWay,
+            state,
+            logged_in,
+        };
+        let table = nodes(&[
+            node("192.0.2.21:3260", NodeState::New, false),
+            node("[2001:db8::1]:3260", NodeState::Gone, true),
+        ]);
+        assert_eq!(
+            table.render(Style { colour: false, header: true }),
+            "TARGET                         PORTAL              TPGT  CHAP     STARTUP  STATE  SESSION\n\
+             iqn.2003-01.com.example:disks  192.0.2.21:3260     1     one-way  manual   new    -\n\
+             iqn.2003-01.com.example:disks  [2001:db8::1]:3260  1     one-way  manual   gone   up\n"
+        );
+    }
+}

@@ -1,0 +1,170 @@
+//! What became of a login or logout: a row a portal, and a remark for each that failed.
+//! It may not call something done that failed at one portal.
+
+use iscsi_initiator_dbus::{
+    Kind,
+    results::{Login, LoginOutcome, Logout, LogoutOutcome},
+};
+
+use super::table::{Cell, Table, Tone};
+use crate::exit::Exit;
+
+/// A sentence for a person beside the result.
+pub(crate) struct Remark {
+    pub(crate) is_failure: bool,
+    pub(crate) message: String,
+    pub(crate) hint: String,
+}
+
+impl Remark {
+    /// Worth knowing.
+    pub(crate) fn note(message: &str, hint: &str) -> Self {
+        Self { is_failure: false, message: message.to_owned(), hint: hint.to_owned() }
+    }
+}
+
+/// A table, the remarks and the exit code.
+pub(crate) type Outcome = (Table, Vec<Remark>, Exit);
+
+/// A login at each portal.
+pub(crate) fn logins(logins: &[Login]) -> Outcome {
+    let mut table = Table::new(&["TARGET", "PORTAL", "OUTCOME", "SESSION", "DISKS", "MAPS"]);
+    for login in logins {
+        let failed = login.outcome == LoginOutcome::Failed;
+        table.row(vec![
+            Cell::or_dash(&login.target),
+            Cell::or_dash(&login.portal),
+            Cell::toned(login.outcome, tone(failed)),
+            Cell::or_dash(if login.sid == 0 { String::new() } else { login.sid.to_string() }),
+            Cell::or_dash(login.devices.join(",")),
+            Cell::or_dash(if login.maps.is_empty() { login.map.clone() } else { login.maps.join(",") }),
+        ]);
+    }
+    let failures: Vec<Failure<'_>> = logins
+        .iter()
+        .filter(|login| login.outcome == LoginOutcome::Failed)
+        .map(|login| Failure {
+            portal: &login.portal,
+            error: &login.error,
+            message: &login.message,
+            hint: &login.hint,
+        })
+        .collect();
+    (table, remarks(&failures), exit(&failures, logins.len()))
+}
+
+/// A logout at each portal.
+pub(crate) fn logouts(logouts: &[Logout]) -> Outcome {
+    let mut table = Table::new(&["TARGET", "PORTAL", "OUTCOME"]);
+    for logout in logouts {
+        let failed = logout.outcome == LogoutOutcome::Failed;
+        table.row(vec![
+            Cell::or_dash(&logout.target),
+            Cell::or_dash(&logout.portal),
+            Cell::toned(logout.outcome, tone(failed)),
+        ]);
+    }
+    let failures: Vec<Failure<'_>> = logouts
+        .iter()
+        .filter(|logout| logout.outcome == LogoutOutcome::Failed)
+        .map(|logout| Failure {
+            portal: &logout.portal,
+            error: &logout.error,
+            message: &logout.message,
+            hint: &logout.hint,
+        })
+        .collect();
+    (table, remarks(&failures), exit(&failures, logouts.len()))
+}
+
+/// What both answers say of a portal that failed.
+struct Failure<'a> {
+    portal: &'a str,
+    error: &'a str,
+    message: &'a str,
+    hint: &'a str,
+}
+
+fn tone(failed: bool) -> Tone {
+    if failed { Tone::Bad } else { Tone::Good }
+}
+
+fn remarks(failures: &[Failure<'_>]) -> Vec<Remark> {
+    let remark = |failure: &Failure<'_>| Remark {
+        is_failure: true,
+        message: format!("{}: {}", failure.portal, failure.message),
+        hint: failure.hint.to_owned(),
+    };
+    failures.iter().map(remark).collect()
+}
+
+/// The daemon answers an error if every portal failed; should it not, the most telling reason counts.
+fn exit(failures: &[Failure<'_>], portals: usize) -> Exit {
+    match failures.len() {
+        0 => Exit::Done,
+        failed if failed < portals => Exit::Partly,
+        _ => failures
+            .iter()
+            .map(|failure| failure.error.parse().unwrap_or(Kind::Failed))
+            .min_by_key(|kind| kind.rank())
+            .unwrap_or(Kind::Failed)
+            .into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use iscsi_initiator_dbus::Fault;
+
+    use super::*;
+    use crate::show::table::Style;
+
+    const TARGET: &str = "iqn.2003-01.com.example:disks";
+
+    fn up(portal: &str) -> Login {
+        Login {
+            target: TARGET.to_owned(),
+            portal: portal.to_owned(),
+            outcome: LoginOutcome::LoggedIn,
+            sid: 1,
+            devices: vec!["sda".to_owned(), "sdb".to_owned()],
+            map: "mpatha".to_owned(),
+            maps: vec!["mpatha".to_owned(), "mpathb".to_owned()],
+            error: String::new(),
+            message: String::new(),
+            hint: String::new(),
+        }
+    }
+
+    fn down(portal: &str, kind: Kind) -> Login {
+        Login::failed(TARGET, portal, &Fault::new(kind, "nobody answers").hint("look at the cable"))
+    }
+
+    #[test]
+    fn a_portal_that_failed_is_seen_and_explained() {
+        let (table, remarks, exit) =
+            logins(&[up("192.0.2.21:3260"), down("192.0.2.37:3260", Kind::PortalUnreachable)]);
+        assert_eq!(
+            table.render(Style { colour: false, header: true }),
+            "TARGET                         PORTAL           OUTCOME    SESSION  DISKS    MAPS\n\
+             iqn.2003-01.com.example:disks  192.0.2.21:3260  logged-in  1        sda,sdb  mpatha,mpathb\n\
+             iqn.2003-01.com.example:disks  192.0.2.37:3260  failed     -        -        -\n"
+        );
+        assert_eq!(exit, Exit::Partly);
+        assert_eq!(remarks[0].message, "192.0.2.37:3260: nobody answers");
+        assert_eq!(remarks[0].hint, "look at the cable");
+    }
+
+    #[test]
+    fn the_exit_code_follows_the_portals() {
+        assert_eq!(logins(&[up("a"), up("b")]).2, Exit::Done);
+        assert_eq!(
+            logins(&[down("a", Kind::TimedOut), down("b", Kind::ChapRejected)]).2,
+            Exit::Authentication
+        );
+        let in_use = Logout::failed(TARGET, "a", &Fault::new(Kind::InUse, "sda is mounted"));
+        let left = Logout::done(TARGET, "b", LogoutOutcome::LoggedOut);
+        assert_eq!(logouts(&[in_use.clone(), left]).2, Exit::Partly);
+        assert_eq!(logouts(&[in_use]).2, Exit::InUse);
+    }
+}

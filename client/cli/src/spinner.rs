@@ -1,0 +1,82 @@
+//! A sign of life on standard error while a call runs.
+//! It may not write unless it was told that standard error is a terminal, and leaves the line empty.
+
+use std::{
+    io::Write,
+    time::{Duration, Instant},
+};
+
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use crate::show::escape::escape;
+
+const FRAMES: [char; 4] = ['|', '/', '-', '\\'];
+/// What is quicker than this needs no sign of life.
+const PATIENCE: Duration = Duration::from_millis(300);
+const TICK: Duration = Duration::from_millis(120);
+
+/// Waits for `work`, and shows `text` meanwhile if `shown`.
+pub(crate) async fn during<T>(shown: bool, text: &str, work: impl Future<Output = T>) -> T {
+    if !shown {
+        return work.await;
+    }
+    let text = escape(text);
+    tokio::select! {
+        biased;
+        answer = work => answer,
+        never = spin(&text) => never,
+    }
+}
+
+/// Draws until it is dropped; the answer's type is the caller's, because there is none.
+async fn spin<T>(text: &str) -> T {
+    sleep(PATIENCE).await;
+    let started = Instant::now().checked_sub(PATIENCE).unwrap_or_else(Instant::now);
+    let _line = Line;
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        for frame in FRAMES {
+            ticks.tick().await;
+            draw(&line(frame, text, started.elapsed().as_secs(), columns()));
+        }
+    }
+}
+
+/// The line that is being drawn; gone when this is dropped.
+struct Line;
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        draw("");
+    }
+}
+
+fn draw(line: &str) {
+    // In one piece, because standard error has no buffer; that it cannot be written to is no reason to fail.
+    let _ = std::io::stderr().write_all(format!("\r{line}\x1b[K").as_bytes());
+}
+
+/// One line that never wraps: a wrapped one could not be taken back.
+fn line(frame: char, text: &str, seconds: u64, columns: usize) -> String {
+    format!("{frame} {text} {seconds} s").chars().take(columns.saturating_sub(1)).collect()
+}
+
+fn columns() -> usize {
+    match rustix::termios::tcgetwinsize(std::io::stderr()) {
+        Ok(size) if size.ws_col > 0 => size.ws_col.into(),
+        _ => 80,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_shorter_than_the_terminal() {
+        assert_eq!(line('|', "Logging in", 3, 80), "| Logging in 3 s");
+        assert_eq!(line('|', "Logging in", 3, 6), "| Log");
+        assert_eq!(line('|', "Logging in", 3, 0), "");
+    }
+}

@@ -1,0 +1,281 @@
+//! A bus of our own with a fake daemon on it, and the real iscsictl run against it.
+//! It may not touch the system bus.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{BufRead, BufReader, Write},
+    process::{Child, Command, Output, Stdio},
+    sync::{Arc, Mutex},
+};
+
+use iscsi_initiator_dbus::{
+    BUS_NAME, Fault, Kind, OBJECT_PATH, Secret,
+    options::{Chap, ChapChange, Credentials, DiscoverOptions, SecretSource},
+    results::{ChapMode, Login, LoginOutcome, Logout, LogoutOutcome, Node, NodeState, Path, Startup},
+};
+use zbus::{Connection, OwnedVariant};
+
+pub const DISKS: &str = "iqn.2003-01.com.example:disks";
+pub const HALF: &str = "iqn.2003-01.com.example:half";
+pub const REFUSED: &str = "iqn.2003-01.com.example:refused";
+pub const SLOW: &str = "iqn.2003-01.com.example:slow";
+pub const SECRET: &str = "s3cr3t-in-a-pipe";
+/// What a hostile target may say.
+pub const HOSTILE: &str = "\x1b[2Jgw\u{202e}";
+
+type Dict = HashMap<String, OwnedVariant>;
+
+/// What the fake daemon was told.
+#[derive(Default)]
+pub struct Seen {
+    /// One line a call.
+    pub calls: Vec<String>,
+    /// Processes that had a secret among their arguments or environment.
+    pub leaks: Vec<String>,
+}
+
+struct Fake {
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[zbus::interface(name = "org.cloudatlas.IscsiInitiator")]
+impl Fake {
+    async fn discover(&self, portal: &str, options: Dict) -> Result<Vec<Node>, Fault> {
+        let options = DiscoverOptions::parse(options)?;
+        let chap = options.chap.map(|chap| self.chap(chap)).unwrap_or_default();
+        self.note(format!("discover {portal} {:?} {:?} {chap}", options.timeout, options.startup));
+        Ok(if portal == "192.0.2.99:3260" { Vec::new() } else { vec![node(HOSTILE)] })
+    }
+
+    async fn login(&self, target: &str, portal: &str, options: Dict) -> Result<Vec<Login>, Fault> {
+        let mut keys: Vec<String> = options.iter().map(|(key, value)| format!("{key}={value:?}")).collect();
+        keys.sort();
+        self.note(format!("login {target} {portal:?} {}", keys.join(" ")));
+        let down = Fault::new(Kind::PortalUnreachable, "no route to the portal").hint("check the cable");
+        match target {
+            DISKS => Ok(vec![up(target, "192.0.2.21:3260", 1), up(target, "192.0.2.37:3260", 2)]),
+            HALF => {
+                Ok(vec![up(target, "192.0.2.21:3260", 1), Login::failed(target, "192.0.2.37:3260", &down)])
+            }
+            SLOW => std::future::pending().await,
+            _ => Err(Fault::new(Kind::ChapRejected, format!("the target refused the secret {HOSTILE}"))),
+        }
+    }
+
+    async fn logout(&self, target: &str, portal: &str, _options: Dict) -> Result<Vec<Logout>, Fault> {
+        self.note(format!("logout {target} {portal:?}"));
+        Ok(vec![Logout::done(target, "192.0.2.21:3260", LogoutOutcome::NotLoggedIn)])
+    }
+
+    async fn set_chap(&self, target: &str, portal: &str, chap: Dict) -> Result<(), Fault> {
+        let what = match ChapChange::parse(chap)? {
+            ChapChange::Clear => "clear".to_owned(),
+            ChapChange::Set(chap) => self.chap(chap),
+        };
+        self.note(format!("set-chap {target:?} {portal:?} {what}"));
+        Ok(())
+    }
+
+    async fn list_paths(&self, _filter: Dict) -> Result<Vec<Path>, Fault> {
+        Ok(vec![Path {
+            target: DISKS.to_owned(),
+            portal: "192.0.2.21:3260".to_owned(),
+            sid: 1,
+            session_state: "LOGGED_IN".to_owned(),
+            device: "sda".to_owned(),
+            model: HOSTILE.to_owned(),
+            size: u64::MAX,
+            ..Path::default()
+        }])
+    }
+
+    async fn list_nodes(&self, filter: Dict) -> Result<Vec<Node>, Fault> {
+        self.note(format!("list-nodes {:?}", filter.get("portal").map(|value| format!("{value:?}"))));
+        Ok(vec![node(DISKS)])
+    }
+
+    #[zbus(property)]
+    async fn initiator_name(&self) -> String {
+        "iqn.1989-06.io.cloud-atlas:libvirt-client".to_owned()
+    }
+}
+
+impl Fake {
+    fn note(&self, line: String) {
+        self.seen.lock().unwrap().calls.push(line);
+    }
+
+    /// Reads the secrets while the caller waits, and looks for them where nobody may find them.
+    fn chap(&self, chap: Chap) -> String {
+        self.seen.lock().unwrap().leaks.extend(leaks(SECRET));
+        let words = [Some(chap.initiator), chap.target].into_iter().flatten().map(credentials);
+        words.collect::<Vec<_>>().join(" ")
+    }
+}
+
+fn credentials(credentials: Credentials) -> String {
+    let secret = match credentials.secret {
+        SecretSource::Text(_) => "AS TEXT".to_owned(),
+        SecretSource::Fd(fd) => {
+            let text = std::io::read_to_string(File::from(std::os::fd::OwnedFd::from(fd))).unwrap();
+            Secret::new(text).unwrap().expose().to_owned()
+        }
+    };
+    format!("{}={secret}", credentials.username)
+}
+
+/// The processes that have this among their arguments or in their environment.
+pub fn leaks(secret: &str) -> Vec<String> {
+    let mut leaks = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        for name in ["cmdline", "environ"] {
+            let bytes = std::fs::read(entry.path().join(name)).unwrap_or_default();
+            if bytes.windows(secret.len()).any(|window| window == secret.as_bytes()) {
+                leaks.push(format!("{}/{name}", entry.path().display()));
+            }
+        }
+    }
+    leaks
+}
+
+fn node(target: &str) -> Node {
+    Node {
+        target: target.to_owned(),
+        portal: "192.0.2.21:3260".to_owned(),
+        tpgt: 1,
+        startup: Startup::Manual,
+        chap: ChapMode::None,
+        state: NodeState::New,
+        logged_in: false,
+    }
+}
+
+fn up(target: &str, portal: &str, sid: u32) -> Login {
+    Login {
+        target: target.to_owned(),
+        portal: portal.to_owned(),
+        outcome: LoginOutcome::LoggedIn,
+        sid,
+        devices: vec!["sda".to_owned()],
+        map: "mpatha".to_owned(),
+        maps: vec!["mpatha".to_owned()],
+        error: String::new(),
+        message: String::new(),
+        hint: String::new(),
+    }
+}
+
+/// The bus, and the daemon on it; both end with this.
+pub struct Bus {
+    daemon: Child,
+    address: String,
+    seen: Arc<Mutex<Seen>>,
+    runtime: tokio::runtime::Runtime,
+    service: Option<Connection>,
+}
+
+impl Bus {
+    /// A bus without the daemon.
+    pub fn empty() -> Self {
+        let mut daemon = command("dbus-daemon")
+            .args(["--session", "--nofork", "--nopidfile", "--print-address"])
+            .stdout(Stdio::piped())
+            // It complains that it may not raise its limit of descriptors.
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut address = String::new();
+        BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut address).unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let address = address.trim().to_owned();
+        Self { daemon, address, seen: Arc::default(), runtime, service: None }
+    }
+
+    /// A bus with the fake daemon.
+    pub fn new() -> Self {
+        let mut bus = Self::empty();
+        let fake = Fake { seen: bus.seen.clone() };
+        let service = zbus::connection::Builder::address(bus.address.as_str())
+            .name(BUS_NAME)
+            .serve_at(OBJECT_PATH, fake)
+            .build();
+        bus.service = Some(bus.runtime.block_on(service).unwrap());
+        bus
+    }
+
+    /// `iscsictl` with these arguments, ready to be started.
+    pub fn iscsictl(&self, args: &[&str]) -> Command {
+        let mut program = command(env!("CARGO_BIN_EXE_iscsictl"));
+        program.args(args).env("DBUS_SYSTEM_BUS_ADDRESS", &self.address);
+        program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        program
+    }
+
+    /// A shell on a terminal of its own, ready to be started.
+    pub fn terminal(&self, line: &str) -> Command {
+        let mut program = command("script");
+        program.args(["-qec", line, "/dev/null"]).env("DBUS_SYSTEM_BUS_ADDRESS", &self.address);
+        program.env("ISCSICTL", env!("CARGO_BIN_EXE_iscsictl")).env("TERM", "xterm").env("SHELL", "/bin/sh");
+        program.stdin(Stdio::piped()).stdout(Stdio::piped());
+        program
+    }
+
+    /// Runs it to its end.
+    pub fn run(&self, args: &[&str]) -> Ended {
+        self.iscsictl(args).output().unwrap().into()
+    }
+
+    /// Runs it to its end, with this on its standard input.
+    pub fn run_with(&self, args: &[&str], input: &str) -> Ended {
+        let mut child = self.iscsictl(args).stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child.wait_with_output().unwrap().into()
+    }
+
+    /// The daemon leaves, whatever it was at.
+    pub fn crash(&mut self) {
+        if let Some(service) = self.service.take() {
+            self.runtime.block_on(service.close()).unwrap();
+        }
+    }
+
+    /// What the daemon was told, once.
+    pub fn seen(&self) -> Seen {
+        std::mem::take(&mut self.seen.lock().unwrap())
+    }
+}
+
+impl Drop for Bus {
+    fn drop(&mut self) {
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the proofs start a bus, a terminal and the program under test"
+)]
+pub fn command(name: &str) -> Command {
+    Command::new(name)
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl From<Output> for Ended {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What polkit can be asked for: the actions of the `.policy` file.
+//! It may not say who is allowed what: that is the file's and the rules' to say.
+
+use std::fmt;
+
+/// An action that polkit knows; see `org.cloudatlas.IscsiInitiator.policy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// `ListPaths` and other reading.
+    ListPaths,
+    /// `Discover`.
+    Discover,
+    /// `Login`, `Connect` and `Diagnose`.
+    Login,
+    /// `Logout` without `force`.
+    Logout,
+    /// `SetChap`.
+    SetChap,
+    /// `SetInitiatorName`, `SetupMultipath` and `Forget`.
+    Configure,
+    /// `Logout` with `force`.
+    LogoutInUse,
+}
+
+impl Action {
+    /// Every action, for tests and tables.
+    pub const ALL: [Self; 7] = [
+        Self::ListPaths,
+        Self::Discover,
+        Self::Login,
+        Self::Logout,
+        Self::SetChap,
+        Self::Configure,
+        Self::LogoutInUse,
+    ];
+
+    /// The identifier that polkit knows it by.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::ListPaths => "org.cloudatlas.IscsiInitiator.list-paths",
+            Self::Discover => "org.cloudatlas.IscsiInitiator.discover",
+            Self::Login => "org.cloudatlas.IscsiInitiator.login",
+            Self::Logout => "org.cloudatlas.IscsiInitiator.logout",
+            Self::SetChap => "org.cloudatlas.IscsiInitiator.set-chap",
+            Self::Configure => "org.cloudatlas.IscsiInitiator.configure",
+            Self::LogoutInUse => "org.cloudatlas.IscsiInitiator.logout-in-use",
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.id())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::POLICY;
+
+    /// The text between two marks, wherever they stand.
+    fn between<'a>(text: &'a str, open: &'a str, close: &'a str) -> Vec<&'a str> {
+        text.split(open).skip(1).map(|rest| rest.split(close).next().unwrap()).collect()
+    }
+
+    /// Each `<action>` of the file: its id and its body.
+    fn actions() -> Vec<(&'static str, &'static str)> {
+        between(POLICY, "<action id=\"", "</action>").iter().map(|a| a.split_once("\">").unwrap()).collect()
+    }
+
+    #[test]
+    fn the_policy_file_has_exactly_these_actions() {
+        let ids: Vec<&str> = actions().iter().map(|(id, _)| *id).collect();
+        assert_eq!(ids, Action::ALL.map(Action::id));
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_design() {
+        for (action, (id, body)) in Action::ALL.into_iter().zip(actions()) {
+            let expected = match action {
+                Action::ListPaths => ["yes", "yes", "yes"],
+                Action::Configure | Action::LogoutInUse => ["auth_admin", "auth_admin", "auth_admin"],
+                _ => ["auth_admin", "auth_admin", "auth_admin_keep"],
+            };
+            let found = ["allow_any", "allow_inactive", "allow_active"].map(|key| {
+                let found = between(body, &format!("<{key}>"), &format!("</{key}>")).join(" ");
+                found.trim().to_owned()
+            });
+            assert_eq!(found, expected, "{id}");
+        }
+    }
+
+    #[test]
+    fn every_message_names_what_it_is_about() {
+        for (id, body) in actions() {
+            let message = between(body, "<message>", "</message>").join(" ");
+            assert!(message.contains("$(target)") && message.contains("$(portal)"), "{id}: {message}");
+            assert!(body.contains("<description>"), "{id}");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The calls to polkitd: one that asks nobody, and one that asks a person and can be taken back.
+//! It may not turn trouble into a yes: whatever is not polkit's clear yes is something else.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::sync::oneshot;
+use zbus::{
+    Connection, Message,
+    message::{Flags, Header},
+    proxy::CacheProperties,
+};
+use zbus_polkit::policykit1::{AuthorityProxy, CheckAuthorizationFlags, Subject};
+
+use crate::{Action, Details};
+
+/// What a detail says when the call names none: no target and no portal reads so.
+const ANY: &str = "any";
+
+/// What polkit is asked.
+pub(crate) struct Question {
+    subject: Subject,
+    action: Action,
+    target: String,
+    portal: String,
+}
+
+/// What polkit said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Yes,
+    No,
+    /// Somebody would have to authenticate; after asking a person it means that there was no agent.
+    Challenge,
+    /// The person closed the dialog.
+    Dismissed,
+}
+
+impl Question {
+    /// None if the message tells no sender: then there is nobody to ask about.
+    pub(crate) fn new(call: &Header<'_>, action: Action, details: Details<'_>) -> Option<Self> {
+        let subject = Subject::new_for_message_header(call).ok()?;
+        let target = details.target.map_or_else(|| ANY.to_owned(), ToString::to_string);
+        let portal = details.portal.map_or_else(|| ANY.to_owned(), ToString::to_string);
+        Some(Self { subject, action, target, portal })
+    }
+
+    /// Asks polkit without asking anybody. `turn` is kept until polkit answers, even if this future is dropped:
+    /// the bus counts the unanswered call as long.
+    pub(crate) async fn check<T>(self: &Arc<Self>, connection: &Connection, turn: T) -> zbus::Result<Answer>
+    where
+        T: Send + 'static,
+    {
+        let (question, connection) = (Arc::clone(self), connection.clone());
+        let task = tokio::spawn(async move {
+            let _turn = turn;
+            question.call(&connection, CheckAuthorizationFlags::empty(), "").await
+        });
+        task.await.map_err(|error| zbus::Error::Failure(error.to_string()))?
+    }
+
+    /// Lets polkit ask a person. If this future is dropped, the question is taken back; `place` is kept until
+    /// polkit has answered, for the same reason.
+    pub(crate) async fn ask_person<T>(
+        self: &Arc<Self>,
+        connection: &Connection,
+        place: T,
+    ) -> zbus::Result<Answer>
+    where
+        T: Send + 'static,
+    {
+        let (_interest, lost) = oneshot::channel::<Infallible>();
+        let (question, connection) = (Arc::clone(self), connection.clone());
+        let task = tokio::spawn(async move {
+            let _place = place;
+            let id = unique();
+            let call = question.call(&connection, CheckAuthorizationFlags::ALLOW_USER_INTERACTION, &id);
+            tokio::select! {
+                biased;
+                answer = call => answer,
+                error = withdraw(&connection, &id, lost) => Err(error),
+            }
+        });
+        task.await.map_err(|error| zbus::Error::Failure(error.to_string()))?
+    }
+
+    async fn call(
+        &self,
+        connection: &Connection,
+        flags: CheckAuthorizationFlags,
+        cancellation: &str,
+    ) -> zbus::Result<Answer> {
+        // Without the cache, building the proxy sends nothing: no GetAll, no match rule.
+        let authority =
+            AuthorityProxy::builder(connection).cache_properties(CacheProperties::No).build().await?;
+        let details = HashMap::from([("target", self.target.as_str()), ("portal", self.portal.as_str())]);
+        let result = authority
+            .check_authorization(&self.subject, self.action.id(), &details, flags, cancellation)
+            .await?;
+        let was_dismissed = result.details.get("polkit.dismissed").is_some_and(|text| !text.is_empty());
+        Ok(match (result.is_authorized, was_dismissed, result.is_challenge) {
+            (true, _, _) => Answer::Yes,
+            (false, true, _) => Answer::Dismissed,
+            (false, false, true) => Answer::Challenge,
+            (false, false, false) => Answer::No,
+        })
+    }
+}
+
+/// polkit tells questions of one connection apart by this, and several gates may share one.
+fn unique() -> String {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    format!("iscsi-initiator-{}", LAST.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Once nobody is interested any more, takes the question off the screen; polkit then answers the call itself.
+/// Ends only with an error: then the bus is gone, and the question with it.
+async fn withdraw(connection: &Connection, id: &str, lost: oneshot::Receiver<Infallible>) -> zbus::Error {
+    // Nothing is ever sent: this ends when the other end is dropped.
+    let _ = lost.await;
+    let sent = async { connection.send(&withdrawal(id)?).await };
+    match sent.await {
+        Ok(()) => std::future::pending().await,
+        Err(error) => error,
+    }
+}
+
+/// Nobody waits for the reply, and a polkitd that is gone has forgotten the question.
+fn withdrawal(id: &str) -> zbus::Result<Message> {
+    Message::method_call("/org/freedesktop/PolicyKit1/Authority", "CancelCheckAuthorization")
+        .destination("org.freedesktop.PolicyKit1")
+        .interface("org.freedesktop.PolicyKit1.Authority")
+        .with_flags(Flags::NO_REPLY_EXPECTED | Flags::NO_AUTO_START)
+        .build(&(id,))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_withdrawal_neither_starts_polkit_nor_waits() {
+        let message = withdrawal("iscsi-initiator-7").unwrap();
+        let flags = message.header().primary().flags();
+        assert!(flags.contains(Flags::NO_REPLY_EXPECTED | Flags::NO_AUTO_START));
+        assert_eq!(message.body().deserialize::<String>().unwrap(), "iscsi-initiator-7");
+    }
+
+    #[test]
+    fn a_message_without_a_sender_makes_no_question() {
+        let message = Message::method_call("/x", "Login").build(&()).unwrap();
+        assert!(Question::new(&message.header(), Action::Login, Details::default()).is_none());
+    }
+
+    #[test]
+    fn what_a_call_does_not_name_is_any_and_that_names_nothing() {
+        let message = Message::method_call("/x", "Login").sender(":1.7").build(&()).unwrap();
+        let question = Question::new(&message.header(), Action::Login, Details::default()).unwrap();
+        assert_eq!((question.target.as_str(), question.portal.as_str()), (ANY, ANY));
+        assert!(ANY.parse::<iscsi_initiator_dbus::Iqn>().is_err());
+        // A host may be called "any", but a portal is always sent with its port.
+        assert_eq!(ANY.parse::<iscsi_initiator_dbus::Portal>().unwrap().to_string(), "any:3260");
+    }
+}

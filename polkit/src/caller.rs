@@ -1,0 +1,158 @@
+//! Who called: for the log, and to count questions by user.
+//! It may not decide anything: polkit identifies the caller by itself, by the unique name.
+
+use std::{fmt::Write as _, fs::File, future::poll_fn, io::Read as _, pin::Pin};
+
+use futures_core::Stream as _;
+use zbus::{
+    Connection,
+    fdo::{ConnectionCredentials, DBusProxy},
+    names::UniqueName,
+    proxy::CacheProperties,
+};
+
+/// The most characters of a unit's name that go to the log.
+const UNIT_MAX: usize = 80;
+
+/// Who called, as the bus and the kernel tell it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Caller {
+    name: String,
+    uid: u32,
+    pid: Option<u32>,
+    unit: String,
+}
+
+impl Caller {
+    /// The unique name on the bus.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The user, as the kernel told the bus when the caller connected.
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    /// The process that connected. It may have ended since: good for a log, not for a decision.
+    pub fn pid(&self) -> Option<u32> {
+        self.pid
+    }
+
+    /// The systemd unit of that process, escaped; `?` if it cannot be told. For a log only.
+    pub fn unit(&self) -> &str {
+        &self.unit
+    }
+
+    /// Asks the bus. An error means that the caller has left, or that the bus is in trouble.
+    pub(crate) async fn look_up(connection: &Connection, name: &UniqueName<'_>) -> zbus::Result<Self> {
+        let bus = "org.freedesktop.DBus";
+        let reply = connection
+            .call_method(Some(bus), "/org/freedesktop/DBus", Some(bus), "GetConnectionCredentials", &(name,))
+            .await?;
+        let credentials: ConnectionCredentials = reply.body().deserialize()?;
+        let uid =
+            credentials.unix_user_id().ok_or_else(|| zbus::Error::Failure("the bus told no uid".into()))?;
+        let pid = credentials.process_id();
+        Ok(Self { name: name.as_str().to_owned(), uid, pid, unit: pid.map_or_else(unknown, unit_of) })
+    }
+
+    /// Ends when the caller has left the bus, or with an error when the bus cannot tell.
+    pub(crate) async fn departure(&self, connection: &Connection) -> zbus::Result<()> {
+        // Without the cache, building the proxy sends nothing.
+        let bus = DBusProxy::builder(connection).cache_properties(CacheProperties::No).build().await?;
+        let mut changes = bus.receive_name_owner_changed_with_args(&[(0, self.name.as_str())]).await?;
+        // Asked after listening, so that nothing happens unseen in between.
+        while bus.name_has_owner(self.name.as_str().try_into()?).await? {
+            if poll_fn(|context| Pin::new(&mut changes).poll_next(context)).await.is_none() {
+                return Err(zbus::Error::Failure("the bus is gone".into()));
+            }
+        }
+        Ok(())
+    }
+
+    /// A caller out of thin air, for a forged grant.
+    #[cfg(any(test, feature = "forge"))]
+    pub(crate) fn forged() -> Self {
+        Self { name: ":0.0".to_owned(), uid: 0, pid: None, unit: unknown() }
+    }
+}
+
+fn unknown() -> String {
+    "?".to_owned()
+}
+
+/// The unit of a process, from its control group.
+fn unit_of(pid: u32) -> String {
+    let mut text = Vec::new();
+    // A process may be in a dozen hierarchies and a path may have 4096 bytes; more is not worth reading.
+    let read =
+        File::open(format!("/proc/{pid}/cgroup")).and_then(|file| file.take(16384).read_to_end(&mut text));
+    match read {
+        Ok(_) => unit_in(&String::from_utf8_lossy(&text)).unwrap_or_else(unknown),
+        Err(_) => unknown(),
+    }
+}
+
+/// The first service or scope on the path of systemd's hierarchy. Below it (`user@1000.service/...`) the user
+/// makes the names, and could pass for any unit.
+fn unit_in(cgroup: &str) -> Option<String> {
+    let systemd = |line: &&str| line.starts_with("0::/") || line.contains(":name=systemd:/");
+    cgroup
+        .lines()
+        .filter(systemd)
+        .flat_map(|line| line.split('/').skip(1))
+        .find(|part| part.ends_with(".service") || part.ends_with(".scope"))
+        .map(escape)
+}
+
+/// Keeps what systemd allows in a unit's name, and writes the rest as `\xNN`; bounded.
+fn escape(name: &str) -> String {
+    let mut escaped = String::new();
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b":-_.@\\".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(escaped, "\\x{byte:02x}");
+        }
+        if escaped.len() > UNIT_MAX {
+            escaped.truncate(UNIT_MAX);
+            escaped.push_str("...");
+            break;
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unit_is_the_one_that_systemd_named() {
+        for (cgroup, unit) in [
+            ("0::/system.slice/cron.service\n", Some("cron.service")),
+            ("0::/user.slice/user-1000.slice/session-2.scope\n", Some("session-2.scope")),
+            ("0::/user.slice/user-1000.slice/user@1000.service/x/sshd.service\n", Some("user@1000.service")),
+            ("9:name=systemd:/system.slice/libvirtd.service\n0::/\n", Some("libvirtd.service")),
+            ("4:memory:/forged.service\n0::/\n", None),
+            ("0::/\n", None),
+            ("", None),
+        ] {
+            assert_eq!(unit_in(cgroup).as_deref(), unit, "{cgroup:?}");
+        }
+    }
+
+    #[test]
+    fn a_units_name_cannot_break_a_line_nor_fill_the_log() {
+        assert_eq!(escape("a b\n\x1b[1m.service"), "a\\x20b\\x0a\\x1b\\x5b1m.service");
+        assert_eq!(escape(&"x".repeat(4000)).len(), UNIT_MAX + 3);
+        assert_eq!(escape("größe.service"), "gr\\xc3\\xb6\\xc3\\x9fe.service");
+    }
+
+    #[test]
+    fn a_process_that_is_gone_has_no_known_unit() {
+        assert_eq!(unit_of(u32::MAX), "?");
+    }
+}

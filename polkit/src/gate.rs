@@ -1,0 +1,242 @@
+//! The way from a message on the bus to a [`Grant`].
+//! It may not hold a lock while it waits, nor let a wait go without a limit.
+
+use std::{sync::Arc, time::Duration};
+
+use iscsi_initiator_dbus::{Fault, Iqn, Portal};
+use tokio::{sync::Semaphore, time::timeout};
+use zbus::{
+    Connection,
+    message::{Flags, Header},
+};
+
+use crate::{
+    Action, Caller, Grant,
+    authority::{Answer, Question},
+    places::Places,
+    refusal::Refusal,
+};
+
+/// What the action is about: polkit's rules and the person who is asked see it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Details<'a> {
+    /// None: no target, or every one; polkit is told `any`.
+    pub target: Option<&'a Iqn>,
+    /// None: no portal, or every known one; polkit is told `any`.
+    pub portal: Option<&'a Portal>,
+}
+
+/// How long and how many. The defaults are the design's.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// For a check that asks nobody, the wait for its turn included.
+    pub check: Duration,
+    /// For a question to a person.
+    pub question: Duration,
+    /// Checks under way at a time. With `questions` it must stay below the 128 calls that the bus lets
+    /// a connection have unanswered (`max_replies_per_connection`).
+    pub checks: usize,
+    /// Questions that wait for a person, in all.
+    pub questions: usize,
+    /// Questions that wait for a person, of one user.
+    pub questions_per_user: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            check: Duration::from_secs(20),
+            question: Duration::from_secs(300),
+            checks: 64,
+            questions: 32,
+            questions_per_user: 4,
+        }
+    }
+}
+
+/// Asks polkit. One for a daemon, shared by all its methods.
+#[derive(Debug)]
+pub struct Gate {
+    connection: Connection,
+    limits: Limits,
+    checks: Arc<Semaphore>,
+    places: Arc<Places>,
+}
+
+impl Gate {
+    /// A gate on the connection that the callers' messages come from. It must not have a method timeout
+    /// shorter than [`Limits::question`], and a gate in one of its own interfaces keeps it open.
+    pub fn new(connection: &Connection) -> Self {
+        Self::with_limits(connection, Limits::default())
+    }
+
+    /// The same with other limits: for tests.
+    pub fn with_limits(connection: &Connection, limits: Limits) -> Self {
+        Self {
+            connection: connection.clone(),
+            limits,
+            checks: Arc::new(Semaphore::new(limits.checks)),
+            places: Places::new(limits.questions, limits.questions_per_user),
+        }
+    }
+
+    /// Asks polkit whether the sender of this message may do this. Writes one line to the log.
+    ///
+    /// Dropping the future takes a waiting question back.
+    pub async fn ask(&self, call: &Header<'_>, action: Action, details: Details<'_>) -> Result<Grant, Fault> {
+        let mut caller = None;
+        let verdict = self.judge(call, action, details, &mut caller).await;
+        log(caller.as_ref(), action, details, verdict.as_ref().err());
+        match (verdict, caller) {
+            (Ok(()), Some(caller)) => Ok(Grant::new(action, caller, details)),
+            (Err(refusal), _) => Err(refusal.fault(action)),
+            (Ok(()), None) => Err(Refusal::NotAuthorized.fault(action)),
+        }
+    }
+
+    /// polkit's yes, or why not. `caller` is filled in as soon as it is known, for the log of a refusal too.
+    async fn judge(
+        &self,
+        call: &Header<'_>,
+        action: Action,
+        details: Details<'_>,
+        caller: &mut Option<Caller>,
+    ) -> Result<(), Refusal> {
+        let Some(question) = Question::new(call, action, details).map(Arc::new) else {
+            return Err(Refusal::Unavailable("the message has no sender".to_owned()));
+        };
+        let check = self.check(call, &question, caller);
+        match timeout(self.limits.check, check).await {
+            Ok(Ok(Answer::Yes)) => return Ok(()),
+            Ok(Ok(Answer::No | Answer::Dismissed)) => return Err(Refusal::NotAuthorized),
+            Ok(Ok(Answer::Challenge)) => {}
+            Ok(Err(error)) => return Err(Refusal::Unavailable(error.to_string())),
+            Err(_) => return Err(Refusal::Unavailable(format!("no answer within {:?}", self.limits.check))),
+        }
+        let (Some(caller), true) = (caller, call.primary().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH))
+        else {
+            return Err(Refusal::Challenge);
+        };
+        self.ask_person(&question, caller).await
+    }
+
+    /// Who calls, and what polkit says without asking anybody.
+    async fn check(
+        &self,
+        call: &Header<'_>,
+        question: &Arc<Question>,
+        caller: &mut Option<Caller>,
+    ) -> zbus::Result<Answer> {
+        // Nobody closes this semaphore; if somebody did, checks would go unbounded, but not unchecked.
+        let turn = Arc::clone(&self.checks).acquire_owned().await.ok();
+        let sender = call.sender().ok_or(zbus::Error::MissingField)?;
+        *caller = Some(Caller::look_up(&self.connection, sender).await?);
+        question.check(&self.connection, turn).await
+    }
+
+    /// Lets polkit ask a person, if there is a place among those who wait.
+    async fn ask_person(&self, question: &Arc<Question>, caller: &Caller) -> Result<(), Refusal> {
+        let place = self.places.take(caller.uid()).map_err(Refusal::Busy)?;
+        let asked = timeout(self.limits.question, question.ask_person(&self.connection, place));
+        let answer = tokio::select! {
+            answer = asked => answer,
+            // polkitd only asks the agent to close the dialog then, and waits for it: a silent one never does.
+            left = caller.departure(&self.connection) => {
+                return Err(left.map_or_else(|error| Refusal::Unavailable(error.to_string()), |()| Refusal::Left));
+            }
+        };
+        match answer {
+            Ok(Ok(Answer::Yes)) => Ok(()),
+            Ok(Ok(Answer::No)) => Err(Refusal::NotAuthorized),
+            Ok(Ok(Answer::Dismissed)) => Err(Refusal::Dismissed),
+            Ok(Ok(Answer::Challenge)) => Err(Refusal::NoAgent),
+            Ok(Err(error)) => Err(Refusal::Unavailable(error.to_string())),
+            Err(_) => Err(Refusal::Unanswered(self.limits.question)),
+        }
+    }
+}
+
+/// The one line for each decision. Names are checked or escaped; a foreign reason is quoted.
+fn log(caller: Option<&Caller>, action: Action, details: Details<'_>, refusal: Option<&Refusal>) {
+    tracing::info!(
+        uid = caller.map(Caller::uid),
+        pid = caller.and_then(Caller::pid),
+        unit = caller.map(Caller::unit),
+        action = action.id(),
+        target = details.target.map(Iqn::as_str),
+        portal = details.portal.map(tracing::field::display),
+        outcome = refusal.map_or("granted", Refusal::outcome),
+        reason = refusal.and_then(Refusal::reason).map(tracing::field::debug),
+        "authorization"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fmt::{Debug, Write as _},
+        sync::Mutex,
+    };
+
+    use tracing::{
+        Event, Metadata, Subscriber,
+        field::{Field, Visit},
+        span,
+    };
+
+    use super::*;
+
+    /// Keeps the fields of the events.
+    struct Log(Arc<Mutex<String>>);
+
+    impl Subscriber for Log {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+        fn event(&self, event: &Event<'_>) {
+            event.record(&mut Line(&mut self.0.lock().unwrap()));
+        }
+        fn enter(&self, _: &span::Id) {}
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    struct Line<'a>(&'a mut String);
+
+    impl Visit for Line<'_> {
+        fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+            write!(self.0, "{field}={value:?} ").unwrap();
+        }
+    }
+
+    fn logged(details: Details<'_>, refusal: Option<&Refusal>) -> String {
+        let text = Arc::new(Mutex::new(String::new()));
+        let caller = Caller::forged();
+        tracing::subscriber::with_default(Log(Arc::clone(&text)), || {
+            log(Some(&caller), Action::Login, details, refusal);
+        });
+        text.lock().unwrap().clone()
+    }
+
+    #[test]
+    fn the_log_line_says_who_what_and_with_what_outcome() {
+        let target: Iqn = "iqn.2001-07.com.ceph:backup".parse().unwrap();
+        let portal: Portal = "192.0.2.21".parse().unwrap();
+        let line = logged(Details { target: Some(&target), portal: Some(&portal) }, None);
+        assert_eq!(
+            line,
+            "message=authorization uid=0 unit=\"?\" action=\"org.cloudatlas.IscsiInitiator.login\" \
+             target=\"iqn.2001-07.com.ceph:backup\" portal=192.0.2.21:3260 outcome=\"granted\" "
+        );
+    }
+
+    #[test]
+    fn a_foreign_reason_cannot_break_the_log_line() {
+        let line = logged(Details::default(), Some(&Refusal::Unavailable("a\nb".to_owned())));
+        assert!(line.ends_with("outcome=\"unavailable\" reason=\"a\\nb\" "), "{line}");
+    }
+}

@@ -1,0 +1,30 @@
+//! Asks polkit whether a caller may do something, and hands out a [`Grant`] if so.
+//! It may not act on anything, nor decide by itself: polkit does.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`action`] | [`Action`], what can be asked for |
+//! | [`caller`] | [`Caller`], who asks, for the log |
+//! | [`gate`] | [`Gate`], the way from a message to a [`Grant`] |
+//! | [`grant`] | [`Grant`], the proof that polkit said yes |
+//! | `authority` | the two calls to polkitd, and taking a question back |
+//! | `places` | how many questions may wait for a person |
+//! | `refusal` | every way to be refused, as the caller and the log see it |
+
+#![warn(missing_docs)]
+
+pub mod action;
+mod authority;
+pub mod caller;
+pub mod gate;
+pub mod grant;
+mod places;
+mod refusal;
+
+pub use action::Action;
+pub use caller::Caller;
+pub use gate::{Details, Gate, Limits};
+pub use grant::Grant;
+
+/// The `.policy` file as it is installed, for packagers and tests.
+pub const POLICY: &str = include_str!("../org.cloudatlas.IscsiInitiator.policy");

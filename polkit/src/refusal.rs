@@ -1,0 +1,124 @@
+//! Every way to be refused: what the caller reads, and what the log calls it.
+//! It may not show a caller more than he needs: the reasons of trouble go to the log.
+
+use std::time::Duration;
+
+use iscsi_initiator_dbus::{Fault, Kind};
+
+use crate::{Action, places::Full};
+
+/// Why there is no grant.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// polkit said no, to this user or after a wrong password.
+    NotAuthorized,
+    /// A person closed the dialog.
+    Dismissed,
+    /// The caller left the bus while a person was asked: nobody reads the answer.
+    Left,
+    /// A person would have to be asked, and there is no agent to do it.
+    NoAgent,
+    /// A person was asked and did not answer in this time.
+    Unanswered(Duration),
+    /// A person would have to be asked, and the caller did not allow it.
+    Challenge,
+    /// Too many questions wait for a person.
+    Busy(Full),
+    /// Nobody could be asked; the reason is for the log.
+    Unavailable(String),
+}
+
+impl Refusal {
+    /// The log's word.
+    pub(crate) fn outcome(&self) -> &'static str {
+        match self {
+            Self::NotAuthorized | Self::NoAgent | Self::Unanswered(_) => "denied",
+            Self::Dismissed | Self::Left => "dismissed",
+            Self::Challenge => "challenge",
+            Self::Busy(_) => "busy",
+            Self::Unavailable(_) => "unavailable",
+        }
+    }
+
+    /// The log's reason, where the word does not say it all.
+    pub(crate) fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Left => Some("the caller left"),
+            Self::NoAgent => Some("no authentication agent"),
+            Self::Unanswered(_) => Some("nobody answered"),
+            Self::Unavailable(reason) => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// What the caller is told.
+    pub(crate) fn fault(&self, action: Action) -> Fault {
+        let denied = |text: String| Fault::new(Kind::AccessDenied, text);
+        match self {
+            Self::NotAuthorized => denied(format!("not authorised for {action}")),
+            Self::Dismissed => denied("the authentication dialog was dismissed".to_owned()),
+            Self::Left => denied("the caller left the bus".to_owned()),
+            Self::NoAgent => {
+                denied(format!("{action} needs a password, and no authentication agent could ask for it"))
+                    .hint("run pkttyagent in the same session, or let a polkit rule allow the action")
+            }
+            Self::Unanswered(limit) => {
+                denied(format!("nobody answered the authentication dialog within {} s", limit.as_secs()))
+            }
+            Self::Challenge => Fault::new(
+                Kind::InteractiveAuthorizationRequired,
+                format!("{action} needs a password, and the call did not allow to ask for it"),
+            )
+            .hint(
+                "set the message flag ALLOW_INTERACTIVE_AUTHORIZATION, or let a polkit rule allow the action",
+            ),
+            Self::Busy(Full::Yours(each)) => {
+                Fault::new(Kind::Busy, format!("{each} authentication dialogs of this user wait already"))
+                    .hint("answer or close one of them")
+            }
+            Self::Busy(Full::All(all)) => {
+                Fault::new(Kind::Busy, format!("{all} authentication dialogs wait already"))
+                    .hint("try again later")
+            }
+            Self::Unavailable(_) => denied("polkit could not be asked, so nothing is allowed".to_owned())
+                .hint("see systemctl status polkit and the log of iscsi-initiatord"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_has_its_error_and_its_word_in_the_log() {
+        let limit = Duration::from_secs(300);
+        for (refusal, kind, outcome, says) in [
+            (Refusal::NotAuthorized, Kind::AccessDenied, "denied", "not authorised"),
+            (Refusal::Dismissed, Kind::AccessDenied, "dismissed", "dismissed"),
+            (Refusal::Left, Kind::AccessDenied, "dismissed", "left"),
+            (Refusal::NoAgent, Kind::AccessDenied, "denied", "no authentication agent"),
+            (Refusal::Unanswered(limit), Kind::AccessDenied, "denied", "within 300 s"),
+            (Refusal::Challenge, Kind::InteractiveAuthorizationRequired, "challenge", "did not allow"),
+            (Refusal::Busy(Full::Yours(4)), Kind::Busy, "busy", "4 authentication dialogs of this user"),
+            (Refusal::Busy(Full::All(32)), Kind::Busy, "busy", "32 authentication dialogs"),
+            (
+                Refusal::Unavailable("x".into()),
+                Kind::AccessDenied,
+                "unavailable",
+                "polkit could not be asked",
+            ),
+        ] {
+            let fault = refusal.fault(Action::Login);
+            assert_eq!((fault.kind(), refusal.outcome()), (kind, outcome));
+            assert!(fault.message().contains(says), "{fault}");
+        }
+    }
+
+    #[test]
+    fn the_reason_of_trouble_stays_in_the_log() {
+        let refusal = Refusal::Unavailable("NameHasNoOwner: x".into());
+        assert_eq!(refusal.reason(), Some("NameHasNoOwner: x"));
+        assert!(!refusal.fault(Action::Login).to_string().contains("NameHasNoOwner"));
+    }
+}

@@ -1,0 +1,15 @@
+//! What the daemon rests on: open-iscsi, sysfs, multipathd, systemd.
+//! It may not know the bus's callers, polkit or any policy.
+
+pub(crate) mod atomic;
+pub(crate) mod database;
+pub(crate) mod events;
+pub(crate) mod initiator_name;
+pub(crate) mod iscsiadm;
+pub(crate) mod iscsid;
+pub(crate) mod layout;
+pub(crate) mod multipathd;
+pub(crate) mod program;
+pub(crate) mod resolve;
+pub(crate) mod sysfs;
+pub(crate) mod usage;

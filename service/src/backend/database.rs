@@ -1,0 +1,179 @@
+//! open-iscsi's database of node and discovery records.
+//! It may not be changed but under its lock, and only whole files at a time.
+
+pub(crate) mod lock;
+pub(crate) mod nodes;
+pub(crate) mod record;
+
+use std::path::{Path, PathBuf};
+
+use iscsi_initiator_dbus::{
+    Fault, Iqn, Kind, Portal,
+    portal::Host,
+    results::{ChapMode, Startup},
+};
+use rustix::io::Errno;
+
+use self::{
+    lock::{Lock, LockError},
+    record::{Record, RecordError},
+};
+use super::atomic::Dir;
+
+/// A node: a target at a portal through an iface, as its place in the database names it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct NodeKey {
+    pub(crate) target: Iqn,
+    pub(crate) portal: Portal,
+    pub(crate) tpgt: u16,
+    /// `default` if it is bound to no network card.
+    pub(crate) iface: String,
+}
+
+impl NodeKey {
+    /// Where its record lies, relative to the database: an IPv6 address goes without brackets there.
+    fn path(&self) -> String {
+        format!("{}/{}", self.folder(), self.iface)
+    }
+
+    fn folder(&self) -> String {
+        format!("nodes/{}/{},{},{}", self.target, self.portal.host(), self.portal.port(), self.tpgt)
+    }
+
+    /// As iscsiadm's `-p` takes it: `address:port,tpgt`.
+    pub(crate) fn portal_argument(&self) -> String {
+        format!("{},{}", self.portal, self.tpgt)
+    }
+}
+
+/// A node with what its record says of it; no secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Node {
+    pub(crate) key: NodeKey,
+    pub(crate) startup: Startup,
+    pub(crate) chap: ChapMode,
+    /// The portal whose discovery recorded it.
+    pub(crate) discovered_at: Option<(String, u16)>,
+    /// Why its record cannot be used, if it cannot.
+    pub(crate) damage: Option<RecordError>,
+}
+
+/// Why the database cannot be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DatabaseError {
+    #[error("{0}")]
+    Lock(#[from] LockError),
+    #[error("{path}: {error}")]
+    Io { path: PathBuf, error: Errno },
+    #[error("{path}: {error}")]
+    Record { path: PathBuf, error: RecordError },
+    #[error("no such node")]
+    NoSuchNode,
+}
+
+impl From<DatabaseError> for Fault {
+    fn from(error: DatabaseError) -> Self {
+        match &error {
+            DatabaseError::Lock(LockError::Held(path)) => {
+                Self::new(Kind::Busy, "open-iscsi's database is locked by another program")
+                    .hint(format!("if no iscsiadm is running, remove {}", path.display()))
+            }
+            DatabaseError::Lock(_) | DatabaseError::Record { .. } => {
+                Self::new(Kind::InvalidConfiguration, error.to_string())
+            }
+            DatabaseError::Io { error: Errno::PERM | Errno::LOOP | Errno::INVAL | Errno::FBIG, path } => {
+                Self::new(
+                    Kind::InvalidConfiguration,
+                    format!("{} is not a plain file of root's", path.display()),
+                )
+            }
+            DatabaseError::Io { error: Errno::NOSPC | Errno::DQUOT, path } => {
+                Self::new(Kind::Failed, format!("the disk is full: {} was left as it was", path.display()))
+            }
+            DatabaseError::Io { .. } => Self::new(Kind::Failed, error.to_string()),
+            DatabaseError::NoSuchNode => Self::new(Kind::NoSuchNode, error.to_string()),
+        }
+    }
+}
+
+/// The database and the files beside it. Every method blocks: call it where blocking is allowed.
+#[derive(Clone, Debug)]
+pub(crate) struct Database {
+    /// Where `nodes` and `send_targets` are: compiled into open-iscsi.
+    root: PathBuf,
+    /// Where iscsid.conf is.
+    config: PathBuf,
+    lock: PathBuf,
+}
+
+impl Database {
+    pub(crate) fn new(root: &Path, config: &Path, lock: &Path) -> Self {
+        Self { root: root.to_owned(), config: config.to_owned(), lock: lock.to_owned() }
+    }
+
+    fn locked(&self) -> Result<Lock, DatabaseError> {
+        Ok(Lock::take(&self.lock)?)
+    }
+
+    /// The database's directory, made if open-iscsi has not yet made it.
+    fn dir(&self) -> Result<Dir, DatabaseError> {
+        if let Err(error) = std::fs::create_dir_all(&self.root) {
+            let error = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+            return Err(DatabaseError::Io { path: self.root.clone(), error });
+        }
+        open(&self.root)
+    }
+
+    /// Removes what a daemon that was killed left behind; to be called once, at the start.
+    pub(crate) fn recover(&self) {
+        for path in [&self.root, &self.config] {
+            if let Ok(dir) = Dir::open(path)
+                && let Err(error) = dir.remove_leftover()
+            {
+                tracing::warn!(path = %path.display(), %error, "a leftover could not be removed");
+            }
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<Dir, DatabaseError> {
+    Dir::open(path).map_err(|error| DatabaseError::Io { path: path.to_owned(), error })
+}
+
+fn io(dir: &Dir, relative: &str) -> impl FnOnce(Errno) -> DatabaseError {
+    let path = dir.path().join(relative);
+    move |error| DatabaseError::Io { path, error }
+}
+
+fn in_record(dir: &Dir, relative: &str) -> impl FnOnce(RecordError) -> DatabaseError {
+    let path = dir.path().join(relative);
+    move |error| DatabaseError::Record { path, error }
+}
+
+/// The name of a portal's folder read back: `address,port[,tpgt]`.
+fn parse_folder(name: &str) -> Option<(Portal, u16)> {
+    let mut parts = name.split(',');
+    let (address, port, tpgt) = (parts.next()?, parts.next()?, parts.next()?);
+    if parts.next().is_some() {
+        return None;
+    }
+    let text =
+        if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") };
+    let portal: Portal = text.parse().ok()?;
+    // Read back as it was written, or iscsiadm would look elsewhere.
+    let same = match portal.host() {
+        Host::Address(..) | Host::Name(_) => portal.host().to_string().eq_ignore_ascii_case(address),
+    };
+    Some((portal, tpgt.parse().ok()?)).filter(|_| same)
+}
+
+fn read(dir: &Dir, relative: &str) -> Result<Option<Record>, DatabaseError> {
+    match dir.read(relative).map_err(io(dir, relative))? {
+        None => Ok(None),
+        Some(bytes) => Record::parse(&bytes).map(Some).map_err(in_record(dir, relative)),
+    }
+}
+
+fn write(dir: &Dir, relative: &str, record: &Record) -> Result<(), DatabaseError> {
+    dir.replace(relative, &record.to_bytes(), 0o600).map_err(io(dir, relative))
+}

@@ -1,0 +1,205 @@
+//! The lock of open-iscsi's database, as iscsiadm takes it (usr/idbm.c, `idbm_lock`).
+//! It may not be held across anything that waits: iscsiadm up to 2.1.9 goes on without it after 30 s.
+
+use std::{
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    time::{Duration, Instant, SystemTime},
+};
+
+use rustix::{
+    fs::{AtFlags, CWD, FlockOperation, Mode, OFlags},
+    io::Errno,
+};
+
+/// The name that everybody links to take the lock.
+const TAKEN: &str = "lock.write";
+/// Our own file to link from. iscsiadm links its file `lock`; only the name linked *to* matters, so a
+/// file of our own tells our lock from theirs, and the flock on it dies with us.
+const OURS: &str = "lock.iscsi-initiatord";
+/// How long others may hold it: they need milliseconds.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// iscsiadm itself gives up after 30 s; a lock twice as old, with no iscsiadm running, has no owner.
+const STALE: Duration = Duration::from_secs(60);
+
+/// Why the lock cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LockError {
+    #[error("the lock {0} is held by another program")]
+    Held(PathBuf),
+    #[error(
+        "the lock directory {0} is not safe: it must be a directory of root's that nobody else can write"
+    )]
+    Unsafe(PathBuf),
+    #[error("the lock directory {0}: {1}")]
+    Io(PathBuf, Errno),
+}
+
+/// The lock, held until it is dropped.
+pub(crate) struct Lock {
+    dir: OwnedFd,
+    // Kept open for its flock.
+    _own: OwnedFd,
+}
+
+impl Lock {
+    /// Takes the lock; blocks the thread for up to 5 s.
+    pub(crate) fn take(dir: &Path) -> Result<Self, LockError> {
+        let io = |error| LockError::Io(dir.to_owned(), error);
+        let fd = open_dir(dir)?;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let own = rustix::fs::openat(&fd, OURS, flags, Mode::RUSR | Mode::WUSR).map_err(io)?;
+        let deadline = Instant::now() + PATIENCE;
+        wait(deadline, || match rustix::fs::flock(&own, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => Ok(false),
+            result => result.map(|()| true),
+        })
+        .map_err(io)?
+        .then_some(())
+        .ok_or_else(|| LockError::Held(dir.join(OURS)))?;
+        let linked = wait(deadline, || match rustix::fs::linkat(&fd, OURS, &fd, TAKEN, AtFlags::empty()) {
+            Err(Errno::EXIST) if remove_if_ownerless(&fd, &own)? => Ok(false),
+            Err(Errno::EXIST) => Ok(false),
+            result => result.map(|()| true),
+        });
+        if linked.map_err(io)? {
+            Ok(Self { dir: fd, _own: own })
+        } else {
+            Err(LockError::Held(dir.join(TAKEN)))
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if let Err(error) = rustix::fs::unlinkat(&self.dir, TAKEN, AtFlags::empty()) {
+            tracing::error!(%error, "the database lock could not be given back");
+        }
+    }
+}
+
+/// Opens the directory, made as iscsiadm would if it is missing. On Debian its parent is writable by
+/// everybody, so that somebody else may have made it: then nothing in it can be trusted.
+fn open_dir(dir: &Path) -> Result<OwnedFd, LockError> {
+    let io = |error| LockError::Io(dir.to_owned(), error);
+    match rustix::fs::mkdirat(CWD, dir, Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(error) => return Err(io(error)),
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(CWD, dir, flags, Mode::empty()).map_err(io)?;
+    let stat = rustix::fs::fstat(&fd).map_err(io)?;
+    if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_mode & 0o022 != 0 {
+        // iscsiadm makes it 0770 & ~077; a group that may write is refused all the same.
+        return Err(LockError::Unsafe(dir.to_owned()));
+    }
+    Ok(fd)
+}
+
+/// Removes the lock if nobody can hold it: our own file linked while we have its flock (a daemon
+/// that was killed), or one so old that iscsiadm must have been killed.
+fn remove_if_ownerless(dir: &OwnedFd, own: &OwnedFd) -> Result<bool, Errno> {
+    let taken = match rustix::fs::statat(dir, TAKEN, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => return Ok(false),
+        stat => stat?,
+    };
+    let ours = rustix::fs::fstat(own)?;
+    let is_ours = (taken.st_dev, taken.st_ino) == (ours.st_dev, ours.st_ino);
+    // link() sets the change time, so it is the moment at which the lock was taken.
+    let since = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(taken.st_ctime).unwrap_or(0));
+    let is_old = since.elapsed().is_ok_and(|age| age > STALE);
+    let is_ownerless = is_ours || (is_old && !iscsiadm_runs());
+    if !is_ownerless {
+        return Ok(false);
+    }
+    tracing::warn!(ours = is_ours, "removing a database lock whose owner is gone");
+    match rustix::fs::unlinkat(dir, TAKEN, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether any process could be at work on the database.
+fn iscsiadm_runs() -> bool {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return true };
+    processes.flatten().any(|process| {
+        std::fs::read_to_string(process.path().join("comm"))
+            .is_ok_and(|name| matches!(name.trim_end(), "iscsiadm" | "iscsistart"))
+    })
+}
+
+/// Tries every 10 ms, as iscsiadm does; whether it came true before the deadline.
+fn wait(deadline: Instant, mut attempt: impl FnMut() -> Result<bool, Errno>) -> Result<bool, Errno> {
+    loop {
+        if attempt()? {
+            return Ok(true);
+        }
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lock_is_iscsiadms_and_is_given_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("iscsi");
+        let lock = Lock::take(&dir).unwrap();
+        assert!(dir.join("lock.write").exists());
+        drop(lock);
+        assert!(!dir.join("lock.write").exists());
+    }
+
+    #[test]
+    fn the_lock_is_given_back_in_a_panic() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("iscsi");
+        let panicked = std::thread::spawn({
+            let dir = dir.clone();
+            move || {
+                let _lock = Lock::take(&dir).unwrap();
+                panic!("on purpose");
+            }
+        })
+        .join();
+        assert!(panicked.is_err());
+        assert!(!dir.join("lock.write").exists());
+    }
+
+    #[test]
+    fn a_lock_of_a_killed_daemon_is_taken_over_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("iscsi");
+        drop(Lock::take(&dir).unwrap());
+        std::fs::hard_link(dir.join(OURS), dir.join(TAKEN)).unwrap();
+        let start = Instant::now();
+        drop(Lock::take(&dir).unwrap());
+        assert!(start.elapsed() < Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_fresh_lock_of_iscsiadms_is_respected() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("iscsi");
+        drop(Lock::take(&dir).unwrap());
+        std::fs::copy("/proc/self/status", dir.join("lock")).unwrap();
+        std::fs::hard_link(dir.join("lock"), dir.join(TAKEN)).unwrap();
+        assert!(matches!(Lock::take(&dir), Err(LockError::Held(_))));
+        assert!(dir.join(TAKEN).exists());
+    }
+
+    #[test]
+    fn a_directory_that_others_can_write_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(matches!(Lock::take(folder.path()), Err(LockError::Unsafe(_))));
+        std::os::unix::fs::symlink("/tmp", folder.path().join("link")).unwrap();
+        assert!(Lock::take(&folder.path().join("link")).is_err());
+    }
+}

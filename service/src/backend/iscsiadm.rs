@@ -1,0 +1,117 @@
+//! iscsiadm: what changes the kernel's sessions, and what its exit codes mean (include/iscsi_err.h).
+//! It may not be given a secret, nor a name that was not checked.
+
+use std::path::Path;
+
+use iscsi_initiator_dbus::{Fault, Kind};
+use tokio::time::Instant;
+
+use super::{
+    database::NodeKey,
+    program::{self, Finished, ProgramError},
+};
+
+/// Why iscsiadm did not do it.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// It ended with this code.
+    Code(i32),
+    /// It could not be started, or did not end in time.
+    Program(ProgramError),
+}
+
+/// The codes that are no failure of ours to explain otherwise.
+pub(crate) const SESSION_EXISTS: i32 = 15;
+pub(crate) const NO_OBJECTS: i32 = 21;
+pub(crate) const AUTHORIZATION: i32 = 24;
+
+/// Logs in to one node. Already logged in (15; 0 on Red Hat) is success.
+pub(crate) async fn login(iscsiadm: &Path, node: &NodeKey, deadline: Instant) -> Result<(), Refused> {
+    let portal = node.portal_argument();
+    let arguments = ["-m", "node", "-T", node.target.as_str(), "-p", &portal, "-I", &node.iface, "--login"];
+    judge(program::run(iscsiadm, &arguments, deadline).await, &[0, SESSION_EXISTS])
+}
+
+/// Ends one session by its number: works without a record, too. Already gone (21) is success.
+pub(crate) async fn logout(iscsiadm: &Path, sid: u32, deadline: Instant) -> Result<(), Refused> {
+    let sid = sid.to_string();
+    judge(
+        program::run(iscsiadm, &["-m", "session", "-r", &sid, "--logout"], deadline).await,
+        &[0, NO_OBJECTS],
+    )
+}
+
+fn judge(end: Result<Finished, ProgramError>, good: &[i32]) -> Result<(), Refused> {
+    match end {
+        Ok(Finished { code, .. }) if good.contains(&code) => Ok(()),
+        Ok(Finished { code, complaint }) => {
+            // Its words are for the log: targets have a part in them.
+            tracing::warn!(code, complaint = %complaint.escape_debug(), "iscsiadm failed");
+            Err(Refused::Code(code))
+        }
+        Err(error) => Err(Refused::Program(error)),
+    }
+}
+
+impl From<Refused> for Fault {
+    fn from(refused: Refused) -> Self {
+        let code = match refused {
+            Refused::Program(ProgramError::TimedOut) => {
+                return Self::new(Kind::TimedOut, "iscsid did not finish within the deadline");
+            }
+            Refused::Program(error @ ProgramError::Start(..)) => {
+                return Self::new(Kind::BackendUnavailable, error.to_string()).hint("install open-iscsi");
+            }
+            Refused::Code(code) => code,
+        };
+        let (kind, meaning) = match code {
+            AUTHORIZATION => {
+                (Kind::TargetRejected, "the target refused authentication or this initiator name")
+            }
+            4 => (Kind::PortalUnreachable, "the connection failed"),
+            5 => (Kind::TargetUnavailable, "the login failed"),
+            8 | 11 | 33 => (Kind::TimedOut, "the target did not answer in time"),
+            19 => (Kind::TargetRejected, "the target rejected the login for good"),
+            6 => (Kind::InvalidConfiguration, "open-iscsi could not read or lock its database"),
+            7 => (Kind::InvalidConfiguration, "open-iscsi found a parameter of the record wrong"),
+            12 => (Kind::BackendUnavailable, "the kernel module iscsi_tcp is not loaded"),
+            13 => (Kind::BackendUnavailable, "iscsid refused to be asked"),
+            18 | 20 => (Kind::BackendUnavailable, "iscsid cannot be reached"),
+            NO_OBJECTS => (Kind::NoSuchNode, "open-iscsi does not have that node"),
+            28 => (Kind::InUse, "iscsid says that the session is in use"),
+            32 => (Kind::TargetUnavailable, "the target is likely not connected"),
+            _ => (Kind::Failed, "iscsiadm failed"),
+        };
+        let fault = Self::new(kind, format!("{meaning} (iscsiadm exit code {code})"));
+        match code {
+            12 => fault.hint("modprobe iscsi_tcp"),
+            18 | 20 => fault.hint("systemctl start iscsid.socket iscsid.service"),
+            _ => fault,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_become_the_contracts_errors() {
+        for (code, kind) in [
+            (4, Kind::PortalUnreachable),
+            (5, Kind::TargetUnavailable),
+            (8, Kind::TimedOut),
+            (12, Kind::BackendUnavailable),
+            (19, Kind::TargetRejected),
+            (20, Kind::BackendUnavailable),
+            (21, Kind::NoSuchNode),
+            (28, Kind::InUse),
+            (1, Kind::Failed),
+            (255, Kind::Failed),
+        ] {
+            let fault = Fault::from(Refused::Code(code));
+            assert_eq!(fault.kind(), kind, "{code}");
+            assert!(fault.message().contains(&code.to_string()));
+        }
+    }
+}

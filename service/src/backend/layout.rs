@@ -1,0 +1,92 @@
+//! Where everything lies on this machine.
+//! It may not guess where open-iscsi itself tells: its database's place is compiled into iscsiadm.
+
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+/// The places the daemon reads and writes; tests put others here.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// iscsid.conf and initiatorname.iscsi.
+    pub config: PathBuf,
+    /// The node and discovery records, if the administrator names the place.
+    pub database: Option<PathBuf>,
+    /// The directory of the database's lock.
+    pub lock: PathBuf,
+    /// Where iscsiadm may be; the first that exists is taken.
+    pub iscsiadm: Vec<PathBuf>,
+    /// The kernel's view of the devices.
+    pub sys: PathBuf,
+    /// The kernel's view of the processes.
+    pub proc: PathBuf,
+    /// udev's database and multipathd's process id.
+    pub run: PathBuf,
+    /// Device nodes.
+    pub dev: PathBuf,
+}
+
+impl Default for Layout {
+    fn default() -> Self {
+        Self {
+            config: "/etc/iscsi".into(),
+            database: None,
+            lock: "/run/lock/iscsi".into(),
+            iscsiadm: ["/usr/sbin/iscsiadm", "/usr/bin/iscsiadm", "/sbin/iscsiadm"]
+                .map(PathBuf::from)
+                .to_vec(),
+            sys: "/sys".into(),
+            proc: "/proc".into(),
+            run: "/run".into(),
+            dev: "/dev".into(),
+        }
+    }
+}
+
+impl Layout {
+    /// The program, if it is installed.
+    pub(crate) fn find_iscsiadm(&self) -> Option<&Path> {
+        self.iscsiadm.iter().map(PathBuf::as_path).find(|path| path.is_file())
+    }
+
+    /// Where the records are: what the administrator says, what iscsiadm was compiled with, or the place
+    /// that exists.
+    pub(crate) fn find_database(&self) -> PathBuf {
+        let var = Path::new("/var/lib/iscsi");
+        let compiled = || self.find_iscsiadm().and_then(compiled_database);
+        let existing = || var.join("nodes").is_dir().then(|| var.to_owned());
+        self.database.clone().or_else(compiled).or_else(existing).unwrap_or_else(|| self.config.clone())
+    }
+}
+
+/// The literal `…/nodes` in the program: both known places are looked for.
+fn compiled_database(iscsiadm: &Path) -> Option<PathBuf> {
+    let mut program = Vec::new();
+    // iscsiadm has half a megabyte.
+    std::fs::File::open(iscsiadm).ok()?.take(16 * 1024 * 1024).read_to_end(&mut program).ok()?;
+    ["/var/lib/iscsi", "/etc/iscsi"].into_iter().map(PathBuf::from).find(|place| {
+        let literal = format!("{}/nodes", place.display()).into_bytes();
+        program.windows(literal.len()).any(|window| window == literal)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_database_is_where_iscsiadm_was_compiled_to_look() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("iscsiadm");
+        let layout =
+            Layout { iscsiadm: vec![program.clone()], config: "/etc/iscsi".into(), ..Layout::default() };
+        let dir = super::super::atomic::Dir::open(folder.path()).unwrap();
+        dir.replace("iscsiadm", b"\x7fELF\0/var/lib/iscsi/nodes\0/etc/iscsi/iscsid.conf\0", 0o755).unwrap();
+        assert_eq!(layout.find_database(), Path::new("/var/lib/iscsi"));
+        dir.replace("iscsiadm", b"\x7fELF\0/etc/iscsi/nodes\0", 0o755).unwrap();
+        assert_eq!(layout.find_database(), Path::new("/etc/iscsi"));
+        let layout = Layout { database: Some("/elsewhere".into()), ..layout };
+        assert_eq!(layout.find_database(), Path::new("/elsewhere"));
+    }
+}

@@ -1,0 +1,208 @@
+//! multipathd's socket: what it says of maps and paths, and the removal of a map.
+//! It may not start multipathd: a connection to its socket would, where systemd holds that.
+
+use std::{
+    collections::{HashMap, HashSet},
+    io::{Read, Write},
+    os::{
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixStream},
+    },
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use iscsi_initiator_dbus::{Fault, Kind};
+use serde_json::Value;
+
+/// Abstract, without a NUL at its end (libmpathcmd/mpath_cmd.c).
+const SOCKET: &[u8] = b"/org/kernel/linux/storage/multipathd";
+/// multipathd answers within 4 s or says "timeout".
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The most that is taken of an answer: 256 disks need half a megabyte.
+const ANSWER_LIMIT: u64 = 8 * 1024 * 1024;
+
+/// What multipathd knows of a path, by the disk's kernel name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PathState {
+    pub(crate) dm_state: String,
+    pub(crate) checker_state: String,
+    /// From 1.
+    pub(crate) group: u32,
+    pub(crate) priority: i32,
+}
+
+/// Why it cannot be asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MultipathdError {
+    #[error("multipathd is not running")]
+    NotRunning,
+    #[error("multipathd's socket: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("multipathd's answer makes no sense")]
+    Answer,
+    #[error("multipathd refused: {0}")]
+    Refused(String),
+}
+
+impl From<MultipathdError> for Fault {
+    fn from(error: MultipathdError) -> Self {
+        let fault = Self::new(Kind::BackendUnavailable, error.to_string());
+        match error {
+            MultipathdError::NotRunning => fault.hint("systemctl start multipathd"),
+            MultipathdError::Refused(_) => Self::new(Kind::InUse, error.to_string()),
+            _ => fault,
+        }
+    }
+}
+
+/// multipathd, if it runs. Every method blocks, for 5 s at most.
+#[derive(Clone, Debug)]
+pub(crate) struct Multipathd {
+    run: PathBuf,
+    proc: PathBuf,
+}
+
+impl Multipathd {
+    pub(crate) fn new(run: &Path, proc: &Path) -> Self {
+        Self { run: run.to_owned(), proc: proc.to_owned() }
+    }
+
+    /// Whether it runs: its process id file names a process of that name.
+    pub(crate) fn runs(&self) -> bool {
+        let pid = std::fs::read_to_string(self.run.join("multipathd.pid")).unwrap_or_default();
+        let Ok(pid) = pid.trim().parse::<u32>() else { return false };
+        std::fs::read_to_string(self.proc.join(pid.to_string()).join("comm"))
+            .is_ok_and(|name| name.trim_end() == "multipathd")
+    }
+
+    /// The state of every path in a map, by the disk's kernel name.
+    pub(crate) fn paths(&self) -> Result<HashMap<String, PathState>, MultipathdError> {
+        let answer = self.ask("show maps json")?;
+        parse(&answer)
+    }
+
+    /// The disks that it has made up its mind about, by kernel name: in a map, or left alone. A new disk is
+    /// listed and put into its map under one lock, so that no map is on its way for one listed without.
+    pub(crate) fn considered(&self) -> Result<HashSet<String>, MultipathdError> {
+        let answer = self.ask("show paths raw format %d")?;
+        let text = String::from_utf8_lossy(&answer);
+        Ok(text.lines().map(|line| line.trim().to_owned()).collect())
+    }
+
+    /// Removes a map and its partitions' maps; refused while anything has it open.
+    pub(crate) fn remove_map(&self, name: &str) -> Result<(), MultipathdError> {
+        self.command(&format!("del map {name}"))
+    }
+
+    /// Lets what waits for a path fail, so that a map whose paths are all dead can be removed.
+    pub(crate) fn stop_queueing(&self, name: &str) -> Result<(), MultipathdError> {
+        self.command(&format!("disablequeueing map {name}"))
+    }
+
+    fn command(&self, command: &str) -> Result<(), MultipathdError> {
+        let answer = self.ask(command)?;
+        match String::from_utf8_lossy(&answer).trim() {
+            "ok" | "" => Ok(()),
+            other => {
+                Err(MultipathdError::Refused(other.chars().take(120).filter(|c| !c.is_control()).collect()))
+            }
+        }
+    }
+
+    fn ask(&self, command: &str) -> Result<Vec<u8>, MultipathdError> {
+        if !self.runs() {
+            return Err(MultipathdError::NotRunning);
+        }
+        let socket = UnixStream::connect_addr(&SocketAddr::from_abstract_name(SOCKET)?)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_write_timeout(Some(PATIENCE))?;
+        // A native size_t, which counts the NUL, then the text with its NUL; the answer alike.
+        let mut request = (command.len() + 1).to_ne_bytes().to_vec();
+        request.extend_from_slice(command.as_bytes());
+        request.push(0);
+        (&socket).write_all(&request)?;
+        let mut length = [0; size_of::<usize>()];
+        (&socket).read_exact(&mut length)?;
+        let length = usize::from_ne_bytes(length) as u64;
+        if length > ANSWER_LIMIT {
+            return Err(MultipathdError::Answer);
+        }
+        let mut answer = Vec::new();
+        (&socket).take(length).read_to_end(&mut answer)?;
+        if answer.last() == Some(&0) {
+            answer.pop();
+        }
+        Ok(answer)
+    }
+}
+
+/// Lenient: in odd states multipathd writes texts where numbers belong.
+fn parse(answer: &[u8]) -> Result<HashMap<String, PathState>, MultipathdError> {
+    let value: Value = serde_json::from_slice(answer).map_err(|_| MultipathdError::Answer)?;
+    let array =
+        |value: &Value, key: &str| value.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
+    let text =
+        |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let mut paths = HashMap::new();
+    for map in value.get("maps").and_then(Value::as_array).ok_or(MultipathdError::Answer)? {
+        for (index, group) in array(map, "path_groups").iter().enumerate() {
+            let number = group.get("group").and_then(Value::as_u64).unwrap_or(index as u64 + 1);
+            for path in array(group, "paths") {
+                let state = PathState {
+                    dm_state: text(&path, "dm_st"),
+                    checker_state: text(&path, "chk_st"),
+                    group: u32::try_from(number).unwrap_or_default(),
+                    priority: path
+                        .get("pri")
+                        .and_then(Value::as_i64)
+                        .and_then(|p| p.try_into().ok())
+                        .unwrap_or(-1),
+                };
+                paths.insert(text(&path, "dev"), state);
+            }
+        }
+    }
+    Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_read_by_disk() {
+        let answer = br#"{"major_version":0,"minor_version":1,"maps":[{"name":"mpatha","path_groups":[
+            {"group":1,"paths":[{"dev":"sda","dm_st":"active","chk_st":"ready","pri":50}]},
+            {"group":2,"paths":[{"dev":"sdc","dm_st":"failed","chk_st":"faulty","pri":"undef"}]}]}]}"#;
+        let paths = parse(answer).unwrap();
+        assert_eq!(
+            paths.get("sda"),
+            Some(&PathState {
+                dm_state: "active".into(),
+                checker_state: "ready".into(),
+                group: 1,
+                priority: 50
+            })
+        );
+        assert_eq!(paths.get("sdc").map(|path| (path.group, path.priority)), Some((2, -1)));
+    }
+
+    #[test]
+    fn nonsense_is_an_error_and_odd_values_are_not() {
+        assert!(matches!(parse(b"timeout\n"), Err(MultipathdError::Answer)));
+        assert!(parse(br#"{"maps":[]}"#).unwrap().is_empty());
+        assert!(parse(br#"{"maps":[{"path_groups":"none"}]}"#).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_process_id_of_another_program_is_not_multipathd() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = super::super::atomic::Dir::open(folder.path()).unwrap();
+        let multipathd = Multipathd::new(folder.path(), Path::new("/proc"));
+        assert!(!multipathd.runs());
+        dir.replace("multipathd.pid", format!("{}\n", std::process::id()).as_bytes(), 0o644).unwrap();
+        assert!(!multipathd.runs());
+        assert!(matches!(multipathd.paths(), Err(MultipathdError::NotRunning)));
+    }
+}

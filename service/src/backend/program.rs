@@ -1,0 +1,141 @@
+//! The one place that starts a program.
+//! It may not use a shell, a relative path, the caller's environment, or wait or read without a limit.
+
+use std::{path::Path, process::Stdio, time::Duration};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    process::Child,
+    time::Instant,
+};
+
+/// The most that is kept of a program's output; the rest is read and dropped.
+const OUTPUT_LIMIT: u64 = 64 * 1024;
+/// How long a program that missed its deadline may go on before it is killed. iscsiadm is not killed
+/// at once: it may hold the database's lock, and what it asked of iscsid goes on anyway.
+const GRACE: Duration = Duration::from_secs(150);
+
+/// How a program ended.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    /// Its exit code, 128 + signal if it was killed.
+    pub(crate) code: i32,
+    /// What it said on standard error, for the log only.
+    pub(crate) complaint: String,
+}
+
+/// Why there is no end to tell.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProgramError {
+    #[error("{0} could not be started: {1}")]
+    Start(String, std::io::Error),
+    #[error("the deadline passed")]
+    TimedOut,
+}
+
+/// Runs a program to its end or to the deadline. At the deadline it is left alone for a while, then killed.
+pub(crate) async fn run(
+    program: &Path,
+    arguments: &[&str],
+    deadline: Instant,
+) -> Result<Finished, ProgramError> {
+    let child = start(program, arguments)?;
+    let mut end = tokio::spawn(finish(child));
+    match tokio::time::timeout_at(deadline, &mut end).await {
+        Ok(Ok(finished)) => {
+            finished.map_err(|error| ProgramError::Start(program.display().to_string(), error))
+        }
+        // The task cannot panic; were it cancelled, the runtime would be going down.
+        Ok(Err(_)) | Err(_) => Err(ProgramError::TimedOut),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that starts programs")]
+fn start(program: &Path, arguments: &[&str]) -> Result<Child, ProgramError> {
+    tokio::process::Command::new(program)
+        .args(arguments)
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("LC_ALL", "C")
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| ProgramError::Start(program.display().to_string(), error))
+}
+
+async fn finish(mut child: Child) -> std::io::Result<Finished> {
+    let stderr = child.stderr.take();
+    let whole = async {
+        let complaint = match stderr {
+            Some(stderr) => read_bounded(stderr).await,
+            None => String::new(),
+        };
+        child.wait().await.map(|status| (status, complaint))
+    };
+    let (status, complaint) = match tokio::time::timeout(GRACE, whole).await {
+        Ok(end) => end?,
+        Err(_) => {
+            child.start_kill()?;
+            (child.wait().await?, String::new())
+        }
+    };
+    use std::os::unix::process::ExitStatusExt;
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1);
+    Ok(Finished { code, complaint })
+}
+
+async fn read_bounded(mut stream: impl AsyncRead + Unpin) -> String {
+    let mut kept = Vec::new();
+    // An error of the pipe ends the reading; the exit code still tells.
+    if (&mut stream).take(OUTPUT_LIMIT).read_to_end(&mut kept).await.is_ok() {
+        let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+    }
+    String::from_utf8_lossy(&kept).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn soon(millis: u64) -> Instant {
+        Instant::now() + Duration::from_millis(millis)
+    }
+
+    #[tokio::test]
+    async fn the_exit_code_and_the_complaint_come_back() {
+        let end = run(Path::new("/bin/sh"), &["-c", "echo no >&2; exit 24"], soon(5000)).await.unwrap();
+        assert_eq!((end.code, end.complaint.as_str()), (24, "no\n"));
+    }
+
+    #[tokio::test]
+    async fn the_environment_is_clean() {
+        let end = run(Path::new("/usr/bin/env"), &["sh", "-c", "env >&2"], soon(5000)).await.unwrap();
+        assert!(!end.complaint.contains("HOME=") && end.complaint.contains("LC_ALL=C"), "{}", end.complaint);
+    }
+
+    #[tokio::test]
+    async fn a_slow_program_does_not_hold_the_call() {
+        let start = Instant::now();
+        let end = run(Path::new("/bin/sleep"), &["5"], soon(100)).await;
+        assert!(matches!(end, Err(ProgramError::TimedOut)));
+        assert!(start.elapsed() < Duration::from_secs(4));
+    }
+
+    #[tokio::test]
+    async fn endless_output_is_bounded() {
+        let end =
+            run(Path::new("/bin/sh"), &["-c", "head -c 1000000 /dev/zero >&2"], soon(10_000)).await.unwrap();
+        assert_eq!(end.complaint.len() as u64, OUTPUT_LIMIT);
+    }
+
+    #[tokio::test]
+    async fn a_missing_program_is_told() {
+        assert!(matches!(
+            run(Path::new("/nonexistent"), &[], soon(1000)).await,
+            Err(ProgramError::Start(..))
+        ));
+    }
+}

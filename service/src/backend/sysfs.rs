@@ -1,0 +1,301 @@
+//! Sessions, disks and maps as the kernel shows them in sysfs.
+//! It may not start a program, nor read the files that hold a session's secret.
+
+use std::path::{Path, PathBuf};
+
+use iscsi_initiator_dbus::{Iqn, Portal};
+
+use super::database::NodeKey;
+
+/// No attribute that is read here is longer.
+const ATTRIBUTE_LIMIT: usize = 4096;
+
+/// An iSCSI session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Session {
+    pub(crate) sid: u32,
+    /// As the kernel has it; checked where it matters.
+    pub(crate) target: String,
+    /// The portal that was asked for, also while the connection is down; `None` if it is unreadable.
+    pub(crate) portal: Option<Portal>,
+    pub(crate) iface: String,
+    /// `LOGGED_IN`, `FAILED` or `FREE`.
+    pub(crate) state: String,
+    /// Whether its LUNs were looked for; `None` where the kernel does not tell (before Linux 6.4).
+    pub(crate) scanned: Option<bool>,
+    pub(crate) host: u32,
+    pub(crate) disks: Vec<Disk>,
+}
+
+/// A LUN of a session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Disk {
+    pub(crate) host: u32,
+    pub(crate) channel: u32,
+    pub(crate) id: u32,
+    pub(crate) lun: u64,
+    /// `sda`; empty if the LUN is no disk.
+    pub(crate) name: String,
+    /// `8:0`.
+    pub(crate) number: String,
+    /// In bytes.
+    pub(crate) size: u64,
+    pub(crate) vendor: String,
+    pub(crate) model: String,
+    pub(crate) wwid: String,
+    pub(crate) state: String,
+    pub(crate) map: Option<Map>,
+    /// Whether the LUN is a disk, also before the kernel has given it a name.
+    pub(crate) is_disk: bool,
+}
+
+/// A multipath map.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Map {
+    /// multipath's name for it.
+    pub(crate) name: String,
+    /// `dm-0`.
+    pub(crate) device: String,
+}
+
+impl Session {
+    /// Whether it is this node's.
+    pub(crate) fn is_of(&self, node: &NodeKey) -> bool {
+        self.target == node.target.as_str()
+            && self.portal.as_ref() == Some(&node.portal)
+            && self.iface == node.iface
+    }
+
+    /// Whether it is of this target and, if one is given, through this portal.
+    pub(crate) fn matches(&self, target: &Iqn, portals: Option<&[Portal]>) -> bool {
+        self.target == target.as_str()
+            && portals
+                .is_none_or(|portals| self.portal.as_ref().is_some_and(|portal| portals.contains(portal)))
+    }
+
+    /// The portal for people.
+    pub(crate) fn portal_text(&self) -> String {
+        self.portal.as_ref().map_or_else(|| "?".to_owned(), Portal::to_string)
+    }
+}
+
+/// The kernel's view below one root.
+#[derive(Clone, Debug)]
+pub(crate) struct Sysfs {
+    root: PathBuf,
+}
+
+impl Sysfs {
+    pub(crate) fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// Every session, by its number. What vanishes while it is read is left out.
+    pub(crate) fn sessions(&self) -> Vec<Session> {
+        let class = self.root.join("class/iscsi_session");
+        let mut sessions: Vec<Session> = names(&class)
+            .into_iter()
+            .filter_map(|name| self.session(&class.join(&name), name.strip_prefix("session")?.parse().ok()?))
+            .collect();
+        sessions.sort_by_key(|session| session.sid);
+        sessions
+    }
+
+    fn session(&self, path: &Path, sid: u32) -> Option<Session> {
+        let target = attribute(path, "targetname")?;
+        let connection = self.root.join(format!("class/iscsi_connection/connection{sid}:0"));
+        let device = path.join("device");
+        let disks = self.disks(&device);
+        let host = disks.first().map(|disk| disk.host).or_else(|| host_of(&device)).unwrap_or_default();
+        Some(Session {
+            sid,
+            target,
+            portal: portal(&connection),
+            iface: attribute(path, "ifacename").unwrap_or_else(|| "default".to_owned()),
+            state: attribute(path, "state").unwrap_or_default(),
+            scanned: attribute(path, "target_state").map(|state| state == "SCANNED"),
+            host,
+            disks,
+        })
+    }
+
+    fn disks(&self, session: &Path) -> Vec<Disk> {
+        let mut disks = Vec::new();
+        for target in names(session).into_iter().filter(|name| name.starts_with("target")) {
+            let path = session.join(target);
+            disks.extend(names(&path).iter().filter_map(|name| self.disk(&path.join(name), name)));
+        }
+        disks.sort_by_key(|disk| (disk.channel, disk.id, disk.lun));
+        disks
+    }
+
+    fn disk(&self, path: &Path, address: &str) -> Option<Disk> {
+        let mut numbers = address.split(':');
+        let (host, channel, id) = (numbers.next()?, numbers.next()?, numbers.next()?);
+        let lun = numbers.next()?.parse().ok()?;
+        let name = names(&path.join("block")).into_iter().next().unwrap_or_default();
+        let block = path.join("block").join(&name);
+        let text = |name| attribute(path, name).unwrap_or_default();
+        let has_name = !name.is_empty();
+        Some(Disk {
+            host: host.parse().ok()?,
+            channel: channel.parse().ok()?,
+            id: id.parse().ok()?,
+            lun,
+            number: attribute(&block, "dev").filter(|_| has_name).unwrap_or_default(),
+            // In sectors of 512 bytes, whatever the disk's own are (Documentation/ABI/stable/sysfs-block).
+            size: sectors(&block).filter(|_| has_name).unwrap_or_default().saturating_mul(512),
+            vendor: text("vendor"),
+            model: text("model"),
+            wwid: text("wwid"),
+            state: text("state"),
+            map: if has_name { self.map_over(&name) } else { None },
+            // SCSI peripheral device type 0 (SPC-4, table 143).
+            is_disk: text("type") == "0",
+            name,
+        })
+    }
+
+    /// The multipath map that holds a disk.
+    pub(crate) fn map_over(&self, disk: &str) -> Option<Map> {
+        self.holders(disk).into_iter().find_map(|device| {
+            let dm = self.root.join("block").join(&device).join("dm");
+            attribute(&dm, "uuid").filter(|uuid| uuid.starts_with("mpath-"))?;
+            Some(Map { name: attribute(&dm, "name")?, device })
+        })
+    }
+
+    /// The devices stacked directly on a device or partition.
+    pub(crate) fn holders(&self, device: &str) -> Vec<String> {
+        names(&self.root.join("class/block").join(device).join("holders"))
+    }
+
+    /// The devices a device is stacked on.
+    pub(crate) fn slaves(&self, device: &str) -> Vec<String> {
+        names(&self.root.join("class/block").join(device).join("slaves"))
+    }
+
+    /// A disk's partitions.
+    pub(crate) fn partitions(&self, disk: &str) -> Vec<String> {
+        let path = self.root.join("class/block").join(disk);
+        names(&path).into_iter().filter(|name| path.join(name).join("partition").exists()).collect()
+    }
+
+    /// `major:minor` of a device or partition.
+    pub(crate) fn number(&self, device: &str) -> Option<String> {
+        attribute(&self.root.join("class/block").join(device), "dev")
+    }
+
+    /// A device-mapper device's name and uuid.
+    pub(crate) fn dm(&self, device: &str) -> Option<(String, String)> {
+        let dm = self.root.join("class/block").join(device).join("dm");
+        Some((attribute(&dm, "name")?, attribute(&dm, "uuid").unwrap_or_default()))
+    }
+}
+
+/// The portal asked for (`persistent_…`), which stays readable while the connection is down.
+fn portal(connection: &Path) -> Option<Portal> {
+    let address = attribute(connection, "persistent_address").or_else(|| attribute(connection, "address"))?;
+    let port = attribute(connection, "persistent_port").or_else(|| attribute(connection, "port"))?;
+    let text =
+        if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") };
+    text.parse().ok()
+}
+
+/// `…/host3/session1`: the host's number, for a session without a disk.
+fn host_of(session: &Path) -> Option<u32> {
+    let real = std::fs::canonicalize(session).ok()?;
+    let parent = real.parent()?.file_name()?.to_str()?;
+    parent.strip_prefix("host")?.parse().ok()
+}
+
+fn sectors(block: &Path) -> Option<u64> {
+    attribute(block, "size")?.parse().ok()
+}
+
+/// An attribute without its outer blanks; the kernel's `(null)` and the empty text are none.
+fn attribute(folder: &Path, name: &str) -> Option<String> {
+    let bytes = std::fs::read(folder.join(name)).ok()?;
+    let bytes = bytes.get(..bytes.len().min(ATTRIBUTE_LIMIT))?;
+    // A hostile LUN may say anything for its vendor and model; the bus takes UTF-8 without NUL.
+    let text: String = String::from_utf8_lossy(bytes).chars().filter(|c| *c != '\0').collect();
+    let text = text.trim();
+    (!text.is_empty() && text != "(null)").then(|| text.to_owned())
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut names: Vec<String> =
+        entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    names
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::fs::create_dir_all;
+
+    use super::*;
+
+    /// A sysfs with one session of two LUNs, the first under a multipath map.
+    pub(crate) fn sample() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let session = root.join("devices/platform/host3/session1");
+        let set = |path: &Path, name: &str, value: &str| {
+            create_dir_all(path).unwrap();
+            let dir = super::super::atomic::Dir::open(path).unwrap();
+            dir.replace(name, format!("{value}\n").as_bytes(), 0o644).unwrap();
+        };
+        for (lun, name, dev) in [(0, "sda", "8:0"), (1, "sdb", "8:16")] {
+            let path = session.join(format!("target3:0:0/3:0:0:{lun}"));
+            set(&path, "vendor", "LIO-ORG ");
+            set(&path, "model", "TCMU device     ");
+            set(&path, "state", "running");
+            set(&path, "type", "0");
+            set(&path, "wwid", &format!("naa.600140500000000{lun}"));
+            let block = path.join("block").join(name);
+            set(&block, "dev", dev);
+            set(&block, "size", "131072");
+            create_dir_all(block.join("holders")).unwrap();
+            create_dir_all(root.join("class/block")).unwrap();
+            std::os::unix::fs::symlink(&block, root.join("class/block").join(name)).unwrap();
+        }
+        let class = root.join("class/iscsi_session/session1");
+        set(&class, "targetname", "iqn.2001-04.com.example:disk");
+        set(&class, "state", "LOGGED_IN");
+        set(&class, "ifacename", "default");
+        set(&class, "password", "never read this");
+        std::os::unix::fs::symlink(&session, class.join("device")).unwrap();
+        let connection = root.join("class/iscsi_connection/connection1:0");
+        set(&connection, "persistent_address", "192.0.2.21");
+        set(&connection, "persistent_port", "3260");
+        let dm = root.join("block/dm-0");
+        set(&dm.join("dm"), "name", "mpatha");
+        set(&dm.join("dm"), "uuid", "mpath-3600140500000000");
+        std::os::unix::fs::symlink(&dm, root.join("class/block/dm-0")).unwrap();
+        create_dir_all(root.join("class/block/sda/holders/dm-0")).unwrap();
+        folder
+    }
+
+    #[test]
+    fn a_session_is_read_with_its_disks_and_map() {
+        let folder = sample();
+        let sessions = Sysfs::new(folder.path()).sessions();
+        let [session] = sessions.as_slice() else { panic!("{sessions:?}") };
+        assert_eq!((session.sid, session.host, session.state.as_str()), (1, 3, "LOGGED_IN"));
+        assert_eq!(session.portal_text(), "192.0.2.21:3260");
+        let [a, b] = session.disks.as_slice() else { panic!("{session:?}") };
+        assert_eq!((a.name.as_str(), a.lun, a.size, a.number.as_str()), ("sda", 0, 64 << 20, "8:0"));
+        assert_eq!((a.vendor.as_str(), a.model.as_str()), ("LIO-ORG", "TCMU device"));
+        assert_eq!(a.map, Some(Map { name: "mpatha".into(), device: "dm-0".into() }));
+        assert_eq!((b.name.as_str(), &b.map), ("sdb", &None));
+        assert!(!format!("{sessions:?}").contains("never read this"));
+    }
+
+    #[test]
+    fn a_machine_without_iscsi_has_no_sessions() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(Sysfs::new(folder.path()).sessions().is_empty());
+    }
+}

@@ -1,0 +1,156 @@
+//! The interface `org.cloudatlas.IscsiInitiator`.
+//! It may not hold state or a lock: every method takes `&self`, parses, asks, does, answers.
+
+use std::sync::Arc;
+
+use iscsi_initiator_dbus::{
+    Fault, Iqn, Portal,
+    fault::Result,
+    options::{self, ChapChange, Dict, DiscoverOptions, LoginOptions, LogoutOptions, PathFilter},
+    results::{Login, Logout, Node, Path},
+};
+use iscsi_initiator_polkit::{Action, Details, Gate, Grant};
+use zbus::message::Header;
+
+use super::{activity::Activity, secret_fd};
+use crate::engine::{self, Engine};
+
+/// The one object's interface.
+pub(crate) struct Manager {
+    engine: Arc<Engine>,
+    gate: Gate,
+    activity: Activity,
+}
+
+impl Manager {
+    /// An interface on this engine; callers are asked about at this gate.
+    pub(crate) fn new(engine: Arc<Engine>, gate: Gate, activity: Activity) -> Self {
+        Self { engine, gate, activity }
+    }
+
+    async fn ask(
+        &self,
+        call: &Header<'_>,
+        action: Action,
+        target: Option<&Iqn>,
+        portal: Option<&Portal>,
+    ) -> Result<Grant> {
+        self.gate.ask(call, action, Details { target, portal }).await
+    }
+}
+
+#[zbus::interface(name = "org.cloudatlas.IscsiInitiator")]
+impl Manager {
+    #[zbus(out_args("nodes"))]
+    async fn discover(
+        &self,
+        #[zbus(header)] call: Header<'_>,
+        portal: &str,
+        options: Dict,
+    ) -> Result<Vec<Node>> {
+        let _call = self.activity.begin();
+        let portal =
+            options::portal("portal", portal)?.ok_or_else(|| Fault::invalid("portal", "is missing"))?;
+        let options = DiscoverOptions::parse(options)?;
+        let grant = self.ask(&call, Action::Discover, None, Some(&portal)).await?;
+        let chap = match options.chap {
+            Some(chap) => Some(secret_fd::read("options", chap).await?),
+            None => None,
+        };
+        let discovery = engine::Discovery { timeout: options.timeout, startup: options.startup, chap };
+        self.engine.discover(&grant, discovery).await
+    }
+
+    #[zbus(out_args("portals"))]
+    async fn login(
+        &self,
+        #[zbus(header)] call: Header<'_>,
+        target: &str,
+        portal: &str,
+        options: Dict,
+    ) -> Result<Vec<Login>> {
+        let _call = self.activity.begin();
+        let target = options::target("target", target)?;
+        let portal = options::portal("portal", portal)?;
+        let options = LoginOptions::parse(options)?;
+        let grant = self.ask(&call, Action::Login, Some(&target), portal.as_ref()).await?;
+        self.engine.login(&grant, &options).await
+    }
+
+    #[zbus(out_args("portals"))]
+    async fn logout(
+        &self,
+        #[zbus(header)] call: Header<'_>,
+        target: &str,
+        portal: &str,
+        options: Dict,
+    ) -> Result<Vec<Logout>> {
+        let _call = self.activity.begin();
+        let target = options::target("target", target)?;
+        let portal = options::portal("portal", portal)?;
+        let options = LogoutOptions::parse(options)?;
+        let action = if options.force { Action::LogoutInUse } else { Action::Logout };
+        let grant = self.ask(&call, action, Some(&target), portal.as_ref()).await?;
+        self.engine.logout(&grant, &options).await
+    }
+
+    async fn set_chap(
+        &self,
+        #[zbus(header)] call: Header<'_>,
+        target: &str,
+        portal: &str,
+        chap: Dict,
+    ) -> Result<()> {
+        let _call = self.activity.begin();
+        let target = if target.is_empty() { None } else { Some(options::target("target", target)?) };
+        let portal = options::portal("portal", portal)?;
+        let change = ChapChange::parse(chap)?;
+        let grant = self.ask(&call, Action::SetChap, target.as_ref(), portal.as_ref()).await?;
+        let secrets = match change {
+            ChapChange::Set(chap) => Some(secret_fd::read("chap", chap).await?),
+            ChapChange::Clear => None,
+        };
+        self.engine.set_chap(&grant, secrets).await
+    }
+
+    #[zbus(out_args("paths"))]
+    async fn list_paths(&self, #[zbus(header)] call: Header<'_>, filter: Dict) -> Result<Vec<Path>> {
+        let _call = self.activity.begin();
+        let filter = PathFilter::parse(filter)?;
+        let grant =
+            self.ask(&call, Action::ListPaths, filter.target.as_ref(), filter.portal.as_ref()).await?;
+        self.engine.list_paths(&grant, &filter).await
+    }
+
+    #[zbus(out_args("nodes"))]
+    async fn list_nodes(&self, #[zbus(header)] call: Header<'_>, filter: Dict) -> Result<Vec<Node>> {
+        let _call = self.activity.begin();
+        let filter = PathFilter::parse(filter)?;
+        let grant =
+            self.ask(&call, Action::ListPaths, filter.target.as_ref(), filter.portal.as_ref()).await?;
+        self.engine.list_nodes(&grant, &filter).await
+    }
+
+    async fn set_initiator_name(&self, #[zbus(header)] call: Header<'_>, name: &str) -> Result<()> {
+        let _call = self.activity.begin();
+        let name = options::target("name", name)?;
+        let grant = self.ask(&call, Action::Configure, None, None).await?;
+        self.engine.set_initiator_name(&grant, name).await
+    }
+
+    /// Read from open-iscsi's file each time it is asked for.
+    #[zbus(property)]
+    async fn initiator_name(&self) -> Result<String> {
+        Ok(self.engine.initiator_name().await?.map(String::from).unwrap_or_default())
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn version(&self) -> String {
+        env!("CARGO_PKG_VERSION").to_owned()
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn features(&self) -> Vec<String> {
+        engine::FEATURES.iter().map(|&feature| feature.to_owned()).collect()
+    }
+}

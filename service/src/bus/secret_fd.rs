@@ -1,0 +1,123 @@
+//! Secrets that come as a file descriptor.
+//! It may not read one before polkit allowed the call, nor wait for one without a limit.
+
+use std::{fs::File, io::Read, time::Duration};
+
+use iscsi_initiator_dbus::{
+    Fault, Kind, Secret,
+    fault::Result,
+    options::{Chap, Credentials, SecretSource},
+};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::FileType,
+};
+use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
+
+use crate::engine::ChapSecrets;
+
+/// How long the writer of a pipe may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A descriptor on a hostile file system can hold the thread that reads it; this is how many may.
+static READERS: Semaphore = Semaphore::const_new(4);
+
+/// CHAP with its secrets read.
+pub(super) async fn read(argument: &'static str, chap: Chap) -> Result<ChapSecrets> {
+    let initiator = one(argument, "secret", chap.initiator).await?;
+    let target = match chap.target {
+        Some(target) => Some(one(argument, "target-secret", target).await?),
+        None => None,
+    };
+    Ok(ChapSecrets { username: initiator.0, secret: initiator.1, target })
+}
+
+async fn one(argument: &str, key: &str, credentials: Credentials) -> Result<(String, Secret)> {
+    let secret = match credentials.secret {
+        SecretSource::Text(secret) => secret,
+        SecretSource::Fd(fd) => {
+            let name = format!("{argument}.{key}-fd");
+            let _turn = READERS
+                .try_acquire()
+                .map_err(|_| Fault::new(Kind::Busy, "too many secrets are being read").hint("try again"))?;
+            let read = tokio::task::spawn_blocking(move || from_fd(fd.into()));
+            let limit = tokio::time::timeout(PATIENCE * 2, read).await;
+            let bytes = match limit {
+                Ok(Ok(bytes)) => bytes.map_err(|why| Fault::invalid(&name, why))?,
+                _ => return Err(Fault::invalid(&name, "could not be read in time")),
+            };
+            // Moved, not copied: what is left behind would not be wiped.
+            let mut bytes = bytes;
+            Secret::from_bytes(std::mem::take(&mut *bytes)).map_err(|why| Fault::invalid(&name, why))?
+        }
+    };
+    Ok((credentials.username, secret))
+}
+
+/// Reads to the end, at most a secret and its newline.
+fn from_fd(fd: std::os::fd::OwnedFd) -> std::result::Result<Zeroizing<Vec<u8>>, &'static str> {
+    let stat = rustix::fs::fstat(&fd).map_err(|_| "cannot be examined")?;
+    if !matches!(
+        FileType::from_raw_mode(stat.st_mode),
+        FileType::Fifo | FileType::Socket | FileType::RegularFile
+    ) {
+        return Err("is no pipe, socket or regular file");
+    }
+    let deadline = std::time::Instant::now() + PATIENCE;
+    let mut file = File::from(fd);
+    // Reserved at once: a vector that grows leaves copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(Secret::MAX + 2));
+    let mut chunk = Zeroizing::new([0_u8; Secret::MAX + 2]);
+    loop {
+        let left = deadline.saturating_duration_since(std::time::Instant::now());
+        let limit = Timespec::try_from(left).map_err(|_| "could not be read in time")?;
+        let readable =
+            poll(&mut [PollFd::new(&file, PollFlags::IN)], Some(&limit)).map_err(|_| "cannot be read")?;
+        if readable == 0 {
+            return Err("could not be read in time: its other end is still open");
+        }
+        let read = match file.read(&mut *chunk) {
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
+            read => read.map_err(|_| "cannot be read")?,
+        };
+        let Some(new) = chunk.get(..read).filter(|new| !new.is_empty()) else { return Ok(bytes) };
+        if bytes.len() + new.len() > Secret::MAX + 1 {
+            return Err("has more than 255 bytes");
+        }
+        bytes.extend_from_slice(new);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn pipe(text: &[u8]) -> std::os::fd::OwnedFd {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        writer.write_all(text).unwrap();
+        reader.into()
+    }
+
+    #[test]
+    fn a_pipe_is_read_to_its_end() {
+        assert_eq!(from_fd(pipe(b"mypassword12\n")).unwrap().as_slice(), b"mypassword12\n");
+        assert!(from_fd(pipe(b"")).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_long_one_is_refused_and_an_open_pipe_is_not_waited_for() {
+        assert_eq!(from_fd(pipe(&[b'x'; 300])).err(), Some("has more than 255 bytes"));
+        let (reader, _writer) = std::io::pipe().unwrap();
+        let start = std::time::Instant::now();
+        assert!(from_fd(reader.into()).is_err());
+        assert!(start.elapsed() < PATIENCE * 2);
+    }
+
+    #[test]
+    fn a_device_is_refused() {
+        let zero = std::fs::File::open("/dev/zero").unwrap();
+        assert_eq!(from_fd(zero.into()).err(), Some("is no pipe, socket or regular file"));
+    }
+}

@@ -1,0 +1,168 @@
+//! What can be done: each act takes a Grant, acts through the backend, and looks again.
+//! It may not know the bus, polkit's questions, a program or a file; it never records a wish.
+
+mod ask;
+mod busy;
+mod chap;
+mod discover;
+mod initiator_name;
+mod login;
+mod logout;
+mod paths;
+mod settle;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result};
+use iscsi_initiator_polkit::{Action, Grant};
+use tokio::{sync::watch, time::Instant};
+use zbus::Connection;
+
+use self::busy::Busy;
+use crate::backend::{
+    database::{Database, Node, NodeKey},
+    layout::Layout,
+    multipathd::Multipathd,
+    resolve,
+    sysfs::{Session, Sysfs},
+    usage::Usage,
+};
+
+pub(crate) use self::discover::Discovery;
+pub(crate) use crate::backend::database::nodes::ChapSecrets;
+
+/// Shorter than the 25 s after which common D-Bus clients give up.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The engine; one for the daemon.
+pub(crate) struct Engine {
+    layout: Layout,
+    database: Database,
+    sysfs: Sysfs,
+    multipathd: Multipathd,
+    usage: Usage,
+    bus: Connection,
+    busy: Busy,
+    changed: watch::Sender<()>,
+}
+
+impl Engine {
+    /// An engine on this machine. `bus` is where systemd is asked to restart iscsid.
+    pub(crate) fn new(layout: Layout, bus: &Connection) -> Arc<Self> {
+        let database = Database::new(&layout.find_database(), &layout.config, &layout.lock);
+        let sysfs = Sysfs::new(&layout.sys);
+        let multipathd = Multipathd::new(&layout.run, &layout.proc);
+        let usage = Usage::new(&sysfs, &layout.proc, &layout.dev);
+        let (changed, _) = watch::channel(());
+        let engine =
+            Self { layout, database, sysfs, multipathd, usage, bus: bus.clone(), busy: Busy::new(), changed };
+        engine.database.recover();
+        Arc::new(engine)
+    }
+
+    /// Tells when the state may have changed through this daemon.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// iscsiadm, or what to install.
+    fn iscsiadm(&self) -> Result<PathBuf> {
+        self.layout.find_iscsiadm().map(PathBuf::from).ok_or_else(|| {
+            Fault::new(Kind::BackendUnavailable, "open-iscsi is not installed: there is no iscsiadm")
+                .hint("install the package open-iscsi (Debian) or open-iscsi (Arch)")
+        })
+    }
+
+    async fn sessions(&self) -> Result<Vec<Session>> {
+        let sysfs = self.sysfs.clone();
+        blocking(move || sysfs.sessions()).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>> {
+        let database = self.database.clone();
+        Ok(blocking(move || database.nodes()).await??)
+    }
+
+    /// The recorded nodes of a target, at one portal or at all.
+    async fn nodes_of(&self, target: &Iqn, portals: Option<&[Portal]>) -> Result<Vec<Node>> {
+        let mut nodes = self.nodes().await?;
+        nodes.retain(|node| {
+            node.key.target == *target && portals.is_none_or(|p| p.contains(&node.key.portal))
+        });
+        Ok(nodes)
+    }
+}
+
+/// Every portal that the argument stands for; `None` stays "all".
+async fn resolved(portal: Option<&Portal>, deadline: Instant) -> Result<Option<Vec<Portal>>> {
+    match portal {
+        None => Ok(None),
+        Some(portal) => resolve::portals(portal, deadline).await.map(Some),
+    }
+}
+
+fn no_such_node(target: &Iqn, portal: Option<&Portal>) -> Fault {
+    let at = portal.map(|portal| format!(" at {portal}")).unwrap_or_default();
+    let discover = portal.map_or_else(|| "ADDRESS".to_owned(), Portal::to_string);
+    Fault::new(Kind::NoSuchNode, format!("no node is recorded for {target}{at}"))
+        .hint(format!("discover it first: iscsictl discover {discover}"))
+}
+
+fn damaged(node: &NodeKey, why: impl std::fmt::Display) -> Fault {
+    Fault::new(
+        Kind::InvalidConfiguration,
+        format!("the record of {} at {} is damaged: {why}", node.target, node.portal),
+    )
+    .hint(format!("discover it again: iscsictl discover {}", node.portal))
+}
+
+/// The deadline that the caller set, or ours.
+fn deadline(timeout: Option<Duration>) -> Instant {
+    Instant::now() + timeout.unwrap_or(DEFAULT_TIMEOUT)
+}
+
+/// A Grant is for one action: the wrong one opens nothing.
+fn require(grant: &Grant, action: Action) -> Result<()> {
+    if grant.action() == action {
+        return Ok(());
+    }
+    Err(Fault::new(Kind::AccessDenied, "this was not what was allowed"))
+}
+
+/// The target that was granted.
+fn target_of(grant: &Grant) -> Result<Iqn> {
+    grant.target().cloned().ok_or_else(|| Fault::invalid("target", "an iSCSI name is missing"))
+}
+
+/// Runs what blocks where blocking is allowed.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| Fault::new(Kind::Failed, "an internal task failed; the journal has the details"))
+}
+
+/// Writes down what became of an act: who, what, where, and how it ended.
+fn log_act<T>(grant: &Grant, result: &Result<T>) {
+    let caller = grant.caller();
+    let target = grant.target().map_or("any", Iqn::as_str);
+    let portal = grant.portal().map_or_else(|| "any".to_owned(), Portal::to_string);
+    let (outcome, error) = match result {
+        Ok(_) => ("done", None),
+        // Shown with its unsafe characters escaped, as every text in the log is.
+        Err(fault) => (fault.kind().short(), Some(fault.message())),
+    };
+    tracing::info!(
+        uid = caller.uid(),
+        pid = caller.pid(),
+        unit = caller.unit(),
+        action = %grant.action(),
+        target,
+        portal,
+        outcome,
+        error,
+        "act"
+    );
+}
+
+/// What the backend calls itself, for the property `Features`.
+pub(crate) const FEATURES: &[&str] = &["list-nodes", "discovery-chap", "mutual-chap", "secret-fd"];

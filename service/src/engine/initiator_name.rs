@@ -1,0 +1,68 @@
+//! This machine's initiator name.
+//! It may not change while a session is up: targets know the sessions by it.
+
+use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result};
+use iscsi_initiator_polkit::{Action, Grant};
+
+use super::{Engine, blocking, log_act, require};
+use crate::backend::{initiator_name, iscsid};
+
+impl Engine {
+    /// The name in open-iscsi's file, if there is one.
+    pub(crate) async fn initiator_name(&self) -> Result<Option<Iqn>> {
+        let config = self.layout.config.clone();
+        blocking(move || initiator_name::read(&config)).await?
+    }
+
+    /// The name, or what to do to have one.
+    pub(super) async fn need_initiator_name(&self) -> Result<Iqn> {
+        self.initiator_name().await?.ok_or_else(|| {
+            Fault::new(Kind::InvalidConfiguration, "this machine has no initiator name")
+                .hint("set one: iscsictl initiator-name iqn.YYYY-MM.reversed.domain:this-machine")
+        })
+    }
+
+    /// Writes the name, keeps the old file as a backup, and makes iscsid use it; if iscsid cannot be made
+    /// to, the old name is put back.
+    pub(crate) async fn set_initiator_name(&self, grant: &Grant, name: Iqn) -> Result<()> {
+        require(grant, Action::Configure)?;
+        let result = self.change_name(name).await;
+        log_act(grant, &result);
+        result
+    }
+
+    async fn change_name(&self, name: Iqn) -> Result<()> {
+        let _claim = self.busy.claim_everything()?;
+        self.iscsiadm()?;
+        let same = self.initiator_name().await?.as_ref() == Some(&name);
+        let sessions = self.sessions().await?;
+        if same && !sessions.is_empty() {
+            return Ok(());
+        }
+        if !sessions.is_empty() {
+            let up: Vec<String> = sessions
+                .iter()
+                .take(5)
+                .map(|session| {
+                    format!("session {} to {} at {}", session.sid, session.target, session.portal_text())
+                })
+                .collect();
+            let more = if sessions.len() > up.len() { ", and more" } else { "" };
+            return Err(Fault::new(
+                Kind::InUse,
+                format!("the name cannot change while sessions are up: {}{more}", up.join(", ")),
+            )
+            .hint("log out first: iscsictl logout TARGET"));
+        }
+        let config = self.layout.config.clone();
+        let before =
+            if same { None } else { Some(blocking(move || initiator_name::write(&config, &name)).await??) };
+        let restarted = iscsid::restart(&self.bus).await;
+        if let (Err(_), Some(before)) = (&restarted, before) {
+            let config = self.layout.config.clone();
+            blocking(move || initiator_name::restore(&config, &before)).await??;
+        }
+        self.changed.send_replace(());
+        restarted
+    }
+}

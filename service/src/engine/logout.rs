@@ -1,0 +1,196 @@
+//! Logouts: nothing may use the disks, then the maps go, then the sessions.
+//! It may not tear down anything before everything was found unused.
+
+use std::collections::BTreeSet;
+
+use iscsi_initiator_dbus::{
+    Fault, Iqn, Kind,
+    fault::Result,
+    options::LogoutOptions,
+    results::{self, LogoutOutcome},
+};
+use iscsi_initiator_polkit::{Action, Grant};
+use tokio::{task::JoinSet, time::Instant};
+
+use super::{Engine, blocking, deadline, log_act, no_such_node, require, resolved, target_of};
+use crate::backend::{
+    iscsiadm,
+    multipathd::MultipathdError,
+    sysfs::{Map, Session, Sysfs},
+};
+
+impl Engine {
+    /// Leaves the granted portal or all: an entry for each session that was up and each recorded portal.
+    pub(crate) async fn logout(
+        &self,
+        grant: &Grant,
+        options: &LogoutOptions,
+    ) -> Result<Vec<results::Logout>> {
+        require(grant, if options.force { Action::LogoutInUse } else { Action::Logout })?;
+        let result = self.log_out(grant, options).await;
+        log_act(grant, &result);
+        result
+    }
+
+    async fn log_out(&self, grant: &Grant, options: &LogoutOptions) -> Result<Vec<results::Logout>> {
+        let target = target_of(grant)?;
+        let deadline = deadline(options.timeout);
+        let _claim = self.busy.claim(&target)?;
+        let portals = resolved(grant.portal(), deadline).await?;
+        let mut sessions = self.sessions().await?;
+        sessions.retain(|session| session.matches(&target, portals.as_deref()));
+        let nodes = self.nodes_of(&target, portals.as_deref()).await?;
+        if sessions.is_empty() && nodes.is_empty() {
+            return Err(no_such_node(&target, grant.portal()));
+        }
+        let mut answer: Vec<results::Logout> = nodes
+            .iter()
+            .filter(|node| !sessions.iter().any(|session| session.is_of(&node.key)))
+            .map(|node| {
+                results::Logout::done(
+                    target.as_str(),
+                    &node.key.portal.to_string(),
+                    LogoutOutcome::NotLoggedIn,
+                )
+            })
+            .collect();
+        if !sessions.is_empty() {
+            let iscsiadm = self.iscsiadm()?;
+            crate::backend::iscsid::check_reachable(&self.layout.proc)?;
+            let maps = leaving_maps(&self.sysfs, &sessions);
+            if !options.force {
+                self.check_unused(&sessions, &maps).await?;
+            }
+            self.remove_maps(maps, options.force).await?;
+            answer.extend(leave(&iscsiadm, &sessions, deadline).await);
+        }
+        self.answer_logout(&target, answer).await
+    }
+
+    /// `InUse`, with everything that is used and by what.
+    async fn check_unused(&self, sessions: &[Session], maps: &BTreeSet<(String, String)>) -> Result<()> {
+        let usage = self.usage.clone();
+        // A map that other sessions still carry stays; its disks are not looked at on their own, since
+        // the map holds them.
+        let disks = sessions.iter().flat_map(|s| &s.disks).filter(|d| d.map.is_none() && !d.name.is_empty());
+        let devices: Vec<String> = maps
+            .iter()
+            .map(|(device, _)| device.clone())
+            .chain(disks.map(|disk| disk.name.clone()))
+            .collect();
+        let found =
+            blocking(move || devices.iter().flat_map(|device| usage.of(device)).collect::<Vec<_>>()).await?;
+        if found.is_empty() {
+            return Ok(());
+        }
+        let shown = found.iter().take(8).cloned().collect::<Vec<_>>().join("; ");
+        let more = if found.len() > 8 { "; and more" } else { "" };
+        Err(Fault::new(Kind::InUse, format!("the disks are in use: {shown}{more}"))
+            .hint("unmount or stop what uses them, then log out again"))
+    }
+
+    /// Removes the maps; multipathd refuses a map that anything has open.
+    async fn remove_maps(&self, maps: BTreeSet<(String, String)>, force: bool) -> Result<()> {
+        let multipathd = self.multipathd.clone();
+        blocking(move || {
+            for (_, name) in maps {
+                if force {
+                    // Without this, what waits for a path would wait for ever.
+                    log_refusal(&name, multipathd.stop_queueing(&name));
+                    log_refusal(&name, multipathd.remove_map(&name));
+                    continue;
+                }
+                multipathd.remove_map(&name).map_err(|error| match error {
+                    MultipathdError::Refused(why) => Fault::new(
+                        Kind::InUse,
+                        format!("multipathd keeps the map {name} ({why}): something has it open"),
+                    )
+                    .hint("stop what uses it, then log out again"),
+                    error => error.into(),
+                })?;
+            }
+            Ok(())
+        })
+        .await?
+    }
+
+    /// The entries in the order of the portals; or the most telling reason if none is as asked.
+    async fn answer_logout(
+        &self,
+        target: &Iqn,
+        mut answer: Vec<results::Logout>,
+    ) -> Result<Vec<results::Logout>> {
+        let still_up = self.sessions().await?;
+        for entry in &mut answer {
+            let is_up =
+                still_up.iter().any(|s| s.target == target.as_str() && s.portal_text() == entry.portal);
+            if entry.outcome == LogoutOutcome::LoggedOut && is_up {
+                let fault =
+                    Fault::new(Kind::Failed, "iscsid reported success, but the session is still there");
+                *entry = results::Logout::failed(target.as_str(), &entry.portal, &fault);
+            }
+        }
+        answer.sort_by(|a, b| a.portal.cmp(&b.portal));
+        if answer.iter().any(|entry| entry.outcome != LogoutOutcome::Failed) {
+            return Ok(answer);
+        }
+        let first =
+            answer.into_iter().filter_map(|e| Some((e.error.parse::<Kind>().ok()?, e.message, e.hint)));
+        Err(first.min_by_key(|(kind, ..)| kind.rank()).map_or_else(
+            || Fault::new(Kind::NotLoggedIn, "there is no session"),
+            |(kind, message, hint)| Fault::new(kind, message).hint(hint),
+        ))
+    }
+}
+
+/// The maps (kernel name, name) whose every path goes with these sessions.
+fn leaving_maps(sysfs: &Sysfs, sessions: &[Session]) -> BTreeSet<(String, String)> {
+    let disks = || sessions.iter().flat_map(|session| &session.disks);
+    let leaving: BTreeSet<&str> = disks().map(|disk| disk.name.as_str()).collect();
+    let all_leave = |map: &Map| sysfs.slaves(&map.device).iter().all(|path| leaving.contains(path.as_str()));
+    let maps = disks().filter_map(|disk| disk.map.clone());
+    maps.filter(all_leave).map(|map| (map.device, map.name)).collect()
+}
+
+fn log_refusal(map: &str, result: std::result::Result<(), MultipathdError>) {
+    if let Err(error) = result {
+        tracing::warn!(map, %error, "a forced logout goes on without multipathd");
+    }
+}
+
+/// Ends the sessions side by side.
+async fn leave(iscsiadm: &std::path::Path, sessions: &[Session], deadline: Instant) -> Vec<results::Logout> {
+    let mut leaving = JoinSet::new();
+    for session in sessions {
+        let (iscsiadm, session) = (iscsiadm.to_owned(), session.clone());
+        leaving.spawn(async move {
+            let portal = session.portal_text();
+            match iscsiadm::logout(&iscsiadm, session.sid, deadline).await {
+                Ok(()) => results::Logout::done(&session.target, &portal, LogoutOutcome::LoggedOut),
+                Err(refused) => results::Logout::failed(&session.target, &portal, &refused.into()),
+            }
+        });
+    }
+    leaving.join_all().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::sysfs;
+
+    #[test]
+    fn a_map_leaves_only_with_its_last_path() {
+        let folder = sysfs::tests::sample();
+        let sysfs = Sysfs::new(folder.path());
+        let sessions = sysfs.sessions();
+        let slaves = folder.path().join("block/dm-0/slaves");
+        std::fs::create_dir_all(slaves.join("sda")).unwrap();
+        assert_eq!(
+            leaving_maps(&sysfs, &sessions),
+            BTreeSet::from([("dm-0".to_owned(), "mpatha".to_owned())])
+        );
+        std::fs::create_dir_all(slaves.join("sdz")).unwrap();
+        assert!(leaving_maps(&sysfs, &sessions).is_empty(), "a path of another session carries it");
+    }
+}

@@ -1,0 +1,122 @@
+//! Sessions, disks and maps as they are, and the nodes that are recorded.
+//! It may not start a program, wait for a daemon beyond its limit, or change anything.
+
+use iscsi_initiator_dbus::{
+    fault::Result,
+    options::PathFilter,
+    results::{self, NodeState},
+};
+use iscsi_initiator_polkit::{Action, Grant};
+use tokio::time::Instant;
+
+use super::{Engine, blocking, deadline, require, resolved};
+use crate::backend::{
+    database::Node,
+    multipathd::{MultipathdError, PathState},
+    sysfs::{Disk, Session},
+};
+
+impl Engine {
+    /// A path for each LUN of each session; a session without a LUN is one entry without a device.
+    pub(crate) async fn list_paths(&self, grant: &Grant, filter: &PathFilter) -> Result<Vec<results::Path>> {
+        require(grant, Action::ListPaths)?;
+        let portals = resolved(filter.portal.as_ref(), deadline(None)).await?;
+        let wanted = |session: &Session| match &filter.target {
+            Some(target) => session.matches(target, portals.as_deref()),
+            None => portals
+                .as_ref()
+                .is_none_or(|p| session.portal.as_ref().is_some_and(|portal| p.contains(portal))),
+        };
+        let sessions: Vec<Session> = self.sessions().await?.into_iter().filter(wanted).collect();
+        let has_map = sessions.iter().flat_map(|session| &session.disks).any(|disk| disk.map.is_some());
+        let multipathd = self.multipathd.clone();
+        let states =
+            if has_map { blocking(move || multipathd.paths()).await? } else { Ok(Default::default()) };
+        let states = states.unwrap_or_else(|error| {
+            // The kernel's view stands without it; the keys that only multipathd knows stay empty.
+            if !matches!(error, MultipathdError::NotRunning) {
+                tracing::warn!(%error, "multipathd could not be asked");
+            }
+            Default::default()
+        });
+        let mut paths = Vec::new();
+        for session in &sessions {
+            if session.disks.is_empty() {
+                paths.push(path_of(session));
+            }
+            paths.extend(
+                session.disks.iter().map(|disk| with_disk(path_of(session), disk, states.get(&disk.name))),
+            );
+        }
+        Ok(paths)
+    }
+
+    /// The recorded nodes; no portal is asked.
+    pub(crate) async fn list_nodes(&self, grant: &Grant, filter: &PathFilter) -> Result<Vec<results::Node>> {
+        require(grant, Action::ListPaths)?;
+        let portals = resolved(filter.portal.as_ref(), deadline(None)).await?;
+        let sessions = self.sessions().await?;
+        let wanted = |node: &Node| {
+            filter.target.as_ref().is_none_or(|target| node.key.target == *target)
+                && portals.as_ref().is_none_or(|portals| portals.contains(&node.key.portal))
+        };
+        let nodes = self.nodes().await?;
+        Ok(nodes
+            .iter()
+            .filter(|node| wanted(node))
+            .map(|node| node_of(node, NodeState::Known, &sessions))
+            .collect())
+    }
+}
+
+/// A node as the bus shows it.
+pub(super) fn node_of(node: &Node, state: NodeState, sessions: &[Session]) -> results::Node {
+    results::Node {
+        target: node.key.target.to_string(),
+        portal: node.key.portal.to_string(),
+        tpgt: node.key.tpgt,
+        startup: node.startup,
+        chap: node.chap,
+        state,
+        logged_in: sessions.iter().any(|session| session.is_of(&node.key)),
+    }
+}
+
+fn path_of(session: &Session) -> results::Path {
+    results::Path {
+        target: session.target.clone(),
+        portal: session.portal_text(),
+        sid: session.sid,
+        session_state: session.state.clone(),
+        host: session.host,
+        priority: -1,
+        ..results::Path::default()
+    }
+}
+
+fn with_disk(path: results::Path, disk: &Disk, state: Option<&PathState>) -> results::Path {
+    let map = disk.map.clone().unwrap_or_default();
+    results::Path {
+        channel: disk.channel,
+        id: disk.id,
+        lun: disk.lun,
+        device: disk.name.clone(),
+        size: disk.size,
+        vendor: disk.vendor.clone(),
+        model: disk.model.clone(),
+        wwid: disk.wwid.clone(),
+        device_state: disk.state.clone(),
+        map: map.name,
+        map_device: map.device,
+        dm_state: state.map(|state| state.dm_state.clone()).unwrap_or_default(),
+        checker_state: state.map(|state| state.checker_state.clone()).unwrap_or_default(),
+        group: state.map(|state| state.group).unwrap_or_default(),
+        priority: state.map_or(-1, |state| state.priority),
+        ..path
+    }
+}
+
+/// Used by the waits that poll nothing: a deadline in the past looks once.
+pub(super) fn passed(deadline: Instant) -> bool {
+    Instant::now() >= deadline
+}

@@ -1,0 +1,133 @@
+//! After a login: waits until its disks and maps can be used.
+//! Device events are the reason to look again; it may not give up before the deadline, nor wait after it.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use iscsi_initiator_dbus::fault::Result;
+use tokio::time::Instant;
+
+use super::{Engine, blocking, paths::passed};
+use crate::backend::{
+    events::Events,
+    multipathd::Multipathd,
+    sysfs::{Disk, Session, Sysfs},
+};
+
+/// The end of a scan comes without an event: that a session's LUNs were all found is looked for this often.
+const LOOK: Duration = Duration::from_millis(250);
+/// Where the kernel does not tell that a scan is over, a session without a disk after this has none.
+const SCAN: Duration = Duration::from_secs(3);
+
+/// How long multipathd may take to decide. A disk that its configuration excludes is never listed there,
+/// and costs this wait.
+const DECISION: Duration = Duration::from_secs(10);
+
+impl Engine {
+    /// Waits until every disk of these sessions can be used: found, seen by udev, and in its map if
+    /// multipathd makes one of it. Whether that came true before the deadline.
+    pub(super) async fn settled(
+        &self,
+        sids: &[u32],
+        events: Option<&Events>,
+        deadline: Instant,
+    ) -> Result<bool> {
+        let begun = Instant::now();
+        loop {
+            let look = Look {
+                sysfs: self.sysfs.clone(),
+                multipathd: self.multipathd.clone(),
+                run: self.layout.run.clone(),
+                sids: sids.to_vec(),
+                waited: begun.elapsed(),
+            };
+            let ready = blocking(move || look.is_ready()).await?;
+            if ready || passed(deadline) {
+                return Ok(ready);
+            }
+            let event = async {
+                match events {
+                    Some(events) => events.changed().await,
+                    None => std::future::pending().await,
+                }
+            };
+            // Whichever comes first only ends the wait; the next look decides.
+            let _ = tokio::time::timeout_at(deadline.min(Instant::now() + LOOK), event).await;
+        }
+    }
+}
+
+/// One look at the sessions.
+struct Look {
+    sysfs: Sysfs,
+    multipathd: Multipathd,
+    run: PathBuf,
+    sids: Vec<u32>,
+    waited: Duration,
+}
+
+impl Look {
+    fn is_ready(&self) -> bool {
+        let sessions = self.sysfs.sessions();
+        let ours: Vec<&Session> =
+            sessions.iter().filter(|session| self.sids.contains(&session.sid)).collect();
+        let was_scanned =
+            |session: &Session| session.scanned.unwrap_or(!session.disks.is_empty() || self.waited > SCAN);
+        ours.iter().all(|session| {
+            was_scanned(session)
+                && session.disks.iter().all(|disk| is_named(disk) && is_in_udev(&self.run, disk))
+        }) && self.has_maps(ours.iter().flat_map(|session| &session.disks))
+    }
+
+    /// Whether every disk is in a map, or multipathd has decided to leave it alone, or does not run.
+    fn has_maps<'a>(&self, disks: impl Iterator<Item = &'a Disk>) -> bool {
+        let mut bare = disks.filter(|disk| disk.map.is_none() && !disk.name.is_empty()).peekable();
+        if bare.peek().is_none() || self.waited > DECISION {
+            return true;
+        }
+        match self.multipathd.considered() {
+            Ok(considered) => bare.all(|disk| considered.contains(&disk.name)),
+            Err(_) => true,
+        }
+    }
+}
+
+/// The kernel's disk driver comes to a disk in its own time; what is no disk never gets a name.
+fn is_named(disk: &Disk) -> bool {
+    !disk.name.is_empty() || !disk.is_disk
+}
+
+/// udev has written its file on the disk: its rules ran, and the links are there.
+fn is_in_udev(run: &Path, disk: &Disk) -> bool {
+    disk.name.is_empty() || run.join("udev/data").join(format!("b{}", disk.number)).exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::{atomic::Dir, sysfs};
+
+    #[test]
+    fn a_session_is_ready_when_its_disks_have_names_and_udev_is_done() {
+        let folder = sysfs::tests::sample();
+        let look = Look {
+            sysfs: Sysfs::new(folder.path()),
+            multipathd: Multipathd::new(folder.path(), folder.path()),
+            run: folder.path().join("run"),
+            sids: vec![1],
+            waited: Duration::ZERO,
+        };
+        assert!(!look.is_ready(), "udev has not seen the disks");
+        let data = folder.path().join("run/udev/data");
+        std::fs::create_dir_all(&data).unwrap();
+        let dir = Dir::open(&data).unwrap();
+        dir.replace("b8:0", b"I:1\n", 0o644).unwrap();
+        assert!(!look.is_ready(), "one is still to come");
+        dir.replace("b8:16", b"I:1\n", 0o644).unwrap();
+        assert!(look.is_ready(), "no multipathd, no map to wait for");
+        let unnamed = Disk { is_disk: true, ..Disk::default() };
+        assert!(!is_named(&unnamed) && is_named(&Disk::default()));
+    }
+}

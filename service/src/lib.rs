@@ -1,0 +1,32 @@
+//! The daemon iscsi-initiatord: `main -> bus -> engine -> backend`; nothing points back.
+//! It may not be linked by a client: what they share is in the contract crate.
+
+mod backend;
+mod bus;
+mod engine;
+pub mod probe;
+
+use std::sync::Arc;
+
+use iscsi_initiator_dbus::{BUS_NAME, OBJECT_PATH};
+use iscsi_initiator_polkit::Gate;
+use zbus::Connection;
+
+pub use crate::{backend::layout::Layout, bus::activity::Activity};
+use crate::{
+    bus::{Manager, mirror},
+    engine::Engine,
+};
+
+/// Serves the interface on a connection, then takes the bus's name: a call can only come once
+/// everything is in place. Returns what counts the calls at work.
+pub async fn serve(connection: &Connection, layout: Layout) -> zbus::Result<Activity> {
+    let engine = Engine::new(layout, connection);
+    let activity = Activity::default();
+    let manager = Manager::new(Arc::clone(&engine), Gate::new(connection), activity.clone());
+    connection.object_server().at(OBJECT_PATH, manager).await?;
+    let changes = engine.changes();
+    tokio::spawn(mirror(connection.clone(), engine, changes));
+    connection.request_name(BUS_NAME).await?;
+    Ok(activity)
+}

@@ -1,0 +1,164 @@
+//! The program iscsi-initiatord: serves the system bus until nothing is left to do.
+//! It may not do anything itself: no file, no program, no decision.
+
+use std::{io::IsTerminal, process::ExitCode, time::Duration};
+
+use iscsi_initiator_dbus::BUS_NAME;
+use iscsi_initiatord::{Activity, Layout, serve};
+use tokio::signal::unix::{SignalKind, signal};
+use zbus::Connection;
+
+/// How long it stays without a call. systemd starts it again for the next one.
+const QUIET: Duration = Duration::from_secs(30);
+/// How long calls that were under way to us when the name was given back may take to arrive.
+const GRACE: Duration = Duration::from_millis(200);
+
+/// How long calls at work may hold up the end; less than the unit's TimeoutStopSec.
+const PATIENCE: Duration = Duration::from_secs(25);
+
+const USAGE: &str = "\
+iscsi-initiatord: the D-Bus service org.cloudatlas.IscsiInitiator
+
+Started by systemd when somebody calls it. Options:
+  --database DIR   where open-iscsi keeps its records, if not where iscsiadm says
+  --version        print the version
+  --help           print this";
+
+fn main() -> ExitCode {
+    let layout = match arguments(std::env::args().skip(1)) {
+        Ok(Some(layout)) => layout,
+        Ok(None) => return ExitCode::SUCCESS,
+        Err(problem) => {
+            say(&format!("iscsi-initiatord: {problem}\n\n{USAGE}"));
+            return ExitCode::from(2);
+        }
+    };
+    // No core dump and no debugger: secrets pass through this memory.
+    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+    {
+        say(&format!("iscsi-initiatord: {error}"));
+        return ExitCode::FAILURE;
+    }
+    log_to_stderr();
+    if let Err(error) = lay_down_capabilities() {
+        tracing::error!(%error, "the capabilities could not be laid down");
+        return ExitCode::FAILURE;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(16).build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(run(layout)).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error, "giving up");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `None` if there is nothing to serve.
+fn arguments(mut arguments: impl Iterator<Item = String>) -> Result<Option<Layout>, String> {
+    let mut layout = Layout::default();
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--version" => {
+                say(concat!("iscsi-initiatord ", env!("CARGO_PKG_VERSION")));
+                return Ok(None);
+            }
+            "--help" => {
+                say(USAGE);
+                return Ok(None);
+            }
+            "--database" => {
+                let place = arguments.next().filter(|place| place.starts_with('/'));
+                layout.database = Some(place.ok_or("--database takes an absolute path")?.into());
+            }
+            _ => return Err(format!("unknown argument {argument:?}")),
+        }
+    }
+    Ok(Some(layout))
+}
+
+#[expect(clippy::print_stderr, reason = "before the log is there, and for a person who starts it by hand")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+fn log_to_stderr() {
+    let is_terminal = std::io::stderr().is_terminal();
+    let log =
+        tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).with_ansi(is_terminal);
+    // The journal has its own clock.
+    if is_terminal { log.init() } else { log.without_time().init() }
+}
+
+/// The daemon itself needs none: without, the kernel does not show it the sessions' secrets. What the
+/// unit leaves in the permitted set is for iscsiadm, which gets it when it is started.
+fn lay_down_capabilities() -> rustix::io::Result<()> {
+    let mut sets = rustix::thread::capabilities(None)?;
+    sets.effective = rustix::thread::CapabilitySet::empty();
+    rustix::thread::set_capabilities(None, sets)
+}
+
+async fn run(layout: Layout) -> zbus::Result<()> {
+    let connection = Connection::system().await?;
+    let activity = serve(&connection, layout).await?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        () = leave_when_idle(&connection, &activity) => tracing::info!("idle, leaving"),
+        _ = terminate.recv() => tracing::info!("asked to leave"),
+        _ = interrupt.recv() => tracing::info!("asked to leave"),
+        () = closed(&connection) => return Err(zbus::Error::Failure("the system bus went away".into())),
+    }
+    // What is at work ends first. A further SIGTERM changes nothing: systemd sends one when the name is
+    // given back, and after TimeoutStopSec it does not ask any more.
+    connection.release_name(BUS_NAME).await?;
+    if tokio::time::timeout(PATIENCE, activity.idle_for(GRACE)).await.is_err() {
+        tracing::warn!("leaving although calls are at work");
+    }
+    Ok(())
+}
+
+/// Gives the name back once nothing has been asked for a while: calls that come later start a new
+/// daemon, those on their way are still answered here.
+async fn leave_when_idle(connection: &Connection, activity: &Activity) {
+    loop {
+        activity.idle_for(QUIET).await;
+        if connection.release_name(BUS_NAME).await.is_ok() {
+            return;
+        }
+    }
+}
+
+/// Returns when the bus has closed the connection.
+async fn closed(connection: &Connection) {
+    use tokio_stream::StreamExt;
+    let mut messages = zbus::MessageStream::from(connection);
+    while let Some(message) = messages.next().await {
+        if message.is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &[&str]) -> Result<Option<Layout>, String> {
+        arguments(text.iter().map(|&argument| argument.to_owned()))
+    }
+
+    #[test]
+    fn the_database_is_an_absolute_path() {
+        let layout = parse(&["--database", "/var/lib/iscsi"]).unwrap().unwrap();
+        assert_eq!(layout.database, Some("/var/lib/iscsi".into()));
+        for bad in [&["--database"][..], &["--database", "relative"], &["--what"]] {
+            assert!(parse(bad).is_err());
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The one place of the probe with a connection, a clock and randomness.
+//! It may not hold a connection beyond the caller's deadline, nor resolve a name.
+
+use std::{
+    io::{self, ErrorKind},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use iscsi_initiator_dbus::{Portal, portal::Host};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    Accepted, Listing, Question, Redirect,
+    address::may_lead,
+    login::{Dice, Goal, LONGEST_SEGMENT, Login, Step},
+    parameters::DECLARED_SEGMENT,
+    pdu::{self, BHS, LoginResponse, Numbers, Response, TextResponse},
+    refusal::{Refusal, Stage},
+    sendtargets::{self, Exchange},
+};
+
+/// The list is here already: the farewell is for the target's sake, and gets what a slow link needs.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Pings and notes that a target may send between two answers.
+const MOST_ASIDES: usize = 16;
+
+/// Asks whether the target would let us in, as far as the end of authentication: no session is made.
+///
+/// One redirection to a numeric address is followed. The answer comes before the deadline or not at all:
+/// a single deadline also ends a target that sends a byte at a time.
+pub async fn login(
+    address: SocketAddr,
+    question: &Question<'_>,
+    deadline: Instant,
+) -> Result<Accepted, Refusal> {
+    question.check()?;
+    visit(address, question, Goal::Authenticate, deadline).await.map(|answer| answer.accepted)
+}
+
+/// Asks a portal in a discovery session for all its targets, and logs out.
+pub async fn send_targets(
+    address: SocketAddr,
+    question: &Question<'_>,
+    deadline: Instant,
+) -> Result<Listing, Refusal> {
+    question.check()?;
+    if question.target.is_some() {
+        return Err(Refusal::Question("a discovery session names no target"));
+    }
+    let Answer { accepted, nodes, from } = visit(address, question, Goal::Session, deadline).await?;
+    let (nodes, refused) = sendtargets::parse(&nodes, from)?;
+    Ok(Listing { nodes, refused, accepted })
+}
+
+struct Answer {
+    accepted: Accepted,
+    /// The text of a list.
+    nodes: Vec<u8>,
+    from: SocketAddr,
+}
+
+async fn visit(
+    at: SocketAddr,
+    question: &Question<'_>,
+    goal: Goal,
+    deadline: Instant,
+) -> Result<Answer, Refusal> {
+    let (to, permanent) = match call(at, question, goal, deadline).await {
+        Err(Refusal::Redirected { to, permanent }) => (to, permanent),
+        answer => return answer,
+    };
+    let Some(next) = follow(at, &to) else {
+        return Err(Refusal::Redirected { to, permanent });
+    };
+    let mut answer = call(next, question, goal, deadline).await?;
+    answer.accepted.redirected = Some(Redirect { to, permanent });
+    Ok(answer)
+}
+
+/// Where a redirection leads, if a probe may go there without asking anybody.
+fn follow(from: SocketAddr, to: &Portal) -> Option<SocketAddr> {
+    match to.host() {
+        Host::Address(address, None) if may_lead(from, to.host()) => {
+            Some(SocketAddr::new(*address, to.port()))
+        }
+        _ => None,
+    }
+}
+
+/// One connection from its beginning to its end: dropping it hangs up.
+async fn call(
+    at: SocketAddr,
+    question: &Question<'_>,
+    goal: Goal,
+    deadline: Instant,
+) -> Result<Answer, Refusal> {
+    let mut stage = Stage::Connect;
+    let answer = timeout_at(deadline, talk(at, question, goal, &mut stage)).await;
+    let (mut wire, accepted, numbers) = answer.unwrap_or(Err(Refusal::TimedOut { stage }))?;
+    let Some(numbers) = numbers else {
+        return Ok(Answer { accepted, nodes: Vec::new(), from: at });
+    };
+    let stage = Stage::Targets;
+    let list = timeout_at(deadline, wire.list(numbers)).await;
+    let (nodes, logout) = list.unwrap_or(Err(Refusal::TimedOut { stage }))?;
+    let cap = deadline.min(Instant::now() + FAREWELL);
+    // Whatever becomes of it, the connection ends and with it the session.
+    let _ = timeout_at(cap, wire.farewell(&logout)).await;
+    Ok(Answer { accepted, nodes, from: at })
+}
+
+/// Connects and logs in; the numbers are there when a session is.
+async fn talk(
+    at: SocketAddr,
+    question: &Question<'_>,
+    goal: Goal,
+    stage: &mut Stage,
+) -> Result<(Wire, Accepted, Option<Numbers>), Refusal> {
+    let mut wire = Wire::connect(at).await?;
+    let (mut login, mut request) = Login::begin(question, goal, roll()?);
+    loop {
+        *stage = login.stage();
+        wire.send(&request, *stage).await?;
+        let (response, data) = wire.login_response(*stage).await?;
+        request = match login.receive(&response, &data)? {
+            Step::Send(request) => request,
+            Step::Authenticated(accepted) => return Ok((wire, accepted, None)),
+            Step::Session(accepted, numbers) => return Ok((wire, accepted, Some(numbers))),
+        };
+    }
+}
+
+fn roll() -> Result<Dice, Refusal> {
+    let mut bytes = [0; 3 + 4 + 1 + 32];
+    getrandom::fill(&mut bytes).map_err(|_| Refusal::System(ErrorKind::Other))?;
+    let [a, b, c, d, e, f, g, identifier, challenge @ ..] = bytes;
+    Ok(Dice { isid: [a, b, c], itt: u32::from_be_bytes([d, e, f, g]) >> 1, identifier, challenge })
+}
+
+struct Wire {
+    stream: TcpStream,
+    /// Nothing has come yet: what comes may not be iSCSI at all.
+    is_new: bool,
+}
+
+impl Wire {
+    async fn connect(at: SocketAddr) -> Result<Self, Refusal> {
+        let stream = TcpStream::connect(at).await.map_err(|error| unconnected(&error))?;
+        // Requests are answered one by one: nothing is gained by waiting for more of them.
+        stream.set_nodelay(true).map_err(|error| Refusal::System(error.kind()))?;
+        Ok(Self { stream, is_new: true })
+    }
+
+    async fn send(&mut self, pdu: &[u8], stage: Stage) -> Result<(), Refusal> {
+        self.stream.write_all(pdu).await.map_err(|error| lost(&error, stage))
+    }
+
+    /// One PDU. Its length is checked before room is made for it.
+    async fn receive(&mut self, limit: usize, stage: Stage) -> Result<(Response, Vec<u8>), Refusal> {
+        let mut bhs = [0; BHS];
+        let (first, rest) = bhs.split_at_mut(1);
+        self.fill(first, stage).await?;
+        // Told by the first byte: a server that waits after its greeting would cost the whole deadline.
+        if std::mem::take(&mut self.is_new) && !first.iter().all(|first| pdu::begins_an_answer(*first)) {
+            return Err(Refusal::NotIscsi);
+        }
+        self.fill(rest, stage).await?;
+        let (length, padded) = pdu::lengths(&bhs, limit)?;
+        let mut data = vec![0; padded];
+        self.fill(&mut data, stage).await?;
+        data.truncate(length);
+        Ok((pdu::decode(&bhs), data))
+    }
+
+    async fn fill(&mut self, room: &mut [u8], stage: Stage) -> Result<(), Refusal> {
+        self.stream.read_exact(room).await.map(|_| ()).map_err(|error| lost(&error, stage))
+    }
+
+    async fn login_response(&mut self, stage: Stage) -> Result<(LoginResponse, Vec<u8>), Refusal> {
+        match self.receive(LONGEST_SEGMENT, stage).await? {
+            (Response::Login(response), data) => Ok((response, data)),
+            (Response::Reject { reason }, _) => Err(Refusal::Rejected { reason, stage }),
+            _ => Err(Refusal::Protocol("no login response")),
+        }
+    }
+
+    async fn list(&mut self, numbers: Numbers) -> Result<(Vec<u8>, zeroize::Zeroizing<Vec<u8>>), Refusal> {
+        let (mut exchange, mut request) = Exchange::begin(numbers);
+        loop {
+            self.send(&request, Stage::Targets).await?;
+            let (response, data) = self.text_response().await?;
+            request = match exchange.receive(&response, &data)? {
+                sendtargets::Step::Send(request) => request,
+                sendtargets::Step::Done(text, logout) => return Ok((text, logout)),
+            };
+        }
+    }
+
+    async fn text_response(&mut self) -> Result<(TextResponse, Vec<u8>), Refusal> {
+        let stage = Stage::Targets;
+        for _ in 0..MOST_ASIDES {
+            match self.receive(DECLARED_SEGMENT, stage).await? {
+                (Response::Text(response), data) => return Ok((response, data)),
+                (Response::Reject { reason }, _) => return Err(Refusal::Rejected { reason, stage }),
+                // Section 11.9.1: 1 to 3 ask for or announce the end of the session.
+                (Response::Async { event: 1..=3 }, _) => return Err(Refusal::Closed { stage }),
+                // A session of seconds needs no sign of life and no news.
+                (Response::NopIn | Response::Async { .. }, _) => {}
+                _ => return Err(Refusal::Protocol("no text response")),
+            }
+        }
+        Err(Refusal::Protocol("no text response"))
+    }
+
+    async fn farewell(&mut self, logout: &[u8]) -> Result<(), Refusal> {
+        self.send(logout, Stage::Targets).await?;
+        while self.receive(DECLARED_SEGMENT, Stage::Targets).await?.0 != Response::Logout {}
+        Ok(())
+    }
+}
+
+fn unconnected(error: &io::Error) -> Refusal {
+    match error.kind() {
+        ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset => Refusal::Refused,
+        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::NetworkDown => {
+            Refusal::NoRoute
+        }
+        // The kernel has no address of that family to start from.
+        ErrorKind::AddrNotAvailable => Refusal::NoRoute,
+        // The kernel's own patience ended before ours.
+        ErrorKind::TimedOut => Refusal::TimedOut { stage: Stage::Connect },
+        kind => Refusal::System(kind),
+    }
+}
+
+fn lost(error: &io::Error, stage: Stage) -> Refusal {
+    match error.kind() {
+        ErrorKind::UnexpectedEof
+        | ErrorKind::ConnectionReset
+        | ErrorKind::ConnectionAborted
+        | ErrorKind::BrokenPipe => Refusal::Closed { stage },
+        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::NetworkDown => {
+            Refusal::NoRoute
+        }
+        ErrorKind::TimedOut => Refusal::TimedOut { stage },
+        kind => Refusal::System(kind),
+    }
+}

@@ -1,0 +1,163 @@
+//! The probe against targets that follow the RFC: what it finds out, and what it believes.
+//! It may not depend on time.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests are tests"
+)]
+
+mod probe_peer;
+
+use std::{net::SocketAddr, time::Duration};
+
+use iscsi_initiator_dbus::Secret;
+use iscsi_initiatord::probe::{
+    Accepted, Algorithm, AuthKind, ChapAnswer, Found, MutualFault, Question, Redirect, Refusal, Stage, login,
+    send_targets,
+};
+use probe_peer::*;
+use tokio::{
+    net::TcpListener,
+    time::{Instant, timeout},
+};
+
+#[tokio::test]
+async fn an_honest_target_lets_us_in() {
+    let open = honest(Honest::default()).await;
+    for with in [With::Nothing, With::Chap] {
+        assert_eq!(log_in(open, with, LONG).await, Ok(accepted(Some(1), AuthKind::None)));
+    }
+    let closed = honest(WITH_CHAP).await;
+    assert_eq!(
+        log_in(closed, With::Chap, LONG).await,
+        Ok(accepted(Some(1), AuthKind::OneWay(Algorithm::Md5)))
+    );
+    assert_eq!(log_in(closed, With::Nothing, LONG).await, Err(Refusal::ChapRequired));
+    let other = honest(Honest { secret: "otherpassword", ..WITH_CHAP }).await;
+    let wrong = Refusal::Status { class: 2, detail: 1, stage: Stage::Proof };
+    assert_eq!(log_in(other, With::Chap, LONG).await, Err(wrong.clone()));
+    assert_eq!(list(other, With::Chap, LONG).await, Err(wrong));
+}
+
+#[tokio::test]
+async fn mutual_chap_is_believed_only_with_the_right_secret() {
+    for (own, expected) in [
+        (Some(("gw", "theirpassword")), Ok(accepted(Some(1), AuthKind::Mutual(Algorithm::Md5)))),
+        (Some(("gw", "anotherpassword")), Err(Refusal::MutualFailed(MutualFault::WrongSecret))),
+        (Some(("wg", "theirpassword")), Err(Refusal::MutualFailed(MutualFault::WrongName))),
+        (None, Err(Refusal::MutualFailed(MutualFault::NotOffered))),
+    ] {
+        let at = honest(Honest { own, ..WITH_CHAP }).await;
+        assert_eq!(log_in(at, With::Mutual, LONG).await, expected);
+    }
+    let open = target(|mut peer| async move {
+        let first = peer.request().await.unwrap();
+        assert_eq!(first.value("AuthMethod"), Some("CHAP"));
+        peer.agree(&first, "AuthMethod=None").await;
+        peer.linger().await;
+    })
+    .await;
+    let refused = log_in(open, With::Mutual, LONG).await;
+    assert_eq!(refused, Err(Refusal::MutualFailed(MutualFault::NotOffered)));
+}
+
+#[tokio::test]
+async fn equal_secrets_never_reach_the_wire() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (me, at) = (iqn("iqn.2001-04.com.example:me"), listener.local_addr().unwrap());
+    let secret = || Secret::new("mypassword12".into()).unwrap();
+    let (ours, theirs) = (secret(), secret());
+    let chap = ChapAnswer { username: "me", secret: &ours, target: Some(("gw", &theirs)) };
+    let question =
+        Question { initiator: &me, target: None, chap: Some(chap), algorithms: Algorithm::DEFAULT };
+    let refused = login(at, &question, Instant::now() + LONG).await;
+    assert_eq!(refused, Err(Refusal::MutualFailed(MutualFault::SameSecret)));
+    assert!(timeout(Duration::from_millis(50), listener.accept()).await.is_err(), "nobody called");
+}
+
+#[tokio::test]
+async fn a_portal_lists_its_targets() {
+    let at = honest(Honest {
+        list: "TargetName=iqn.2001-04.com.example:a TargetAddress=192.0.2.1:3260,1 \
+               TargetAddress=[2001:db8::5]:3261,2 \
+               TargetName=iqn.2001-04.com.example:b ",
+        ..Honest::default()
+    })
+    .await;
+    let listing = list(at, With::Nothing, LONG).await.unwrap();
+    let show = |found: &Found| format!("{} {} {} {:?}", found.target, found.host, found.port, found.tpgt);
+    assert_eq!(
+        listing.nodes.iter().map(show).collect::<Vec<_>>(),
+        [
+            "iqn.2001-04.com.example:a 192.0.2.1 3260 Some(1)".to_owned(),
+            "iqn.2001-04.com.example:a 2001:db8::5 3261 Some(2)".to_owned(),
+            format!("iqn.2001-04.com.example:b 127.0.0.1 {} None", at.port()),
+        ]
+    );
+    assert_eq!((listing.refused, listing.accepted.authenticated), (0, AuthKind::None));
+    let empty = honest(Honest { own: Some(("gw", "theirpassword")), ..WITH_CHAP }).await;
+    let listing = list(empty, With::Mutual, LONG).await.unwrap();
+    assert_eq!((listing.nodes.len(), listing.accepted.authenticated), (0, AuthKind::Mutual(Algorithm::Md5)));
+}
+
+#[tokio::test]
+async fn a_target_that_does_not_say_goodbye_costs_little() {
+    let at = target(|mut peer| async move {
+        let _ = let_in(&mut peer, Honest::default()).await;
+        let request = peer.request().await.unwrap();
+        peer.agree(&request, "").await;
+        let request = peer.request().await.unwrap();
+        peer.answer(&request, T, b"", |_| {}).await;
+        let logout = peer.request().await.unwrap();
+        assert_eq!(logout.bhs[..2], [0x46, 0x80]);
+        peer.linger().await;
+    })
+    .await;
+    let begin = Instant::now();
+    assert!(list(at, With::Nothing, LONG).await.is_ok());
+    assert!(begin.elapsed() < Duration::from_secs(5));
+}
+
+async fn redirecting(to: String, detail: u8) -> SocketAddr {
+    target(move |mut peer| {
+        let to = to.clone();
+        async move {
+            let request = peer.request().await.unwrap();
+            peer.refuse(&request, 1, detail, &format!("TargetAddress={to}\0")).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn one_redirection_is_followed() {
+    let end = honest(Honest { list: "TargetName=iqn.2001-04.com.example:a ", ..WITH_CHAP }).await;
+    let way = redirecting(format!("{end},1"), 1).await;
+    let redirected = Some(Redirect { to: end.to_string().parse().unwrap(), permanent: false });
+    let expected = Accepted { redirected, ..accepted(Some(1), AuthKind::OneWay(Algorithm::Md5)) };
+    assert_eq!(log_in(way, With::Chap, LONG).await, Ok(expected.clone()));
+    let listing = list(way, With::Chap, LONG).await.unwrap();
+    assert_eq!((listing.nodes[0].port, listing.accepted), (end.port(), expected));
+    let detour = redirecting(way.to_string(), 2).await;
+    let again = Refusal::Redirected { to: end.to_string().parse().unwrap(), permanent: false };
+    assert_eq!(log_in(detour, With::Chap, LONG).await, Err(again));
+    let named = redirecting("storage.example:3260".into(), 2).await;
+    let unresolved = Refusal::Redirected { to: "storage.example:3260".parse().unwrap(), permanent: true };
+    assert_eq!(log_in(named, With::Chap, LONG).await, Err(unresolved));
+    for nowhere in ["127.0.0.1:0", "[fe80::1%lo]:3260", "0.0.0.0", ""] {
+        let at = redirecting(nowhere.into(), 1).await;
+        assert_eq!(log_in(at, With::Chap, LONG).await, protocol("a redirection to no portal"));
+    }
+}
+
+#[test]
+fn the_questions_may_wait_on_any_thread() {
+    fn is_send<A: Send>(_: &A) {}
+    let me = iqn("iqn.2001-04.com.example:me");
+    let question = Question { initiator: &me, target: None, chap: None, algorithms: Algorithm::DEFAULT };
+    let deadline = Instant::now();
+    is_send(&login(([127, 0, 0, 1], 1).into(), &question, deadline));
+    is_send(&send_targets(([127, 0, 0, 1], 1).into(), &question, deadline));
+}

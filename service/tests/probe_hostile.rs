@@ -1,0 +1,282 @@
+//! The probe against targets that lie, stall or never end: each time the exact refusal, before the deadline.
+//! It may not use a port or an address beyond the loopback.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests are tests"
+)]
+
+mod probe_peer;
+
+use std::{net::SocketAddr, time::Duration};
+
+use iscsi_initiatord::probe::{MutualFault, Refusal, Stage};
+use probe_peer::*;
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpSocket, TcpStream},
+    time::{sleep, timeout},
+};
+
+#[tokio::test]
+async fn a_target_that_reflects_is_found_out() {
+    let at = target(|mut peer| async move {
+        for text in ["AuthMethod=CHAP", "CHAP_A=5 CHAP_I=1 CHAP_C=0x00"] {
+            let request = peer.request().await.unwrap();
+            peer.agree(&request, text).await;
+        }
+        let proof = peer.request().await.unwrap();
+        let reflected = format!("CHAP_N=gw CHAP_R={}", proof.value("CHAP_R").unwrap());
+        peer.agree(&proof, &reflected).await;
+        peer.linger().await;
+    })
+    .await;
+    assert_eq!(log_in(at, With::Mutual, LONG).await, Err(Refusal::MutualFailed(MutualFault::Reflected)));
+}
+
+#[tokio::test]
+async fn a_list_of_bad_names_is_an_empty_list() {
+    let at = honest(Honest {
+        list: "TargetName=../../etc/iscsi TargetAddress=127.0.0.1:1,1 \
+               TargetName=iqn.2001-04.com.example:a\nnode.startup \
+               TargetName=iqn.2001-04.com.example:a,b TargetName=iqn.2001-04.com.example:ok \
+               TargetAddress=[fe80::1%lo]:3260,1 TargetAddress=[fe80::1]:3260,1 TargetAddress=127.0.0.1:0,1 ",
+        ..Honest::default()
+    })
+    .await;
+    let listing = list(at, With::Nothing, LONG).await.unwrap();
+    assert_eq!((listing.nodes, listing.refused), (vec![], 6));
+}
+
+/// A target that logs in honestly and answers every text request with the same.
+async fn chatty(flags: u8, text: String, edit: fn(&mut [u8])) -> SocketAddr {
+    target(move |mut peer| {
+        let text = text.clone();
+        async move {
+            let _ = let_in(&mut peer, Honest::default()).await;
+            while let Some(request) = peer.request().await {
+                match request.bhs[0] {
+                    0x43 => peer.agree(&request, "").await,
+                    _ => peer.answer(&request, flags, text.as_bytes(), edit).await,
+                }
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn endless_lists_end() {
+    let names = |count: usize| {
+        (0..count).map(|n| format!("TargetName=iqn.2001-04.com.example:{n}\0")).collect::<String>()
+    };
+    // Pieces as large as we allow, without an end: it stops at a megabyte.
+    let piece: String = names(700);
+    assert_eq!(
+        list(chatty(C, piece, |_| {}).await, With::Nothing, LONG).await,
+        protocol("too long a list of targets")
+    );
+    let thousands = honest(Honest { list: names(1025).leak(), ..Honest::default() }).await;
+    // One PDU of 38 KiB is more than we declared to take.
+    let refused = list(thousands, With::Nothing, LONG).await;
+    assert_eq!(refused, protocol("a data segment beyond its limit"));
+    // 10,800 targets within the megabyte.
+    let short: String = (0..900).map(|n| format!("TargetName=iqn.a:{n}\0")).collect();
+    let at = target(move |mut peer| {
+        let short = short.clone();
+        async move {
+            let _ = let_in(&mut peer, Honest::default()).await;
+            let request = peer.request().await.unwrap();
+            peer.agree(&request, "").await;
+            for round in 0..12 {
+                let Some(request) = peer.request().await else { return };
+                peer.answer(&request, if round == 11 { T } else { C }, short.as_bytes(), |_| {}).await;
+            }
+            peer.linger().await;
+        }
+    })
+    .await;
+    assert_eq!(list(at, With::Nothing, LONG).await, protocol("too many targets"));
+    let empty = chatty(C, String::new(), |_| {}).await;
+    assert_eq!(list(empty, With::Nothing, LONG).await, protocol("too many text responses"));
+}
+
+#[tokio::test]
+async fn broken_text_responses_are_refused() {
+    let name = || "TargetName=iqn.2001-04.com.example:a\0".to_owned();
+    for (flags, edit, why) in [
+        (T | C, (|_| {}) as fn(&mut [u8]), "both F and C"),
+        (C, |pdu| pdu[20..24].fill(0xff), "an unfinished answer without a tag"),
+        (T, |pdu| pdu[19] ^= 1, "a response to another request"),
+        (T, |pdu| pdu[4] = 1, "an additional header segment"),
+        (T, |pdu| pdu[0] = 0x23, "no text response"),
+        (T, |pdu| pdu[48] = b't', "a key that is none"),
+    ] {
+        assert_eq!(list(chatty(flags, name(), edit).await, With::Nothing, LONG).await, protocol(why));
+    }
+    let rejected = Refusal::Rejected { reason: 4, stage: Stage::Targets };
+    let at = chatty(T, name(), |pdu| (pdu[0], pdu[2]) = (0x3f, 4)).await;
+    assert_eq!(list(at, With::Nothing, LONG).await, Err(rejected));
+    let at = chatty(T, name(), |pdu| (pdu[0], pdu[36]) = (0x32, 2)).await;
+    assert_eq!(list(at, With::Nothing, LONG).await, Err(Refusal::Closed { stage: Stage::Targets }));
+    // Pings without an end are one silence.
+    let at = target(|mut peer| async move {
+        let _ = let_in(&mut peer, Honest::default()).await;
+        let request = peer.request().await.unwrap();
+        peer.agree(&request, "").await;
+        let request = peer.request().await.unwrap();
+        for _ in 0..40 {
+            peer.answer(&request, T, b"", |pdu| pdu[0] = 0x20).await;
+        }
+        peer.linger().await;
+    })
+    .await;
+    assert_eq!(list(at, With::Nothing, LONG).await, protocol("no text response"));
+}
+
+/// A target that answers each login request with this.
+async fn stubborn(flags: u8, text: &'static str, edit: fn(&mut [u8])) -> SocketAddr {
+    target(move |mut peer| async move {
+        while let Some(request) = peer.request().await {
+            peer.answer(&request, flags, text.replace(' ', "\0").as_bytes(), edit).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn broken_login_responses_are_refused() {
+    let long: &'static str = format!("X-a={}", "x".repeat(8000)).leak();
+    let longer: &'static str = format!("X-a={}", "x".repeat(8190)).leak();
+    for (flags, text, edit, why) in [
+        (0, "AuthMethod=CHAP", (|pdu| pdu[16] ^= 1) as fn(&mut [u8]), "a response to another request"),
+        (0, "AuthMethod=CHAP", |pdu| pdu[3] = 1, "an unknown version"),
+        (0, "AuthMethod=CHAP", |pdu| pdu[4] = 1, "an additional header segment"),
+        (0, "AuthMethod=CHAP AuthMethod=CHAP", |_| {}, "a key twice"),
+        (0, "AuthMethod=CH\x1bAP", |_| {}, "a control character in a value"),
+        (0, "nonsense", |_| {}, "a key without a value"),
+        (0, "AuthMethod=CHAP", |_| {}, "no CHAP_A"),
+        (0, "", |_| {}, "too many login responses"),
+        (0, "", |pdu| pdu[5..8].fill(0xff), "a data segment beyond its limit"),
+        (0, longer, |_| {}, "a data segment beyond its limit"),
+        (0, long, |_| {}, "a value beyond its limit"),
+        (C, long, |_| {}, "too much text in a login"),
+        (C, "", |_| {}, "too many login responses"),
+        (T | C | 1, "", |_| {}, "both T and C"),
+        (T | 1, "AuthMethod=None", |_| {}, "a transit that was not asked for"),
+        (T | 4 | 3, "", |_| {}, "another login stage"),
+    ] {
+        assert_eq!(log_in(stubborn(flags, text, edit).await, With::Chap, LONG).await, protocol(why));
+    }
+}
+
+#[tokio::test]
+async fn refusals_come_through_without_a_reason_in_text() {
+    for (class, detail) in [(2, 2), (2, 3), (3, 1), (2, 0), (7, 9)] {
+        let at = target(move |mut peer| async move {
+            let request = peer.request().await.unwrap();
+            peer.refuse(&request, class, detail, "").await;
+        })
+        .await;
+        let stage = Stage::Greeting;
+        assert_eq!(log_in(at, With::Chap, LONG).await, Err(Refusal::Status { class, detail, stage }));
+    }
+    let at = stubborn(0, "", |pdu| (pdu[0], pdu[2]) = (0x3f, 9)).await;
+    assert_eq!(
+        log_in(at, With::Chap, LONG).await,
+        Err(Refusal::Rejected { reason: 9, stage: Stage::Greeting })
+    );
+}
+
+#[tokio::test]
+async fn hanging_up_is_noticed_at_each_stage() {
+    for (rounds, stage) in [
+        (0, Stage::Greeting),
+        (1, Stage::Challenge),
+        (2, Stage::Proof),
+        (3, Stage::Parameters),
+        (4, Stage::Targets),
+    ] {
+        let at = target(move |mut peer| async move {
+            for text in ["AuthMethod=CHAP", "CHAP_A=5 CHAP_I=1 CHAP_C=0x00", "", ""].into_iter().take(rounds)
+            {
+                let request = peer.request().await.unwrap();
+                peer.agree(&request, text).await;
+            }
+            let _ = peer.request().await;
+            // In the middle of a header.
+            let _ = peer.stream.write_all(&[if rounds == 4 { 0x24 } else { 0x23 }, 0, 0]).await;
+        })
+        .await;
+        assert_eq!(list(at, With::Chap, LONG).await, Err(Refusal::Closed { stage }));
+    }
+}
+
+#[tokio::test]
+async fn silence_ends_at_the_deadline() {
+    let silent = target(Peer::linger).await;
+    let late = Err(Refusal::TimedOut { stage: Stage::Greeting });
+    assert_eq!(log_in(silent, With::Chap, SHORT).await, late);
+    // A byte at a time is no answer either; the length it promises is one we allow.
+    let slow = target(|mut peer| async move {
+        let mut pdu = [0; 48 + 8192];
+        (pdu[0], pdu[6]) = (0x23, 0x20);
+        for byte in pdu {
+            if peer.stream.write_all(&[byte]).await.is_err() {
+                return;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    assert_eq!(log_in(slow, With::Chap, SHORT).await, late);
+    let mute = chatty(0, String::new(), |pdu| pdu[0] = 0x20).await;
+    assert_eq!(list(mute, With::Nothing, SHORT).await, Err(Refusal::TimedOut { stage: Stage::Targets }));
+}
+
+#[tokio::test]
+async fn a_host_that_drops_us_is_not_waited_for() {
+    // Linux drops a SYN when the queue of connections to accept is full.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let at = listener.local_addr().unwrap();
+    let mut queue = Vec::new();
+    while let Ok(Ok(waiting)) = timeout(SHORT, TcpStream::connect(at)).await {
+        queue.push(waiting);
+        assert!(queue.len() < 100);
+    }
+    assert_eq!(log_in(at, With::Chap, SHORT).await, Err(Refusal::TimedOut { stage: Stage::Connect }));
+}
+
+#[tokio::test]
+async fn other_servers_are_not_taken_for_targets() {
+    for greeting in [
+        &b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"[..],
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"220 mail.example ESMTP\r\n",
+        b"\x15\x03\x03\x00\x02\x02\x46",
+        &[0x43; 48],
+    ] {
+        // It waits after its greeting, as SSH does.
+        let at = target(move |mut peer| async move {
+            let _ = peer.stream.write_all(greeting).await;
+            peer.linger().await;
+        })
+        .await;
+        assert_eq!(log_in(at, With::Nothing, LONG).await, Err(Refusal::NotIscsi));
+    }
+}
+
+#[tokio::test]
+async fn a_port_without_a_listener_refuses() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    drop(listener);
+    assert_eq!(log_in(at, With::Nothing, LONG).await, Err(Refusal::Refused));
+    // A link-local address without a zone leads nowhere.
+    let nowhere = log_in("[fe80::1]:3260".parse().unwrap(), With::Nothing, SHORT).await;
+    assert!(matches!(nowhere, Err(Refusal::System(_) | Refusal::NoRoute)), "{nowhere:?}");
+}

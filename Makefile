@@ -1,0 +1,70 @@
+# The commands of the project: `make` alone lists them.
+# It may not hold logic: what takes more than a line is a script in tests/.
+
+PREFIX     ?= /usr
+DESTDIR    ?=
+LIBEXECDIR ?= $(PREFIX)/libexec
+BINDIR     ?= $(PREFIX)/bin
+DATADIR    ?= $(PREFIX)/share
+# Where systemd looks, whatever the prefix of the rest.
+SYSTEMDDIR ?= $(PREFIX)/lib
+TARGET     ?= $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+CARGO      ?= cargo
+RELEASE     = $(TARGET)/release
+NAME        = org.cloudatlas.IscsiInitiator
+
+.PHONY: help setup build check unit test demo shell install uninstall clean
+
+help: ## list these commands
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## install what building and testing needs (Debian; asks sudo if you are not root)
+	@tests/setup
+
+build: ## build the daemon and the CLI
+	@tests/with-cargo build --release --locked -p iscsi-initiatord -p iscsictl
+
+check: ## format, lints, unit and bus tests: before every commit
+	@tests/check
+
+test: setup ## everything: make check, then the scenarios on the testbed
+	@tests/all
+
+demo: setup ## the main job, told step by step on a real machine with a real gateway (STAY=1: and a shell there)
+	@tests/demo $(if $(STAY),--stay)
+
+shell: setup ## a shell as an unprivileged user on that machine, everything installed
+	@tests/demo --shell
+
+install: ## put every file where a distribution would (DESTDIR=, PREFIX=/usr)
+	install -D -m 0755 $(RELEASE)/iscsi-initiatord $(DESTDIR)$(LIBEXECDIR)/iscsi-initiatord
+	install -D -m 0755 $(RELEASE)/iscsictl $(DESTDIR)$(BINDIR)/iscsictl
+	install -D -m 0644 dbus/$(NAME).conf $(DESTDIR)$(DATADIR)/dbus-1/system.d/$(NAME).conf
+	install -D -m 0644 dbus/$(NAME).service $(DESTDIR)$(DATADIR)/dbus-1/system-services/$(NAME).service
+	install -D -m 0644 dbus/$(NAME).xml $(DESTDIR)$(DATADIR)/dbus-1/interfaces/$(NAME).xml
+	install -D -m 0644 polkit/$(NAME).policy $(DESTDIR)$(DATADIR)/polkit-1/actions/$(NAME).policy
+	install -D -m 0644 polkit/rules/50-$(NAME).rules.example $(DESTDIR)$(DATADIR)/doc/iscsi-initiatord/50-$(NAME).rules.example
+	install -d $(DESTDIR)$(SYSTEMDDIR)/systemd/system
+	sed 's|/usr/libexec/|$(LIBEXECDIR)/|' systemd/iscsi-initiatord.service > $(DESTDIR)$(SYSTEMDDIR)/systemd/system/iscsi-initiatord.service
+	chmod 0644 $(DESTDIR)$(SYSTEMDDIR)/systemd/system/iscsi-initiatord.service
+	install -D -m 0644 systemd/iscsi-initiatord.modules-load $(DESTDIR)$(SYSTEMDDIR)/modules-load.d/iscsi-initiatord.conf
+	install -D -m 0644 systemd/iscsi-initiatord.sysusers $(DESTDIR)$(SYSTEMDDIR)/sysusers.d/iscsi-initiatord.conf
+	install -D -m 0644 docs/man/iscsictl.1 $(DESTDIR)$(DATADIR)/man/man1/iscsictl.1
+	install -D -m 0644 docs/man/iscsi-initiatord.8 $(DESTDIR)$(DATADIR)/man/man8/iscsi-initiatord.8
+	install -D -m 0644 README.md $(DESTDIR)$(DATADIR)/doc/iscsi-initiatord/README.md
+	install -D -m 0644 LICENSE $(DESTDIR)$(DATADIR)/doc/iscsi-initiatord/LICENSE
+
+uninstall: ## remove what install put there
+	rm -f $(DESTDIR)$(LIBEXECDIR)/iscsi-initiatord $(DESTDIR)$(BINDIR)/iscsictl
+	rm -f $(DESTDIR)$(DATADIR)/dbus-1/system.d/$(NAME).conf
+	rm -f $(DESTDIR)$(DATADIR)/dbus-1/system-services/$(NAME).service
+	rm -f $(DESTDIR)$(DATADIR)/dbus-1/interfaces/$(NAME).xml
+	rm -f $(DESTDIR)$(DATADIR)/polkit-1/actions/$(NAME).policy
+	rm -f $(DESTDIR)$(SYSTEMDDIR)/systemd/system/iscsi-initiatord.service
+	rm -f $(DESTDIR)$(SYSTEMDDIR)/modules-load.d/iscsi-initiatord.conf
+	rm -f $(DESTDIR)$(SYSTEMDDIR)/sysusers.d/iscsi-initiatord.conf
+	rm -f $(DESTDIR)$(DATADIR)/man/man1/iscsictl.1 $(DESTDIR)$(DATADIR)/man/man8/iscsi-initiatord.8
+	rm -rf $(DESTDIR)$(DATADIR)/doc/iscsi-initiatord
+
+clean: ## remove what was built, the testbed's image included
+	rm -rf $(TARGET)

@@ -169,7 +169,9 @@ impl Fault {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = hint.into();
-        self.text = format!("{} ({})", self.message, self.hint);
+        if !self.hint.is_empty() {
+            self.text = format!("{} ({})", self.message, self.hint);
+        }
         self
     }
 

@@ -13,7 +13,7 @@ const QUIET: Duration = Duration::from_secs(30);
 /// How long calls that were under way to us when the name was given back may take to arrive.
 const GRACE: Duration = Duration::from_millis(200);
 
-/// How long calls at work may hold up the end; less than the unit's TimeoutStopSec.
+/// How long the bus may take at the start, and calls at work at the end; less than the unit's TimeoutStopSec.
 const PATIENCE: Duration = Duration::from_secs(25);
 
 const USAGE: &str = "\
@@ -103,8 +103,14 @@ fn lay_down_capabilities() -> rustix::io::Result<()> {
 }
 
 async fn run(layout: Layout) -> zbus::Result<()> {
-    let connection = Connection::system().await?;
-    let activity = serve(&connection, layout).await?;
+    let connecting = async {
+        let connection = Connection::system().await?;
+        let activity = serve(&connection, layout).await?;
+        Ok((connection, activity))
+    };
+    let connected = tokio::time::timeout(PATIENCE, connecting).await;
+    let (connection, activity) =
+        connected.unwrap_or_else(|_| Err(zbus::Error::Failure("the system bus does not answer".into())))?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -110,10 +110,24 @@ async fn call_with_strings(
     let answer: Option<String> = if args.is_empty() {
         proxy.call_with_flags(method, flags, &()).await?
     } else {
-        let fields = args.iter().fold(StructureBuilder::new(), |body, arg| body.add_field(arg.as_str()));
+        let fields = args.iter().fold(StructureBuilder::new(), |body, arg| match options(arg) {
+            Some(options) => body.add_field(options),
+            None => body.add_field(arg.as_str()),
+        });
         proxy.call_with_flags(method, flags, &fields.build()?).await?
     };
     Ok(answer.unwrap_or_default())
+}
+
+/// `{key=text,other=true}` as an `a{sv}` of strings and booleans.
+fn options(arg: &str) -> Option<HashMap<&str, Variant<'_>>> {
+    let entries = arg.strip_prefix('{')?.strip_suffix('}')?.split(',').filter(|entry| !entry.is_empty());
+    let value = |text| match text {
+        "true" => Variant::from(true),
+        text => Variant::from(text),
+    };
+    let pairs = entries.map(|entry| entry.split_once('=').expect("key=value"));
+    Some(pairs.map(|(key, text)| (key, value(text))).collect())
 }
 
 /// The 22nd word of proc(5)'s `stat`, counted from the last parenthesis: the name before it may hold anything.

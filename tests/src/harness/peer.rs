@@ -58,7 +58,8 @@ impl Peer {
         self.next("registered").await;
     }
 
-    /// Calls a method that takes strings, on a connection of its own that stays until [`Peer::leave`].
+    /// Calls a method that takes strings and options (`{key=text,other=true}` is an `a{sv}`), on a connection of
+    /// its own that stays until [`Peer::leave`]. No argument may hold a blank.
     pub async fn call(&mut self, number: u32, allow_interaction: bool, method: &str, args: &[&str]) {
         self.order(&format!("call {number} {allow_interaction} {method} {}", args.join(" "))).await;
     }

@@ -87,6 +87,11 @@ impl From<DatabaseError> for Fault {
                     format!("{} is not a plain file of root's", path.display()),
                 )
             }
+            DatabaseError::Io { error: Errno::NOENT, path } => Self::new(
+                Kind::BackendUnavailable,
+                format!("{} is missing: open-iscsi is not installed", path.display()),
+            )
+            .hint("install the package open-iscsi"),
             DatabaseError::Io { error: Errno::NOSPC | Errno::DQUOT, path } => {
                 Self::new(Kind::Failed, format!("the disk is full: {} was left as it was", path.display()))
             }

@@ -62,15 +62,14 @@ impl Engine {
             let (database, keys) = (self.database.clone(), good.clone());
             blocking(move || database.set_startup(&keys, startup)).await??;
         }
+        let mut settled = true;
         if options.wait && !good.is_empty() {
             let sessions = self.sessions().await?;
             let sids: Vec<u32> =
                 sessions.iter().filter(|s| good.iter().any(|k| s.is_of(k))).map(|s| s.sid).collect();
-            if !self.settled(&sids, events.as_ref(), deadline).await? {
-                tracing::warn!(%target, "the disks were not ready before the deadline");
-            }
+            settled = self.settled(&sids, events.as_ref(), deadline).await?;
         }
-        self.answer(&target, outcomes).await
+        self.answer(&target, outcomes, settled).await
     }
 
     /// Every node at the same time; in the order of the nodes.
@@ -162,6 +161,7 @@ impl Engine {
         &self,
         target: &Iqn,
         outcomes: BTreeMap<NodeKey, Outcome>,
+        settled: bool,
     ) -> Result<Vec<results::Login>> {
         if outcomes.values().all(Result::is_err) {
             let faults = outcomes.into_values().filter_map(Result::err);
@@ -176,14 +176,16 @@ impl Engine {
                 let portal = key.portal.to_string();
                 match outcome {
                     Err(fault) => results::Login::failed(target.as_str(), &portal, &fault),
-                    Ok(outcome) => entry(&key, outcome, sessions.iter().find(|session| session.is_of(&key))),
+                    Ok(outcome) => {
+                        entry(&key, outcome, sessions.iter().find(|session| session.is_of(&key)), settled)
+                    }
                 }
             })
             .collect())
     }
 }
 
-fn entry(key: &NodeKey, outcome: LoginOutcome, session: Option<&Session>) -> results::Login {
+fn entry(key: &NodeKey, outcome: LoginOutcome, session: Option<&Session>, settled: bool) -> results::Login {
     let (target, portal) = (key.target.as_str(), key.portal.to_string());
     let Some(session) = session else {
         let gone = Fault::new(Kind::Failed, "the session was lost again at once");
@@ -196,6 +198,8 @@ fn entry(key: &NodeKey, outcome: LoginOutcome, session: Option<&Session>) -> res
         format!("the session is in state {}: the kernel is trying to reconnect", session.state)
     } else if session.disks.is_empty() {
         "the target offers this initiator no LUN".to_owned()
+    } else if !settled {
+        "the disks or their maps were not ready within the deadline".to_owned()
     } else {
         String::new()
     };

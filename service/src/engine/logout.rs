@@ -58,17 +58,20 @@ impl Engine {
             let iscsiadm = self.iscsiadm()?;
             crate::backend::iscsid::check_reachable(&self.layout.proc)?;
             let maps = leaving_maps(&self.sysfs, &sessions);
-            if !options.force {
-                self.check_unused(&sessions, &maps).await?;
-            }
+            self.check_unused(&sessions, &maps, options.force).await?;
             self.remove_maps(maps, options.force).await?;
             answer.extend(leave(&iscsiadm, &sessions, deadline).await);
         }
         self.answer_logout(&target, answer).await
     }
 
-    /// `InUse`, with everything that is used and by what.
-    async fn check_unused(&self, sessions: &[Session], maps: &BTreeSet<(String, String)>) -> Result<()> {
+    /// `InUse`, with everything that is used and by what. Force overrides it, but for the root file system.
+    async fn check_unused(
+        &self,
+        sessions: &[Session],
+        maps: &BTreeSet<(String, String)>,
+        force: bool,
+    ) -> Result<()> {
         let usage = self.usage.clone();
         // A map that other sessions still carry stays; its disks are not looked at on their own, since
         // the map holds them.
@@ -80,7 +83,8 @@ impl Engine {
             .collect();
         let found =
             blocking(move || devices.iter().flat_map(|device| usage.of(device)).collect::<Vec<_>>()).await?;
-        if found.is_empty() {
+        let is_root = found.iter().any(|used| used.ends_with(" is mounted on /"));
+        if found.is_empty() || (force && !is_root) {
             return Ok(());
         }
         let shown = found.iter().take(8).cloned().collect::<Vec<_>>().join("; ");

@@ -104,9 +104,9 @@ impl Multipathd {
         let answer = self.ask(command)?;
         match String::from_utf8_lossy(&answer).trim() {
             "ok" | "" => Ok(()),
-            other => {
-                Err(MultipathdError::Refused(other.chars().take(120).filter(|c| !c.is_control()).collect()))
-            }
+            other => Err(MultipathdError::Refused(
+                other.chars().take(120).map(|c| if c.is_control() { ' ' } else { c }).collect(),
+            )),
         }
     }
 

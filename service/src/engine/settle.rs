@@ -13,7 +13,7 @@ use super::{Engine, blocking, paths::passed};
 use crate::backend::{
     events::Events,
     multipathd::Multipathd,
-    sysfs::{Disk, Session, Sysfs},
+    sysfs::{Disk, Map, Session, Sysfs},
 };
 
 /// The end of a scan comes without an event: that a session's LUNs were all found is looked for this often.
@@ -40,6 +40,7 @@ impl Engine {
                 sysfs: self.sysfs.clone(),
                 multipathd: self.multipathd.clone(),
                 run: self.layout.run.clone(),
+                dev: self.layout.dev.clone(),
                 sids: sids.to_vec(),
                 waited: begun.elapsed(),
             };
@@ -64,6 +65,7 @@ struct Look {
     sysfs: Sysfs,
     multipathd: Multipathd,
     run: PathBuf,
+    dev: PathBuf,
     sids: Vec<u32>,
     waited: Duration,
 }
@@ -83,12 +85,18 @@ impl Look {
 
     /// Whether every disk is in a map, or multipathd has decided to leave it alone, or does not run.
     fn has_maps<'a>(&self, disks: impl Iterator<Item = &'a Disk>) -> bool {
-        let mut bare = disks.filter(|disk| disk.map.is_none() && !disk.name.is_empty()).peekable();
-        if bare.peek().is_none() || self.waited > DECISION {
+        let (mapped, bare): (Vec<_>, Vec<_>) =
+            disks.filter(|disk| !disk.name.is_empty()).partition(|disk| disk.map.is_some());
+        // A map can be used once udev has made its link.
+        let is_linked = |map: &Map| self.dev.join("mapper").join(&map.name).exists();
+        if !mapped.iter().filter_map(|disk| disk.map.as_ref()).all(is_linked) {
+            return false;
+        }
+        if bare.is_empty() || self.waited > DECISION {
             return true;
         }
         match self.multipathd.considered() {
-            Ok(considered) => bare.all(|disk| considered.contains(&disk.name)),
+            Ok(considered) => bare.iter().all(|disk| considered.contains(&disk.name)),
             Err(_) => true,
         }
     }
@@ -116,6 +124,7 @@ mod tests {
             sysfs: Sysfs::new(folder.path()),
             multipathd: Multipathd::new(folder.path(), folder.path()),
             run: folder.path().join("run"),
+            dev: folder.path().join("dev"),
             sids: vec![1],
             waited: Duration::ZERO,
         };
@@ -126,7 +135,11 @@ mod tests {
         dir.replace("b8:0", b"I:1\n", 0o644).unwrap();
         assert!(!look.is_ready(), "one is still to come");
         dir.replace("b8:16", b"I:1\n", 0o644).unwrap();
-        assert!(look.is_ready(), "no multipathd, no map to wait for");
+        assert!(!look.is_ready(), "the link to the map is still to come");
+        let mapper = folder.path().join("dev/mapper");
+        std::fs::create_dir_all(&mapper).unwrap();
+        Dir::open(&mapper).unwrap().replace("mpatha", b"", 0o600).unwrap();
+        assert!(look.is_ready(), "no multipathd, no other map to wait for");
         let unnamed = Disk { is_disk: true, ..Disk::default() };
         assert!(!is_named(&unnamed) && is_named(&Disk::default()));
     }

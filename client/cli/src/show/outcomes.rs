@@ -92,7 +92,12 @@ fn tone(failed: bool) -> Tone {
 fn remarks(failures: &[Failure<'_>]) -> Vec<Remark> {
     let remark = |failure: &Failure<'_>| Remark {
         is_failure: true,
-        message: format!("{}: {}", failure.portal, failure.message),
+        // Most messages of the daemon begin with the portal themselves.
+        message: if failure.message.contains(failure.portal) {
+            failure.message.to_owned()
+        } else {
+            format!("{}: {}", failure.portal, failure.message)
+        },
         hint: failure.hint.to_owned(),
     };
     failures.iter().map(remark).collect()

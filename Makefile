@@ -6,7 +6,6 @@ DESTDIR    ?=
 LIBEXECDIR ?= $(PREFIX)/libexec
 BINDIR     ?= $(PREFIX)/bin
 DATADIR    ?= $(PREFIX)/share
-# Where systemd looks, whatever the prefix of the rest.
 SYSTEMDDIR ?= $(PREFIX)/lib
 TARGET     ?= $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 CARGO      ?= cargo
@@ -52,6 +51,8 @@ install: ## put every file where a distribution would (DESTDIR=, PREFIX=/usr)
 	install -D -m 0644 docs/man/iscsictl.1 $(DESTDIR)$(DATADIR)/man/man1/iscsictl.1
 	install -D -m 0644 docs/man/iscsi-initiatord.8 $(DESTDIR)$(DATADIR)/man/man8/iscsi-initiatord.8
 	install -D -m 0644 README.md $(DESTDIR)$(DATADIR)/doc/iscsi-initiatord/README.md
+	install -D -m 0644 -t $(DESTDIR)$(DATADIR)/doc/iscsi-initiatord/docs docs/*.md
+	install -D -m 0644 CHANGELOG.md $(DESTDIR)$(DATADIR)/doc/iscsi-initiatord/CHANGELOG.md
 	install -D -m 0644 LICENSE $(DESTDIR)$(DATADIR)/doc/iscsi-initiatord/LICENSE
 
 uninstall: ## remove what install put there

@@ -268,7 +268,7 @@ impl Bag {
         match self.left.keys().min() {
             None => Ok(value),
             // The key is repeated as it is only if it reads like one.
-            Some(key) if key.len() <= 64 && key.bytes().all(|b| b.is_ascii_graphic()) => {
+            Some(key) if (1..=64).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()) => {
                 Err(Fault::invalid(&self.name(key), "is no known key"))
             }
             Some(_) => Err(Fault::invalid(self.argument, "has an unknown key")),

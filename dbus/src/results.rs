@@ -142,7 +142,7 @@ pub struct Login {
     pub maps: Vec<String>,
     /// The D-Bus error name; empty on success.
     pub error: String,
-    /// What was seen; empty on success.
+    /// What was seen. On success empty, or a remark: no LUN, disks not ready in time, reconnecting.
     pub message: String,
     /// What to do next; may be empty.
     pub hint: String,

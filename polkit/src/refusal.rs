@@ -60,7 +60,7 @@ impl Refusal {
             Self::Left => denied("the caller left the bus".to_owned()),
             Self::NoAgent => {
                 denied(format!("{action} needs a password, and no authentication agent could ask for it"))
-                    .hint("run pkttyagent in the same session, or let a polkit rule allow the action")
+                    .hint("start the program under pkttyagent as iscsictl(1) shows, or let a polkit rule allow the action")
             }
             Self::Unanswered(limit) => {
                 denied(format!("nobody answered the authentication dialog within {} s", limit.as_secs()))

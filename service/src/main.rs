@@ -64,11 +64,11 @@ fn arguments(mut arguments: impl Iterator<Item = String>) -> Result<Option<Layou
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--version" => {
-                say(concat!("iscsi-initiatord ", env!("CARGO_PKG_VERSION")));
+                print(concat!("iscsi-initiatord ", env!("CARGO_PKG_VERSION")));
                 return Ok(None);
             }
             "--help" => {
-                say(USAGE);
+                print(USAGE);
                 return Ok(None);
             }
             "--database" => {
@@ -84,6 +84,11 @@ fn arguments(mut arguments: impl Iterator<Item = String>) -> Result<Option<Layou
 #[expect(clippy::print_stderr, reason = "before the log is there, and for a person who starts it by hand")]
 fn say(text: &str) {
     eprintln!("{text}");
+}
+
+#[expect(clippy::print_stdout, reason = "what was asked for is no log line")]
+fn print(text: &str) {
+    println!("{text}");
 }
 
 fn log_to_stderr() {

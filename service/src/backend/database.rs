@@ -138,6 +138,9 @@ impl Database {
                 tracing::warn!(path = %path.display(), %error, "a leftover could not be removed");
             }
         }
+        if let Err(error) = lock::recover(&self.lock) {
+            tracing::warn!(%error, "a leftover lock could not be removed");
+        }
     }
 }
 

@@ -14,8 +14,11 @@ const FILE: &str = "initiatorname.iscsi";
 const BACKUP: &str = "initiatorname.iscsi.bak";
 const KEY: &str = "InitiatorName";
 
-/// What the file held, to put it back.
-pub(crate) struct Before(Option<Zeroizing<Vec<u8>>>);
+/// What the file and its backup held, to put both back.
+pub(crate) struct Before {
+    file: Option<Zeroizing<Vec<u8>>>,
+    backup: Option<Zeroizing<Vec<u8>>>,
+}
 
 fn fault(path: &Path, error: Errno) -> Fault {
     let path = path.join(FILE);
@@ -48,25 +51,29 @@ pub(crate) fn write(config: &Path, name: &Iqn) -> Result<Before, Fault> {
     let io = |error| fault(config, error);
     let dir = Dir::open(config).map_err(io)?;
     let before = dir.read(FILE).map_err(io)?;
+    let backup = dir.read(BACKUP).map_err(io)?;
     if let Some(before) = &before {
         dir.replace(BACKUP, before, 0o600).map_err(io)?;
     }
     let text = before.as_deref().map(|bytes| String::from_utf8_lossy(bytes)).unwrap_or_default();
     let mut lines: Vec<String> = text.lines().filter(|line| !is_ours(line)).map(str::to_owned).collect();
     lines.push(format!("{KEY}={name}"));
-    // 0600 as Debian has it: who knows the name can pass for this machine where no CHAP is asked for.
+    // 0600 as Debian has it, although the name is no secret: every target is told it.
     dir.replace(FILE, (lines.join("\n") + "\n").as_bytes(), 0o600).map_err(io)?;
-    Ok(Before(before))
+    Ok(Before { file: before, backup })
 }
 
 /// Puts back what `write` found.
 pub(crate) fn restore(config: &Path, before: &Before) -> Result<(), Fault> {
     let io = |error| fault(config, error);
     let dir = Dir::open(config).map_err(io)?;
-    match &before.0 {
-        Some(bytes) => dir.replace(FILE, bytes, 0o600).map_err(io),
-        None => dir.remove(FILE).map_err(io),
+    for (name, content) in [(FILE, &before.file), (BACKUP, &before.backup)] {
+        match content {
+            Some(bytes) => dir.replace(name, bytes, 0o600).map_err(io)?,
+            None => dir.remove(name).map_err(io)?,
+        }
     }
+    Ok(())
 }
 
 /// The value of an `InitiatorName=` line, as iscsid reads it (usr/iscsid.c, `cfg_get_string_param`).
@@ -99,6 +106,7 @@ mod tests {
         assert_eq!(read(folder.path()).unwrap(), Some(name("iqn.2001-04.com.example:two")));
         assert_eq!(text(BACKUP), "InitiatorName=iqn.2001-04.com.example:one\n");
         restore(folder.path(), &second).unwrap();
+        assert!(!folder.path().join(BACKUP).exists(), "the backup is as it was, too");
         assert_eq!(read(folder.path()).unwrap(), Some(name("iqn.2001-04.com.example:one")));
         restore(folder.path(), &before).unwrap();
         assert_eq!(read(folder.path()).unwrap(), None);

@@ -11,7 +11,7 @@ use tokio::{
 
 /// The most that is kept of a program's output; the rest is read and dropped.
 const OUTPUT_LIMIT: u64 = 64 * 1024;
-/// How long a program that missed its deadline may go on before it is killed. iscsiadm is not killed
+/// How long a program may go on after it missed its deadline, before it is killed. iscsiadm is not killed
 /// at once: it may hold the database's lock, and what it asked of iscsid goes on anyway.
 const GRACE: Duration = Duration::from_secs(150);
 
@@ -40,7 +40,7 @@ pub(crate) async fn run(
     deadline: Instant,
 ) -> Result<Finished, ProgramError> {
     let child = start(program, arguments)?;
-    let mut end = tokio::spawn(finish(child));
+    let mut end = tokio::spawn(finish(child, deadline + GRACE));
     match tokio::time::timeout_at(deadline, &mut end).await {
         Ok(Ok(finished)) => {
             finished.map_err(|error| ProgramError::Start(program.display().to_string(), error))
@@ -61,12 +61,13 @@ fn start(program: &Path, arguments: &[&str]) -> Result<Child, ProgramError> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
-        .kill_on_drop(true)
+        // When the daemon leaves, what is at work in the database is left to finish.
+        .kill_on_drop(false)
         .spawn()
         .map_err(|error| ProgramError::Start(program.display().to_string(), error))
 }
 
-async fn finish(mut child: Child) -> std::io::Result<Finished> {
+async fn finish(mut child: Child, last: Instant) -> std::io::Result<Finished> {
     let stderr = child.stderr.take();
     let whole = async {
         let complaint = match stderr {
@@ -75,7 +76,7 @@ async fn finish(mut child: Child) -> std::io::Result<Finished> {
         };
         child.wait().await.map(|status| (status, complaint))
     };
-    let (status, complaint) = match tokio::time::timeout(GRACE, whole).await {
+    let (status, complaint) = match tokio::time::timeout_at(last, whole).await {
         Ok(end) => end?,
         Err(_) => {
             child.start_kill()?;

@@ -99,7 +99,12 @@ async fn numeric(found: &Found, asked: &Portal, deadline: Instant) -> Result<Vec
     };
     let portal: Portal =
         text.parse().map_err(|why| Fault::new(Kind::Failed, format!("a listed address: {why}")))?;
-    resolve::portals(&portal, deadline).await
+    let mut portals = resolve::portals(&portal, deadline).await?;
+    // The probe refuses our own loopback where it is a number; a name may stand for it too.
+    let is_loopback =
+        |portal: &Portal| portal.address().is_some_and(|address| address.to_canonical().is_loopback());
+    portals.retain(|portal| is_loopback(asked) || !is_loopback(portal));
+    Ok(portals)
 }
 
 fn not_found(target: &Iqn, portal: &Portal) -> Fault {
@@ -160,7 +165,7 @@ impl Asked<'_> {
                 let is_mutual = self.chap.is_some_and(|chap| chap.target.is_some());
                 let or_mutual = if is_mutual { ", or has no mutual CHAP for it" } else { "" };
                 Fault::new(Kind::ChapRejected, format!("{portal} rejected the CHAP user {user:?} or its secret{or_mutual} {seen}"))
-                    .hint(format!("set both again: iscsictl set-chap {} --user NAME", self.target_text()))
+                    .hint(format!("set both again: {}", self.with_chap()))
             }
             (2, 2) => Fault::new(
                 Kind::InitiatorNotAllowed,
@@ -179,13 +184,17 @@ impl Asked<'_> {
         }
     }
 
-    fn target_text(&self) -> &str {
-        self.target.map_or("\"\"", Iqn::as_str)
+    /// The command that takes CHAP for what was asked: a discovery has its own.
+    fn with_chap(&self) -> String {
+        match self.target {
+            Some(target) => format!("iscsictl set-chap {target} --user NAME"),
+            None => format!("iscsictl discover {} --user NAME", self.portal),
+        }
     }
 
     fn chap_missing(&self) -> Fault {
         Fault::new(Kind::ChapRejected, format!("{} asks for CHAP, and none is set", self.portal))
-            .hint(format!("set user name and secret: iscsictl set-chap {} --user NAME", self.target_text()))
+            .hint(format!("set user name and secret: {}", self.with_chap()))
     }
 
     fn mutual(&self, why: MutualFault) -> Fault {
@@ -211,6 +220,19 @@ mod tests {
     use iscsi_initiator_dbus::Secret;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_name_for_our_own_loopback_leads_there_from_the_loopback_only() {
+        let found = Found {
+            target: "iqn.2001-04.com.example:disk".parse().unwrap(),
+            host: Host::Name("localhost".into()),
+            port: 22,
+            tpgt: None,
+        };
+        let deadline = Instant::now() + std::time::Duration::from_secs(5);
+        assert_eq!(numeric(&found, &"192.0.2.21".parse().unwrap(), deadline).await.unwrap(), []);
+        assert!(!numeric(&found, &"127.0.0.1".parse().unwrap(), deadline).await.unwrap().is_empty());
+    }
 
     #[test]
     fn each_refusal_is_its_own_error_with_a_next_step() {

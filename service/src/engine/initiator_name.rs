@@ -61,6 +61,10 @@ impl Engine {
         if let (Err(_), Some(before)) = (&restarted, before) {
             let config = self.layout.config.clone();
             blocking(move || initiator_name::restore(&config, &before)).await??;
+            // It may have stopped halfway: with the old name in place it can start again.
+            if let Err(fault) = iscsid::restart(&self.bus).await {
+                tracing::warn!(error = fault.message(), "iscsid was not restarted with the old name either");
+            }
         }
         self.changed.send_replace(());
         restarted

@@ -99,7 +99,8 @@ impl Engine {
                 (node.key, outcome)
             });
         }
-        let mut patience = None;
+        // A session that is up counts as a portal that answered.
+        let mut patience = (!outcomes.is_empty()).then(|| Instant::now() + STRAGGLERS);
         loop {
             let next = tokio::select! {
                 next = attempts.join_next() => next,

@@ -2,6 +2,7 @@
 //! It may not start a program, wait for a daemon beyond its limit, or change anything.
 
 use iscsi_initiator_dbus::{
+    Fault, Portal,
     fault::Result,
     options::PathFilter,
     results::{self, NodeState},
@@ -9,7 +10,7 @@ use iscsi_initiator_dbus::{
 use iscsi_initiator_polkit::{Action, Grant};
 use tokio::time::Instant;
 
-use super::{Engine, blocking, deadline, require, resolved};
+use super::{Engine, blocking, require};
 use crate::backend::{
     database::Node,
     multipathd::{MultipathdError, PathState},
@@ -20,7 +21,7 @@ impl Engine {
     /// A path for each LUN of each session; a session without a LUN is one entry without a device.
     pub(crate) async fn list_paths(&self, grant: &Grant, filter: &PathFilter) -> Result<Vec<results::Path>> {
         require(grant, Action::ListPaths)?;
-        let portals = resolved(filter.portal.as_ref(), deadline(None)).await?;
+        let portals = numeric(filter)?;
         let wanted = |session: &Session| match &filter.target {
             Some(target) => session.matches(target, portals.as_deref()),
             None => portals
@@ -54,7 +55,7 @@ impl Engine {
     /// The recorded nodes; no portal is asked.
     pub(crate) async fn list_nodes(&self, grant: &Grant, filter: &PathFilter) -> Result<Vec<results::Node>> {
         require(grant, Action::ListPaths)?;
-        let portals = resolved(filter.portal.as_ref(), deadline(None)).await?;
+        let portals = numeric(filter)?;
         let sessions = self.sessions().await?;
         let wanted = |node: &Node| {
             filter.target.as_ref().is_none_or(|target| node.key.target == *target)
@@ -66,6 +67,16 @@ impl Engine {
             .filter(|node| wanted(node))
             .map(|node| node_of(node, NodeState::Known, &sessions))
             .collect())
+    }
+}
+
+/// The filter's portal. Everybody may list, so nobody may make the daemon resolve names for it.
+fn numeric(filter: &PathFilter) -> Result<Option<Vec<Portal>>> {
+    match &filter.portal {
+        Some(portal) if portal.address().is_none() => {
+            Err(Fault::invalid("filter.portal", "is numeric here: records and sessions have no host names"))
+        }
+        portal => Ok(portal.clone().map(|portal| vec![portal])),
     }
 }
 

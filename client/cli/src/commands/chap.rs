@@ -29,14 +29,18 @@ pub(super) async fn set(call: &Call, args: &SetChap, mut chap: Options<'static>)
     call.daemon.set_chap(&target, &portal, chap).await?;
     Ok(Report {
         rows: Vec::new(),
-        body: Body::Done(done(args, &target)),
+        body: Body::Done(done(args, &target, &portal)),
         remarks: Vec::new(),
         exit: Exit::Done,
     })
 }
 
-fn done(args: &SetChap, target: &str) -> String {
-    let whom = if target.is_empty() { "targets yet to be discovered" } else { target };
+fn done(args: &SetChap, target: &str, portal: &str) -> String {
+    let whom = match (target, portal) {
+        ("", "") => "targets yet to be discovered".to_owned(),
+        ("", portal) => format!("discovery at {portal}"),
+        (target, _) => target.to_owned(),
+    };
     match &args.chap.user {
         None => format!("CHAP is off for {whom}."),
         Some(user) if args.chap.target_user.is_some() => {

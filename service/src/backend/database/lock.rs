@@ -78,6 +78,25 @@ impl Drop for Lock {
     }
 }
 
+/// Removes the lock of a daemon that was killed: every iscsiadm would wait for it, for half a minute, and
+/// then fail. It waits for nobody: who else has the lock keeps it.
+pub(super) fn recover(dir: &Path) -> Result<(), LockError> {
+    if !dir.exists() {
+        return Ok(());
+    }
+    let io = |error| LockError::Io(dir.to_owned(), error);
+    let fd = open_dir(dir)?;
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let own = match rustix::fs::openat(&fd, OURS, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(()),
+        own => own.map_err(io)?,
+    };
+    match rustix::fs::flock(&own, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => Ok(()),
+        flocked => flocked.and_then(|()| remove_if_ownerless(&fd, &own)).map(drop).map_err(io),
+    }
+}
+
 /// Opens the directory, made as iscsiadm would if it is missing. On Debian its parent is writable by
 /// everybody, so that somebody else may have made it: then nothing in it can be trusted.
 fn open_dir(dir: &Path) -> Result<OwnedFd, LockError> {
@@ -180,6 +199,25 @@ mod tests {
         let start = Instant::now();
         drop(Lock::take(&dir).unwrap());
         assert!(start.elapsed() < Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_start_removes_the_lock_of_a_killed_daemon_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("iscsi");
+        recover(&dir).unwrap();
+        assert!(!dir.exists(), "nothing is made");
+        let held = Lock::take(&dir).unwrap();
+        recover(&dir).unwrap();
+        assert!(dir.join(TAKEN).exists(), "its owner lives");
+        drop(held);
+        std::fs::hard_link(dir.join(OURS), dir.join(TAKEN)).unwrap();
+        recover(&dir).unwrap();
+        assert!(!dir.join(TAKEN).exists());
+        std::fs::copy("/proc/self/status", dir.join("lock")).unwrap();
+        std::fs::hard_link(dir.join("lock"), dir.join(TAKEN)).unwrap();
+        recover(&dir).unwrap();
+        assert!(dir.join(TAKEN).exists(), "it is iscsiadm's");
     }
 
     #[test]

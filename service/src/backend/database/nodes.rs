@@ -242,6 +242,10 @@ fn look(dir: &super::Dir, key: NodeKey) -> Result<Node, DatabaseError> {
         // Gone since the folder was listed: as if cut off.
         Ok(None) => node.damage = Some(super::RecordError::Empty),
         Err(DatabaseError::Record { error, .. }) => node.damage = Some(error),
+        // One bad file must not hide the others.
+        Err(DatabaseError::Io { error: Errno::PERM | Errno::LOOP | Errno::INVAL | Errno::FBIG, .. }) => {
+            node.damage = Some(super::RecordError::Unsafe);
+        }
         Err(error) => return Err(error),
         Ok(Some(record)) => {
             let startup = |key| record.get(key).and_then(|value| value.parse::<Startup>().ok());

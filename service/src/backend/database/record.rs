@@ -24,6 +24,8 @@ pub(crate) enum RecordError {
     NotText,
     #[error("it is cut off")]
     CutOff,
+    #[error("it is not a plain file of root's")]
+    Unsafe,
     #[error("a key or value is too long or holds a control character")]
     BadLine,
 }

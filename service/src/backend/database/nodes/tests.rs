@@ -176,6 +176,20 @@ fn discovery_has_its_own_record_before_the_default() {
 }
 
 #[test]
+fn one_bad_file_does_not_hide_the_others() {
+    let world = World::new();
+    world.database.add(&[key("192.0.2.21"), key("192.0.2.37")], &discovered(), None).unwrap();
+    let record = world.folder.path().join(RECORD);
+    std::fs::remove_file(&record).unwrap();
+    std::os::unix::fs::symlink("/etc/hostname", &record).unwrap();
+    let nodes = world.database.nodes().unwrap();
+    assert_eq!(
+        nodes.iter().map(|node| node.damage).collect::<Vec<_>>(),
+        [Some(super::super::RecordError::Unsafe), None]
+    );
+}
+
+#[test]
 fn foreign_names_in_the_database_are_passed_over() {
     let world = World::new();
     world.database.add(&[key("192.0.2.21")], &discovered(), None).unwrap();

@@ -1,0 +1,235 @@
+//! The hand-written interface against what is served and what clients call, and the shipped files against each other.
+//! It may not know what a method does: only its name, its arguments and that it is there.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on must fail"
+)]
+
+mod fake;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fs,
+    path::Path,
+};
+
+use fake::Room;
+use iscsi_initiator_dbus::{
+    BUS_NAME, Fault, INTERFACE, INTROSPECTION, Kind, OBJECT_PATH, proxy::InitiatorProxy,
+};
+use iscsi_initiator_tests::harness::{process::program, world::output};
+use roxmltree::{Document, Node, ParsingOptions};
+use zbus::{Variant, fdo::IntrospectableProxy};
+
+/// The workspace.
+const PROJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+const EMITS_CHANGED: &str = "org.freedesktop.DBus.Property.EmitsChangedSignal";
+
+/// A member of an interface, with all that the bus can tell of it.
+type Members = BTreeMap<String, String>;
+
+fn document(text: &str) -> Document<'_> {
+    Document::parse_with_options(text, ParsingOptions { allow_dtd: true, ..ParsingOptions::default() })
+        .unwrap()
+}
+
+fn interface<'a>(document: &'a Document<'_>, name: &str) -> Option<Node<'a, 'a>> {
+    let found = document.root_element().children().filter(|node| node.has_tag_name("interface"));
+    found.into_iter().find(|node| node.attribute("name") == Some(name))
+}
+
+/// Each member in words, so that a difference reads well.
+fn members(interface: Node<'_, '_>) -> Members {
+    let mut members = Members::new();
+    for member in interface.children().filter(Node::is_element) {
+        let name = member.attribute("name").unwrap();
+        let kind = member.tag_name().name();
+        let mut annotations: BTreeMap<&str, &str> = member
+            .children()
+            .filter(|node| node.has_tag_name("annotation"))
+            .map(|node| (node.attribute("name").unwrap(), node.attribute("value").unwrap()))
+            .collect();
+        let what = match kind {
+            "method" | "signal" => {
+                let towards = if kind == "method" { "in" } else { "out" };
+                let argument = |node: Node<'_, '_>| {
+                    let direction = node.attribute("direction").unwrap_or(towards);
+                    let name = node.attribute("name").unwrap_or("(no name)");
+                    format!("{direction} {name} {}", node.attribute("type").unwrap())
+                };
+                let arguments = member.children().filter(|node| node.has_tag_name("arg")).map(argument);
+                arguments.collect::<Vec<_>>().join(", ")
+            }
+            "property" => {
+                // What is not said is "true".
+                annotations.entry(EMITS_CHANGED).or_insert("true");
+                format!("{} {}", member.attribute("type").unwrap(), member.attribute("access").unwrap())
+            }
+            other => panic!("an element that this test does not know: {other}"),
+        };
+        let before = members.insert(format!("{kind} {name}"), format!("({what}) {annotations:?}"));
+        assert!(before.is_none(), "{kind} {name} is there twice");
+    }
+    members
+}
+
+fn contract() -> Members {
+    let document = document(INTROSPECTION);
+    assert_eq!(document.root_element().attribute("name"), Some(OBJECT_PATH));
+    members(interface(&document, INTERFACE).unwrap())
+}
+
+fn names(kind: &str) -> BTreeSet<String> {
+    let names = contract().into_keys();
+    names.filter_map(|name| Some(name.strip_prefix(kind)?.trim_start().to_owned())).collect()
+}
+
+#[tokio::test]
+async fn what_is_served_is_the_contract_no_less_and_no_more() {
+    let room = Room::start().await;
+    let object = IntrospectableProxy::builder(&room.root).destination(BUS_NAME);
+    let object = object.path(OBJECT_PATH).build().await.unwrap();
+    let text = object.introspect().await.unwrap();
+    let served = document(&text);
+    assert_eq!(members(interface(&served, INTERFACE).unwrap()), contract());
+    let interfaces: BTreeSet<&str> = served
+        .root_element()
+        .children()
+        .filter(Node::is_element)
+        .map(|node| node.attribute("name").unwrap())
+        .collect();
+    let standard =
+        ["Introspectable", "Peer", "Properties"].map(|name| format!("org.freedesktop.DBus.{name}"));
+    assert_eq!(interfaces, standard.iter().map(String::as_str).chain([INTERFACE]).collect());
+}
+
+#[test]
+fn the_contract_reads_as_it_was_agreed() {
+    let contract = contract();
+    assert_eq!(
+        contract["method Login"],
+        "(in target s, in portal s, in options a{sv}, out portals aa{sv}) {}"
+    );
+    let constant = format!("{{{EMITS_CHANGED:?}: \"const\"}}");
+    assert_eq!(contract["property Features"], format!("(as read) {constant}"));
+    assert!(names("signal").is_empty());
+}
+
+/// Arguments that polkit never sees, since they are none: each method answers, and does nothing.
+#[tokio::test]
+async fn the_client_can_call_every_method_and_read_every_property() {
+    let room = Room::start().await;
+    let client = InitiatorProxy::new(&room.root).await.unwrap();
+    let none = HashMap::new;
+    let unknown = || HashMap::from([("nonsense", Variant::from(true))]);
+    let answers: [(&str, Fault); 7] = [
+        ("Discover", client.discover("", none()).await.unwrap_err()),
+        ("Login", client.login("", "", none()).await.unwrap_err()),
+        ("Logout", client.logout("", "", none()).await.unwrap_err()),
+        ("SetChap", client.set_chap("", "", none()).await.unwrap_err()),
+        ("ListPaths", client.list_paths(unknown()).await.unwrap_err()),
+        ("ListNodes", client.list_nodes(unknown()).await.unwrap_err()),
+        ("SetInitiatorName", client.set_initiator_name("").await.unwrap_err()),
+    ];
+    for (method, fault) in &answers {
+        assert_eq!(fault.kind(), Kind::InvalidArgs, "{method}: {fault}");
+    }
+    let called: BTreeSet<String> = answers.iter().map(|(method, _)| (*method).to_owned()).collect();
+    assert_eq!(called, names("method"));
+
+    assert_eq!(client.initiator_name().await.unwrap(), fake::machine::INITIATOR);
+    assert!(!client.version().await.unwrap().is_empty());
+    assert!(client.features().await.unwrap().contains(&"list-nodes".to_owned()));
+    assert_eq!(names("property"), ["InitiatorName", "Version", "Features"].map(str::to_owned).into());
+}
+
+#[tokio::test]
+async fn the_empty_lists_of_a_bare_machine_have_the_contracts_types() {
+    let room = Room::start().await;
+    for method in ["ListPaths", "ListNodes"] {
+        let answer = room.call(method, &(HashMap::<&str, Variant<'_>>::new(),)).await.unwrap();
+        assert_eq!(answer.body().signature().to_string(), "aa{sv}", "{method}");
+    }
+}
+
+fn shipped(path: &str) -> String {
+    fs::read_to_string(Path::new(PROJECT).join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The one value of a key in a file of `key=value` lines.
+fn value<'a>(text: &'a str, key: &str) -> &'a str {
+    let values: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('=')).collect();
+    assert_eq!(values.len(), 1, "{key}: {values:?}");
+    values[0].trim()
+}
+
+#[test]
+fn bus_unit_and_activation_file_name_each_other() {
+    let unit_name = "iscsi-initiatord.service";
+    let unit = shipped(&format!("systemd/{unit_name}"));
+    let activation = shipped(&format!("dbus/{BUS_NAME}.service"));
+    let policy = shipped(&format!("dbus/{BUS_NAME}.conf"));
+    assert_eq!((value(&unit, "Type"), value(&unit, "BusName")), ("dbus", BUS_NAME));
+    assert_eq!(value(&activation, "Name"), BUS_NAME);
+    assert_eq!(value(&activation, "SystemdService"), unit_name);
+    assert_eq!(value(&activation, "User"), "root");
+    let policy = document(&policy);
+    let named = |attribute: &str| -> BTreeSet<String> {
+        policy.descendants().filter_map(|node| node.attribute(attribute).map(str::to_owned)).collect()
+    };
+    assert_eq!(named("own"), BTreeSet::from([BUS_NAME.to_owned()]));
+    assert_eq!(named("send_destination"), BTreeSet::from([BUS_NAME.to_owned()]));
+    assert!(named("send_interface").contains(INTERFACE));
+}
+
+#[tokio::test]
+async fn systemd_understands_the_unit() {
+    let folder = tempfile::tempdir().unwrap();
+    // Only the program is not there yet, when this runs.
+    let unit = shipped("systemd/iscsi-initiatord.service");
+    let program_line = format!("ExecStart={}", value(&unit, "ExecStart"));
+    let path = folder.path().join("iscsi-initiatord.service");
+    #[expect(clippy::disallowed_methods, reason = "below a temporary directory of the test's own")]
+    fs::write(&path, unit.replace(&program_line, "ExecStart=/bin/true")).unwrap();
+    let mut verify = program("systemd-analyze");
+    verify.args(["verify", "--man=no"]).arg(&path);
+    let reply = output(verify).await;
+    let complaint = reply.stderr.lines().find(|line| line.contains("iscsi-initiatord"));
+    assert!(reply.code == 0 && complaint.is_none(), "{}", reply.stderr);
+}
+
+/// `SetChap(…)` is `set-chap`.
+fn kebab(variant: &str) -> String {
+    variant.chars().fold(String::new(), |mut name, c| {
+        if c.is_uppercase() && !name.is_empty() {
+            name.push('-');
+        }
+        name.extend(c.to_lowercase());
+        name
+    })
+}
+
+#[test]
+fn the_manual_page_has_every_command() {
+    let code = shipped("client/cli/src/args.rs");
+    let (_, rest) = code.split_once("enum Command {\n").unwrap();
+    let (variants, _) = rest.split_once("\n}").unwrap();
+    let commands: BTreeSet<String> = variants
+        .lines()
+        .filter_map(|line| line.strip_prefix("    "))
+        .filter(|line| line.starts_with(|c: char| c.is_ascii_uppercase()))
+        .map(|line| kebab(line.split(['(', '{', ',']).next().unwrap().trim()))
+        .collect();
+    assert!(commands.contains("set-chap") && commands.len() >= 7, "{commands:?}");
+    let page = shipped("docs/man/iscsictl.1");
+    let named = |start: &str| -> BTreeSet<String> {
+        let lines = page.lines().filter_map(|line| line.strip_prefix(start));
+        lines.map(|rest| rest.split_whitespace().next().unwrap().to_owned()).collect()
+    };
+    assert_eq!(named(".Cm "), commands, "the synopsis");
+    assert!(named(".It Cm ").is_superset(&commands), "the list of commands: {:?}", named(".It Cm "));
+}

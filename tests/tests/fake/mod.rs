@@ -1,0 +1,93 @@
+//! What stands in for the outside in the tests of the daemon: a machine's files, iscsiadm, targets, systemd.
+//! It may not stand in for the daemon, the bus or polkit: those are the real ones.
+
+#![allow(dead_code, unreachable_pub, reason = "each test program uses its part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on must fail"
+)]
+
+pub mod machine;
+pub mod systemd;
+pub mod target;
+
+use std::time::Duration;
+
+use iscsi_initiator_dbus::{BUS_NAME, Fault, INTERFACE, Kind, OBJECT_PATH};
+use iscsi_initiator_tests::harness::World;
+use iscsi_initiatord::{Activity, serve};
+use tokio::{sync::oneshot, time::timeout};
+use zbus::{Connection, DynamicType, Message};
+
+pub use self::machine::Machine;
+
+/// The target of most tests.
+pub const TARGET: &str = "iqn.2003-01.com.example:disks";
+/// The secret of most tests: it may be in a record, and nowhere else.
+pub const SECRET: &str = "mypassword12";
+
+/// The daemon on a machine of its own, on a private bus with the real polkitd.
+pub struct Room {
+    pub world: World,
+    pub machine: Machine,
+    pub activity: Activity,
+    /// Root, whom polkit allows everything.
+    pub root: Connection,
+}
+
+impl Room {
+    pub async fn start() -> Self {
+        Self::start_with_rules("").await
+    }
+
+    pub async fn start_with_rules(rules: &str) -> Self {
+        let mut world = World::start_with_rules(rules).await;
+        let machine = Machine::new();
+        let layout = machine.layout();
+        let (send, activity) = oneshot::channel();
+        world
+            .serve(|connection| async move {
+                let activity = serve(&connection, layout).await.unwrap();
+                assert!(send.send(activity).is_ok());
+                std::future::pending().await
+            })
+            .await;
+        let root = world.connect().await;
+        Self { activity: activity.await.unwrap(), root, world, machine }
+    }
+
+    /// Root calls.
+    pub async fn call<B>(&self, method: &str, body: &B) -> Result<Message, Fault>
+    where
+        B: serde::Serialize + DynamicType,
+    {
+        call(&self.root, method, body).await
+    }
+}
+
+/// Calls our interface without a proxy, with whatever body.
+pub async fn call<B>(connection: &Connection, method: &str, body: &B) -> Result<Message, Fault>
+where
+    B: serde::Serialize + DynamicType,
+{
+    let call = connection.call_method(Some(BUS_NAME), OBJECT_PATH, Some(INTERFACE), method, body);
+    let reply = timeout(iscsi_initiator_tests::harness::DEADLINE, call).await.unwrap();
+    reply.map_err(Fault::from)
+}
+
+/// The error of a call that must fail so.
+#[track_caller]
+pub fn fails<T>(result: Result<T, Fault>, kind: Kind, words: &str) -> Fault {
+    match result {
+        Ok(_) => panic!("a call that must fail with {kind:?} did not"),
+        Err(fault) => {
+            assert!(fault.error_name() == kind.name() && fault.to_string().contains(words), "{fault:?}");
+            fault
+        }
+    }
+}
+
+/// What a call without a wait needs, on a busy machine.
+pub const SOON: Duration = Duration::from_secs(3);

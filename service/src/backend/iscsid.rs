@@ -32,6 +32,8 @@ trait Manager {
     fn job_removed(&self, id: u32, job: zbus::ObjectPath<'_>, unit: String, result: String);
 }
 
+const ALREADY_SUBSCRIBED: &str = "org.freedesktop.systemd1.AlreadySubscribed";
+
 /// Restarts iscsid if it runs, and waits for it. One that does not run reads the name when it starts.
 pub(crate) async fn restart(bus: &Connection) -> Result<(), Fault> {
     let restarted = tokio::time::timeout(Duration::from_secs(15), try_restart(bus)).await;
@@ -50,7 +52,11 @@ async fn try_restart(bus: &Connection) -> zbus::Result<String> {
     use tokio_stream::StreamExt;
     let manager =
         ManagerProxy::builder(bus).cache_properties(zbus::proxy::CacheProperties::No).build().await?;
-    manager.subscribe().await?;
+    // Once for a connection, and a systemd that was executed anew has forgotten it.
+    match manager.subscribe().await {
+        Err(zbus::Error::MethodError(name, ..)) if name.as_str() == ALREADY_SUBSCRIBED => {}
+        subscribed => subscribed?,
+    }
     // Before the job is made: its end could be told before we listen.
     let mut ends = pin!(manager.receive_job_removed().await?);
     let job = manager.try_restart_unit("iscsid.service", "replace").await?;

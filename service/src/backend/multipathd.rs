@@ -2,7 +2,7 @@
 //! It may not start multipathd: a connection to its socket would, where systemd holds that.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     io::{Read, Write},
     os::{
         linux::net::SocketAddrExt,
@@ -30,6 +30,17 @@ pub(crate) struct PathState {
     /// From 1.
     pub(crate) group: u32,
     pub(crate) priority: i32,
+}
+
+/// Of which disks multipathd makes maps (multipath.conf(5), `find_multipaths`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Greed {
+    /// `strict`, its own default: of those in /etc/multipath/wwids.
+    Strict,
+    /// `yes`: also of those with two paths.
+    TwoPaths,
+    /// `no`, `greedy`, `smart`: of every one.
+    Every,
 }
 
 /// Why it cannot be asked.
@@ -82,12 +93,10 @@ impl Multipathd {
         parse(&answer)
     }
 
-    /// The disks that it has made up its mind about, by kernel name: in a map, or left alone. A new disk is
-    /// listed and put into its map under one lock, so that no map is on its way for one listed without.
-    pub(crate) fn considered(&self) -> Result<HashSet<String>, MultipathdError> {
-        let answer = self.ask("show paths raw format %d")?;
-        let text = String::from_utf8_lossy(&answer);
-        Ok(text.lines().map(|line| line.trim().to_owned()).collect())
+    /// Which disks it makes maps of: its `find_multipaths`, after all configuration files.
+    pub(crate) fn greed(&self) -> Result<Greed, MultipathdError> {
+        let answer = self.ask("show config local")?;
+        Ok(greed(&String::from_utf8_lossy(&answer)))
     }
 
     /// Removes a map and its partitions' maps; refused while anything has it open.
@@ -134,6 +143,16 @@ impl Multipathd {
             answer.pop();
         }
         Ok(answer)
+    }
+}
+
+/// The value in the printed configuration; `on` and `off` are its old words for `yes` and `no`.
+fn greed(config: &str) -> Greed {
+    let value = config.lines().find_map(|line| line.trim().strip_prefix("find_multipaths"));
+    match value.map(|value| value.trim().trim_matches('"')) {
+        Some("yes" | "on") => Greed::TwoPaths,
+        Some("no" | "off" | "greedy" | "smart") => Greed::Every,
+        _ => Greed::Strict,
     }
 }
 
@@ -186,6 +205,17 @@ mod tests {
             })
         );
         assert_eq!(paths.get("sdc").map(|path| (path.group, path.priority)), Some((2, -1)));
+    }
+
+    #[test]
+    fn the_greed_is_read_from_the_configuration() {
+        let config =
+            |value: &str| format!("defaults {{\n\tfind_multipaths {value}\n\tpolling_interval 2\n}}\n");
+        assert_eq!(greed(&config("\"yes\"")), Greed::TwoPaths);
+        assert_eq!(greed(&config("yes")), Greed::TwoPaths);
+        assert_eq!(greed(&config("\"greedy\"")), Greed::Every);
+        assert_eq!(greed(&config("\"strict\"")), Greed::Strict);
+        assert_eq!(greed("timeout\n"), Greed::Strict);
     }
 
     #[test]

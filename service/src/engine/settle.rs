@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{Engine, blocking, paths::passed};
 use crate::backend::{
     events::Events,
-    multipathd::Multipathd,
+    multipathd::{Greed, Multipathd},
     sysfs::{Disk, Map, Session, Sysfs},
 };
 
@@ -21,8 +21,7 @@ const LOOK: Duration = Duration::from_millis(250);
 /// Where the kernel does not tell that a scan is over, a session without a disk after this has none.
 const SCAN: Duration = Duration::from_secs(3);
 
-/// How long multipathd may take to decide. A disk that its configuration excludes is never listed there,
-/// and costs this wait.
+/// How long multipathd may take to make a map. A disk that its blacklist excludes costs this wait.
 const DECISION: Duration = Duration::from_secs(10);
 
 impl Engine {
@@ -80,11 +79,15 @@ impl Look {
         ours.iter().all(|session| {
             was_scanned(session)
                 && session.disks.iter().all(|disk| is_named(disk) && is_in_udev(&self.run, disk))
-        }) && self.has_maps(ours.iter().flat_map(|session| &session.disks))
+        }) && self.has_maps(
+            ours.iter().flat_map(|session| &session.disks),
+            &sessions.iter().flat_map(|session| &session.disks).collect::<Vec<_>>(),
+        )
     }
 
-    /// Whether every disk is in a map, or multipathd has decided to leave it alone, or does not run.
-    fn has_maps<'a>(&self, disks: impl Iterator<Item = &'a Disk>) -> bool {
+    /// Whether every disk is in a map, or multipathd will make none of it, or does not run. `all` are the
+    /// disks of every session: among them are the other paths.
+    fn has_maps<'a>(&self, disks: impl Iterator<Item = &'a Disk>, all: &[&Disk]) -> bool {
         let (mapped, bare): (Vec<_>, Vec<_>) =
             disks.filter(|disk| !disk.name.is_empty()).partition(|disk| disk.map.is_some());
         // A map can be used once udev has made its link.
@@ -95,16 +98,25 @@ impl Look {
         if bare.is_empty() || self.waited > DECISION {
             return true;
         }
-        match self.multipathd.considered() {
-            Ok(considered) => bare.iter().all(|disk| considered.contains(&disk.name)),
-            Err(_) => true,
-        }
+        let Ok(greed) = self.multipathd.greed() else { return true };
+        !bare.iter().any(|disk| {
+            let paths = all.iter().filter(|other| other.wwid == disk.wwid).count();
+            is_claimed(&self.run, disk)
+                || greed == Greed::Every
+                || (greed == Greed::TwoPaths && paths > 1 && !disk.wwid.is_empty())
+        })
     }
 }
 
 /// The kernel's disk driver comes to a disk in its own time; what is no disk never gets a name.
 fn is_named(disk: &Disk) -> bool {
     !disk.name.is_empty() || !disk.is_disk
+}
+
+/// udev found the disk to be a path of a multipath map.
+fn is_claimed(run: &Path, disk: &Disk) -> bool {
+    let properties = std::fs::read_to_string(run.join("udev/data").join(format!("b{}", disk.number)));
+    properties.is_ok_and(|text| text.lines().any(|line| line == "E:DM_MULTIPATH_DEVICE_PATH=1"))
 }
 
 /// udev has written its file on the disk: its rules ran, and the links are there.

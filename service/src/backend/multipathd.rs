@@ -104,6 +104,11 @@ impl Multipathd {
         self.command(&format!("del map {name}"))
     }
 
+    /// Makes the map of a disk again.
+    pub(crate) fn add_map(&self, wwid: &str) -> Result<(), MultipathdError> {
+        self.command(&format!("add map {wwid}"))
+    }
+
     /// Lets what waits for a path fail, so that a map whose paths are all dead can be removed.
     pub(crate) fn stop_queueing(&self, name: &str) -> Result<(), MultipathdError> {
         self.command(&format!("disablequeueing map {name}"))

@@ -50,12 +50,14 @@ pub(crate) struct Disk {
 }
 
 /// A multipath map.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Map {
     /// multipath's name for it.
     pub(crate) name: String,
     /// `dm-0`.
     pub(crate) device: String,
+    /// What multipath knows its disk by.
+    pub(crate) wwid: String,
 }
 
 impl Session {
@@ -160,8 +162,8 @@ impl Sysfs {
     pub(crate) fn map_over(&self, disk: &str) -> Option<Map> {
         self.holders(disk).into_iter().find_map(|device| {
             let dm = self.root.join("block").join(&device).join("dm");
-            attribute(&dm, "uuid").filter(|uuid| uuid.starts_with("mpath-"))?;
-            Some(Map { name: attribute(&dm, "name")?, device })
+            let wwid = attribute(&dm, "uuid")?.strip_prefix("mpath-")?.to_owned();
+            Some(Map { name: attribute(&dm, "name")?, device, wwid })
         })
     }
 
@@ -288,7 +290,10 @@ pub(crate) mod tests {
         let [a, b] = session.disks.as_slice() else { panic!("{session:?}") };
         assert_eq!((a.name.as_str(), a.lun, a.size, a.number.as_str()), ("sda", 0, 64 << 20, "8:0"));
         assert_eq!((a.vendor.as_str(), a.model.as_str()), ("LIO-ORG", "TCMU device"));
-        assert_eq!(a.map, Some(Map { name: "mpatha".into(), device: "dm-0".into() }));
+        assert_eq!(
+            a.map,
+            Some(Map { name: "mpatha".into(), device: "dm-0".into(), wwid: "3600140500000000".into() })
+        );
         assert_eq!((b.name.as_str(), &b.map), ("sdb", &None));
         assert!(!format!("{sessions:?}").contains("never read this"));
     }

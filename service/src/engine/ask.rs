@@ -108,8 +108,11 @@ async fn numeric(found: &Found, asked: &Portal, deadline: Instant) -> Result<Vec
 }
 
 fn not_found(target: &Iqn, portal: &Portal) -> Fault {
-    Fault::new(Kind::TargetNotFound, format!("{portal} does not have the target {target}"))
-        .hint(format!("see what it has: iscsictl discover {portal}"))
+    Fault::new(
+        Kind::TargetNotFound,
+        format!("{portal} does not offer the target {target}: it does not have it, or has it disabled"),
+    )
+    .hint(format!("see what it has: iscsictl discover {portal}"))
 }
 
 impl Asked<'_> {

@@ -34,6 +34,8 @@ impl Engine {
         let _claim = self.busy.claim(target)?;
         let nodes = self.nodes_of(target, portals.as_deref()).await?;
         if nodes.is_empty() {
+            // Without open-iscsi there are no nodes: that is the reason, then.
+            self.iscsiadm()?;
             return Err(no_such_node(target, grant.portal()));
         }
         if let Some((node, why)) = nodes.iter().find_map(|node| Some((node, node.damage?))) {

@@ -51,6 +51,8 @@ impl Engine {
         let portals = resolved(grant.portal(), deadline).await?;
         let nodes = self.nodes_of(&target, portals.as_deref()).await?;
         if nodes.is_empty() {
+            // Without open-iscsi there are no nodes: that is the reason, then.
+            self.iscsiadm()?;
             return Err(no_such_node(&target, grant.portal()));
         }
         // Before the first login: what happens from now on is a reason to look.

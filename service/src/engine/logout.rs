@@ -41,6 +41,8 @@ impl Engine {
         sessions.retain(|session| session.matches(&target, portals.as_deref()));
         let nodes = self.nodes_of(&target, portals.as_deref()).await?;
         if sessions.is_empty() && nodes.is_empty() {
+            // Without open-iscsi there are no nodes: that is the reason, then.
+            self.iscsiadm()?;
             return Err(no_such_node(&target, grant.portal()));
         }
         let mut answer: Vec<results::Logout> = nodes
@@ -66,21 +68,13 @@ impl Engine {
     }
 
     /// `InUse`, with everything that is used and by what. Force overrides it, but for the root file system.
-    async fn check_unused(
-        &self,
-        sessions: &[Session],
-        maps: &BTreeSet<(String, String)>,
-        force: bool,
-    ) -> Result<()> {
+    async fn check_unused(&self, sessions: &[Session], maps: &BTreeSet<Map>, force: bool) -> Result<()> {
         let usage = self.usage.clone();
         // A map that other sessions still carry stays; its disks are not looked at on their own, since
         // the map holds them.
         let disks = sessions.iter().flat_map(|s| &s.disks).filter(|d| d.map.is_none() && !d.name.is_empty());
-        let devices: Vec<String> = maps
-            .iter()
-            .map(|(device, _)| device.clone())
-            .chain(disks.map(|disk| disk.name.clone()))
-            .collect();
+        let devices: Vec<String> =
+            maps.iter().map(|map| map.device.clone()).chain(disks.map(|disk| disk.name.clone())).collect();
         let found =
             blocking(move || devices.iter().flat_map(|device| usage.of(device)).collect::<Vec<_>>()).await?;
         let is_root = found.iter().any(|used| used.ends_with(" is mounted on /"));
@@ -93,25 +87,27 @@ impl Engine {
             .hint("unmount or stop what uses them, then log out again"))
     }
 
-    /// Removes the maps; multipathd refuses a map that anything has open.
-    async fn remove_maps(&self, maps: BTreeSet<(String, String)>, force: bool) -> Result<()> {
+    /// Removes the maps; multipathd refuses a map that anything has open, and then those that were removed
+    /// before it are made again.
+    async fn remove_maps(&self, maps: BTreeSet<Map>, force: bool) -> Result<()> {
         let multipathd = self.multipathd.clone();
         blocking(move || {
-            for (_, name) in maps {
+            let mut removed: Vec<&Map> = Vec::new();
+            for map in &maps {
+                let name = map.name.as_str();
                 if force {
                     // Without this, what waits for a path would wait for ever.
-                    log_refusal(&name, multipathd.stop_queueing(&name));
-                    log_refusal(&name, multipathd.remove_map(&name));
+                    log_refusal(name, "stop queueing", multipathd.stop_queueing(name));
+                    log_refusal(name, "remove", multipathd.remove_map(name));
                     continue;
                 }
-                multipathd.remove_map(&name).map_err(|error| match error {
-                    MultipathdError::Refused(why) => Fault::new(
-                        Kind::InUse,
-                        format!("multipathd keeps the map {name} ({why}): something has it open"),
-                    )
-                    .hint("stop what uses it, then log out again"),
-                    error => error.into(),
-                })?;
+                if let Err(error) = multipathd.remove_map(name) {
+                    for map in removed {
+                        log_refusal(&map.name, "make again", multipathd.add_map(&map.wwid));
+                    }
+                    return Err(kept(name, error));
+                }
+                removed.push(map);
             }
             Ok(())
         })
@@ -147,18 +143,28 @@ impl Engine {
     }
 }
 
-/// The maps (kernel name, name) whose every path goes with these sessions.
-fn leaving_maps(sysfs: &Sysfs, sessions: &[Session]) -> BTreeSet<(String, String)> {
+/// The maps whose every path goes with these sessions.
+fn leaving_maps(sysfs: &Sysfs, sessions: &[Session]) -> BTreeSet<Map> {
     let disks = || sessions.iter().flat_map(|session| &session.disks);
     let leaving: BTreeSet<&str> = disks().map(|disk| disk.name.as_str()).collect();
     let all_leave = |map: &Map| sysfs.slaves(&map.device).iter().all(|path| leaving.contains(path.as_str()));
     let maps = disks().filter_map(|disk| disk.map.clone());
-    maps.filter(all_leave).map(|map| (map.device, map.name)).collect()
+    maps.filter(all_leave).collect()
 }
 
-fn log_refusal(map: &str, result: std::result::Result<(), MultipathdError>) {
+fn kept(name: &str, error: MultipathdError) -> Fault {
+    match error {
+        MultipathdError::Refused(why) => {
+            Fault::new(Kind::InUse, format!("multipathd keeps the map {name} ({why}): something has it open"))
+                .hint("stop what uses it, then log out again")
+        }
+        error => error.into(),
+    }
+}
+
+fn log_refusal(map: &str, what: &str, result: std::result::Result<(), MultipathdError>) {
     if let Err(error) = result {
-        tracing::warn!(map, %error, "a forced logout goes on without multipathd");
+        tracing::warn!(map, what, %error, "going on without multipathd");
     }
 }
 
@@ -192,7 +198,11 @@ mod tests {
         std::fs::create_dir_all(slaves.join("sda")).unwrap();
         assert_eq!(
             leaving_maps(&sysfs, &sessions),
-            BTreeSet::from([("dm-0".to_owned(), "mpatha".to_owned())])
+            BTreeSet::from([Map {
+                name: "mpatha".into(),
+                device: "dm-0".into(),
+                wwid: "3600140500000000".into()
+            }])
         );
         std::fs::create_dir_all(slaves.join("sdz")).unwrap();
         assert!(leaving_maps(&sysfs, &sessions).is_empty(), "a path of another session carries it");

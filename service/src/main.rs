@@ -120,29 +120,19 @@ async fn run(layout: Layout) -> zbus::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
-        () = leave_when_idle(&connection, &activity) => tracing::info!("idle, leaving"),
+        () = activity.idle_for(QUIET) => tracing::info!("idle, leaving"),
         _ = terminate.recv() => tracing::info!("asked to leave"),
         _ = interrupt.recv() => tracing::info!("asked to leave"),
         () = closed(&connection) => return Err(zbus::Error::Failure("the system bus went away".into())),
     }
-    // What is at work ends first. A further SIGTERM changes nothing: systemd sends one when the name is
-    // given back, and after TimeoutStopSec it does not ask any more.
+    // Calls that come later start a new daemon; those at work or on their way are still answered here. A
+    // further SIGTERM changes nothing: systemd sends one when the name is given back, and after
+    // TimeoutStopSec it does not ask any more.
     connection.release_name(BUS_NAME).await?;
     if tokio::time::timeout(PATIENCE, activity.idle_for(GRACE)).await.is_err() {
         tracing::warn!("leaving although calls are at work");
     }
     Ok(())
-}
-
-/// Gives the name back once nothing has been asked for a while: calls that come later start a new
-/// daemon, those on their way are still answered here.
-async fn leave_when_idle(connection: &Connection, activity: &Activity) {
-    loop {
-        activity.idle_for(QUIET).await;
-        if connection.release_name(BUS_NAME).await.is_ok() {
-            return;
-        }
-    }
 }
 
 /// Returns when the bus has closed the connection.

@@ -16,7 +16,7 @@ use super::{
 
 /// A process of this user: a copy of the test program, in its test named `peer_process`, which every test file
 /// that wants peers must have:
-/// ```ignore
+/// ```text
 /// #[tokio::test]
 /// async fn peer_process() {
 ///     harness::agent::run().await;

@@ -4,7 +4,7 @@
 use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
 use iscsi_initiator_dbus::BUS_NAME;
-use iscsi_initiatord::{Activity, Layout, serve};
+use iscsi_initiatord::{Layout, serve};
 use tokio::signal::unix::{SignalKind, signal};
 use zbus::Connection;
 

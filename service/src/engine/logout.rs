@@ -1,7 +1,7 @@
 //! Logouts: nothing may use the disks, then the maps go, then the sessions.
 //! It may not tear down anything before everything was found unused.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use iscsi_initiator_dbus::{
     Fault, Iqn, Kind,
@@ -15,9 +15,12 @@ use tokio::{task::JoinSet, time::Instant};
 use super::{Engine, blocking, deadline, log_act, no_such_node, require, resolved, target_of};
 use crate::backend::{
     iscsiadm,
-    multipathd::MultipathdError,
+    multipathd::{Multipathd, MultipathdError},
     sysfs::{Map, Session, Sysfs},
 };
+
+/// How long a map may stay open before that counts as a use of it.
+const GLANCE: Duration = Duration::from_secs(4);
 
 impl Engine {
     /// Leaves the granted portal or all: an entry for each session that was up and each recorded portal.
@@ -101,7 +104,7 @@ impl Engine {
                     log_refusal(name, "remove", multipathd.remove_map(name));
                     continue;
                 }
-                if let Err(error) = multipathd.remove_map(name) {
+                if let Err(error) = remove_patiently(&multipathd, name) {
                     for map in removed {
                         log_refusal(&map.name, "make again", multipathd.add_map(&map.wwid));
                     }
@@ -150,6 +153,19 @@ fn leaving_maps(sysfs: &Sysfs, sessions: &[Session]) -> BTreeSet<Map> {
     let all_leave = |map: &Map| sysfs.slaves(&map.device).iter().all(|path| leaving.contains(path.as_str()));
     let maps = disks().filter_map(|disk| disk.map.clone());
     maps.filter(all_leave).collect()
+}
+
+/// Again and again for a moment: udev and blkid open a new map for a short while to look at it.
+fn remove_patiently(multipathd: &Multipathd, name: &str) -> std::result::Result<(), MultipathdError> {
+    let last = std::time::Instant::now() + GLANCE;
+    loop {
+        match multipathd.remove_map(name) {
+            Err(MultipathdError::Refused(_)) if std::time::Instant::now() < last => {
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            result => return result,
+        }
+    }
 }
 
 fn kept(name: &str, error: MultipathdError) -> Fault {

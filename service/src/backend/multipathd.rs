@@ -43,6 +43,15 @@ pub(crate) enum Greed {
     Every,
 }
 
+/// What multipathd does with what is sent to a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MapState {
+    /// How many paths it has, good or bad.
+    pub(crate) paths: u64,
+    /// Whether what finds no good path waits for one.
+    pub(crate) is_queueing: bool,
+}
+
 /// Why it cannot be asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MultipathdError {
@@ -91,6 +100,11 @@ impl Multipathd {
     pub(crate) fn paths(&self) -> Result<HashMap<String, PathState>, MultipathdError> {
         let answer = self.ask("show maps json")?;
         parse(&answer)
+    }
+
+    /// The state of every map, by its name.
+    pub(crate) fn maps(&self) -> Result<HashMap<String, MapState>, MultipathdError> {
+        map_states(&self.ask("show maps json")?)
     }
 
     /// Which disks it makes maps of: its `find_multipaths`, after all configuration files.
@@ -161,6 +175,19 @@ fn greed(config: &str) -> Greed {
     }
 }
 
+/// `queueing` is `off`, `-` (not set), `on`, or how long it will still go on.
+fn map_states(answer: &[u8]) -> Result<HashMap<String, MapState>, MultipathdError> {
+    let value: Value = serde_json::from_slice(answer).map_err(|_| MultipathdError::Answer)?;
+    let maps = value.get("maps").and_then(Value::as_array).ok_or(MultipathdError::Answer)?;
+    let state = |map: &Value| {
+        let queueing = map.get("queueing")?.as_str()?;
+        let paths = map.get("paths")?.as_u64()?;
+        let state = MapState { paths, is_queueing: !matches!(queueing, "off" | "-") };
+        Some((map.get("name")?.as_str()?.to_owned(), state))
+    };
+    Ok(maps.iter().filter_map(state).collect())
+}
+
 /// Lenient: in odd states multipathd writes texts where numbers belong.
 fn parse(answer: &[u8]) -> Result<HashMap<String, PathState>, MultipathdError> {
     let value: Value = serde_json::from_slice(answer).map_err(|_| MultipathdError::Answer)?;
@@ -221,6 +248,18 @@ mod tests {
         assert_eq!(greed(&config("\"greedy\"")), Greed::Every);
         assert_eq!(greed(&config("\"strict\"")), Greed::Strict);
         assert_eq!(greed("timeout\n"), Greed::Strict);
+    }
+
+    #[test]
+    fn a_map_says_whether_it_lets_io_wait() {
+        let answer = br#"{"maps":[{"name":"a","queueing":"22 sec","paths":0},{"name":"b","queueing":"off","paths":2},
+            {"name":"c","queueing":"on","paths":1},{"name":"d","queueing":"-","paths":1},{"name":"e","queueing":7}]}"#;
+        let states = map_states(answer).unwrap();
+        assert_eq!(states.get("a"), Some(&MapState { paths: 0, is_queueing: true }));
+        assert_eq!(states.get("b"), Some(&MapState { paths: 2, is_queueing: false }));
+        assert!(states.get("c").is_some_and(|map| map.is_queueing));
+        assert!(states.get("d").is_some_and(|map| !map.is_queueing));
+        assert_eq!(states.get("e"), None);
     }
 
     #[test]

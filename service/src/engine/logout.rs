@@ -22,6 +22,9 @@ use crate::backend::{
 /// How long a map may stay open before that counts as a use of it.
 const GLANCE: Duration = Duration::from_secs(4);
 
+/// How long multipathd may take to see that the paths have gone.
+const NOTICE: Duration = Duration::from_secs(20);
+
 impl Engine {
     /// Leaves the granted portal or all: an entry for each session that was up and each recorded portal.
     pub(crate) async fn logout(
@@ -60,14 +63,28 @@ impl Engine {
             })
             .collect();
         if !sessions.is_empty() {
-            let iscsiadm = self.iscsiadm()?;
-            crate::backend::iscsid::check_reachable(&self.layout.proc)?;
-            let maps = leaving_maps(&self.sysfs, &sessions);
-            self.check_unused(&sessions, &maps, options.force).await?;
-            self.remove_maps(maps, options.force).await?;
-            answer.extend(leave(&iscsiadm, &sessions, deadline).await);
+            answer.extend(self.end_sessions(&sessions, options.force, deadline).await?);
         }
         self.answer_logout(&target, answer).await
+    }
+
+    /// Proves that nothing uses the disks, removes the maps and ends the sessions: an entry each.
+    pub(super) async fn end_sessions(
+        &self,
+        sessions: &[Session],
+        force: bool,
+        deadline: Instant,
+    ) -> Result<Vec<results::Logout>> {
+        let iscsiadm = self.iscsiadm()?;
+        crate::backend::iscsid::check_reachable(&self.layout.proc)?;
+        let maps = leaving_maps(&self.sysfs, sessions);
+        self.check_unused(sessions, &maps, force).await?;
+        let kept = if force { maps.clone() } else { BTreeSet::new() };
+        self.remove_maps(maps, force).await?;
+        let left = leave(&iscsiadm, sessions, deadline).await;
+        // The answer need not wait for it.
+        tokio::spawn(let_go(self.multipathd.clone(), kept));
+        Ok(left)
     }
 
     /// `InUse`, with everything that is used and by what. Force overrides it, but for the root file system.
@@ -164,6 +181,33 @@ fn remove_patiently(multipathd: &Multipathd, name: &str) -> std::result::Result<
                 std::thread::sleep(Duration::from_millis(200));
             }
             result => return result,
+        }
+    }
+}
+
+/// After a forced logout: what still uses a map gets errors, instead of waiting for ever for a path.
+/// multipathd goes back to queueing when it sees a path leave, so this is over when it has seen the last.
+async fn let_go(multipathd: Multipathd, mut maps: BTreeSet<Map>) {
+    let last = Instant::now() + NOTICE;
+    while !maps.is_empty() && Instant::now() < last {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let multipathd = multipathd.clone();
+        let look = move || {
+            let states = multipathd.maps()?;
+            maps.retain(|map| match states.get(&map.name) {
+                None => false,
+                Some(state) if state.paths == 0 && state.is_queueing => {
+                    log_refusal(&map.name, "stop queueing", multipathd.stop_queueing(&map.name));
+                    true
+                }
+                Some(state) => state.paths > 0,
+            });
+            Ok::<_, MultipathdError>(maps)
+        };
+        match blocking(look).await {
+            Ok(Ok(left)) => maps = left,
+            Ok(Err(error)) => return tracing::warn!(%error, "multipathd could not be asked"),
+            Err(_) => return,
         }
     }
 }

@@ -13,6 +13,9 @@ pub type Dict = HashMap<String, OwnedVariant>;
 /// The deadlines that a caller may set, in seconds.
 pub const TIMEOUT_RANGE: std::ops::RangeInclusive<u32> = 1..=600;
 
+/// The most targets that one `Connect` takes.
+pub const MOST_TARGETS: usize = 32;
+
 /// A secret as it came: as text, or as a file descriptor still to be read.
 pub enum SecretSource {
     /// In the message.
@@ -76,6 +79,32 @@ pub struct LogoutOptions {
     pub force: bool,
 }
 
+/// The options of `Connect`.
+#[derive(Default)]
+pub struct ConnectOptions {
+    /// The whole call's deadline.
+    pub timeout: Option<Duration>,
+    /// Stored in the records of the portals that let us in.
+    pub startup: Option<Startup>,
+    /// Whether to answer only when disks and maps are there.
+    pub wait: bool,
+    /// Stored in the records of the targets, and used for the discovery if it asks for CHAP.
+    pub chap: Option<Chap>,
+    /// Which of the portal's targets; empty: the one that it has.
+    pub targets: Vec<Iqn>,
+    /// The number under which the caller wants the signal `Progress`.
+    pub progress: Option<u32>,
+}
+
+/// The options of `Diagnose`.
+#[derive(Default)]
+pub struct DiagnoseOptions {
+    /// The whole call's deadline.
+    pub timeout: Option<Duration>,
+    /// Tried instead of what is recorded; nothing of it is stored.
+    pub chap: Option<Chap>,
+}
+
 /// Which paths `ListPaths` shall answer.
 #[derive(Default)]
 pub struct PathFilter {
@@ -109,6 +138,31 @@ impl LogoutOptions {
     pub fn parse(dict: Dict) -> Result<Self> {
         let mut bag = Bag::new("options", dict)?;
         let options = Self { timeout: bag.timeout()?, force: bag.take_bool("force")?.unwrap_or(false) };
+        bag.finish(options)
+    }
+}
+
+impl ConnectOptions {
+    /// Reads the argument `options` of `Connect`.
+    pub fn parse(dict: Dict) -> Result<Self> {
+        let mut bag = Bag::new("options", dict)?;
+        let options = Self {
+            timeout: bag.timeout()?,
+            startup: bag.startup()?,
+            wait: bag.take_bool("wait")?.unwrap_or(true),
+            chap: bag.chap()?,
+            targets: bag.targets()?,
+            progress: bag.take_number("progress")?,
+        };
+        bag.finish(options)
+    }
+}
+
+impl DiagnoseOptions {
+    /// Reads the argument `options` of `Diagnose`.
+    pub fn parse(dict: Dict) -> Result<Self> {
+        let mut bag = Bag::new("options", dict)?;
+        let options = Self { timeout: bag.timeout()?, chap: bag.chap()? };
         bag.finish(options)
     }
 }
@@ -203,6 +257,38 @@ impl Bag {
             Some(Variant::Fd(zbus::Fd::Owned(fd))) => Ok(Some(OwnedFd::from(fd))),
             Some(other) => Err(self.wrong_type(key, "h", &other)),
         }
+    }
+
+    fn take_number(&mut self, key: &str) -> Result<Option<u32>> {
+        match self.left.remove(key).map(Variant::from) {
+            None => Ok(None),
+            Some(Variant::U32(number)) => Ok(Some(number)),
+            Some(other) => Err(self.wrong_type(key, "u", &other)),
+        }
+    }
+
+    /// Each name once, in the order given.
+    fn targets(&mut self) -> Result<Vec<Iqn>> {
+        let Some(value) = self.left.remove("targets") else { return Ok(Vec::new()) };
+        if value.value_signature().to_string() != "as" {
+            return Err(self.wrong_type("targets", "as", &value));
+        }
+        let names = Vec::<String>::try_from(value)
+            .map_err(|_| Fault::invalid(&self.name("targets"), "cannot be read"))?;
+        if names.len() > MOST_TARGETS {
+            return Err(Fault::invalid(
+                &self.name("targets"),
+                format_args!("has more than {MOST_TARGETS} names"),
+            ));
+        }
+        let mut targets: Vec<Iqn> = Vec::new();
+        for name in names {
+            let target: Iqn = name.parse().map_err(|why| Fault::invalid(&self.name("targets"), why))?;
+            if !targets.contains(&target) {
+                targets.push(target);
+            }
+        }
+        Ok(targets)
     }
 
     fn timeout(&mut self) -> Result<Option<Duration>> {
@@ -380,6 +466,38 @@ mod tests {
         ] {
             assert_eq!(text(ChapChange::parse(entries)), expected);
         }
+    }
+
+    #[test]
+    fn the_targets_of_a_connect_are_a_list_of_names_each_once() {
+        let options = |names: Vec<&str>| {
+            ConnectOptions::parse(dict([(
+                "targets",
+                Variant::from(names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>()),
+            )]))
+        };
+        let (one, two) = ("iqn.2001-04.com.example:1", "iqn.2001-04.com.example:2");
+        let parsed = options(vec![two, one, two]).unwrap();
+        assert_eq!(parsed.targets.iter().map(Iqn::as_str).collect::<Vec<_>>(), [two, one]);
+        assert!(parsed.wait && parsed.progress.is_none());
+        assert!(text(options(vec![one, "../x"])).starts_with("options.targets: "));
+        let many: Vec<String> = (0..33).map(|n| format!("{one}{n}")).collect();
+        assert_eq!(
+            text(options(many.iter().map(String::as_str).collect())),
+            "options.targets: has more than 32 names"
+        );
+        assert_eq!(
+            text(ConnectOptions::parse(dict([("targets", one.into())]))),
+            "options.targets: expected type as, got s"
+        );
+        assert_eq!(
+            text(ConnectOptions::parse(dict([("progress", "1".into())]))),
+            "options.progress: expected type u, got s"
+        );
+        assert_eq!(
+            text(DiagnoseOptions::parse(dict([("wait", true.into())]))),
+            "options.wait: is no known key"
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use zbus::Variant;
 
 use crate::{
     Fault,
-    results::{Login, Logout, Node, Path},
+    results::{Check, Login, Logout, Node, Path},
 };
 
 /// An `a{sv}` argument as a client builds it.
@@ -47,6 +47,22 @@ pub trait Initiator {
     /// Changes this machine's initiator name.
     #[zbus(allow_interactive_auth)]
     fn set_initiator_name(&self, name: &str) -> Result<(), Fault>;
+
+    /// Looks at everything that a login needs, in order, and says what is wrong and what to do; changes nothing.
+    #[zbus(allow_interactive_auth)]
+    fn diagnose(&self, target: &str, portal: &str, options: Options<'_>) -> Result<Vec<Check>, Fault>;
+
+    /// From a portal and CHAP to usable disks: discovers, sets CHAP, logs in.
+    #[zbus(allow_interactive_auth)]
+    fn connect(&self, portal: &str, options: Options<'_>) -> Result<Vec<Login>, Fault>;
+
+    /// Removes node records, damaged ones too.
+    #[zbus(allow_interactive_auth)]
+    fn forget(&self, target: &str, portal: &str) -> Result<(), Fault>;
+
+    /// How far a call has come: `id` is the caller's option `progress`, `step` one of [`Step`](crate::results::Step).
+    #[zbus(signal)]
+    fn progress(&self, id: u32, step: String, detail: String) -> zbus::Result<()>;
 
     /// This machine's initiator name; empty if there is none.
     #[zbus(property)]

@@ -102,6 +102,36 @@ words! {
     }
 }
 
+words! {
+    /// How a check of `Diagnose` ended.
+    CheckState {
+        /// As it should be.
+        Ok = "ok",
+        /// It works, or may work; something about it deserves a look.
+        Warning = "warning",
+        /// This keeps a login from working; `detail` says what was seen, `hint` what to do.
+        Failed = "failed",
+        /// Not looked at: it does not apply, or something before it failed; `detail` says which.
+        Skipped = "skipped",
+    }
+}
+
+words! {
+    /// A step of `Connect`, as its progress tells it.
+    Step {
+        /// The portal is asked for its targets.
+        Discover = "discover",
+        /// The nodes are recorded, those that are new.
+        Record = "record",
+        /// CHAP goes into the records.
+        SetChap = "set-chap",
+        /// Every portal is asked, and those that would let us in are logged in to.
+        Login = "login",
+        /// What the call had changed before it failed is put back.
+        Undo = "undo",
+    }
+}
+
 /// A node: a target at a portal, as `Discover` and `ListNodes` answer it.
 #[derive(Clone, Debug, PartialEq, SerializeDict, DeserializeDict, Type, Variant, OwnedVariant)]
 #[zbus(signature = "dict", rename_all = "kebab-case")]
@@ -208,6 +238,24 @@ impl Logout {
     }
 }
 
+/// One thing that `Diagnose` looked at.
+#[derive(Clone, Debug, PartialEq, SerializeDict, DeserializeDict, Type, Variant, OwnedVariant)]
+#[zbus(signature = "dict", rename_all = "kebab-case")]
+pub struct Check {
+    /// Which: `open-iscsi`, `tcp`, `chap`, ….
+    pub name: String,
+    /// How it ended.
+    pub state: CheckState,
+    /// The portal it is about, as `address:port`; empty if it is about this machine.
+    pub portal: String,
+    /// What was seen; a sentence without a full stop.
+    pub detail: String,
+    /// What to do next; empty if there is nothing to do.
+    pub hint: String,
+    /// What `Login` would fail with: the D-Bus error name; empty unless `failed`.
+    pub error: String,
+}
+
 /// A path: one LUN through one session. A session without a LUN is one entry whose `device` is empty.
 #[derive(Clone, Debug, Default, PartialEq, SerializeDict, DeserializeDict, Type, Variant, OwnedVariant)]
 #[zbus(signature = "dict", rename_all = "kebab-case")]
@@ -274,6 +322,8 @@ mod tests {
         check(NodeState::ALL, NodeState::as_str);
         check(LoginOutcome::ALL, LoginOutcome::as_str);
         check(LogoutOutcome::ALL, LogoutOutcome::as_str);
+        check(CheckState::ALL, CheckState::as_str);
+        check(Step::ALL, Step::as_str);
     }
 
     #[test]

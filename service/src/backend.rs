@@ -7,6 +7,7 @@ pub(crate) mod events;
 pub(crate) mod initiator_name;
 pub(crate) mod iscsiadm;
 pub(crate) mod iscsid;
+pub(crate) mod kernel;
 pub(crate) mod layout;
 pub(crate) mod multipathd;
 pub(crate) mod program;

@@ -4,6 +4,7 @@
 pub(crate) mod activity;
 mod manager;
 mod mirror;
+mod progress;
 mod secret_fd;
 
 pub(crate) use manager::Manager;

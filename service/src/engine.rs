@@ -2,9 +2,13 @@
 //! It may not know the bus, polkit's questions, a program or a file; it never records a wish.
 
 mod ask;
+mod attempt;
 mod busy;
 mod chap;
+mod connect;
+mod diagnose;
 mod discover;
+mod forget;
 mod initiator_name;
 mod login;
 mod logout;
@@ -28,8 +32,11 @@ use crate::backend::{
     usage::Usage,
 };
 
-pub(crate) use self::discover::Discovery;
-pub(crate) use crate::backend::database::nodes::ChapSecrets;
+pub(crate) use self::{
+    connect::{Connection as Connecting, Progress},
+    discover::Discovery,
+};
+pub(crate) use crate::backend::database::chap::ChapSecrets;
 
 /// Shorter than the 25 s after which common D-Bus clients give up.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -113,7 +120,10 @@ fn damaged(node: &NodeKey, why: impl std::fmt::Display) -> Fault {
         Kind::InvalidConfiguration,
         format!("the record of {} at {} is damaged: {why}", node.target, node.portal),
     )
-    .hint(format!("discover it again: iscsictl discover {}", node.portal))
+    .hint(format!(
+        "remove it and discover it again: iscsictl forget {} {}, then iscsictl discover {}",
+        node.target, node.portal, node.portal
+    ))
 }
 
 /// The deadline that the caller set, or ours.
@@ -165,4 +175,13 @@ fn log_act<T>(grant: &Grant, result: &Result<T>) {
 }
 
 /// What the backend calls itself, for the property `Features`.
-pub(crate) const FEATURES: &[&str] = &["list-nodes", "discovery-chap", "mutual-chap", "secret-fd"];
+pub(crate) const FEATURES: &[&str] = &[
+    "list-nodes",
+    "discovery-chap",
+    "mutual-chap",
+    "secret-fd",
+    "diagnose",
+    "connect",
+    "connect-progress",
+    "forget",
+];

@@ -10,12 +10,14 @@
 //! | `login` | the login phase, without a socket |
 //! | `parameters` | what a discovery session agrees on |
 //! | `sendtargets` | the text phase, without a socket, and its records |
+//! | `luns` | what a normal session asks a target for |
 //! | `socket` | the one place with a connection and a clock |
 //! | `refusal` | every way to be turned away |
 
 mod address;
 mod chap;
 mod login;
+mod luns;
 mod parameters;
 mod pdu;
 mod refusal;
@@ -26,7 +28,7 @@ mod text;
 use iscsi_initiator_dbus::{Iqn, Portal, Secret, portal::Host};
 
 pub use self::refusal::{MutualFault, Refusal, Stage};
-pub use self::socket::{login, send_targets};
+pub use self::socket::{login, luns, send_targets};
 
 /// What to ask, and as whom.
 pub struct Question<'a> {
@@ -83,8 +85,34 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
+    /// Every one, the one that every target has first.
+    pub const ALL: [Self; 4] = [Self::Md5, Self::Sha1, Self::Sha256, Self::Sha3];
     /// MD5 alone, as open-iscsi does: tgt 1.0.85 picks SHA-256 when it is offered and then fails.
     pub const DEFAULT: &'static [Self] = &[Self::Md5];
+
+    /// What open-iscsi calls it in `chap_algs` (etc/iscsid.conf).
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Md5 => "MD5",
+            Self::Sha1 => "SHA1",
+            Self::Sha256 => "SHA256",
+            Self::Sha3 => "SHA3-256",
+        }
+    }
+}
+
+impl std::fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl std::str::FromStr for Algorithm {
+    type Err = ();
+    /// From open-iscsi's name, which it compares without regard to case (usr/idbm.c, `idbm_recinfo_node`).
+    fn from_str(name: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.name().eq_ignore_ascii_case(name)).ok_or(())
+    }
 }
 
 /// How far the two sides know each other.
@@ -116,6 +144,15 @@ pub struct Redirect {
     pub to: Portal,
     /// For good, or for now.
     pub permanent: bool,
+}
+
+/// The LUNs that a target shows this initiator; at most 64 are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Luns {
+    /// Those that are there.
+    pub present: usize,
+    /// Those of them that are disks.
+    pub disks: usize,
 }
 
 /// What a portal offers.

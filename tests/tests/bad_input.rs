@@ -61,7 +61,7 @@ impl Table {
     /// A call with good arguments but for its dictionary.
     async fn with_options(&self, method: &str, options: Options) -> Result<Message, Fault> {
         match method {
-            "Discover" => self.room.call(method, &(&self.portal, options)).await,
+            "Discover" | "Connect" => self.room.call(method, &(&self.portal, options)).await,
             "ListPaths" | "ListNodes" => self.room.call(method, &(options,)).await,
             _ => self.room.call(method, &(TARGET, &self.portal, options)).await,
         }
@@ -156,10 +156,15 @@ async fn a_bad_name_is_refused_wherever_a_name_goes() {
     let table = Table::start().await;
     let (none, chap) = (Options::new(), options([("clear", true.into())]));
     for bad in bad_names() {
-        for method in ["Login", "Logout"] {
+        for method in ["Login", "Logout", "Diagnose"] {
             let answer = table.room.call(method, &(&bad, &table.portal, &none)).await;
             table.check(&answer, "target", &format!("{method} {bad:?}"));
         }
+        let answer = table.room.call("Forget", &(&bad, &table.portal)).await;
+        table.check(&answer, "target", &format!("Forget {bad:?}"));
+        let targets = options([("targets", vec![TARGET.to_owned(), bad.clone()].into())]);
+        let answer = table.room.call("Connect", &(&table.portal, targets)).await;
+        table.check(&answer, "options.targets", &format!("Connect {bad:?}"));
         let answer = table.room.call("SetChap", &(&bad, &table.portal, &chap)).await;
         table.check(&answer, "target", &format!("SetChap {bad:?}"));
         let answer = table.room.call("SetInitiatorName", &(&bad,)).await;
@@ -176,6 +181,11 @@ async fn a_bad_name_is_refused_wherever_a_name_goes() {
         table.check(&answer, "target", method);
     }
     table.check(&table.room.call("SetInitiatorName", &("",)).await, "name", "no name");
+    table.check(&table.room.call("Forget", &("", &table.portal)).await, "target", "nothing to forget");
+    table.check(&table.room.call("Diagnose", &("", "", &none)).await, "target", "nothing to look at");
+    let many = vec![TARGET.to_owned(); 33];
+    let answer = table.room.call("Connect", &(&table.portal, options([("targets", many.into())]))).await;
+    table.check(&answer, "options.targets", "33 targets");
 }
 
 #[tokio::test]
@@ -183,9 +193,15 @@ async fn a_bad_portal_is_refused_wherever_a_portal_goes() {
     let table = Table::start().await;
     let (none, chap) = (Options::new(), options([("clear", true.into())]));
     for bad in bad_portals() {
-        let answer = table.room.call("Discover", &(&bad, &none)).await;
-        table.check(&answer, "portal", &format!("Discover {bad:?}"));
-        for (method, options) in [("Login", &none), ("Logout", &none), ("SetChap", &chap)] {
+        for method in ["Discover", "Connect"] {
+            let answer = table.room.call(method, &(&bad, &none)).await;
+            table.check(&answer, "portal", &format!("{method} {bad:?}"));
+        }
+        let answer = table.room.call("Forget", &(TARGET, &bad)).await;
+        table.check(&answer, "portal", &format!("Forget {bad:?}"));
+        for (method, options) in
+            [("Login", &none), ("Logout", &none), ("SetChap", &chap), ("Diagnose", &none)]
+        {
             let answer = table.room.call(method, &(TARGET, &bad, options)).await;
             table.check(&answer, "portal", &format!("{method} {bad:?}"));
         }
@@ -195,14 +211,16 @@ async fn a_bad_portal_is_refused_wherever_a_portal_goes() {
             table.check(&answer, "filter.portal", &format!("{method} {bad:?}"));
         }
     }
-    table.check(&table.room.call("Discover", &("", &none)).await, "portal", "no portal");
+    for method in ["Discover", "Connect"] {
+        table.check(&table.room.call(method, &("", &none)).await, "portal", "no portal");
+    }
 }
 
 /// A key and its type.
 type Key = (&'static str, &'static str);
 
 /// Each method's dictionary: its name, and its keys with their types.
-const KEYS: [(&str, &str, &[Key]); 6] = [
+const KEYS: [(&str, &str, &[Key]); 8] = [
     (
         "Discover",
         "options",
@@ -211,6 +229,24 @@ const KEYS: [(&str, &str, &[Key]); 6] = [
     ("Login", "options", &[("timeout", "u"), ("startup", "s"), ("wait", "b")]),
     ("Logout", "options", &[("timeout", "u"), ("force", "b")]),
     ("SetChap", "chap", &[("clear", "b"), CHAP[0], CHAP[1], CHAP[2], CHAP[3], CHAP[4], CHAP[5]]),
+    ("Diagnose", "options", &[("timeout", "u"), CHAP[0], CHAP[1], CHAP[2], CHAP[3], CHAP[4], CHAP[5]]),
+    (
+        "Connect",
+        "options",
+        &[
+            ("timeout", "u"),
+            ("startup", "s"),
+            ("wait", "b"),
+            ("targets", "as"),
+            ("progress", "u"),
+            CHAP[0],
+            CHAP[1],
+            CHAP[2],
+            CHAP[3],
+            CHAP[4],
+            CHAP[5],
+        ],
+    ),
     ("ListPaths", "filter", &[("target", "s"), ("portal", "s")]),
     ("ListNodes", "filter", &[("target", "s"), ("portal", "s")]),
 ];
@@ -297,13 +333,13 @@ async fn an_unknown_key_is_refused_by_every_method() {
 #[tokio::test]
 async fn a_value_out_of_range_is_named() {
     let table = Table::start().await;
-    for method in ["Discover", "Login", "Logout"] {
+    for method in ["Discover", "Login", "Logout", "Diagnose", "Connect"] {
         for seconds in [0, 601, u32::MAX] {
             let answer = table.with_options(method, options([("timeout", seconds.into())])).await;
             table.check(&answer, "options.timeout", &format!("{method} {seconds}"));
         }
     }
-    for method in ["Discover", "Login"] {
+    for method in ["Discover", "Login", "Connect"] {
         for startup in ["", "onboot", "Automatic", "automatic\n", "manual "] {
             let answer = table.with_options(method, options([("startup", startup.into())])).await;
             table.check(&answer, "options.startup", &format!("{method} {startup:?}"));
@@ -315,7 +351,9 @@ async fn a_value_out_of_range_is_named() {
 async fn half_chap_and_texts_that_no_record_can_carry_are_refused() {
     let table = Table::start().await;
     let long = "x".repeat(256);
-    for (method, argument) in [("Discover", "options"), ("SetChap", "chap")] {
+    let methods =
+        [("Discover", "options"), ("Diagnose", "options"), ("Connect", "options"), ("SetChap", "chap")];
+    for (method, argument) in methods {
         let user = || ("username", Variant::from("libvirtd"));
         let secret = || ("secret", Variant::from(SECRET));
         let text = |text: &str| Variant::from(text.to_owned());
@@ -342,6 +380,8 @@ async fn half_chap_and_texts_that_no_record_can_carry_are_refused() {
             rows.push((mutual(bad, "othersecret1"), "target-username"));
             rows.push((mutual("gw", bad), "target-secret"));
         }
+        let same = [user(), secret(), ("target-username", text("gw")), ("target-secret", text(SECRET))];
+        rows.push((options(same), "target-secret"));
         for (bad, key) in rows {
             let what = format!("{method}, bad {key}, keys {:?}", bad.keys());
             table.check(&table.with_options(method, bad).await, &format!("{argument}.{key}"), &what);
@@ -368,7 +408,18 @@ async fn a_body_of_another_signature_is_refused() {
     let none = Options::new();
     let texts: HashMap<&str, &str> = HashMap::from([("startup", "automatic")]);
     let mut answers = Vec::new();
-    for method in ["Discover", "Login", "Logout", "SetChap", "ListPaths", "ListNodes", "SetInitiatorName"] {
+    for method in [
+        "Discover",
+        "Login",
+        "Logout",
+        "SetChap",
+        "ListPaths",
+        "ListNodes",
+        "SetInitiatorName",
+        "Diagnose",
+        "Connect",
+        "Forget",
+    ] {
         answers.push((method, "nothing", room.call(method, &()).await));
         answers.push((method, "a number", room.call(method, &(5_u32,)).await));
         answers.push((method, "texts only", room.call(method, &(TARGET, &table.portal, TARGET)).await));

@@ -115,7 +115,8 @@ fn the_contract_reads_as_it_was_agreed() {
     );
     let constant = format!("{{{EMITS_CHANGED:?}: \"const\"}}");
     assert_eq!(contract["property Features"], format!("(as read) {constant}"));
-    assert!(names("signal").is_empty());
+    assert_eq!(contract["signal Progress"], "(out id u, out step s, out detail s) {}");
+    assert_eq!(names("signal").len(), 1);
 }
 
 /// Arguments that polkit never sees, since they are none: each method answers, and does nothing.
@@ -125,7 +126,7 @@ async fn the_client_can_call_every_method_and_read_every_property() {
     let client = InitiatorProxy::new(&room.root).await.unwrap();
     let none = HashMap::new;
     let unknown = || HashMap::from([("nonsense", Variant::from(true))]);
-    let answers: [(&str, Fault); 7] = [
+    let answers: [(&str, Fault); 10] = [
         ("Discover", client.discover("", none()).await.unwrap_err()),
         ("Login", client.login("", "", none()).await.unwrap_err()),
         ("Logout", client.logout("", "", none()).await.unwrap_err()),
@@ -133,6 +134,9 @@ async fn the_client_can_call_every_method_and_read_every_property() {
         ("ListPaths", client.list_paths(unknown()).await.unwrap_err()),
         ("ListNodes", client.list_nodes(unknown()).await.unwrap_err()),
         ("SetInitiatorName", client.set_initiator_name("").await.unwrap_err()),
+        ("Diagnose", client.diagnose("", "", none()).await.unwrap_err()),
+        ("Connect", client.connect("", none()).await.unwrap_err()),
+        ("Forget", client.forget("", "").await.unwrap_err()),
     ];
     for (method, fault) in &answers {
         assert_eq!(fault.kind(), Kind::InvalidArgs, "{method}: {fault}");
@@ -142,7 +146,10 @@ async fn the_client_can_call_every_method_and_read_every_property() {
 
     assert_eq!(client.initiator_name().await.unwrap(), fake::machine::INITIATOR);
     assert!(!client.version().await.unwrap().is_empty());
-    assert!(client.features().await.unwrap().contains(&"list-nodes".to_owned()));
+    let features = client.features().await.unwrap();
+    for feature in ["list-nodes", "diagnose", "connect", "forget"] {
+        assert!(features.iter().any(|known| known == feature), "{feature}: {features:?}");
+    }
     assert_eq!(names("property"), ["InitiatorName", "Version", "Features"].map(str::to_owned).into());
 }
 

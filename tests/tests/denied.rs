@@ -52,6 +52,10 @@ fn calls(portal: &str) -> Vec<(&'static str, Vec<String>)> {
         ("ListPaths", vec!["{}"]),
         ("ListNodes", vec!["{}"]),
         ("SetInitiatorName", vec![other]),
+        ("Diagnose", vec![TARGET, portal, "{}"]),
+        ("Diagnose", vec!["", portal, &chap]),
+        ("Connect", vec![portal, &chap]),
+        ("Forget", vec![TARGET, ""]),
     ]
     .map(|(method, args)| (method, args.into_iter().map(str::to_owned).collect()))
     .into()
@@ -124,7 +128,8 @@ async fn a_member_of_iscsi_is_refused_what_concerns_every_users_disks() {
     let mut member = room.world.peer(MEMBER).await;
     let all = calls(&target.portal());
     let concerning = all.iter().filter(|(method, args)| {
-        *method == "SetInitiatorName" || args.last().is_some_and(|last| last.contains("force"))
+        matches!(*method, "SetInitiatorName" | "Forget")
+            || args.last().is_some_and(|last| last.contains("force"))
     });
     let mut number = 0;
     for call in concerning {
@@ -133,7 +138,7 @@ async fn a_member_of_iscsi_is_refused_what_concerns_every_users_disks() {
         assert!(reply.starts_with(Kind::InteractiveAuthorizationRequired.name()), "{call:?}: {reply}");
         assert_untouched(&room, &target, &before, call.0);
     }
-    assert_eq!(number, 2);
+    assert_eq!(number, 3);
 }
 
 /// The same arguments as root would send them.
@@ -149,7 +154,8 @@ async fn call_as_root(room: &Room, (method, args): &(&str, Vec<String>)) -> Resu
     };
     match args.as_slice() {
         [text, portal, dict] => room.call(method, &(text, portal, options(dict))).await,
-        [portal, dict] => room.call(method, &(portal, options(dict))).await,
+        [portal, dict] if dict.starts_with('{') => room.call(method, &(portal, options(dict))).await,
+        [target, portal] => room.call(method, &(target, portal)).await,
         [dict] if dict.starts_with('{') => room.call(method, &(options(dict),)).await,
         args => room.call(method, &(&args[0],)).await,
     }

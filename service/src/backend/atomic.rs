@@ -150,11 +150,30 @@ impl Dir {
         rustix::fs::fsync(parent)
     }
 
-    /// Removes a file; already gone is success.
+    /// Removes a file or a symlink; already gone is success.
     pub(crate) fn remove(&self, relative: &str) -> Result<()> {
-        match rustix::fs::unlinkat(&self.fd, relative, AtFlags::empty()) {
+        match self.unlink(relative, AtFlags::empty()) {
             Err(Errno::NOENT) => Ok(()),
             result => result,
+        }
+    }
+
+    /// Removes a directory if nothing is in it; already gone, or not empty, is success.
+    pub(crate) fn remove_empty_dir(&self, relative: &str) -> Result<()> {
+        match self.unlink(relative, AtFlags::REMOVEDIR) {
+            Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
+            result => result,
+        }
+    }
+
+    fn unlink(&self, relative: &str, flags: AtFlags) -> Result<()> {
+        match relative.rsplit_once('/') {
+            None => rustix::fs::unlinkat(&self.fd, relative, flags),
+            Some((parent, name)) => {
+                let parent = self.beneath(parent, OFlags::RDONLY | OFlags::DIRECTORY)?;
+                rustix::fs::unlinkat(&parent, name, flags)?;
+                rustix::fs::fsync(&parent)
+            }
         }
     }
 
@@ -213,6 +232,26 @@ mod tests {
         assert_eq!(dir.create("x", b"two", 0o600), Err(Errno::EXIST));
         assert_eq!(dir.read("x").unwrap().unwrap().as_slice(), b"one");
         assert_eq!(dir.list(".").unwrap(), ["x"]);
+    }
+
+    #[test]
+    fn what_is_removed_is_gone_and_its_folder_only_when_empty() {
+        let (folder, dir) = dir();
+        dir.make_dirs("nodes/a").unwrap();
+        for name in ["nodes/a/one", "nodes/a/two"] {
+            dir.replace(name, b"", 0o600).unwrap();
+        }
+        symlink("/tmp", folder.path().join("link")).unwrap();
+        assert_eq!(dir.remove("link/x"), Err(Errno::LOOP));
+        for name in ["nodes/a/one", "nodes/a/one", "nodes/b/one"] {
+            dir.remove(name).unwrap();
+            dir.remove_empty_dir("nodes/a").unwrap();
+            assert_eq!(dir.list("nodes/a").unwrap(), ["two"]);
+        }
+        dir.remove("nodes/a/two").unwrap();
+        dir.remove_empty_dir("nodes/a").unwrap();
+        dir.remove_empty_dir("nodes/a").unwrap();
+        assert!(dir.list("nodes").unwrap().is_empty());
     }
 
     #[test]

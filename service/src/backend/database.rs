@@ -1,8 +1,12 @@
 //! open-iscsi's database of node and discovery records.
 //! It may not be changed but under its lock, and only whole files at a time.
 
+pub(crate) mod chap;
+mod forget;
 pub(crate) mod lock;
 pub(crate) mod nodes;
+mod patience;
+pub(crate) mod picture;
 pub(crate) mod record;
 
 use std::path::{Path, PathBuf};
@@ -129,8 +133,11 @@ impl Database {
         open(&self.root)
     }
 
-    /// Removes what a daemon that was killed left behind; to be called once, at the start.
+    /// Puts right what a daemon that was killed left behind; to be called once, at the start.
     pub(crate) fn recover(&self) {
+        if let Err(error) = self.recover_patience() {
+            tracing::warn!(%error, "records that a killed daemon left changed could not be put back");
+        }
         for path in [&self.root, &self.config] {
             if let Ok(dir) = Dir::open(path)
                 && let Err(error) = dir.remove_leftover()

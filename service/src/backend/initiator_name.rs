@@ -1,7 +1,10 @@
 //! The file initiatorname.iscsi: this machine's name towards every target.
 //! It may not be written but whole, and never without a copy of what was there.
 
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use iscsi_initiator_dbus::{Fault, Iqn, Kind};
 use rustix::io::Errno;
@@ -43,6 +46,39 @@ pub(crate) fn read(config: &Path) -> Result<Option<Iqn>, Fault> {
     let Some(bytes) = dir.read(FILE).map_err(|error| fault(config, error))? else { return Ok(None) };
     let text = String::from_utf8_lossy(&bytes);
     Ok(text.lines().filter_map(value).next_back().and_then(|name| name.parse().ok()))
+}
+
+/// The file as it stands, for who wants to know what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NameFile {
+    pub(crate) path: PathBuf,
+    pub(crate) is_there: bool,
+    /// What stands behind the last `InitiatorName=`, be it a name or not.
+    pub(crate) text: Option<String>,
+    /// How many such lines there are.
+    pub(crate) names: usize,
+    /// How long ago it was written; `None` if the clock has been set since.
+    pub(crate) age: Option<Duration>,
+}
+
+/// Looks at the file without judging the name.
+pub(crate) fn look(config: &Path) -> Result<NameFile, Fault> {
+    let path = config.join(FILE);
+    let dir = match Dir::open(config) {
+        Err(Errno::NOENT) => return Ok(NameFile { path, is_there: false, text: None, names: 0, age: None }),
+        dir => dir.map_err(|error| fault(config, error))?,
+    };
+    let bytes = dir.read(FILE).map_err(|error| fault(config, error))?;
+    let text = String::from_utf8_lossy(bytes.as_deref().map_or(&[], Vec::as_slice)).into_owned();
+    let names: Vec<&str> = text.lines().filter_map(value).collect();
+    let age = std::fs::symlink_metadata(&path).and_then(|data| data.modified()).ok();
+    Ok(NameFile {
+        is_there: bytes.is_some(),
+        text: names.last().map(|name| (*name).to_owned()),
+        names: names.len(),
+        age: age.and_then(|written| written.elapsed().ok()),
+        path,
+    })
 }
 
 /// Writes the new name in the place of the old and keeps the old file as a backup; comments and an
@@ -110,6 +146,21 @@ mod tests {
         assert_eq!(read(folder.path()).unwrap(), Some(name("iqn.2001-04.com.example:one")));
         restore(folder.path(), &before).unwrap();
         assert_eq!(read(folder.path()).unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_file_can_be_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |text: &str| {
+            Dir::open(folder.path()).unwrap().replace(FILE, text.as_bytes(), 0o600).unwrap();
+            look(folder.path()).unwrap()
+        };
+        assert!(!look(folder.path()).unwrap().is_there);
+        let generate = put("GenerateName=yes\n");
+        assert_eq!((generate.is_there, generate.text, generate.names), (true, None, 0));
+        let two = put("InitiatorName=iqn.2001-04.com.example:one\nInitiatorName=no name\n");
+        assert_eq!((two.text.as_deref(), two.names), (Some("no name"), 2));
+        assert!(two.age.is_some_and(|age| age < Duration::from_secs(60)));
     }
 
     #[test]

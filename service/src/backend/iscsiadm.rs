@@ -56,7 +56,7 @@ fn judge(end: Result<Finished, ProgramError>, good: &[i32]) -> Result<(), Refuse
 impl From<Refused> for Fault {
     fn from(refused: Refused) -> Self {
         let code = match refused {
-            Refused::Program(ProgramError::TimedOut) => {
+            Refused::Program(ProgramError::TimedOut(_)) => {
                 return Self::new(Kind::TimedOut, "iscsid did not finish within the deadline");
             }
             Refused::Program(error @ ProgramError::Start(..)) => {

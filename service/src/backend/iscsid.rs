@@ -20,6 +20,45 @@ pub(crate) fn check_reachable(proc: &Path) -> Result<(), Fault> {
         .hint("systemctl start iscsid.socket"))
 }
 
+/// The running daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Iscsid {
+    pub(crate) pid: u32,
+    /// How long ago it started; `None` if the kernel's answer cannot be read.
+    pub(crate) age: Option<Duration>,
+}
+
+impl Iscsid {
+    /// Looks for it among the processes: the oldest, since it forks children for a moment.
+    pub(crate) fn find(proc: &Path) -> Option<Self> {
+        let uptime = std::fs::read_to_string(proc.join("uptime")).ok().and_then(|text| uptime(&text));
+        let pids = std::fs::read_dir(proc).ok()?.flatten();
+        let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let daemons = pids.filter_map(|pid| {
+            let stat = std::fs::read_to_string(proc.join(pid.to_string()).join("stat")).ok()?;
+            let started = started(&stat)?;
+            Some(Self { pid, age: uptime.and_then(|uptime| uptime.checked_sub(started)) })
+        });
+        daemons.max_by_key(|daemon| daemon.age)
+    }
+}
+
+/// Seconds since the start of the machine, to the hundredth (proc(5), `/proc/uptime`).
+fn uptime(text: &str) -> Option<Duration> {
+    Duration::try_from_secs_f64(text.split_whitespace().next()?.parse().ok()?).ok()
+}
+
+/// When a process by the name of iscsid started, after the start of the machine (proc(5), field 22).
+fn started(stat: &str) -> Option<Duration> {
+    let (head, rest) = stat.rsplit_once(')')?;
+    if head.split_once('(')?.1 != "iscsid" {
+        return None;
+    }
+    let ticks: u64 = rest.split_whitespace().nth(19)?.parse().ok()?;
+    let second = rustix::param::clock_ticks_per_second().max(1);
+    Some(Duration::from_millis(ticks.saturating_mul(1000).checked_div(second)?))
+}
+
 #[zbus::proxy(
     interface = "org.freedesktop.systemd1.Manager",
     default_service = "org.freedesktop.systemd1",
@@ -72,6 +111,28 @@ async fn try_restart(bus: &Connection) -> zbus::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_oldest_iscsid_is_the_daemon() {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |path: &str, text: &str| {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let dir = super::super::atomic::Dir::open(path.parent().unwrap()).unwrap();
+            dir.replace(path.file_name().unwrap().to_str().unwrap(), text.as_bytes(), 0o444).unwrap();
+        };
+        assert_eq!(Iscsid::find(folder.path()), None);
+        let stat = |name: &str, ticks: u64| {
+            format!("7 ({name}) S 1 7 7 0 -1 4194624 1 0 0 0 0 0 0 0 10 -10 1 0 {ticks} 4 5 6\n")
+        };
+        put("uptime", "100.50 90.00\n");
+        put("12/stat", &stat("iscsid", 6000));
+        put("13/stat", &stat("iscsid", 7000));
+        put("14/stat", &stat("iscsid) (x", 1));
+        put("self/stat", &stat("iscsid", 1));
+        let age = Some(Duration::from_millis(40_500));
+        assert_eq!(Iscsid::find(folder.path()), Some(Iscsid { pid: 12, age }));
+    }
 
     #[test]
     fn a_socket_that_nobody_opened_is_told_with_what_to_do() {

@@ -25,6 +25,10 @@ pub struct Layout {
     pub run: PathBuf,
     /// Device nodes.
     pub dev: PathBuf,
+    /// The kernels' modules, a folder each.
+    pub modules: PathBuf,
+    /// What systemd makes anew for a copy of a machine.
+    pub machine_id: PathBuf,
 }
 
 impl Default for Layout {
@@ -40,6 +44,8 @@ impl Default for Layout {
             proc: "/proc".into(),
             run: "/run".into(),
             dev: "/dev".into(),
+            modules: "/lib/modules".into(),
+            machine_id: "/etc/machine-id".into(),
         }
     }
 }

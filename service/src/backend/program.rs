@@ -30,7 +30,19 @@ pub(crate) enum ProgramError {
     #[error("{0} could not be started: {1}")]
     Start(String, std::io::Error),
     #[error("the deadline passed")]
-    TimedOut,
+    TimedOut(Rest),
+}
+
+/// A program that goes on after its deadline. Dropping this does not end it.
+#[derive(Debug)]
+pub(crate) struct Rest(tokio::task::JoinHandle<std::io::Result<Finished>>);
+
+impl Rest {
+    /// Waits until the program has ended, or was killed at the end of its grace.
+    pub(crate) async fn ended(self) {
+        // However it ended, what it has done is to be looked up, not to be believed.
+        let _ = self.0.await;
+    }
 }
 
 /// Runs a program to its end or to the deadline. At the deadline it is left alone for a while, then killed.
@@ -46,7 +58,10 @@ pub(crate) async fn run(
             finished.map_err(|error| ProgramError::Start(program.display().to_string(), error))
         }
         // The task cannot panic; were it cancelled, the runtime would be going down.
-        Ok(Err(_)) | Err(_) => Err(ProgramError::TimedOut),
+        Ok(Err(error)) => {
+            Err(ProgramError::Start(program.display().to_string(), std::io::Error::other(error)))
+        }
+        Err(_) => Err(ProgramError::TimedOut(Rest(end))),
     }
 }
 
@@ -121,7 +136,7 @@ mod tests {
     async fn a_slow_program_does_not_hold_the_call() {
         let start = Instant::now();
         let end = run(Path::new("/bin/sleep"), &["5"], soon(100)).await;
-        assert!(matches!(end, Err(ProgramError::TimedOut)));
+        assert!(matches!(end, Err(ProgramError::TimedOut(_))));
         assert!(start.elapsed() < Duration::from_secs(4));
     }
 

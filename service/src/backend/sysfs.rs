@@ -19,6 +19,8 @@ pub(crate) struct Session {
     /// The portal that was asked for, also while the connection is down; `None` if it is unreadable.
     pub(crate) portal: Option<Portal>,
     pub(crate) iface: String,
+    /// As whom this machine is logged in; empty if the kernel does not tell.
+    pub(crate) initiator: String,
     /// `LOGGED_IN`, `FAILED` or `FREE`.
     pub(crate) state: String,
     /// Whether its LUNs were looked for; `None` where the kernel does not tell (before Linux 6.4).
@@ -114,6 +116,7 @@ impl Sysfs {
             target,
             portal: portal(&connection),
             iface: attribute(path, "ifacename").unwrap_or_else(|| "default".to_owned()),
+            initiator: attribute(path, "initiatorname").unwrap_or_default(),
             state: attribute(path, "state").unwrap_or_default(),
             scanned: attribute(path, "target_state").map(|state| state == "SCANNED"),
             host,

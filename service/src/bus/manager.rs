@@ -6,14 +6,17 @@ use std::sync::Arc;
 use iscsi_initiator_dbus::{
     Fault, Iqn, Portal,
     fault::Result,
-    options::{self, ChapChange, Dict, DiscoverOptions, LoginOptions, LogoutOptions, PathFilter},
-    results::{Login, Logout, Node, Path},
+    options::{
+        self, Chap, ChapChange, ConnectOptions, DiagnoseOptions, Dict, DiscoverOptions, LoginOptions,
+        LogoutOptions, PathFilter,
+    },
+    results::{Check, Login, Logout, Node, Path},
 };
 use iscsi_initiator_polkit::{Action, Details, Gate, Grant};
-use zbus::message::Header;
+use zbus::{message::Header, object_server::SignalEmitter};
 
-use super::{activity::Activity, secret_fd};
-use crate::engine::{self, Engine};
+use super::{activity::Activity, progress, secret_fd};
+use crate::engine::{self, ChapSecrets, Engine};
 
 /// The one object's interface.
 pub(crate) struct Manager {
@@ -53,10 +56,7 @@ impl Manager {
             options::portal("portal", portal)?.ok_or_else(|| Fault::invalid("portal", "is missing"))?;
         let options = DiscoverOptions::parse(options)?;
         let grant = self.ask(&call, Action::Discover, None, Some(&portal)).await?;
-        let chap = match options.chap {
-            Some(chap) => Some(secret_fd::read("options", chap).await?),
-            None => None,
-        };
+        let chap = secrets(options.chap).await?;
         let discovery = engine::Discovery { timeout: options.timeout, startup: options.startup, chap };
         self.engine.discover(&grant, discovery).await
     }
@@ -131,6 +131,68 @@ impl Manager {
         self.engine.list_nodes(&grant, &filter).await
     }
 
+    #[zbus(out_args("checks"))]
+    async fn diagnose(
+        &self,
+        #[zbus(header)] call: Header<'_>,
+        target: &str,
+        portal: &str,
+        options: Dict,
+    ) -> Result<Vec<Check>> {
+        let _call = self.activity.begin();
+        let target = if target.is_empty() { None } else { Some(options::target("target", target)?) };
+        let portal = options::portal("portal", portal)?;
+        if target.is_none() && portal.is_none() {
+            return Err(Fault::invalid("target", "is missing, and so is the portal: one of them is needed"));
+        }
+        let options = DiagnoseOptions::parse(options)?;
+        let grant = self.ask(&call, Action::Login, target.as_ref(), portal.as_ref()).await?;
+        let chap = secrets(options.chap).await?;
+        self.engine.diagnose(&grant, options.timeout, chap).await
+    }
+
+    #[zbus(out_args("portals"))]
+    async fn connect(
+        &self,
+        #[zbus(header)] call: Header<'_>,
+        #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
+        portal: &str,
+        options: Dict,
+    ) -> Result<Vec<Login>> {
+        let _call = self.activity.begin();
+        let portal =
+            options::portal("portal", portal)?.ok_or_else(|| Fault::invalid("portal", "is missing"))?;
+        let options = ConnectOptions::parse(options)?;
+        // A rule that lets somebody log in to one target holds here, too: if it is the one that is named.
+        let named = if let [target] = options.targets.as_slice() { Some(target) } else { None };
+        let grant = self.ask(&call, Action::Login, named, Some(&portal)).await?;
+        let connection = engine::Connecting {
+            timeout: options.timeout,
+            startup: options.startup,
+            wait: options.wait,
+            chap: secrets(options.chap).await?,
+            targets: options.targets,
+        };
+        let told = options.progress.zip(call.sender());
+        progress::told(emitter, told, |steps| self.engine.connect(&grant, connection, steps)).await
+    }
+
+    async fn forget(&self, #[zbus(header)] call: Header<'_>, target: &str, portal: &str) -> Result<()> {
+        let _call = self.activity.begin();
+        let target = options::target("target", target)?;
+        let portal = options::portal("portal", portal)?;
+        let grant = self.ask(&call, Action::Configure, Some(&target), portal.as_ref()).await?;
+        self.engine.forget(&grant).await
+    }
+
+    #[zbus(signal)]
+    pub(super) async fn progress(
+        emitter: &SignalEmitter<'_>,
+        id: u32,
+        step: &str,
+        detail: &str,
+    ) -> zbus::Result<()>;
+
     async fn set_initiator_name(&self, #[zbus(header)] call: Header<'_>, name: &str) -> Result<()> {
         let _call = self.activity.begin();
         let name = options::target("name", name)?;
@@ -152,5 +214,13 @@ impl Manager {
     #[zbus(property(emits_changed_signal = "const"))]
     fn features(&self) -> Vec<String> {
         engine::FEATURES.iter().map(|&feature| feature.to_owned()).collect()
+    }
+}
+
+/// The credentials among the options of a call that was allowed.
+async fn secrets(chap: Option<Chap>) -> Result<Option<ChapSecrets>> {
+    match chap {
+        Some(chap) => secret_fd::read("options", chap).await.map(Some),
+        None => Ok(None),
     }
 }

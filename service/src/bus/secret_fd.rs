@@ -29,6 +29,13 @@ pub(super) async fn read(argument: &'static str, chap: Chap) -> Result<ChapSecre
         Some(target) => Some(one(argument, "target-secret", target).await?),
         None => None,
     };
+    if target.as_ref().is_some_and(|(_, secret)| secret.expose() == initiator.1.expose()) {
+        // RFC 7143, section 12.1.3: who has one could play the other.
+        return Err(Fault::invalid(
+            &format!("{argument}.target-secret"),
+            "is the same as the other secret: they must differ",
+        ));
+    }
     Ok(ChapSecrets { username: initiator.0, secret: initiator.1, target })
 }
 

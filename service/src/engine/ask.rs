@@ -1,26 +1,117 @@
-//! Asks the target itself, through the probe, and puts its refusals into the contract's errors.
-//! It may not repeat a target's words, nor name a secret: what was seen, and the next step.
+//! Asks the target itself, through the probe: whether it would let us in, and what it lists.
+//! It may not repeat a target's words, nor name a secret; what a refusal means is `explain`'s to say.
 
-use std::net::IpAddr;
+mod explain;
+
+use std::net::{IpAddr, SocketAddr};
 
 use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result, portal::Host};
 use tokio::time::Instant;
 
-use super::{ChapSecrets, Engine};
+use super::Engine;
 use crate::{
-    backend::{database::NodeKey, resolve},
-    probe::{self, Algorithm, ChapAnswer, Found, MutualFault, Question, Refusal, Stage},
+    backend::{
+        database::{NodeKey, chap::Proofs},
+        resolve,
+    },
+    probe::{self, Accepted, Algorithm, AuthKind, ChapAnswer, Found, Listing, Luns, Question, Refusal},
 };
 
 /// More nodes than any gateway has: a hostile list must not fill the database.
 const MOST_NODES: usize = 4096;
 
-/// What a refusal is told with.
-struct Asked<'a> {
+/// A question to a portal, and all that its refusal is told with.
+pub(super) struct Asked<'a> {
     initiator: &'a Iqn,
     target: Option<&'a Iqn>,
     portal: &'a Portal,
-    chap: Option<&'a ChapSecrets>,
+    address: SocketAddr,
+    proofs: &'a Proofs,
+}
+
+/// What a portal offers, each name and address checked, each address a number.
+pub(super) struct Listed {
+    pub(super) nodes: Vec<NodeKey>,
+    /// Where the portal sent us on to.
+    pub(super) redirected: Option<Portal>,
+}
+
+impl<'a> Asked<'a> {
+    /// About a target at a numeric portal, or with `None` about the portal.
+    pub(super) fn new(
+        initiator: &'a Iqn,
+        target: Option<&'a Iqn>,
+        portal: &'a Portal,
+        proofs: &'a Proofs,
+    ) -> Result<Self> {
+        Ok(Self { initiator, target, portal, address: resolve::socket_address(portal)?, proofs })
+    }
+
+    /// Whether the target would let us in.
+    pub(super) async fn login(&self, deadline: Instant) -> std::result::Result<Accepted, Refusal> {
+        match probe::login(self.address, &self.question(&self.proofs.algorithms), deadline).await {
+            Err(Refusal::NoCommonAlgorithm) if !self.others().is_empty() => {
+                probe::login(self.address, &self.question(&self.others()), deadline).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// What the portal lists.
+    pub(super) async fn list(&self, deadline: Instant) -> std::result::Result<Listing, Refusal> {
+        match probe::send_targets(self.address, &self.question(&self.proofs.algorithms), deadline).await {
+            Err(Refusal::NoCommonAlgorithm) if !self.others().is_empty() => {
+                probe::send_targets(self.address, &self.question(&self.others()), deadline).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// Which LUNs the target shows us, after it let us in.
+    pub(super) async fn luns(
+        &self,
+        accepted: &Accepted,
+        deadline: Instant,
+    ) -> std::result::Result<Luns, Refusal> {
+        let taken = match accepted.authenticated {
+            AuthKind::OneWay(taken) | AuthKind::Mutual(taken) => vec![taken],
+            AuthKind::None => self.proofs.algorithms.clone(),
+        };
+        probe::luns(self.address, &self.question(&taken), deadline).await
+    }
+
+    /// Whether the portal lists the target, asked without credentials; `None` if it does not tell.
+    pub(super) async fn is_listed(&self, target: &Iqn, deadline: Instant) -> Option<bool> {
+        let nothing = Proofs::with(None);
+        let asked = Asked { target: None, proofs: &nothing, ..*self };
+        let listing = asked.list(deadline).await.ok()?;
+        Some(listing.nodes.iter().any(|found| found.target == *target))
+    }
+
+    /// The digests that were not offered yet: a target that takes none of those offered may take one of them.
+    fn others(&self) -> Vec<Algorithm> {
+        let offered = &self.proofs.algorithms;
+        Algorithm::ALL.into_iter().filter(|algorithm| !offered.contains(algorithm)).collect()
+    }
+
+    fn question<'q>(&'q self, algorithms: &'q [Algorithm]) -> Question<'q> {
+        let chap = self.proofs.chap.as_ref().map(|chap| ChapAnswer {
+            username: &chap.username,
+            secret: &chap.secret,
+            target: chap.target.as_ref().map(|(name, secret)| (name.as_str(), secret)),
+        });
+        Question { initiator: self.initiator, target: self.target, chap, algorithms }
+    }
+}
+
+/// The digest that a target took, if iscsid would not offer it to this node.
+pub(super) fn to_adopt(accepted: &Accepted, proofs: &Proofs) -> Option<Algorithm> {
+    match accepted.authenticated {
+        AuthKind::OneWay(taken) | AuthKind::Mutual(taken) => {
+            (!proofs.algorithms.contains(&taken)).then_some(taken)
+        }
+        AuthKind::None => None,
+    }
 }
 
 impl Engine {
@@ -29,63 +120,70 @@ impl Engine {
         &self,
         node: &NodeKey,
         initiator: &Iqn,
-        chap: Option<&ChapSecrets>,
+        proofs: &Proofs,
         deadline: Instant,
-    ) -> Result<()> {
-        let address = resolve::socket_address(&node.portal)?;
-        let asked = Asked { initiator, target: Some(&node.target), portal: &node.portal, chap };
-        let refusal = match probe::login(address, &asked.question(), deadline).await {
-            Ok(_) => return Ok(()),
+    ) -> Result<Accepted> {
+        let asked = Asked::new(initiator, Some(&node.target), &node.portal, proofs)?;
+        let refusal = match asked.login(deadline).await {
+            Ok(accepted) => return Ok(accepted),
             Err(refusal) => refusal,
         };
         // LIO says "service unavailable" of a target it does not have: its list of targets decides.
-        if matches!(refusal, Refusal::Status { class: 3, detail: 1, .. }) {
-            let asked = Asked { target: None, chap: None, ..asked };
-            if let Ok(listing) = probe::send_targets(address, &asked.question(), deadline).await
-                && !listing.nodes.iter().any(|found| found.target == node.target)
-            {
-                return Err(not_found(&node.target, &node.portal));
-            }
+        if matches!(refusal, Refusal::Status { class: 3, detail: 1, .. })
+            && asked.is_listed(&node.target, deadline).await == Some(false)
+        {
+            return Err(asked.not_listed(&node.target));
         }
         Err(asked.fault(&refusal))
     }
 
-    /// The nodes that a portal lists, each name and address checked.
+    /// The nodes that a portal lists. `proofs` are tried in their order: the next only where the portal asks
+    /// for CHAP and does not take the one before.
     pub(super) async fn ask_targets(
         &self,
         portal: &Portal,
         initiator: &Iqn,
-        chap: Option<&ChapSecrets>,
+        proofs: &[&Proofs],
         deadline: Instant,
-    ) -> Result<Vec<NodeKey>> {
-        let address = resolve::socket_address(portal)?;
-        let asked = Asked { initiator, target: None, portal, chap };
-        let listing = probe::send_targets(address, &asked.question(), deadline)
-            .await
-            .map_err(|refusal| asked.fault(&refusal))?;
-        if listing.refused > 0 {
-            tracing::warn!(%portal, refused = listing.refused, "the portal listed names or addresses that are none");
-        }
-        let mut nodes = Vec::new();
-        for found in listing.nodes {
-            match numeric(&found, portal, deadline).await {
-                Ok(found_portals) => nodes.extend(found_portals.into_iter().map(|portal| NodeKey {
-                    target: found.target.clone(),
-                    portal,
-                    tpgt: found.tpgt.unwrap_or(1),
-                    iface: "default".to_owned(),
-                })),
-                Err(fault) => {
-                    tracing::warn!(%portal, error = fault.message(), "a listed address is left out")
-                }
+    ) -> Result<Listed> {
+        let mut last = Fault::new(Kind::Failed, "nothing was asked");
+        for proofs in proofs {
+            let asked = Asked::new(initiator, None, portal, proofs)?;
+            match asked.list(deadline).await {
+                Ok(listing) => return numeric_nodes(listing, portal, deadline).await,
+                Err(refusal) => last = asked.fault(&refusal),
             }
-            if nodes.len() > MOST_NODES {
-                let what = format!("{portal} lists more than {MOST_NODES} nodes");
-                return Err(Fault::new(Kind::TargetRejected, what));
+            if last.kind() != Kind::ChapRejected {
+                break;
             }
         }
-        Ok(nodes)
+        Err(last)
     }
+}
+
+async fn numeric_nodes(listing: Listing, portal: &Portal, deadline: Instant) -> Result<Listed> {
+    if listing.refused > 0 {
+        tracing::warn!(%portal, refused = listing.refused, "the portal listed names or addresses that are none");
+    }
+    let mut nodes = Vec::new();
+    for found in listing.nodes {
+        match numeric(&found, portal, deadline).await {
+            Ok(found_portals) => nodes.extend(found_portals.into_iter().map(|portal| NodeKey {
+                target: found.target.clone(),
+                portal,
+                tpgt: found.tpgt.unwrap_or(1),
+                iface: "default".to_owned(),
+            })),
+            Err(fault) => {
+                tracing::warn!(%portal, error = fault.message(), "a listed address is left out")
+            }
+        }
+        if nodes.len() > MOST_NODES {
+            let what = format!("{portal} lists more than {MOST_NODES} nodes");
+            return Err(Fault::new(Kind::TargetRejected, what));
+        }
+    }
+    Ok(Listed { nodes, redirected: listing.accepted.redirected.map(|redirect| redirect.to) })
 }
 
 /// The numeric portals of a listed node; a link-local address is in the zone of the portal asked.
@@ -107,121 +205,8 @@ async fn numeric(found: &Found, asked: &Portal, deadline: Instant) -> Result<Vec
     Ok(portals)
 }
 
-fn not_found(target: &Iqn, portal: &Portal) -> Fault {
-    Fault::new(
-        Kind::TargetNotFound,
-        format!("{portal} does not offer the target {target}: it does not have it, or has it disabled"),
-    )
-    .hint(format!("see what it has: iscsictl discover {portal}"))
-}
-
-impl Asked<'_> {
-    fn question(&self) -> Question<'_> {
-        let chap = self.chap.map(|chap| ChapAnswer {
-            username: &chap.username,
-            secret: &chap.secret,
-            target: chap.target.as_ref().map(|(name, secret)| (name.as_str(), secret)),
-        });
-        Question { initiator: self.initiator, target: self.target, chap, algorithms: Algorithm::DEFAULT }
-    }
-
-    fn fault(&self, refusal: &Refusal) -> Fault {
-        let portal = self.portal;
-        let told = |kind, what: &str| Fault::new(kind, format!("{portal}: {what}"));
-        match refusal {
-            Refusal::Status { class, detail, stage } => self.status(*class, *detail, *stage),
-            Refusal::ChapRequired => self.chap_missing(),
-            Refusal::MutualFailed(why) => self.mutual(*why),
-            Refusal::NoCommonMethod | Refusal::NoCommonAlgorithm => {
-                told(Kind::TargetRejected, &refusal.to_string()).hint("this service offers CHAP with MD5")
-            }
-            Refusal::Refused | Refusal::NoRoute => told(Kind::PortalUnreachable, &refusal.to_string()).hint(
-                format!("check the address and the port, and that the gateway serves iSCSI at {portal}"),
-            ),
-            Refusal::TimedOut { .. } => told(Kind::TimedOut, &refusal.to_string())
-                .hint("check the network and any firewall on the way"),
-            Refusal::NotIscsi => told(Kind::PortalUnreachable, &refusal.to_string()).hint("check the port"),
-            Refusal::Question(_) => Fault::new(Kind::InvalidConfiguration, refusal.to_string()),
-            Refusal::System(_) => told(Kind::Failed, &refusal.to_string()),
-            Refusal::Redirected { .. } => told(Kind::TargetRejected, &refusal.to_string())
-                .hint("discover the portal that it names and log in there"),
-            Refusal::Closed { .. } | Refusal::Rejected { .. } | Refusal::Protocol(_) => {
-                told(Kind::TargetRejected, &refusal.to_string())
-            }
-        }
-    }
-
-    /// RFC 7143, section 11.13.5.
-    fn status(&self, class: u8, detail: u8, stage: Stage) -> Fault {
-        let (portal, initiator) = (self.portal, self.initiator);
-        let seen = format!("(login status {class:02x}/{detail:02x})");
-        match (class, detail) {
-            (2, 1) if self.chap.is_none() => self.chap_missing(),
-            (2, 1) if stage != Stage::Proof => Fault::new(
-                Kind::ChapRejected,
-                format!("{portal} refused authentication before it saw a secret {seen}: it may have none for this initiator"),
-            )
-            .hint(format!("ask the gateway's administrator for CHAP of {initiator}")),
-            (2, 1) => {
-                let user = self.chap.map_or("", |chap| chap.username.as_str());
-                // tgt answers so, too, to mutual CHAP that it does not have.
-                let is_mutual = self.chap.is_some_and(|chap| chap.target.is_some());
-                let or_mutual = if is_mutual { ", or has no mutual CHAP for it" } else { "" };
-                Fault::new(Kind::ChapRejected, format!("{portal} rejected the CHAP user {user:?} or its secret{or_mutual} {seen}"))
-                    .hint(format!("set both again: {}", self.with_chap()))
-            }
-            (2, 2) => Fault::new(
-                Kind::InitiatorNotAllowed,
-                format!("{portal} does not know the initiator name {initiator}, or does not let it in {seen}"),
-            )
-            .hint(
-                "set the name that the gateway has: iscsictl initiator-name NAME, or have this one added there",
-            ),
-            (2, 3 | 4) => match self.target {
-                Some(target) => not_found(target, portal),
-                None => Fault::new(Kind::TargetNotFound, format!("{portal} refuses discovery {seen}")),
-            },
-            (3, _) => Fault::new(Kind::TargetUnavailable, format!("{portal} cannot serve the target now {seen}"))
-                .hint("the target may be disabled or starting: ask the gateway's administrator, or try again later"),
-            _ => Fault::new(Kind::TargetRejected, format!("{portal} refused the login {seen}")),
-        }
-    }
-
-    /// The command that takes CHAP for what was asked: a discovery has its own.
-    fn with_chap(&self) -> String {
-        match self.target {
-            Some(target) => format!("iscsictl set-chap {target} --user NAME"),
-            None => format!("iscsictl discover {} --user NAME", self.portal),
-        }
-    }
-
-    fn chap_missing(&self) -> Fault {
-        Fault::new(Kind::ChapRejected, format!("{} asks for CHAP, and none is set", self.portal))
-            .hint(format!("set user name and secret: {}", self.with_chap()))
-    }
-
-    fn mutual(&self, why: MutualFault) -> Fault {
-        let hint = match why {
-            MutualFault::SameSecret => {
-                "mutual CHAP needs two different secrets: set them with iscsictl set-chap"
-            }
-            MutualFault::NotOffered => {
-                "the gateway has no mutual CHAP for this initiator: have it added, or set one-way CHAP"
-            }
-            MutualFault::WrongSecret | MutualFault::WrongName => {
-                "set the target's user name and secret again, or suspect that this is not your gateway"
-            }
-            MutualFault::Reflected => "this is not your gateway: somebody is in between",
-        };
-        Fault::new(Kind::MutualChapFailed, format!("{}: the target did not prove itself: {why}", self.portal))
-            .hint(hint)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use iscsi_initiator_dbus::Secret;
-
     use super::*;
 
     #[tokio::test]
@@ -238,54 +223,12 @@ mod tests {
     }
 
     #[test]
-    fn each_refusal_is_its_own_error_with_a_next_step() {
-        let (initiator, target): (Iqn, Iqn) =
-            ("iqn.2001-04.com.example:me".parse().unwrap(), "iqn.2001-04.com.example:disk".parse().unwrap());
-        let portal: Portal = "192.0.2.21".parse().unwrap();
-        let chap = ChapSecrets {
-            username: "libvirtd".into(),
-            secret: Secret::new("mypassword12".into()).unwrap(),
-            target: None,
-        };
-        let asked = |chap| Asked { initiator: &initiator, target: Some(&target), portal: &portal, chap };
-        let status = |class, detail, stage| Refusal::Status { class, detail, stage };
-        for (refusal, chap, kind, words) in [
-            (status(2, 1, Stage::Proof), Some(&chap), Kind::ChapRejected, "libvirtd"),
-            (status(2, 1, Stage::Greeting), None, Kind::ChapRejected, "none is set"),
-            (status(2, 1, Stage::Challenge), Some(&chap), Kind::ChapRejected, "before it saw a secret"),
-            (
-                status(2, 2, Stage::Greeting),
-                Some(&chap),
-                Kind::InitiatorNotAllowed,
-                "iqn.2001-04.com.example:me",
-            ),
-            (
-                status(2, 3, Stage::Greeting),
-                Some(&chap),
-                Kind::TargetNotFound,
-                "iqn.2001-04.com.example:disk",
-            ),
-            (status(3, 1, Stage::Greeting), Some(&chap), Kind::TargetUnavailable, "03/01"),
-            (status(2, 5, Stage::Greeting), Some(&chap), Kind::TargetRejected, "02/05"),
-            (Refusal::ChapRequired, None, Kind::ChapRejected, "none is set"),
-            (
-                Refusal::MutualFailed(MutualFault::WrongSecret),
-                Some(&chap),
-                Kind::MutualChapFailed,
-                "prove itself",
-            ),
-            (Refusal::Refused, None, Kind::PortalUnreachable, "192.0.2.21:3260"),
-            (Refusal::TimedOut { stage: Stage::Connect }, None, Kind::TimedOut, "connecting"),
-            (Refusal::NotIscsi, None, Kind::PortalUnreachable, "iSCSI"),
-        ] {
-            let fault = asked(chap).fault(&refusal);
-            assert_eq!(fault.kind(), kind, "{refusal:?}");
-            assert!(fault.message().contains(words), "{fault}");
-            assert!(!fault.to_string().contains("mypassword12"), "{fault}");
-            assert!(
-                kind == Kind::TargetRejected || !fault.next_step().is_empty(),
-                "{refusal:?} has no next step"
-            );
-        }
+    fn a_digest_is_adopted_only_if_iscsid_would_not_offer_it() {
+        let accepted = |authenticated| Accepted { tpgt: None, authenticated, redirected: None };
+        let proofs = Proofs::with(None);
+        assert_eq!(to_adopt(&accepted(AuthKind::OneWay(Algorithm::Md5)), &proofs), None);
+        assert_eq!(to_adopt(&accepted(AuthKind::None), &proofs), None);
+        let sha = Some(Algorithm::Sha256);
+        assert_eq!(to_adopt(&accepted(AuthKind::Mutual(Algorithm::Sha256)), &proofs), sha);
     }
 }

@@ -11,9 +11,9 @@ use iscsi_initiator_dbus::{
 use iscsi_initiator_polkit::{Action, Grant};
 use tokio::time::Instant;
 
-use super::{ChapSecrets, Engine, blocking, deadline, log_act, paths::node_of, require};
+use super::{ChapSecrets, Engine, ask::Listed, blocking, deadline, log_act, paths::node_of, require};
 use crate::backend::{
-    database::{NodeKey, nodes::Made},
+    database::{NodeKey, chap::Proofs, nodes::Made},
     resolve,
 };
 
@@ -42,8 +42,13 @@ impl Engine {
         let deadline = deadline(discovery.timeout);
         self.iscsiadm()?;
         let initiator = self.need_initiator_name().await?;
-        let (portal, listed) = self.ask_any(portal, &initiator, discovery.chap, deadline).await?;
-        let listed: Vec<NodeKey> = listed.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
+        let given = discovery.chap.map(|chap| Proofs::with(Some(chap)));
+        let given = given.as_ref().map_or(Given::IfAsked(None), Given::Only);
+        let (portal, listed) = self.ask_any(portal, &initiator, given, deadline).await?;
+        if let Some(to) = &listed.redirected {
+            tracing::info!(%portal, %to, "the portal sent the discovery on");
+        }
+        let listed: Vec<NodeKey> = listed.nodes.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
         let made = {
             let (database, keys, at) = (self.database.clone(), listed.clone(), portal.clone());
             blocking(move || database.add(&keys, &at, discovery.startup)).await??
@@ -65,27 +70,45 @@ impl Engine {
     }
 
     /// Asks the addresses of the portal one after the other until one answers.
-    async fn ask_any(
+    pub(super) async fn ask_any(
         &self,
         portal: &Portal,
         initiator: &Iqn,
-        chap: Option<ChapSecrets>,
+        given: Given<'_>,
         deadline: Instant,
-    ) -> Result<(Portal, Vec<NodeKey>)> {
+    ) -> Result<(Portal, Listed)> {
         let mut last = Fault::new(iscsi_initiator_dbus::Kind::PortalUnreachable, "the portal has no address");
         for portal in resolve::portals(portal, deadline).await? {
-            let stored = match &chap {
-                Some(_) => None,
-                None => {
-                    let (database, at) = (self.database.clone(), portal.clone());
-                    blocking(move || database.discovery_chap(&at)).await??
+            let (database, at) = (self.database.clone(), portal.clone());
+            let stored = async { Ok::<_, Fault>(blocking(move || database.discovery_proofs(&at)).await??) };
+            let answer = match given {
+                Given::Only(proofs) => self.ask_targets(&portal, initiator, &[proofs], deadline).await,
+                Given::IfAsked(Some(proofs)) => {
+                    let nothing = Proofs::with(None);
+                    let stored = stored.await?;
+                    // What is stored for this portal comes before what is given for the targets.
+                    let order: &[&Proofs] =
+                        if stored.chap.is_some() { &[&stored, proofs] } else { &[&nothing, proofs] };
+                    self.ask_targets(&portal, initiator, order, deadline).await
+                }
+                Given::IfAsked(None) => {
+                    self.ask_targets(&portal, initiator, &[&stored.await?], deadline).await
                 }
             };
-            match self.ask_targets(&portal, initiator, chap.as_ref().or(stored.as_ref()), deadline).await {
+            match answer {
                 Ok(listed) => return Ok((portal, listed)),
                 Err(fault) => last = fault,
             }
         }
         Err(last)
     }
+}
+
+/// The credentials that a caller gave for a discovery.
+#[derive(Clone, Copy)]
+pub(super) enum Given<'a> {
+    /// These and no others.
+    Only(&'a Proofs),
+    /// First what is stored for the portal, and these if it asks for CHAP.
+    IfAsked(Option<&'a Proofs>),
 }

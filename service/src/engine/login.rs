@@ -1,34 +1,67 @@
-//! Logins: every portal side by side, the target asked by our probe before iscsid is.
-//! It may not let a dead portal delay a live one, nor take iscsiadm's word for a session.
+//! Logins: the target is asked first, then iscsid, every portal at the same time; then the kernel is looked at.
+//! It may not let a dead portal delay a live one, nor believe an exit code where the kernel can tell.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use iscsi_initiator_dbus::{
-    Fault, Iqn, Kind,
+    Fault, Iqn, Kind, Portal,
     fault::Result,
     options::LoginOptions,
-    results::{self, LoginOutcome},
+    results::{self, LoginOutcome, Startup},
 };
 use iscsi_initiator_polkit::{Action, Grant};
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     task::JoinSet,
     time::{Instant, sleep_until},
 };
 
-use super::{Engine, blocking, damaged, deadline, log_act, no_such_node, require, resolved, target_of};
+use super::{
+    Engine, ask::to_adopt, attempt, blocking, busy::Claim, damaged, deadline, log_act, no_such_node, require,
+    resolved, target_of,
+};
 use crate::backend::{
     database::{Node, NodeKey},
     events::Events,
-    iscsiadm, iscsid,
+    iscsid,
     sysfs::Session,
 };
 
-/// How long a portal that has not answered is still waited for once another has let us in.
-const STRAGGLERS: Duration = Duration::from_secs(2);
+/// How long a portal that has not answered is still waited for once another would let us in. A live one
+/// that loses its first packet is heard of after a second.
+const STRAGGLERS: Duration = Duration::from_millis(1500);
 
 /// What became of one node.
-type Outcome = Result<LoginOutcome>;
+type Outcome = Result<Done>;
+
+/// A node that is up.
+struct Done {
+    outcome: LoginOutcome,
+    /// Worth telling although it worked.
+    remark: String,
+}
+
+/// What a login is told beyond its nodes.
+#[derive(Clone, Copy)]
+pub(super) struct Wishes {
+    pub(super) startup: Option<Startup>,
+    pub(super) wait: bool,
+    pub(super) deadline: Instant,
+}
+
+/// What the attempts of one call share.
+#[derive(Clone)]
+struct Attempts {
+    initiator: Iqn,
+    iscsiadm: PathBuf,
+    /// Kept by an attempt that goes on after the call.
+    claim: Arc<Claim>,
+    /// A portal would let us in.
+    welcome: Arc<Notify>,
+    /// Who has not answered now is given up.
+    hurried: watch::Receiver<bool>,
+    deadline: Instant,
+}
 
 impl Engine {
     /// Logs in at the granted portal or at all that are recorded: an entry each. Fails, with the most
@@ -47,7 +80,7 @@ impl Engine {
     async fn log_in(self: &Arc<Self>, grant: &Grant, options: &LoginOptions) -> Result<Vec<results::Login>> {
         let target = target_of(grant)?;
         let deadline = deadline(options.timeout);
-        let _claim = self.busy.claim(&target)?;
+        let claim = Arc::new(self.busy.claim(&target)?);
         let portals = resolved(grant.portal(), deadline).await?;
         let nodes = self.nodes_of(&target, portals.as_deref()).await?;
         if nodes.is_empty() {
@@ -55,36 +88,50 @@ impl Engine {
             self.iscsiadm()?;
             return Err(no_such_node(&target, grant.portal()));
         }
+        let wishes = Wishes { startup: options.startup, wait: options.wait, deadline };
+        self.log_in_at(&target, &nodes, &claim, wishes).await
+    }
+
+    /// Logs in to one target at these nodes. The claim is on the target.
+    pub(super) async fn log_in_at(
+        self: &Arc<Self>,
+        target: &Iqn,
+        nodes: &[Node],
+        claim: &Arc<Claim>,
+        wishes: Wishes,
+    ) -> Result<Vec<results::Login>> {
         // Before the first login: what happens from now on is a reason to look.
         let events = Events::subscribe().inspect_err(|error| tracing::warn!(%error, "no device events")).ok();
-        let outcomes = self.all_nodes(&nodes, deadline).await?;
+        let outcomes = self.all_nodes(nodes, claim, wishes.deadline).await?;
         let good: Vec<NodeKey> =
             outcomes.iter().filter(|(_, o)| o.is_ok()).map(|(key, _)| key.clone()).collect();
-        if let (Some(startup), false) = (options.startup, good.is_empty()) {
+        if let (Some(startup), false) = (wishes.startup, good.is_empty()) {
             let (database, keys) = (self.database.clone(), good.clone());
             blocking(move || database.set_startup(&keys, startup)).await??;
         }
         let mut settled = true;
-        if options.wait && !good.is_empty() {
+        if wishes.wait && !good.is_empty() {
             let sessions = self.sessions().await?;
             let sids: Vec<u32> =
                 sessions.iter().filter(|s| good.iter().any(|k| s.is_of(k))).map(|s| s.sid).collect();
-            settled = self.settled(&sids, events.as_ref(), deadline).await?;
+            settled = self.settled(&sids, events.as_ref(), wishes.deadline).await?;
         }
-        self.answer(&target, outcomes, settled).await
+        self.answer(target, outcomes, settled).await
     }
 
     /// Every node at the same time; in the order of the nodes.
     async fn all_nodes(
         self: &Arc<Self>,
         nodes: &[Node],
+        claim: &Arc<Claim>,
         deadline: Instant,
     ) -> Result<BTreeMap<NodeKey, Outcome>> {
         let sessions = self.sessions().await?;
         let (up, down): (Vec<&Node>, Vec<&Node>) =
             nodes.iter().partition(|node| sessions.iter().any(|session| session.is_of(&node.key)));
+        let already = || Done { outcome: LoginOutcome::AlreadyLoggedIn, remark: String::new() };
         let mut outcomes: BTreeMap<NodeKey, Outcome> =
-            up.into_iter().map(|node| (node.key.clone(), Ok(LoginOutcome::AlreadyLoggedIn))).collect();
+            up.into_iter().map(|node| (node.key.clone(), Ok(already()))).collect();
         if down.is_empty() {
             return Ok(outcomes);
         }
@@ -92,71 +139,67 @@ impl Engine {
         iscsid::check_reachable(&self.layout.proc)?;
         let initiator = self.need_initiator_name().await?;
         let (hurry, hurried) = watch::channel(false);
+        let welcome = Arc::new(Notify::new());
+        let (claim, heard) = (Arc::clone(claim), Arc::clone(&welcome));
+        let shared = Attempts { initiator, iscsiadm, claim, welcome, hurried, deadline };
         let mut attempts = JoinSet::new();
         for node in down {
-            let (engine, node, initiator) = (Arc::clone(self), node.clone(), initiator.clone());
-            let (iscsiadm, hurried) = (iscsiadm.clone(), hurried.clone());
+            let (engine, node, shared) = (Arc::clone(self), node.clone(), shared.clone());
             attempts.spawn(async move {
-                let outcome = engine.one_node(&node, &initiator, iscsiadm, hurried, deadline).await;
+                let outcome = engine.one_node(&node, shared).await;
                 (node.key, outcome)
             });
         }
         // A session that is up counts as a portal that answered.
         let mut patience = (!outcomes.is_empty()).then(|| Instant::now() + STRAGGLERS);
+        let mut has_hurried = false;
         loop {
             let next = tokio::select! {
                 next = attempts.join_next() => next,
-                () = sleep_until(patience.unwrap_or(deadline)), if patience.is_some() => {
+                () = heard.notified(), if patience.is_none() => {
+                    patience = Some(Instant::now() + STRAGGLERS);
+                    continue;
+                }
+                () = sleep_until(patience.unwrap_or(deadline)), if patience.is_some() && !has_hurried => {
                     hurry.send_replace(true);
-                    patience = None;
+                    has_hurried = true;
                     continue;
                 }
             };
-            let Some(attempt) = next else { break };
-            let (key, outcome) = attempt.map_err(|_| Fault::new(Kind::Failed, "an internal task failed"))?;
-            if outcome.is_ok() && patience.is_none() {
-                patience = Some(Instant::now() + STRAGGLERS);
-            }
+            let Some(ended) = next else { break };
+            let (key, outcome) = ended.map_err(|_| Fault::new(Kind::Failed, "an internal task failed"))?;
             outcomes.insert(key, outcome);
         }
         Ok(outcomes)
     }
 
     /// One node: asks the target itself, and only if it would let us in, iscsid; then looks.
-    async fn one_node(
-        &self,
-        node: &Node,
-        initiator: &Iqn,
-        iscsiadm: PathBuf,
-        mut hurried: watch::Receiver<bool>,
-        deadline: Instant,
-    ) -> Outcome {
+    async fn one_node(self: &Arc<Self>, node: &Node, mut shared: Attempts) -> Outcome {
         if let Some(why) = node.damage {
             return Err(damaged(&node.key, why));
         }
-        let chap = {
-            let (database, key) = (self.database.clone(), node.key.clone());
-            blocking(move || database.node_chap(&key)).await??
+        let key = &node.key;
+        let proofs = {
+            let (database, key) = (self.database.clone(), key.clone());
+            blocking(move || database.node_proofs(&key)).await??
         };
-        tokio::select! {
-            asked = self.ask_login(&node.key, initiator, chap.as_ref(), deadline) => asked?,
-            _ = hurried.wait_for(|hurry| *hurry) => return Err(Fault::new(
-                Kind::TimedOut,
-                format!("{} did not answer while the other portals did", node.key.portal),
-            )
-            .hint("check the network to this portal")),
+        let accepted = tokio::select! {
+            asked = self.ask_login(key, &shared.initiator, &proofs, shared.deadline) => asked?,
+            _ = shared.hurried.wait_for(|hurry| *hurry) => return Err(gave_up(&key.portal)),
+        };
+        shared.welcome.notify_one();
+        if let Some(taken) = to_adopt(&accepted, &proofs) {
+            let (database, key) = (self.database.clone(), key.clone());
+            tracing::info!(target = %key.target, portal = %key.portal, %taken, "the target takes another digest: stored");
+            blocking(move || database.set_algorithm(&key, taken)).await??;
         }
-        drop(chap);
-        let login = iscsiadm::login(&iscsiadm, &node.key, deadline).await;
-        // The kernel decides, not the exit code.
-        let is_up = self.sessions().await?.iter().any(|session| session.is_of(&node.key));
-        match (login, is_up) {
-            (Ok(()), true) => Ok(LoginOutcome::LoggedIn),
-            (Err(refused), _) => Err(refused.into()),
-            (Ok(()), false) => {
-                Err(Fault::new(Kind::Failed, "iscsid reported success, but there is no session"))
-            }
-        }
+        drop(proofs);
+        attempt::log_in(self, key, &shared.iscsiadm, &shared.claim, shared.deadline).await?;
+        let remark = accepted.redirected.map(|redirect| {
+            let how = if redirect.permanent { "for good" } else { "for now" };
+            format!("the portal sends logins on to {}, {how}", redirect.to)
+        });
+        Ok(Done { outcome: LoginOutcome::LoggedIn, remark: remark.unwrap_or_default() })
     }
 
     /// The entries, read from the system again; or the most telling reason if every one failed.
@@ -179,8 +222,8 @@ impl Engine {
                 let portal = key.portal.to_string();
                 match outcome {
                     Err(fault) => results::Login::failed(target.as_str(), &portal, &fault),
-                    Ok(outcome) => {
-                        entry(&key, outcome, sessions.iter().find(|session| session.is_of(&key)), settled)
+                    Ok(done) => {
+                        entry(&key, done, sessions.iter().find(|session| session.is_of(&key)), settled)
                     }
                 }
             })
@@ -188,7 +231,18 @@ impl Engine {
     }
 }
 
-fn entry(key: &NodeKey, outcome: LoginOutcome, session: Option<&Session>, settled: bool) -> results::Login {
+fn gave_up(portal: &Portal) -> Fault {
+    let fault = Fault::new(Kind::TimedOut, format!("{portal} did not answer while the other portals did"));
+    match portal.address() {
+        Some(address) => fault.hint(format!("check the network to this portal: ping {address}")),
+        None => fault.hint("check the network to this portal"),
+    }
+}
+
+/// What a session without a LUN is told.
+pub(super) const NO_LUN: &str = "the target offers this initiator no LUN";
+
+fn entry(key: &NodeKey, done: Done, session: Option<&Session>, settled: bool) -> results::Login {
     let (target, portal) = (key.target.as_str(), key.portal.to_string());
     let Some(session) = session else {
         let gone = Fault::new(Kind::Failed, "the session was lost again at once");
@@ -197,25 +251,30 @@ fn entry(key: &NodeKey, outcome: LoginOutcome, session: Option<&Session>, settle
     let disks = session.disks.iter().filter(|disk| !disk.name.is_empty());
     let maps: Vec<String> =
         disks.clone().filter_map(|disk| disk.map.as_ref().map(|map| map.name.clone())).collect();
+    let mut hint = String::new();
     let message = if session.state != "LOGGED_IN" {
         format!("the session is in state {}: the kernel is trying to reconnect", session.state)
     } else if session.disks.is_empty() {
-        "the target offers this initiator no LUN".to_owned()
+        hint = format!(
+            "have the gateway's administrator map a LUN to this initiator, then: iscsictl logout {target} and log in again"
+        );
+        NO_LUN.to_owned()
     } else if !settled {
+        hint = "iscsictl paths shows what is there by now".to_owned();
         "the disks or their maps were not ready within the deadline".to_owned()
     } else {
-        String::new()
+        done.remark
     };
     results::Login {
         target: target.to_owned(),
         portal,
-        outcome,
+        outcome: done.outcome,
         sid: session.sid,
         devices: disks.map(|disk| disk.name.clone()).collect(),
         map: maps.first().cloned().unwrap_or_default(),
         maps,
         error: String::new(),
         message,
-        hint: String::new(),
+        hint,
     }
 }

@@ -17,8 +17,6 @@ use super::{
 use iscsi_initiator_dbus::Secret;
 
 impl Algorithm {
-    const ALL: [Self; 4] = [Self::Md5, Self::Sha1, Self::Sha256, Self::Sha3];
-
     /// What stands in `CHAP_A`.
     pub(super) fn number(self) -> u16 {
         match self {

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use super::{
     Accepted, AuthKind, ChapAnswer, Question, address,
     chap::{self, Challenge, Expected, Proof},
-    parameters::{self, OFFERS},
+    parameters,
     pdu::{LoginRequest, LoginResponse, Numbers, Phase},
     refusal::{MutualFault, Refusal, Stage},
     text::{Keys, Lines, hex, number},
@@ -252,7 +252,8 @@ impl<'q> Login<'q> {
         }
         self.wait = Wait::Parameters { kind };
         self.phase = Phase::Operational;
-        let lines = OFFERS.into_iter().fold(Lines::new(), |lines, (key, value)| lines.with(key, value));
+        let offers = parameters::offers(self.question.target.is_none());
+        let lines = offers.fold(Lines::new(), |lines, (key, value)| lines.with(key, value));
         Step::Send(self.transit(lines))
     }
 
@@ -263,7 +264,7 @@ impl<'q> Login<'q> {
         done: bool,
         tsih: u16,
     ) -> Result<Step, Refusal> {
-        let answers = parameters::answers(keys)?;
+        let answers = parameters::answers(keys, self.question.target.is_none())?;
         match (done, tsih) {
             (false, _) => Ok(Step::Send(self.transit(answers))),
             (true, 0) => Err(Refusal::Protocol("a session without a handle")),

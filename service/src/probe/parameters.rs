@@ -1,4 +1,4 @@
-//! The operational parameters of a discovery session (RFC 7143, section 13).
+//! The operational parameters of a session that lasts for a question or two (RFC 7143, section 13).
 //! It may not accept anything that was not offered.
 
 use super::{
@@ -20,8 +20,26 @@ pub(super) const OFFERS: [(&str, &str); 6] = [
     ("MaxRecvDataSegmentLength", "32768"),
 ];
 
+/// What a normal session needs beyond that: the most cautious of everything.
+const NORMAL_OFFERS: [(&str, &str); 8] = [
+    ("MaxConnections", "1"),
+    ("InitialR2T", "Yes"),
+    ("ImmediateData", "No"),
+    ("MaxBurstLength", "262144"),
+    ("FirstBurstLength", "65536"),
+    ("MaxOutstandingR2T", "1"),
+    ("DataPDUInOrder", "Yes"),
+    ("DataSequenceInOrder", "Yes"),
+];
+
+/// All offers for the kind of session.
+pub(super) fn offers(is_discovery: bool) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let more: &[(&str, &str)] = if is_discovery { &[] } else { &NORMAL_OFFERS };
+    OFFERS.iter().chain(more).copied()
+}
+
 /// Checks the answers to our offers and answers what the target proposes: a login does not end before.
-pub(super) fn answers(keys: &Keys<'_>) -> Result<Lines, Refusal> {
+pub(super) fn answers(keys: &Keys<'_>, is_discovery: bool) -> Result<Lines, Refusal> {
     let mut lines = Lines::new();
     for (key, value) in keys.iter() {
         match key {
@@ -31,7 +49,7 @@ pub(super) fn answers(keys: &Keys<'_>) -> Result<Lines, Refusal> {
             "ErrorRecoveryLevel" if value != "0" && value != "Irrelevant" => {
                 return Err(Refusal::Protocol("an error recovery level that was not offered"));
             }
-            _ if OFFERS.iter().any(|(offered, _)| *offered == key) => {}
+            _ if offers(is_discovery).any(|(offered, _)| offered == key) => {}
             // Declarations are not answered (section 6.2).
             "TargetAlias" | "TargetPortalGroupTag" | "TargetAddress" => {}
             // Markers are gone since RFC 7143; No is what every older target takes.
@@ -58,7 +76,7 @@ mod tests {
 
     fn answer(text: &str) -> Result<String, Refusal> {
         let text = text.replace(' ', "\0");
-        let lines = answers(&Keys::parse(text.as_bytes()).unwrap())?;
+        let lines = answers(&Keys::parse(text.as_bytes()).unwrap(), true)?;
         Ok(String::from_utf8(lines.bytes().to_vec()).unwrap().replace('\0', " "))
     }
 
@@ -74,6 +92,13 @@ mod tests {
             ""
         );
         assert_eq!(answer("MaxRecvDataSegmentLength=8192 TargetAlias=x X-ours=NotUnderstood").unwrap(), "");
+    }
+
+    #[test]
+    fn what_a_normal_session_was_offered_is_not_declined() {
+        let keys = b"InitialR2T=Yes\0MaxConnections=1\0IFMarker=No\0";
+        let lines = answers(&Keys::parse(keys).unwrap(), false).unwrap();
+        assert_eq!(lines.bytes(), b"IFMarker=No\0");
     }
 
     #[test]

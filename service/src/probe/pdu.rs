@@ -96,6 +96,30 @@ impl TextRequest<'_> {
     }
 }
 
+/// Section 11.3: a command that reads, or has no data.
+pub(super) struct ScsiCommand<'a> {
+    pub(super) lun: [u8; 8],
+    pub(super) numbers: Numbers,
+    /// The most bytes that the target may send.
+    pub(super) expected: u32,
+    /// At most 16 bytes count.
+    pub(super) cdb: &'a [u8],
+}
+
+impl ScsiCommand<'_> {
+    pub(super) fn encode(&self) -> Zeroizing<Vec<u8>> {
+        // F, R and the task attribute "simple" (section 11.3.1).
+        let mut pdu = begin(0x01, FINAL | 0x40 | 1, &[]);
+        pdu.extend_from_slice(&self.lun);
+        pdu.extend_from_slice(&self.numbers.itt.to_be_bytes());
+        pdu.extend_from_slice(&self.expected.to_be_bytes());
+        pdu.extend_from_slice(&self.numbers.cmd_sn.to_be_bytes());
+        pdu.extend_from_slice(&self.numbers.exp_stat_sn.to_be_bytes());
+        pdu.extend(self.cdb.iter().copied().chain(std::iter::repeat(0)).take(16));
+        pdu
+    }
+}
+
 /// Section 11.14: reason 0 closes the session.
 pub(super) fn logout(numbers: Numbers) -> Zeroizing<Vec<u8>> {
     let mut pdu = begin(0x06 | IMMEDIATE, FINAL, &[]);
@@ -169,11 +193,24 @@ pub(super) struct TextResponse {
     pub(super) stat_sn: u32,
 }
 
+/// Sections 11.4 and 11.7: data of a command, its end, or both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ScsiResponse {
+    pub(super) itt: u32,
+    /// Where the data belongs; `None` if there is none.
+    pub(super) offset: Option<u32>,
+    /// The SCSI status that ends the command, with its StatSN; `None` while more is to come.
+    pub(super) end: Option<(u8, u32)>,
+    /// Whether the target carried the command out at all.
+    pub(super) completed: bool,
+}
+
 /// What a target may send to a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Response {
     Login(LoginResponse),
     Text(TextResponse),
+    Scsi(ScsiResponse),
     Logout,
     /// Section 11.17.
     Reject {
@@ -225,6 +262,19 @@ pub(super) fn decode(bhs: &[u8; BHS]) -> Response {
             let ttt = u32::from_be_bytes([bhs[20], bhs[21], bhs[22], bhs[23]]);
             Response::Text(TextResponse { last, more, itt: itt(bhs), ttt, stat_sn: stat_sn(bhs) })
         }
+        0x21 => Response::Scsi(ScsiResponse {
+            itt: itt(bhs),
+            offset: None,
+            end: Some((bhs[3], stat_sn(bhs))),
+            completed: bhs[2] == 0,
+        }),
+        0x25 => Response::Scsi(ScsiResponse {
+            itt: itt(bhs),
+            offset: Some(u32::from_be_bytes([bhs[40], bhs[41], bhs[42], bhs[43]])),
+            // S: the status comes with the last data.
+            end: (bhs[1] & 1 != 0).then(|| (bhs[3], stat_sn(bhs))),
+            completed: true,
+        }),
         0x26 => Response::Logout,
         REJECT => Response::Reject { reason: bhs[2] },
         0x32 => Response::Async { event: bhs[36] },
@@ -278,6 +328,31 @@ mod tests {
         expected.extend([1, 2, 3, 4, 0, 0, 0, 0, 5, 6, 7, 8, 9, 10, 11, 12]);
         expected.extend([0; 16]);
         assert_eq!(*logout(NUMBERS), expected);
+    }
+
+    #[test]
+    fn a_command_has_the_bytes_of_section_11_3() {
+        let lun = [0, 5, 0, 0, 0, 0, 0, 0];
+        let pdu = ScsiCommand { lun, numbers: NUMBERS, expected: 36, cdb: &[0x12, 0, 0, 0, 36, 0] }.encode();
+        let mut expected = vec![0x01, 0xc1, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0];
+        expected.extend([1, 2, 3, 4, 0, 0, 0, 36, 5, 6, 7, 8, 9, 10, 11, 12, 0x12, 0, 0, 0, 36]);
+        expected.extend([0; 11]);
+        assert_eq!(*pdu, expected);
+    }
+
+    #[test]
+    fn data_and_the_end_of_a_command_are_told_apart() {
+        let scsi = |offset, end, completed| {
+            Response::Scsi(ScsiResponse { itt: 0x0102_0304, offset, end, completed })
+        };
+        let mut bhs = header(0x25, 0x81);
+        (bhs[3], bhs[27], bhs[43]) = (2, 7, 9);
+        assert_eq!(decode(&bhs), scsi(Some(9), Some((2, 7)), true));
+        bhs[1] = 0x80;
+        assert_eq!(decode(&bhs), scsi(Some(9), None, true));
+        let mut bhs = header(0x21, 0x80);
+        (bhs[2], bhs[3], bhs[27]) = (1, 8, 7);
+        assert_eq!(decode(&bhs), scsi(None, Some((8, 7)), false));
     }
 
     fn header(opcode: u8, flags: u8) -> [u8; BHS] {

@@ -16,10 +16,12 @@ pub enum Stage {
     Challenge,
     /// Our proof was sent.
     Proof,
-    /// The operational parameters of a discovery session.
+    /// The operational parameters of a session.
     Parameters,
     /// The list of targets.
     Targets,
+    /// The list of LUNs.
+    Luns,
 }
 
 impl fmt::Display for Stage {
@@ -29,8 +31,9 @@ impl fmt::Display for Stage {
             Self::Greeting => "the first login request",
             Self::Challenge => "asking for a CHAP challenge",
             Self::Proof => "the CHAP response",
-            Self::Parameters => "negotiating a discovery session",
+            Self::Parameters => "negotiating a session",
             Self::Targets => "listing the targets",
+            Self::Luns => "listing the LUNs",
         })
     }
 }

@@ -15,11 +15,12 @@ use tokio::{
 };
 
 use super::{
-    Accepted, Listing, Question, Redirect,
+    Accepted, Listing, Luns, Question, Redirect,
     address::may_lead,
     login::{Dice, Goal, LONGEST_SEGMENT, Login, Step},
+    luns::{self, Survey},
     parameters::DECLARED_SEGMENT,
-    pdu::{self, BHS, LoginResponse, Numbers, Response, TextResponse},
+    pdu::{self, BHS, LoginResponse, Numbers, Response, ScsiResponse, TextResponse},
     refusal::{Refusal, Stage},
     sendtargets::{self, Exchange},
 };
@@ -52,16 +53,36 @@ pub async fn send_targets(
     if question.target.is_some() {
         return Err(Refusal::Question("a discovery session names no target"));
     }
-    let Answer { accepted, nodes, from } = visit(address, question, Goal::Session, deadline).await?;
-    let (nodes, refused) = sendtargets::parse(&nodes, from)?;
-    Ok(Listing { nodes, refused, accepted })
+    match visit(address, question, Goal::Session, deadline).await? {
+        Answer { accepted, news: News::Targets(text), from } => {
+            let (nodes, refused) = sendtargets::parse(&text, from)?;
+            Ok(Listing { nodes, refused, accepted })
+        }
+        _ => Err(Refusal::Question("a discovery session names no target")),
+    }
+}
+
+/// Asks a target, in a session of a moment that is as good as any other but holds no disk, for its LUNs.
+pub async fn luns(address: SocketAddr, question: &Question<'_>, deadline: Instant) -> Result<Luns, Refusal> {
+    question.check()?;
+    match visit(address, question, Goal::Session, deadline).await?.news {
+        News::Luns(luns) => Ok(luns),
+        _ => Err(Refusal::Question("only a target has LUNs")),
+    }
 }
 
 struct Answer {
     accepted: Accepted,
-    /// The text of a list.
-    nodes: Vec<u8>,
+    news: News,
     from: SocketAddr,
+}
+
+/// What a session was for.
+enum News {
+    Nothing,
+    /// The text of a list.
+    Targets(Vec<u8>),
+    Luns(Luns),
 }
 
 async fn visit(
@@ -103,15 +124,20 @@ async fn call(
     let answer = timeout_at(deadline, talk(at, question, goal, &mut stage)).await;
     let (mut wire, accepted, numbers) = answer.unwrap_or(Err(Refusal::TimedOut { stage }))?;
     let Some(numbers) = numbers else {
-        return Ok(Answer { accepted, nodes: Vec::new(), from: at });
+        return Ok(Answer { accepted, news: News::Nothing, from: at });
     };
-    let stage = Stage::Targets;
-    let list = timeout_at(deadline, wire.list(numbers)).await;
-    let (nodes, logout) = list.unwrap_or(Err(Refusal::TimedOut { stage }))?;
+    let stage = if question.target.is_some() { Stage::Luns } else { Stage::Targets };
+    let asked = timeout_at(deadline, async {
+        match stage {
+            Stage::Luns => wire.survey(numbers).await.map(|(luns, logout)| (News::Luns(luns), logout)),
+            _ => wire.list(numbers).await.map(|(text, logout)| (News::Targets(text), logout)),
+        }
+    });
+    let (news, logout) = asked.await.unwrap_or(Err(Refusal::TimedOut { stage }))?;
     let cap = deadline.min(Instant::now() + FAREWELL);
     // Whatever becomes of it, the connection ends and with it the session.
     let _ = timeout_at(cap, wire.farewell(&logout)).await;
-    Ok(Answer { accepted, nodes, from: at })
+    Ok(Answer { accepted, news, from: at })
 }
 
 /// Connects and logs in; the numbers are there when a session is.
@@ -201,20 +227,49 @@ impl Wire {
         }
     }
 
+    async fn survey(&mut self, numbers: Numbers) -> Result<(Luns, zeroize::Zeroizing<Vec<u8>>), Refusal> {
+        let (mut survey, request) = Survey::begin(numbers);
+        self.send(&request, Stage::Luns).await?;
+        loop {
+            let (response, data) = self.scsi_response().await?;
+            match survey.receive(&response, &data)? {
+                luns::Step::Wait => {}
+                luns::Step::Send(request) => self.send(&request, Stage::Luns).await?,
+                luns::Step::Done(luns, logout) => return Ok((luns, logout)),
+            }
+        }
+    }
+
     async fn text_response(&mut self) -> Result<(TextResponse, Vec<u8>), Refusal> {
-        let stage = Stage::Targets;
+        match self.response(Stage::Targets).await? {
+            (Response::Text(response), data) => Ok((response, data)),
+            _ => Err(Refusal::Protocol("no text response")),
+        }
+    }
+
+    async fn scsi_response(&mut self) -> Result<(ScsiResponse, Vec<u8>), Refusal> {
+        match self.response(Stage::Luns).await? {
+            (Response::Scsi(response), data) => Ok((response, data)),
+            _ => Err(Refusal::Protocol("no SCSI response")),
+        }
+    }
+
+    /// What answers a request in a session; what a target may send in between is passed over.
+    async fn response(&mut self, stage: Stage) -> Result<(Response, Vec<u8>), Refusal> {
         for _ in 0..MOST_ASIDES {
             match self.receive(DECLARED_SEGMENT, stage).await? {
-                (Response::Text(response), data) => return Ok((response, data)),
                 (Response::Reject { reason }, _) => return Err(Refusal::Rejected { reason, stage }),
                 // Section 11.9.1: 1 to 3 ask for or announce the end of the session.
                 (Response::Async { event: 1..=3 }, _) => return Err(Refusal::Closed { stage }),
                 // A session of seconds needs no sign of life and no news.
                 (Response::NopIn | Response::Async { .. }, _) => {}
-                _ => return Err(Refusal::Protocol("no text response")),
+                answer => return Ok(answer),
             }
         }
-        Err(Refusal::Protocol("no text response"))
+        Err(Refusal::Protocol(match stage {
+            Stage::Luns => "no SCSI response",
+            _ => "no text response",
+        }))
     }
 
     async fn farewell(&mut self, logout: &[u8]) -> Result<(), Refusal> {

@@ -31,7 +31,16 @@ pub type Picture = BTreeMap<PathBuf, (u32, (i64, i64), Vec<u8>)>;
 impl Machine {
     pub fn new() -> Self {
         let machine = Self { folder: tempfile::tempdir().unwrap() };
-        for folder in ["etc", "db/nodes", "db/send_targets", "bin", "sys", "proc/self/net", "run", "dev"] {
+        for folder in [
+            "etc",
+            "db/nodes",
+            "db/send_targets",
+            "bin",
+            "sys/class/iscsi_transport/tcp",
+            "proc/self/net",
+            "run",
+            "dev",
+        ] {
             fs::create_dir_all(machine.at(folder)).unwrap();
         }
         machine.put("etc/iscsid.conf", CONF, 0o644);
@@ -55,6 +64,8 @@ impl Machine {
             proc: self.at("proc"),
             run: self.at("run"),
             dev: self.at("dev"),
+            modules: self.at("modules"),
+            machine_id: self.at("etc/machine-id"),
         }
     }
 
@@ -84,6 +95,30 @@ impl Machine {
         let path = format!("db/nodes/{target}/{address},{port},1/default");
         self.put(&path, &record_text(target, address, port, more), 0o600);
         path
+    }
+
+    /// A session without a LUN, as the kernel shows it.
+    pub fn session(&self, target: &str, address: &str, port: &str) {
+        let session = "sys/devices/platform/host3/session1/iscsi_session/session1";
+        let connection = "sys/devices/platform/host3/session1/connection1:0/iscsi_connection/connection1:0";
+        for (folder, name, text) in [
+            (session, "targetname", target),
+            (session, "state", "LOGGED_IN"),
+            (session, "target_state", "SCANNED"),
+            (session, "ifacename", "default"),
+            (session, "initiatorname", INITIATOR),
+            (connection, "persistent_address", address),
+            (connection, "persistent_port", port),
+        ] {
+            self.put(&format!("{folder}/{name}"), &format!("{text}\n"), 0o444);
+        }
+        for (class, name, place) in
+            [("iscsi_session", "session1", session), ("iscsi_connection", "connection1:0", connection)]
+        {
+            let class = self.at("sys/class").join(class);
+            fs::create_dir_all(&class).unwrap();
+            symlink(self.at(place), class.join(name)).unwrap();
+        }
     }
 
     /// What the fake iscsiadm was called with; empty if it was not.

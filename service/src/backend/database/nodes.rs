@@ -2,40 +2,15 @@
 //! It may not touch an existing record but for the keys it was asked to set.
 
 use iscsi_initiator_dbus::{
-    Iqn, Portal, Secret,
+    Iqn, Portal,
     results::{ChapMode, Startup},
 };
 use rustix::io::Errno;
 
 use super::{
-    Database, DatabaseError, Node, NodeKey, in_record, io, open, parse_folder, read, record::Record, write,
+    Database, DatabaseError, Node, NodeKey, chap::chap_mode, in_record, io, open, parse_folder, read,
+    record::Record, write,
 };
-
-/// CHAP as a record keeps it.
-pub(crate) struct ChapSecrets {
-    pub(crate) username: String,
-    pub(crate) secret: Secret,
-    /// What the target must prove.
-    pub(crate) target: Option<(String, Secret)>,
-}
-
-/// Where CHAP is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Keys {
-    /// For sessions: node records and the defaults in iscsid.conf.
-    Session,
-    /// For discovery: discovery records and the defaults in iscsid.conf.
-    Discovery,
-}
-
-impl Keys {
-    fn key(self, name: &str) -> String {
-        match self {
-            Self::Session => format!("node.session.auth.{name}"),
-            Self::Discovery => format!("discovery.sendtargets.auth.{name}"),
-        }
-    }
-}
 
 /// Whether a discovered node had a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,22 +90,6 @@ impl Database {
             .collect()
     }
 
-    /// What a node's record asks a login to prove.
-    pub(crate) fn node_chap(&self, node: &NodeKey) -> Result<Option<ChapSecrets>, DatabaseError> {
-        let dir = open(&self.root)?;
-        let record = read(&dir, &node.path())?.ok_or(DatabaseError::NoSuchNode)?;
-        Ok(chap(&record, Keys::Session))
-    }
-
-    /// Sets or clears CHAP in the records of these nodes.
-    pub(crate) fn set_node_chap(
-        &self,
-        nodes: &[NodeKey],
-        secrets: Option<&ChapSecrets>,
-    ) -> Result<(), DatabaseError> {
-        self.edit(nodes, |record| set_chap(record, Keys::Session, secrets))
-    }
-
     /// Sets when these nodes are logged in to: both keys, since iscsiadm looks at either.
     pub(crate) fn set_startup(&self, nodes: &[NodeKey], startup: Startup) -> Result<(), DatabaseError> {
         self.edit(nodes, |record| {
@@ -140,7 +99,7 @@ impl Database {
     }
 
     /// All of them are changed in memory before the first is written.
-    fn edit(
+    pub(super) fn edit(
         &self,
         nodes: &[NodeKey],
         change: impl Fn(&mut Record) -> Result<(), super::RecordError>,
@@ -160,53 +119,6 @@ impl Database {
         changed.iter().try_for_each(|(path, record)| write(&dir, path, record))
     }
 
-    /// What a discovery at this portal must prove: its own record's, or else iscsid.conf's.
-    pub(crate) fn discovery_chap(&self, portal: &Portal) -> Result<Option<ChapSecrets>, DatabaseError> {
-        if self.root.exists() {
-            let dir = open(&self.root)?;
-            if let Some(record) = read(&dir, &discovery_path(portal))? {
-                return Ok(chap(&record, Keys::Discovery));
-            }
-        }
-        Ok(chap(&self.conf()?, Keys::Discovery))
-    }
-
-    /// Sets or clears CHAP for discovery at this portal.
-    pub(crate) fn set_discovery_chap(
-        &self,
-        portal: &Portal,
-        secrets: Option<&ChapSecrets>,
-    ) -> Result<(), DatabaseError> {
-        let dir = self.dir()?;
-        let _lock = self.locked()?;
-        let path = discovery_path(portal);
-        let mut record = match read(&dir, &path)? {
-            Some(record) => record,
-            None => new_discovery_record(portal).map_err(in_record(&dir, &path))?,
-        };
-        set_chap(&mut record, Keys::Discovery, secrets).map_err(in_record(&dir, &path))?;
-        if let Some((folder, _)) = path.rsplit_once('/') {
-            dir.make_dirs(folder).map_err(io(&dir, &path))?;
-        }
-        write(&dir, &path, &record)
-    }
-
-    /// Sets or clears the CHAP of nodes yet to be discovered, in iscsid.conf, which becomes 0600:
-    /// open-iscsi has no other place for it, and Debian ships that file readable by everybody.
-    pub(crate) fn set_default_chap(&self, secrets: Option<&ChapSecrets>) -> Result<(), DatabaseError> {
-        let dir = open(&self.config)?;
-        let _lock = self.locked()?;
-        let mut conf = self.conf()?;
-        set_chap(&mut conf, Keys::Session, secrets).map_err(in_record(&dir, CONF))?;
-        dir.replace(CONF, &conf.to_bytes(), 0o600).map_err(io(&dir, CONF))
-    }
-
-    fn conf(&self) -> Result<Record, DatabaseError> {
-        let dir = open(&self.config)?;
-        let bytes = dir.read(CONF).map_err(io(&dir, CONF))?.unwrap_or_default();
-        Record::parse_plain(&bytes).map_err(in_record(&dir, CONF))
-    }
-
     /// The lines of iscsid.conf that go into every new record, as iscsiadm copies them
     /// (`idbm_node_setup_from_conf`); what is not there gets open-iscsi's compiled default when read.
     fn node_defaults(&self) -> Result<Vec<(String, zeroize::Zeroizing<String>)>, DatabaseError> {
@@ -220,12 +132,6 @@ impl Database {
         let pairs = conf.pairs().filter(|(key, _)| wanted(key));
         Ok(pairs.map(|(key, value)| (key.to_owned(), zeroize::Zeroizing::new(value.to_owned()))).collect())
     }
-}
-
-const CONF: &str = "iscsid.conf";
-
-fn discovery_path(portal: &Portal) -> String {
-    format!("send_targets/{},{}/st_config", portal.host(), portal.port())
 }
 
 /// A name that open-iscsi gives an iface: it becomes an argument and a path.
@@ -264,46 +170,6 @@ fn look(dir: &super::Dir, key: NodeKey) -> Result<Node, DatabaseError> {
     Ok(node)
 }
 
-/// `authmethod` decides nothing: a password does (usr/initiator_common.c, `iscsi_setup_authentication`).
-fn chap_mode(record: &Record) -> ChapMode {
-    let has = |name: &str| record.get(&Keys::Session.key(name)).is_some();
-    match (has("password"), has("username_in") || has("password_in")) {
-        (false, _) => ChapMode::None,
-        (true, false) => ChapMode::OneWay,
-        (true, true) => ChapMode::Mutual,
-    }
-}
-
-fn chap(record: &Record, keys: Keys) -> Option<ChapSecrets> {
-    let text = |name: &str| record.get(&keys.key(name)).map(str::to_owned);
-    let secret = |name: &str| text(name).and_then(|text| Secret::new(text).ok());
-    let target = secret("password_in").map(|secret| (text("username_in").unwrap_or_default(), secret));
-    Some(ChapSecrets { username: text("username").unwrap_or_default(), secret: secret("password")?, target })
-}
-
-fn set_chap(
-    record: &mut Record,
-    keys: Keys,
-    secrets: Option<&ChapSecrets>,
-) -> Result<(), super::RecordError> {
-    for name in ["authmethod", "username", "password", "username_in", "password_in"] {
-        // Also the lengths that an administrator may have put there: they would no longer fit.
-        record.remove(&keys.key(&format!("{name}_length")));
-        if secrets.is_none() || name.ends_with("_in") {
-            record.remove(&keys.key(name));
-        }
-    }
-    let Some(secrets) = secrets else { return record.set(&keys.key("authmethod"), "None") };
-    record.set(&keys.key("authmethod"), "CHAP")?;
-    record.set(&keys.key("username"), &secrets.username)?;
-    record.set(&keys.key("password"), secrets.secret.expose())?;
-    if let Some((username, secret)) = &secrets.target {
-        record.set(&keys.key("username_in"), username)?;
-        record.set(&keys.key("password_in"), secret.expose())?;
-    }
-    Ok(())
-}
-
 fn new_record(
     node: &NodeKey,
     discovered_at: &Portal,
@@ -328,15 +194,6 @@ fn new_record(
         record.set("node.startup", startup.as_str())?;
         record.set("node.conn[0].startup", startup.as_str())?;
     }
-    Ok(record)
-}
-
-fn new_discovery_record(portal: &Portal) -> Result<Record, super::RecordError> {
-    let mut record = Record::new();
-    record.set("discovery.startup", "manual")?;
-    record.set("discovery.type", "sendtargets")?;
-    record.set("discovery.sendtargets.address", &portal.host().to_string())?;
-    record.set("discovery.sendtargets.port", &portal.port().to_string())?;
     Ok(record)
 }
 

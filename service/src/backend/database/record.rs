@@ -85,6 +85,26 @@ impl Record {
         Ok(())
     }
 
+    /// The line that holds a key, as it stands there.
+    pub(crate) fn line(&self, key: &str) -> Option<&str> {
+        let is_it = |line: &&Zeroizing<String>| split(line).is_some_and(|(k, _)| k == key);
+        self.lines.iter().rev().find(is_it).map(|line| line.as_str())
+    }
+
+    /// Puts a line back in the place of the key's; `None` removes the key.
+    pub(crate) fn set_line(&mut self, key: &str, line: Option<&str>) -> Result<(), RecordError> {
+        let Some(line) = line else {
+            self.remove(key);
+            return Ok(());
+        };
+        let (_, value) = split(line).filter(|(k, _)| *k == key).ok_or(RecordError::BadLine)?;
+        self.set(key, value)?;
+        if let Some(place) = self.lines.iter_mut().find(|line| split(line).is_some_and(|(k, _)| k == key)) {
+            *place = Zeroizing::new(line.to_owned());
+        }
+        Ok(())
+    }
+
     /// Removes a key; comments that look like it stay.
     pub(crate) fn remove(&mut self, key: &str) {
         self.lines.retain(|line| split(line).is_none_or(|(k, _)| k != key));
@@ -137,6 +157,22 @@ mod tests {
         );
         record.remove("node.session.auth.password");
         assert_eq!(record.get("node.session.auth.password"), None);
+    }
+
+    #[test]
+    fn a_line_comes_back_as_it_stood() {
+        let text = TEXT.replace("node.tpgt = 1", "node.tpgt  =\t1");
+        let mut record = Record::parse(text.as_bytes()).unwrap();
+        let line = record.line("node.tpgt").map(str::to_owned);
+        assert_eq!(line.as_deref(), Some("node.tpgt  =\t1"));
+        record.set("node.tpgt", "2").unwrap();
+        record.set_line("node.tpgt", line.as_deref()).unwrap();
+        record.set("node.startup", "manual").unwrap();
+        record.set_line("node.startup", None).unwrap();
+        assert_eq!(*record.to_bytes(), text.as_bytes());
+        for bad in ["node.name = x", "node.tpgt=1", "node.tpgt = 1\nx = y"] {
+            assert_eq!(record.set_line("node.tpgt", Some(bad)), Err(RecordError::BadLine), "{bad}");
+        }
     }
 
     #[test]

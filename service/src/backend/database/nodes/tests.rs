@@ -1,9 +1,15 @@
 //! Tests of the records on a database in a temporary directory.
 //! It may not need root nor open-iscsi.
 
-use std::os::unix::fs::PermissionsExt;
+use std::{os::unix::fs::PermissionsExt, time::Duration};
+
+use iscsi_initiator_dbus::Secret;
 
 use super::*;
+use crate::{
+    backend::database::chap::{CONF, ChapSecrets},
+    probe::Algorithm,
+};
 
 struct World {
     folder: tempfile::TempDir,
@@ -121,7 +127,7 @@ fn chap_is_set_changed_and_cleared_and_nothing_else() {
         ..secrets("mypassword12")
     };
     world.database.set_node_chap(&node, Some(&mutual)).unwrap();
-    let read = world.database.node_chap(&node[0]).unwrap().unwrap();
+    let read = world.database.node_proofs(&node[0]).unwrap().chap.unwrap();
     assert_eq!((read.username.as_str(), read.secret.expose()), ("libvirtd", "mypassword12"));
     assert!(
         read.target.is_some_and(|(name, secret)| name == "gateway" && secret.expose() == "othersecret12")
@@ -133,7 +139,7 @@ fn chap_is_set_changed_and_cleared_and_nothing_else() {
     assert!(!text.contains("othersecret12") && !text.contains("mypassword12"), "an old secret stayed");
 
     world.database.set_node_chap(&node, None).unwrap();
-    assert!(world.database.node_chap(&node[0]).unwrap().is_none());
+    assert!(world.database.node_proofs(&node[0]).unwrap().chap.is_none());
     assert!(world.text(RECORD).contains("node.conn[0].timeo.login_timeout = 15"));
 }
 
@@ -164,7 +170,7 @@ fn the_default_goes_to_iscsid_conf_which_becomes_private() {
 #[test]
 fn discovery_has_its_own_record_before_the_default() {
     let world = World::new();
-    let chap = |world: &World| world.database.discovery_chap(&discovered()).unwrap();
+    let chap = |world: &World| world.database.discovery_proofs(&discovered()).unwrap().chap;
     assert_eq!(chap(&world).unwrap().secret.expose(), "disc-secret");
     world.database.set_discovery_chap(&discovered(), Some(&secrets("mypassword12"))).unwrap();
     assert_eq!(chap(&world).unwrap().secret.expose(), "mypassword12");
@@ -198,4 +204,131 @@ fn foreign_names_in_the_database_are_passed_over() {
     std::fs::create_dir_all(nodes.join("iqn.2001-04.com.example:other/junk")).unwrap();
     std::os::unix::fs::symlink("/etc", nodes.join("iqn.2001-04.com.example:link")).unwrap();
     assert_eq!(world.database.nodes().unwrap().len(), 1);
+}
+
+#[test]
+fn the_digests_of_a_record_are_read_and_one_can_be_adopted() {
+    let world = World::new();
+    let node = key("192.0.2.21");
+    world.database.add(std::slice::from_ref(&node), &discovered(), None).unwrap();
+    let algorithms = || world.database.node_proofs(&node).unwrap().algorithms;
+    assert_eq!(algorithms(), Algorithm::DEFAULT, "the record does not say");
+    world.database.set_algorithm(&node, Algorithm::Sha256).unwrap();
+    assert_eq!(algorithms(), [Algorithm::Sha256]);
+    let set = |list: &str| {
+        world
+            .database
+            .edit(std::slice::from_ref(&node), |record| record.set("node.session.auth.chap_algs", list))
+    };
+    set("sha3-256, SHA1,nonsense,MD5").unwrap();
+    assert_eq!(algorithms(), [Algorithm::Sha3, Algorithm::Sha1, Algorithm::Md5]);
+    set("nonsense").unwrap();
+    assert_eq!(algorithms(), Algorithm::DEFAULT);
+}
+
+/// Short enough that no retry fits.
+const SHORT: Duration = Duration::from_secs(14);
+
+#[test]
+fn patience_is_shortened_and_put_back_to_the_byte() {
+    let world = World::new();
+    let nodes = [key("192.0.2.21"), key("192.0.2.37")];
+    world.database.add(&nodes, &discovered(), None).unwrap();
+    // One record says it, in its own way, the other does not.
+    let odd = world.text(RECORD).replace(
+        "# END RECORD",
+        "node.session.initial_login_retry_max  =\t8\nnode.session.scan = auto\n# END RECORD",
+    );
+    let db = Dir::open(&world.folder.path().join("db")).unwrap();
+    db.replace(RECORD.trim_start_matches("db/"), odd.as_bytes(), 0o600).unwrap();
+    let other = RECORD.replace("192.0.2.21", "192.0.2.37");
+    let before = (world.text(RECORD), world.text(&other));
+    for node in &nodes {
+        assert!(world.database.shorten_patience(node, SHORT).unwrap());
+        let again = world.database.shorten_patience(node, Duration::from_secs(31));
+        assert!(again.unwrap(), "there is still something to put back");
+    }
+    assert!(world.text(RECORD).contains("node.session.initial_login_retry_max = 0\n"));
+    world.database.restore_patience(&nodes[0]).unwrap();
+    assert_eq!(world.text(RECORD), before.0);
+    assert!(
+        world.text(&other).contains("node.session.initial_login_retry_max = 0\n"),
+        "the other's is at work"
+    );
+    // The daemon was killed; the next one starts.
+    world.database.recover();
+    assert_eq!((world.text(RECORD), world.text(&other)), before);
+    assert!(!world.folder.path().join("db/.iscsi-initiatord.patience").exists());
+}
+
+#[test]
+fn patience_that_the_caller_has_is_not_shortened() {
+    let world = World::new();
+    let node = key("192.0.2.21");
+    world.database.add(std::slice::from_ref(&node), &discovered(), None).unwrap();
+    let before = world.text(RECORD);
+    // open-iscsi's 4 retries of 15 s.
+    assert!(!world.database.shorten_patience(&node, Duration::from_secs(60)).unwrap());
+    assert_eq!(world.text(RECORD), before);
+    assert!(world.database.shorten_patience(&node, Duration::from_secs(59)).unwrap());
+}
+
+#[test]
+fn what_somebody_else_set_meanwhile_stays() {
+    let world = World::new();
+    let node = key("192.0.2.21");
+    world.database.add(std::slice::from_ref(&node), &discovered(), None).unwrap();
+    world.database.shorten_patience(&node, SHORT).unwrap();
+    let retries = "node.session.initial_login_retry_max";
+    world.database.edit(std::slice::from_ref(&node), |record| record.set(retries, "77")).unwrap();
+    world.database.restore_patience(&node).unwrap();
+    assert!(world.text(RECORD).contains("node.session.initial_login_retry_max = 77\n"));
+    world.database.restore_patience(&node).unwrap();
+    // A record that is gone, and a journal that somebody else wrote.
+    world.database.shorten_patience(&node, SHORT).unwrap();
+    world.database.forget(std::slice::from_ref(&node)).unwrap();
+    let db = Dir::open(&world.folder.path().join("db")).unwrap();
+    db.replace(".iscsi-initiatord.patience", b"nodes/../../etc/x\t1\t\n\xff\n", 0o600).unwrap();
+    world.database.recover();
+    assert!(!world.folder.path().join("db/.iscsi-initiatord.patience").exists());
+}
+
+#[test]
+fn pictures_put_records_back_and_remove_new_ones() {
+    let world = World::new();
+    let (old, new) = (key("192.0.2.21"), key("192.0.2.37"));
+    world.database.add(std::slice::from_ref(&old), &discovered(), None).unwrap();
+    let before = world.text(RECORD);
+    let both = [old.clone(), new.clone()];
+    let pictures = world.database.pictures(&both).unwrap();
+    world.database.add(&both, &discovered(), None).unwrap();
+    world.database.set_node_chap(&both, Some(&secrets("mypassword12"))).unwrap();
+    world.database.put_back(&pictures).unwrap();
+    assert_eq!(world.text(RECORD), before);
+    assert_eq!(world.database.nodes().unwrap().len(), 1);
+    let folder = world.folder.path().join("db/nodes/iqn.2001-04.com.example:disk/192.0.2.37,3260,1");
+    assert!(!folder.exists());
+}
+
+#[test]
+fn a_forgotten_node_leaves_no_record_and_no_link() {
+    let world = World::new();
+    let nodes = [key("192.0.2.21"), key("192.0.2.37")];
+    world.database.add(&nodes, &discovered(), None).unwrap();
+    let db = world.folder.path().join("db");
+    let portal = db.join("send_targets/192.0.2.21,3260");
+    std::fs::create_dir_all(&portal).unwrap();
+    let link = |address: &str| portal.join(format!("iqn.2001-04.com.example:disk,{address},3260,1,default"));
+    for address in ["192.0.2.21", "192.0.2.37"] {
+        std::os::unix::fs::symlink("/anywhere", link(address)).unwrap();
+    }
+    // As a crash of iscsiadm leaves it, and iscsiadm can no longer delete it.
+    Dir::open(&db).unwrap().replace(RECORD.trim_start_matches("db/"), b"", 0o600).unwrap();
+    assert!(world.database.nodes().unwrap()[0].damage.is_some());
+    world.database.forget(&nodes[..1]).unwrap();
+    assert_eq!(world.database.nodes().unwrap().len(), 1);
+    assert!(!link("192.0.2.21").is_symlink() && link("192.0.2.37").is_symlink());
+    world.database.forget(&nodes).unwrap();
+    assert!(!db.join("nodes/iqn.2001-04.com.example:disk").exists());
+    assert!(db.join("nodes").exists() && !link("192.0.2.37").is_symlink());
 }

@@ -1,0 +1,184 @@
+//! CHAP in open-iscsi's files: in node and discovery records, and the defaults in iscsid.conf.
+//! It may not touch another key, nor show a secret.
+
+use iscsi_initiator_dbus::{Portal, Secret, results::ChapMode};
+
+use super::{
+    Database, DatabaseError, NodeKey, RecordError, in_record, io, open, read, record::Record, write,
+};
+use crate::probe::Algorithm;
+
+/// open-iscsi's configuration.
+pub(super) const CONF: &str = "iscsid.conf";
+
+/// CHAP as a record keeps it.
+pub(crate) struct ChapSecrets {
+    pub(crate) username: String,
+    pub(crate) secret: Secret,
+    /// What the target must prove.
+    pub(crate) target: Option<(String, Secret)>,
+}
+
+/// What a login is to prove, and with which digests.
+pub(crate) struct Proofs {
+    /// Nothing without.
+    pub(crate) chap: Option<ChapSecrets>,
+    /// The best first; never empty.
+    pub(crate) algorithms: Vec<Algorithm>,
+}
+
+impl Proofs {
+    /// These, or nothing, with the digests that open-iscsi offers unless told otherwise.
+    pub(crate) fn with(chap: Option<ChapSecrets>) -> Self {
+        Self { chap, algorithms: Algorithm::DEFAULT.to_vec() }
+    }
+}
+
+/// Where CHAP is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keys {
+    /// For sessions: node records and the defaults in iscsid.conf.
+    Session,
+    /// For discovery: discovery records and the defaults in iscsid.conf.
+    Discovery,
+}
+
+impl Keys {
+    fn key(self, name: &str) -> String {
+        match self {
+            Self::Session => format!("node.session.auth.{name}"),
+            Self::Discovery => format!("discovery.sendtargets.auth.{name}"),
+        }
+    }
+}
+
+impl Database {
+    /// What a node's record asks a login to prove.
+    pub(crate) fn node_proofs(&self, node: &NodeKey) -> Result<Proofs, DatabaseError> {
+        let dir = open(&self.root)?;
+        let record = read(&dir, &node.path())?.ok_or(DatabaseError::NoSuchNode)?;
+        Ok(proofs(&record, Keys::Session))
+    }
+
+    /// What a discovery at this portal must prove: its own record's, or else iscsid.conf's.
+    pub(crate) fn discovery_proofs(&self, portal: &Portal) -> Result<Proofs, DatabaseError> {
+        if self.root.exists() {
+            let dir = open(&self.root)?;
+            if let Some(record) = read(&dir, &discovery_path(portal))? {
+                return Ok(proofs(&record, Keys::Discovery));
+            }
+        }
+        Ok(proofs(&self.conf()?, Keys::Discovery))
+    }
+
+    /// Sets or clears CHAP in the records of these nodes.
+    pub(crate) fn set_node_chap(
+        &self,
+        nodes: &[NodeKey],
+        secrets: Option<&ChapSecrets>,
+    ) -> Result<(), DatabaseError> {
+        self.edit(nodes, |record| set_chap(record, Keys::Session, secrets))
+    }
+
+    /// Has iscsid offer one digest to this node: the one that it takes.
+    pub(crate) fn set_algorithm(&self, node: &NodeKey, algorithm: Algorithm) -> Result<(), DatabaseError> {
+        self.edit(std::slice::from_ref(node), |record| {
+            record.set(&Keys::Session.key("chap_algs"), algorithm.name())
+        })
+    }
+
+    /// Sets or clears CHAP for discovery at this portal.
+    pub(crate) fn set_discovery_chap(
+        &self,
+        portal: &Portal,
+        secrets: Option<&ChapSecrets>,
+    ) -> Result<(), DatabaseError> {
+        let dir = self.dir()?;
+        let _lock = self.locked()?;
+        let path = discovery_path(portal);
+        let mut record = match read(&dir, &path)? {
+            Some(record) => record,
+            None => new_discovery_record(portal).map_err(in_record(&dir, &path))?,
+        };
+        set_chap(&mut record, Keys::Discovery, secrets).map_err(in_record(&dir, &path))?;
+        if let Some((folder, _)) = path.rsplit_once('/') {
+            dir.make_dirs(folder).map_err(io(&dir, &path))?;
+        }
+        write(&dir, &path, &record)
+    }
+
+    /// Sets or clears the CHAP of nodes yet to be discovered, in iscsid.conf, which becomes 0600:
+    /// open-iscsi has no other place for it, and Debian ships that file readable by everybody.
+    pub(crate) fn set_default_chap(&self, secrets: Option<&ChapSecrets>) -> Result<(), DatabaseError> {
+        let dir = open(&self.config)?;
+        let _lock = self.locked()?;
+        let mut conf = self.conf()?;
+        set_chap(&mut conf, Keys::Session, secrets).map_err(in_record(&dir, CONF))?;
+        dir.replace(CONF, &conf.to_bytes(), 0o600).map_err(io(&dir, CONF))
+    }
+
+    pub(super) fn conf(&self) -> Result<Record, DatabaseError> {
+        let dir = open(&self.config)?;
+        let bytes = dir.read(CONF).map_err(io(&dir, CONF))?.unwrap_or_default();
+        Record::parse_plain(&bytes).map_err(in_record(&dir, CONF))
+    }
+}
+
+fn discovery_path(portal: &Portal) -> String {
+    format!("send_targets/{},{}/st_config", portal.host(), portal.port())
+}
+
+/// `authmethod` decides nothing: a password does (usr/initiator_common.c, `iscsi_setup_authentication`).
+pub(super) fn chap_mode(record: &Record) -> ChapMode {
+    let has = |name: &str| record.get(&Keys::Session.key(name)).is_some();
+    match (has("password"), has("username_in") || has("password_in")) {
+        (false, _) => ChapMode::None,
+        (true, false) => ChapMode::OneWay,
+        (true, true) => ChapMode::Mutual,
+    }
+}
+
+fn chap(record: &Record, keys: Keys) -> Option<ChapSecrets> {
+    let text = |name: &str| record.get(&keys.key(name)).map(str::to_owned);
+    let secret = |name: &str| text(name).and_then(|text| Secret::new(text).ok());
+    let target = secret("password_in").map(|secret| (text("username_in").unwrap_or_default(), secret));
+    Some(ChapSecrets { username: text("username").unwrap_or_default(), secret: secret("password")?, target })
+}
+
+fn proofs(record: &Record, keys: Keys) -> Proofs {
+    // A discovery record has the list under the session's name (usr/idbm.c, `idbm_recinfo_discovery`).
+    let named = [keys, Keys::Session].into_iter().find_map(|keys| record.get(&keys.key("chap_algs")));
+    let named = named.unwrap_or_default();
+    // What open-iscsi does not know it leaves out, too.
+    let algorithms: Vec<Algorithm> = named.split(',').filter_map(|name| name.trim().parse().ok()).collect();
+    let chap = chap(record, keys);
+    if algorithms.is_empty() { Proofs::with(chap) } else { Proofs { chap, algorithms } }
+}
+
+fn set_chap(record: &mut Record, keys: Keys, secrets: Option<&ChapSecrets>) -> Result<(), RecordError> {
+    for name in ["authmethod", "username", "password", "username_in", "password_in"] {
+        // Also the lengths that an administrator may have put there: they would no longer fit.
+        record.remove(&keys.key(&format!("{name}_length")));
+        if secrets.is_none() || name.ends_with("_in") {
+            record.remove(&keys.key(name));
+        }
+    }
+    let Some(secrets) = secrets else { return record.set(&keys.key("authmethod"), "None") };
+    record.set(&keys.key("authmethod"), "CHAP")?;
+    record.set(&keys.key("username"), &secrets.username)?;
+    record.set(&keys.key("password"), secrets.secret.expose())?;
+    if let Some((username, secret)) = &secrets.target {
+        record.set(&keys.key("username_in"), username)?;
+        record.set(&keys.key("password_in"), secret.expose())?;
+    }
+    Ok(())
+}
+
+fn new_discovery_record(portal: &Portal) -> Result<Record, RecordError> {
+    let mut record = Record::new();
+    record.set("discovery.startup", "manual")?;
+    record.set("discovery.type", "sendtargets")?;
+    record.set("discovery.sendtargets.address", &portal.host().to_string())?;
+    record.set("discovery.sendtargets.port", &portal.port().to_string())?;
+    Ok(record)
+}

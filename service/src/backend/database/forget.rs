@@ -1,0 +1,38 @@
+//! Removes node records, those that iscsiadm can no longer delete among them.
+//! It may not remove anything but these records, the links to them, and folders that are empty then.
+
+use super::{Database, DatabaseError, NodeKey, io, open};
+
+impl Database {
+    /// Removes the records of these nodes, whatever they hold. Already gone is success.
+    pub(crate) fn forget(&self, nodes: &[NodeKey]) -> Result<(), DatabaseError> {
+        let dir = open(&self.root)?;
+        let _lock = self.locked()?;
+        nodes.iter().try_for_each(|node| remove(&dir, node))
+    }
+}
+
+/// The record, then what pointed to it; to be called under the lock.
+pub(super) fn remove(dir: &super::Dir, node: &NodeKey) -> Result<(), DatabaseError> {
+    let path = node.path();
+    dir.remove(&path).map_err(io(dir, &path))?;
+    for folder in [node.folder(), format!("nodes/{}", node.target)] {
+        dir.remove_empty_dir(&folder).map_err(io(dir, &folder))?;
+    }
+    // iscsiadm's discovery left a link to it below each portal that listed it (usr/idbm.c, `idbm_add_node`).
+    let link =
+        format!("{},{},{},{},{}", node.target, node.portal.host(), node.portal.port(), node.tpgt, node.iface);
+    let mut places = vec!["static".to_owned(), "fw".to_owned()];
+    for kind in ["send_targets", "isns"] {
+        let portals = dir.list(kind).map_err(io(dir, kind))?;
+        places.extend(portals.iter().filter_map(|name| Some(format!("{kind}/{}", name.to_str()?))));
+    }
+    for place in places {
+        let names = dir.list(&place).map_err(io(dir, &place))?;
+        if names.iter().any(|name| *name == *link) {
+            let path = format!("{place}/{link}");
+            dir.remove(&path).map_err(io(dir, &path))?;
+        }
+    }
+    Ok(())
+}

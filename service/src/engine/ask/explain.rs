@@ -1,0 +1,336 @@
+//! A refusal of the probe as the contract's error: what was seen, and the command to run next.
+//! It may not hold a secret, nor say how long one is: only that it is outside of what a gateway takes.
+
+use iscsi_initiator_dbus::{Fault, Iqn, Kind};
+
+use super::Asked;
+use crate::{
+    backend::database::chap::ChapSecrets,
+    probe::{MutualFault, Refusal, Stage},
+};
+
+/// What Ceph's gateways take (ceph-iscsi, `ceph_iscsi_config/utils.py`: 12 to 16 and 8 to 64 characters).
+const CEPH_SECRET: std::ops::RangeInclusive<usize> = 12..=16;
+const CEPH_USER: std::ops::RangeInclusive<usize> = 8..=64;
+
+impl Asked<'_> {
+    /// The target is not in the portal's list.
+    pub(in crate::engine) fn not_listed(&self, target: &Iqn) -> Fault {
+        let portal = self.portal;
+        Fault::new(
+            Kind::TargetNotFound,
+            format!(
+                "{portal} does not offer the target {target}: it does not have it, or has it disabled (initiator \
+                 name {})",
+                self.initiator
+            ),
+        )
+        .hint(format!("see what it has: iscsictl discover {portal}"))
+    }
+
+    /// Any refusal.
+    pub(in crate::engine) fn fault(&self, refusal: &Refusal) -> Fault {
+        let portal = self.portal;
+        let told = |kind| Fault::new(kind, format!("{portal}: {refusal}"));
+        let told_all = |kind| Fault::new(kind, format!("{portal}: {refusal} ({})", self.seen()));
+        match refusal {
+            Refusal::Status { class, detail, stage } => self.status(*class, *detail, *stage),
+            Refusal::ChapRequired => self.chap_missing(),
+            Refusal::MutualFailed(why) => self.mutual(*why),
+            Refusal::NoCommonMethod => told_all(Kind::TargetRejected).hint(format!(
+                "the target has no CHAP to answer with: clear it with iscsictl set-chap {} --clear, or have the \
+                 gateway's administrator set it up",
+                self.place()
+            )),
+            Refusal::NoCommonAlgorithm => told_all(Kind::TargetRejected)
+                .hint("MD5, SHA1, SHA256 and SHA3-256 were offered: have the gateway allow one of them"),
+            Refusal::Refused => told(Kind::PortalUnreachable).hint(format!(
+                "check address and port, and that the gateway's iSCSI service runs: iscsictl discover {portal}"
+            )),
+            Refusal::NoRoute => told(Kind::PortalUnreachable)
+                .hint(format!("check the network: ip route get {}", self.address.ip())),
+            Refusal::TimedOut { stage: Stage::Connect } => told(Kind::TimedOut).hint(format!(
+                "check the network and any firewall on the way: ping {}",
+                self.address.ip()
+            )),
+            Refusal::TimedOut { .. } => told(Kind::TimedOut).hint(format!(
+                "something listens there and is silent: check the port, or restart the gateway's iSCSI service, \
+                 then iscsictl discover {portal}"
+            )),
+            Refusal::NotIscsi => told(Kind::PortalUnreachable)
+                .hint(format!("check the port, which is 3260 by default: iscsictl discover {}", self.address.ip())),
+            Refusal::Question(_) => Fault::new(Kind::InvalidConfiguration, refusal.to_string())
+                .hint(format!("set user name and secret again: {}", self.with_chap())),
+            Refusal::System(_) => told(Kind::Failed).hint("journalctl -u iscsi-initiatord has the details"),
+            Refusal::Redirected { to, .. } => told_all(Kind::TargetRejected)
+                .hint(format!("discover the portal that it names and log in there: iscsictl discover {to}")),
+            Refusal::Closed { .. } => told_all(Kind::TargetRejected)
+                .hint("the gateway's own log says why: have its administrator look for this initiator name"),
+            Refusal::Rejected { .. } | Refusal::Protocol(_) => told_all(Kind::TargetRejected)
+                .hint(format!("check that an iSCSI target listens there: iscsictl discover {portal}")),
+        }
+    }
+
+    /// As whom we asked.
+    fn seen(&self) -> String {
+        match &self.proofs.chap {
+            None => format!("initiator name {}", self.initiator),
+            Some(chap) => {
+                let offered: Vec<&str> = self.proofs.algorithms.iter().map(|a| a.name()).collect();
+                let mutual = if chap.target.is_some() { "mutual " } else { "" };
+                format!(
+                    "{mutual}CHAP as {:?} with {}; initiator name {}",
+                    chap.username,
+                    offered.join(", "),
+                    self.initiator
+                )
+            }
+        }
+    }
+
+    /// RFC 7143, section 11.13.5.
+    fn status(&self, class: u8, detail: u8, stage: Stage) -> Fault {
+        let (portal, initiator) = (self.portal, self.initiator);
+        let seen = format!("(login status {class:02x}/{detail:02x}; {})", self.seen());
+        match (class, detail, &self.proofs.chap) {
+            (2, 1, None) => self.chap_missing(),
+            (2, 1, Some(_)) if stage != Stage::Proof => Fault::new(
+                Kind::ChapRejected,
+                format!("{portal} refused authentication before it saw a secret: it may have none for this initiator {seen}"),
+            )
+            .hint(format!("ask the gateway's administrator for CHAP of {initiator}, then: {}", self.with_chap())),
+            (2, 1, Some(chap)) => {
+                // tgt answers so, too, to mutual CHAP that it does not have.
+                let or_mutual = if chap.target.is_some() { ", or has no mutual CHAP for it" } else { "" };
+                let why = limits(chap).map(|why| format!("{why}; ")).unwrap_or_default();
+                Fault::new(
+                    Kind::ChapRejected,
+                    format!("{portal} rejected the CHAP user {:?} or its secret{or_mutual} {seen}", chap.username),
+                )
+                .hint(format!("{why}set both again: {}", self.with_chap()))
+            }
+            (2, 2, _) => Fault::new(
+                Kind::InitiatorNotAllowed,
+                format!("{portal} does not know the initiator name {initiator}, or does not let it in {seen}"),
+            )
+            .hint("set the name that the gateway has: iscsictl initiator-name NAME, or have this one added there"),
+            (2, 3 | 4, _) => match self.target {
+                Some(target) => Fault::new(
+                    Kind::TargetNotFound,
+                    format!("{portal} does not have the target {target}, or not for this initiator {seen}"),
+                )
+                .hint(format!("see what it has: iscsictl discover {portal}")),
+                None => Fault::new(Kind::TargetNotFound, format!("{portal} refuses discovery {seen}"))
+                    .hint(format!("have the gateway's administrator allow {initiator} to discover")),
+            },
+            (3, ..) => Fault::new(Kind::TargetUnavailable, format!("{portal} cannot serve the target now {seen}")).hint(
+                format!(
+                    "the target may be disabled or starting: ask the gateway's administrator, or try again later; \
+                     iscsictl discover {portal} shows what is served"
+                ),
+            ),
+            _ => Fault::new(Kind::TargetRejected, format!("{portal} refused the login {seen}"))
+                .hint("the gateway's own log says why: have its administrator look for this initiator name"),
+        }
+    }
+
+    /// What `set-chap` takes for what was asked.
+    fn place(&self) -> String {
+        self.target.map_or_else(|| format!("--portal {}", self.portal), ToString::to_string)
+    }
+
+    /// The command that takes CHAP for what was asked: a discovery has its own.
+    fn with_chap(&self) -> String {
+        match self.target {
+            Some(target) => format!("iscsictl set-chap {target} --user NAME"),
+            None => format!("iscsictl discover {} --user NAME", self.portal),
+        }
+    }
+
+    fn chap_missing(&self) -> Fault {
+        Fault::new(
+            Kind::ChapRejected,
+            format!("{} asks for CHAP, and none is set ({})", self.portal, self.seen()),
+        )
+        .hint(format!("set user name and secret: {}", self.with_chap()))
+    }
+
+    fn mutual(&self, why: MutualFault) -> Fault {
+        let set = format!("{} --target-user NAME", self.with_chap());
+        let hint = match why {
+            MutualFault::SameSecret => format!("mutual CHAP needs two different secrets: {set}"),
+            MutualFault::NotOffered => format!(
+                "the gateway has no mutual CHAP for this initiator: have it added, or set one-way CHAP: {}",
+                self.with_chap()
+            ),
+            MutualFault::WrongSecret | MutualFault::WrongName => format!(
+                "set the target's user name and secret again, or suspect that this is not your gateway: {set}"
+            ),
+            MutualFault::Reflected => {
+                "this is not your gateway: somebody is in between; do not log in from here".to_owned()
+            }
+        };
+        Fault::new(
+            Kind::MutualChapFailed,
+            format!("{}: the target did not prove itself: {why} ({})", self.portal, self.seen()),
+        )
+        .hint(hint)
+    }
+}
+
+/// What a gateway cannot say itself: that it could never have taken these.
+fn limits(chap: &ChapSecrets) -> Option<String> {
+    let outside = |what: &str, length: usize, range: &std::ops::RangeInclusive<usize>| {
+        let (than, least, most) = match length {
+            _ if range.contains(&length) => return None,
+            _ if length < *range.start() => ("shorter", range.start(), range.end()),
+            _ => ("longer", range.start(), range.end()),
+        };
+        Some(format!("Ceph's gateways take {what} of {least} to {most} characters, and this one is {than}"))
+    };
+    let secret = outside("secrets", chap.secret.expose().chars().count(), &CEPH_SECRET);
+    let user = outside("user names", chap.username.chars().count(), &CEPH_USER);
+    match (secret, user) {
+        (Some(secret), Some(user)) => Some(format!("{secret}; {user}")),
+        (one, other) => one.or(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use iscsi_initiator_dbus::{Portal, Secret};
+
+    use super::*;
+    use crate::backend::database::chap::Proofs;
+
+    const SECRET: &str = "mypassword12";
+
+    fn chap(username: &str, secret: &str) -> ChapSecrets {
+        ChapSecrets { username: username.into(), secret: Secret::new(secret.into()).unwrap(), target: None }
+    }
+
+    fn fault(refusal: &Refusal, chap: Option<ChapSecrets>) -> Fault {
+        let (initiator, target): (Iqn, Iqn) =
+            ("iqn.2001-04.com.example:me".parse().unwrap(), "iqn.2001-04.com.example:disk".parse().unwrap());
+        let portal: Portal = "192.0.2.21".parse().unwrap();
+        let proofs = Proofs::with(chap);
+        Asked::new(&initiator, Some(&target), &portal, &proofs).unwrap().fault(refusal)
+    }
+
+    fn status(class: u8, detail: u8, stage: Stage) -> Refusal {
+        Refusal::Status { class, detail, stage }
+    }
+
+    #[test]
+    fn each_refusal_is_its_own_error_with_what_was_seen_and_a_command() {
+        let some = || Some(chap("libvirtd", SECRET));
+        let name = "iqn.2001-04.com.example:me";
+        for (refusal, chap, kind, words, command) in [
+            (
+                status(2, 1, Stage::Proof),
+                some(),
+                Kind::ChapRejected,
+                ["\"libvirtd\"", "02/01", "MD5", name],
+                "set-chap",
+            ),
+            (
+                status(2, 1, Stage::Greeting),
+                None,
+                Kind::ChapRejected,
+                ["none is set", name, "", ""],
+                "set-chap",
+            ),
+            (
+                status(2, 1, Stage::Challenge),
+                some(),
+                Kind::ChapRejected,
+                ["before it saw a secret", "02/01", "MD5", name],
+                "set-chap",
+            ),
+            (
+                status(2, 2, Stage::Greeting),
+                some(),
+                Kind::InitiatorNotAllowed,
+                [name, "02/02", "libvirtd", ""],
+                "initiator-name",
+            ),
+            (
+                status(2, 3, Stage::Greeting),
+                some(),
+                Kind::TargetNotFound,
+                ["iqn.2001-04.com.example:disk", "02/03", name, ""],
+                "discover",
+            ),
+            (
+                status(3, 1, Stage::Greeting),
+                some(),
+                Kind::TargetUnavailable,
+                ["03/01", name, "", ""],
+                "discover",
+            ),
+            (status(2, 5, Stage::Greeting), some(), Kind::TargetRejected, ["02/05", name, "", ""], "log"),
+            (Refusal::ChapRequired, None, Kind::ChapRejected, ["none is set", name, "", ""], "set-chap"),
+            (
+                Refusal::MutualFailed(MutualFault::WrongSecret),
+                some(),
+                Kind::MutualChapFailed,
+                ["prove itself", "libvirtd", "MD5", name],
+                "--target-user",
+            ),
+            (Refusal::NoCommonAlgorithm, some(), Kind::TargetRejected, ["MD5", name, "", ""], "allow"),
+            (Refusal::NoCommonMethod, some(), Kind::TargetRejected, ["libvirtd", name, "", ""], "set-chap"),
+            (Refusal::Refused, None, Kind::PortalUnreachable, ["192.0.2.21:3260", "", "", ""], "discover"),
+            (
+                Refusal::NoRoute,
+                None,
+                Kind::PortalUnreachable,
+                ["no route", "", "", ""],
+                "ip route get 192.0.2.21",
+            ),
+            (
+                Refusal::TimedOut { stage: Stage::Connect },
+                None,
+                Kind::TimedOut,
+                ["connecting", "", "", ""],
+                "ping 192.0.2.21",
+            ),
+            (
+                Refusal::TimedOut { stage: Stage::Greeting },
+                None,
+                Kind::TimedOut,
+                ["first login request", "", "", ""],
+                "silent",
+            ),
+            (Refusal::NotIscsi, None, Kind::PortalUnreachable, ["iSCSI", "", "", ""], "3260"),
+        ] {
+            let fault = fault(&refusal, chap);
+            assert_eq!(fault.kind(), kind, "{refusal:?}");
+            assert!(fault.message().contains("192.0.2.21"), "{fault}");
+            assert!(words.iter().all(|words| fault.message().contains(words)), "{fault}");
+            assert!(fault.next_step().contains(command), "{fault}");
+            assert!(!fault.to_string().contains(SECRET), "{fault}");
+        }
+    }
+
+    #[test]
+    fn a_secret_that_ceph_cannot_have_is_told_without_its_length() {
+        let hint = |user, secret| {
+            let fault = fault(&status(2, 1, Stage::Proof), Some(chap(user, secret)));
+            fault.next_step().to_owned()
+        };
+        let (short, long) = ("elevenchars", "seventeencharsxyz");
+        assert!(!hint("libvirtd", SECRET).contains("Ceph"));
+        assert!(
+            hint("libvirtd", short).starts_with(
+                "Ceph's gateways take secrets of 12 to 16 characters, and this one is shorter; "
+            )
+        );
+        assert!(hint("libvirtd", long).contains("this one is longer"));
+        let both = hint("me", short);
+        assert!(both.contains("user names of 8 to 64") && both.contains("secrets of 12 to 16"), "{both}");
+        for (user, secret) in [("libvirtd", short), ("libvirtd", long), ("me", short)] {
+            let hint = hint(user, secret);
+            assert!(!hint.contains(secret) && !hint.contains(&format!("{} ", secret.len())), "{hint}");
+        }
+    }
+}

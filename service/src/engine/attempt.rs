@@ -1,0 +1,77 @@
+//! One login through iscsid, at one node: within the caller's time, and taken back if it comes later.
+//! It may not leave the record changed, nor a session that its caller was told had failed.
+
+use std::{path::Path, sync::Arc};
+
+use iscsi_initiator_dbus::{Fault, Kind, fault::Result};
+use tokio::time::Instant;
+
+use super::{Engine, blocking, busy::Claim};
+use crate::backend::{
+    database::NodeKey,
+    iscsiadm::{self, Refused},
+    program::{ProgramError, Rest},
+};
+
+/// Logs in. The claim is on the node's target.
+pub(super) async fn log_in(
+    engine: &Arc<Engine>,
+    node: &NodeKey,
+    iscsiadm: &Path,
+    claim: &Arc<Claim>,
+    deadline: Instant,
+) -> Result<()> {
+    let limit = deadline.saturating_duration_since(Instant::now());
+    let shortened = {
+        let (database, node) = (engine.database.clone(), node.clone());
+        blocking(move || database.shorten_patience(&node, limit)).await??
+    };
+    let login = iscsiadm::login(iscsiadm, node, deadline).await;
+    if shortened {
+        // iscsid has its copy since the beginning of the attempt.
+        let (database, key) = (engine.database.clone(), node.clone());
+        let restored = blocking(move || database.restore_patience(&key)).await?;
+        if let Err(error) = restored {
+            tracing::warn!(target = %node.target, portal = %node.portal, %error, "the record is put back at the next start");
+        }
+    }
+    // The kernel decides, not the exit code.
+    let sessions = engine.sessions().await?;
+    let session = sessions.iter().find(|session| session.is_of(node));
+    match (login, session.is_some()) {
+        (Ok(()), true) => Ok(()),
+        // Logged in; iscsid is still looking for its LUNs.
+        (Err(Refused::Program(ProgramError::TimedOut(_))), _)
+            if session.is_some_and(|s| s.state == "LOGGED_IN") =>
+        {
+            Ok(())
+        }
+        (Err(Refused::Program(ProgramError::TimedOut(rest))), _) => {
+            let what = format!("{} let us in, but iscsid did not log in within the deadline", node.portal);
+            let (engine, node, claim) = (Arc::clone(engine), node.clone(), Arc::clone(claim));
+            tokio::spawn(async move { engine.take_back(rest, &node, claim).await });
+            Err(Fault::new(Kind::TimedOut, what)
+                .hint("journalctl -u iscsid shows what it waits for; try again with a longer timeout"))
+        }
+        (Err(refused), _) => Err(refused.into()),
+        (Ok(()), false) => Err(Fault::new(Kind::Failed, "iscsid reported success, but there is no session")
+            .hint("journalctl -u iscsid has the details")),
+    }
+}
+
+impl Engine {
+    /// Waits for a login that missed its deadline, and ends the session that it made. Nobody was told of it,
+    /// so nobody uses it yet; who does all the same keeps it.
+    async fn take_back(&self, rest: Rest, node: &NodeKey, _claim: Arc<Claim>) {
+        rest.ended().await;
+        let Ok(mut sessions) = self.sessions().await else { return };
+        sessions.retain(|session| session.is_of(node));
+        if sessions.is_empty() {
+            return;
+        }
+        tracing::warn!(target = %node.target, portal = %node.portal, "a login came after its deadline: it is taken back");
+        if let Err(fault) = self.end_sessions(&sessions, false, super::deadline(None)).await {
+            tracing::warn!(target = %node.target, portal = %node.portal, error = fault.message(), "it stays");
+        }
+    }
+}

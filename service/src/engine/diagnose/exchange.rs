@@ -1,0 +1,301 @@
+//! What an exchange with a portal says, check by check in the order of a login.
+//! It may not ask anything: it judges what was seen.
+
+use iscsi_initiator_dbus::{Fault, Iqn, Kind};
+
+use super::{
+    super::{damaged, login::NO_LUN},
+    portal::{Answer, Seen},
+    report::Report,
+};
+use crate::probe::{Accepted, AuthKind, Listing, MutualFault, Refusal, Stage};
+
+/// In this order.
+const EXCHANGE: [&str; 6] = ["tcp", "iscsi", "discovery", "initiator-accepted", "chap", "mutual-chap"];
+const REST: [&str; 3] = ["luns", "session", "node-record"];
+const AFTER: &str = "not looked at, since a check before it failed";
+/// How many targets a detail names.
+const SHOWN: usize = 5;
+
+/// How far the portal was reached.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Reach {
+    /// Nothing was sent.
+    Unasked,
+    /// No connection.
+    Nothing,
+    /// A connection, and no answer that is iSCSI.
+    Tcp,
+    Iscsi,
+}
+
+fn reach<T>(answer: &Answer<T>) -> Reach {
+    match answer {
+        Err((Refusal::Question(_) | Refusal::MutualFailed(MutualFault::SameSecret), _)) => Reach::Unasked,
+        Err((Refusal::Refused | Refusal::NoRoute | Refusal::System(_), _)) => Reach::Nothing,
+        Err((Refusal::TimedOut { stage: Stage::Connect }, _)) => Reach::Nothing,
+        Err((Refusal::NotIscsi, _)) => Reach::Tcp,
+        Err((
+            Refusal::TimedOut { stage: Stage::Greeting } | Refusal::Closed { stage: Stage::Greeting },
+            _,
+        )) => Reach::Tcp,
+        _ => Reach::Iscsi,
+    }
+}
+
+/// No portal could be asked.
+pub(super) fn nothing_asked(report: &mut Report, why: &str) {
+    for name in EXCHANGE.into_iter().chain(REST) {
+        report.skipped(name, why);
+    }
+}
+
+/// There is no way to the portal.
+pub(super) fn unreachable(report: &mut Report, fault: &Fault) {
+    let [first, rest @ ..] = EXCHANGE;
+    report.failed(first, fault);
+    for name in rest.into_iter().chain(REST) {
+        report.skipped(name, AFTER);
+    }
+}
+
+/// The checks of a portal that was asked.
+pub(super) fn judge(report: &mut Report, initiator: &Iqn, listing: &Answer<Listing>, seen: Option<&Seen>) {
+    match exchanged(report, initiator, listing, seen) {
+        Ok(()) => {}
+        // The first that failed, and all after it.
+        Err((at, fault)) => {
+            report.failed(at, &fault);
+            let after = EXCHANGE.into_iter().skip_while(|name| *name != at).skip(1);
+            for name in after {
+                report.skipped(name, AFTER);
+            }
+        }
+    }
+    rest(report, seen);
+}
+
+type Ended = std::result::Result<(), (&'static str, Fault)>;
+
+fn exchanged(report: &mut Report, initiator: &Iqn, listing: &Answer<Listing>, seen: Option<&Seen>) -> Ended {
+    let login = seen.map(|seen| &seen.login);
+    let reached = reach(listing).max(login.map_or(Reach::Unasked, reach));
+    // Both were turned away alike, or only one was asked.
+    let fault = || {
+        let faults = [listing.as_ref().err(), login.and_then(|login| login.as_ref().err())];
+        let mut faults = faults.into_iter().flatten();
+        faults
+            .next()
+            .map_or_else(|| Fault::new(Kind::Failed, "nothing was asked"), |(_, fault)| fault.clone())
+    };
+    if reached <= Reach::Nothing {
+        return Err(("tcp", fault()));
+    }
+    report.ok("tcp", "something listens there");
+    if reached == Reach::Tcp {
+        return Err(("iscsi", fault()));
+    }
+    report.ok("iscsi", "it speaks iSCSI");
+    discovery(report, initiator, listing, seen)?;
+    let Some(seen) = seen else {
+        let hint = "name one: iscsictl diagnose TARGET PORTAL";
+        for name in ["initiator-accepted", "chap", "mutual-chap"] {
+            report.skipped_with(name, "only a target can say", hint);
+        }
+        return Ok(());
+    };
+    match &seen.login {
+        Ok(accepted) => {
+            let sent = accepted
+                .redirected
+                .as_ref()
+                .map(|redirect| format!(", after sending us on to {}", redirect.to));
+            let group = accepted.tpgt.map(|tpgt| format!(" at portal group {tpgt}")).unwrap_or_default();
+            let how = sent.unwrap_or_default();
+            report.ok("initiator-accepted", format!("the target lets in {initiator}{group}{how}"));
+            authenticated(report, accepted, &seen.user);
+            Ok(())
+        }
+        Err((refusal, fault)) => {
+            let at = place(refusal);
+            if at != "initiator-accepted" {
+                report.ok(
+                    "initiator-accepted",
+                    format!("the target knows {initiator}, or asks for CHAP first"),
+                );
+            }
+            if at == "mutual-chap" {
+                chap_before_mutual(report, refusal);
+            }
+            Err((at, fault.clone()))
+        }
+    }
+}
+
+fn discovery(report: &mut Report, initiator: &Iqn, listing: &Answer<Listing>, seen: Option<&Seen>) -> Ended {
+    const NAME: &str = "discovery";
+    let unknown = |seen: &Seen| match &seen.login {
+        Err((Refusal::Status { class: 2, detail: 3 | 4, .. }, fault)) => Some(fault.clone()),
+        _ => None,
+    };
+    match (listing, seen) {
+        (Ok(listing), Some(seen)) => {
+            let is_listed = listing.nodes.iter().any(|found| found.target == seen.target);
+            match (&seen.login, is_listed) {
+                (_, true) => report.ok(NAME, format!("the portal lists {}", seen.target)),
+                (Ok(_), false) => report.warning(
+                    NAME,
+                    format!("the portal lets us in to {}, but does not list it", seen.target),
+                    "nothing needs to be done for a login; the gateway hides it from discovery",
+                ),
+                (Err(_), false) => {
+                    return Err((NAME, unknown(seen).unwrap_or_else(|| seen.not_listed.clone())));
+                }
+            }
+        }
+        (Ok(listing), None) => {
+            let mut names: Vec<&str> = listing.nodes.iter().map(|found| found.target.as_str()).collect();
+            names.sort_unstable();
+            names.dedup();
+            let shown = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
+            let more = if names.len() > SHOWN { ", and more" } else { "" };
+            match names.len() {
+                0 => report.warning(
+                    NAME,
+                    format!("the portal lists no target to the initiator name {initiator}"),
+                    "have the gateway allow this name, or set the one that it has: iscsictl initiator-name NAME",
+                ),
+                n => report.ok(NAME, format!("the portal lists {n} targets: {shown}{more}")),
+            }
+        }
+        (Err((_, fault)), None) => return Err((NAME, fault.clone())),
+        (Err((_, fault)), Some(seen)) => match (unknown(seen), &seen.login) {
+            (Some(unknown), _) => return Err((NAME, unknown)),
+            (None, Ok(_)) => report.warning(NAME, fault.message(), fault.next_step()),
+            // What the target itself says comes next.
+            (None, Err(_)) => report.skipped_with(NAME, fault.message(), fault.next_step()),
+        },
+    }
+    Ok(())
+}
+
+fn authenticated(report: &mut Report, accepted: &Accepted, user: &str) {
+    let none = "the target asks for none";
+    match accepted.authenticated {
+        AuthKind::None if user.is_empty() => report.skipped("chap", none),
+        AuthKind::None => report.skipped("chap", format!("{none}, although the user {user:?} is set")),
+        AuthKind::OneWay(algorithm) | AuthKind::Mutual(algorithm) => {
+            report.ok("chap", format!("the target took the secret of the user {user:?} with {algorithm}"));
+        }
+    }
+    match accepted.authenticated {
+        AuthKind::Mutual(algorithm) => {
+            report.ok("mutual-chap", format!("the target proved itself with {algorithm}"));
+        }
+        _ => report.skipped("mutual-chap", "not set up: the target need not prove itself"),
+    }
+}
+
+/// What is known of our own proof where the target's failed.
+fn chap_before_mutual(report: &mut Report, refusal: &Refusal) {
+    match refusal {
+        Refusal::MutualFailed(MutualFault::WrongSecret | MutualFault::WrongName) => {
+            report.ok("chap", "the target answered to our proof");
+        }
+        Refusal::MutualFailed(MutualFault::SameSecret) => {
+            report.skipped("chap", "nothing was sent: both secrets are the same");
+        }
+        _ => report.skipped("chap", "not judged, since the target did not prove itself"),
+    }
+}
+
+/// Which check a refused login belongs to.
+fn place(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::MutualFailed(_) => "mutual-chap",
+        Refusal::ChapRequired
+        | Refusal::NoCommonMethod
+        | Refusal::NoCommonAlgorithm
+        | Refusal::Question(_) => "chap",
+        Refusal::Status { class: 2, detail: 1, .. } => "chap",
+        Refusal::Status { stage: Stage::Challenge | Stage::Proof, .. }
+        | Refusal::TimedOut { stage: Stage::Challenge | Stage::Proof }
+        | Refusal::Closed { stage: Stage::Challenge | Stage::Proof }
+        | Refusal::Rejected { stage: Stage::Challenge | Stage::Proof, .. } => "chap",
+        _ => "initiator-accepted",
+    }
+}
+
+/// What does not hang on the exchange.
+fn rest(report: &mut Report, seen: Option<&Seen>) {
+    let Some(seen) = seen else {
+        for name in REST {
+            report.skipped(name, "no target is named");
+        }
+        return;
+    };
+    luns(report, seen);
+    session(report, seen);
+    record(report, seen);
+}
+
+fn luns(report: &mut Report, seen: &Seen) {
+    const NAME: &str = "luns";
+    let none = |report: &mut Report| {
+        report.warning(NAME, NO_LUN, "have the gateway's administrator map a LUN to this initiator name");
+    };
+    match (&seen.session, &seen.luns) {
+        (Some(session), _) => {
+            let disks: Vec<&str> =
+                session.disks.iter().map(|disk| disk.name.as_str()).filter(|name| !name.is_empty()).collect();
+            if session.disks.is_empty() {
+                none(report);
+            } else {
+                report.ok(NAME, format!("{} LUNs, disks: {}", session.disks.len(), disks.join(", ")));
+            }
+        }
+        (None, Some(Ok(luns))) if luns.present == 0 => none(report),
+        (None, Some(Ok(luns))) => {
+            report.ok(NAME, format!("{} LUNs, {} of them disks", luns.present, luns.disks))
+        }
+        (None, Some(Err((_, fault)))) => report.warning(
+            NAME,
+            format!("the target did not say which LUNs it has: {}", fault.message()),
+            "log in to see them: iscsictl login TARGET",
+        ),
+        (None, None) => report.skipped(NAME, AFTER),
+    }
+}
+
+fn session(report: &mut Report, seen: &Seen) {
+    const NAME: &str = "session";
+    match &seen.session {
+        None => report.skipped(NAME, "not logged in"),
+        Some(session) if session.state == "LOGGED_IN" => {
+            report.ok(NAME, format!("session {} is up", session.sid));
+        }
+        Some(session) => report.warning(
+            NAME,
+            format!(
+                "session {} is in state {}: the kernel is trying to reconnect",
+                session.sid, session.state
+            ),
+            "journalctl -u iscsid says why; iscsictl paths shows when it is back",
+        ),
+    }
+}
+
+fn record(report: &mut Report, seen: &Seen) {
+    const NAME: &str = "node-record";
+    match &seen.record {
+        None => report.warning(
+            NAME,
+            "the target is not recorded at this portal: a login needs that",
+            "record it: iscsictl discover PORTAL, or do all at once: iscsictl connect PORTAL",
+        ),
+        Some(node) => match node.damage {
+            Some(why) => report.failed(NAME, &damaged(&node.key, why)),
+            None => report.ok(NAME, format!("sound; startup {}, CHAP {}", node.startup, node.chap)),
+        },
+    }
+}

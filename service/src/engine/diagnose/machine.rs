@@ -1,0 +1,177 @@
+//! This machine's part of a login: programs, modules, daemons, and its name.
+//! It may not ask a portal, start a program, or start iscsid by looking at it.
+
+use std::time::Duration;
+
+use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result, results::Check};
+
+use super::{super::Engine, names, report::Report, unusable};
+use crate::backend::{
+    initiator_name::{self, NameFile},
+    iscsid::{self, Iscsid},
+    kernel::{self, Transport},
+    sysfs::Session,
+};
+
+/// Both are written while a machine is installed; what lies further apart was not.
+const COPY: Duration = Duration::from_secs(3600);
+
+impl Engine {
+    pub(super) async fn look_at_machine(&self) -> Result<Vec<Check>> {
+        let mut report = Report::new("");
+        match self.iscsiadm() {
+            Ok(program) => {
+                let records = self.layout.find_database();
+                report.ok("open-iscsi", format!("{}, records in {}", program.display(), records.display()));
+            }
+            Err(fault) => report.failed("open-iscsi", &fault),
+        }
+        let layout = self.layout.clone();
+        let (transport, daemon, file, machine) = super::super::blocking(move || {
+            let transport = kernel::transport(&layout.sys, &layout.modules);
+            let daemon = Iscsid::find(&layout.proc);
+            let written = std::fs::metadata(&layout.machine_id).and_then(|data| data.modified()).ok();
+            let machine = written.and_then(|written| written.elapsed().ok());
+            (transport, daemon, initiator_name::look(&layout.config), machine)
+        })
+        .await?;
+        modules(&mut report, transport);
+        self.daemon(&mut report, daemon.as_ref());
+        let sessions = self.sessions().await?;
+        let name = file_of_name(&mut report, &file);
+        in_use(&mut report, name.as_ref(), &file, daemon.as_ref(), &sessions);
+        let written = file.as_ref().ok().and_then(|file| file.age);
+        uniqueness(&mut report, name.as_ref(), written.zip(machine));
+        Ok(report.checks())
+    }
+
+    fn daemon(&self, report: &mut Report, daemon: Option<&Iscsid>) {
+        match (iscsid::check_reachable(&self.layout.proc), daemon) {
+            (Err(fault), _) => report.failed("iscsid", &fault),
+            (Ok(()), Some(daemon)) => report.ok("iscsid", format!("runs as process {}", daemon.pid)),
+            (Ok(()), None) => report.ok("iscsid", "its socket is open: the first login starts it"),
+        }
+    }
+}
+
+fn modules(report: &mut Report, transport: Transport) {
+    const NAME: &str = "kernel-modules";
+    match transport {
+        Transport::Loaded => report.ok(NAME, "iscsi_tcp is loaded"),
+        Transport::Loadable => {
+            report.warning(NAME, "iscsi_tcp is not loaded; iscsid loads it if it may", "modprobe iscsi_tcp");
+        }
+        Transport::Missing { release } => report.failed(
+            NAME,
+            &unusable(
+                Kind::BackendUnavailable,
+                format!("the running kernel {release} has no module iscsi_tcp"),
+                "boot the installed kernel, or install the package with its modules",
+            ),
+        ),
+    }
+}
+
+/// The file and its name; `None` if there is none that can be used.
+fn file_of_name(report: &mut Report, file: &std::result::Result<NameFile, Fault>) -> Option<Iqn> {
+    const NAME: &str = "initiator-name";
+    const SET: &str = "iscsictl initiator-name iqn.YYYY-MM.reversed.domain:this-machine";
+    let file = match file {
+        Ok(file) => file,
+        Err(fault) => {
+            report.failed(NAME, fault);
+            return None;
+        }
+    };
+    let missing = |what: &str| unusable(Kind::InvalidConfiguration, what, format!("set one: {SET}"));
+    let Some(text) = &file.text else {
+        let what = if file.is_there {
+            "the file holds no InitiatorName"
+        } else {
+            "there is no file with an initiator name"
+        };
+        report.failed(NAME, &missing(&format!("{what}: {}", file.path.display())));
+        return None;
+    };
+    let Ok(name) = text.parse::<Iqn>() else {
+        report.failed(NAME, &missing(&format!("{} holds a name that is no iSCSI name", file.path.display())));
+        return None;
+    };
+    if file.names > 1 {
+        report.warning(
+            NAME,
+            format!("{name}; {} holds {} names, and the last counts", file.path.display(), file.names),
+            format!("keep one: iscsictl initiator-name {name}"),
+        );
+    } else if name.as_str().bytes().any(|byte| byte.is_ascii_uppercase()) {
+        report.warning(
+            NAME,
+            format!("{name} has capital letters, which gateways may compare in another case"),
+            format!("iscsictl initiator-name {}", name.as_str().to_ascii_lowercase()),
+        );
+    } else if !names::has_a_date(name.as_str()) {
+        report.warning(
+            NAME,
+            format!("{name} has no year and month where RFC 3721 wants them: some gateways refuse that"),
+            SET,
+        );
+    } else {
+        report.ok(NAME, name.to_string());
+    }
+    Some(name)
+}
+
+/// The file is read by iscsid when it starts, and by the kernel when a session begins.
+fn in_use(
+    report: &mut Report,
+    name: Option<&Iqn>,
+    file: &std::result::Result<NameFile, Fault>,
+    daemon: Option<&Iscsid>,
+    sessions: &[Session],
+) {
+    const NAME: &str = "initiator-name-used";
+    let Some(name) = name else { return report.skipped(NAME, "there is no name") };
+    if let Some(other) = sessions.iter().find(|s| !s.initiator.is_empty() && s.initiator != name.as_str()) {
+        return report.warning(
+            NAME,
+            format!("session {} to {} goes by the name {}", other.sid, other.target, other.initiator),
+            format!("log out of it and in again: iscsictl logout {}", other.target),
+        );
+    }
+    let changed = file.as_ref().ok().and_then(|file| file.age);
+    match (daemon, changed) {
+        (None, _) => report.ok(NAME, "iscsid does not run: it reads the file when it starts"),
+        // iscsid keeps the name that it read at its start.
+        (Some(daemon), Some(age)) if daemon.age.is_some_and(|running| age < running) => report.warning(
+            NAME,
+            "the file was changed after iscsid started, so that iscsid may use another name",
+            "systemctl restart iscsid.service",
+        ),
+        (Some(_), _) => match sessions.len() {
+            0 => report.ok(NAME, "iscsid started after the file was written"),
+            n => report.ok(
+                NAME,
+                format!("iscsid started after the file was written, and {n} sessions have the name"),
+            ),
+        },
+    }
+}
+
+/// A copy of a machine gets an identity of its own when it starts, but keeps the name. `ages`: of the file with the
+/// name, and of the machine's identity.
+fn uniqueness(report: &mut Report, name: Option<&Iqn>, ages: Option<(Duration, Duration)>) {
+    const NAME: &str = "initiator-name-unique";
+    const SET: &str =
+        "set one of this machine's own: iscsictl initiator-name iqn.YYYY-MM.reversed.domain:this-machine";
+    let Some(name) = name else { return report.skipped(NAME, "there is no name") };
+    if let Some(origin) = names::origin(name.as_str()) {
+        let what = format!("{name} is {origin}: another machine with it would take over this one's sessions");
+        return report.warning(NAME, what, SET);
+    }
+    if ages.is_some_and(|(name, machine)| name > machine + COPY) {
+        let what = "the name is older than this machine's identity (/etc/machine-id): other copies of the same image \
+                    may have it, too, and would take over this one's sessions";
+        return report.warning(NAME, what, SET);
+    }
+    report.ok(NAME, "it is no default, and no older than this machine");
+}

@@ -1,0 +1,50 @@
+//! The checks as they are found, one after the other.
+//! It may not judge: whoever looked says how it ended.
+
+use iscsi_initiator_dbus::{
+    Fault,
+    results::{Check, CheckState},
+};
+
+/// The checks of this machine, or of one portal.
+pub(super) struct Report {
+    portal: String,
+    checks: Vec<Check>,
+}
+
+impl Report {
+    /// About a portal; empty: about this machine.
+    pub(super) fn new(portal: &str) -> Self {
+        Self { portal: portal.to_owned(), checks: Vec::new() }
+    }
+
+    pub(super) fn checks(self) -> Vec<Check> {
+        self.checks
+    }
+
+    pub(super) fn ok(&mut self, name: &str, detail: impl Into<String>) {
+        self.add(name, CheckState::Ok, detail.into(), String::new(), String::new());
+    }
+
+    pub(super) fn skipped(&mut self, name: &str, detail: impl Into<String>) {
+        self.add(name, CheckState::Skipped, detail.into(), String::new(), String::new());
+    }
+
+    pub(super) fn skipped_with(&mut self, name: &str, detail: impl Into<String>, hint: impl Into<String>) {
+        self.add(name, CheckState::Skipped, detail.into(), hint.into(), String::new());
+    }
+
+    pub(super) fn warning(&mut self, name: &str, detail: impl Into<String>, hint: impl Into<String>) {
+        self.add(name, CheckState::Warning, detail.into(), hint.into(), String::new());
+    }
+
+    pub(super) fn failed(&mut self, name: &str, fault: &Fault) {
+        let (detail, hint) = (fault.message().to_owned(), fault.next_step().to_owned());
+        self.add(name, CheckState::Failed, detail, hint, fault.error_name().to_owned());
+    }
+
+    fn add(&mut self, name: &str, state: CheckState, detail: String, hint: String, error: String) {
+        let (name, portal) = (name.to_owned(), self.portal.clone());
+        self.checks.push(Check { name, state, portal, detail, hint, error });
+    }
+}

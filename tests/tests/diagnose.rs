@@ -1,0 +1,252 @@
+//! `Diagnose` through the bus: every check of this machine and of a portal, and that it touches nothing.
+//! It may not touch a disk: the machine is a temporary directory, and its targets are fakes.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on must fail"
+)]
+
+mod fake;
+
+use std::{collections::HashMap, time::Duration};
+
+use fake::{
+    Room, SECRET, TARGET,
+    machine::INITIATOR,
+    target::{Fake, Listening},
+};
+use iscsi_initiator_dbus::{
+    Kind,
+    proxy::InitiatorProxy,
+    results::{Check, CheckState},
+};
+use zbus::Variant;
+
+type Options<'a> = HashMap<&'a str, Variant<'a>>;
+
+const MACHINE: [&str; 6] = [
+    "open-iscsi",
+    "kernel-modules",
+    "iscsid",
+    "initiator-name",
+    "initiator-name-used",
+    "initiator-name-unique",
+];
+const PORTAL: [&str; 10] = [
+    "name-resolution",
+    "tcp",
+    "iscsi",
+    "discovery",
+    "initiator-accepted",
+    "chap",
+    "mutual-chap",
+    "luns",
+    "session",
+    "node-record",
+];
+
+async fn diagnose(room: &Room, target: &str, portal: &str, options: Options<'_>) -> Vec<Check> {
+    let before = room.machine.picture();
+    let client = InitiatorProxy::new(&room.root).await.unwrap();
+    let checks = client.diagnose(target, portal, options).await.unwrap();
+    assert!(room.machine.picture() == before, "it changed a file");
+    assert_eq!(room.machine.calls(), "", "it started a program");
+    assert!(!format!("{checks:?}").contains(SECRET));
+    for check in &checks {
+        let is_failed = check.state == CheckState::Failed;
+        assert_eq!(is_failed, !check.error.is_empty(), "{check:?}");
+        let needs_hint = is_failed || check.state == CheckState::Warning;
+        assert!(!check.detail.is_empty() && (!needs_hint || !check.hint.is_empty()), "{check:?}");
+    }
+    checks
+}
+
+fn names(checks: &[Check]) -> Vec<&str> {
+    checks.iter().map(|check| check.name.as_str()).collect()
+}
+
+fn find<'a>(checks: &'a [Check], name: &str) -> &'a Check {
+    checks.iter().find(|check| check.name == name).unwrap()
+}
+
+fn state(checks: &[Check], name: &str) -> CheckState {
+    find(checks, name).state
+}
+
+async fn target(fake: Fake) -> Listening {
+    Fake { list: Fake::listing([(TARGET, "")]).list, ..fake }.listen().await
+}
+
+fn recorded_chap() -> String {
+    format!("node.session.auth.username = libvirtd\nnode.session.auth.password = {SECRET}\n")
+}
+
+#[tokio::test]
+async fn the_checks_come_in_the_order_of_a_login() {
+    let room = Room::start().await;
+    let target = target(Fake { wants_chap: true, ..Fake::default() }).await;
+    room.machine.record(TARGET, "127.0.0.1", target.address.port(), &recorded_chap());
+    let checks = diagnose(&room, TARGET, &target.portal(), Options::new()).await;
+    assert_eq!(names(&checks), [&MACHINE[..], &PORTAL[..]].concat());
+    for name in [
+        "open-iscsi",
+        "iscsid",
+        "initiator-name",
+        "tcp",
+        "iscsi",
+        "initiator-accepted",
+        "chap",
+        "node-record",
+    ] {
+        assert_eq!(state(&checks, name), CheckState::Ok, "{checks:#?}");
+    }
+    // The fake asks for CHAP before it lists, and none is stored for that.
+    assert_eq!(state(&checks, "discovery"), CheckState::Warning);
+    assert!(find(&checks, "chap").detail.contains("libvirtd"));
+    for check in &checks {
+        let is_machine = MACHINE.contains(&check.name.as_str());
+        assert_eq!(check.portal.is_empty(), is_machine, "{check:?}");
+    }
+    // Without a portal: each that is recorded, and no name to resolve.
+    let checks = diagnose(&room, TARGET, "", Options::new()).await;
+    assert_eq!(names(&checks), [&MACHINE[..], &PORTAL[1..]].concat());
+}
+
+#[tokio::test]
+async fn a_secret_is_shown_only_to_the_portal_that_it_is_recorded_for() {
+    let room = Room::start().await;
+    let honest = target(Fake { wants_chap: true, ..Fake::default() }).await;
+    let curious = target(Fake { wants_chap: true, ..Fake::default() }).await;
+    room.machine.record(TARGET, "127.0.0.1", honest.address.port(), &recorded_chap());
+    let checks = diagnose(&room, TARGET, &curious.portal(), Options::new()).await;
+    assert_eq!(state(&checks, "chap"), CheckState::Failed, "{checks:#?}");
+    assert_eq!(find(&checks, "chap").error, Kind::ChapRejected.name());
+    assert_eq!(state(&checks, "node-record"), CheckState::Warning, "it is not recorded there");
+    assert!(curious.proofs.lock().unwrap().is_empty(), "it learned something of the secret");
+    // What the caller gives is the caller's to show.
+    let given = Options::from([("username", "libvirtd".into()), ("secret", SECRET.into())]);
+    let checks = diagnose(&room, TARGET, &curious.portal(), given).await;
+    assert_eq!(state(&checks, "chap"), CheckState::Ok, "{checks:#?}");
+    assert!(!curious.proofs.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn the_first_thing_that_is_wrong_is_named_and_what_comes_after_is_not_judged() {
+    let room = Room::start().await;
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let silent = Fake { is_silent: true, ..Fake::default() }.listen().await;
+    let rejecting = target(Fake { wants_chap: true, refuses_proof: true, ..Fake::default() }).await;
+    for (portal, failed, kind) in [
+        (closed, "tcp", Kind::PortalUnreachable),
+        (silent.address, "iscsi", Kind::TimedOut),
+        (rejecting.address, "chap", Kind::ChapRejected),
+    ] {
+        room.machine.record(TARGET, "127.0.0.1", portal.port(), &recorded_chap());
+        let short = Options::from([("timeout", 1_u32.into())]);
+        let checks = diagnose(&room, TARGET, &portal.to_string(), short).await;
+        let found: Vec<&Check> = checks.iter().filter(|check| check.state == CheckState::Failed).collect();
+        let [only] = found.as_slice() else { panic!("{found:#?}") };
+        assert_eq!((only.name.as_str(), only.error.as_str()), (failed, kind.name()));
+        let after =
+            PORTAL.iter().skip_while(|name| **name != failed).skip(1).take_while(|name| **name != "luns");
+        for name in after {
+            assert_eq!(state(&checks, name), CheckState::Skipped, "{name}: {checks:#?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_portal_alone_is_looked_at_and_its_only_target_with_it() {
+    let room = Room::start().await;
+    let one = target(Fake::default()).await;
+    let checks = diagnose(&room, "", &one.portal(), Options::new()).await;
+    assert_eq!(state(&checks, "discovery"), CheckState::Ok);
+    assert_eq!(state(&checks, "initiator-accepted"), CheckState::Ok, "{checks:#?}");
+    assert!(find(&checks, "initiator-accepted").detail.contains(INITIATOR));
+    let two = Fake::listing([(TARGET, ""), ("iqn.2001-04.com.example:other", "")]).listen().await;
+    let checks = diagnose(&room, "", &two.portal(), Options::new()).await;
+    assert_eq!(state(&checks, "initiator-accepted"), CheckState::Skipped);
+    assert!(find(&checks, "initiator-accepted").hint.contains("iscsictl diagnose TARGET"));
+    let nobody = diagnose(&room, "", "no-such-host.invalid", Options::new()).await;
+    assert_eq!(state(&nobody, "name-resolution"), CheckState::Failed, "{nobody:#?}");
+    let unrecorded = diagnose(&room, "iqn.2001-04.com.example:none", "", Options::new()).await;
+    assert_eq!(find(&unrecorded, "node-record").error, Kind::NoSuchNode.name());
+}
+
+#[tokio::test]
+async fn this_machines_own_faults_are_found() {
+    let room = Room::start().await;
+    let file = "etc/initiatorname.iscsi";
+    let look = || diagnose(&room, TARGET, "", Options::new());
+    for (text, state_of_name) in [
+        ("GenerateName=yes\n", CheckState::Failed),
+        ("InitiatorName=not a name\n", CheckState::Failed),
+        ("InitiatorName=iqn.2001-04.com.example:One\n", CheckState::Warning),
+        ("InitiatorName=iqn.com.example:one\n", CheckState::Warning),
+        (
+            "InitiatorName=iqn.2001-04.com.example:one\nInitiatorName=iqn.2001-04.com.example:two\n",
+            CheckState::Warning,
+        ),
+        ("InitiatorName=iqn.2001-04.com.example:one\n", CheckState::Ok),
+    ] {
+        room.machine.put(file, text, 0o600);
+        assert_eq!(state(&look().await, "initiator-name"), state_of_name, "{text}");
+    }
+    room.machine.put(file, "InitiatorName=iqn.1994-05.com.redhat:rh7-client\n", 0o600);
+    assert_eq!(state(&look().await, "initiator-name-unique"), CheckState::Warning);
+
+    // iscsid started a minute after the machine, which has run for two: the file is younger.
+    room.machine.put("proc/uptime", "120.00 100.00\n", 0o444);
+    let stat = "77 (iscsid) S 1 77 77 0 -1 4194624 1 0 0 0 0 0 0 0 10 -10 1 0 6000 4 5 6\n";
+    room.machine.put("proc/77/stat", stat, 0o444);
+    let checks = look().await;
+    assert!(find(&checks, "iscsid").detail.contains("77"));
+    assert_eq!(state(&checks, "initiator-name-used"), CheckState::Warning, "{checks:#?}");
+    assert!(find(&checks, "initiator-name-used").hint.contains("systemctl restart iscsid"));
+
+    room.machine.put("proc/self/net/unix", "Num\n", 0o444);
+    std::fs::remove_file(room.machine.at("bin/iscsiadm")).unwrap();
+    std::fs::remove_file(room.machine.at(file)).unwrap();
+    let checks = look().await;
+    for name in ["open-iscsi", "iscsid", "initiator-name"] {
+        assert_eq!(state(&checks, name), CheckState::Failed, "{checks:#?}");
+    }
+    for name in ["initiator-name-used", "initiator-name-unique"] {
+        assert_eq!(state(&checks, name), CheckState::Skipped, "{checks:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_record_is_found_and_its_repair_named() {
+    let room = Room::start().await;
+    let target = target(Fake::default()).await;
+    let port = target.address.port();
+    let path = format!("db/nodes/{TARGET}/127.0.0.1,{port},1/default");
+    for damaged in ["", "# BEGIN RECORD 2.1.11\nnode.name = iq"] {
+        room.machine.put(&path, damaged, 0o600);
+        let checks = diagnose(&room, TARGET, "", Options::new()).await;
+        let record = find(&checks, "node-record");
+        assert_eq!(
+            (record.state, record.error.as_str()),
+            (CheckState::Failed, Kind::InvalidConfiguration.name())
+        );
+        assert!(record.hint.contains(&format!("iscsictl forget {TARGET} ")), "{record:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_is_up_is_seen_and_left_alone() {
+    let room = Room::start().await;
+    let target = target(Fake::default()).await;
+    let port = target.address.port();
+    room.machine.record(TARGET, "127.0.0.1", port, "");
+    room.machine.session(TARGET, "127.0.0.1", &port.to_string());
+    let checks = diagnose(&room, TARGET, "", Options::from([("timeout", 5_u32.into())])).await;
+    assert_eq!(state(&checks, "session"), CheckState::Ok, "{checks:#?}");
+    assert_eq!(state(&checks, "luns"), CheckState::Warning, "the session has none");
+    // Only the list and the login were asked for: no session for the LUNs' sake beside the one that is up.
+    assert_eq!(target.visits(), 2);
+    tokio::time::timeout(Duration::from_secs(1), target.visited()).await.unwrap();
+}

@@ -360,3 +360,28 @@ async fn a_login_without_a_session_afterwards_is_no_login() {
     let fault = fails(client.login(TARGET, "", Options::new()).await, Kind::BackendUnavailable, "iscsid");
     assert_eq!((fault.next_step(), room.machine.calls()), ("systemctl start iscsid.socket", calls));
 }
+
+#[tokio::test]
+async fn a_target_that_takes_another_digest_is_asked_again_and_its_record_says_so() {
+    let room = Room::start().await;
+    let client = client(&room).await;
+    for (number, name) in [("6", "SHA1"), ("7", "SHA256"), ("8", "SHA3-256")] {
+        let fake = Fake { wants_chap: true, takes_only: Some(number), ..Fake::default() };
+        let target = fake.listen().await;
+        let record =
+            room.machine.record(TARGET, "127.0.0.1", target.address.port(), &lines("node.session", SECRET));
+        let before = room.machine.text(&record);
+        // The fake iscsiadm makes no session.
+        fails(client.login(TARGET, &target.portal(), Options::new()).await, Kind::Failed, "no session");
+        let adopted = format!("node.session.auth.chap_algs = {name}\n# END RECORD");
+        assert_eq!(room.machine.text(&record), before.replace("# END RECORD", &adopted));
+    }
+    // One that has no secret for us refuses whatever is offered: that is no digest's fault.
+    let target = Fake { wants_chap: true, takes_only: Some("99"), ..Fake::default() }.listen().await;
+    let record =
+        room.machine.record(TARGET, "127.0.0.1", target.address.port(), &lines("node.session", SECRET));
+    let before = room.machine.text(&record);
+    let answer = client.login(TARGET, &target.portal(), Options::new()).await;
+    fails(answer, Kind::ChapRejected, "before it saw a secret");
+    assert_eq!((room.machine.text(&record), target.visits()), (before, 2));
+}

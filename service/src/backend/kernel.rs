@@ -11,7 +11,7 @@ const LIST_LIMIT: u64 = 8 << 20;
 pub(crate) enum Transport {
     /// It is there.
     Loaded,
-    /// Its module is on the disk.
+    /// It is not, and its module is on the disk, or the disk cannot be looked at from a sandbox.
     Loadable,
     /// The kernel of this release has none, or its modules are gone since an update.
     Missing { release: String },
@@ -23,6 +23,9 @@ pub(crate) fn transport(sys: &Path, modules: &Path) -> Transport {
         return Transport::Loaded;
     }
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    if std::fs::read_dir(modules).is_err() {
+        return Transport::Loadable;
+    }
     let folder = modules.join(&release);
     let is_listed = ["modules.dep", "modules.builtin"].iter().any(|list| {
         let mut text = String::new();
@@ -49,6 +52,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (sys, modules) = (folder.path().join("sys"), folder.path().join("modules"));
         let release = rustix::system::uname().release().to_string_lossy().into_owned();
+        assert_eq!(transport(&sys, &modules), Transport::Loadable, "there is no looking");
+        std::fs::create_dir_all(&modules).unwrap();
         assert_eq!(transport(&sys, &modules), Transport::Missing { release: release.clone() });
         let own = modules.join(&release);
         std::fs::create_dir_all(&own).unwrap();

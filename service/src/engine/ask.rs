@@ -14,7 +14,9 @@ use crate::{
         database::{NodeKey, chap::Proofs},
         resolve,
     },
-    probe::{self, Accepted, Algorithm, AuthKind, ChapAnswer, Found, Listing, Luns, Question, Refusal},
+    probe::{
+        self, Accepted, Algorithm, AuthKind, ChapAnswer, Found, Listing, Luns, Question, Refusal, Stage,
+    },
 };
 
 /// More nodes than any gateway has: a hostile list must not fill the database.
@@ -47,24 +49,37 @@ impl<'a> Asked<'a> {
         Ok(Self { initiator, target, portal, address: resolve::socket_address(portal)?, proofs })
     }
 
-    /// Whether the target would let us in.
+    /// Whether the target would let us in: with the digests that iscsid would offer, or with one of the others
+    /// if the target takes none of these.
     pub(super) async fn login(&self, deadline: Instant) -> std::result::Result<Accepted, Refusal> {
         match probe::login(self.address, &self.question(&self.proofs.algorithms), deadline).await {
-            Err(Refusal::NoCommonAlgorithm) if !self.others().is_empty() => {
-                probe::login(self.address, &self.question(&self.others()), deadline).await
+            Err(refusal) if self.may_take_another(&refusal) => {
+                let again = probe::login(self.address, &self.question(&self.others()), deadline).await;
+                unless_the_same(refusal, again)
             }
             answer => answer,
         }
     }
 
-    /// What the portal lists.
+    /// What the portal lists; likewise.
     pub(super) async fn list(&self, deadline: Instant) -> std::result::Result<Listing, Refusal> {
         match probe::send_targets(self.address, &self.question(&self.proofs.algorithms), deadline).await {
-            Err(Refusal::NoCommonAlgorithm) if !self.others().is_empty() => {
-                probe::send_targets(self.address, &self.question(&self.others()), deadline).await
+            Err(refusal) if self.may_take_another(&refusal) => {
+                let again = probe::send_targets(self.address, &self.question(&self.others()), deadline).await;
+                unless_the_same(refusal, again)
             }
             answer => answer,
         }
+    }
+
+    fn may_take_another(&self, refusal: &Refusal) -> bool {
+        is_about_digests(refusal) && !self.others().is_empty()
+    }
+
+    /// The digests that were not offered yet.
+    fn others(&self) -> Vec<Algorithm> {
+        let offered = &self.proofs.algorithms;
+        Algorithm::ALL.into_iter().filter(|algorithm| !offered.contains(algorithm)).collect()
     }
 
     /// Which LUNs the target shows us, after it let us in.
@@ -88,12 +103,6 @@ impl<'a> Asked<'a> {
         Some(listing.nodes.iter().any(|found| found.target == *target))
     }
 
-    /// The digests that were not offered yet: a target that takes none of those offered may take one of them.
-    fn others(&self) -> Vec<Algorithm> {
-        let offered = &self.proofs.algorithms;
-        Algorithm::ALL.into_iter().filter(|algorithm| !offered.contains(algorithm)).collect()
-    }
-
     fn question<'q>(&'q self, algorithms: &'q [Algorithm]) -> Question<'q> {
         let chap = self.proofs.chap.as_ref().map(|chap| ChapAnswer {
             username: &chap.username,
@@ -101,6 +110,26 @@ impl<'a> Asked<'a> {
             target: chap.target.as_ref().map(|(name, secret)| (name.as_str(), secret)),
         });
         Question { initiator: self.initiator, target: self.target, chap, algorithms }
+    }
+}
+
+/// The target was offered digests and saw nothing else yet. LIO, which shares none of them, says 02/01
+/// (iscsi_target_auth.c, `chap_server_open`), and the same of an initiator that it has no secret for.
+fn is_about_digests(refusal: &Refusal) -> bool {
+    matches!(
+        refusal,
+        Refusal::NoCommonAlgorithm | Refusal::Status { class: 2, detail: 1, stage: Stage::Challenge }
+    )
+}
+
+/// A target that refuses whatever is offered refuses something else.
+fn unless_the_same<T>(
+    first: Refusal,
+    again: std::result::Result<T, Refusal>,
+) -> std::result::Result<T, Refusal> {
+    match again {
+        Err(refusal) if is_about_digests(&refusal) => Err(first),
+        answer => answer,
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Fake {
     pub list: Arc<Vec<u8>>,
     /// Asks for CHAP.
     pub wants_chap: bool,
+    /// Takes only this digest, by its number in CHAP_A, and refuses others as LIO does; MD5 without.
+    pub takes_only: Option<&'static str>,
     /// Refuses every proof of it.
     pub refuses_proof: bool,
     /// Takes connections and never says a word.
@@ -115,7 +117,12 @@ impl Fake {
             }
             line.agree(&first, "AuthMethod=CHAP\0TargetPortalGroupTag=1\0").await;
             let offer = line.request().await?;
-            line.agree(&offer, "CHAP_A=5\0CHAP_I=39\0CHAP_C=0x00112233445566778899aabbccddeeff\0").await;
+            let digest = self.takes_only.unwrap_or("5");
+            if !offer.value("CHAP_A")?.split(',').any(|offered| offered == digest) {
+                return line.refuse(&offer, 2, 1).await;
+            }
+            let challenge = "CHAP_I=39\0CHAP_C=0x00112233445566778899aabbccddeeff\0";
+            line.agree(&offer, &format!("CHAP_A={digest}\0{challenge}")).await;
             let proof = line.request().await?;
             proofs.lock().unwrap().push(proof.value("CHAP_R")?.to_owned());
             if self.refuses_proof {

@@ -73,19 +73,18 @@ impl Asked<'_> {
 
     /// As whom we asked.
     fn seen(&self) -> String {
-        match &self.proofs.chap {
-            None => format!("initiator name {}", self.initiator),
-            Some(chap) => {
-                let offered: Vec<&str> = self.proofs.algorithms.iter().map(|a| a.name()).collect();
-                let mutual = if chap.target.is_some() { "mutual " } else { "" };
-                format!(
-                    "{mutual}CHAP as {:?} with {}; initiator name {}",
-                    chap.username,
-                    offered.join(", "),
-                    self.initiator
-                )
-            }
+        let name = format!("initiator name {}", self.initiator);
+        match self.chap_seen() {
+            None => name,
+            Some(chap) => format!("{chap}; {name}"),
         }
+    }
+
+    fn chap_seen(&self) -> Option<String> {
+        let chap = self.proofs.chap.as_ref()?;
+        let offered: Vec<&str> = self.proofs.algorithms.iter().map(|algorithm| algorithm.name()).collect();
+        let mutual = if chap.target.is_some() { "mutual " } else { "" };
+        Some(format!("{mutual}CHAP as {:?} with {}", chap.username, offered.join(", ")))
     }
 
     /// RFC 7143, section 11.13.5.
@@ -111,7 +110,11 @@ impl Asked<'_> {
             }
             (2, 2, _) => Fault::new(
                 Kind::InitiatorNotAllowed,
-                format!("{portal} does not know the initiator name {initiator}, or does not let it in {seen}"),
+                format!(
+                    "{portal} does not know the initiator name {initiator}, or does not let it in (login status 02/02{})",
+                    // The name is said already.
+                    self.chap_seen().map(|chap| format!("; {chap}")).unwrap_or_default()
+                ),
             )
             .hint("set the name that the gateway has: iscsictl initiator-name NAME, or have this one added there"),
             (2, 3 | 4, _) => match self.target {

@@ -250,3 +250,19 @@ async fn a_session_that_is_up_is_seen_and_left_alone() {
     assert_eq!(target.visits(), 2);
     tokio::time::timeout(Duration::from_secs(1), target.visited()).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_portal_that_sends_us_on_is_followed_once_and_told() {
+    let room = Room::start().await;
+    let real = target(Fake::default()).await;
+    let first = Fake { sends_to: Some(real.portal()), ..Fake::default() }.listen().await;
+    let checks = diagnose(&room, TARGET, &first.portal(), Options::new()).await;
+    let accepted = find(&checks, "initiator-accepted");
+    assert_eq!(accepted.state, CheckState::Ok, "{checks:#?}");
+    assert!(accepted.detail.contains(&format!("after sending us on to {}", real.portal())), "{accepted:?}");
+    let loops = Fake { sends_to: Some(first.portal()), ..Fake::default() }.listen().await;
+    let checks = diagnose(&room, TARGET, &loops.portal(), Options::new()).await;
+    let refused = find(&checks, "initiator-accepted");
+    assert_eq!(refused.error, Kind::TargetRejected.name(), "{checks:#?}");
+    assert!(refused.hint.contains("iscsictl discover"), "{refused:?}");
+}

@@ -53,10 +53,22 @@ pub(super) async fn log_in(
             Err(Fault::new(Kind::TimedOut, what)
                 .hint("journalctl -u iscsid shows what it waits for; try again with a longer timeout"))
         }
-        (Err(refused), _) => Err(refused.into()),
+        (Err(refused), _) => Err(told(node, refused.into())),
         (Ok(()), false) => Err(Fault::new(Kind::Failed, "iscsid reported success, but there is no session")
             .hint("journalctl -u iscsid has the details")),
     }
+}
+
+/// An exit code, with the portal that it is about and where to look: the target has let us in a moment before.
+fn told(node: &NodeKey, fault: Fault) -> Fault {
+    let message = format!("{}: the target let us in, but iscsid failed: {}", node.portal, fault.message());
+    let hint = match fault.next_step() {
+        "" => {
+            format!("iscsictl diagnose {} {}; journalctl -u iscsid has the details", node.target, node.portal)
+        }
+        hint => hint.to_owned(),
+    };
+    Fault::new(fault.kind(), message).hint(hint)
 }
 
 impl Engine {

@@ -272,8 +272,11 @@ mod tests {
         let choose = |offered: &[&Iqn], named: &[Iqn]| {
             super::choose(&portal, &me, &offered.iter().copied().collect(), named)
         };
-        assert_eq!(choose(&[&one], &[]).unwrap(), [one.clone()]);
-        assert_eq!(choose(&[&one, &two], std::slice::from_ref(&two)).unwrap(), [two.clone()]);
+        assert_eq!(choose(&[&one], &[]).unwrap().as_slice(), std::slice::from_ref(&one));
+        assert_eq!(
+            choose(&[&one, &two], std::slice::from_ref(&two)).unwrap().as_slice(),
+            std::slice::from_ref(&two)
+        );
         assert_eq!(choose(&[], &[]).unwrap_err().kind(), Kind::TargetNotFound);
         assert_eq!(choose(&[&one], std::slice::from_ref(&two)).unwrap_err().kind(), Kind::TargetNotFound);
         let fault = choose(&[&one, &two], &[]).unwrap_err();

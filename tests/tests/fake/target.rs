@@ -33,6 +33,8 @@ pub struct Fake {
     pub takes_only: Option<&'static str>,
     /// Refuses every proof of it.
     pub refuses_proof: bool,
+    /// Sends every login on to this portal, for now.
+    pub sends_to: Option<String>,
     /// Takes connections and never says a word.
     pub is_silent: bool,
 }
@@ -111,6 +113,11 @@ impl Fake {
             return None;
         }
         let first = line.request().await?;
+        if let Some(portal) = &self.sends_to {
+            let address = format!("TargetAddress={portal}\0");
+            line.answer(&first, 0, address.as_bytes(), |pdu| (pdu[36], pdu[37]) = (1, 1)).await;
+            return None;
+        }
         if self.wants_chap {
             if !first.value("AuthMethod")?.contains("CHAP") {
                 return line.refuse(&first, 2, 1).await;

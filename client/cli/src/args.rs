@@ -1,11 +1,21 @@
 //! The arguments, and the help that teaches them.
 //! It may not consult the system: it only checks what was typed, with the daemon's own parsers.
 
-use std::{ffi::OsString, path::PathBuf};
+mod chap;
+mod commands;
+mod place;
 
-use clap::{ArgGroup, Args as Group, Parser, Subcommand, builder::PossibleValuesParser, value_parser};
-use iscsi_initiator_dbus::{Iqn, Portal, options::TIMEOUT_RANGE};
+use std::ffi::OsString;
 
+use clap::{Parser, Subcommand};
+
+pub(crate) use self::{
+    chap::Chap,
+    commands::{
+        Connect, Diagnose, Discover, Forget, InitiatorName, Login, Logout, SetChap, Startup, Timeout, Wait,
+    },
+    place::Place,
+};
 use crate::{
     exit::Exit,
     problem::Problem,
@@ -17,13 +27,18 @@ const ABOUT: &str = "Finds, logs in to and leaves iSCSI targets";
 const STORY: &str = "Finds, logs in to and leaves iSCSI targets, through the daemon iscsi-initiatord and \
 without being root.
 
-What to do, in order:
+In one step, from a portal to usable disks:
+  iscsictl connect 192.0.2.21 --user libvirtd
+                                        finds the target, asks for the CHAP secret, logs in
+  iscsictl paths                        the disks, their paths and their state
+  iscsictl diagnose 192.0.2.21          if it failed: what is wrong, and what to do
+  iscsictl logout iqn.2003-01.com.example:disks
+
+The same, a step at a time:
   iscsictl discover 192.0.2.21          what does this portal offer?
   iscsictl set-chap iqn.2003-01.com.example:disks --user libvirtd
                                         if it wants CHAP; asks for the secret
   iscsictl login iqn.2003-01.com.example:disks
-  iscsictl paths                        the disks, their paths and their state
-  iscsictl logout iqn.2003-01.com.example:disks
 
 A PORTAL is address, address:port or [IPv6]:port. Where it may be left out, all known portals are meant.";
 
@@ -38,6 +53,17 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// From a portal to usable disks: discover, store CHAP, log in at every portal of the target.
+    #[command(after_help = "Examples:
+  iscsictl connect 192.0.2.21 --user libvirtd               # asks for the secret
+  iscsictl connect 192.0.2.21 --startup automatic           # and at every boot
+  iscsictl connect 192.0.2.21 -T iqn.2003-01.com.example:disks -T iqn.2003-01.com.example:tapes
+  pass show iscsi | iscsictl connect 192.0.2.21 --user libvirtd --secret-stdin
+
+The steps are shown on standard error as they come. If no portal lets you in, the step that failed
+is named, and the records are as they were before. If only some do, the exit code is 11.
+Next: iscsictl paths. If it failed: iscsictl diagnose PORTAL.")]
+    Connect(Connect),
     /// List the targets of a portal and record them.
     #[command(after_help = "Examples:
   iscsictl discover 192.0.2.21
@@ -54,7 +80,8 @@ Next: iscsictl set-chap (if the target wants CHAP), then iscsictl login TARGET."
   iscsictl login iqn.2003-01.com.example:disks --startup automatic    # and at every boot
 
 Being logged in already is a success. If only some portals let you in, the exit code is 11.
-Next: iscsictl paths. If the secret was refused: iscsictl set-chap TARGET --user NAME.")]
+Next: iscsictl paths. If the secret was refused: iscsictl set-chap TARGET --user NAME. Not clear why
+it failed: iscsictl diagnose TARGET.")]
     Login(Login),
     /// Leave a target, at all its portals or at one, if nothing uses its disks.
     #[command(after_help = "Examples:
@@ -75,6 +102,27 @@ Next: unmount or release what is named; --force, which an administrator must all
 A secret is never an argument: everybody on this machine could read it in the process list.
 Next: iscsictl login TARGET.")]
     SetChap(SetChap),
+    /// Look at all that a login needs, and say what is wrong and what to do; changes nothing.
+    #[command(after_help = "Examples:
+  iscsictl diagnose 192.0.2.21                        # a portal: what answers there?
+  iscsictl diagnose iqn.2003-01.com.example:disks     # a target, at all its recorded portals
+  iscsictl diagnose -q iqn.2003-01.com.example:disks  # only warnings and failures
+  iscsictl diagnose iqn.2003-01.com.example:disks 192.0.2.21 --user libvirtd
+
+It works without a session, and leaves those that are up alone. With --user another secret is tried
+than the recorded one; it is not stored. The exit code is 0 if nothing failed; otherwise it is that
+of the login that would fail, 4 for a wrong secret.
+Next: the hints below the checks; iscsictl forget TARGET PORTAL for a damaged record.")]
+    Diagnose(Diagnose),
+    /// Remove the records of a target, at all its portals or at one, damaged ones too.
+    #[command(after_help = "Examples:
+  iscsictl forget iqn.2003-01.com.example:disks
+  iscsictl forget iqn.2003-01.com.example:disks 192.0.2.37
+
+The stored CHAP secret goes with the record. A target with a session stays: iscsictl logout TARGET
+comes first.
+Next: iscsictl nodes shows what is left; iscsictl discover PORTAL records the target anew.")]
+    Forget(Forget),
     /// List sessions, disks and multipath maps, failed paths included.
     #[command(after_help = "Examples:
   iscsictl paths
@@ -97,141 +145,6 @@ Next: iscsictl login TARGET; iscsictl discover PORTAL records more.")]
 
 Next: have the gateway's administrator allow this name. Sessions that are up keep the old one.")]
     InitiatorName(InitiatorName),
-}
-
-#[derive(Debug, Group)]
-#[command(group = ArgGroup::new("where").required(true).args(["PORTAL", "portal"]))]
-pub(crate) struct Discover {
-    /// Whom to ask: address, address:port or [IPv6]:port
-    #[arg(id = "PORTAL")]
-    position: Option<Portal>,
-    /// The same, as iscsiadm writes it
-    #[arg(short, long, value_name = "PORTAL")]
-    portal: Option<Portal>,
-    #[command(flatten)]
-    pub(crate) timeout: Timeout,
-    #[command(flatten)]
-    pub(crate) startup: Startup,
-    #[command(flatten)]
-    pub(crate) chap: Chap,
-}
-
-#[derive(Debug, Group)]
-#[command(group = ArgGroup::new("which").required(true).args(["TARGET", "target"]))]
-pub(crate) struct Login {
-    #[command(flatten)]
-    pub(crate) place: Place,
-    #[command(flatten)]
-    pub(crate) timeout: Timeout,
-    #[command(flatten)]
-    pub(crate) startup: Startup,
-    /// Answer when the sessions are up, before disks and maps are there
-    #[arg(long)]
-    pub(crate) no_wait: bool,
-}
-
-#[derive(Debug, Group)]
-#[command(group = ArgGroup::new("which").required(true).args(["TARGET", "target"]))]
-pub(crate) struct Logout {
-    #[command(flatten)]
-    pub(crate) place: Place,
-    #[command(flatten)]
-    pub(crate) timeout: Timeout,
-    /// Log out although something uses the disks: data may be lost
-    #[arg(long)]
-    pub(crate) force: bool,
-}
-
-#[derive(Debug, Group)]
-#[command(group = ArgGroup::new("what").required(true).args(["user", "clear"]))]
-pub(crate) struct SetChap {
-    #[command(flatten)]
-    pub(crate) place: Place,
-    #[command(flatten)]
-    pub(crate) chap: Chap,
-    /// Forget user and secret: log in without CHAP
-    #[arg(long, conflicts_with = "user")]
-    pub(crate) clear: bool,
-}
-
-#[derive(Debug, Group)]
-pub(crate) struct InitiatorName {
-    /// The new name; without it the present one is shown
-    pub(crate) name: Option<Iqn>,
-}
-
-/// A target, a portal, both or none.
-#[derive(Debug, Group)]
-pub(crate) struct Place {
-    /// The target's name: iqn.…, eui.… or naa.…
-    #[arg(id = "TARGET", conflicts_with = "target")]
-    target_position: Option<Iqn>,
-    /// One portal only: address, address:port or [IPv6]:port
-    #[arg(id = "PORTAL", conflicts_with = "portal")]
-    portal_position: Option<Portal>,
-    /// The target, as iscsiadm writes it
-    #[arg(short = 'T', long, value_name = "TARGET")]
-    target: Option<Iqn>,
-    /// The portal, as iscsiadm writes it
-    #[arg(short, long, value_name = "PORTAL")]
-    portal: Option<Portal>,
-}
-
-#[derive(Debug, Group)]
-pub(crate) struct Timeout {
-    /// Give up after so many seconds (1 to 600)
-    #[arg(long = "timeout", value_name = "SECONDS",
-          value_parser = value_parser!(u32).range(i64::from(*TIMEOUT_RANGE.start())..=i64::from(*TIMEOUT_RANGE.end())))]
-    pub(crate) seconds: Option<u32>,
-}
-
-#[derive(Debug, Group)]
-pub(crate) struct Startup {
-    /// When to log in from now on: only when asked, or also at boot
-    #[arg(long = "startup", value_name = "WHEN", value_parser = PossibleValuesParser::new(["manual", "automatic"]))]
-    pub(crate) when: Option<String>,
-}
-
-/// Who we are, and where the secret comes from: a prompt unless told otherwise.
-#[derive(Debug, Group)]
-pub(crate) struct Chap {
-    /// The CHAP user name; the secret is asked for on the terminal
-    #[arg(long, value_name = "NAME")]
-    pub(crate) user: Option<String>,
-    /// Read the secret from standard input
-    #[arg(long, requires = "user", conflicts_with = "secret_file")]
-    pub(crate) secret_stdin: bool,
-    /// Read the secret from a file that only its owner can use, or from a pipe
-    #[arg(long, value_name = "FILE", requires = "user")]
-    pub(crate) secret_file: Option<PathBuf>,
-    /// Mutual CHAP: the name by which the target must prove itself; its secret is asked for
-    #[arg(long, value_name = "NAME", requires = "user")]
-    pub(crate) target_user: Option<String>,
-    /// Read the target's secret from a file or pipe, likewise
-    #[arg(long, value_name = "FILE", requires = "target_user")]
-    pub(crate) target_secret_file: Option<PathBuf>,
-}
-
-impl Discover {
-    pub(crate) fn portal(&self) -> String {
-        text(self.position.as_ref().or(self.portal.as_ref()))
-    }
-}
-
-impl Place {
-    /// Empty if none was given.
-    pub(crate) fn target(&self) -> String {
-        text(self.target_position.as_ref().or(self.target.as_ref()))
-    }
-
-    /// Empty if none was given.
-    pub(crate) fn portal(&self) -> String {
-        text(self.portal_position.as_ref().or(self.portal.as_ref()))
-    }
-}
-
-fn text(value: Option<&impl ToString>) -> String {
-    value.map(ToString::to_string).unwrap_or_default()
 }
 
 /// Why there are no arguments to go by: a mistake, or a question for help.
@@ -259,10 +172,10 @@ impl Refused {
 /// Reads the program's name and arguments.
 pub(crate) fn read(words: &[OsString]) -> Result<Args, Refused> {
     let output = Output { json: words.iter().any(|word| word == "--json"), quiet: false };
-    if let Some(option) = secret_option(words) {
-        return Err(Refused::Problem(no_secret_here(option), output));
+    if let Some(option) = chap::secret_option(words) {
+        return Err(Refused::Problem(chap::no_secret_here(option), output));
     }
-    Args::try_parse_from(words).map_err(|error| {
+    let args = Args::try_parse_from(words).map_err(|error| {
         if output.json && error.use_stderr() {
             let text = error.render().to_string();
             let lines = text.lines().take_while(|line| !line.is_empty()).map(str::trim);
@@ -271,42 +184,11 @@ pub(crate) fn read(words: &[OsString]) -> Result<Args, Refused> {
         } else {
             Refused::Clap(Box::new(error))
         }
-    })
-}
-
-/// What people try, and no command here has.
-const SECRET_OPTIONS: [&str; 9] = [
-    "--secret",
-    "--password",
-    "--passwd",
-    "--pass",
-    "--chap-secret",
-    "--chap-password",
-    "--target-secret",
-    "--target-password",
-    "--mutual-secret",
-];
-
-/// Finds such an option before clap sees, and repeats, its value.
-fn secret_option(words: &[OsString]) -> Option<&'static str> {
-    let typed = words.iter().skip(1).take_while(|word| *word != "--");
-    typed.filter_map(|word| word.to_str()).find_map(|word| {
-        let name = word.split('=').next()?;
-        SECRET_OPTIONS.into_iter().find(|option| *option == name)
-    })
-}
-
-fn no_secret_here(option: &str) -> Problem {
-    let prefix =
-        if option.starts_with("--target") || option.starts_with("--mutual") { "target-" } else { "" };
-    let stdin = if prefix.is_empty() { ", --secret-stdin to read it from a pipe" } else { "" };
-    Problem::usage(
-        format!(
-            "there is no option {option}: a secret in an argument can be read by everybody on this machine in the \
-             process list, and stays in the shell's history; if you just typed a real one, change it"
-        ),
-        &format!("use --{prefix}user NAME alone to be asked for it{stdin}, or --{prefix}secret-file FILE"),
-    )
+    })?;
+    if let Command::Diagnose(diagnose) = &args.command {
+        diagnose.spot.check().map_err(|problem| Refused::Problem(problem, args.output))?;
+    }
+    Ok(args)
 }
 
 #[cfg(test)]
@@ -315,12 +197,12 @@ mod tests {
 
     use super::*;
 
-    fn parse(line: &str) -> Result<Args, Refused> {
+    pub(super) fn parse(line: &str) -> Result<Args, Refused> {
         let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
         read(&words)
     }
 
-    fn refusal(line: &str) -> String {
+    pub(super) fn refusal(line: &str) -> String {
         match parse(line).err().unwrap() {
             Refused::Clap(error) => error.to_string(),
             Refused::Problem(problem, _) => format!("{}; {}", problem.message, problem.hint),
@@ -330,23 +212,6 @@ mod tests {
     #[test]
     fn clap_finds_no_contradiction() {
         Args::command().debug_assert();
-    }
-
-    #[test]
-    fn positions_and_iscsiadms_letters_say_the_same() {
-        for line in [
-            "iscsictl login iqn.2003-01.com.example:d 192.0.2.21",
-            "iscsictl login -T iqn.2003-01.com.example:d -p 192.0.2.21:3260",
-            "iscsictl login --portal 192.0.2.21 iqn.2003-01.com.example:d",
-        ] {
-            let Command::Login(login) = parse(line).unwrap().command else { panic!("{line}") };
-            assert_eq!(login.place.target(), "iqn.2003-01.com.example:d");
-            assert_eq!(login.place.portal(), "192.0.2.21:3260");
-        }
-        for line in ["iscsictl discover [2001:db8::1]", "iscsictl discover -p [2001:db8::1]:3260"] {
-            let Command::Discover(discover) = parse(line).unwrap().command else { panic!("{line}") };
-            assert_eq!(discover.portal(), "[2001:db8::1]:3260");
-        }
     }
 
     #[test]
@@ -361,6 +226,12 @@ mod tests {
             "iscsictl set-chap --clear",
             "iscsictl set-chap iqn.2003-01.com.example:d 192.0.2.21 --user u --secret-stdin",
             "iscsictl set-chap --user u --secret-file f --target-user t --target-secret-file g",
+            "iscsictl connect 192.0.2.21",
+            "iscsictl connect -p 192.0.2.21 --user u --secret-file f --timeout 60 --no-wait --startup automatic",
+            "iscsictl connect 192.0.2.21 --target iqn.2003-01.com.example:a -T iqn.2003-01.com.example:b",
+            "iscsictl diagnose iqn.2003-01.com.example:d --user u --secret-stdin --timeout 5 --json",
+            "iscsictl forget iqn.2003-01.com.example:d",
+            "iscsictl forget -T iqn.2003-01.com.example:d -p 192.0.2.21",
             "iscsictl initiator-name",
             "iscsictl initiator-name iqn.1989-06.io.cloud-atlas:libvirt-client",
         ] {
@@ -378,6 +249,12 @@ mod tests {
             ("iscsictl discover 192.0.2.21:0", "a port is a number from 1 to 65535"),
             ("iscsictl login iqn.2003-01.com.example:d --timeout 0", "1..=600"),
             ("iscsictl login iqn.2003-01.com.example:d --startup onboot", "manual, automatic"),
+            ("iscsictl connect", "<PORTAL|--portal <PORTAL>>"),
+            ("iscsictl connect 192.0.2.21 --target 192.0.2.37", "an iSCSI name begins with"),
+            ("iscsictl connect 192.0.2.21 iqn.2003-01.com.example:d", "unexpected argument"),
+            ("iscsictl connect 192.0.2.21 --secret-stdin", "--user <NAME>"),
+            ("iscsictl forget 192.0.2.21", "an iSCSI name begins with"),
+            ("iscsictl forget", "<TARGET|--target <TARGET>>"),
             ("iscsictl set-chap", "<--user <NAME>|--clear>"),
             ("iscsictl set-chap --clear --user u", "cannot be used with"),
             ("iscsictl set-chap --user u --secret-stdin --secret-file f", "cannot be used with"),
@@ -386,21 +263,6 @@ mod tests {
         ] {
             assert!(refusal(line).contains(why), "{line}: {}", refusal(line));
         }
-    }
-
-    #[test]
-    fn a_secret_in_an_argument_is_refused_unrepeated_with_the_way_out() {
-        for option in SECRET_OPTIONS {
-            for line in [
-                format!("iscsictl set-chap --user u {option} s3cr3t"),
-                format!("iscsictl login iqn.2003-01.com.example:d {option}=s3cr3t"),
-            ] {
-                let text = refusal(&line);
-                assert!(text.contains("process list") && text.contains("secret-file FILE"), "{text}");
-                assert!(!text.contains("s3cr3t"), "{text}");
-            }
-        }
-        assert!(refusal("iscsictl set-chap --target-secret x").contains("--target-secret-file FILE"));
     }
 
     #[test]

@@ -46,6 +46,16 @@ impl Exit {
         Self::NoDaemon,
     ];
 
+    /// Several things failed, each with a D-Bus error name: the most telling reason counts.
+    pub(crate) fn most_telling<'a>(errors: impl IntoIterator<Item = &'a str>) -> Self {
+        errors
+            .into_iter()
+            .map(|error| error.parse().unwrap_or(Kind::Failed))
+            .min_by_key(|kind| kind.rank())
+            .unwrap_or(Kind::Failed)
+            .into()
+    }
+
     /// The number that a shell sees.
     pub(crate) fn code(self) -> u8 {
         self as u8
@@ -135,6 +145,16 @@ mod tests {
                 ("Failed", 1),
             ]
         );
+    }
+
+    #[test]
+    fn the_most_telling_reason_gives_the_number() {
+        let telling = |errors: &[&str]| Exit::most_telling(errors.iter().copied());
+        assert_eq!(telling(&[Kind::TimedOut.name(), Kind::ChapRejected.name()]), Exit::Authentication);
+        assert_eq!(telling(&["com.example.Error.New", Kind::PortalUnreachable.name()]), Exit::Portal);
+        for unknown in ["", "com.example.Error.New"] {
+            assert_eq!(telling(&[unknown]), Exit::Failed);
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The program `iscsictl`: arguments in, one call to the daemon, an answer and an exit code out.
 //! It may not decide anything about iSCSI, start programs or need root.
 
+mod advice;
 mod args;
 mod bus;
 mod commands;

@@ -65,6 +65,23 @@ impl Problem {
         Self { exit: Exit::NoDaemon, error: fault.error_name().to_owned(), message, hint: hint.to_owned() }
     }
 
+    /// The next step after a login that failed without one: a closer look at this target or portal.
+    pub(crate) fn or_diagnose(mut self, what: &str) -> Self {
+        let helps = matches!(
+            self.exit,
+            Exit::Authentication
+                | Exit::Target
+                | Exit::Portal
+                | Exit::TimedOut
+                | Exit::Backend
+                | Exit::Failed
+        );
+        if helps && self.hint.is_empty() {
+            self.hint = format!("iscsictl diagnose {what} looks at all that a login needs");
+        }
+        self
+    }
+
     /// For a program.
     pub(crate) fn json(&self) -> Value {
         json!({ "error": self.error, "message": self.message, "hint": self.hint })
@@ -160,6 +177,18 @@ mod tests {
         {
             assert!(!is_nobody(name), "{name}");
         }
+    }
+
+    #[test]
+    fn a_login_that_failed_without_a_next_step_has_a_closer_look_as_its_own() {
+        let hint = |fault: Fault| Problem::from(fault).or_diagnose("iqn.a 192.0.2.21:3260").hint;
+        let bare = Fault::new(Kind::TimedOut, "no answer");
+        assert_eq!(
+            hint(bare.clone()),
+            "iscsictl diagnose iqn.a 192.0.2.21:3260 looks at all that a login needs"
+        );
+        assert_eq!(hint(bare.hint("look at the cable")), "look at the cable");
+        assert_eq!(hint(Fault::new(Kind::InvalidArgs, "options.timeout: is 1 to 600 seconds")), "");
     }
 
     #[test]

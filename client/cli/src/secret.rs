@@ -12,27 +12,37 @@ use iscsi_initiator_dbus::{Secret, proxy::Options};
 use rustix::fs::{FileType, Mode, OFlags, fstat};
 use zbus::{Fd, Variant};
 
-use crate::{args::Chap, problem::Problem, prompt};
+use crate::{advice, args::Chap, problem::Problem, prompt, show::Remark};
+
+/// CHAP as a method takes it, and what a person should know of it.
+#[derive(Default)]
+pub(crate) struct Given {
+    pub(crate) options: Options<'static>,
+    pub(crate) remarks: Vec<Remark>,
+}
 
 /// The keys of the contract for these credentials; asks for what is missing.
-pub(crate) async fn options(chap: &Chap) -> Result<Options<'static>, Problem> {
-    let mut options = Options::new();
-    let Some(user) = &chap.user else { return Ok(options) };
+pub(crate) async fn read(chap: &Chap) -> Result<Given, Problem> {
+    let mut given = Given::default();
+    let Some(user) = &chap.user else { return Ok(given) };
     let secret = match (&chap.secret_file, chap.secret_stdin) {
         (Some(path), _) => from_file(path)?,
         (None, true) => from_stdin()?,
         (None, false) => prompt::ask("CHAP secret of this initiator").await?,
     };
-    options.insert("username", Variant::from(user.clone()));
-    options.insert("secret-fd", descriptor(&secret)?);
-    let Some(user) = &chap.target_user else { return Ok(options) };
-    let secret = match &chap.target_secret_file {
+    given.remarks.extend(advice::lengths(user, &secret, "this one"));
+    given.options.insert("username", Variant::from(user.clone()));
+    given.options.insert("secret-fd", descriptor(&secret)?);
+    let Some(user) = &chap.target_user else { return Ok(given) };
+    let target_secret = match &chap.target_secret_file {
         Some(path) => from_file(path)?,
         None => prompt::ask("CHAP secret of the target").await?,
     };
-    options.insert("target-username", Variant::from(user.clone()));
-    options.insert("target-secret-fd", descriptor(&secret)?);
-    Ok(options)
+    advice::differ(&secret, &target_secret)?;
+    given.remarks.extend(advice::lengths(user, &target_secret, "the target's"));
+    given.options.insert("target-username", Variant::from(user.clone()));
+    given.options.insert("target-secret-fd", descriptor(&target_secret)?);
+    Ok(given)
 }
 
 /// A pipe that holds the secret and whose other end is closed: nothing is left once it was read.
@@ -46,7 +56,7 @@ fn descriptor(secret: &Secret) -> Result<Variant<'static>, Problem> {
 /// The whole of standard input, read without std's buffer, which nobody wipes.
 fn from_stdin() -> Result<Secret, Problem> {
     let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(Problem::local)?;
-    read(File::from(stdin), "standard input")
+    take(File::from(stdin), "standard input")
 }
 
 fn from_file(path: &Path) -> Result<Secret, Problem> {
@@ -58,7 +68,7 @@ fn from_file(path: &Path) -> Result<Secret, Problem> {
     check(FileType::from_raw_mode(stat.st_mode), stat.st_mode & 0o777).map_err(|(why, hint)| {
         Problem::usage(format!("{name}: {why}"), &hint.replace("FILE", &name.to_string()))
     })?;
-    read(File::from(file), &name.to_string())
+    take(File::from(file), &name.to_string())
 }
 
 /// Who can read the secret can log in with it; who can write it can have another one sent.
@@ -75,7 +85,7 @@ fn check(kind: FileType, mode: u32) -> Result<(), (String, &'static str)> {
     }
 }
 
-fn read(file: File, name: &str) -> Result<Secret, Problem> {
+fn take(file: File, name: &str) -> Result<Secret, Problem> {
     // Room for everything that is read: a buffer that grows leaves its old self behind, not wiped.
     let mut bytes = Vec::with_capacity(2 * Secret::MAX);
     // Secret::MAX, a newline, and one more to see that it is too long.

@@ -2,6 +2,7 @@
 //! It may not write unless it was told that standard error is a terminal, and leaves the line empty.
 
 use std::{
+    cell::RefCell,
     io::Write,
     time::{Duration, Instant},
 };
@@ -15,21 +16,33 @@ const FRAMES: [char; 4] = ['|', '/', '-', '\\'];
 const PATIENCE: Duration = Duration::from_millis(300);
 const TICK: Duration = Duration::from_millis(120);
 
-/// Waits for `work`, and shows `text` meanwhile if `shown`.
-pub(crate) async fn during<T>(shown: bool, text: &str, work: impl Future<Output = T>) -> T {
+/// What is being done; it may change while the spinner turns.
+pub(crate) struct Caption(RefCell<String>);
+
+impl Caption {
+    pub(crate) fn new(text: &str) -> Self {
+        Self(RefCell::new(escape(text)))
+    }
+
+    pub(crate) fn set(&self, text: &str) {
+        self.0.replace(escape(text));
+    }
+}
+
+/// Waits for `work`, and shows `caption` meanwhile if `shown`.
+pub(crate) async fn during<T>(shown: bool, caption: &Caption, work: impl Future<Output = T>) -> T {
     if !shown {
         return work.await;
     }
-    let text = escape(text);
     tokio::select! {
         biased;
         answer = work => answer,
-        never = spin(&text) => never,
+        never = spin(caption) => never,
     }
 }
 
 /// Draws until it is dropped; the answer's type is the caller's, because there is none.
-async fn spin<T>(text: &str) -> T {
+async fn spin<T>(caption: &Caption) -> T {
     sleep(PATIENCE).await;
     let started = Instant::now().checked_sub(PATIENCE).unwrap_or_else(Instant::now);
     let _line = Line;
@@ -38,7 +51,7 @@ async fn spin<T>(text: &str) -> T {
     loop {
         for frame in FRAMES {
             ticks.tick().await;
-            draw(&line(frame, text, started.elapsed().as_secs(), columns()));
+            draw(&line(frame, &caption.0.borrow(), started.elapsed().as_secs(), columns()));
         }
     }
 }

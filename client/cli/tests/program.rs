@@ -12,7 +12,7 @@ use std::{
     process::Stdio,
 };
 
-use fake::{Bus, DISKS, HALF, REFUSED, SECRET, SLOW};
+use fake::{Bus, CLOSED, DISKS, ENDLESS, HALF, PARTLY, REFUSED, SECRET, SLOW, WELL};
 use serde_json::{Value, json};
 
 #[test]
@@ -53,14 +53,19 @@ fn a_refused_secret_ends_with_4_and_nothing_hostile_reaches_the_terminal() {
     let bus = Bus::new();
     let ended = bus.run(&["login", REFUSED]);
     assert_eq!((ended.code, ended.out.as_str()), (4, ""));
-    assert_eq!(ended.err, "iscsictl: the target refused the secret \\u{1b}[2Jgw\\u{202e}\n");
+    assert_eq!(
+        ended.err,
+        "iscsictl: the target refused the secret \\u{1b}[2Jgw\\u{202e}\n\
+         hint: iscsictl diagnose iqn.2003-01.com.example:refused looks at all that a login needs\n"
+    );
     let ended = bus.run(&["login", REFUSED, "--json"]);
     assert_eq!((ended.code, ended.out.as_str()), (4, ""));
     assert!(!ended.err.contains(['\x1b', '\u{202e}']), "{:?}", ended.err);
     let error: Value = serde_json::from_str(&ended.err).unwrap();
     let name = "org.cloudatlas.IscsiInitiator.Error.ChapRejected";
     let message = format!("the target refused the secret {}", fake::HOSTILE);
-    assert_eq!(error, json!({ "error": name, "message": message, "hint": "" }));
+    let hint = format!("iscsictl diagnose {REFUSED} looks at all that a login needs");
+    assert_eq!(error, json!({ "error": name, "message": message, "hint": hint }));
 }
 
 #[test]
@@ -84,6 +89,132 @@ fn lists_are_tables_for_people_and_keys_for_programs() {
 }
 
 #[test]
+fn a_connect_shows_its_steps_in_order_and_then_what_a_login_shows() {
+    let bus = Bus::new();
+    let ended = bus.run(&["connect", "192.0.2.21", "--startup", "automatic", "--timeout", "60"]);
+    assert_eq!(
+        ended.err,
+        "discover: 192.0.2.21:3260 lists one target at 2 portals\n\
+         record: 2 nodes, 2 of them new\n\
+         set-chap: CHAP in 2 records\n\
+         \\u{1b}[2Jgw\\u{202e}: \\u{1b}[2Jgw\\u{202e}\n\
+         login: 2 of 2 portals are up\n"
+    );
+    assert_eq!((ended.code, ended.out.as_str()), (0, bus.run(&["login", DISKS]).out.as_str()));
+    let (one, two) = ("iqn.2003-01.com.example:two", "iqn.2003-01.com.example:one");
+    for quiet in ["--quiet", "--json"] {
+        let ended = bus.run(&["connect", "-p", "192.0.2.21", "--target", one, "-T", two, "--no-wait", quiet]);
+        assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+        if quiet == "--json" {
+            let rows: Value = serde_json::from_str(&ended.out).unwrap();
+            assert_eq!((&rows[1]["outcome"], &rows[1]["sid"]), (&json!("logged-in"), &json!(2)));
+        } else {
+            assert_eq!(ended.out, "");
+        }
+    }
+    let calls: Vec<String> = bus.seen().calls.into_iter().filter(|call| !call.starts_with("login")).collect();
+    let named = format!("connect {WELL} None None wait=false [{one:?}, {two:?}] ");
+    let unread = "nobody reads the steps";
+    assert_eq!(
+        calls,
+        [&format!("connect {WELL} Some(60s) Some(Automatic) wait=true [] "), &named, unread, &named, unread]
+    );
+}
+
+#[test]
+fn a_connect_that_failed_says_so_as_a_login_does() {
+    let bus = Bus::new();
+    let ended = bus.run(&["connect", PARTLY]);
+    assert_eq!(
+        ended.err,
+        "discover: asking the portal\n\
+         iscsictl: 192.0.2.37:3260: no route to the portal\nhint: check the cable\n"
+    );
+    assert!(ended.out.contains("192.0.2.37:3260  failed"), "{}", ended.out);
+    assert_eq!(ended.code, 11);
+    let ended = bus.run(&["connect", CLOSED]);
+    assert_eq!(
+        ended.err,
+        "login: at 2 portals\nundo: putting the records back\n\
+         iscsictl: the step login failed: the secret was refused\n\
+         hint: iscsictl diagnose 192.0.2.66:3260 looks at all that a login needs\n"
+    );
+    assert_eq!((ended.code, ended.out.as_str()), (4, ""));
+    let ended = bus.run(&["connect", CLOSED, "--json"]);
+    let error: Value = serde_json::from_str(&ended.err).unwrap();
+    assert_eq!(error["error"], "org.cloudatlas.IscsiInitiator.Error.ChapRejected");
+}
+
+#[test]
+fn a_diagnosis_is_a_line_a_check_and_a_hint_below_it() {
+    let bus = Bus::new();
+    let ended = bus.run(&["diagnose", "192.0.2.21"]);
+    assert_eq!(
+        ended.out,
+        "STATE    CHECK           DETAIL\n\
+         ok       open-iscsi      looked at\n\
+         warning  initiator-name  seen: \\u{1b}[2Jgw\\u{202e}\n         \
+         hint: do \\u{1b}[2Jgw\\u{202e}\n\
+         ok       tcp             looked at\n"
+    );
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    let ended = bus.run(&["diagnose", HALF, "--timeout", "5"]);
+    let lines: Vec<&str> = ended.out.lines().collect();
+    assert_eq!(lines[1..4], ["this machine", "  ok       open-iscsi  looked at", WELL]);
+    assert_eq!(lines[7..9], [PARTLY, "  failed   tcp         seen: \\u{1b}[2Jgw\\u{202e}"]);
+    assert_eq!((ended.code, ended.err.as_str()), (4, ""), "the secret tells more than the portal");
+    let ended = bus.run(&["diagnose", "-q", HALF]);
+    assert_eq!(ended.out.lines().count(), 6, "{}", ended.out);
+    assert!(!ended.out.contains("ok") && !ended.out.contains("skipped"), "{}", ended.out);
+    assert_eq!((ended.code, bus.run(&["diagnose", "-q", DISKS]).out.as_str()), (4, ""));
+    let ended = bus.run(&["diagnose", HALF, "192.0.2.37", "--json", "-q"]);
+    let rows: Value = serde_json::from_str(&ended.out).unwrap();
+    let keys: Vec<&str> = rows[0].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(keys, ["detail", "error", "hint", "name", "portal", "state"]);
+    assert_eq!((rows.as_array().unwrap().len(), &rows[4]["state"]), (5, &json!("skipped")));
+    assert_eq!(rows[2]["error"], "org.cloudatlas.IscsiInitiator.Error.ChapRejected");
+    assert_eq!(ended.code, 4);
+    let failed = bus.run(&["diagnose", SLOW]);
+    assert_eq!((failed.code, failed.err.as_str()), (7, "iscsictl: the time was up\n"));
+    assert_eq!(
+        bus.seen().calls[..2],
+        [format!("diagnose \"\" {WELL:?} None "), format!("diagnose {HALF:?} \"\" Some(5s) ")]
+    );
+}
+
+#[test]
+fn a_word_that_is_neither_target_nor_portal_is_not_sent() {
+    let bus = Bus::new();
+    for (args, why) in [
+        (&["diagnose", "no/where"][..], "neither a target"),
+        (&["diagnose", "eui.12"], "16 hexadecimal digits"),
+        (&["diagnose", "192.0.2.21", "192.0.2.37"], "one portal only"),
+        (&["diagnose"], "required"),
+    ] {
+        let ended = bus.run(args);
+        assert!(ended.code == 2 && ended.err.contains(why), "{ended:?}");
+        let error: Value = serde_json::from_str(&bus.run(&[args, &["--json"]].concat()).err).unwrap();
+        assert_eq!(error["error"], "org.freedesktop.DBus.Error.InvalidArgs");
+    }
+    assert_eq!(bus.seen().calls, [""; 0]);
+}
+
+#[test]
+fn what_is_forgotten_is_said() {
+    let bus = Bus::new();
+    let ended = bus.run(&["forget", DISKS]);
+    assert_eq!((ended.code, ended.out), (0, format!("All records of {DISKS} are removed.\n")));
+    let ended = bus.run(&["forget", DISKS, "192.0.2.21"]);
+    assert_eq!((ended.code, ended.out), (0, format!("The record of {DISKS} at {WELL} is removed.\n")));
+    assert_eq!(bus.run(&["-q", "forget", DISKS]).out, "");
+    let ended = bus.run(&["forget", HALF]);
+    assert_eq!(ended.err, "iscsictl: a session is up\nhint: iscsictl logout TARGET first\n");
+    assert_eq!((ended.code, ended.out.as_str()), (9, ""));
+    let calls = bus.seen().calls;
+    assert_eq!(calls[..2], [format!("forget {DISKS} \"\""), format!("forget {DISKS} {WELL:?}")]);
+}
+
+#[test]
 fn secrets_go_through_descriptors_and_nowhere_else() {
     let bus = Bus::new();
     let ended = bus.run_with(&["set-chap", "--user", "libvirtd", "--secret-stdin"], &format!("{SECRET}\n"));
@@ -96,6 +227,8 @@ fn secrets_go_through_descriptors_and_nowhere_else() {
     assert_eq!(bus.run_with(&[&["set-chap", DISKS, "192.0.2.21"], &mutual[..]].concat(), SECRET).code, 0);
     assert_eq!(bus.run_with(&[&["discover", "192.0.2.21"], &mutual[..]].concat(), SECRET).code, 0);
     assert_eq!(bus.run(&["set-chap", "--clear"]).code, 0);
+    assert_eq!(bus.run_with(&[&["connect", "192.0.2.21", "-q"], &mutual[..]].concat(), SECRET).code, 0);
+    assert_eq!(bus.run_with(&[&["diagnose", "192.0.2.21"], &mutual[..]].concat(), SECRET).code, 0);
     let seen = bus.seen();
     assert_eq!(
         seen.calls,
@@ -104,9 +237,52 @@ fn secrets_go_through_descriptors_and_nowhere_else() {
             format!("set-chap {DISKS:?} \"192.0.2.21:3260\" u={SECRET} gw=the-other-secret"),
             format!("discover 192.0.2.21:3260 None None u={SECRET} gw=the-other-secret"),
             "set-chap \"\" \"\" clear".to_owned(),
+            format!("connect {WELL} None None wait=true [] u={SECRET} gw=the-other-secret"),
+            "nobody reads the steps".to_owned(),
+            format!("diagnose \"\" {WELL:?} None u={SECRET} gw=the-other-secret"),
         ]
     );
     assert_eq!(seen.leaks, [""; 0]);
+}
+
+#[test]
+fn a_secret_that_ceph_refuses_is_remarked_on_before_it_fails() {
+    let bus = Bus::new();
+    let remark = "iscsictl: Ceph's gateways take secrets of 12 to 16 characters: this one is shorter\nhint: ";
+    let chap = ["--user", "libvirtd", "--secret-stdin"];
+    for command in [&["set-chap", DISKS][..], &["connect", WELL]] {
+        let ended = bus.run_with(&[command, &chap[..]].concat(), "s3cr3t");
+        assert!(ended.code == 0 && ended.err.starts_with(remark), "{ended:?}");
+        assert!(!ended.err.contains("s3cr3t") && !ended.err.contains(" 6 "), "{ended:?}");
+        for silent in ["--quiet", "--json"] {
+            let ended = bus.run_with(&[command, &chap[..], &[silent]].concat(), "s3cr3t");
+            assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+        }
+    }
+    let ended = bus.run_with(&[&["connect", CLOSED], &chap[..]].concat(), "s3cr3t");
+    assert!(ended.code == 4 && ended.err.starts_with(remark), "{ended:?}");
+    for command in [&["discover", WELL][..], &["diagnose", DISKS]] {
+        assert_eq!(bus.run_with(&[command, &chap[..]].concat(), "s3cr3t").err, "", "it is only tried");
+    }
+    let ended = bus.run_with(&["set-chap", "--user", "admin", "--secret-stdin"], SECRET);
+    assert!(ended.err.contains("user names of 8 to 64 characters: \"admin\" is shorter"), "{ended:?}");
+}
+
+#[test]
+fn one_secret_for_both_sides_is_not_sent() {
+    let bus = Bus::new();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(SECRET.as_bytes()).unwrap();
+    let path = file.path().to_str().unwrap();
+    let same =
+        ["--user", "libvirtd", "--secret-stdin", "--target-user", "gateway1", "--target-secret-file", path];
+    for command in [&["set-chap", DISKS][..], &["connect", WELL], &["discover", WELL], &["diagnose", DISKS]] {
+        let ended = bus.run_with(&[command, &same[..]].concat(), SECRET);
+        let message = "iscsictl: the target's secret must differ from the initiator's: ";
+        assert!(ended.code == 2 && ended.err.starts_with(message), "{ended:?}");
+        assert!(!ended.err.contains(SECRET) && ended.out.is_empty(), "{ended:?}");
+    }
+    assert_eq!(bus.seen().calls, [""; 0]);
 }
 
 #[test]
@@ -255,6 +431,27 @@ fn a_terminal_sees_a_spinner_that_is_gone_in_the_end() {
     assert!(shown.contains("| Logging in to iqn.2003-01.com.example:slow 0 s\x1b[K"), "{shown:?}");
     assert!(shown.contains("\r\x1b[K\r\x1b[Kiscsictl: interrupted"), "{shown:?}");
     assert!(shown.contains("code=130"), "{shown:?}");
+}
+
+#[test]
+fn a_terminal_sees_the_present_step_below_those_that_were_told() {
+    let bus = Bus::new();
+    let line = format!("\"$ISCSICTL\" connect {ENDLESS}; echo code=$?");
+    let shown = converse(&bus, &line, "discover 0 s\x1b[K", "\x03");
+    assert!(shown.contains("\r\x1b[Kdiscover: asking the portal\r\n"), "{shown:?}");
+    assert!(shown.contains("| Connecting to 192.0.2.99:3260: discover 0 s\x1b[K"), "{shown:?}");
+    assert!(shown.contains("\r\x1b[Kiscsictl: interrupted") && shown.contains("code=130"), "{shown:?}");
+}
+
+#[test]
+fn a_terminal_sees_each_state_in_its_colour() {
+    let bus = Bus::new();
+    let shown = converse(&bus, &format!("read go; \"$ISCSICTL\" diagnose {HALF}"), "", "\n");
+    for word in ["\x1b[32mok\x1b[0m", "\x1b[1;31mfailed\x1b[0m", "\x1b[2mskipped\x1b[0m"] {
+        assert!(shown.contains(word), "{word:?}: {shown:?}");
+    }
+    let shown = converse(&bus, "read go; \"$ISCSICTL\" diagnose 192.0.2.21", "", "\n");
+    assert!(shown.contains("\x1b[33mwarning\x1b[0m") && !shown.contains("\x1b[2J"), "{shown:?}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The command set-chap, and the credentials that discover takes too.
+//! The command set-chap, and the credentials that other commands take too.
 //! It may not repeat a secret, nor say that one was checked: only a login does that.
 
 use iscsi_initiator_dbus::proxy::Options;
@@ -8,16 +8,20 @@ use crate::{
     args::{Command, SetChap},
     exit::Exit,
     problem::Problem,
-    secret,
+    secret::{self, Given},
     show::{Body, Report},
 };
 
-/// Reads the secrets that a command needs.
-pub(super) async fn read(command: &Command) -> Result<Options<'static>, Problem> {
+/// Reads the secrets that a command needs. Remarks are for what is stored: of what is only tried, the answer
+/// tells more.
+pub(super) async fn read(command: &Command) -> Result<Given, Problem> {
+    let tried = |given: Given| Given { remarks: Vec::new(), ..given };
     match command {
-        Command::Discover(args) => secret::options(&args.chap).await,
-        Command::SetChap(args) => secret::options(&args.chap).await,
-        _ => Ok(Options::new()),
+        Command::Connect(args) => secret::read(&args.chap).await,
+        Command::SetChap(args) => secret::read(&args.chap).await,
+        Command::Discover(args) => secret::read(&args.chap).await.map(tried),
+        Command::Diagnose(args) => secret::read(&args.chap).await.map(tried),
+        _ => Ok(Given::default()),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     exit::Exit,
     problem::Problem,
     show::{self, Body, Remark, Report, table::Table},
-    spinner,
+    spinner::{self, Caption},
 };
 
 pub(super) async fn discover(
@@ -18,12 +18,12 @@ pub(super) async fn discover(
     args: &Discover,
     chap: Options<'static>,
 ) -> Result<Report, Problem> {
-    let portal = args.portal();
+    let portal = args.whom.portal();
     let mut options = options(&args.timeout, Some(&args.startup));
     options.extend(chap);
-    let text = format!("Asking {portal} for its targets");
+    let caption = Caption::new(&format!("Asking {portal} for its targets"));
     let work = call.daemon.discover(&portal, options);
-    let nodes = spinner::during(call.screen.live(), &text, work).await?;
+    let nodes = spinner::during(call.screen.live(), &caption, work).await?;
     let nothing = Remark::note(
         "the portal lists no target to this initiator",
         "the gateway may list only what it lets this initiator see: iscsictl initiator-name shows the name to allow",

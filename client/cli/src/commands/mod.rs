@@ -2,16 +2,21 @@
 //! It may not print, and calls nothing that the caller did not ask for.
 
 mod chap;
+mod connect;
+mod diagnose;
 mod list;
+mod progress;
+mod record;
 mod session;
 
 use iscsi_initiator_dbus::proxy::{InitiatorProxy, Options};
 use zbus::Variant;
 
 use crate::{
-    args::{Command, Place, Startup, Timeout},
+    args::{Command, Place, Startup, Timeout, Wait},
     bus,
     problem::Problem,
+    secret::Given,
     show::{Report, Screen},
 };
 
@@ -24,13 +29,18 @@ struct Call {
 /// Runs one command.
 pub(crate) async fn run(command: Command, screen: Screen) -> Result<Report, Problem> {
     // Secrets first: who has none to give need not be asked for a password.
-    let chap = chap::read(&command).await?;
+    let Given { options: chap, remarks } = chap::read(&command).await?;
+    // Before the call: if it fails, they may say why.
+    screen.remarks(&remarks);
     let call = Call { daemon: bus::connect().await?, screen };
     match command {
+        Command::Connect(args) => connect::connect(&call, &args, chap).await,
         Command::Discover(args) => list::discover(&call, &args, chap).await,
         Command::Login(args) => session::login(&call, &args).await,
         Command::Logout(args) => session::logout(&call, &args).await,
         Command::SetChap(args) => chap::set(&call, &args, chap).await,
+        Command::Diagnose(args) => diagnose::diagnose(&call, &args, chap).await,
+        Command::Forget(args) => record::forget(&call, &args).await,
         Command::Paths(place) => list::paths(&call, &place).await,
         Command::Nodes(place) => list::nodes(&call, &place).await,
         Command::InitiatorName(args) => list::initiator_name(&call, args.name.as_ref()).await,
@@ -47,6 +57,11 @@ fn options(timeout: &Timeout, startup: Option<&Startup>) -> Options<'static> {
         options.insert("startup", Variant::from(when));
     }
     options
+}
+
+/// The option of what brings disks; true is the contract's own choice.
+fn wait(wait: &Wait) -> Option<(&'static str, Variant<'static>)> {
+    wait.no_wait.then(|| ("wait", false.into()))
 }
 
 /// The filter of a list.

@@ -1,6 +1,7 @@
 //! What people and programs see: the one room that writes to standard output and standard error.
 //! It may not write a word from the bus or a target that was not escaped.
 
+mod checks;
 pub(crate) mod escape;
 mod json;
 mod nodes;
@@ -13,6 +14,7 @@ use std::io::{self, IsTerminal, Write};
 use serde_json::Value;
 
 pub(crate) use self::{
+    checks::checks,
     json::rows,
     nodes::nodes,
     outcomes::{Remark, logins, logouts},
@@ -77,6 +79,22 @@ impl Screen {
         self.live
     }
 
+    /// Whether only results and what deserves a look are wanted.
+    pub(crate) fn is_quiet(self) -> bool {
+        self.output.quiet
+    }
+
+    /// Whether somebody reads along while it works: on a terminal or in a log, but no program.
+    pub(crate) fn tells_steps(self) -> bool {
+        !self.output.quiet && !self.output.json
+    }
+
+    /// Writes how far a call has come, above the spinner.
+    pub(crate) fn step(self, step: &str, detail: &str) {
+        let clear = if self.live { "\r\x1b[K" } else { "" };
+        let _ = write(io::stderr(), &format!("{clear}{}: {}\n", escape(step), escape(detail)));
+    }
+
     /// Writes the report; the exit code is the report's, also if nobody reads it.
     pub(crate) fn report(self, report: &Report) -> Result<Exit, Problem> {
         let text = match &report.body {
@@ -86,12 +104,17 @@ impl Screen {
             Body::Line(line) | Body::Done(line) => format!("{}\n", escape(line)),
         };
         write(io::stdout(), &text)?;
-        for remark in &report.remarks {
+        self.remarks(&report.remarks);
+        Ok(report.exit)
+    }
+
+    /// Writes what a person should know beside a result.
+    pub(crate) fn remarks(self, remarks: &[Remark]) {
+        for remark in remarks {
             if !self.output.json && (remark.is_failure || !self.output.quiet) {
                 self.complain(remark.is_failure, &remark.message, &remark.hint);
             }
         }
-        Ok(report.exit)
     }
 
     /// Writes a failure of the whole command.

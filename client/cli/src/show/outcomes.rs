@@ -1,10 +1,7 @@
 //! What became of a login or logout: a row a portal, and a remark for each that failed.
 //! It may not call something done that failed at one portal.
 
-use iscsi_initiator_dbus::{
-    Kind,
-    results::{Login, LoginOutcome, Logout, LogoutOutcome},
-};
+use iscsi_initiator_dbus::results::{Login, LoginOutcome, Logout, LogoutOutcome};
 
 use super::table::{Cell, Table, Tone};
 use crate::exit::Exit;
@@ -108,18 +105,13 @@ fn exit(failures: &[Failure<'_>], portals: usize) -> Exit {
     match failures.len() {
         0 => Exit::Done,
         failed if failed < portals => Exit::Partly,
-        _ => failures
-            .iter()
-            .map(|failure| failure.error.parse().unwrap_or(Kind::Failed))
-            .min_by_key(|kind| kind.rank())
-            .unwrap_or(Kind::Failed)
-            .into(),
+        _ => Exit::most_telling(failures.iter().map(|failure| failure.error)),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use iscsi_initiator_dbus::Fault;
+    use iscsi_initiator_dbus::{Fault, Kind};
 
     use super::*;
     use crate::show::table::Style;

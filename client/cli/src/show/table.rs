@@ -6,7 +6,12 @@ use super::escape::escape;
 /// The escape sequences around a colour.
 pub(crate) const RED: (&str, &str) = ("\x1b[1;31m", "\x1b[0m");
 const GREEN: (&str, &str) = ("\x1b[32m", "\x1b[0m");
+const YELLOW: (&str, &str) = ("\x1b[33m", "\x1b[0m");
+const DIM: (&str, &str) = ("\x1b[2m", "\x1b[0m");
 const BOLD: (&str, &str) = ("\x1b[1m", "\x1b[0m");
+
+/// Between two columns.
+const GAP: &str = "  ";
 
 /// How to draw.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +26,9 @@ pub(crate) enum Tone {
     Plain,
     Strong,
     Good,
+    Doubtful,
     Bad,
+    Faint,
 }
 
 /// A text fit for a terminal.
@@ -55,7 +62,9 @@ impl Cell {
             Tone::Plain => ("", ""),
             Tone::Strong => BOLD,
             Tone::Good => GREEN,
+            Tone::Doubtful => YELLOW,
             Tone::Bad => RED,
+            Tone::Faint => DIM,
         };
         let blanks = " ".repeat(width.saturating_sub(self.width()));
         line.push_str(&format!("{begin}{}{end}{blanks}", self.text));
@@ -66,6 +75,8 @@ enum Line {
     /// Spans all columns.
     Heading(Cell),
     Row(Vec<Cell>),
+    /// Belongs to the row above, and begins below its second cell.
+    Note(Cell),
 }
 
 /// Columns under a header; rows may stand in groups under headings.
@@ -84,6 +95,11 @@ impl Table {
     /// A row, with a cell for each column.
     pub(crate) fn row(&mut self, cells: Vec<Cell>) {
         self.lines.push(Line::Row(cells));
+    }
+
+    /// More about the row above.
+    pub(crate) fn note(&mut self, text: impl ToString) {
+        self.lines.push(Line::Note(Cell::new(text)));
     }
 
     /// Begins a group; rows are set in from here on.
@@ -106,6 +122,12 @@ impl Table {
                     cell.draw(0, style, &mut text);
                     text.push('\n');
                 }
+                Line::Note(cell) => {
+                    text.push_str(self.indent);
+                    text.push_str(&" ".repeat(widths.first().map_or(0, |width| width + GAP.len())));
+                    cell.draw(0, style, &mut text);
+                    text.push('\n');
+                }
             }
         }
         text
@@ -114,7 +136,7 @@ impl Table {
     fn widths(&self, style: Style) -> Vec<usize> {
         let rows = self.lines.iter().filter_map(|line| match line {
             Line::Row(cells) => Some(cells),
-            Line::Heading(_) => None,
+            Line::Heading(_) | Line::Note(_) => None,
         });
         let mut widths: Vec<usize> =
             self.header.iter().map(|cell| if style.header { cell.width() } else { 0 }).collect();
@@ -131,7 +153,7 @@ impl Table {
         for (place, (cell, width)) in cells.iter().zip(widths).enumerate() {
             let is_last = place + 1 == cells.len();
             cell.draw(if is_last { 0 } else { *width }, style, text);
-            text.push_str(if is_last { "\n" } else { "  " });
+            text.push_str(if is_last { "\n" } else { GAP });
         }
     }
 }
@@ -166,6 +188,18 @@ mod tests {
         assert_eq!(
             table.render(Style { header: false, ..PLAIN }),
             "  iqn.a       1  ok\n  iqn.longer  -  FAILED\ngroup\\u{1b}\n"
+        );
+    }
+
+    #[test]
+    fn a_note_stands_below_its_row_and_widens_nothing() {
+        let mut table = Table::new(&["A", "B"]);
+        table.heading("group");
+        table.row(vec![Cell::new("failed"), Cell::new("x")]);
+        table.note("hint: \u{1b}[2J and more than the row");
+        assert_eq!(
+            table.render(PLAIN),
+            "  A       B\ngroup\n  failed  x\n          hint: \\u{1b}[2J and more than the row\n"
         );
     }
 

@@ -11,15 +11,25 @@ use std::{
 
 use iscsi_initiator_dbus::{
     BUS_NAME, Fault, Kind, OBJECT_PATH, Secret,
-    options::{Chap, ChapChange, Credentials, DiscoverOptions, SecretSource},
-    results::{ChapMode, Login, LoginOutcome, Logout, LogoutOutcome, Node, NodeState, Path, Startup},
+    options::{
+        Chap, ChapChange, ConnectOptions, Credentials, DiagnoseOptions, DiscoverOptions, SecretSource,
+    },
+    results::{
+        ChapMode, Check, CheckState, Login, LoginOutcome, Logout, LogoutOutcome, Node, NodeState, Path,
+        Startup,
+    },
 };
-use zbus::{Connection, OwnedVariant};
+use zbus::{Connection, OwnedVariant, message::Header, object_server::SignalEmitter};
 
 pub const DISKS: &str = "iqn.2003-01.com.example:disks";
 pub const HALF: &str = "iqn.2003-01.com.example:half";
 pub const REFUSED: &str = "iqn.2003-01.com.example:refused";
 pub const SLOW: &str = "iqn.2003-01.com.example:slow";
+/// Portals to connect to: all is well, one portal of the target fails, nobody is let in, it never ends.
+pub const WELL: &str = "192.0.2.21:3260";
+pub const PARTLY: &str = "192.0.2.37:3260";
+pub const CLOSED: &str = "192.0.2.66:3260";
+pub const ENDLESS: &str = "192.0.2.99:3260";
 pub const SECRET: &str = "s3cr3t-in-a-pipe";
 /// What a hostile target may say.
 pub const HOSTILE: &str = "\x1b[2Jgw\u{202e}";
@@ -37,6 +47,8 @@ pub struct Seen {
 
 struct Fake {
     seen: Arc<Mutex<Seen>>,
+    /// Somebody else on the bus, who tells steps of his own.
+    stranger: Connection,
 }
 
 #[zbus::interface(name = "org.cloudatlas.IscsiInitiator")]
@@ -75,6 +87,72 @@ impl Fake {
         };
         self.note(format!("set-chap {target:?} {portal:?} {what}"));
         Ok(())
+    }
+
+    async fn diagnose(&self, target: &str, portal: &str, options: Dict) -> Result<Vec<Check>, Fault> {
+        let options = DiagnoseOptions::parse(options)?;
+        let chap = options.chap.map(|chap| self.chap(chap)).unwrap_or_default();
+        self.note(format!("diagnose {target:?} {portal:?} {:?} {chap}", options.timeout));
+        let fine = |name: &str, portal: &str| check(name, CheckState::Ok, portal, None);
+        let machine = fine("open-iscsi", "");
+        Ok(match target {
+            "" => vec![machine, check("initiator-name", CheckState::Warning, "", None), fine("tcp", portal)],
+            HALF => vec![
+                machine,
+                fine("tcp", WELL),
+                check("chap", CheckState::Failed, WELL, Some(Kind::ChapRejected)),
+                check("tcp", CheckState::Failed, PARTLY, Some(Kind::PortalUnreachable)),
+                check("chap", CheckState::Skipped, PARTLY, None),
+            ],
+            SLOW => return Err(Fault::new(Kind::TimedOut, "the time was up")),
+            _ => vec![machine],
+        })
+    }
+
+    async fn connect(
+        &self,
+        #[zbus(header)] call: Header<'_>,
+        #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
+        portal: &str,
+        options: Dict,
+    ) -> Result<Vec<Login>, Fault> {
+        let options = ConnectOptions::parse(options)?;
+        let chap = options.chap.map(|chap| self.chap(chap)).unwrap_or_default();
+        let targets: Vec<&str> = options.targets.iter().map(|target| target.as_str()).collect();
+        self.note(format!(
+            "connect {portal} {:?} {:?} wait={} {targets:?} {chap}",
+            options.timeout, options.startup, options.wait
+        ));
+        let caller = call.sender().unwrap();
+        let stranger = SignalEmitter::new(&self.stranger, OBJECT_PATH).unwrap();
+        Self::progress(&stranger.set_destination(caller.into()), 1, "forged", "by a stranger").await.unwrap();
+        if let Some(id) = options.progress {
+            let emitter = emitter.set_destination(caller.into());
+            Self::progress(&emitter, id + 1, "login", "of another call").await.unwrap();
+            for (step, detail) in steps(portal) {
+                Self::progress(&emitter, id, step, detail).await.unwrap();
+            }
+        } else {
+            self.note("nobody reads the steps".to_owned());
+        }
+        let down = Fault::new(Kind::PortalUnreachable, "no route to the portal").hint("check the cable");
+        match portal {
+            CLOSED => Err(Fault::new(Kind::ChapRejected, "the step login failed: the secret was refused")),
+            ENDLESS => std::future::pending().await,
+            PARTLY => Ok(vec![up(DISKS, WELL, 1), Login::failed(DISKS, PARTLY, &down)]),
+            _ => Ok(vec![up(DISKS, WELL, 1), up(DISKS, PARTLY, 2)]),
+        }
+    }
+
+    #[zbus(signal)]
+    async fn progress(emitter: &SignalEmitter<'_>, id: u32, step: &str, detail: &str) -> zbus::Result<()>;
+
+    async fn forget(&self, target: &str, portal: &str) -> Result<(), Fault> {
+        self.note(format!("forget {target} {portal:?}"));
+        match target {
+            HALF => Err(Fault::new(Kind::InUse, "a session is up").hint("iscsictl logout TARGET first")),
+            _ => Ok(()),
+        }
     }
 
     async fn list_paths(&self, _filter: Dict) -> Result<Vec<Path>, Fault> {
@@ -139,6 +217,32 @@ pub fn leaks(secret: &str) -> Vec<String> {
     leaks
 }
 
+fn steps(portal: &str) -> &'static [(&'static str, &'static str)] {
+    match portal {
+        WELL => &[
+            ("discover", "192.0.2.21:3260 lists one target at 2 portals"),
+            ("record", "2 nodes, 2 of them new"),
+            ("set-chap", "CHAP in 2 records"),
+            (HOSTILE, HOSTILE),
+            ("login", "2 of 2 portals are up"),
+        ],
+        CLOSED => &[("login", "at 2 portals"), ("undo", "putting the records back")],
+        _ => &[("discover", "asking the portal")],
+    }
+}
+
+fn check(name: &str, state: CheckState, portal: &str, error: Option<Kind>) -> Check {
+    let is_fine = matches!(state, CheckState::Ok | CheckState::Skipped);
+    Check {
+        name: name.to_owned(),
+        state,
+        portal: portal.to_owned(),
+        detail: if is_fine { "looked at".to_owned() } else { format!("seen: {HOSTILE}") },
+        hint: if is_fine { String::new() } else { format!("do {HOSTILE}") },
+        error: error.map(Kind::name).unwrap_or_default().to_owned(),
+    }
+}
+
 fn node(target: &str) -> Node {
     Node {
         target: target.to_owned(),
@@ -196,7 +300,8 @@ impl Bus {
     /// A bus with the fake daemon.
     pub fn new() -> Self {
         let mut bus = Self::empty();
-        let fake = Fake { seen: bus.seen.clone() };
+        let stranger = zbus::connection::Builder::address(bus.address.as_str()).build();
+        let fake = Fake { seen: bus.seen.clone(), stranger: bus.runtime.block_on(stranger).unwrap() };
         let service = zbus::connection::Builder::address(bus.address.as_str())
             .name(BUS_NAME)
             .serve_at(OBJECT_PATH, fake)

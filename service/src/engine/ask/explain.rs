@@ -9,7 +9,7 @@ use crate::{
     probe::{MutualFault, Refusal, Stage},
 };
 
-/// What Ceph's gateways take (ceph-iscsi, `ceph_iscsi_config/utils.py`: 12 to 16 and 8 to 64 characters).
+/// What Ceph's gateways take (ceph-iscsi, `gwcli/utils.py`, `valid_credentials`: 12 to 16 and 8 to 64 characters).
 const CEPH_SECRET: std::ops::RangeInclusive<usize> = 12..=16;
 const CEPH_USER: std::ops::RangeInclusive<usize> = 8..=64;
 

@@ -1,0 +1,93 @@
+//! What can be said of credentials before a gateway is asked: lengths that Ceph refuses, one secret for both.
+//! It may not show a secret, or say how long it is.
+
+use std::{cmp::Ordering, ops::RangeInclusive};
+
+use iscsi_initiator_dbus::Secret;
+
+use crate::{problem::Problem, show::Remark};
+
+/// What ceph-iscsi lets an administrator set (gwcli/utils.py, `valid_credentials`), in characters.
+const SECRET: RangeInclusive<usize> = 12..=16;
+const USER: RangeInclusive<usize> = 8..=64;
+
+/// Remarks, because other makes of target take other lengths. `whose` names the secret.
+pub(crate) fn lengths(user: &str, secret: &Secret, whose: &str) -> Vec<Remark> {
+    let views = [
+        ("secrets", SECRET, secret.expose(), whose.to_owned()),
+        ("user names", USER, user, format!("\"{user}\"")),
+    ];
+    let remarks = views
+        .into_iter()
+        .filter_map(|(what, range, text, which)| remark(what, &range, text.chars().count(), &which));
+    remarks.collect()
+}
+
+fn remark(what: &str, range: &RangeInclusive<usize>, characters: usize, which: &str) -> Option<Remark> {
+    let (least, most) = (range.start(), range.end());
+    let how = match (characters.cmp(least), characters.cmp(most)) {
+        (Ordering::Less, _) => "shorter",
+        (_, Ordering::Greater) => "longer",
+        _ => return None,
+    };
+    Some(Remark::note(
+        &format!("Ceph's gateways take {what} of {least} to {most} characters: {which} is {how}"),
+        "compare it with what the gateway has; targets of another make may take it",
+    ))
+}
+
+/// One secret for both directions proves nothing: whoever sends our challenge back gets the proof from us
+/// (RFC 7143, section 12.1.3).
+pub(crate) fn differ(initiator: &Secret, target: &Secret) -> Result<(), Problem> {
+    if initiator.expose() == target.expose() {
+        return Err(Problem::usage(
+            "the target's secret must differ from the initiator's: with one for both, anybody can pass for the target",
+            "have another secret set for the target's own side on the gateway, and give that one here",
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::Exit;
+
+    fn secret(text: &str) -> Secret {
+        Secret::new(text.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn what_ceph_refuses_is_remarked_on_without_saying_how_long_it_is() {
+        let messages = |user: &str, text: &str| -> Vec<String> {
+            let remarks = lengths(user, &secret(text), "this one");
+            assert!(remarks.iter().all(|remark| !remark.is_failure));
+            remarks.into_iter().map(|remark| remark.message).collect()
+        };
+        for text in ["exactly-12-b", "exactly-16-bytes"] {
+            assert_eq!(messages("libvirtd", text), [""; 0]);
+            assert_eq!(messages(&"u".repeat(64), text), [""; 0]);
+        }
+        assert_eq!(
+            messages("libvirtd", "s3cr3t-11-b"),
+            ["Ceph's gateways take secrets of 12 to 16 characters: this one is shorter"]
+        );
+        assert_eq!(
+            messages("admin", "s3cr3t-of-17-byte"),
+            [
+                "Ceph's gateways take secrets of 12 to 16 characters: this one is longer",
+                "Ceph's gateways take user names of 8 to 64 characters: \"admin\" is shorter",
+            ]
+        );
+        assert_eq!(messages(&"ü".repeat(8), &"ü".repeat(16)), [""; 0]);
+    }
+
+    #[test]
+    fn one_secret_for_both_sides_is_refused_unrepeated() {
+        let problem = differ(&secret("s3cr3t-s3cr3t"), &secret("s3cr3t-s3cr3t")).unwrap_err();
+        assert_eq!(problem.exit, Exit::Usage);
+        assert!(problem.message.starts_with("the target's secret must differ from the initiator's: "));
+        assert!(!format!("{problem:?}").contains("s3cr3t"));
+        assert_eq!(differ(&secret("s3cr3t-s3cr3t"), &secret("another-s3cr3t")), Ok(()));
+    }
+}

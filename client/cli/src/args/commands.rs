@@ -1,0 +1,124 @@
+//! What each command takes, and the options that several of them share.
+//! It may not explain a command: the list of commands does.
+
+use clap::{ArgGroup, Args as Group, builder::PossibleValuesParser, value_parser};
+use iscsi_initiator_dbus::{Iqn, options::TIMEOUT_RANGE};
+
+use super::{
+    chap::Chap,
+    place::{Place, Spot, Whom},
+};
+
+#[derive(Debug, Group)]
+#[command(group = ArgGroup::new("where").required(true).args(["PORTAL", "portal"]))]
+pub(crate) struct Discover {
+    #[command(flatten)]
+    pub(crate) whom: Whom,
+    #[command(flatten)]
+    pub(crate) timeout: Timeout,
+    #[command(flatten)]
+    pub(crate) startup: Startup,
+    #[command(flatten)]
+    pub(crate) chap: Chap,
+}
+
+#[derive(Debug, Group)]
+#[command(group = ArgGroup::new("where").required(true).args(["PORTAL", "portal"]))]
+pub(crate) struct Connect {
+    #[command(flatten)]
+    pub(crate) whom: Whom,
+    /// Which of the portal's targets, if it has several; may be given more than once
+    #[arg(short = 'T', long = "target", value_name = "TARGET")]
+    pub(crate) targets: Vec<Iqn>,
+    #[command(flatten)]
+    pub(crate) timeout: Timeout,
+    #[command(flatten)]
+    pub(crate) startup: Startup,
+    #[command(flatten)]
+    pub(crate) wait: Wait,
+    #[command(flatten)]
+    pub(crate) chap: Chap,
+}
+
+#[derive(Debug, Group)]
+#[command(group = ArgGroup::new("which").required(true).args(["TARGET", "target"]))]
+pub(crate) struct Login {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) timeout: Timeout,
+    #[command(flatten)]
+    pub(crate) startup: Startup,
+    #[command(flatten)]
+    pub(crate) wait: Wait,
+}
+
+#[derive(Debug, Group)]
+#[command(group = ArgGroup::new("which").required(true).args(["TARGET", "target"]))]
+pub(crate) struct Logout {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) timeout: Timeout,
+    /// Log out although something uses the disks: data may be lost
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Group)]
+#[command(group = ArgGroup::new("what").required(true).args(["user", "clear"]))]
+pub(crate) struct SetChap {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) chap: Chap,
+    /// Forget user and secret: log in without CHAP
+    #[arg(long, conflicts_with = "user")]
+    pub(crate) clear: bool,
+}
+
+#[derive(Debug, Group)]
+#[command(group = ArgGroup::new("what").required(true).multiple(true).args(["TARGET", "target", "portal"]))]
+pub(crate) struct Diagnose {
+    #[command(flatten)]
+    pub(crate) spot: Spot,
+    #[command(flatten)]
+    pub(crate) timeout: Timeout,
+    #[command(flatten)]
+    pub(crate) chap: Chap,
+}
+
+#[derive(Debug, Group)]
+#[command(group = ArgGroup::new("which").required(true).args(["TARGET", "target"]))]
+pub(crate) struct Forget {
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct InitiatorName {
+    /// The new name; without it the present one is shown
+    pub(crate) name: Option<Iqn>,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Timeout {
+    /// Give up after so many seconds (1 to 600)
+    #[arg(long = "timeout", value_name = "SECONDS",
+          value_parser = value_parser!(u32).range(i64::from(*TIMEOUT_RANGE.start())..=i64::from(*TIMEOUT_RANGE.end())))]
+    pub(crate) seconds: Option<u32>,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Startup {
+    /// When to log in from now on: only when asked, or also at boot
+    #[arg(long = "startup", value_name = "WHEN", value_parser = PossibleValuesParser::new(["manual", "automatic"]))]
+    pub(crate) when: Option<String>,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Wait {
+    /// Answer when the sessions are up, before disks and maps are there
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}

@@ -1,0 +1,28 @@
+//! The command diagnose: what a login needs, looked at piece by piece.
+//! It may not look itself: the daemon sees what the caller cannot.
+
+use iscsi_initiator_dbus::proxy::Options;
+
+use super::{Call, options};
+use crate::{
+    args::Diagnose,
+    problem::Problem,
+    show::{self, Body, Report},
+    spinner::{self, Caption},
+};
+
+pub(super) async fn diagnose(
+    call: &Call,
+    args: &Diagnose,
+    chap: Options<'static>,
+) -> Result<Report, Problem> {
+    let (target, portal) = (args.spot.target(), args.spot.portal());
+    let mut options = options(&args.timeout, None);
+    options.extend(chap);
+    let what = if target.is_empty() { &portal } else { &target };
+    let caption = Caption::new(&format!("Looking at what a login to {what} needs"));
+    let work = call.daemon.diagnose(&target, &portal, options);
+    let checks = spinner::during(call.screen.live(), &caption, work).await?;
+    let (table, exit) = show::checks(&checks, call.screen.is_quiet());
+    Ok(Report { rows: show::rows(&checks), body: Body::List(table), remarks: Vec::new(), exit })
+}

@@ -13,9 +13,12 @@
 //! | `luns` | what a normal session asks a target for |
 //! | `socket` | the one place with a connection and a clock |
 //! | `refusal` | every way to be turned away |
+//! | `fuzz` | what the fuzz targets call |
 
 mod address;
 mod chap;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod login;
 mod luns;
 mod parameters;

@@ -10,14 +10,17 @@
 
 mod probe_peer;
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
-use iscsi_initiatord::probe::{MutualFault, Refusal, Stage};
-use probe_peer::*;
+use iscsi_initiatord::probe::{Luns, MutualFault, Refusal, Stage};
+use probe_peer::{
+    corpus::{Seed, recorded, seeds},
+    *,
+};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpSocket, TcpStream},
-    time::{sleep, timeout},
+    time::timeout,
 };
 
 #[tokio::test]
@@ -191,6 +194,21 @@ async fn refusals_come_through_without_a_reason_in_text() {
 }
 
 #[tokio::test]
+async fn a_redirection_that_hides_where_it_leads_is_not_followed() {
+    for nowhere in
+        ["[::ffff:0.0.0.0]:3260", "[::ffff:224.0.0.1]", "[fe80::1%lo]:3260", "../../x", "192.0.2.1:0"]
+    {
+        let at = target(move |mut peer| async move {
+            let request = peer.request().await.unwrap();
+            peer.refuse(&request, 1, 2, &format!("TargetAddress={nowhere}\0")).await;
+        })
+        .await;
+        let refused = log_in(at, With::Chap, LONG).await;
+        assert_eq!(refused, protocol("a redirection to no portal"), "{nowhere}");
+    }
+}
+
+#[tokio::test]
 async fn hanging_up_is_noticed_at_each_stage() {
     for (rounds, stage) in [
         (0, Stage::Greeting),
@@ -223,17 +241,74 @@ async fn silence_ends_at_the_deadline() {
     let slow = target(|mut peer| async move {
         let mut pdu = [0; 48 + 8192];
         (pdu[0], pdu[6]) = (0x23, 0x20);
-        for byte in pdu {
-            if peer.stream.write_all(&[byte]).await.is_err() {
-                return;
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
+        peer.drip(&pdu).await;
     })
     .await;
     assert_eq!(log_in(slow, With::Chap, SHORT).await, late);
+    // Nor is it one where the login was quick.
+    let slow = target(|mut peer| async move {
+        let _ = let_in(&mut peer, Honest::default()).await;
+        let request = peer.request().await.unwrap();
+        peer.agree(&request, "").await;
+        let mut pdu = [b'x'; 48 + 8192];
+        pdu[..8].copy_from_slice(&[0x24, T, 0, 0, 0, 0, 0x20, 0]);
+        peer.drip(&pdu).await;
+    })
+    .await;
+    assert_eq!(list(slow, With::Nothing, SHORT).await, Err(Refusal::TimedOut { stage: Stage::Targets }));
     let mute = chatty(0, String::new(), |pdu| pdu[0] = 0x20).await;
     assert_eq!(list(mute, With::Nothing, SHORT).await, Err(Refusal::TimedOut { stage: Stage::Targets }));
+}
+
+/// A target that logs in honestly and answers each command with this, so many times.
+async fn showing(flags: u8, data: &'static [u8], times: usize, edit: fn(&mut [u8])) -> SocketAddr {
+    target(move |mut peer| async move {
+        let _ = let_in(&mut peer, Honest::default()).await;
+        while let Some(request) = peer.request().await {
+            if request.bhs[0] == 0x43 {
+                peer.agree(&request, "").await;
+                continue;
+            }
+            for _ in 0..times {
+                let data_in = |pdu: &mut [u8]| {
+                    pdu[0] = 0x25;
+                    edit(pdu);
+                };
+                peer.answer(&request, flags, data, data_in).await;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn broken_answers_to_commands_are_refused() {
+    const S: u8 = 1;
+    let honest = showing(T | S, &[0; 8], 1, |_| {}).await;
+    assert_eq!(survey(honest, With::Nothing, LONG).await, Ok(Luns { present: 0, disks: 0 }));
+    for (flags, data, times, edit, why) in [
+        (0, &[][..], 600, (|_| {}) as fn(&mut [u8]), "too many SCSI responses"),
+        (T | S, &[0; 600], 1, |_| {}, "data that was not asked for"),
+        (0, &[0; 500], 2, |_| {}, "data that was not asked for"),
+        (T | S, &[0; 8], 1, |pdu| pdu[43] = 8, "data that was not asked for"),
+        (T | S, &[0; 8], 1, |pdu| pdu[19] ^= 1, "a response to another command"),
+        (T | S, &[0; 8], 1, |pdu| pdu[3] = 2, "a refused SCSI command"),
+        (T, &[], 1, |pdu| (pdu[0], pdu[2]) = (0x21, 1), "a refused SCSI command"),
+        (T | S, &[0; 4], 1, |_| {}, "a short list of LUNs"),
+        (T | S, &[0; 32769], 1, |_| {}, "a data segment beyond its limit"),
+        (T, &[0; 8], 1, |pdu| pdu[0] = 0x24, "no SCSI response"),
+    ] {
+        let at = showing(flags, data, times, edit).await;
+        assert_eq!(survey(at, With::Nothing, LONG).await, protocol(why));
+    }
+    let rejected = Refusal::Rejected { reason: 4, stage: Stage::Luns };
+    let at = showing(T, &[], 1, |pdu| (pdu[0], pdu[2]) = (0x3f, 4)).await;
+    assert_eq!(survey(at, With::Nothing, LONG).await, Err(rejected));
+    let late = Refusal::TimedOut { stage: Stage::Luns };
+    let mute = showing(T, &[], 0, |_| {}).await;
+    assert_eq!(survey(mute, With::Nothing, SHORT).await, Err(late.clone()));
+    let pings = showing(T, &[], 1, |pdu| pdu[0] = 0x20).await;
+    assert_eq!(survey(pings, With::Nothing, SHORT).await, Err(late));
 }
 
 #[tokio::test]
@@ -279,4 +354,28 @@ async fn a_port_without_a_listener_refuses() {
     // A link-local address without a zone leads nowhere.
     let nowhere = log_in("[fe80::1]:3260".parse().unwrap(), With::Nothing, SHORT).await;
     assert!(matches!(nowhere, Err(Refusal::System(_) | Refusal::NoRoute)), "{nowhere:?}");
+}
+
+#[tokio::test]
+async fn what_the_fuzzer_plays_ends_over_a_socket_too() {
+    for Seed { name, bytes } in seeds("login") {
+        let [way, _, stream @ ..] = bytes.as_slice() else { continue };
+        let with = [With::Nothing, With::Chap, With::Mutual, With::Mutual][usize::from(way & 3)];
+        let at = recorded(stream, true).await;
+        let answer = log_in(at, with, LONG).await;
+        let is_late = matches!(answer, Err(Refusal::TimedOut { .. }));
+        // No recorded proof fits the challenge of another day.
+        assert!(!is_late && (with != With::Mutual || answer.is_err()), "{name}: {answer:?}");
+    }
+    for Seed { name, bytes } in seeds("exchange") {
+        let [_, stream @ ..] = bytes.as_slice() else { continue };
+        let listing = list(recorded(stream, false).await, With::Nothing, LONG).await;
+        let is_late = matches!(listing, Err(Refusal::TimedOut { .. }));
+        assert!(!is_late && (listing.is_ok() || !name.starts_with("good-")), "{name}: {listing:?}");
+    }
+    for Seed { name, bytes } in seeds("luns") {
+        let luns = survey(recorded(&bytes, false).await, With::Nothing, LONG).await;
+        let is_late = matches!(luns, Err(Refusal::TimedOut { .. }));
+        assert!(!is_late && (luns.is_ok() || !name.starts_with("good-")), "{name}: {luns:?}");
+    }
 }

@@ -13,7 +13,10 @@ use super::{
 /// A portal and its group; `None` for all that is none and for link-local addresses, which need our zone.
 pub(super) fn portal(text: &str) -> Option<(Portal, Option<u16>)> {
     let (portal, tpgt) = split(text)?;
-    Some((portal.parse().ok()?, tpgt))
+    let portal: Portal = portal.parse().ok()?;
+    // The kernel takes a mapped address for the one within it: `[::ffff:0.0.0.0]` leads to ourselves.
+    let within = portal.address().map(|address| Portal::new(address.to_canonical(), portal.port()));
+    within.is_none_or(|within| within.is_ok()).then_some((portal, tpgt))
 }
 
 /// The same as seen from the portal `here`, which may be link-local: then such an address is in its zone.
@@ -113,6 +116,9 @@ mod tests {
             "127.0.0.1:22,1",
             "[::1],1",
             "[::ffff:127.0.0.1],1",
+            "[::ffff:0.0.0.0]:22,1",
+            "[::ffff:224.0.0.1],1",
+            "[::ffff:255.255.255.255],1",
         ] {
             assert_eq!(seen("192.0.2.1:3260", text), None, "{text}");
         }

@@ -18,6 +18,8 @@ const MOST_ROUNDS: usize = 64;
 const MOST_TEXT: usize = 1 << 20;
 const MOST_TARGETS: usize = 1024;
 const MOST_PORTALS: usize = 64;
+/// Targets and portals at their limits would be 65,536 nodes: 30 MB for one list, when the names are long.
+const MOST_NODES: usize = 4096;
 
 /// What to do next.
 pub(super) enum Step {
@@ -94,7 +96,7 @@ pub(super) fn parse(text: &[u8], here: SocketAddr) -> Result<Nodes, Refusal> {
                 if targets > MOST_TARGETS {
                     return Err(Refusal::Protocol("too many targets"));
                 }
-                list.end(record.take());
+                list.end(record.take())?;
                 record = Some(list.target(name));
             }
             ("TargetAddress", address) => list.address(record.as_mut(), address)?,
@@ -104,7 +106,7 @@ pub(super) fn parse(text: &[u8], here: SocketAddr) -> Result<Nodes, Refusal> {
             _ => {}
         }
     }
-    list.end(record);
+    list.end(record)?;
     Ok((list.nodes, list.refused))
 }
 
@@ -133,23 +135,28 @@ impl List {
         let Some(target) = &record.target else { return Ok(()) };
         match value("TargetAddress", raw).ok().and_then(|text| seen_from(self.here, text)) {
             Some((host, port, tpgt)) => self.add(Found { target: target.clone(), host, port, tpgt }),
-            None => self.refused += 1,
+            None => {
+                self.refused += 1;
+                Ok(())
+            }
         }
-        Ok(())
     }
 
     /// A target whose addresses were all refused is not at `here`: it said that it is elsewhere.
-    fn end(&mut self, record: Option<Record>) {
-        if let Some(Record { target: Some(target), addresses: 0 }) = record {
-            let host = Host::Address(self.here.ip(), None);
-            self.add(Found { target, host, port: self.here.port(), tpgt: None });
-        }
+    fn end(&mut self, record: Option<Record>) -> Result<(), Refusal> {
+        let Some(Record { target: Some(target), addresses: 0 }) = record else { return Ok(()) };
+        let host = Host::Address(self.here.ip(), None);
+        self.add(Found { target, host, port: self.here.port(), tpgt: None })
     }
 
-    fn add(&mut self, found: Found) {
+    fn add(&mut self, found: Found) -> Result<(), Refusal> {
         if self.known.insert((found.target.clone(), found.host.clone(), found.port)) {
             self.nodes.push(found);
         }
+        if self.nodes.len() > MOST_NODES {
+            return Err(Refusal::Protocol("too many nodes"));
+        }
+        Ok(())
     }
 }
 
@@ -210,12 +217,16 @@ mod tests {
         let many = "TargetName=iqn.2001-04.com.example:a ".repeat(1025);
         let portals =
             format!("TargetName=iqn.2001-04.com.example:a {}", "TargetAddress=192.0.2.1:1,1 ".repeat(65));
+        let everywhere: String = (1..=64).map(|port| format!("TargetAddress=192.0.2.1:{port},1 ")).collect();
+        let nodes: String =
+            (0..65).map(|n| format!("TargetName=iqn.2001-04.com.example:{n} {everywhere}")).collect();
         for (text, why) in [
             ("TargetAddress=192.0.2.1:3260,1", "an address without a target"),
             ("SendTargets=Reject", "the target does not list targets"),
             ("targetname=x", "a key that is none"),
             (&many, "too many targets"),
             (&portals, "too many portals of one target"),
+            (&nodes, "too many nodes"),
         ] {
             assert_eq!(list(text), Err(Refusal::Protocol(why)));
         }

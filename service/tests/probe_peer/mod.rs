@@ -9,17 +9,19 @@
     reason = "helpers of tests are tests"
 )]
 
+pub(crate) mod corpus;
+
 use std::{net::SocketAddr, time::Duration};
 
 use iscsi_initiator_dbus::{Iqn, Secret};
 use iscsi_initiatord::probe::{
-    Accepted, Algorithm, AuthKind, ChapAnswer, Listing, Question, Refusal, login, send_targets,
+    Accepted, Algorithm, AuthKind, ChapAnswer, Listing, Luns, Question, Refusal, login, luns, send_targets,
 };
 use md5::{Digest, Md5};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 pub(crate) const T: u8 = 0x80;
@@ -88,6 +90,16 @@ impl Peer {
         self.answer(to, 0, text.as_bytes(), |pdu| (pdu[36], pdu[37]) = (class, detail)).await;
     }
 
+    /// A byte at a time, until the probe hangs up.
+    pub(crate) async fn drip(&mut self, pdu: &[u8]) {
+        for byte in pdu {
+            if self.stream.write_all(&[*byte]).await.is_err() {
+                return;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Waits until the probe hangs up, so that it is not our end that closes.
     pub(crate) async fn linger(mut self) {
         let mut sink = [0; 1024];
@@ -145,6 +157,10 @@ pub(crate) async fn log_in(at: SocketAddr, with: With, time: Duration) -> Result
 
 pub(crate) async fn list(at: SocketAddr, with: With, time: Duration) -> Result<Listing, Refusal> {
     ask(with, true, time, async |question, deadline| send_targets(at, question, deadline).await).await
+}
+
+pub(crate) async fn survey(at: SocketAddr, with: With, time: Duration) -> Result<Luns, Refusal> {
+    ask(with, false, time, async |question, deadline| luns(at, question, deadline).await).await
 }
 
 pub(crate) fn protocol<A>(why: &'static str) -> Result<A, Refusal> {

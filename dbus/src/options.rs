@@ -105,6 +105,51 @@ pub struct DiagnoseOptions {
     pub chap: Option<Chap>,
 }
 
+/// What a map does with I/O while it has no good path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Queueing {
+    /// `queue`: waits for ever, as Ceph's documentation has it.
+    #[default]
+    Forever,
+    /// A number: so many rounds of the path checker, then it fails.
+    Rounds(u16),
+    /// `fail`: fails at once.
+    Never,
+}
+
+impl std::str::FromStr for Queueing {
+    type Err = &'static str;
+    fn from_str(text: &str) -> std::result::Result<Self, &'static str> {
+        match text {
+            "queue" => Ok(Self::Forever),
+            "fail" => Ok(Self::Never),
+            rounds => match rounds.parse() {
+                Ok(rounds @ 1..=10_000) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+                    Ok(Self::Rounds(rounds))
+                }
+                _ => Err("is queue, fail or a number of rounds from 1 to 10000"),
+            },
+        }
+    }
+}
+
+/// The options of `SetupMultipath`.
+#[derive(Clone, Debug, Default)]
+pub struct MultipathOptions {
+    /// The whole call's deadline.
+    pub timeout: Option<Duration>,
+    /// Says what would change, and changes nothing.
+    pub dry_run: bool,
+    /// Puts back what was there before the first setup.
+    pub undo: bool,
+    /// Maps of iSCSI disks only.
+    pub only_iscsi: bool,
+    /// Maps called `mpatha` instead of by their WWID; true unless given.
+    pub friendly_names: bool,
+    /// For maps of a Ceph gateway's disks.
+    pub queueing: Queueing,
+}
+
 /// Which paths `ListPaths` shall answer.
 #[derive(Default)]
 pub struct PathFilter {
@@ -164,6 +209,31 @@ impl DiagnoseOptions {
         let mut bag = Bag::new("options", dict)?;
         let options = Self { timeout: bag.timeout()?, chap: bag.chap()? };
         bag.finish(options)
+    }
+}
+
+impl MultipathOptions {
+    /// Reads the argument `options` of `SetupMultipath`.
+    pub fn parse(dict: Dict) -> Result<Self> {
+        let mut bag = Bag::new("options", dict)?;
+        let setup_keys = ["only-iscsi", "user-friendly-names", "queueing"];
+        let given = setup_keys.into_iter().find(|key| bag.left.contains_key(*key));
+        let queueing = match bag.take_text("queueing")? {
+            Some(text) => text.parse().map_err(|why| Fault::invalid("options.queueing", why))?,
+            None => Queueing::default(),
+        };
+        let options = Self {
+            timeout: bag.timeout()?,
+            dry_run: bag.take_bool("dry-run")?.unwrap_or(false),
+            undo: bag.take_bool("undo")?.unwrap_or(false),
+            only_iscsi: bag.take_bool("only-iscsi")?.unwrap_or(false),
+            friendly_names: bag.take_bool("user-friendly-names")?.unwrap_or(true),
+            queueing,
+        };
+        match given {
+            Some(key) if options.undo => Err(Fault::invalid(&bag.name(key), "does not go with undo")),
+            _ => bag.finish(options),
+        }
     }
 }
 
@@ -497,6 +567,34 @@ mod tests {
         assert_eq!(
             text(DiagnoseOptions::parse(dict([("wait", true.into())]))),
             "options.wait: is no known key"
+        );
+    }
+
+    #[test]
+    fn multipath_is_set_up_with_checked_words() {
+        let plain = MultipathOptions::parse(dict([])).unwrap();
+        assert!(
+            plain.friendly_names
+                && !plain.only_iscsi
+                && !plain.dry_run
+                && plain.queueing == Queueing::Forever
+        );
+        for (word, queueing) in
+            [("queue", Queueing::Forever), ("fail", Queueing::Never), ("30", Queueing::Rounds(30))]
+        {
+            let options = MultipathOptions::parse(dict([("queueing", word.into())])).unwrap();
+            assert_eq!(options.queueing, queueing);
+        }
+        for bad in ["", "0", "10001", "+5", "for ever", "5\n"] {
+            assert!(
+                text(MultipathOptions::parse(dict([("queueing", bad.into())])))
+                    .starts_with("options.queueing: "),
+                "{bad}"
+            );
+        }
+        assert_eq!(
+            text(MultipathOptions::parse(dict([("undo", true.into()), ("only-iscsi", true.into())]))),
+            "options.only-iscsi: does not go with undo"
         );
     }
 

@@ -7,7 +7,7 @@ use zbus::Variant;
 
 use crate::{
     Fault,
-    results::{Check, Login, Logout, Node, Path},
+    results::{Check, Login, Logout, MultipathChange, Node, Path},
 };
 
 /// An `a{sv}` argument as a client builds it.
@@ -59,6 +59,10 @@ pub trait Initiator {
     /// Removes node records, damaged ones too.
     #[zbus(allow_interactive_auth)]
     fn forget(&self, target: &str, portal: &str) -> Result<(), Fault>;
+
+    /// Sets multipath up for iSCSI disks, shows what that would change, or undoes it.
+    #[zbus(allow_interactive_auth)]
+    fn setup_multipath(&self, options: Options<'_>) -> Result<MultipathChange, Fault>;
 
     /// How far a call has come: `id` is the caller's option `progress`, `step` one of [`Step`](crate::results::Step).
     #[zbus(signal)]

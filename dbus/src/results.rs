@@ -238,6 +238,26 @@ impl Logout {
     }
 }
 
+/// What `SetupMultipath` changed, or would change.
+#[derive(Clone, Debug, Default, PartialEq, SerializeDict, DeserializeDict, Type, Variant, OwnedVariant)]
+#[zbus(signature = "dict", rename_all = "kebab-case")]
+pub struct MultipathChange {
+    /// Whether anything is other than before; with `dry-run`, whether anything would be.
+    pub changed: bool,
+    /// The one configuration file that this service writes.
+    pub file: String,
+    /// The difference to what the file held, as a unified diff; empty if there is none.
+    pub difference: String,
+    /// Of multipath-tools, as `0.11.1`.
+    pub version: String,
+    /// What became of units: `multipathd.service: enabled`, `iscsid.socket: started`.
+    pub services: Vec<String>,
+    /// What is worth knowing although it worked: a setting that another file overrides.
+    pub message: String,
+    /// What to do about the message.
+    pub hint: String,
+}
+
 /// One thing that `Diagnose` looked at.
 #[derive(Clone, Debug, PartialEq, SerializeDict, DeserializeDict, Type, Variant, OwnedVariant)]
 #[zbus(signature = "dict", rename_all = "kebab-case")]

@@ -12,6 +12,7 @@ mod forget;
 mod initiator_name;
 mod login;
 mod logout;
+mod multipath;
 mod paths;
 mod settle;
 
@@ -26,9 +27,11 @@ use self::busy::Busy;
 use crate::backend::{
     database::{Database, Node, NodeKey},
     layout::Layout,
+    multipath::Multipath,
     multipathd::Multipathd,
     resolve,
     sysfs::{Session, Sysfs},
+    systemd::Systemd,
     usage::Usage,
 };
 
@@ -47,22 +50,36 @@ pub(crate) struct Engine {
     database: Database,
     sysfs: Sysfs,
     multipathd: Multipathd,
+    multipath: Multipath,
+    /// One setup at a time.
+    multipath_turn: tokio::sync::Mutex<()>,
     usage: Usage,
-    bus: Connection,
+    systemd: Systemd,
     busy: Busy,
     changed: watch::Sender<()>,
 }
 
 impl Engine {
-    /// An engine on this machine. `bus` is where systemd is asked to restart iscsid.
+    /// An engine on this machine. `bus` is where systemd is asked.
     pub(crate) fn new(layout: Layout, bus: &Connection) -> Arc<Self> {
         let database = Database::new(&layout.find_database(), &layout.config, &layout.lock);
         let sysfs = Sysfs::new(&layout.sys);
         let multipathd = Multipathd::new(&layout.run, &layout.proc);
         let usage = Usage::new(&sysfs, &layout.proc, &layout.dev);
+        let multipath = Multipath::new(&layout);
         let (changed, _) = watch::channel(());
-        let engine =
-            Self { layout, database, sysfs, multipathd, usage, bus: bus.clone(), busy: Busy::new(), changed };
+        let engine = Self {
+            layout,
+            database,
+            sysfs,
+            multipathd,
+            multipath,
+            multipath_turn: tokio::sync::Mutex::new(()),
+            usage,
+            systemd: Systemd::new(bus),
+            busy: Busy::new(),
+            changed,
+        };
         engine.database.recover();
         Arc::new(engine)
     }
@@ -184,4 +201,5 @@ pub(crate) const FEATURES: &[&str] = &[
     "connect",
     "connect-progress",
     "forget",
+    "setup-multipath",
 ];

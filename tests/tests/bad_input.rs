@@ -62,7 +62,7 @@ impl Table {
     async fn with_options(&self, method: &str, options: Options) -> Result<Message, Fault> {
         match method {
             "Discover" | "Connect" => self.room.call(method, &(&self.portal, options)).await,
-            "ListPaths" | "ListNodes" => self.room.call(method, &(options,)).await,
+            "ListPaths" | "ListNodes" | "SetupMultipath" => self.room.call(method, &(options,)).await,
             _ => self.room.call(method, &(TARGET, &self.portal, options)).await,
         }
     }
@@ -220,7 +220,7 @@ async fn a_bad_portal_is_refused_wherever_a_portal_goes() {
 type Key = (&'static str, &'static str);
 
 /// Each method's dictionary: its name, and its keys with their types.
-const KEYS: [(&str, &str, &[Key]); 8] = [
+const KEYS: [(&str, &str, &[Key]); 9] = [
     (
         "Discover",
         "options",
@@ -245,6 +245,18 @@ const KEYS: [(&str, &str, &[Key]); 8] = [
             CHAP[3],
             CHAP[4],
             CHAP[5],
+        ],
+    ),
+    (
+        "SetupMultipath",
+        "options",
+        &[
+            ("timeout", "u"),
+            ("dry-run", "b"),
+            ("undo", "b"),
+            ("only-iscsi", "b"),
+            ("user-friendly-names", "b"),
+            ("queueing", "s"),
         ],
     ),
     ("ListPaths", "filter", &[("target", "s"), ("portal", "s")]),
@@ -333,11 +345,15 @@ async fn an_unknown_key_is_refused_by_every_method() {
 #[tokio::test]
 async fn a_value_out_of_range_is_named() {
     let table = Table::start().await;
-    for method in ["Discover", "Login", "Logout", "Diagnose", "Connect"] {
+    for method in ["Discover", "Login", "Logout", "Diagnose", "Connect", "SetupMultipath"] {
         for seconds in [0, 601, u32::MAX] {
             let answer = table.with_options(method, options([("timeout", seconds.into())])).await;
             table.check(&answer, "options.timeout", &format!("{method} {seconds}"));
         }
+    }
+    for queueing in ["", "0", "10001", "for ever", "5\nfind_multipaths no", "\u{661}"] {
+        let answer = table.with_options("SetupMultipath", options([("queueing", queueing.into())])).await;
+        table.check(&answer, "options.queueing", &format!("SetupMultipath {queueing:?}"));
     }
     for method in ["Discover", "Login", "Connect"] {
         for startup in ["", "onboot", "Automatic", "automatic\n", "manual "] {
@@ -419,6 +435,7 @@ async fn a_body_of_another_signature_is_refused() {
         "Diagnose",
         "Connect",
         "Forget",
+        "SetupMultipath",
     ] {
         answers.push((method, "nothing", room.call(method, &()).await));
         answers.push((method, "a number", room.call(method, &(5_u32,)).await));

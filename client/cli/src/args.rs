@@ -3,6 +3,7 @@
 
 mod chap;
 mod commands;
+mod multipath;
 mod place;
 
 use std::ffi::OsString;
@@ -14,6 +15,7 @@ pub(crate) use self::{
     commands::{
         Connect, Diagnose, Discover, Forget, InitiatorName, Login, Logout, SetChap, Startup, Timeout, Wait,
     },
+    multipath::{Multipath, What},
     place::Place,
 };
 use crate::{
@@ -123,6 +125,17 @@ The stored CHAP secret goes with the record. A target with a session stays: iscs
 comes first.
 Next: iscsictl nodes shows what is left; iscsictl discover PORTAL records the target anew.")]
     Forget(Forget),
+    /// Set multipath up for iSCSI disks, show what that changes, or undo it.
+    #[command(after_help = "Examples:
+  iscsictl multipath show                      # what a setup would change; nothing is changed
+  iscsictl multipath setup                     # as Ceph's documentation has it
+  iscsictl multipath setup --only-iscsi --queueing 30
+  iscsictl multipath undo                      # as it was before the first setup
+
+One file in /etc/multipath/conf.d is written, after multipath's own parser has read it; multipathd and
+iscsid are started, and enabled for the next boot. If anything fails, everything is as it was before.
+Next: iscsictl connect PORTAL.")]
+    Multipath(Multipath),
     /// List sessions, disks and multipath maps, failed paths included.
     #[command(after_help = "Examples:
   iscsictl paths
@@ -232,6 +245,9 @@ mod tests {
             "iscsictl diagnose iqn.2003-01.com.example:d --user u --secret-stdin --timeout 5 --json",
             "iscsictl forget iqn.2003-01.com.example:d",
             "iscsictl forget -T iqn.2003-01.com.example:d -p 192.0.2.21",
+            "iscsictl multipath show --only-iscsi",
+            "iscsictl multipath setup --queueing fail --wwid-names --timeout 60",
+            "iscsictl multipath undo --dry-run --json",
             "iscsictl initiator-name",
             "iscsictl initiator-name iqn.1989-06.io.cloud-atlas:libvirt-client",
         ] {
@@ -255,6 +271,9 @@ mod tests {
             ("iscsictl connect 192.0.2.21 --secret-stdin", "--user <NAME>"),
             ("iscsictl forget 192.0.2.21", "an iSCSI name begins with"),
             ("iscsictl forget", "<TARGET|--target <TARGET>>"),
+            ("iscsictl multipath", "Usage: iscsictl multipath"),
+            ("iscsictl multipath setup --queueing 0", "is queue, fail or a number of rounds"),
+            ("iscsictl multipath undo --only-iscsi", "unexpected argument"),
             ("iscsictl set-chap", "<--user <NAME>|--clear>"),
             ("iscsictl set-chap --clear --user u", "cannot be used with"),
             ("iscsictl set-chap --user u --secret-stdin --secret-file f", "cannot be used with"),

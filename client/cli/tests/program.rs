@@ -463,3 +463,27 @@ fn colours_are_for_terminals_that_want_them() {
     let shown = converse(&bus, &line("NO_COLOR=1"), "", "\n");
     assert!(shown.contains("failed ") && !shown.contains("\x1b[1;31m"), "{shown:?}");
 }
+
+#[test]
+fn multipath_is_set_up_shown_and_undone() {
+    let bus = Bus::new();
+    let shown = bus.run(&["multipath", "show", "--only-iscsi", "--queueing", "30"]);
+    assert_eq!(shown.code, 0, "{shown:?}");
+    assert!(shown.out.contains("Nothing was changed.") && !shown.out.contains('\x1b'), "{shown:?}");
+    let quiet = bus.run(&["multipath", "setup", "--wwid-names", "--quiet"]);
+    assert_eq!((quiet.code, quiet.out.as_str()), (0, ""));
+    let undone = bus.run(&["multipath", "undo"]);
+    assert!(
+        undone.err.contains("maps are there") && undone.out.contains("multipathd.service: started"),
+        "{undone:?}"
+    );
+    let json = bus.run(&["multipath", "undo", "--dry-run", "--json"]);
+    let answer: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(answer[0]["version"], "0.11.1");
+    let calls: Vec<String> =
+        bus.seen().calls.iter().map(|call| call.replace("Bool(", "").replace([')', '"'], "")).collect();
+    assert_eq!(calls.len(), 4, "{calls:?}");
+    assert!(calls[0].contains("dry-run=") && calls[0].contains("only-iscsi=") && calls[0].contains("30"));
+    assert!(calls[1].contains("user-friendly-names=") && calls[1].contains("false"));
+    assert!(calls[2].contains("undo=") && !calls[2].contains("dry-run="));
+}

@@ -101,18 +101,27 @@ impl Dir {
 
     /// Makes the directories of a relative path, mode 0700.
     pub(crate) fn make_dirs(&self, relative: &str) -> Result<()> {
+        self.make_dirs_with(relative, 0o700)
+    }
+
+    /// The same with another mode, whatever the process's mask is; those that are there keep theirs.
+    pub(crate) fn make_dirs_with(&self, relative: &str, mode: u32) -> Result<()> {
         let mut made = String::new();
         for part in relative.split('/') {
             if !made.is_empty() {
                 made.push('/');
             }
             made.push_str(part);
-            match rustix::fs::mkdirat(&self.fd, made.as_str(), Mode::RWXU) {
-                Ok(()) | Err(Errno::EXIST) => {}
+            let is_new = match rustix::fs::mkdirat(&self.fd, made.as_str(), Mode::RWXU) {
+                Ok(()) => true,
+                Err(Errno::EXIST) => false,
                 Err(error) => return Err(error),
-            }
+            };
             // The check that it is a directory and no symlink.
-            self.beneath(&made, OFlags::RDONLY | OFlags::DIRECTORY)?;
+            let fd = self.beneath(&made, OFlags::RDONLY | OFlags::DIRECTORY)?;
+            if is_new && mode != 0o700 {
+                rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode))?;
+            }
         }
         Ok(())
     }

@@ -1,10 +1,9 @@
-//! iscsid: whether it can be reached, and made to read its initiator name again.
+//! iscsid: whether it can be reached, and since when it runs.
 //! It may not speak to its socket: that is a C struct that changes from version to version.
 
 use std::{path::Path, time::Duration};
 
 use iscsi_initiator_dbus::{Fault, Kind};
-use zbus::Connection;
 
 /// The abstract socket of iscsid (usr/mgmt_ipc.h), held by systemd or by iscsid itself.
 const SOCKET: &str = "@ISCSIADM_ABSTRACT_NAMESPACE";
@@ -57,55 +56,6 @@ fn started(stat: &str) -> Option<Duration> {
     let ticks: u64 = rest.split_whitespace().nth(19)?.parse().ok()?;
     let second = rustix::param::clock_ticks_per_second().max(1);
     Some(Duration::from_millis(ticks.saturating_mul(1000).checked_div(second)?))
-}
-
-#[zbus::proxy(
-    interface = "org.freedesktop.systemd1.Manager",
-    default_service = "org.freedesktop.systemd1",
-    default_path = "/org/freedesktop/systemd1"
-)]
-trait Manager {
-    fn try_restart_unit(&self, name: &str, mode: &str) -> zbus::Result<zbus::OwnedObjectPath>;
-    fn subscribe(&self) -> zbus::Result<()>;
-    #[zbus(signal)]
-    fn job_removed(&self, id: u32, job: zbus::ObjectPath<'_>, unit: String, result: String);
-}
-
-const ALREADY_SUBSCRIBED: &str = "org.freedesktop.systemd1.AlreadySubscribed";
-
-/// Restarts iscsid if it runs, and waits for it. One that does not run reads the name when it starts.
-pub(crate) async fn restart(bus: &Connection) -> Result<(), Fault> {
-    let restarted = tokio::time::timeout(Duration::from_secs(15), try_restart(bus)).await;
-    let why = match restarted {
-        Ok(Ok(result)) if result == "done" => return Ok(()),
-        Ok(Ok(result)) => format!("systemd says \"{result}\""),
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "systemd did not finish within 15 s".to_owned(),
-    };
-    Err(Fault::new(Kind::BackendUnavailable, format!("iscsid could not be restarted: {why}"))
-        .hint("systemctl restart iscsid.service"))
-}
-
-async fn try_restart(bus: &Connection) -> zbus::Result<String> {
-    use std::pin::pin;
-    use tokio_stream::StreamExt;
-    let manager =
-        ManagerProxy::builder(bus).cache_properties(zbus::proxy::CacheProperties::No).build().await?;
-    // Once for a connection, and a systemd that was executed anew has forgotten it.
-    match manager.subscribe().await {
-        Err(zbus::Error::MethodError(name, ..)) if name.as_str() == ALREADY_SUBSCRIBED => {}
-        subscribed => subscribed?,
-    }
-    // Before the job is made: its end could be told before we listen.
-    let mut ends = pin!(manager.receive_job_removed().await?);
-    let job = manager.try_restart_unit("iscsid.service", "replace").await?;
-    while let Some(end) = ends.next().await {
-        let end = end.args()?;
-        if end.job.as_str() == job.as_str() {
-            return Ok(end.result);
-        }
-    }
-    Err(zbus::Error::Failure("the bus went away".into()))
 }
 
 #[cfg(test)]

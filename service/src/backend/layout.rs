@@ -25,6 +25,14 @@ pub struct Layout {
     pub run: PathBuf,
     /// Device nodes.
     pub dev: PathBuf,
+    /// multipath's configuration, its lists of maps, and (beside it, with `.conf`) its main file.
+    pub multipath: PathBuf,
+    /// Where multipath's program may be; the first that exists is taken.
+    pub multipath_program: Vec<PathBuf>,
+    /// What this daemon has to remember beyond a restart of the machine.
+    pub state: PathBuf,
+    /// Where other programs may read what this daemon puts there for a moment.
+    pub scratch: PathBuf,
     /// The kernels' modules, a folder each.
     pub modules: PathBuf,
     /// What systemd makes anew for a copy of a machine.
@@ -44,6 +52,12 @@ impl Default for Layout {
             proc: "/proc".into(),
             run: "/run".into(),
             dev: "/dev".into(),
+            multipath: "/etc/multipath".into(),
+            multipath_program: ["/usr/sbin/multipath", "/usr/bin/multipath", "/sbin/multipath"]
+                .map(PathBuf::from)
+                .to_vec(),
+            state: "/var/lib/iscsi-initiatord".into(),
+            scratch: "/run/iscsi-initiatord".into(),
             modules: "/lib/modules".into(),
             machine_id: "/etc/machine-id".into(),
         }

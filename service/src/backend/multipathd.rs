@@ -113,6 +113,15 @@ impl Multipathd {
         Ok(greed(&String::from_utf8_lossy(&answer)))
     }
 
+    /// Whether it has read its configuration and has nothing to do (`show daemon`: `pid 123 idle`).
+    pub(crate) fn is_idle(&self) -> Result<bool, MultipathdError> {
+        let answer = self.ask("show daemon")?;
+        let text = String::from_utf8_lossy(&answer);
+        // Since 0.10 a reload that is still to come is told.
+        let is_pending = text.contains("pending");
+        Ok(!is_pending && text.split_whitespace().any(|word| matches!(word, "idle" | "running")))
+    }
+
     /// Removes a map and its partitions' maps; refused while anything has it open.
     pub(crate) fn remove_map(&self, name: &str) -> Result<(), MultipathdError> {
         self.command(&format!("del map {name}"))

@@ -170,6 +170,12 @@ impl Sysfs {
         })
     }
 
+    /// Whether there is any multipath map.
+    pub(crate) fn has_multipath_map(&self) -> bool {
+        let devices = names(&self.root.join("class/block"));
+        devices.iter().any(|device| self.dm(device).is_some_and(|(_, uuid)| uuid.starts_with("mpath-")))
+    }
+
     /// The devices stacked directly on a device or partition.
     pub(crate) fn holders(&self, device: &str) -> Vec<String> {
         names(&self.root.join("class/block").join(device).join("holders"))

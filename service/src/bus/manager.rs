@@ -8,9 +8,9 @@ use iscsi_initiator_dbus::{
     fault::Result,
     options::{
         self, Chap, ChapChange, ConnectOptions, DiagnoseOptions, Dict, DiscoverOptions, LoginOptions,
-        LogoutOptions, PathFilter,
+        LogoutOptions, MultipathOptions, PathFilter,
     },
-    results::{Check, Login, Logout, Node, Path},
+    results::{Check, Login, Logout, MultipathChange, Node, Path},
 };
 use iscsi_initiator_polkit::{Action, Details, Gate, Grant};
 use zbus::{message::Header, object_server::SignalEmitter};
@@ -183,6 +183,18 @@ impl Manager {
         let portal = options::portal("portal", portal)?;
         let grant = self.ask(&call, Action::Configure, Some(&target), portal.as_ref()).await?;
         self.engine.forget(&grant).await
+    }
+
+    #[zbus(out_args("change"))]
+    async fn setup_multipath(
+        &self,
+        #[zbus(header)] call: Header<'_>,
+        options: Dict,
+    ) -> Result<MultipathChange> {
+        let _call = self.activity.begin();
+        let options = MultipathOptions::parse(options)?;
+        let grant = self.ask(&call, Action::Configure, None, None).await?;
+        self.engine.setup_multipath(&grant, options).await
     }
 
     #[zbus(signal)]

@@ -5,7 +5,7 @@ use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result};
 use iscsi_initiator_polkit::{Action, Grant};
 
 use super::{Engine, blocking, log_act, require};
-use crate::backend::{initiator_name, iscsid};
+use crate::backend::{initiator_name, systemd::Job};
 
 impl Engine {
     /// The name in open-iscsi's file, if there is one.
@@ -57,12 +57,12 @@ impl Engine {
         let config = self.layout.config.clone();
         let before =
             if same { None } else { Some(blocking(move || initiator_name::write(&config, &name)).await??) };
-        let restarted = iscsid::restart(&self.bus).await;
+        let restarted = self.systemd.job(Job::Restart, "iscsid.service").await;
         if let (Err(_), Some(before)) = (&restarted, before) {
             let config = self.layout.config.clone();
             blocking(move || initiator_name::restore(&config, &before)).await??;
             // It may have stopped halfway: with the old name in place it can start again.
-            if let Err(fault) = iscsid::restart(&self.bus).await {
+            if let Err(fault) = self.systemd.job(Job::Restart, "iscsid.service").await {
                 tracing::warn!(error = fault.message(), "iscsid was not restarted with the old name either");
             }
         }

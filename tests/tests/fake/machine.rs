@@ -32,7 +32,9 @@ impl Machine {
     pub fn new() -> Self {
         let machine = Self { folder: tempfile::tempdir().unwrap() };
         for folder in [
-            "etc",
+            "etc/multipath",
+            "state",
+            "scratch",
             "db/nodes",
             "db/send_targets",
             "bin",
@@ -64,6 +66,10 @@ impl Machine {
             proc: self.at("proc"),
             run: self.at("run"),
             dev: self.at("dev"),
+            multipath: self.at("etc/multipath"),
+            multipath_program: vec![self.at("bin/multipath")],
+            state: self.at("state"),
+            scratch: self.at("scratch"),
             modules: self.at("modules"),
             machine_id: self.at("etc/machine-id"),
         }

@@ -5,6 +5,7 @@ mod chap;
 mod connect;
 mod diagnose;
 mod list;
+mod multipath;
 mod progress;
 mod record;
 mod session;
@@ -41,6 +42,7 @@ pub(crate) async fn run(command: Command, screen: Screen) -> Result<Report, Prob
         Command::SetChap(args) => chap::set(&call, &args, chap).await,
         Command::Diagnose(args) => diagnose::diagnose(&call, &args, chap).await,
         Command::Forget(args) => record::forget(&call, &args).await,
+        Command::Multipath(args) => multipath::multipath(&call, &args).await,
         Command::Paths(place) => list::paths(&call, &place).await,
         Command::Nodes(place) => list::nodes(&call, &place).await,
         Command::InitiatorName(args) => list::initiator_name(&call, args.name.as_ref()).await,

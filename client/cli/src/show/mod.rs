@@ -1,6 +1,7 @@
 //! What people and programs see: the one room that writes to standard output and standard error.
 //! It may not write a word from the bus or a target that was not escaped.
 
+mod change;
 mod checks;
 pub(crate) mod escape;
 mod json;
@@ -11,6 +12,7 @@ pub(crate) mod table;
 
 use std::io::{self, IsTerminal, Write};
 
+use iscsi_initiator_dbus::results::MultipathChange;
 use serde_json::Value;
 
 pub(crate) use self::{
@@ -56,6 +58,8 @@ pub(crate) enum Body {
     Line(String),
     /// What became of an action; not for the quiet.
     Done(String),
+    /// What a setup changed; not for the quiet. What it would change was asked for.
+    Change { change: MultipathChange, is_dry: bool },
 }
 
 /// The two streams.
@@ -100,6 +104,8 @@ impl Screen {
         let text = match &report.body {
             _ if self.output.json => json::text(&Value::Array(report.rows.clone())),
             Body::Outcome(_) | Body::Done(_) if self.output.quiet => String::new(),
+            Body::Change { is_dry: false, .. } if self.output.quiet => String::new(),
+            Body::Change { change, is_dry } => change::render(change, *is_dry, self.stdout),
             Body::List(table) | Body::Outcome(table) => table.render(self.stdout),
             Body::Line(line) | Body::Done(line) => format!("{}\n", escape(line)),
         };

@@ -5,7 +5,7 @@ use super::escape::escape;
 
 /// The escape sequences around a colour.
 pub(crate) const RED: (&str, &str) = ("\x1b[1;31m", "\x1b[0m");
-const GREEN: (&str, &str) = ("\x1b[32m", "\x1b[0m");
+pub(crate) const GREEN: (&str, &str) = ("\x1b[32m", "\x1b[0m");
 const YELLOW: (&str, &str) = ("\x1b[33m", "\x1b[0m");
 const DIM: (&str, &str) = ("\x1b[2m", "\x1b[0m");
 const BOLD: (&str, &str) = ("\x1b[1m", "\x1b[0m");

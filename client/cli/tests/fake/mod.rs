@@ -12,11 +12,12 @@ use std::{
 use iscsi_initiator_dbus::{
     BUS_NAME, Fault, Kind, OBJECT_PATH, Secret,
     options::{
-        Chap, ChapChange, ConnectOptions, Credentials, DiagnoseOptions, DiscoverOptions, SecretSource,
+        Chap, ChapChange, ConnectOptions, Credentials, DiagnoseOptions, DiscoverOptions, MultipathOptions,
+        SecretSource,
     },
     results::{
-        ChapMode, Check, CheckState, Login, LoginOutcome, Logout, LogoutOutcome, Node, NodeState, Path,
-        Startup,
+        ChapMode, Check, CheckState, Login, LoginOutcome, Logout, LogoutOutcome, MultipathChange, Node,
+        NodeState, Path, Startup,
     },
 };
 use zbus::{Connection, OwnedVariant, message::Header, object_server::SignalEmitter};
@@ -153,6 +154,22 @@ impl Fake {
             HALF => Err(Fault::new(Kind::InUse, "a session is up").hint("iscsictl logout TARGET first")),
             _ => Ok(()),
         }
+    }
+
+    async fn setup_multipath(&self, options: Dict) -> Result<MultipathChange, Fault> {
+        let mut keys: Vec<String> = options.iter().map(|(key, value)| format!("{key}={value:?}")).collect();
+        keys.sort();
+        self.note(format!("setup-multipath {}", keys.join(" ")));
+        let options = MultipathOptions::parse(options)?;
+        Ok(MultipathChange {
+            changed: true,
+            file: "/etc/multipath/conf.d/60-iscsi-initiatord.conf".to_owned(),
+            difference: format!("--- /dev/null\n+++ /x\n@@ -0,0 +1 @@\n+{HOSTILE}\n"),
+            version: "0.11.1".to_owned(),
+            services: vec!["multipathd.service: started".to_owned()],
+            message: if options.undo { "maps are there".to_owned() } else { String::new() },
+            hint: String::new(),
+        })
     }
 
     async fn list_paths(&self, _filter: Dict) -> Result<Vec<Path>, Fault> {

@@ -1,0 +1,57 @@
+//! What a setup of multipath changed or would change: a difference, and what became of units.
+//! It may not say that something was done when it was only shown.
+
+use iscsi_initiator_dbus::results::MultipathChange;
+
+use super::{
+    escape::escape,
+    table::{GREEN, RED, Style},
+};
+
+/// The text for people.
+pub(super) fn render(change: &MultipathChange, is_dry: bool, style: Style) -> String {
+    if !change.changed {
+        return "Nothing to change: it is so already.\n".to_owned();
+    }
+    let mut text = String::new();
+    for line in change.difference.lines() {
+        let (begin, end) = match line.as_bytes().first() {
+            Some(b'+') if style.colour => GREEN,
+            Some(b'-') if style.colour => RED,
+            _ => ("", ""),
+        };
+        text.push_str(&format!("{begin}{}{end}\n", escape(line)));
+    }
+    for service in &change.services {
+        text.push_str(&format!("{}\n", escape(service)));
+    }
+    if is_dry {
+        text.push_str("Nothing was changed.\n");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Style = Style { colour: false, header: true };
+
+    #[test]
+    fn what_is_only_shown_says_so() {
+        let change = MultipathChange {
+            changed: true,
+            difference: "--- /dev/null\n+++ /x\n@@ -0,0 +1 @@\n+a\x1b[2J\n".to_owned(),
+            services: vec!["multipathd.service: to be started".to_owned()],
+            ..MultipathChange::default()
+        };
+        let text = render(&change, true, PLAIN);
+        assert!(
+            text.ends_with("+a\\u{1b}[2J\nmultipathd.service: to be started\nNothing was changed.\n"),
+            "{text}"
+        );
+        assert!(!render(&change, false, PLAIN).contains("Nothing"));
+        assert!(render(&change, false, Style { colour: true, header: true }).contains("\x1b[32m+a"));
+        assert!(render(&MultipathChange::default(), false, PLAIN).starts_with("Nothing to change"));
+    }
+}

@@ -1,0 +1,162 @@
+//! The text of our file for the installed multipath-tools.
+//! It may not hold a setting without its reason.
+
+use std::fmt;
+
+use iscsi_initiator_dbus::options::{MultipathOptions, Queueing};
+
+/// Late in the order of the folder, and before a file that an administrator calls `99-…`.
+pub(crate) const NAME: &str = "60-iscsi-initiatord.conf";
+
+const HEADER: &str = "\
+# Written by iscsi-initiatord (SetupMultipath). Edited, it is not touched any more; `iscsictl multipath undo` removes it.
+";
+
+/// Of multipath-tools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Version(pub(crate) u32, pub(crate) u32, pub(crate) u32);
+
+impl Version {
+    /// In `multipath-tools v0.11.1 (02/02, 2025)`.
+    pub(crate) fn find(text: &str) -> Option<Self> {
+        let rest = text.split_once("multipath-tools v")?.1;
+        let mut numbers = rest.split(|c: char| !c.is_ascii_digit() && c != '.').next()?.split('.');
+        let mut number = || numbers.next()?.parse().ok();
+        Some(Self(number()?, number()?, number().unwrap_or(0)))
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.0, self.1, self.2)
+    }
+}
+
+/// Whether it begins as ours does.
+pub(super) fn is_ours(text: &str) -> bool {
+    text.starts_with(HEADER)
+}
+
+/// Everything after the header is multipath.conf(5); a section's opening brace ends its line.
+pub(super) fn text(version: &Version, options: &MultipathOptions) -> String {
+    let mut text = HEADER.to_owned();
+    // With the built-in "strict" a new LUN gets no map at all.
+    let names = if options.friendly_names { "yes" } else { "no" };
+    section(&mut text, "defaults", &[("find_multipaths", "yes"), ("user_friendly_names", names)]);
+    if options.only_iscsi {
+        // Local disks and NVMe stay as they are (keyword since 0.8.0, "!" since 0.8.5).
+        section(&mut text, "blacklist", &[("protocol", "!^scsi:iscsi")]);
+    }
+    text.push_str("devices {\n");
+    device(&mut text, &ceph(version, options));
+    if *version < Version(0, 9, 5) {
+        // LIO answers TEST UNIT READY with "good" whatever is behind it; its own entry says so only since 0.9.5.
+        let lio = [
+            ("vendor", "LIO-ORG".to_owned()),
+            ("product", "(FILEIO|IBLOCK|RAMDISK|PSCSI).*".to_owned()),
+            ("path_checker", "directio".to_owned()),
+            ("detect_checker", "no".to_owned()),
+        ];
+        device(&mut text, &lio);
+    }
+    text.push_str("}\n");
+    text
+}
+
+/// The disks of a Ceph gateway: Ceph's own advice (Documentation, "iSCSI initiator for Linux"), and what makes it
+/// work with this version.
+fn ceph(version: &Version, options: &MultipathOptions) -> Vec<(&'static str, String)> {
+    let mut keys = vec![("vendor", "LIO-ORG"), ("product", "TCMU device")];
+    if *version < Version(0, 11, 0) {
+        // From 0.11 on the kernel attaches it by itself.
+        keys.push(("hardware_handler", "1 alua"));
+    }
+    keys.extend([
+        // One gateway at a time writes to an image: the lock would go back and forth.
+        ("path_grouping_policy", "failover"),
+        ("path_selector", "queue-length 0"),
+        ("failback", "60"),
+        ("path_checker", "tur"),
+        ("prio", "alua"),
+        ("prio_args", "exclusive_pref_bit"),
+        // Without this, both lines above have no effect (libmultipath/propsel.c, `select_prio`).
+        ("detect_prio", "no"),
+        ("fast_io_fail_tmo", "25"),
+    ]);
+    let mut keys: Vec<(&'static str, String)> =
+        keys.into_iter().map(|(key, value)| (key, value.to_owned())).collect();
+    let queueing = match options.queueing {
+        Queueing::Forever => "queue".to_owned(),
+        Queueing::Never => "fail".to_owned(),
+        Queueing::Rounds(rounds) => rounds.to_string(),
+    };
+    keys.push(("no_path_retry", queueing));
+    keys
+}
+
+fn section(text: &mut String, name: &str, keys: &[(&str, &str)]) {
+    text.push_str(&format!("{name} {{\n"));
+    for (key, value) in keys {
+        text.push_str(&format!("        {key} \"{value}\"\n"));
+    }
+    text.push_str("}\n");
+}
+
+fn device(text: &mut String, keys: &[(&str, String)]) {
+    text.push_str("        device {\n");
+    for (key, value) in keys {
+        text.push_str(&format!("                {key} \"{value}\"\n"));
+    }
+    text.push_str("        }\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_found_in_what_multipath_says() {
+        assert_eq!(Version::find("multipath-tools v0.11.1 (02/02, 2025)\n"), Some(Version(0, 11, 1)));
+        assert_eq!(Version::find("x\nmultipath-tools v0.9.4 (12/19, 2022)"), Some(Version(0, 9, 4)));
+        assert_eq!(Version::find("multipath-tools v1.0"), Some(Version(1, 0, 0)));
+        assert_eq!(Version::find("multipath: not found"), None);
+        assert!(Version(0, 9, 4) < Version(0, 11, 0));
+    }
+
+    #[test]
+    fn each_version_gets_what_it_needs() {
+        let options = MultipathOptions { friendly_names: true, ..MultipathOptions::default() };
+        let (old, new) = (text(&Version(0, 9, 4), &options), text(&Version(0, 11, 1), &options));
+        assert!(is_ours(&old) && is_ours(&new));
+        assert!(old.contains("hardware_handler \"1 alua\"") && !new.contains("hardware_handler"));
+        assert!(old.contains("\"directio\"") && !new.contains("directio"));
+        for text in [&old, &new] {
+            for line in [
+                "find_multipaths \"yes\"",
+                "user_friendly_names \"yes\"",
+                "no_path_retry \"queue\"",
+                "detect_prio \"no\"",
+            ] {
+                assert!(text.contains(line), "{line}: {text}");
+            }
+            assert!(!text.contains("blacklist"));
+            // One-line sections are parse errors.
+            assert!(text.lines().all(|line| !line.contains('{') || line.ends_with('{')), "{text}");
+            assert_eq!(text.matches('{').count(), text.matches('}').count());
+        }
+    }
+
+    #[test]
+    fn the_options_are_in_the_text() {
+        let options = MultipathOptions {
+            only_iscsi: true,
+            friendly_names: false,
+            queueing: Queueing::Rounds(30),
+            ..MultipathOptions::default()
+        };
+        let text = text(&Version(0, 11, 1), &options);
+        for line in ["protocol \"!^scsi:iscsi\"", "user_friendly_names \"no\"", "no_path_retry \"30\""] {
+            assert!(text.contains(line), "{line}: {text}");
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! systemd over its bus interface: units started, enabled and reloaded, each waited for.
+//! It may not start systemctl, nor believe that a job is done before systemd itself says so.
+
+use std::{
+    path::Path,
+    pin::pin,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use iscsi_initiator_dbus::{Fault, Kind};
+use tokio_stream::StreamExt;
+use zbus::{Connection, OwnedObjectPath, Variant, proxy::CacheProperties};
+
+#[zbus::proxy(
+    interface = "org.freedesktop.systemd1.Manager",
+    default_service = "org.freedesktop.systemd1",
+    default_path = "/org/freedesktop/systemd1"
+)]
+trait Manager {
+    fn subscribe(&self) -> zbus::Result<()>;
+    fn load_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
+    fn get_unit_file_state(&self, file: &str) -> zbus::Result<String>;
+    fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    fn reload_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    fn try_restart_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    fn start_transient_unit(
+        &self,
+        name: &str,
+        mode: &str,
+        properties: &[(&str, Variant<'_>)],
+        more: &[(&str, Vec<(&str, Variant<'_>)>)],
+    ) -> zbus::Result<OwnedObjectPath>;
+    fn enable_unit_files(
+        &self,
+        files: &[&str],
+        runtime: bool,
+        force: bool,
+    ) -> zbus::Result<(bool, Vec<(String, String, String)>)>;
+    fn disable_unit_files(
+        &self,
+        files: &[&str],
+        runtime: bool,
+    ) -> zbus::Result<Vec<(String, String, String)>>;
+    fn reload(&self) -> zbus::Result<()>;
+    #[zbus(signal)]
+    fn job_removed(&self, id: u32, job: zbus::ObjectPath<'_>, unit: String, result: String);
+}
+
+#[zbus::proxy(interface = "org.freedesktop.systemd1.Unit", default_service = "org.freedesktop.systemd1")]
+trait Unit {
+    #[zbus(property)]
+    fn active_state(&self) -> zbus::Result<String>;
+    #[zbus(property)]
+    fn load_state(&self) -> zbus::Result<String>;
+    /// Each: its name, whether one of several will do, whether it is turned round, its parameter, how it ended.
+    #[zbus(property)]
+    fn conditions(&self) -> zbus::Result<Vec<(String, bool, bool, String, i32)>>;
+}
+
+const ALREADY_SUBSCRIBED: &str = "org.freedesktop.systemd1.AlreadySubscribed";
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+/// How long a job may take.
+const JOB: Duration = Duration::from_secs(15);
+
+/// What can be done with a unit; each is a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Job {
+    Start,
+    Stop,
+    /// Has it read its configuration anew.
+    Reload,
+    /// Only if it runs.
+    Restart,
+}
+
+/// systemd on this bus.
+#[derive(Clone)]
+pub(crate) struct Systemd {
+    bus: Connection,
+}
+
+impl Systemd {
+    pub(crate) fn new(bus: &Connection) -> Self {
+        Self { bus: bus.clone() }
+    }
+
+    /// Does it and waits for its end. `Err` says what to run by hand.
+    pub(crate) async fn job(&self, job: Job, unit: &str) -> Result<(), Fault> {
+        let (word, past) = match job {
+            Job::Start => ("start", "started"),
+            Job::Stop => ("stop", "stopped"),
+            Job::Reload => ("reload", "reloaded"),
+            Job::Restart => ("restart", "restarted"),
+        };
+        let short = unit.split('.').next().unwrap_or(unit);
+        let why = match tokio::time::timeout(JOB, self.try_job(job, unit)).await {
+            Ok(Ok(result)) if result == "done" => return Ok(()),
+            Ok(Ok(result)) => format!("systemd says \"{result}\""),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "systemd did not finish within 15 s".to_owned(),
+        };
+        Err(Fault::new(Kind::BackendUnavailable, format!("{short} could not be {past}: {why}"))
+            .hint(format!("systemctl {word} {unit}; journalctl -u {unit} has the details")))
+    }
+
+    async fn try_job(&self, job: Job, unit: &str) -> zbus::Result<String> {
+        let manager = self.manager().await?;
+        // Before the job is made: its end could be told before we listen.
+        let mut ends = pin!(manager.receive_job_removed().await?);
+        let path = match job {
+            Job::Start => manager.start_unit(unit, "replace").await?,
+            Job::Stop => manager.stop_unit(unit, "replace").await?,
+            Job::Reload => manager.reload_unit(unit, "replace").await?,
+            Job::Restart => manager.try_restart_unit(unit, "replace").await?,
+        };
+        while let Some(end) = ends.next().await {
+            let end = end.args()?;
+            if end.job.as_str() == path.as_str() {
+                return Ok(end.result);
+            }
+        }
+        Err(zbus::Error::Failure("the bus went away".into()))
+    }
+
+    /// Runs a program to its end in a unit of its own, with one folder in the place of another; what it says goes
+    /// to files that are emptied first. Whether it ended well.
+    pub(crate) async fn run_with(&self, run: &Apart<'_>) -> Result<bool, Fault> {
+        let text = |path: &Path| path.display().to_string();
+        let mut words = vec![text(run.program)];
+        words.extend(run.arguments.iter().map(|word| (*word).to_owned()));
+        let more = vec![
+            ("BindReadOnlyPaths", Variant::from(vec![(text(run.folder), text(run.over), false, 0_u64)])),
+            ("StandardOutputFileToTruncate", Variant::from(text(run.output))),
+            ("StandardErrorFileToTruncate", Variant::from(text(run.complaint))),
+        ];
+        self.transient(&text(run.program), words, more).await
+    }
+
+    async fn transient(
+        &self,
+        program: &str,
+        words: Vec<String>,
+        more: Vec<(&str, Variant<'static>)>,
+    ) -> Result<bool, Fault> {
+        let end = tokio::time::timeout(JOB, self.try_transient(program, words, more)).await;
+        let failed = |why: String| {
+            Fault::new(Kind::BackendUnavailable, format!("systemd could not run {program}: {why}"))
+                .hint("journalctl -b has the details")
+        };
+        match end {
+            Ok(Ok(result)) => Ok(result == "done"),
+            Ok(Err(error)) => Err(failed(error.to_string())),
+            Err(_) => Err(failed("it did not finish within 15 s".to_owned())),
+        }
+    }
+
+    async fn try_transient(
+        &self,
+        program: &str,
+        words: Vec<String>,
+        more: Vec<(&str, Variant<'static>)>,
+    ) -> zbus::Result<String> {
+        let manager = self.manager().await?;
+        let mut ends = pin!(manager.receive_job_removed().await?);
+        let mut properties = vec![
+            ("Description", Variant::from("A step of iscsi-initiatord")),
+            ("Type", Variant::from("oneshot")),
+            ("CollectMode", Variant::from("inactive-or-failed")),
+            ("RuntimeMaxUSec", Variant::from(10_000_000_u64)),
+            ("TimeoutStartUSec", Variant::from(10_000_000_u64)),
+            ("ExecStart", Variant::from(vec![(program.to_owned(), words, false)])),
+        ];
+        properties.extend(more);
+        // A number of its own for each: a name is taken until systemd has collected the unit.
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("iscsi-initiatord-step-{}-{number}.service", std::process::id());
+        let job = manager.start_transient_unit(&name, "replace", &properties, &[]).await?;
+        while let Some(end) = ends.next().await {
+            let end = end.args()?;
+            if end.job.as_str() == job.as_str() {
+                return Ok(end.result);
+            }
+        }
+        Err(zbus::Error::Failure("the bus went away".into()))
+    }
+
+    /// Makes an empty file where this daemon may not write: systemd does it, in a unit of its own.
+    pub(crate) async fn make_file(&self, path: &Path) -> Result<(), Fault> {
+        let made = self.run("/usr/bin/install", &["-m", "0644", "/dev/null"], path).await?;
+        if made && path.exists() {
+            return Ok(());
+        }
+        Err(Fault::new(Kind::Failed, format!("{} could not be made", path.display())))
+    }
+
+    /// Removes a file likewise, if it is still empty.
+    pub(crate) async fn remove_empty_file(&self, path: &Path) -> Result<(), Fault> {
+        let is_empty = std::fs::metadata(path).is_ok_and(|data| data.is_file() && data.len() == 0);
+        if !is_empty || self.run("/usr/bin/rm", &["-f"], path).await? {
+            return Ok(());
+        }
+        Err(Fault::new(Kind::Failed, format!("{} could not be removed", path.display())))
+    }
+
+    async fn run(&self, program: &str, arguments: &[&str], path: &Path) -> Result<bool, Fault> {
+        let words = arguments.iter().map(|word| (*word).to_owned()).chain([path.display().to_string()]);
+        let words: Vec<String> = std::iter::once(program.to_owned()).chain(words).collect();
+        self.transient(program, words, Vec::new()).await
+    }
+
+    /// Whether it is active; one that does not exist is not.
+    pub(crate) async fn is_active(&self, unit: &str) -> Result<bool, Fault> {
+        let state = async { self.unit(unit).await?.active_state().await };
+        // `reloading` and `activating` are as good.
+        Ok(matches!(state.await.map_err(away)?.as_str(), "active" | "reloading" | "activating"))
+    }
+
+    /// Whether its file is there, and whether it is enabled.
+    pub(crate) async fn is_enabled(&self, unit: &str) -> Result<Option<bool>, Fault> {
+        let loaded = async { self.unit(unit).await?.load_state().await };
+        if loaded.await.map_err(away)? != "loaded" {
+            return Ok(None);
+        }
+        let state = async { self.manager().await?.get_unit_file_state(unit).await };
+        // `static` has nothing to enable; `alias` and `indirect` are enabled through others.
+        let state = state.await.unwrap_or_default();
+        Ok(Some(!matches!(state.as_str(), "disabled" | "enabled-runtime" | "linked" | "")))
+    }
+
+    /// Whether systemd starts the unit only if this path exists.
+    pub(crate) async fn needs_path(&self, unit: &str, path: &Path) -> Result<bool, Fault> {
+        let conditions = async { self.unit(unit).await?.conditions().await };
+        let is_it = |(name, _, is_turned, parameter, _): &(String, bool, bool, String, i32)| {
+            name == "ConditionPathExists" && !is_turned && Path::new(parameter) == path
+        };
+        Ok(conditions.await.map_err(away)?.iter().any(is_it))
+    }
+
+    /// At the next boot it is started.
+    pub(crate) async fn enable(&self, unit: &str) -> Result<(), Fault> {
+        let enabling = async {
+            let manager = self.manager().await?;
+            manager.enable_unit_files(&[unit], false, false).await?;
+            manager.reload().await
+        };
+        enabling.await.map_err(away)
+    }
+
+    pub(crate) async fn disable(&self, unit: &str) -> Result<(), Fault> {
+        let disabling = async {
+            let manager = self.manager().await?;
+            manager.disable_unit_files(&[unit], false).await?;
+            manager.reload().await
+        };
+        disabling.await.map_err(away)
+    }
+
+    async fn manager(&self) -> zbus::Result<ManagerProxy<'static>> {
+        let manager = ManagerProxy::builder(&self.bus).cache_properties(CacheProperties::No).build().await?;
+        // Once for a connection, and a systemd that was executed anew has forgotten it.
+        match manager.subscribe().await {
+            Err(zbus::Error::MethodError(name, ..)) if name.as_str() == ALREADY_SUBSCRIBED => {}
+            subscribed => subscribed?,
+        }
+        Ok(manager)
+    }
+
+    async fn unit(&self, name: &str) -> zbus::Result<UnitProxy<'static>> {
+        let path = self.manager().await?.load_unit(name).await?;
+        UnitProxy::builder(&self.bus).path(path).cache_properties(CacheProperties::No).build().await
+    }
+}
+
+/// A program that sees one folder in the place of another.
+pub(crate) struct Apart<'a> {
+    pub(crate) program: &'a Path,
+    pub(crate) arguments: &'a [&'a str],
+    /// What it sees …
+    pub(crate) folder: &'a Path,
+    /// … here.
+    pub(crate) over: &'a Path,
+    pub(crate) output: &'a Path,
+    pub(crate) complaint: &'a Path,
+}
+
+fn away(error: zbus::Error) -> Fault {
+    Fault::new(Kind::BackendUnavailable, format!("systemd: {error}")).hint("systemctl status has the details")
+}

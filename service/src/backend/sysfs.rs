@@ -77,6 +77,11 @@ impl Session {
                 .is_none_or(|portals| self.portal.as_ref().is_some_and(|portal| portals.contains(portal)))
     }
 
+    /// Whether any of its LUNs is a disk, be it named already or not.
+    pub(crate) fn has_disk(&self) -> bool {
+        self.disks.iter().any(|disk| disk.is_disk)
+    }
+
     /// The portal for people.
     pub(crate) fn portal_text(&self) -> String {
         self.portal.as_ref().map_or_else(|| "?".to_owned(), Portal::to_string)

@@ -239,8 +239,8 @@ fn gave_up(portal: &Portal) -> Fault {
     }
 }
 
-/// What a session without a LUN is told.
-pub(super) const NO_LUN: &str = "the target offers this initiator no LUN";
+/// What a session without a disk is told: tgt shows a LUN of its own that is none.
+pub(super) const NO_LUN: &str = "the target offers this initiator no LUN that is a disk";
 
 fn entry(key: &NodeKey, done: Done, session: Option<&Session>, settled: bool) -> results::Login {
     let (target, portal) = (key.target.as_str(), key.portal.to_string());
@@ -254,7 +254,7 @@ fn entry(key: &NodeKey, done: Done, session: Option<&Session>, settled: bool) ->
     let mut hint = String::new();
     let message = if session.state != "LOGGED_IN" {
         format!("the session is in state {}: the kernel is trying to reconnect", session.state)
-    } else if session.disks.is_empty() {
+    } else if !session.has_disk() {
         hint = format!(
             "have the gateway's administrator map a LUN to this initiator, then: iscsictl logout {target} and log in again"
         );

@@ -12,12 +12,14 @@ use tokio::time::Instant;
 use super::{Engine, blocking, paths::passed};
 use crate::backend::{
     events::Events,
-    multipathd::{Greed, Multipathd},
+    multipathd::Greed,
     sysfs::{Disk, Map, Session, Sysfs},
 };
 
 /// The end of a scan comes without an event: that a session's LUNs were all found is looked for this often.
 const LOOK: Duration = Duration::from_millis(250);
+/// Events that come together are one.
+const FLURRY: Duration = Duration::from_millis(50);
 /// Where the kernel does not tell that a scan is over, a session without a disk after this has none.
 const SCAN: Duration = Duration::from_secs(3);
 
@@ -34,10 +36,15 @@ impl Engine {
         deadline: Instant,
     ) -> Result<bool> {
         let begun = Instant::now();
+        // Once: the answer costs multipathd more than all else here, and does not change meanwhile.
+        let greed = {
+            let multipathd = self.multipathd.clone();
+            blocking(move || multipathd.greed().ok()).await?
+        };
         loop {
             let look = Look {
                 sysfs: self.sysfs.clone(),
-                multipathd: self.multipathd.clone(),
+                greed,
                 run: self.layout.run.clone(),
                 dev: self.layout.dev.clone(),
                 sids: sids.to_vec(),
@@ -54,7 +61,10 @@ impl Engine {
                 }
             };
             // Whichever comes first only ends the wait; the next look decides.
-            let _ = tokio::time::timeout_at(deadline.min(Instant::now() + LOOK), event).await;
+            if tokio::time::timeout_at(deadline.min(Instant::now() + LOOK), event).await.is_ok() {
+                // A new disk comes with dozens of events: one look for all of them.
+                tokio::time::sleep_until(deadline.min(Instant::now() + FLURRY)).await;
+            }
         }
     }
 }
@@ -62,7 +72,8 @@ impl Engine {
 /// One look at the sessions.
 struct Look {
     sysfs: Sysfs,
-    multipathd: Multipathd,
+    /// `None` if multipathd does not run.
+    greed: Option<Greed>,
     run: PathBuf,
     dev: PathBuf,
     sids: Vec<u32>,
@@ -98,7 +109,7 @@ impl Look {
         if bare.is_empty() || self.waited > DECISION {
             return true;
         }
-        let Ok(greed) = self.multipathd.greed() else { return true };
+        let Some(greed) = self.greed else { return true };
         !bare.iter().any(|disk| {
             let paths = all.iter().filter(|other| other.wwid == disk.wwid).count();
             is_claimed(&self.run, disk)
@@ -134,7 +145,7 @@ mod tests {
         let folder = sysfs::tests::sample();
         let look = Look {
             sysfs: Sysfs::new(folder.path()),
-            multipathd: Multipathd::new(folder.path(), folder.path()),
+            greed: None,
             run: folder.path().join("run"),
             dev: folder.path().join("dev"),
             sids: vec![1],

@@ -248,13 +248,13 @@ fn luns(report: &mut Report, seen: &Seen) {
         (Some(session), _) => {
             let disks: Vec<&str> =
                 session.disks.iter().map(|disk| disk.name.as_str()).filter(|name| !name.is_empty()).collect();
-            if session.disks.is_empty() {
+            if !session.has_disk() {
                 none(report);
             } else {
                 report.ok(NAME, format!("{} LUNs, disks: {}", session.disks.len(), disks.join(", ")));
             }
         }
-        (None, Some(Ok(luns))) if luns.present == 0 => none(report),
+        (None, Some(Ok(luns))) if luns.disks == 0 => none(report),
         (None, Some(Ok(luns))) => {
             report.ok(NAME, format!("{} LUNs, {} of them disks", luns.present, luns.disks))
         }

@@ -177,8 +177,10 @@ fn parse_v4_or_name(text: &str) -> Result<Host, PortalError> {
 }
 
 fn checked_address(address: IpAddr, zone: Option<&str>) -> Result<Host, PortalError> {
-    let is_broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
-    if address.is_unspecified() || address.is_multicast() || is_broadcast {
+    // The kernel takes a mapped address for the one within it: `::ffff:0.0.0.0` is nobody's either.
+    let within = address.to_canonical();
+    let is_broadcast = matches!(within, IpAddr::V4(v4) if v4.is_broadcast());
+    if within.is_unspecified() || within.is_multicast() || is_broadcast {
         return Err(PortalError::BadAddress);
     }
     let is_link_local = matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
@@ -256,6 +258,8 @@ mod tests {
             ("[2001:db8::5]x", PortalError::BadHost),
             ("2001:db8::5::1", PortalError::BadHost),
             ("0.0.0.0", PortalError::BadAddress),
+            ("[::ffff:0.0.0.0]", PortalError::BadAddress),
+            ("[::ffff:224.0.0.1]:3260", PortalError::BadAddress),
             ("224.0.0.1", PortalError::BadAddress),
             ("255.255.255.255", PortalError::BadAddress),
             ("[::]:3260", PortalError::BadAddress),

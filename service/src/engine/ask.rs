@@ -3,7 +3,10 @@
 
 mod explain;
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+};
 
 use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result, portal::Host};
 use tokio::time::Instant;
@@ -21,6 +24,9 @@ use crate::{
 
 /// More nodes than any gateway has: a hostile list must not fill the database.
 const MOST_NODES: usize = 4096;
+
+/// More host names than any gateway has: each is a question to a name server.
+const MOST_NAMES: usize = 32;
 
 /// A question to a portal, and all that its refusal is told with.
 pub(super) struct Asked<'a> {
@@ -195,7 +201,16 @@ async fn numeric_nodes(listing: Listing, portal: &Portal, deadline: Instant) -> 
         tracing::warn!(%portal, refused = listing.refused, "the portal listed names or addresses that are none");
     }
     let mut nodes = Vec::new();
+    let mut names: BTreeSet<String> = BTreeSet::new();
     for found in listing.nodes {
+        if let Host::Name(name) = &found.host {
+            names.insert(name.clone());
+            if names.len() > MOST_NAMES {
+                let what = format!("{portal} lists its targets at more than {MOST_NAMES} host names");
+                return Err(Fault::new(Kind::TargetRejected, what)
+                    .hint("have the gateway list addresses instead of names"));
+            }
+        }
         match numeric(&found, portal, deadline).await {
             Ok(found_portals) => nodes.extend(found_portals.into_iter().map(|portal| NodeKey {
                 target: found.target.clone(),

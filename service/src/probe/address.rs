@@ -13,10 +13,7 @@ use super::{
 /// A portal and its group; `None` for all that is none and for link-local addresses, which need our zone.
 pub(super) fn portal(text: &str) -> Option<(Portal, Option<u16>)> {
     let (portal, tpgt) = split(text)?;
-    let portal: Portal = portal.parse().ok()?;
-    // The kernel takes a mapped address for the one within it: `[::ffff:0.0.0.0]` leads to ourselves.
-    let within = portal.address().map(|address| Portal::new(address.to_canonical(), portal.port()));
-    within.is_none_or(|within| within.is_ok()).then_some((portal, tpgt))
+    Some((portal.parse().ok()?, tpgt))
 }
 
 /// The same as seen from the portal `here`, which may be link-local: then such an address is in its zone.

@@ -12,7 +12,7 @@ CARGO      ?= cargo
 RELEASE     = $(TARGET)/release
 NAME        = org.cloudatlas.IscsiInitiator
 
-.PHONY: help setup build check unit test demo shell install uninstall clean
+.PHONY: help setup build check unit test fuzz bench demo shell install uninstall clean
 
 help: ## list these commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,12 @@ check: ## format, lints, unit and bus tests: before every commit
 
 test: setup ## everything: make check, then the scenarios on the testbed
 	@tests/all
+
+fuzz: setup ## any bytes at the login probe (TIME=60: seconds for each of its targets)
+	@tests/fuzz $(TIME)
+
+bench: setup ## what a failed login is like with iscsiadm and with this: the tables of docs/failures.md, measured anew
+	@tests/bench
 
 demo: setup ## the main job, told step by step on a real machine with a real gateway (STAY=1: and a shell there)
 	@tests/demo $(if $(STAY),--stay)

@@ -1,7 +1,6 @@
 //! The interface on the bus: parse, ask polkit, do, answer.
 //! It may not start a program, read a file of open-iscsi's, or decide who may do what.
 
-pub(crate) mod activity;
 mod manager;
 mod mirror;
 mod progress;

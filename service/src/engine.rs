@@ -24,15 +24,18 @@ use tokio::{sync::watch, time::Instant};
 use zbus::Connection;
 
 use self::busy::Busy;
-use crate::backend::{
-    database::{Database, Node, NodeKey},
-    layout::Layout,
-    multipath::Multipath,
-    multipathd::Multipathd,
-    resolve,
-    sysfs::{Session, Sysfs},
-    systemd::Systemd,
-    usage::Usage,
+use crate::{
+    activity::Activity,
+    backend::{
+        database::{Database, Node, NodeKey},
+        layout::Layout,
+        multipath::Multipath,
+        multipathd::Multipathd,
+        resolve,
+        sysfs::{Session, Sysfs},
+        systemd::Systemd,
+        usage::Usage,
+    },
 };
 
 pub(crate) use self::{
@@ -56,12 +59,14 @@ pub(crate) struct Engine {
     usage: Usage,
     systemd: Systemd,
     busy: Busy,
+    /// For what goes on after its call was answered.
+    activity: Activity,
     changed: watch::Sender<()>,
 }
 
 impl Engine {
     /// An engine on this machine. `bus` is where systemd is asked.
-    pub(crate) fn new(layout: Layout, bus: &Connection) -> Arc<Self> {
+    pub(crate) fn new(layout: Layout, bus: &Connection, activity: Activity) -> Arc<Self> {
         let database = Database::new(&layout.find_database(), &layout.config, &layout.lock);
         let sysfs = Sysfs::new(&layout.sys);
         let multipathd = Multipathd::new(&layout.run, &layout.proc);
@@ -78,6 +83,7 @@ impl Engine {
             usage,
             systemd: Systemd::new(bus),
             busy: Busy::new(),
+            activity,
             changed,
         };
         engine.database.recover();

@@ -1,6 +1,7 @@
 //! The daemon iscsi-initiatord: `main -> bus -> engine -> backend`; nothing points back.
 //! It may not be linked by a client: what they share is in the contract crate.
 
+mod activity;
 mod backend;
 mod bus;
 mod engine;
@@ -12,7 +13,7 @@ use iscsi_initiator_dbus::{BUS_NAME, OBJECT_PATH};
 use iscsi_initiator_polkit::Gate;
 use zbus::Connection;
 
-pub use crate::{backend::layout::Layout, bus::activity::Activity};
+pub use crate::{activity::Activity, backend::layout::Layout};
 use crate::{
     bus::{Manager, mirror},
     engine::Engine,
@@ -21,8 +22,8 @@ use crate::{
 /// Serves the interface on a connection, then takes the bus's name: a call can only come once
 /// everything is in place. Returns what counts the calls at work.
 pub async fn serve(connection: &Connection, layout: Layout) -> zbus::Result<Activity> {
-    let engine = Engine::new(layout, connection);
     let activity = Activity::default();
+    let engine = Engine::new(layout, connection, activity.clone());
     let manager = Manager::new(Arc::clone(&engine), Gate::new(connection), activity.clone());
     connection.object_server().at(OBJECT_PATH, manager).await?;
     let changes = engine.changes();

@@ -385,3 +385,22 @@ async fn a_target_that_takes_another_digest_is_asked_again_and_its_record_says_s
     fails(answer, Kind::ChapRejected, "before it saw a secret");
     assert_eq!((room.machine.text(&record), target.visits()), (before, 2));
 }
+
+#[tokio::test]
+async fn what_goes_on_after_a_login_that_timed_out_keeps_the_target_and_the_daemon() {
+    let room = Room::start().await;
+    let target = Fake::default().listen().await;
+    let record = room.machine.record(TARGET, "127.0.0.1", target.address.port(), "");
+    let before = room.machine.text(&record);
+    room.machine.put("bin/delay", "3", 0o644);
+    let client = client(&room).await;
+    let options = || Options::from([("timeout", 1_u32.into())]);
+    fails(client.login(TARGET, "", options()).await, Kind::TimedOut, "iscsid did not log in");
+    assert_eq!(room.machine.text(&record), before, "its retries are put back at once");
+    fails(client.login(TARGET, "", options()).await, Kind::Busy, TARGET);
+    let quiet = Duration::from_millis(50);
+    assert!(timeout(Duration::from_millis(500), room.activity.idle_for(quiet)).await.is_err());
+    timeout(SOON * 2, room.activity.idle_for(quiet)).await.unwrap();
+    std::fs::remove_file(room.machine.at("bin/delay")).unwrap();
+    fails(client.login(TARGET, "", Options::new()).await, Kind::Failed, "there is no session");
+}

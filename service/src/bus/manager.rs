@@ -15,8 +15,11 @@ use iscsi_initiator_dbus::{
 use iscsi_initiator_polkit::{Action, Details, Gate, Grant};
 use zbus::{message::Header, object_server::SignalEmitter};
 
-use super::{activity::Activity, progress, secret_fd};
-use crate::engine::{self, ChapSecrets, Engine};
+use super::{progress, secret_fd};
+use crate::{
+    activity::Activity,
+    engine::{self, ChapSecrets, Engine},
+};
 
 /// The one object's interface.
 pub(crate) struct Manager {

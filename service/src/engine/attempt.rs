@@ -49,7 +49,12 @@ pub(super) async fn log_in(
         (Err(Refused::Program(ProgramError::TimedOut(rest))), _) => {
             let what = format!("{} let us in, but iscsid did not log in within the deadline", node.portal);
             let (engine, node, claim) = (Arc::clone(engine), node.clone(), Arc::clone(claim));
-            tokio::spawn(async move { engine.take_back(rest, &node, claim).await });
+            // Nobody waits for it, but the daemon may not leave before it is done.
+            let at_work = engine.activity.begin();
+            tokio::spawn(async move {
+                engine.take_back(rest, &node, claim).await;
+                drop(at_work);
+            });
             Err(Fault::new(Kind::TimedOut, what)
                 .hint("journalctl -u iscsid shows what it waits for; try again with a longer timeout"))
         }

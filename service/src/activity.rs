@@ -1,11 +1,11 @@
-//! Whether a call is at work, so that the daemon can leave when nothing is.
+//! Whether a call, or what goes on after one, is at work, so that the daemon can leave when nothing is.
 //! It may not end a call.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
 
-/// Counts the calls at work. Shared by the interface and by `main`.
+/// Counts what is at work. Shared by the interface, the engine and `main`.
 #[derive(Clone)]
 pub struct Activity(Arc<watch::Sender<State>>);
 
@@ -15,9 +15,9 @@ struct State {
     since: Instant,
 }
 
-/// Held for the length of a call.
+/// Held for the length of a call, or of what goes on after it.
 #[must_use]
-pub(super) struct Call(Activity);
+pub(crate) struct Call(Activity);
 
 impl Default for Activity {
     fn default() -> Self {
@@ -26,7 +26,7 @@ impl Default for Activity {
 }
 
 impl Activity {
-    pub(super) fn begin(&self) -> Call {
+    pub(crate) fn begin(&self) -> Call {
         self.0.send_modify(|state| {
             *state = State { calls: state.calls.saturating_add(1), since: Instant::now() }
         });

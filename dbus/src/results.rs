@@ -208,7 +208,7 @@ pub struct Logout {
     pub outcome: LogoutOutcome,
     /// The D-Bus error name; empty on success.
     pub error: String,
-    /// What was seen; empty on success.
+    /// What was seen. On success empty, or what of the session is still there at the deadline.
     pub message: String,
     /// What to do next; may be empty.
     pub hint: String,

@@ -20,7 +20,10 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result};
 use iscsi_initiator_polkit::{Action, Grant};
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{Mutex, watch},
+    time::Instant,
+};
 use zbus::Connection;
 
 use self::busy::Busy;
@@ -59,6 +62,8 @@ pub(crate) struct Engine {
     usage: Usage,
     systemd: Systemd,
     busy: Busy,
+    /// One logout at a time tears down: two that share a map would each leave it to the other.
+    leaving: Mutex<()>,
     /// For what goes on after its call was answered.
     activity: Activity,
     changed: watch::Sender<()>,
@@ -83,6 +88,7 @@ impl Engine {
             usage,
             systemd: Systemd::new(bus),
             busy: Busy::new(),
+            leaving: Mutex::default(),
             activity,
             changed,
         };

@@ -58,6 +58,8 @@ pub(crate) struct Node {
     pub(crate) chap: ChapMode,
     /// The portal whose discovery recorded it.
     pub(crate) discovered_at: Option<(String, u16)>,
+    /// What in its record makes it the boot's, if anything does.
+    pub(crate) boot: Option<&'static str>,
     /// Why its record cannot be used, if it cannot.
     pub(crate) damage: Option<RecordError>,
 }

@@ -2,7 +2,7 @@
 //! It may not start multipathd: a connection to its socket would, where systemd holds that.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     io::{Read, Write},
     os::{
         linux::net::SocketAddrExt,
@@ -88,12 +88,16 @@ impl Multipathd {
         Self { run: run.to_owned(), proc: proc.to_owned() }
     }
 
-    /// Whether it runs: its process id file names a process of that name.
+    /// Whether it runs.
     pub(crate) fn runs(&self) -> bool {
-        let pid = std::fs::read_to_string(self.run.join("multipathd.pid")).unwrap_or_default();
-        let Ok(pid) = pid.trim().parse::<u32>() else { return false };
-        std::fs::read_to_string(self.proc.join(pid.to_string()).join("comm"))
-            .is_ok_and(|name| name.trim_end() == "multipathd")
+        self.pid().is_some()
+    }
+
+    /// Its process, if its process id file names one of that name.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        let pid = std::fs::read_to_string(self.run.join("multipathd.pid")).ok()?.trim().parse().ok()?;
+        let name = std::fs::read_to_string(self.proc.join(format!("{pid}/comm"))).ok()?;
+        (name.trim_end() == "multipathd").then_some(pid)
     }
 
     /// The state of every path in a map, by the disk's kernel name.
@@ -120,6 +124,22 @@ impl Multipathd {
         // Since 0.10 a reload that is still to come is told.
         let is_pending = text.contains("pending");
         Ok(!is_pending && text.split_whitespace().any(|word| matches!(word, "idle" | "running")))
+    }
+
+    /// Every path that it knows of, in a map or not, by its address: `3:0:0:1`.
+    pub(crate) fn addresses(&self) -> Result<BTreeSet<String>, MultipathdError> {
+        let answer = self.ask("show paths raw format \"%i\"")?;
+        Ok(String::from_utf8_lossy(&answer).split_whitespace().map(str::to_owned).collect())
+    }
+
+    /// Takes a path out of its map, as soon as what is on its way through it has come to its end.
+    pub(crate) fn remove_path(&self, disk: &str) -> Result<(), MultipathdError> {
+        self.command(&format!("del path {disk}"))
+    }
+
+    /// Looks at a path again.
+    pub(crate) fn add_path(&self, disk: &str) -> Result<(), MultipathdError> {
+        self.command(&format!("add path {disk}"))
     }
 
     /// Removes a map and its partitions' maps; refused while anything has it open.

@@ -88,6 +88,13 @@ impl Session {
     }
 }
 
+impl Disk {
+    /// `3:0:0:1`.
+    pub(crate) fn address(&self) -> String {
+        format!("{}:{}:{}:{}", self.host, self.channel, self.id, self.lun)
+    }
+}
+
 /// The kernel's view below one root.
 #[derive(Clone, Debug)]
 pub(crate) struct Sysfs {
@@ -200,6 +207,51 @@ impl Sysfs {
     /// `major:minor` of a device or partition.
     pub(crate) fn number(&self, device: &str) -> Option<String> {
         attribute(&self.root.join("class/block").join(device), "dev")
+    }
+
+    /// Whether a disk takes commands, as far as the kernel knows; what is no SCSI disk does.
+    pub(crate) fn is_running(&self, device: &str) -> bool {
+        let scsi = self.root.join("class/block").join(device).join("device");
+        attribute(&scsi, "state").is_none_or(|state| state == "running")
+    }
+
+    /// Where a SCSI disk is: `3:0:0:1`.
+    pub(crate) fn address(&self, disk: &str) -> Option<String> {
+        let scsi = std::fs::canonicalize(self.root.join("class/block").join(disk).join("device")).ok()?;
+        let name = scsi.file_name()?.to_str()?;
+        name.contains(':').then(|| name.to_owned())
+    }
+
+    /// Loop devices in use, each with its file as the kernel has it.
+    pub(crate) fn loops(&self) -> Vec<(String, String)> {
+        let block = self.root.join("block");
+        let file = |name: String| {
+            let file = attribute(&block.join(&name).join("loop"), "backing_file")?;
+            Some((name, file))
+        };
+        names(&block).into_iter().filter(|name| name.starts_with("loop")).filter_map(file).collect()
+    }
+
+    /// Devices of mounted btrfs, each with the UUID of its file system.
+    pub(crate) fn btrfs_members(&self) -> Vec<(String, String)> {
+        let btrfs = self.root.join("fs/btrfs");
+        let members = |uuid: String| {
+            let devices = names(&btrfs.join(&uuid).join("devices"));
+            devices.into_iter().map(move |device| (device, uuid.clone()))
+        };
+        names(&btrfs).into_iter().flat_map(members).collect()
+    }
+
+    /// Targets that the firmware logged in to: a boot from iSCSI (Documentation/ABI/testing/sysfs-ibft).
+    pub(crate) fn firmware_targets(&self) -> Vec<String> {
+        let firmware = self.root.join("firmware");
+        let is_boot = |name: &String| name == "ibft" || name.starts_with("iscsi_boot");
+        let tables = names(&firmware).into_iter().filter(is_boot).map(|name| firmware.join(name));
+        let of = |table: PathBuf| {
+            let targets = names(&table).into_iter().filter(|name| name.starts_with("target"));
+            targets.filter_map(|name| attribute(&table.join(name), "target-name")).collect::<Vec<_>>()
+        };
+        tables.flat_map(of).collect()
     }
 
     /// A device-mapper device's name and uuid.

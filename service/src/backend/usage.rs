@@ -1,8 +1,13 @@
 //! What uses a disk or map: found before a logout takes it away.
 //! It may not change anything, nor take "I could not look" for "nobody uses it".
 
+mod holder;
+mod insight;
+mod opens;
+mod tables;
+
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -11,6 +16,8 @@ use rustix::{
     io::Errno,
 };
 
+pub(crate) use self::holder::{Holder, Use};
+use self::{insight::Insight, tables::Tables};
 use super::sysfs::Sysfs;
 
 /// Stacked devices deeper than this are a loop.
@@ -24,26 +31,73 @@ pub(crate) struct Usage {
     dev: PathBuf,
 }
 
+/// What was found on the way up from the devices.
+#[derive(Default)]
+struct Climb {
+    found: BTreeSet<Use>,
+    /// Every device that was come by.
+    devices: BTreeSet<String>,
+}
+
 impl Usage {
     pub(crate) fn new(sysfs: &Sysfs, proc: &Path, dev: &Path) -> Self {
         Self { sysfs: sysfs.clone(), proc: proc.to_owned(), dev: dev.to_owned() }
     }
 
-    /// Everything that holds the device, its partitions and what is stacked on them, each in words
-    /// ("sda1 is mounted on /mnt"); empty if nothing does. `device` is a disk or a multipath map. Blocks.
-    pub(crate) fn of(&self, device: &str) -> Vec<String> {
-        let mut found = BTreeSet::new();
-        let mounts = mounts(&self.proc);
-        let swaps = std::fs::read_to_string(self.proc.join("swaps")).unwrap_or_default();
-        self.walk(device, &mounts, &swaps, DEPTH, &mut found);
-        if found.is_empty() {
-            // Only the kernel knows of every claim: other mount namespaces, ZFS, btrfs, LIO.
-            for part in self.parts(device) {
-                self.claimed(&part, &mut found);
+    /// Everything that holds the devices, their partitions and what is stacked on them; empty if nothing does.
+    /// `devices` are disks without a map, and multipath maps; `paths` are disks below a map, which may be open
+    /// all the same. `skip` are processes that have them open by right. Blocks.
+    pub(crate) fn of(&self, devices: &[String], paths: &[String], skip: &[u32]) -> Vec<Use> {
+        let insight = Insight::raise();
+        let tables = Tables::read(&self.sysfs, &self.proc);
+        let mut all = Climb::default();
+        let mut quiet = Vec::new();
+        for device in devices {
+            let mut climb = Climb::default();
+            self.climb(device, &tables, DEPTH, &mut climb);
+            if climb.found.is_empty() {
+                quiet.push(device);
             }
-            self.claimed(device, &mut found);
+            all.found.append(&mut climb.found);
+            all.devices.append(&mut climb.devices);
         }
-        found.into_iter().collect()
+        let wanted: BTreeMap<(u32, u32), String> = all
+            .devices
+            .iter()
+            .chain(paths)
+            .filter_map(|device| Some((numbers(&self.sysfs.number(device)?)?, device.clone())))
+            .collect();
+        let open = opens::look(&self.proc, &wanted, skip);
+        drop(insight);
+        all.found.extend(open.into_iter().map(|(device, process)| {
+            let is_udevs = holder::is_udevs(&self.proc, &process);
+            Use { device, holder: if is_udevs { Holder::Udev(process) } else { Holder::Open(process) } }
+        }));
+        // Only the kernel knows of every claim: ZFS, LIO, a file system that was taken out of sight. Of what is
+        // known already there is no need to ask.
+        for device in quiet {
+            for part in self.parts(device).iter().chain([device]) {
+                let is_it = |used: &Use| used.device == *part && !matches!(used.holder, Holder::Udev(_));
+                if !all.found.iter().any(is_it) {
+                    all.found.extend(self.claim(part));
+                }
+            }
+        }
+        all.found.into_iter().collect()
+    }
+
+    /// Where the devices carry a file system that is mounted, all the way up; opens nothing. Blocks.
+    pub(crate) fn mounted(&self, devices: &[String]) -> BTreeSet<String> {
+        let insight = Insight::raise();
+        let tables = Tables::read(&self.sysfs, &self.proc);
+        drop(insight);
+        let mut climb = Climb::default();
+        devices.iter().for_each(|device| self.climb(device, &tables, DEPTH, &mut climb));
+        let place = |used: Use| match used.holder {
+            Holder::Mount { place, seen_by: None } => Some(place),
+            _ => None,
+        };
+        climb.found.into_iter().filter_map(place).collect()
     }
 
     /// The device's partitions; a map's are maps of their own, among its holders.
@@ -57,126 +111,81 @@ impl Usage {
         self.sysfs.dm(device).is_some_and(|(_, uuid)| uuid.starts_with("part"))
     }
 
-    fn walk(
-        &self,
-        device: &str,
-        mounts: &[(String, String)],
-        swaps: &str,
-        depth: usize,
-        found: &mut BTreeSet<String>,
-    ) {
+    fn climb(&self, device: &str, tables: &Tables, depth: usize, climb: &mut Climb) {
         let Some(number) = self.sysfs.number(device) else { return };
-        for (_, place) in mounts.iter().filter(|(n, _)| *n == number) {
-            found.insert(format!("{device} is mounted on {place}"));
-        }
-        let swap_name = self.sysfs.dm(device).map_or_else(|| device.to_owned(), |(name, _)| name);
-        if swaps.lines().any(|line| {
-            let path = line.split_whitespace().next().unwrap_or_default();
-            path.rsplit('/').next().is_some_and(|name| name == device || name == swap_name)
-        }) {
-            found.insert(format!("{device} is used as swap space"));
-        }
-        if depth == 0 {
-            found.insert(format!("{device} has too many devices stacked on it"));
+        if !climb.devices.insert(device.to_owned()) {
             return;
         }
-        for partition in self.sysfs.partitions(device) {
-            self.walk(&partition, mounts, swaps, depth - 1, found);
+        let mut found = |holder| climb.found.insert(Use { device: device.to_owned(), holder });
+        if depth == 0 {
+            found(Holder::TooDeep);
+            return;
         }
+        let mut higher = Vec::new();
+        for mount in tables.mounts.iter().filter(|mount| self.is_on(device, &number, mount)) {
+            found(Holder::Mount { place: mount.place.clone(), seen_by: mount.seen_by.clone() });
+        }
+        let is_on_it = |file: &String| {
+            self.names(device, file)
+                || tables.mount_of(file).is_some_and(|mount| self.is_on(device, &number, mount))
+        };
+        for file in tables.swaps.iter().filter(|file| is_on_it(file)) {
+            found(Holder::Swap { file: (!self.names(device, file)).then(|| file.clone()) });
+        }
+        for (name, file) in tables.loops.iter().filter(|(_, file)| is_on_it(file)) {
+            found(Holder::Loop { name: name.clone(), file: file.clone() });
+            higher.push(name.clone());
+        }
+        for (_, uuid) in tables.btrfs.iter().filter(|(member, _)| member == device) {
+            found(Holder::Btrfs { uuid: uuid.clone() });
+        }
+        higher.extend(self.sysfs.partitions(device));
         for holder in self.sysfs.holders(device) {
             if !self.is_part_map(&holder) {
-                found.insert(format!("{device} {}", self.describe(&holder)));
+                found(Holder::of(&holder, self.sysfs.dm(&holder)));
             }
-            self.walk(&holder, mounts, swaps, depth - 1, found);
+            higher.push(holder);
+        }
+        for device in higher {
+            self.climb(&device, tables, depth - 1, climb);
         }
     }
 
-    fn describe(&self, holder: &str) -> String {
-        match self.sysfs.dm(holder) {
-            Some((name, uuid)) if uuid.starts_with("LVM-") => format!("is part of the logical volume {name}"),
-            Some((name, uuid)) if uuid.starts_with("CRYPT-") => {
-                format!("is open as the encrypted device {name}")
-            }
-            Some((name, uuid)) if uuid.starts_with("mpath-") => {
-                format!("is a path of the multipath map {name}")
-            }
-            Some((name, _)) => format!("is held by the device-mapper device {name}"),
-            None if holder.starts_with("md") => format!("is a member of the RAID array {holder}"),
-            None => format!("is held by {holder}"),
-        }
+    /// By its number; btrfs has one of its own (major 0), so that there only the name tells.
+    fn is_on(&self, device: &str, number: &str, mount: &tables::Mount) -> bool {
+        mount.number == number || (mount.number.starts_with("0:") && self.names(device, &mount.source))
+    }
+
+    /// Whether a path is one of the device's own.
+    fn names(&self, device: &str, path: &str) -> bool {
+        let Some(name) = path.strip_prefix("/dev/") else { return false };
+        name == device
+            || name
+                .strip_prefix("mapper/")
+                .is_some_and(|name| self.sysfs.dm(device).is_some_and(|(known, _)| known == name))
     }
 
     /// Asks the kernel for an exclusive claim and gives it back at once. Read-only, so that udev does
     /// not take the closing for a change.
-    fn claimed(&self, device: &str, found: &mut BTreeSet<String>) {
+    fn claim(&self, device: &str) -> Option<Use> {
         let flags = OFlags::RDONLY | OFlags::EXCL | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        match rustix::fs::openat(CWD, self.dev.join(device), flags, Mode::empty()) {
-            Err(Errno::BUSY) => {
-                found.insert(format!(
-                    "{device} is claimed by a file system, a volume manager or another program"
-                ));
-            }
+        let holder = match rustix::fs::openat(CWD, self.dev.join(device), flags, Mode::empty()) {
+            Err(Errno::BUSY) => Holder::Claim,
             // A disk that is dead or gone cannot be claimed by anybody new.
-            Ok(_) | Err(Errno::NXIO | Errno::NODEV | Errno::NOENT | Errno::IO | Errno::NOMEDIUM) => {}
-            Err(error) => {
-                found.insert(format!("{device} could not be examined ({error})"));
+            Ok(_) | Err(Errno::NXIO | Errno::NODEV | Errno::NOENT | Errno::IO | Errno::NOMEDIUM) => {
+                return None;
             }
-        }
+            Err(error) => Holder::Unknown(error.raw_os_error()),
+        };
+        Some(Use { device: device.to_owned(), holder })
     }
 }
 
-/// `major:minor` and mount point of everything mounted. The kernel writes blanks as `\040`.
-fn mounts(proc: &Path) -> Vec<(String, String)> {
-    let text = std::fs::read_to_string(proc.join("self/mountinfo")).unwrap_or_default();
-    let fields = |line: &str| {
-        let mut fields = line.split(' ');
-        let number = fields.nth(2)?.to_owned();
-        Some((number, fields.nth(1)?.to_owned()))
-    };
-    text.lines().filter_map(fields).collect()
+/// `8:0`.
+fn numbers(number: &str) -> Option<(u32, u32)> {
+    let (major, minor) = number.split_once(':')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::backend::{atomic::Dir, sysfs};
-
-    fn world() -> (tempfile::TempDir, Usage) {
-        let folder = sysfs::tests::sample();
-        std::fs::create_dir_all(folder.path().join("proc/self")).unwrap();
-        let usage =
-            Usage::new(&Sysfs::new(folder.path()), &folder.path().join("proc"), &folder.path().join("dev"));
-        (folder, usage)
-    }
-
-    fn set(folder: &tempfile::TempDir, path: &str, name: &str, text: &str) {
-        let path = folder.path().join(path);
-        std::fs::create_dir_all(&path).unwrap();
-        Dir::open(&path).unwrap().replace(name, text.as_bytes(), 0o644).unwrap();
-    }
-
-    #[test]
-    fn a_free_disk_is_free() {
-        assert!(world().1.of("sdb").is_empty());
-    }
-
-    #[test]
-    fn a_mount_and_a_swap_are_named() {
-        let (folder, usage) = world();
-        set(&folder, "proc/self", "mountinfo", "36 35 8:16 / /mnt rw,noatime shared:1 - ext4 /dev/sdb rw\n");
-        assert_eq!(usage.of("sdb"), ["sdb is mounted on /mnt"]);
-        set(&folder, "proc", "swaps", "Filename Type Size Used Priority\n/dev/sdb partition 1 0 -2\n");
-        assert_eq!(usage.of("sdb").len(), 2);
-    }
-
-    #[test]
-    fn what_is_stacked_is_named_by_its_kind() {
-        let (folder, usage) = world();
-        set(&folder, "block/dm-1/dm", "name", "vg0-lv0");
-        set(&folder, "block/dm-1/dm", "uuid", "LVM-abc");
-        std::os::unix::fs::symlink(folder.path().join("block/dm-1"), folder.path().join("class/block/dm-1"))
-            .unwrap();
-        std::fs::create_dir_all(folder.path().join("class/block/sdb/holders/dm-1")).unwrap();
-        assert_eq!(usage.of("sdb"), ["sdb is part of the logical volume vg0-lv0"]);
-    }
-}
+mod tests;

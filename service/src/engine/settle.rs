@@ -125,7 +125,7 @@ fn is_named(disk: &Disk) -> bool {
 }
 
 /// udev found the disk to be a path of a multipath map.
-fn is_claimed(run: &Path, disk: &Disk) -> bool {
+pub(super) fn is_claimed(run: &Path, disk: &Disk) -> bool {
     let properties = std::fs::read_to_string(run.join("udev/data").join(format!("b{}", disk.number)));
     properties.is_ok_and(|text| text.lines().any(|line| line == "E:DM_MULTIPATH_DEVICE_PATH=1"))
 }

@@ -127,6 +127,29 @@ impl Machine {
         }
     }
 
+    /// A LUN of that session, as a disk that works.
+    pub fn disk(&self, name: &str, lun: u32, number: &str) {
+        let session = "sys/devices/platform/host3/session1";
+        let scsi = format!("{session}/target3:0:0/3:0:0:{lun}");
+        self.put(&format!("{scsi}/state"), "running\n", 0o644);
+        self.put(&format!("{scsi}/type"), "0\n", 0o444);
+        self.put(&format!("{scsi}/block/{name}/dev"), &format!("{number}\n"), 0o444);
+        fs::create_dir_all(self.at("sys/class/block")).unwrap();
+        symlink(self.at(format!("{scsi}/block/{name}")), self.at("sys/class/block").join(name)).unwrap();
+        let device = self.at(format!("{session}/iscsi_session/session1/device"));
+        if !device.exists() {
+            symlink(self.at(session), device).unwrap();
+        }
+    }
+
+    /// A process, with a device that it has mapped.
+    pub fn process(&self, pid: u32, name: &str, device: &str) {
+        self.put(&format!("proc/{pid}/comm"), &format!("{name}\n"), 0o444);
+        let mapped = self.at(format!("proc/{pid}/map_files"));
+        fs::create_dir_all(&mapped).unwrap();
+        symlink(device, mapped.join("7f0000000000-7f0000001000")).unwrap();
+    }
+
     /// What the fake iscsiadm was called with; empty if it was not.
     pub fn calls(&self) -> String {
         fs::read_to_string(self.at("bin/calls")).unwrap_or_default()

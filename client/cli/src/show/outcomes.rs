@@ -37,17 +37,17 @@ pub(crate) fn logins(logins: &[Login]) -> Outcome {
             Cell::or_dash(if login.maps.is_empty() { login.map.clone() } else { login.maps.join(",") }),
         ]);
     }
-    let failures: Vec<Failure<'_>> = logins
+    let entries: Vec<Entry<'_>> = logins
         .iter()
-        .filter(|login| login.outcome == LoginOutcome::Failed)
-        .map(|login| Failure {
+        .map(|login| Entry {
+            has_failed: login.outcome == LoginOutcome::Failed,
             portal: &login.portal,
             error: &login.error,
             message: &login.message,
             hint: &login.hint,
         })
         .collect();
-    (table, remarks(&failures), exit(&failures, logins.len()))
+    (table, remarks(&entries), exit(&entries))
 }
 
 /// A logout at each portal.
@@ -61,21 +61,22 @@ pub(crate) fn logouts(logouts: &[Logout]) -> Outcome {
             Cell::toned(logout.outcome, tone(failed)),
         ]);
     }
-    let failures: Vec<Failure<'_>> = logouts
+    let entries: Vec<Entry<'_>> = logouts
         .iter()
-        .filter(|logout| logout.outcome == LogoutOutcome::Failed)
-        .map(|logout| Failure {
+        .map(|logout| Entry {
+            has_failed: logout.outcome == LogoutOutcome::Failed,
             portal: &logout.portal,
             error: &logout.error,
             message: &logout.message,
             hint: &logout.hint,
         })
         .collect();
-    (table, remarks(&failures), exit(&failures, logouts.len()))
+    (table, remarks(&entries), exit(&entries))
 }
 
-/// What both answers say of a portal that failed.
-struct Failure<'a> {
+/// What both answers say of a portal.
+struct Entry<'a> {
+    has_failed: bool,
     portal: &'a str,
     error: &'a str,
     message: &'a str,
@@ -86,25 +87,28 @@ fn tone(failed: bool) -> Tone {
     if failed { Tone::Bad } else { Tone::Good }
 }
 
-fn remarks(failures: &[Failure<'_>]) -> Vec<Remark> {
-    let remark = |failure: &Failure<'_>| Remark {
-        is_failure: true,
+/// Every failure, and what is worth knowing of a success: no LUN, something that is left.
+fn remarks(entries: &[Entry<'_>]) -> Vec<Remark> {
+    let told = entries.iter().filter(|entry| entry.has_failed || !entry.message.is_empty());
+    let remark = |entry: &Entry<'_>| Remark {
+        is_failure: entry.has_failed,
         // Most messages of the daemon begin with the portal themselves.
-        message: if failure.message.contains(failure.portal) {
-            failure.message.to_owned()
+        message: if entry.message.contains(entry.portal) {
+            entry.message.to_owned()
         } else {
-            format!("{}: {}", failure.portal, failure.message)
+            format!("{}: {}", entry.portal, entry.message)
         },
-        hint: failure.hint.to_owned(),
+        hint: entry.hint.to_owned(),
     };
-    failures.iter().map(remark).collect()
+    told.map(remark).collect()
 }
 
 /// The daemon answers an error if every portal failed; should it not, the most telling reason counts.
-fn exit(failures: &[Failure<'_>], portals: usize) -> Exit {
+fn exit(entries: &[Entry<'_>]) -> Exit {
+    let failures: Vec<&Entry<'_>> = entries.iter().filter(|entry| entry.has_failed).collect();
     match failures.len() {
         0 => Exit::Done,
-        failed if failed < portals => Exit::Partly,
+        failed if failed < entries.len() => Exit::Partly,
         _ => Exit::most_telling(failures.iter().map(|failure| failure.error)),
     }
 }
@@ -150,6 +154,17 @@ mod tests {
         assert_eq!(exit, Exit::Partly);
         assert_eq!(remarks[0].message, "192.0.2.37:3260: nobody answers");
         assert_eq!(remarks[0].hint, "look at the cable");
+    }
+
+    #[test]
+    fn a_success_says_what_is_worth_knowing() {
+        let bare =
+            Login { message: "no LUN".to_owned(), hint: "map one".to_owned(), ..up("192.0.2.21:3260") };
+        let (_, remarks, exit) = logins(&[bare, up("192.0.2.37:3260")]);
+        assert_eq!(exit, Exit::Done);
+        assert_eq!(remarks.len(), 1);
+        assert!(!remarks[0].is_failure && remarks[0].message == "192.0.2.21:3260: no LUN");
+        assert_eq!(remarks[0].hint, "map one");
     }
 
     #[test]

@@ -142,8 +142,14 @@ fn is_iface(name: &str) -> bool {
 }
 
 fn look(dir: &super::Dir, key: NodeKey) -> Result<Node, DatabaseError> {
-    let mut node =
-        Node { key, startup: Startup::Manual, chap: ChapMode::None, discovered_at: None, damage: None };
+    let mut node = Node {
+        key,
+        startup: Startup::Manual,
+        chap: ChapMode::None,
+        discovered_at: None,
+        boot: None,
+        damage: None,
+    };
     match read(dir, &node.key.path()) {
         // Gone since the folder was listed: as if cut off.
         Ok(None) => node.damage = Some(super::RecordError::Empty),
@@ -161,6 +167,11 @@ fn look(dir: &super::Dir, key: NodeKey) -> Result<Node, DatabaseError> {
                 Startup::Automatic
             } else {
                 both.into_iter().flatten().next().unwrap_or(Startup::Manual)
+            };
+            node.boot = if both.contains(&Some(Startup::Onboot)) {
+                Some("node.startup = onboot")
+            } else {
+                (record.get("node.discovery_type") == Some("fw")).then_some("node.discovery_type = fw")
             };
             node.chap = chap_mode(&record);
             let port = record.get("node.discovery_port").and_then(|port| port.parse().ok());

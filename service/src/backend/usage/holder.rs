@@ -1,0 +1,189 @@
+//! Who or what holds a device, in words: what it is, and how to find it.
+//! It may not look anything up.
+
+use std::{fmt, path::Path};
+
+use rustix::io::Errno;
+
+/// Something that holds a device.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Use {
+    /// The kernel's name of it: `sda1`, `dm-0`.
+    pub(crate) device: String,
+    pub(crate) holder: Holder,
+}
+
+/// What holds it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Holder {
+    /// A file system that is mounted; `seen_by` if the machine's first process does not see it.
+    Mount {
+        place: String,
+        seen_by: Option<Process>,
+    },
+    /// The device itself, or a file on its file system.
+    Swap {
+        file: Option<String>,
+    },
+    /// A file on its file system, or the device itself, is shown as a device.
+    Loop {
+        name: String,
+        file: String,
+    },
+    /// A part of a mounted btrfs.
+    Btrfs {
+        uuid: String,
+    },
+    /// A logical volume of LVM's.
+    Volume {
+        group: String,
+        volume: String,
+    },
+    Crypt {
+        name: String,
+    },
+    /// A multipath map.
+    Map {
+        name: String,
+    },
+    Raid {
+        name: String,
+    },
+    Bcache {
+        name: String,
+    },
+    /// Another device of device-mapper's.
+    Mapper {
+        name: String,
+    },
+    Other {
+        name: String,
+    },
+    /// A process has it open, or mapped.
+    Open(Process),
+    /// udev looks at it, which ends by itself.
+    Udev(Process),
+    /// The kernel does not tell whose.
+    Claim,
+    /// It could not be looked at.
+    Unknown(i32),
+    TooDeep,
+}
+
+/// A process.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Process {
+    pub(crate) pid: u32,
+    /// As it calls itself, fit to be shown.
+    pub(crate) name: String,
+}
+
+impl Holder {
+    /// What a device is that is stacked on another, by what device-mapper says of it.
+    pub(super) fn of(device: &str, dm: Option<(String, String)>) -> Self {
+        let name = device.to_owned();
+        match dm {
+            Some((name, uuid)) if uuid.starts_with("LVM-") => {
+                let (group, volume) = volume(&name);
+                Self::Volume { group, volume }
+            }
+            Some((name, uuid)) if uuid.starts_with("CRYPT-") => Self::Crypt { name },
+            Some((name, uuid)) if uuid.starts_with("mpath-") => Self::Map { name },
+            Some((name, _)) => Self::Mapper { name },
+            None if device.starts_with("md") => Self::Raid { name },
+            None if device.starts_with("bcache") => Self::Bcache { name },
+            None => Self::Other { name },
+        }
+    }
+}
+
+/// LVM joins both names by a hyphen, and doubles those within (lvm(8), `dmeventd`'s names alike).
+fn volume(name: &str) -> (String, String) {
+    let marked = name.replace("--", "\0");
+    let (group, volume) = marked.split_once('-').unwrap_or(("", &marked));
+    (group.replace('\0', "-"), volume.replace('\0', "-"))
+}
+
+impl fmt::Display for Use {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.device, self.holder)
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mount { place, seen_by: None } => write!(f, "is mounted on {place}"),
+            Self::Mount { place, seen_by: Some(process) } => {
+                write!(f, "is mounted on {place} in the mount namespace of {process}")
+            }
+            Self::Swap { file: None } => write!(f, "is used as swap space"),
+            Self::Swap { file: Some(file) } => write!(f, "holds the swap file {file}"),
+            Self::Loop { name, file } => write!(f, "holds {file}, which is the loop device {name}"),
+            Self::Btrfs { uuid } => write!(f, "is part of the mounted btrfs {uuid}"),
+            Self::Volume { group, volume } => {
+                write!(f, "is part of the logical volume {volume} of the volume group {group}")
+            }
+            Self::Crypt { name } => write!(f, "is open as the encrypted device {name}"),
+            Self::Map { name } => write!(f, "is a path of the multipath map {name}"),
+            Self::Raid { name } => write!(f, "is a member of the RAID array {name}"),
+            Self::Bcache { name } => write!(f, "is part of the cached device {name}"),
+            Self::Mapper { name } => write!(f, "is held by the device-mapper device {name}"),
+            Self::Other { name } => write!(f, "is held by {name}"),
+            Self::Open(process) => write!(f, "is held open by {process}"),
+            Self::Udev(process) => write!(f, "is looked at by udev's {process}"),
+            Self::Claim => write!(f, "is claimed by a file system, a volume manager or another program"),
+            Self::Unknown(error) => {
+                write!(f, "could not be examined ({})", Errno::from_raw_os_error(*error))
+            }
+            Self::TooDeep => write!(f, "has too many devices stacked on it"),
+        }
+    }
+}
+
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (pid {})", self.name, self.pid)
+    }
+}
+
+/// Whether it is one of udev's, by its cgroup: that, unlike its name, is for systemd to say.
+pub(super) fn is_udevs(proc: &Path, process: &Process) -> bool {
+    let text = std::fs::read_to_string(proc.join(format!("{}/cgroup", process.pid))).unwrap_or_default();
+    let path = text.lines().find_map(|line| line.strip_prefix("0::/system.slice/systemd-udevd.service"));
+    path.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Every process there is, by its number.
+pub(super) fn processes(proc: &Path) -> Vec<Process> {
+    let Ok(entries) = std::fs::read_dir(proc) else { return Vec::new() };
+    let number = |entry: std::fs::DirEntry| entry.file_name().to_str()?.parse().ok();
+    let mut pids: Vec<u32> = entries.flatten().filter_map(number).collect();
+    pids.sort_unstable();
+    let process = |pid: u32| {
+        let name = std::fs::read(proc.join(pid.to_string()).join("comm")).ok()?;
+        // Every process names itself as it likes.
+        let name = String::from_utf8_lossy(&name).trim().to_owned();
+        let name = name.chars().map(|c| if c.is_control() { ' ' } else { c }).take(32).collect();
+        Some(Process { pid, name })
+    };
+    pids.into_iter().filter_map(process).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_volume_is_told_with_its_group() {
+        assert_eq!(volume("vg0-lv0"), ("vg0".into(), "lv0".into()));
+        assert_eq!(volume("a--b-c--d"), ("a-b".into(), "c-d".into()));
+        let dm = |name: &str, uuid: &str| Some((name.to_owned(), uuid.to_owned()));
+        assert_eq!(
+            Holder::of("dm-3", dm("vg0-lv0", "LVM-abc")).to_string(),
+            "is part of the logical volume lv0 of the volume group vg0"
+        );
+        assert_eq!(Holder::of("md127", None), Holder::Raid { name: "md127".into() });
+        assert_eq!(Holder::of("dm-3", dm("x", "CRYPT-LUKS2-x")), Holder::Crypt { name: "x".into() });
+    }
+}

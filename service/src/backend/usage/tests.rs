@@ -1,0 +1,106 @@
+//! What is found on a machine of files.
+//! It may not look at the host's own tables.
+
+use super::*;
+use crate::backend::{atomic::Dir, sysfs};
+
+fn world() -> (tempfile::TempDir, Usage) {
+    let folder = sysfs::tests::sample();
+    std::fs::create_dir_all(folder.path().join("proc/self")).unwrap();
+    let usage =
+        Usage::new(&Sysfs::new(folder.path()), &folder.path().join("proc"), &folder.path().join("dev"));
+    (folder, usage)
+}
+
+fn set(folder: &tempfile::TempDir, path: &str, name: &str, text: &str) {
+    let path = folder.path().join(path);
+    std::fs::create_dir_all(&path).unwrap();
+    Dir::open(&path).unwrap().replace(name, text.as_bytes(), 0o644).unwrap();
+}
+
+/// A device-mapper device on another.
+fn stack(folder: &tempfile::TempDir, below: &str, device: &str, name: &str, uuid: &str) {
+    set(folder, &format!("block/{device}/dm"), "name", name);
+    set(folder, &format!("block/{device}/dm"), "uuid", uuid);
+    set(folder, &format!("block/{device}"), "dev", &format!("253:{}", device.trim_start_matches("dm-")));
+    let class = folder.path().join("class/block");
+    std::os::unix::fs::symlink(folder.path().join("block").join(device), class.join(device)).unwrap();
+    std::fs::create_dir_all(class.join(below).join("holders").join(device)).unwrap();
+}
+
+fn of(usage: &Usage, device: &str) -> Vec<String> {
+    usage.of(&[device.to_owned()], &[], &[]).iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_free_disk_is_free() {
+    assert_eq!(of(&world().1, "sdb"), [""; 0]);
+}
+
+#[test]
+fn a_mount_and_a_swap_are_named() {
+    let (folder, usage) = world();
+    set(&folder, "proc/self", "mountinfo", "36 35 8:16 / /mnt rw,noatime shared:1 - ext4 /dev/sdb rw\n");
+    assert_eq!(of(&usage, "sdb"), ["sdb is mounted on /mnt"]);
+    set(&folder, "proc", "swaps", "Filename Type Size Used Priority\n/dev/sdb partition 1 0 -2\n");
+    assert_eq!(of(&usage, "sdb"), ["sdb is mounted on /mnt", "sdb is used as swap space"]);
+    set(&folder, "proc", "swaps", "Filename Type Size Used Priority\n/mnt/swap file 1 0 -2\n");
+    assert_eq!(of(&usage, "sdb"), ["sdb is mounted on /mnt", "sdb holds the swap file /mnt/swap"]);
+}
+
+#[test]
+fn a_mount_that_only_another_process_sees_is_told_with_it() {
+    let (folder, usage) = world();
+    set(&folder, "proc/1", "mountinfo", "");
+    set(&folder, "proc/77", "mountinfo", "36 35 8:16 / /mnt rw - ext4 /dev/sdb rw\n");
+    set(&folder, "proc/77", "comm", "sh\n");
+    std::fs::create_dir_all(folder.path().join("proc/77/ns")).unwrap();
+    std::os::unix::fs::symlink("mnt:[1]", folder.path().join("proc/77/ns/mnt")).unwrap();
+    assert_eq!(of(&usage, "sdb"), ["sdb is mounted on /mnt in the mount namespace of sh (pid 77)"]);
+    set(&folder, "proc/1", "mountinfo", "36 35 8:16 / /mnt rw - ext4 /dev/sdb rw\n");
+    assert_eq!(of(&usage, "sdb"), ["sdb is mounted on /mnt"]);
+}
+
+#[test]
+fn what_is_stacked_is_named_by_its_kind_all_the_way_up() {
+    let (folder, usage) = world();
+    stack(&folder, "sdb", "dm-1", "vg0-lv0", "LVM-abc");
+    stack(&folder, "dm-1", "dm-2", "safe", "CRYPT-LUKS2-abc");
+    set(&folder, "proc/self", "mountinfo", "36 35 253:2 / /mnt rw - ext4 /dev/mapper/safe rw\n");
+    set(&folder, "block/loop0/loop", "backing_file", "/mnt/image\n");
+    assert_eq!(
+        of(&usage, "sdb"),
+        [
+            "dm-1 is open as the encrypted device safe",
+            "dm-2 is mounted on /mnt",
+            "dm-2 holds /mnt/image, which is the loop device loop0",
+            "sdb is part of the logical volume lv0 of the volume group vg0"
+        ]
+    );
+    assert_eq!(usage.mounted(&["sdb".to_owned()]), BTreeSet::from(["/mnt".to_owned()]));
+}
+
+#[test]
+fn udevs_look_is_told_from_a_use_by_its_cgroup() {
+    let (folder, usage) = world();
+    let process = |pid: u32, cgroup: &str| {
+        let place = format!("proc/{pid}");
+        set(&folder, &place, "comm", "(udev-worker)\n");
+        set(&folder, &place, "cgroup", cgroup);
+        let mapped = folder.path().join(&place).join("map_files");
+        std::fs::create_dir_all(&mapped).unwrap();
+        std::os::unix::fs::symlink("/dev/sdb", mapped.join("1-2")).unwrap();
+    };
+    process(7, "0::/system.slice/systemd-udevd.service/udev\n");
+    assert_eq!(of(&usage, "sdb"), ["sdb is looked at by udev's (udev-worker) (pid 7)"]);
+    process(8, "0::/user.slice/system.slice/systemd-udevd.service\n");
+    assert_eq!(of(&usage, "sdb").first().unwrap(), "sdb is held open by (udev-worker) (pid 8)");
+}
+
+#[test]
+fn a_btrfs_is_found_by_its_members_and_by_its_source() {
+    let (folder, usage) = world();
+    std::fs::create_dir_all(folder.path().join("fs/btrfs/uu-id/devices/sdb")).unwrap();
+    set(&folder, "proc/self", "mountinfo", "36 35 0:41 / /mnt rw - btrfs /dev/sdb rw\n");
+    assert_eq!(of(&usage, "sdb"), ["sdb is mounted on /mnt", "sdb is part of the mounted btrfs uu-id"]);
+}

@@ -1,0 +1,100 @@
+//! Sessions that the machine runs from: the firmware's, those of the boot, those below the root file system.
+//! It may not be overridden, by nobody.
+
+use iscsi_initiator_dbus::{Fault, Kind, fault::Result};
+
+use super::super::{Engine, blocking};
+use crate::backend::{database::Node, sysfs::Session};
+
+/// Without these the machine stops; what lies below them counts, too.
+const VITAL: &[&str] = &["/usr", "/boot", "/efi"];
+
+impl Engine {
+    /// `InUse` if one of the sessions is of that kind, with the reason.
+    pub(super) async fn check_boot(&self, sessions: &[Session]) -> Result<()> {
+        let nodes = self.nodes().await?;
+        let (sysfs, usage, sessions) = (self.sysfs.clone(), self.usage.clone(), sessions.to_vec());
+        let found = blocking(move || {
+            let firmware = sysfs.firmware_targets();
+            sessions.into_iter().find_map(|session| {
+                let disks: Vec<String> = session.disks.iter().map(|disk| disk.name.clone()).collect();
+                let reason = by_name(&session, &firmware, &nodes).or_else(|| {
+                    let place = usage.mounted(&disks).into_iter().find(|place| is_vital(place))?;
+                    Some(format!("{place} is on its disks"))
+                })?;
+                Some((session, reason))
+            })
+        })
+        .await?;
+        let Some((session, reason)) = found else { return Ok(()) };
+        let what = format!(
+            "this machine runs from the session to {} at {}: {reason}",
+            session.target,
+            session.portal_text()
+        );
+        Err(Fault::new(Kind::InUse, what).hint("it is never logged out of, not with force either"))
+    }
+}
+
+/// What firmware and records say.
+fn by_name(session: &Session, firmware: &[String], nodes: &[Node]) -> Option<String> {
+    if firmware.contains(&session.target) {
+        return Some("the firmware booted from its target".to_owned());
+    }
+    let node = nodes.iter().find(|node| session.is_of(&node.key))?;
+    node.boot.map(|key| format!("its record is for the boot ({key})"))
+}
+
+fn is_vital(place: &str) -> bool {
+    place == "/" || VITAL.iter().any(|vital| std::path::Path::new(place).starts_with(vital))
+}
+
+#[cfg(test)]
+mod tests {
+    use iscsi_initiator_dbus::results::{ChapMode, Startup};
+
+    use super::*;
+    use crate::backend::{
+        atomic::Dir,
+        database::NodeKey,
+        sysfs::{Sysfs, tests::sample},
+    };
+
+    #[test]
+    fn the_boots_sessions_are_known_by_firmware_and_record() {
+        let folder = sample();
+        let sysfs = Sysfs::new(folder.path());
+        let sessions = sysfs.sessions();
+        let session = sessions.first().unwrap();
+        let node = |boot| Node {
+            key: NodeKey {
+                target: session.target.parse().unwrap(),
+                portal: session.portal.clone().unwrap(),
+                tpgt: 1,
+                iface: "default".into(),
+            },
+            startup: Startup::Manual,
+            chap: ChapMode::None,
+            discovered_at: None,
+            boot,
+            damage: None,
+        };
+        assert_eq!(by_name(session, &[], &[node(None)]), None);
+        let told = by_name(session, &[], &[node(Some("node.startup = onboot"))]).unwrap_or_default();
+        assert!(told.contains("onboot"), "{told}");
+        let ibft = folder.path().join("firmware/ibft/target0");
+        std::fs::create_dir_all(&ibft).unwrap();
+        Dir::open(&ibft).unwrap().replace("target-name", session.target.as_bytes(), 0o444).unwrap();
+        assert!(by_name(session, &sysfs.firmware_targets(), &[]).unwrap_or_default().contains("firmware"));
+    }
+
+    #[test]
+    fn the_machine_needs_its_root_and_what_it_starts_from() {
+        for place in ["/", "/usr", "/boot", "/boot/efi"] {
+            assert!(is_vital(place), "{place}");
+        }
+        for place in ["/mnt", "/usrlocal", "/srv/boot"] {
+            assert!(!is_vital(place), "{place}");
+        }
+    }
+}

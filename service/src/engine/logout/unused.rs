@@ -1,0 +1,110 @@
+//! The proof that nothing uses what leaves.
+//! It may not change anything, nor take a glance for a use: udev and blkid open a new device for a moment.
+
+use iscsi_initiator_dbus::{Fault, Kind, fault::Result};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::{
+    super::{Engine, blocking, settle::is_claimed},
+    AGAIN, GLANCE,
+    plan::Plan,
+};
+use crate::backend::{
+    sysfs::Session,
+    usage::{Holder, Use},
+};
+
+/// More than this no message names.
+const NAMED: usize = 8;
+
+impl Engine {
+    /// What is to be done, by what there is now: a map may have come since the sessions were looked at.
+    pub(super) async fn plan(&self, sessions: &[Session]) -> Result<Plan> {
+        let (sysfs, sids) = (self.sysfs.clone(), sessions.iter().map(|s| s.sid).collect::<Vec<_>>());
+        blocking(move || {
+            let mut now = sysfs.sessions();
+            now.retain(|session| sids.contains(&session.sid));
+            Plan::new(&sysfs, &now)
+        })
+        .await
+    }
+
+    /// The plan, when nothing uses what leaves; else `InUse`, with everything that is used and by what.
+    pub(super) async fn unused(&self, sessions: &[Session], deadline: Instant) -> Result<Plan> {
+        let last = deadline.min(Instant::now() + GLANCE);
+        loop {
+            let plan = self.plan(sessions).await?;
+            let next = Instant::now() + AGAIN;
+            // Our own claim in between would keep multipathd from making the map, and it takes that for final.
+            if next < last && self.awaits_map(&plan).await? {
+                sleep_until(next).await;
+                continue;
+            }
+            let (usage, multipathd) = (self.usage.clone(), self.multipathd.clone());
+            let (devices, paths) = (plan.devices(), plan.paths());
+            let look = blocking(move || {
+                // multipathd looks after its paths, we after nothing for long.
+                let skip: Vec<u32> = multipathd.pid().into_iter().chain([std::process::id()]).collect();
+                usage.of(&devices, &paths, &skip)
+            });
+            let found = timeout_at(deadline, look).await.unwrap_or_else(|_| {
+                Err(Fault::new(
+                    Kind::TimedOut,
+                    "what uses the disks could not be found out within the deadline",
+                ))
+            })?;
+            let is_glance = found.iter().all(|used| is_glance(&used.holder));
+            let is_udevs = found.iter().all(|used| matches!(used.holder, Holder::Udev(_)));
+            if found.is_empty() {
+                return Ok(plan);
+            }
+            // A look that begins at the deadline would have no time.
+            let next = Instant::now() + AGAIN;
+            if is_udevs && next >= last {
+                // On a slow machine it looks for longer. It only reads, and starts again with the next disk.
+                return Ok(plan);
+            }
+            if !is_glance || next >= last {
+                return Err(told(&plan, &found));
+            }
+            sleep_until(next).await;
+        }
+    }
+
+    /// Whether multipathd is about to make a map of a disk that leaves.
+    async fn awaits_map(&self, plan: &Plan) -> Result<bool> {
+        let (multipathd, run, plan) = (self.multipathd.clone(), self.layout.run.clone(), plan.clone());
+        blocking(move || plan.bare().any(|disk| is_claimed(&run, disk)) && multipathd.pid().is_some()).await
+    }
+
+    /// A forced logout says in the log what it overrides, as far as that can be told without opening a device.
+    pub(super) async fn log_overridden(&self, plan: &Plan) -> Result<()> {
+        let (usage, devices) = (self.usage.clone(), plan.devices());
+        let places = blocking(move || usage.mounted(&devices)).await?;
+        if !places.is_empty() {
+            tracing::warn!(?places, "these are mounted on disks that are taken away by force");
+        }
+        Ok(())
+    }
+}
+
+/// What may be over in a moment. A map that was just made over a disk is in the next plan; a claim that nothing
+/// explains is what the making of one looks like.
+fn is_glance(holder: &Holder) -> bool {
+    matches!(holder, Holder::Open(_) | Holder::Udev(_) | Holder::Map { .. } | Holder::Claim)
+}
+
+fn told(plan: &Plan, found: &[Use]) -> Fault {
+    let shown = found.iter().take(NAMED).map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    let more = if found.len() > NAMED { "; and more" } else { "" };
+    let stranded = plan.stranded.iter().map(|map| map.name.as_str()).collect::<Vec<_>>().join(", ");
+    let what = match stranded.as_str() {
+        "" => "the disks are in use".to_owned(),
+        maps => format!("no other path of {maps} works, and the disks are in use"),
+    };
+    let hint = match stranded.as_str() {
+        "" => "unmount or stop what uses them, then log out again",
+        _ => "bring the other path back, or unmount or stop what uses them, then log out again",
+    };
+    Fault::new(Kind::InUse, format!("{what}: {shown}{more}")).hint(hint)
+}

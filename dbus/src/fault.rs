@@ -48,13 +48,15 @@ pub enum Kind {
     BackendUnavailable,
     /// A file of open-iscsi's is damaged or not safe to use.
     InvalidConfiguration,
+    /// A LUN is another disk than at the last login, or than through another portal.
+    LunChanged,
     /// Anything else.
     Failed,
 }
 
 impl Kind {
     /// Every kind, for tests and tables.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::AccessDenied,
         Self::InteractiveAuthorizationRequired,
         Self::InvalidArgs,
@@ -72,6 +74,7 @@ impl Kind {
         Self::Busy,
         Self::BackendUnavailable,
         Self::InvalidConfiguration,
+        Self::LunChanged,
         Self::Failed,
     ];
 
@@ -102,6 +105,7 @@ impl Kind {
             Self::Busy => own!("Busy"),
             Self::BackendUnavailable => own!("BackendUnavailable"),
             Self::InvalidConfiguration => own!("InvalidConfiguration"),
+            Self::LunChanged => own!("LunChanged"),
             Self::Failed => own!("Failed"),
         }
     }
@@ -115,7 +119,7 @@ impl Kind {
     /// A target that answered and said why tells more than one that was not reached.
     pub fn rank(self) -> u8 {
         match self {
-            Self::InitiatorNotAllowed => 0,
+            Self::LunChanged | Self::InitiatorNotAllowed => 0,
             Self::ChapRejected | Self::MutualChapFailed => 1,
             Self::TargetNotFound => 2,
             Self::TargetRejected => 3,

@@ -68,6 +68,8 @@ pub struct LoginOptions {
     pub startup: Option<Startup>,
     /// Whether to answer only when disks and maps are there.
     pub wait: bool,
+    /// Whether LUNs that are other disks than at the last login are taken as they are.
+    pub accept_changed_luns: bool,
 }
 
 /// The options of `Logout`.
@@ -88,6 +90,8 @@ pub struct ConnectOptions {
     pub startup: Option<Startup>,
     /// Whether to answer only when disks and maps are there.
     pub wait: bool,
+    /// Whether LUNs that are other disks than at the last login are taken as they are.
+    pub accept_changed_luns: bool,
     /// Stored in the records of the targets, and used for the discovery if it asks for CHAP.
     pub chap: Option<Chap>,
     /// Which of the portal's targets; empty: the one that it has.
@@ -173,7 +177,8 @@ impl LoginOptions {
     pub fn parse(dict: Dict) -> Result<Self> {
         let mut bag = Bag::new("options", dict)?;
         let wait = bag.take_bool("wait")?.unwrap_or(true);
-        let options = Self { timeout: bag.timeout()?, startup: bag.startup()?, wait };
+        let accept_changed_luns = bag.take_bool("accept-changed-luns")?.unwrap_or(false);
+        let options = Self { timeout: bag.timeout()?, startup: bag.startup()?, wait, accept_changed_luns };
         bag.finish(options)
     }
 }
@@ -195,6 +200,7 @@ impl ConnectOptions {
             timeout: bag.timeout()?,
             startup: bag.startup()?,
             wait: bag.take_bool("wait")?.unwrap_or(true),
+            accept_changed_luns: bag.take_bool("accept-changed-luns")?.unwrap_or(false),
             chap: bag.chap()?,
             targets: bag.targets()?,
             progress: bag.take_number("progress")?,

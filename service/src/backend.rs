@@ -9,6 +9,7 @@ pub(crate) mod iscsiadm;
 pub(crate) mod iscsid;
 pub(crate) mod kernel;
 pub(crate) mod layout;
+pub(crate) mod luns;
 pub(crate) mod multipath;
 pub(crate) mod multipathd;
 pub(crate) mod program;

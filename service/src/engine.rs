@@ -14,6 +14,7 @@ mod login;
 mod logout;
 mod multipath;
 mod paths;
+mod same_disk;
 mod settle;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -32,6 +33,7 @@ use crate::{
     backend::{
         database::{Database, Node, NodeKey},
         layout::Layout,
+        luns::Luns,
         multipath::Multipath,
         multipathd::Multipathd,
         resolve,
@@ -55,6 +57,7 @@ pub(crate) struct Engine {
     layout: Layout,
     database: Database,
     sysfs: Sysfs,
+    luns: Luns,
     multipathd: Multipathd,
     multipath: Multipath,
     /// One setup at a time.
@@ -77,11 +80,13 @@ impl Engine {
         let multipathd = Multipathd::new(&layout.run, &layout.proc);
         let usage = Usage::new(&sysfs, &layout.proc, &layout.dev);
         let multipath = Multipath::new(&layout);
+        let luns = Luns::new(&layout.state);
         let (changed, _) = watch::channel(());
         let engine = Self {
             layout,
             database,
             sysfs,
+            luns,
             multipathd,
             multipath,
             multipath_turn: tokio::sync::Mutex::new(()),
@@ -214,4 +219,5 @@ pub(crate) const FEATURES: &[&str] = &[
     "connect-progress",
     "forget",
     "setup-multipath",
+    "lun-changed",
 ];

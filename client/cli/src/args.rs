@@ -235,6 +235,7 @@ mod tests {
             "iscsictl nodes -p 192.0.2.21",
             "iscsictl logout iqn.2003-01.com.example:d --force --timeout 600",
             "iscsictl login iqn.2003-01.com.example:d --no-wait --startup automatic --timeout 1",
+            "iscsictl login iqn.2003-01.com.example:d --accept-changed-luns",
             "iscsictl set-chap --user u",
             "iscsictl set-chap --clear",
             "iscsictl set-chap iqn.2003-01.com.example:d 192.0.2.21 --user u --secret-stdin",

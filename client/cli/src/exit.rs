@@ -69,7 +69,7 @@ impl Exit {
             Self::Usage => "wrong arguments; nothing was touched",
             Self::NotAllowed => "not allowed by polkit, or nobody could be asked for a password",
             Self::Authentication => "the target refused the initiator name, the CHAP user or the secret",
-            Self::Target => "the target was not found, is unavailable or refused",
+            Self::Target => "the target was not found, is unavailable or refused, or a LUN is another disk",
             Self::Portal => "the portal was not reached",
             Self::TimedOut => "the time was up",
             Self::NotFound => "no such node, or not logged in",
@@ -98,7 +98,9 @@ impl From<Kind> for Exit {
             Kind::AccessDenied | Kind::InteractiveAuthorizationRequired => Self::NotAllowed,
             Kind::InvalidArgs => Self::Usage,
             Kind::ChapRejected | Kind::MutualChapFailed | Kind::InitiatorNotAllowed => Self::Authentication,
-            Kind::TargetNotFound | Kind::TargetUnavailable | Kind::TargetRejected => Self::Target,
+            Kind::TargetNotFound | Kind::TargetUnavailable | Kind::TargetRejected | Kind::LunChanged => {
+                Self::Target
+            }
             Kind::PortalUnreachable => Self::Portal,
             Kind::TimedOut => Self::TimedOut,
             Kind::NoSuchNode | Kind::NotLoggedIn => Self::NotFound,
@@ -142,6 +144,7 @@ mod tests {
                 ("Busy", 9),
                 ("BackendUnavailable", 10),
                 ("InvalidConfiguration", 10),
+                ("LunChanged", 5),
                 ("Failed", 1),
             ]
         );

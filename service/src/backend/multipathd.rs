@@ -126,6 +126,11 @@ impl Multipathd {
         Ok(!is_pending && text.split_whitespace().any(|word| matches!(word, "idle" | "running")))
     }
 
+    /// Whether device events are waiting for it, or it is at one (`show status`: `busy: True`).
+    pub(crate) fn is_busy(&self) -> Result<bool, MultipathdError> {
+        is_busy(&String::from_utf8_lossy(&self.ask("show status")?)).ok_or(MultipathdError::Answer)
+    }
+
     /// Every path that it knows of, in a map or not, by its address: `3:0:0:1`.
     pub(crate) fn addresses(&self) -> Result<BTreeSet<String>, MultipathdError> {
         let answer = self.ask("show paths raw format \"%i\"")?;
@@ -192,6 +197,11 @@ impl Multipathd {
         }
         Ok(answer)
     }
+}
+
+fn is_busy(status: &str) -> Option<bool> {
+    let value = status.lines().find_map(|line| line.trim().strip_prefix("busy:"))?;
+    Some(!value.trim().eq_ignore_ascii_case("false"))
 }
 
 /// The value in the printed configuration; `on` and `off` are its old words for `yes` and `no`.
@@ -277,6 +287,14 @@ mod tests {
         assert_eq!(greed(&config("\"greedy\"")), Greed::Every);
         assert_eq!(greed(&config("\"strict\"")), Greed::Strict);
         assert_eq!(greed("timeout\n"), Greed::Strict);
+    }
+
+    #[test]
+    fn it_says_whether_it_has_device_events_to_see_to() {
+        let status =
+            |busy: &str| format!("path checker states:\nup                  4\n\npaths: 4\nbusy: {busy}\n");
+        assert_eq!((is_busy(&status("False")), is_busy(&status("True"))), (Some(false), Some(true)));
+        assert_eq!(is_busy("timeout\n"), None);
     }
 
     #[test]

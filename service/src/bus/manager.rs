@@ -173,6 +173,7 @@ impl Manager {
             timeout: options.timeout,
             startup: options.startup,
             wait: options.wait,
+            accept_changed_luns: options.accept_changed_luns,
             chap: secrets(options.chap).await?,
             targets: options.targets,
         };

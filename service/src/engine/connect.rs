@@ -30,6 +30,8 @@ pub(crate) struct Connection {
     pub(crate) startup: Option<Startup>,
     /// Whether to answer only when disks and maps are there.
     pub(crate) wait: bool,
+    /// LUNs that are other disks than before are taken as they are.
+    pub(crate) accept_changed_luns: bool,
     /// For the targets' records, and for the discovery if that asks for CHAP.
     pub(crate) chap: Option<ChapSecrets>,
     /// Empty: the one that the portal has.
@@ -85,8 +87,8 @@ impl Engine {
         progress: &Progress,
     ) -> Result<Vec<results::Login>> {
         let portal = grant.portal().ok_or_else(|| Fault::invalid("portal", "is missing"))?;
-        let Connection { timeout, startup, wait, chap, targets } = connection;
-        let wishes = Wishes { startup, wait, deadline: deadline(timeout) };
+        let Connection { timeout, startup, wait, accept_changed_luns, chap, targets } = connection;
+        let wishes = Wishes { startup, wait, accept_changed_luns, deadline: deadline(timeout) };
         let proofs = chap.map(|chap| Proofs::with(Some(chap)));
         progress.tell(Step::Discover, format!("asking {portal} for its targets"));
         let goal = self

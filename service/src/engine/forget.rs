@@ -35,16 +35,17 @@ impl Engine {
             (self.database.clone(), nodes.into_iter().map(|node| node.key).collect::<Vec<_>>());
         blocking(move || database.forget(&keys)).await??;
         // Look again: what counts is that they are gone.
-        match self.nodes_of(&target, portals.as_deref()).await?.first() {
-            None => Ok(()),
-            Some(left) => Err(Fault::new(
-                Kind::Failed,
-                format!(
-                    "the record of {target} at {} is there again: another program made it",
-                    left.key.portal
-                ),
-            )
-            .hint("try again")),
+        if let Some(left) = self.nodes_of(&target, portals.as_deref()).await?.first() {
+            let what = format!(
+                "the record of {target} at {} is there again: another program made it",
+                left.key.portal
+            );
+            return Err(Fault::new(Kind::Failed, what).hint("try again"));
         }
+        if self.nodes_of(&target, None).await?.is_empty() {
+            let luns = self.luns.clone();
+            blocking(move || luns.forget(&target)).await??;
+        }
+        Ok(())
     }
 }

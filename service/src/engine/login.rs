@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     Engine, ask::to_adopt, attempt, blocking, busy::Claim, damaged, deadline, log_act, no_such_node, require,
-    resolved, target_of,
+    resolved, settle::Settled, target_of,
 };
 use crate::backend::{
     database::{Node, NodeKey},
@@ -46,6 +46,8 @@ struct Done {
 pub(super) struct Wishes {
     pub(super) startup: Option<Startup>,
     pub(super) wait: bool,
+    /// LUNs that are other disks than before are taken as they are.
+    pub(super) accept_changed_luns: bool,
     pub(super) deadline: Instant,
 }
 
@@ -88,7 +90,12 @@ impl Engine {
             self.iscsiadm()?;
             return Err(no_such_node(&target, grant.portal()));
         }
-        let wishes = Wishes { startup: options.startup, wait: options.wait, deadline };
+        let wishes = Wishes {
+            startup: options.startup,
+            wait: options.wait,
+            accept_changed_luns: options.accept_changed_luns,
+            deadline,
+        };
         self.log_in_at(&target, &nodes, &claim, wishes).await
     }
 
@@ -102,19 +109,23 @@ impl Engine {
     ) -> Result<Vec<results::Login>> {
         // Before the first login: what happens from now on is a reason to look.
         let events = Events::subscribe().inspect_err(|error| tracing::warn!(%error, "no device events")).ok();
-        let outcomes = self.all_nodes(nodes, claim, wishes.deadline).await?;
-        let good: Vec<NodeKey> =
-            outcomes.iter().filter(|(_, o)| o.is_ok()).map(|(key, _)| key.clone()).collect();
-        if let (Some(startup), false) = (wishes.startup, good.is_empty()) {
-            let (database, keys) = (self.database.clone(), good.clone());
-            blocking(move || database.set_startup(&keys, startup)).await??;
-        }
-        let mut settled = true;
-        if wishes.wait && !good.is_empty() {
+        let mut outcomes = self.all_nodes(nodes, claim, wishes.deadline).await?;
+        let mut settled = Settled::Ready;
+        if wishes.wait && outcomes.values().any(Result::is_ok) {
+            let good = those(&outcomes, |_| true);
             let sessions = self.sessions().await?;
             let sids: Vec<u32> =
                 sessions.iter().filter(|s| good.iter().any(|k| s.is_of(k))).map(|s| s.sid).collect();
             settled = self.settled(&sids, events.as_ref(), wishes.deadline).await?;
+            let fresh = those(&outcomes, |done| done.outcome == LoginOutcome::LoggedIn);
+            let refused =
+                self.refuse_other_disks(target, &fresh, wishes.accept_changed_luns, wishes.deadline).await?;
+            outcomes.extend(refused.into_iter().map(|(key, fault)| (key, Err(fault))));
+        }
+        let good = those(&outcomes, |_| true);
+        if let (Some(startup), false) = (wishes.startup, good.is_empty()) {
+            let database = self.database.clone();
+            blocking(move || database.set_startup(&good, startup)).await??;
         }
         self.answer(target, outcomes, settled).await
     }
@@ -207,7 +218,7 @@ impl Engine {
         &self,
         target: &Iqn,
         outcomes: BTreeMap<NodeKey, Outcome>,
-        settled: bool,
+        settled: Settled,
     ) -> Result<Vec<results::Login>> {
         if outcomes.values().all(Result::is_err) {
             let faults = outcomes.into_values().filter_map(Result::err);
@@ -231,6 +242,13 @@ impl Engine {
     }
 }
 
+/// The nodes that are up, of one kind.
+fn those(outcomes: &BTreeMap<NodeKey, Outcome>, is_wanted: impl Fn(&Done) -> bool) -> Vec<NodeKey> {
+    let wanted =
+        |(key, outcome): (&NodeKey, &Outcome)| outcome.as_ref().is_ok_and(&is_wanted).then(|| key.clone());
+    outcomes.iter().filter_map(wanted).collect()
+}
+
 fn gave_up(portal: &Portal) -> Fault {
     let fault = Fault::new(Kind::TimedOut, format!("{portal} did not answer while the other portals did"));
     match portal.address() {
@@ -242,7 +260,7 @@ fn gave_up(portal: &Portal) -> Fault {
 /// What a session without a disk is told: tgt shows a LUN of its own that is none.
 pub(super) const NO_LUN: &str = "the target offers this initiator no LUN that is a disk";
 
-fn entry(key: &NodeKey, done: Done, session: Option<&Session>, settled: bool) -> results::Login {
+fn entry(key: &NodeKey, done: Done, session: Option<&Session>, settled: Settled) -> results::Login {
     let (target, portal) = (key.target.as_str(), key.portal.to_string());
     let Some(session) = session else {
         let gone = Fault::new(Kind::Failed, "the session was lost again at once");
@@ -259,9 +277,12 @@ fn entry(key: &NodeKey, done: Done, session: Option<&Session>, settled: bool) ->
             "have the gateway's administrator map a LUN to this initiator, then: iscsictl logout {target} and log in again"
         );
         NO_LUN.to_owned()
-    } else if !settled {
+    } else if settled == Settled::Late {
         hint = "iscsictl paths shows what is there by now".to_owned();
         "the disks or their maps were not ready within the deadline".to_owned()
+    } else if settled == Settled::Unmapped && disks.clone().any(|disk| disk.map.is_none()) {
+        hint = "journalctl -u multipathd has the reason".to_owned();
+        "multipathd made no map of a disk that it should have made one of".to_owned()
     } else {
         done.remark
     };

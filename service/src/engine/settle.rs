@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{Engine, blocking, paths::passed};
 use crate::backend::{
     events::Events,
-    multipathd::Greed,
+    multipathd::{Greed, Multipathd},
     sysfs::{Disk, Map, Session, Sysfs},
 };
 
@@ -23,25 +23,42 @@ const FLURRY: Duration = Duration::from_millis(50);
 /// Where the kernel does not tell that a scan is over, a session without a disk after this has none.
 const SCAN: Duration = Duration::from_secs(3);
 
-/// How long multipathd may take to make a map. A disk that its blacklist excludes costs this wait.
-const DECISION: Duration = Duration::from_secs(10);
+/// multipathd makes no map of a disk that it does not count among its paths after it has had nothing to do for this
+/// long: its blacklist excludes it. It hears of a disk a moment after udev is done, hence not at once.
+const EXCLUDED: Duration = Duration::from_secs(3);
+/// Nor of one of its paths, after this long: it tried, and the kernel would not.
+const GIVEN_UP: Duration = Duration::from_secs(10);
+
+/// How the wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Settled {
+    /// Everything can be used.
+    Ready,
+    /// The disks can be used, but multipathd should have made a map and did not.
+    Unmapped,
+    /// Not before the deadline.
+    Late,
+}
 
 impl Engine {
     /// Waits until every disk of these sessions can be used: found, seen by udev, and in its map if
-    /// multipathd makes one of it. Whether that came true before the deadline.
+    /// multipathd makes one of it.
     pub(super) async fn settled(
         &self,
         sids: &[u32],
         events: Option<&Events>,
         deadline: Instant,
-    ) -> Result<bool> {
+    ) -> Result<Settled> {
         let begun = Instant::now();
-        // Once: the answer costs multipathd more than all else here, and does not change meanwhile.
-        let greed = {
-            let multipathd = self.multipathd.clone();
-            blocking(move || multipathd.greed().ok()).await?
-        };
+        // Since when multipathd has had nothing to do, although it is expected to make a map.
+        let mut idle_since: Option<Instant> = None;
+        let mut greed = None;
         loop {
+            if greed.is_none() {
+                // Until it answers: the answer costs multipathd more than all else here, and does not change meanwhile.
+                let multipathd = self.multipathd.clone();
+                greed = blocking(move || multipathd.greed().ok()).await?;
+            }
             let look = Look {
                 sysfs: self.sysfs.clone(),
                 greed,
@@ -50,9 +67,23 @@ impl Engine {
                 sids: sids.to_vec(),
                 waited: begun.elapsed(),
             };
-            let ready = blocking(move || look.is_ready()).await?;
-            if ready || passed(deadline) {
-                return Ok(ready);
+            let multipathd = self.multipathd.clone();
+            let sight = blocking(move || look.sight(&multipathd)).await?;
+            if let Sight::Unmapped { is_busy: false, is_path } = sight {
+                let idle = idle_since.get_or_insert_with(Instant::now).elapsed();
+                match is_path {
+                    true if idle >= GIVEN_UP => return Ok(Settled::Unmapped),
+                    false if idle >= EXCLUDED => return Ok(Settled::Ready),
+                    _ => {}
+                }
+            } else {
+                idle_since = None;
+            }
+            if sight == Sight::Ready {
+                return Ok(Settled::Ready);
+            }
+            if passed(deadline) {
+                return Ok(Settled::Late);
             }
             let event = async {
                 match events {
@@ -80,42 +111,62 @@ struct Look {
     waited: Duration,
 }
 
+/// What a look shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sight {
+    Ready,
+    /// A disk, a map or its link is still to come.
+    Coming,
+    /// Everything is there but a map that multipathd should make.
+    Unmapped {
+        is_busy: bool,
+        /// It counts such a disk among its paths.
+        is_path: bool,
+    },
+}
+
 impl Look {
-    fn is_ready(&self) -> bool {
+    fn sight(&self, multipathd: &Multipathd) -> Sight {
         let sessions = self.sysfs.sessions();
         let ours: Vec<&Session> =
             sessions.iter().filter(|session| self.sids.contains(&session.sid)).collect();
         let was_scanned =
             |session: &Session| session.scanned.unwrap_or(!session.disks.is_empty() || self.waited > SCAN);
-        ours.iter().all(|session| {
+        let is_there = ours.iter().all(|session| {
             was_scanned(session)
                 && session.disks.iter().all(|disk| is_named(disk) && is_in_udev(&self.run, disk))
-        }) && self.has_maps(
-            ours.iter().flat_map(|session| &session.disks),
-            &sessions.iter().flat_map(|session| &session.disks).collect::<Vec<_>>(),
-        )
-    }
-
-    /// Whether every disk is in a map, or multipathd will make none of it, or does not run. `all` are the
-    /// disks of every session: among them are the other paths.
-    fn has_maps<'a>(&self, disks: impl Iterator<Item = &'a Disk>, all: &[&Disk]) -> bool {
-        let (mapped, bare): (Vec<_>, Vec<_>) =
-            disks.filter(|disk| !disk.name.is_empty()).partition(|disk| disk.map.is_some());
+        });
+        let disks = || ours.iter().flat_map(|session| &session.disks);
         // A map can be used once udev has made its link.
         let is_linked = |map: &Map| self.dev.join("mapper").join(&map.name).exists();
-        if !mapped.iter().filter_map(|disk| disk.map.as_ref()).all(is_linked) {
-            return false;
+        if !is_there || !disks().filter_map(|disk| disk.map.as_ref()).all(is_linked) {
+            return Sight::Coming;
         }
-        if bare.is_empty() || self.waited > DECISION {
-            return true;
+        // Among the disks of every session are the other paths.
+        let all: Vec<&Disk> = sessions.iter().flat_map(|session| &session.disks).collect();
+        let unmapped: Vec<&Disk> = disks().filter(|disk| self.expects_map(disk, &all)).collect();
+        if unmapped.is_empty() {
+            return Sight::Ready;
         }
-        let Some(greed) = self.greed else { return true };
-        !bare.iter().any(|disk| {
-            let paths = all.iter().filter(|other| other.wwid == disk.wwid).count();
-            is_claimed(&self.run, disk)
+        match (multipathd.is_busy(), multipathd.addresses()) {
+            (Ok(is_busy), Ok(paths)) => Sight::Unmapped {
+                is_busy,
+                is_path: unmapped.iter().any(|disk| paths.contains(&disk.address())),
+            },
+            // It may be on its way up again.
+            _ => Sight::Unmapped { is_busy: false, is_path: true },
+        }
+    }
+
+    /// Whether multipathd should make a map of a disk that has none.
+    fn expects_map(&self, disk: &Disk, all: &[&Disk]) -> bool {
+        let Some(greed) = self.greed else { return false };
+        let paths = || all.iter().filter(|other| other.wwid == disk.wwid).count();
+        !disk.name.is_empty()
+            && disk.map.is_none()
+            && (is_claimed(&self.run, disk)
                 || greed == Greed::Every
-                || (greed == Greed::TwoPaths && paths > 1 && !disk.wwid.is_empty())
-        })
+                || (greed == Greed::TwoPaths && !disk.wwid.is_empty() && paths() > 1))
     }
 }
 
@@ -151,18 +202,23 @@ mod tests {
             sids: vec![1],
             waited: Duration::ZERO,
         };
-        assert!(!look.is_ready(), "udev has not seen the disks");
+        let multipathd = Multipathd::new(folder.path(), folder.path());
+        let sight = || look.sight(&multipathd);
+        assert_eq!(sight(), Sight::Coming, "udev has not seen the disks");
         let data = folder.path().join("run/udev/data");
         std::fs::create_dir_all(&data).unwrap();
         let dir = Dir::open(&data).unwrap();
         dir.replace("b8:0", b"I:1\n", 0o644).unwrap();
-        assert!(!look.is_ready(), "one is still to come");
+        assert_eq!(sight(), Sight::Coming, "one is still to come");
         dir.replace("b8:16", b"I:1\n", 0o644).unwrap();
-        assert!(!look.is_ready(), "the link to the map is still to come");
+        assert_eq!(sight(), Sight::Coming, "the link to the map is still to come");
         let mapper = folder.path().join("dev/mapper");
         std::fs::create_dir_all(&mapper).unwrap();
         Dir::open(&mapper).unwrap().replace("mpatha", b"", 0o600).unwrap();
-        assert!(look.is_ready(), "no multipathd, no other map to wait for");
+        assert_eq!(sight(), Sight::Ready, "no multipathd, no other map to wait for");
+        let greedy = Look { greed: Some(Greed::Every), ..look };
+        let unmapped = Sight::Unmapped { is_busy: false, is_path: true };
+        assert_eq!(greedy.sight(&multipathd), unmapped, "multipathd went away, and sdb should have a map");
         let unnamed = Disk { is_disk: true, ..Disk::default() };
         assert!(!is_named(&unnamed) && is_named(&Disk::default()));
     }

@@ -121,4 +121,7 @@ pub(crate) struct Wait {
     /// Answer when the sessions are up, before disks and maps are there
     #[arg(long)]
     pub(crate) no_wait: bool,
+    /// Take LUNs that are other disks than at the last login as they are
+    #[arg(long, conflicts_with = "no_wait")]
+    pub(crate) accept_changed_luns: bool,
 }

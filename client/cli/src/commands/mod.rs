@@ -61,9 +61,11 @@ fn options(timeout: &Timeout, startup: Option<&Startup>) -> Options<'static> {
     options
 }
 
-/// The option of what brings disks; true is the contract's own choice.
-fn wait(wait: &Wait) -> Option<(&'static str, Variant<'static>)> {
-    wait.no_wait.then(|| ("wait", false.into()))
+/// The options of what brings disks, where they differ from the contract's own choice.
+fn wait(wait: &Wait) -> impl Iterator<Item = (&'static str, Variant<'static>)> {
+    let no_wait = wait.no_wait.then(|| ("wait", false.into()));
+    let accept = wait.accept_changed_luns.then(|| ("accept-changed-luns", true.into()));
+    no_wait.into_iter().chain(accept)
 }
 
 /// The filter of a list.

@@ -42,7 +42,12 @@ pub(super) fn text(version: &Version, options: &MultipathOptions) -> String {
     let mut text = HEADER.to_owned();
     // With the built-in "strict" a new LUN gets no map at all.
     let names = if options.friendly_names { "yes" } else { "no" };
-    section(&mut text, "defaults", &[("find_multipaths", "yes"), ("user_friendly_names", names)]);
+    let mut defaults = vec![("find_multipaths", "yes"), ("user_friendly_names", names)];
+    if *version >= Version(0, 8, 6) {
+        // A path that comes back as another disk leaves the map instead of writing to that disk.
+        defaults.push(("recheck_wwid", "yes"));
+    }
+    section(&mut text, "defaults", &defaults);
     if options.only_iscsi {
         // Local disks and NVMe stay as they are (keyword since 0.8.0, "!" since 0.8.5).
         section(&mut text, "blacklist", &[("protocol", "!^scsi:iscsi")]);

@@ -1,0 +1,108 @@
+//! Which disk each LUN of a target was: its identifier, as it was at the last login, also after a restart.
+//! It may not be believed where the kernel shows otherwise for a session that is up.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result};
+use rustix::io::Errno;
+
+use super::atomic::Dir;
+
+/// Beneath the daemon's state.
+const FOLDER: &str = "luns";
+/// No identifier that is longer is one (SPC-4 has at most 255 bytes for a designator).
+const LONGEST: usize = 512;
+/// So many LUNs of a target are remembered; what comes after is not compared.
+const MOST: usize = 512;
+
+/// LUN and identifier (`naa.…`, `t10.…`).
+pub(crate) type Wwids = BTreeMap<u64, String>;
+
+/// The memory; a file for each target.
+#[derive(Clone, Debug)]
+pub(crate) struct Luns {
+    state: PathBuf,
+}
+
+impl Luns {
+    pub(crate) fn new(state: &std::path::Path) -> Self {
+        Self { state: state.to_owned() }
+    }
+
+    /// What is remembered of a target; nothing if nothing is, or if it cannot be read: then it is learnt anew.
+    pub(crate) fn of(&self, target: &Iqn) -> Result<Wwids> {
+        let dir = match Dir::open(&self.state) {
+            Err(Errno::NOENT) => return Ok(Wwids::new()),
+            dir => dir.map_err(|error| self.fault(error))?,
+        };
+        let bytes = dir.read(&file(target)).map_err(|error| self.fault(error))?;
+        let wwids = bytes.as_ref().and_then(|bytes| serde_json::from_slice(bytes).ok());
+        if let (Some(bytes), None) = (&bytes, &wwids) {
+            tracing::warn!(%target, length = bytes.len(), "what is remembered of its LUNs cannot be read: learnt anew");
+        }
+        Ok(wwids.unwrap_or_default())
+    }
+
+    /// Remembers these, instead of what was remembered.
+    pub(crate) fn remember(&self, target: &Iqn, wwids: &Wwids) -> Result<()> {
+        let fit = wwids.iter().filter(|(_, wwid)| wwid.len() <= LONGEST).take(MOST);
+        let text = serde_json::to_vec(&fit.collect::<BTreeMap<_, _>>())
+            .map_err(|error| Fault::new(Kind::Failed, error.to_string()))?;
+        let write = |dir: Dir| {
+            dir.make_dirs(FOLDER)?;
+            dir.replace(&file(target), &text, 0o600)
+        };
+        Dir::open(&self.state).and_then(write).map_err(|error| self.fault(error))
+    }
+
+    /// Nothing is remembered of the target any more.
+    pub(crate) fn forget(&self, target: &Iqn) -> Result<()> {
+        match Dir::open(&self.state) {
+            Err(Errno::NOENT) => Ok(()),
+            dir => dir.and_then(|dir| dir.remove(&file(target))).map_err(|error| self.fault(error)),
+        }
+    }
+
+    fn fault(&self, error: Errno) -> Fault {
+        Fault::new(Kind::Failed, format!("{}: {error}", self.state.join(FOLDER).display()))
+    }
+}
+
+/// A target's name holds no slash, and begins with a letter.
+fn file(target: &Iqn) -> String {
+    format!("{FOLDER}/{target}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_lun_was_is_known_until_it_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let luns = Luns::new(folder.path());
+        let target: Iqn = "iqn.2001-04.com.example:a".parse().unwrap();
+        assert!(luns.of(&target).unwrap().is_empty());
+        let wwids = Wwids::from([(0, "naa.6001".to_owned()), (256, "t10.x y".to_owned())]);
+        luns.remember(&target, &wwids).unwrap();
+        assert_eq!(luns.of(&target).unwrap(), wwids);
+        assert!(luns.of(&"iqn.2001-04.com.example:b".parse().unwrap()).unwrap().is_empty());
+        Dir::open(folder.path()).unwrap().replace(&file(&target), b"{", 0o600).unwrap();
+        assert!(luns.of(&target).unwrap().is_empty(), "nonsense is nothing");
+        luns.forget(&target).unwrap();
+        luns.forget(&target).unwrap();
+        assert!(Luns::new(&folder.path().join("none")).of(&target).unwrap().is_empty());
+    }
+
+    #[test]
+    fn it_stays_small_whatever_a_target_shows() {
+        let folder = tempfile::tempdir().unwrap();
+        let luns = Luns::new(folder.path());
+        let target: Iqn = "iqn.2001-04.com.example:a".parse().unwrap();
+        let mut wwids: Wwids = (0..2000).map(|lun| (lun, format!("naa.{lun:032}"))).collect();
+        wwids.insert(0, "x".repeat(4096));
+        luns.remember(&target, &wwids).unwrap();
+        let known = luns.of(&target).unwrap();
+        assert_eq!((known.len(), known.contains_key(&0)), (MOST, false));
+    }
+}

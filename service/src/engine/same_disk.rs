@@ -1,0 +1,155 @@
+//! A LUN that is another disk than it was: a login refuses it, because whoever uses it by its place would write to a
+//! disk that he does not mean. It may not take a disk whose identifier the kernel does not tell for another.
+
+use std::collections::BTreeMap;
+
+use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result};
+use tokio::time::Instant;
+
+use super::{Engine, blocking};
+use crate::backend::{database::NodeKey, luns::Wwids, sysfs::Session};
+
+/// What is wrong with a LUN of a new session.
+#[derive(Debug, PartialEq, Eq)]
+struct Change {
+    lun: u64,
+    is: String,
+    /// What it was; or what it is through another portal, if it is new altogether.
+    other: String,
+    is_new: bool,
+}
+
+impl Engine {
+    /// Compares the LUNs of the sessions that a login has just made with what they were, and ends those that show
+    /// another disk; the reason for each. With `accept` they stay as they are, and that is remembered.
+    pub(super) async fn refuse_other_disks(
+        &self,
+        target: &Iqn,
+        fresh: &[NodeKey],
+        accept: bool,
+        deadline: Instant,
+    ) -> Result<BTreeMap<NodeKey, Fault>> {
+        let mut sessions = self.sessions().await?;
+        sessions.retain(|session| session.target == target.as_str());
+        let (luns, name) = (self.luns.clone(), target.clone());
+        let mut known = blocking(move || luns.of(&name)).await??;
+        if accept {
+            known.clear();
+        }
+        let is_fresh = |session: &&Session| fresh.iter().any(|key| session.is_of(key));
+        let (new, up): (Vec<&Session>, Vec<&Session>) = sessions.iter().partition(is_fresh);
+        // Who uses a session that was up has seen its disks: they count, whatever they were.
+        up.iter().for_each(|session| learn(&mut known, session));
+        let changed: Vec<(&Session, Change)> = if accept { Vec::new() } else { changes(&known, &new) };
+        let is_refused = |session: &Session| changed.iter().any(|(other, _)| other.sid == session.sid);
+        new.iter().filter(|session| !is_refused(session)).for_each(|session| learn(&mut known, session));
+        let (luns, name) = (self.luns.clone(), target.clone());
+        blocking(move || luns.remember(&name, &known)).await??;
+        let mut refused = BTreeMap::new();
+        if changed.is_empty() {
+            return Ok(refused);
+        }
+        let ending: Vec<Session> =
+            new.iter().filter(|session| is_refused(session)).map(|session| (*session).clone()).collect();
+        let ended = self.end_sessions(&ending, false, deadline).await;
+        for key in fresh {
+            let Some((_, change)) = changed.iter().find(|(session, _)| session.is_of(key)) else { continue };
+            tracing::error!(
+                %target, portal = %key.portal, lun = change.lun, is = %change.is, other = %change.other,
+                "a LUN is another disk than it should be: its session is ended"
+            );
+            let stand = match &ended {
+                Ok(_) => "the session was ended again".to_owned(),
+                Err(fault) => format!("the session could not be ended: {}", fault.message()),
+            };
+            refused.insert(key.clone(), told(key, change, &stand));
+        }
+        Ok(refused)
+    }
+}
+
+fn told(key: &NodeKey, change: &Change, stand: &str) -> Fault {
+    let Change { lun, is, other, is_new } = change;
+    let what = if *is_new {
+        format!("LUN {lun} of {} is {is} at {} and {other} at another portal", key.target, key.portal)
+    } else {
+        format!(
+            "LUN {lun} of {} at {} is another disk than before: {is}, and it was {other}",
+            key.target, key.portal
+        )
+    };
+    Fault::new(Kind::LunChanged, format!("{what}; {stand}")).hint(format!(
+        "ask the gateway's administrator; if it is meant: iscsictl login {} --accept-changed-luns",
+        key.target
+    ))
+}
+
+/// The first identifier of a LUN counts.
+fn learn(known: &mut Wwids, session: &Session) {
+    for disk in session.disks.iter().filter(|disk| !disk.wwid.is_empty()) {
+        known.insert(disk.lun, disk.wwid.clone());
+    }
+}
+
+/// The sessions that show another disk than is known; where nothing is known, those that do not agree.
+fn changes<'a>(known: &Wwids, new: &[&'a Session]) -> Vec<(&'a Session, Change)> {
+    let disks = || {
+        let of = |session: &&'a Session| {
+            let session = *session;
+            session.disks.iter().filter(|disk| !disk.wwid.is_empty()).map(move |disk| (session, disk))
+        };
+        new.iter().flat_map(of)
+    };
+    disks()
+        .filter_map(|(session, disk)| {
+            let before = known.get(&disk.lun);
+            let other = match before {
+                Some(wwid) => Some(wwid),
+                None => disks()
+                    .map(|(_, other)| other)
+                    .find(|other| other.lun == disk.lun && other.wwid != disk.wwid)
+                    .map(|other| &other.wwid),
+            };
+            let other = other.filter(|other| **other != disk.wwid)?.clone();
+            let change = Change { lun: disk.lun, is: disk.wwid.clone(), other, is_new: before.is_none() };
+            Some((session, change))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::sysfs::Disk;
+
+    fn session(sid: u32, luns: &[(u64, &str)]) -> Session {
+        let disk =
+            |(lun, wwid): &(u64, &str)| Disk { lun: *lun, wwid: (*wwid).to_owned(), ..Disk::default() };
+        Session { sid, disks: luns.iter().map(disk).collect(), ..Session::default() }
+    }
+
+    #[test]
+    fn a_lun_is_compared_with_what_it_was() {
+        let known = Wwids::from([(0, "naa.a".to_owned())]);
+        let (same, other) =
+            (session(1, &[(0, "naa.a"), (1, "naa.b")]), session(2, &[(0, "naa.x"), (1, "naa.b")]));
+        let silent = session(3, &[(0, "")]);
+        let found = changes(&known, &[&same, &other, &silent]);
+        let change = Change { lun: 0, is: "naa.x".into(), other: "naa.a".into(), is_new: false };
+        assert_eq!(found, [(&other, change)]);
+        let mut learnt = known;
+        learn(&mut learnt, &same);
+        assert_eq!(learnt.get(&1).map(String::as_str), Some("naa.b"));
+    }
+
+    #[test]
+    fn portals_that_do_not_agree_on_a_new_lun_are_both_refused() {
+        let (one, two) = (session(1, &[(7, "naa.a")]), session(2, &[(7, "naa.b")]));
+        let found = changes(&Wwids::new(), &[&one, &two]);
+        assert_eq!(
+            found.iter().map(|(session, change)| (session.sid, change.is_new)).collect::<Vec<_>>(),
+            [(1, true), (2, true)]
+        );
+        assert!(changes(&Wwids::new(), &[&one]).is_empty());
+    }
+}

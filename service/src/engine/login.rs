@@ -24,6 +24,7 @@ use crate::backend::{
     database::{Node, NodeKey},
     events::Events,
     iscsid,
+    luns::Wwids,
     sysfs::Session,
 };
 
@@ -107,6 +108,7 @@ impl Engine {
         claim: &Arc<Claim>,
         wishes: Wishes,
     ) -> Result<Vec<results::Login>> {
+        let known_luns = if wishes.wait { self.known_luns(target).await? } else { Wwids::new() };
         // Before the first login: what happens from now on is a reason to look.
         let events = Events::subscribe().inspect_err(|error| tracing::warn!(%error, "no device events")).ok();
         let mut outcomes = self.all_nodes(nodes, claim, wishes.deadline).await?;
@@ -118,8 +120,9 @@ impl Engine {
                 sessions.iter().filter(|s| good.iter().any(|k| s.is_of(k))).map(|s| s.sid).collect();
             settled = self.settled(&sids, events.as_ref(), wishes.deadline).await?;
             let fresh = those(&outcomes, |done| done.outcome == LoginOutcome::LoggedIn);
-            let refused =
-                self.refuse_other_disks(target, &fresh, wishes.accept_changed_luns, wishes.deadline).await?;
+            let refused = self
+                .refuse_other_disks(target, &fresh, known_luns, wishes.accept_changed_luns, wishes.deadline)
+                .await?;
             outcomes.extend(refused.into_iter().map(|(key, fault)| (key, Err(fault))));
         }
         let good = those(&outcomes, |_| true);

@@ -1,13 +1,16 @@
 //! A LUN that is another disk than it was: a login refuses it, because whoever uses it by its place would write to a
 //! disk that he does not mean. It may not take a disk whose identifier the kernel does not tell for another.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result};
 use tokio::time::Instant;
 
 use super::{Engine, blocking};
 use crate::backend::{database::NodeKey, luns::Wwids, sysfs::Session};
+
+/// A session to a wrong disk is worth more than the caller's deadline.
+const AT_LEAST: Duration = Duration::from_secs(10);
 
 /// What is wrong with a LUN of a new session.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,19 +23,24 @@ struct Change {
 }
 
 impl Engine {
+    /// What the LUNs of a target were. Asked before a login, so that a memory that cannot be trusted stops it.
+    pub(super) async fn known_luns(&self, target: &Iqn) -> Result<Wwids> {
+        let (luns, target) = (self.luns.clone(), target.clone());
+        blocking(move || luns.of(&target)).await?
+    }
+
     /// Compares the LUNs of the sessions that a login has just made with what they were, and ends those that show
     /// another disk; the reason for each. With `accept` they stay as they are, and that is remembered.
     pub(super) async fn refuse_other_disks(
         &self,
         target: &Iqn,
         fresh: &[NodeKey],
+        mut known: Wwids,
         accept: bool,
         deadline: Instant,
     ) -> Result<BTreeMap<NodeKey, Fault>> {
         let mut sessions = self.sessions().await?;
         sessions.retain(|session| session.target == target.as_str());
-        let (luns, name) = (self.luns.clone(), target.clone());
-        let mut known = blocking(move || luns.of(&name)).await??;
         if accept {
             known.clear();
         }
@@ -44,14 +52,17 @@ impl Engine {
         let is_refused = |session: &Session| changed.iter().any(|(other, _)| other.sid == session.sid);
         new.iter().filter(|session| !is_refused(session)).for_each(|session| learn(&mut known, session));
         let (luns, name) = (self.luns.clone(), target.clone());
-        blocking(move || luns.remember(&name, &known)).await??;
+        if let Err(fault) = blocking(move || luns.remember(&name, &known)).await? {
+            // The sessions are up and the disks are right.
+            tracing::warn!(%target, error = fault.message(), "its LUNs could not be remembered");
+        }
         let mut refused = BTreeMap::new();
         if changed.is_empty() {
             return Ok(refused);
         }
         let ending: Vec<Session> =
             new.iter().filter(|session| is_refused(session)).map(|session| (*session).clone()).collect();
-        let ended = self.end_sessions(&ending, false, deadline).await;
+        let ended = self.end_sessions(&ending, false, deadline.max(Instant::now() + AT_LEAST)).await;
         for key in fresh {
             let Some((_, change)) = changed.iter().find(|(session, _)| session.is_of(key)) else { continue };
             tracing::error!(

@@ -168,7 +168,7 @@ impl Systemd {
             ("Description", Variant::from("A step of iscsi-initiatord")),
             ("Type", Variant::from("oneshot")),
             ("CollectMode", Variant::from("inactive-or-failed")),
-            ("RuntimeMaxUSec", Variant::from(10_000_000_u64)),
+            // A oneshot is starting for as long as it runs.
             ("TimeoutStartUSec", Variant::from(10_000_000_u64)),
             ("ExecStart", Variant::from(vec![(program.to_owned(), words, false)])),
         ];

@@ -154,6 +154,15 @@ pub struct MultipathOptions {
     pub queueing: Queueing,
 }
 
+/// The options of `Examine`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ExamineOptions {
+    /// The whole call's deadline.
+    pub timeout: Option<Duration>,
+    /// Fix what can be fixed safely, then look again (asks for an action of its own).
+    pub fix: bool,
+}
+
 /// Which paths `ListPaths` shall answer.
 #[derive(Default)]
 pub struct PathFilter {
@@ -240,6 +249,15 @@ impl MultipathOptions {
             Some(key) if options.undo => Err(Fault::invalid(&bag.name(key), "does not go with undo")),
             _ => bag.finish(options),
         }
+    }
+}
+
+impl ExamineOptions {
+    /// Reads the argument `options` of `Examine`.
+    pub fn parse(dict: Dict) -> Result<Self> {
+        let mut bag = Bag::new("options", dict)?;
+        let options = Self { timeout: bag.timeout()?, fix: bag.take_bool("fix")?.unwrap_or(false) };
+        bag.finish(options)
     }
 }
 
@@ -601,6 +619,20 @@ mod tests {
         assert_eq!(
             text(MultipathOptions::parse(dict([("undo", true.into()), ("only-iscsi", true.into())]))),
             "options.only-iscsi: does not go with undo"
+        );
+    }
+
+    #[test]
+    fn an_examination_only_looks_unless_it_is_told_to_fix() {
+        assert!(!ExamineOptions::parse(dict([])).unwrap().fix);
+        assert!(ExamineOptions::parse(dict([("fix", true.into())])).unwrap().fix);
+        assert_eq!(
+            text(ExamineOptions::parse(dict([("fix", "yes".into())]))),
+            "options.fix: expected type b, got s"
+        );
+        assert_eq!(
+            text(ExamineOptions::parse(dict([("undo", true.into())]))),
+            "options.undo: is no known key"
         );
     }
 

@@ -7,7 +7,7 @@ use zbus::Variant;
 
 use crate::{
     Fault,
-    results::{Check, Login, Logout, MultipathChange, Node, Path},
+    results::{Check, Finding, Login, Logout, MultipathChange, Node, Path},
 };
 
 /// An `a{sv}` argument as a client builds it.
@@ -63,6 +63,10 @@ pub trait Initiator {
     /// Sets multipath up for iSCSI disks, shows what that would change, or undoes it.
     #[zbus(allow_interactive_auth)]
     fn setup_multipath(&self, options: Options<'_>) -> Result<MultipathChange, Fault>;
+
+    /// Looks at this machine's iSCSI and multipath as a whole, and fixes what is safe to fix if it is told to.
+    #[zbus(allow_interactive_auth)]
+    fn examine(&self, options: Options<'_>) -> Result<Vec<Finding>, Fault>;
 
     /// How far a call has come: `id` is the caller's option `progress`, `step` one of [`Step`](crate::results::Step).
     #[zbus(signal)]

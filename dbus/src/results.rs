@@ -103,13 +103,13 @@ words! {
 }
 
 words! {
-    /// How a check of `Diagnose` ended.
+    /// How a check of `Diagnose`, or a finding of `Examine`, ended.
     CheckState {
         /// As it should be.
         Ok = "ok",
         /// It works, or may work; something about it deserves a look.
         Warning = "warning",
-        /// This keeps a login from working; `detail` says what was seen, `hint` what to do.
+        /// This keeps a login from working, or shows a secret; `detail` says what was seen, `hint` what to do.
         Failed = "failed",
         /// Not looked at: it does not apply, or something before it failed; `detail` says which.
         Skipped = "skipped",
@@ -256,6 +256,26 @@ pub struct MultipathChange {
     pub message: String,
     /// What to do about the message.
     pub hint: String,
+}
+
+/// One thing that `Examine` looked at.
+#[derive(Clone, Debug, PartialEq, SerializeDict, DeserializeDict, Type, Variant, OwnedVariant)]
+#[zbus(signature = "dict", rename_all = "kebab-case")]
+pub struct Finding {
+    /// What was looked at: `secret-files`, `services`, `lun-map`, ….
+    pub name: String,
+    /// The file, unit, node, session or disk that it is about; empty if it is about all of them.
+    pub subject: String,
+    /// How it stands; after a fix, how it stands then.
+    pub state: CheckState,
+    /// What was seen; a sentence without a full stop.
+    pub detail: String,
+    /// What to do next, with the command; empty if there is nothing to do.
+    pub hint: String,
+    /// What the option `fix` does about it, in words; empty if it has to be done by hand, or is done.
+    pub fix: String,
+    /// Whether this call has fixed it.
+    pub fixed: bool,
 }
 
 /// One thing that `Diagnose` looked at.

@@ -6,7 +6,7 @@ use std::fmt;
 /// An action that polkit knows; see `org.cloudatlas.IscsiInitiator.policy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// `ListPaths` and other reading.
+    /// `ListPaths`, `ListNodes` and `Examine`: reading.
     ListPaths,
     /// `Discover`.
     Discover,
@@ -16,7 +16,7 @@ pub enum Action {
     Logout,
     /// `SetChap`.
     SetChap,
-    /// `SetInitiatorName`, `SetupMultipath` and `Forget`.
+    /// `SetInitiatorName`, `SetupMultipath`, `Forget`, and `Examine` with `fix`.
     Configure,
     /// `Logout` with `force`.
     LogoutInUse,

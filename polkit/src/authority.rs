@@ -1,4 +1,4 @@
-//! The calls to polkitd: one that asks nobody, and one that asks a person and can be taken back.
+//! The calls to polkitd: one that asks nobody, one that asks a person and can be taken back, and one for what it knows.
 //! It may not turn trouble into a yes: whatever is not polkit's clear yes is something else.
 
 use std::{
@@ -111,6 +111,14 @@ impl Question {
             (false, false, false) => Answer::No,
         })
     }
+}
+
+/// The identifiers of all actions that polkit knows; asks about nobody.
+pub(crate) async fn actions(connection: &Connection) -> zbus::Result<Vec<String>> {
+    let authority = AuthorityProxy::builder(connection).cache_properties(CacheProperties::No).build().await?;
+    // Without a locale there is nothing to translate.
+    let actions = authority.enumerate_actions("").await?;
+    Ok(actions.into_iter().map(|action| action.action_id).collect())
 }
 
 /// polkit tells questions of one connection apart by this, and several gates may share one.

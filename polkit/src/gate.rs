@@ -12,7 +12,7 @@ use zbus::{
 
 use crate::{
     Action, Caller, Grant,
-    authority::{Answer, Question},
+    authority::{self, Answer, Question},
     places::Places,
     refusal::Refusal,
 };
@@ -31,6 +31,8 @@ pub struct Details<'a> {
 pub struct Limits {
     /// For a check that asks nobody, the wait for its turn included.
     pub check: Duration,
+    /// For the list of what polkit knows.
+    pub list: Duration,
     /// For a question to a person.
     pub question: Duration,
     /// Checks under way at a time. With `questions` it must stay below the 128 calls that the bus lets
@@ -46,6 +48,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             check: Duration::from_secs(20),
+            list: Duration::from_secs(5),
             question: Duration::from_secs(300),
             checks: 64,
             questions: 32,
@@ -92,6 +95,16 @@ impl Gate {
             (Err(refusal), _) => Err(refusal.fault(action)),
             (Ok(()), None) => Err(Refusal::NotAuthorized.fault(action)),
         }
+    }
+
+    /// The actions that polkit does not know: it would refuse them to everybody. `Err` if it cannot say.
+    pub async fn unknown_actions(&self) -> Result<Vec<&'static str>, String> {
+        let known = match timeout(self.limits.list, authority::actions(&self.connection)).await {
+            Ok(known) => known.map_err(|error| error.to_string())?,
+            Err(_) => return Err(format!("no answer within {:?}", self.limits.list)),
+        };
+        let ids = Action::ALL.into_iter().map(Action::id);
+        Ok(ids.filter(|id| !known.iter().any(|known| known == id)).collect())
     }
 
     /// polkit's yes, or why not. `caller` is filled in as soon as it is known, for the log of a refusal too.

@@ -7,7 +7,7 @@
 //! | [`caller`] | [`Caller`], who asks, for the log |
 //! | [`gate`] | [`Gate`], the way from a message to a [`Grant`] |
 //! | [`grant`] | [`Grant`], the proof that polkit said yes |
-//! | `authority` | the two calls to polkitd, and taking a question back |
+//! | `authority` | the calls to polkitd, and taking a question back |
 //! | `places` | how many questions may wait for a person |
 //! | `refusal` | every way to be refused, as the caller and the log see it |
 

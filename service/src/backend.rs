@@ -12,6 +12,7 @@ pub(crate) mod layout;
 pub(crate) mod luns;
 pub(crate) mod multipath;
 pub(crate) mod multipathd;
+pub(crate) mod privacy;
 pub(crate) mod program;
 pub(crate) mod resolve;
 pub(crate) mod sysfs;

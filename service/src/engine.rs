@@ -8,6 +8,7 @@ mod chap;
 mod connect;
 mod diagnose;
 mod discover;
+mod examine;
 mod forget;
 mod initiator_name;
 mod login;
@@ -67,6 +68,8 @@ pub(crate) struct Engine {
     busy: Busy,
     /// One logout at a time tears down: two that share a map would each leave it to the other.
     leaving: Mutex<()>,
+    /// One examination at a time: everybody may ask for one, and each starts programs.
+    examining: Mutex<()>,
     /// For what goes on after its call was answered.
     activity: Activity,
     changed: watch::Sender<()>,
@@ -94,6 +97,7 @@ impl Engine {
             systemd: Systemd::new(bus),
             busy: Busy::new(),
             leaving: Mutex::default(),
+            examining: Mutex::default(),
             activity,
             changed,
         };
@@ -220,4 +224,5 @@ pub(crate) const FEATURES: &[&str] = &[
     "forget",
     "setup-multipath",
     "lun-changed",
+    "examine",
 ];

@@ -62,7 +62,9 @@ impl Table {
     async fn with_options(&self, method: &str, options: Options) -> Result<Message, Fault> {
         match method {
             "Discover" | "Connect" => self.room.call(method, &(&self.portal, options)).await,
-            "ListPaths" | "ListNodes" | "SetupMultipath" => self.room.call(method, &(options,)).await,
+            "ListPaths" | "ListNodes" | "SetupMultipath" | "Examine" => {
+                self.room.call(method, &(options,)).await
+            }
             _ => self.room.call(method, &(TARGET, &self.portal, options)).await,
         }
     }
@@ -220,7 +222,7 @@ async fn a_bad_portal_is_refused_wherever_a_portal_goes() {
 type Key = (&'static str, &'static str);
 
 /// Each method's dictionary: its name, and its keys with their types.
-const KEYS: [(&str, &str, &[Key]); 9] = [
+const KEYS: [(&str, &str, &[Key]); 10] = [
     (
         "Discover",
         "options",
@@ -260,6 +262,7 @@ const KEYS: [(&str, &str, &[Key]); 9] = [
             ("queueing", "s"),
         ],
     ),
+    ("Examine", "options", &[("timeout", "u"), ("fix", "b")]),
     ("ListPaths", "filter", &[("target", "s"), ("portal", "s")]),
     ("ListNodes", "filter", &[("target", "s"), ("portal", "s")]),
 ];
@@ -346,7 +349,7 @@ async fn an_unknown_key_is_refused_by_every_method() {
 #[tokio::test]
 async fn a_value_out_of_range_is_named() {
     let table = Table::start().await;
-    for method in ["Discover", "Login", "Logout", "Diagnose", "Connect", "SetupMultipath"] {
+    for method in ["Discover", "Login", "Logout", "Diagnose", "Connect", "SetupMultipath", "Examine"] {
         for seconds in [0, 601, u32::MAX] {
             let answer = table.with_options(method, options([("timeout", seconds.into())])).await;
             table.check(&answer, "options.timeout", &format!("{method} {seconds}"));
@@ -437,6 +440,7 @@ async fn a_body_of_another_signature_is_refused() {
         "Connect",
         "Forget",
         "SetupMultipath",
+        "Examine",
     ] {
         answers.push((method, "nothing", room.call(method, &()).await));
         answers.push((method, "a number", room.call(method, &(5_u32,)).await));

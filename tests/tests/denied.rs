@@ -57,6 +57,8 @@ fn calls(portal: &str) -> Vec<(&'static str, Vec<String>)> {
         ("Connect", vec![portal, &chap]),
         ("SetupMultipath", vec!["{}"]),
         ("SetupMultipath", vec!["{undo=true}"]),
+        ("Examine", vec!["{}"]),
+        ("Examine", vec!["{fix=true}"]),
         ("Forget", vec![TARGET, ""]),
     ]
     .map(|(method, args)| (method, args.into_iter().map(str::to_owned).collect()))
@@ -110,7 +112,7 @@ async fn a_stranger_is_refused_every_method_by_name_and_nothing_is_touched() {
         for allow_interaction in [false, true] {
             number += 1;
             let reply = ask(&mut stranger, number, allow_interaction, &call).await;
-            let is_looking = call.0.starts_with("List");
+            let is_looking = call.0.starts_with("List") || (call.0 == "Examine" && call.1 == ["{}"]);
             let kind = if is_looking || allow_interaction {
                 Kind::AccessDenied
             } else {
@@ -131,7 +133,7 @@ async fn a_member_of_iscsi_is_refused_what_concerns_every_users_disks() {
     let all = calls(&target.portal());
     let concerning = all.iter().filter(|(method, args)| {
         matches!(*method, "SetInitiatorName" | "SetupMultipath" | "Forget")
-            || args.last().is_some_and(|last| last.contains("force"))
+            || args.last().is_some_and(|last| last.contains("force") || last.contains("fix"))
     });
     let mut number = 0;
     for call in concerning {
@@ -140,7 +142,7 @@ async fn a_member_of_iscsi_is_refused_what_concerns_every_users_disks() {
         assert!(reply.starts_with(Kind::InteractiveAuthorizationRequired.name()), "{call:?}: {reply}");
         assert_untouched(&room, &target, &before, call.0);
     }
-    assert_eq!(number, 5);
+    assert_eq!(number, 6);
 }
 
 /// The same arguments as root would send them.

@@ -1,6 +1,8 @@
 //! Files below a directory of open-iscsi's: read within bounds, written whole or not at all.
 //! It is the one place that may write below /etc; it may not follow a symlink out of its directory.
 
+mod modes;
+
 use std::{
     ffi::OsString,
     fs::File,
@@ -14,6 +16,8 @@ use rustix::{
     io::{Errno, Result},
 };
 use zeroize::Zeroizing;
+
+pub(crate) use self::modes::{Kind, Modes};
 
 /// Where a new content is made before it takes its place: one name a directory, so that a killed
 /// daemon leaves at most one such file, which the next write or start removes. Without a comma, and

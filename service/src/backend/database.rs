@@ -2,6 +2,7 @@
 //! It may not be changed but under its lock, and only whole files at a time.
 
 pub(crate) mod chap;
+mod discoveries;
 mod forget;
 pub(crate) mod lock;
 pub(crate) mod nodes;

@@ -44,7 +44,7 @@ pub(crate) async fn logout(iscsiadm: &Path, sid: u32, deadline: Instant) -> Resu
 fn judge(end: Result<Finished, ProgramError>, good: &[i32]) -> Result<(), Refused> {
     match end {
         Ok(Finished { code, .. }) if good.contains(&code) => Ok(()),
-        Ok(Finished { code, complaint }) => {
+        Ok(Finished { code, complaint, .. }) => {
             // Its words are for the log: targets have a part in them.
             tracing::warn!(code, complaint = %complaint.escape_debug(), "iscsiadm failed");
             Err(Refused::Code(code))

@@ -17,6 +17,8 @@ pub struct Layout {
     pub lock: PathBuf,
     /// Where iscsiadm may be; the first that exists is taken.
     pub iscsiadm: Vec<PathBuf>,
+    /// Where iscsid may be, likewise.
+    pub iscsid: Vec<PathBuf>,
     /// The kernel's view of the devices.
     pub sys: PathBuf,
     /// The kernel's view of the processes.
@@ -29,6 +31,8 @@ pub struct Layout {
     pub multipath: PathBuf,
     /// Where multipath's program may be; the first that exists is taken.
     pub multipath_program: Vec<PathBuf>,
+    /// Where multipathd may be, likewise.
+    pub multipathd: Vec<PathBuf>,
     /// What this daemon has to remember beyond a restart of the machine.
     pub state: PathBuf,
     /// Where other programs may read what this daemon puts there for a moment.
@@ -37,6 +41,10 @@ pub struct Layout {
     pub modules: PathBuf,
     /// What systemd makes anew for a copy of a machine.
     pub machine_id: PathBuf,
+    /// Where polkit looks for its actions.
+    pub polkit_actions: Vec<PathBuf>,
+    /// Where the system bus looks for its policy.
+    pub bus_policies: Vec<PathBuf>,
 }
 
 impl Default for Layout {
@@ -45,23 +53,31 @@ impl Default for Layout {
             config: "/etc/iscsi".into(),
             database: None,
             lock: "/run/lock/iscsi".into(),
-            iscsiadm: ["/usr/sbin/iscsiadm", "/usr/bin/iscsiadm", "/sbin/iscsiadm"]
-                .map(PathBuf::from)
-                .to_vec(),
+            iscsiadm: programs("iscsiadm"),
+            iscsid: programs("iscsid"),
             sys: "/sys".into(),
             proc: "/proc".into(),
             run: "/run".into(),
             dev: "/dev".into(),
             multipath: "/etc/multipath".into(),
-            multipath_program: ["/usr/sbin/multipath", "/usr/bin/multipath", "/sbin/multipath"]
-                .map(PathBuf::from)
-                .to_vec(),
+            multipath_program: programs("multipath"),
+            multipathd: programs("multipathd"),
             state: "/var/lib/iscsi-initiatord".into(),
             scratch: "/run/iscsi-initiatord".into(),
             modules: "/lib/modules".into(),
             machine_id: "/etc/machine-id".into(),
+            polkit_actions: folders(["/etc", "/run", "/usr/local/share", "/usr/share"], "polkit-1/actions"),
+            bus_policies: folders(["/etc", "/usr/local/share", "/usr/share"], "dbus-1/system.d"),
         }
     }
+}
+
+fn programs(name: &str) -> Vec<PathBuf> {
+    folders(["/usr/sbin", "/usr/bin", "/sbin"], name)
+}
+
+fn folders<const N: usize>(roots: [&str; N], name: &str) -> Vec<PathBuf> {
+    roots.map(|root| Path::new(root).join(name)).to_vec()
 }
 
 impl Layout {

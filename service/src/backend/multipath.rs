@@ -26,7 +26,8 @@ use super::{
 /// Which files multipath reads here, all of them and in their order.
 const FOLDER: &str = "conf.d";
 /// multipathd's own lists of what it has made maps of.
-const LISTS: [&str; 2] = ["wwids", "bindings"];
+const WWIDS: &str = "wwids";
+const LISTS: [&str; 2] = [WWIDS, "bindings"];
 
 /// The configuration on this machine.
 #[derive(Clone, Debug)]
@@ -98,6 +99,24 @@ impl Multipath {
     /// What is to be in our file.
     pub(crate) fn wanted(&self, version: &Version, options: &MultipathOptions) -> String {
         dropin::text(version, options)
+    }
+
+    /// The options that our file was written with; `None` if they cannot be told.
+    pub(crate) fn options_of(&self, text: &str) -> Option<MultipathOptions> {
+        dropin::options(text)
+    }
+
+    /// Whether multipath-tools is there.
+    pub(crate) fn is_installed(&self) -> bool {
+        self.program.is_some()
+    }
+
+    /// The disks that it was told to make maps of, or has made one of: its list of WWIDs.
+    pub(crate) fn wwids(&self) -> Result<Vec<String>, Fault> {
+        let bytes = self.read(WWIDS)?.unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let wwid = |line: &str| line.trim().strip_prefix('/')?.strip_suffix('/').map(str::to_owned);
+        Ok(text.lines().filter_map(wwid).collect())
     }
 
     /// What is in our file.
@@ -309,6 +328,7 @@ mod tests {
         let (_, lists) = multipath.picture().unwrap();
         dir.replace("wwids", b"# before\n/3600/\n/3601/\n", 0o600).unwrap();
         dir.replace("bindings", b"mpatha 3601\n", 0o600).unwrap();
+        assert_eq!(multipath.wwids().unwrap(), ["3600", "3601"]);
         multipath.put_lists_back(&lists).unwrap();
         assert_eq!(dir.read("wwids").unwrap().unwrap().as_slice(), b"# before\n/3600/\n");
         assert!(dir.read("bindings").unwrap().is_none());

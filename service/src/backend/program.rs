@@ -20,6 +20,8 @@ const GRACE: Duration = Duration::from_secs(150);
 pub(crate) struct Finished {
     /// Its exit code, 128 + signal if it was killed.
     pub(crate) code: i32,
+    /// What it said on standard output, if that was asked for.
+    pub(crate) output: String,
     /// What it said on standard error, for the log only.
     pub(crate) complaint: String,
 }
@@ -51,7 +53,19 @@ pub(crate) async fn run(
     arguments: &[&str],
     deadline: Instant,
 ) -> Result<Finished, ProgramError> {
-    let child = start(program, arguments)?;
+    finished(program, start(program, arguments, Stdio::null())?, deadline).await
+}
+
+/// The same for the sake of what it says on standard output.
+pub(crate) async fn ask(
+    program: &Path,
+    arguments: &[&str],
+    deadline: Instant,
+) -> Result<Finished, ProgramError> {
+    finished(program, start(program, arguments, Stdio::piped())?, deadline).await
+}
+
+async fn finished(program: &Path, child: Child, deadline: Instant) -> Result<Finished, ProgramError> {
     let mut end = tokio::spawn(finish(child, deadline + GRACE));
     match tokio::time::timeout_at(deadline, &mut end).await {
         Ok(Ok(finished)) => {
@@ -66,7 +80,7 @@ pub(crate) async fn run(
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that starts programs")]
-fn start(program: &Path, arguments: &[&str]) -> Result<Child, ProgramError> {
+fn start(program: &Path, arguments: &[&str], output: Stdio) -> Result<Child, ProgramError> {
     tokio::process::Command::new(program)
         .args(arguments)
         .env_clear()
@@ -74,7 +88,7 @@ fn start(program: &Path, arguments: &[&str]) -> Result<Child, ProgramError> {
         .env("LC_ALL", "C")
         .current_dir("/")
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdout(output)
         .stderr(Stdio::piped())
         // When the daemon leaves, what is at work in the database is left to finish.
         .kill_on_drop(false)
@@ -83,27 +97,26 @@ fn start(program: &Path, arguments: &[&str]) -> Result<Child, ProgramError> {
 }
 
 async fn finish(mut child: Child, last: Instant) -> std::io::Result<Finished> {
-    let stderr = child.stderr.take();
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let whole = async {
-        let complaint = match stderr {
-            Some(stderr) => read_bounded(stderr).await,
-            None => String::new(),
-        };
-        child.wait().await.map(|status| (status, complaint))
+        // Both at once: a program that fills one of them waits until somebody reads it.
+        let (output, complaint) = tokio::join!(read_bounded(stdout), read_bounded(stderr));
+        child.wait().await.map(|status| (status, output, complaint))
     };
-    let (status, complaint) = match tokio::time::timeout_at(last, whole).await {
+    let (status, output, complaint) = match tokio::time::timeout_at(last, whole).await {
         Ok(end) => end?,
         Err(_) => {
             child.start_kill()?;
-            (child.wait().await?, String::new())
+            (child.wait().await?, String::new(), String::new())
         }
     };
     use std::os::unix::process::ExitStatusExt;
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1);
-    Ok(Finished { code, complaint })
+    Ok(Finished { code, output, complaint })
 }
 
-async fn read_bounded(mut stream: impl AsyncRead + Unpin) -> String {
+async fn read_bounded(stream: Option<impl AsyncRead + Unpin>) -> String {
+    let Some(mut stream) = stream else { return String::new() };
     let mut kept = Vec::new();
     // An error of the pipe ends the reading; the exit code still tells.
     if (&mut stream).take(OUTPUT_LIMIT).read_to_end(&mut kept).await.is_ok() {
@@ -124,6 +137,14 @@ mod tests {
     async fn the_exit_code_and_the_complaint_come_back() {
         let end = run(Path::new("/bin/sh"), &["-c", "echo no >&2; exit 24"], soon(5000)).await.unwrap();
         assert_eq!((end.code, end.complaint.as_str()), (24, "no\n"));
+    }
+
+    #[tokio::test]
+    async fn what_it_says_on_standard_output_comes_back_only_when_asked_for() {
+        let words = ["-c", "head -c 200000 /dev/zero >&2; echo version 2"];
+        let end = ask(Path::new("/bin/sh"), &words, soon(10_000)).await.unwrap();
+        assert_eq!((end.code, end.output.as_str()), (0, "version 2\n"));
+        assert_eq!(run(Path::new("/bin/sh"), &words, soon(10_000)).await.unwrap().output, "");
     }
 
     #[tokio::test]

@@ -1,6 +1,8 @@
 //! systemd over its bus interface: units started, enabled and reloaded, each waited for.
 //! It may not start systemctl, nor believe that a job is done before systemd itself says so.
 
+mod look;
+
 use std::{
     path::Path,
     pin::pin,
@@ -49,15 +51,19 @@ trait Manager {
 }
 
 #[zbus::proxy(interface = "org.freedesktop.systemd1.Unit", default_service = "org.freedesktop.systemd1")]
-trait Unit {
+trait UnitView {
     #[zbus(property)]
     fn active_state(&self) -> zbus::Result<String>;
     #[zbus(property)]
     fn load_state(&self) -> zbus::Result<String>;
+    #[zbus(property)]
+    fn unit_file_state(&self) -> zbus::Result<String>;
     /// Each: its name, whether one of several will do, whether it is turned round, its parameter, how it ended.
     #[zbus(property)]
     fn conditions(&self) -> zbus::Result<Vec<(String, bool, bool, String, i32)>>;
 }
+
+pub(crate) use self::look::Unit;
 
 const ALREADY_SUBSCRIBED: &str = "org.freedesktop.systemd1.AlreadySubscribed";
 static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -213,8 +219,7 @@ impl Systemd {
     /// Whether it is active; one that does not exist is not.
     pub(crate) async fn is_active(&self, unit: &str) -> Result<bool, Fault> {
         let state = async { self.unit(unit).await?.active_state().await };
-        // `reloading` and `activating` are as good.
-        Ok(matches!(state.await.map_err(away)?.as_str(), "active" | "reloading" | "activating"))
+        Ok(look::is_active(&state.await.map_err(away)?))
     }
 
     /// Whether its file is there, and whether it is enabled.
@@ -224,9 +229,7 @@ impl Systemd {
             return Ok(None);
         }
         let state = async { self.manager().await?.get_unit_file_state(unit).await };
-        // `static` has nothing to enable; `alias` and `indirect` are enabled through others.
-        let state = state.await.unwrap_or_default();
-        Ok(Some(!matches!(state.as_str(), "disabled" | "enabled-runtime" | "linked" | "")))
+        Ok(Some(look::is_enabled(&state.await.unwrap_or_default())))
     }
 
     /// Whether systemd starts the unit only if this path exists.
@@ -267,9 +270,9 @@ impl Systemd {
         Ok(manager)
     }
 
-    async fn unit(&self, name: &str) -> zbus::Result<UnitProxy<'static>> {
+    async fn unit(&self, name: &str) -> zbus::Result<UnitViewProxy<'static>> {
         let path = self.manager().await?.load_unit(name).await?;
-        UnitProxy::builder(&self.bus).path(path).cache_properties(CacheProperties::No).build().await
+        UnitViewProxy::builder(&self.bus).path(path).cache_properties(CacheProperties::No).build().await
     }
 }
 

@@ -7,10 +7,10 @@ use iscsi_initiator_dbus::{
     Fault, Iqn, Portal,
     fault::Result,
     options::{
-        self, Chap, ChapChange, ConnectOptions, DiagnoseOptions, Dict, DiscoverOptions, LoginOptions,
-        LogoutOptions, MultipathOptions, PathFilter,
+        self, Chap, ChapChange, ConnectOptions, DiagnoseOptions, Dict, DiscoverOptions, ExamineOptions,
+        LoginOptions, LogoutOptions, MultipathOptions, PathFilter,
     },
-    results::{Check, Login, Logout, MultipathChange, Node, Path},
+    results::{Check, Finding, Login, Logout, MultipathChange, Node, Path},
 };
 use iscsi_initiator_polkit::{Action, Details, Gate, Grant};
 use zbus::{message::Header, object_server::SignalEmitter};
@@ -199,6 +199,16 @@ impl Manager {
         let options = MultipathOptions::parse(options)?;
         let grant = self.ask(&call, Action::Configure, None, None).await?;
         self.engine.setup_multipath(&grant, options).await
+    }
+
+    #[zbus(out_args("findings"))]
+    async fn examine(&self, #[zbus(header)] call: Header<'_>, options: Dict) -> Result<Vec<Finding>> {
+        let _call = self.activity.begin();
+        let options = ExamineOptions::parse(options)?;
+        let action = if options.fix { Action::Configure } else { Action::ListPaths };
+        let grant = self.ask(&call, action, None, None).await?;
+        // Whether polkit knows what it is asked about is the gate's to find out, and the engine's to judge.
+        self.engine.examine(&grant, options, self.gate.unknown_actions()).await
     }
 
     #[zbus(signal)]

@@ -58,6 +58,11 @@ impl Database {
         Ok(true)
     }
 
+    /// Whether records are written down to be put back: during a login, and after a kill until the next start.
+    pub(crate) fn has_patience(&self) -> bool {
+        self.root.join(JOURNAL).exists()
+    }
+
     /// Puts this node's record back as it was.
     pub(crate) fn restore_patience(&self, node: &NodeKey) -> Result<(), DatabaseError> {
         let path = node.path();
@@ -66,7 +71,7 @@ impl Database {
 
     /// After a kill: puts all of them back.
     pub(super) fn recover_patience(&self) -> Result<(), DatabaseError> {
-        if self.root.join(JOURNAL).exists() { self.restore(|_| true) } else { Ok(()) }
+        if self.has_patience() { self.restore(|_| true) } else { Ok(()) }
     }
 
     fn restore(&self, is_wanted: impl Fn(&Entry) -> bool) -> Result<(), DatabaseError> {

@@ -37,6 +37,21 @@ pub(super) fn is_ours(text: &str) -> bool {
     text.starts_with(HEADER)
 }
 
+/// The options that it was written with, read back; `None` if it was never ours.
+pub(super) fn options(text: &str) -> Option<MultipathOptions> {
+    let value = |key: &str| {
+        let rest = text.lines().find_map(|line| line.trim().strip_prefix(key)?.strip_prefix(' '));
+        rest.map(|rest| rest.trim_matches('"'))
+    };
+    is_ours(text).then_some(())?;
+    Some(MultipathOptions {
+        only_iscsi: value("protocol").is_some(),
+        friendly_names: value("user_friendly_names")? == "yes",
+        queueing: value("no_path_retry")?.parse().ok()?,
+        ..MultipathOptions::default()
+    })
+}
+
 /// Everything after the header is multipath.conf(5); a section's opening brace ends its line.
 pub(super) fn text(version: &Version, options: &MultipathOptions) -> String {
     let mut text = HEADER.to_owned();
@@ -160,6 +175,9 @@ mod tests {
             ..MultipathOptions::default()
         };
         let text = text(&Version(0, 11, 1), &options);
+        let again = super::options(&text).unwrap();
+        assert_eq!(self::text(&Version(0, 11, 1), &again), text, "read back they give the same text");
+        assert!(super::options("defaults {\n}\n").is_none());
         for line in ["protocol \"!^scsi:iscsi\"", "user_friendly_names \"no\"", "no_path_retry \"30\""] {
             assert!(text.contains(line), "{line}: {text}");
         }

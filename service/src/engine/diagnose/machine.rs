@@ -9,7 +9,7 @@ use super::{super::Engine, names, report::Report, unusable};
 use crate::backend::{
     initiator_name::{self, NameFile},
     iscsid::{self, Iscsid},
-    kernel::{self, Transport},
+    kernel::{self, Module},
     sysfs::Session,
 };
 
@@ -17,7 +17,8 @@ use crate::backend::{
 const COPY: Duration = Duration::from_secs(3600);
 
 impl Engine {
-    pub(super) async fn look_at_machine(&self) -> Result<Vec<Check>> {
+    /// Also for an examination, which goes on from here.
+    pub(in crate::engine) async fn look_at_machine(&self) -> Result<Vec<Check>> {
         let mut report = Report::new("");
         match self.iscsiadm() {
             Ok(program) => {
@@ -54,14 +55,14 @@ impl Engine {
     }
 }
 
-fn modules(report: &mut Report, transport: Transport) {
+fn modules(report: &mut Report, transport: Module) {
     const NAME: &str = "kernel-modules";
     match transport {
-        Transport::Loaded => report.ok(NAME, "iscsi_tcp is loaded"),
-        Transport::Loadable => {
+        Module::Loaded => report.ok(NAME, "iscsi_tcp is loaded"),
+        Module::Loadable => {
             report.warning(NAME, "iscsi_tcp is not loaded; iscsid loads it if it may", "modprobe iscsi_tcp");
         }
-        Transport::Missing { release } => report.failed(
+        Module::Missing { release } => report.failed(
             NAME,
             &unusable(
                 Kind::BackendUnavailable,

@@ -1,0 +1,31 @@
+//! Discovery records as a whole: how many there are, and which cannot be used.
+//! It may not change one, nor tell what is in it.
+
+use std::path::PathBuf;
+
+use super::{Database, DatabaseError, io, open, read};
+
+impl Database {
+    /// How many there are, and those that are damaged, each with what is wrong.
+    pub(crate) fn discoveries(&self) -> Result<(usize, Vec<(PathBuf, String)>), DatabaseError> {
+        if !self.root.exists() {
+            return Ok((0, Vec::new()));
+        }
+        let dir = open(&self.root)?;
+        let (mut number, mut damaged) = (0, Vec::new());
+        for portal in dir.list("send_targets").map_err(io(&dir, "send_targets"))? {
+            let Some(portal) = portal.to_str() else { continue };
+            let path = format!("send_targets/{portal}/st_config");
+            match read(&dir, &path) {
+                Ok(None) => {}
+                Ok(Some(_)) => number += 1,
+                Err(DatabaseError::Record { path, error }) => damaged.push((path, error.to_string())),
+                Err(DatabaseError::Io { path, .. }) => {
+                    damaged.push((path, "it is not a plain file of root's".to_owned()));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((number + damaged.len(), damaged))
+    }
+}

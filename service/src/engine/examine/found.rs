@@ -1,0 +1,121 @@
+//! Findings as they are made, each with the fix that is safe, if there is one.
+//! It may not fix anything, nor judge: whoever looked says how it stands.
+
+use std::{fmt, path::PathBuf};
+
+use iscsi_initiator_dbus::results::{CheckState, Finding};
+
+/// A finding, and what the option `fix` does about it.
+pub(super) struct Found {
+    pub(super) finding: Finding,
+    pub(super) remedy: Option<Remedy>,
+}
+
+/// What may be done without a person who decides: it takes nothing away from anybody who should have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Remedy {
+    /// Makes a file or folder root's alone.
+    Narrow { root: PathBuf, relative: String, mode: u32 },
+    /// Has a unit started, now and at the next boot.
+    Unit { unit: String, enable: bool, start: bool },
+}
+
+impl fmt::Display for Remedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Narrow { mode, .. } => write!(f, "make it mode {mode:04o}"),
+            Self::Unit { unit, enable: true, start: true } => write!(f, "enable and start {unit}"),
+            Self::Unit { unit, enable: true, .. } => write!(f, "enable {unit}"),
+            Self::Unit { unit, .. } => write!(f, "start {unit}"),
+        }
+    }
+}
+
+impl Found {
+    pub(super) fn key(&self) -> super::Key {
+        (self.finding.name.clone(), self.finding.subject.clone())
+    }
+
+    /// As the bus shows it.
+    pub(super) fn told(self) -> Finding {
+        let fix = self.remedy.map(|remedy| remedy.to_string()).unwrap_or_default();
+        Finding { fix, ..self.finding }
+    }
+}
+
+/// Findings, one after the other.
+#[derive(Default)]
+pub(super) struct Findings(Vec<Found>);
+
+impl Findings {
+    pub(super) fn new() -> Self {
+        Self::default()
+    }
+
+    pub(super) fn list(self) -> Vec<Found> {
+        self.0
+    }
+
+    pub(super) fn ok(&mut self, name: &str, subject: &str, detail: impl Into<String>) {
+        self.add(name, subject, CheckState::Ok, detail.into(), String::new());
+    }
+
+    pub(super) fn skipped(&mut self, name: &str, subject: &str, detail: impl Into<String>) {
+        self.add(name, subject, CheckState::Skipped, detail.into(), String::new());
+    }
+
+    pub(super) fn warning(
+        &mut self,
+        name: &str,
+        subject: &str,
+        detail: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.add(name, subject, CheckState::Warning, detail.into(), hint.into());
+    }
+
+    pub(super) fn failed(
+        &mut self,
+        name: &str,
+        subject: &str,
+        detail: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.add(name, subject, CheckState::Failed, detail.into(), hint.into());
+    }
+
+    pub(super) fn add(&mut self, name: &str, subject: &str, state: CheckState, detail: String, hint: String) {
+        let (name, subject) = (name.to_owned(), subject.to_owned());
+        let finding = Finding { name, subject, state, detail, hint, fix: String::new(), fixed: false };
+        self.0.push(Found { finding, remedy: None });
+    }
+
+    /// The last one can be fixed so.
+    pub(super) fn with(&mut self, remedy: Remedy) {
+        if let Some(last) = self.0.last_mut() {
+            last.remedy = Some(remedy);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fixes_are_told_in_words() {
+        let narrow = Remedy::Narrow { root: "/etc".into(), relative: "x".into(), mode: 0o600 };
+        assert_eq!(narrow.to_string(), "make it mode 0600");
+        let unit = |enable, start| Remedy::Unit { unit: "iscsid.socket".into(), enable, start }.to_string();
+        assert_eq!(unit(true, true), "enable and start iscsid.socket");
+        assert_eq!(
+            (unit(true, false), unit(false, true)),
+            ("enable iscsid.socket".into(), "start iscsid.socket".into())
+        );
+        let mut findings = Findings::new();
+        findings.warning("secret-files", "/etc/x", "seen", "do");
+        findings.with(narrow);
+        let told: Vec<Finding> = findings.list().into_iter().map(Found::told).collect();
+        assert_eq!((told[0].fix.as_str(), told[0].fixed), ("make it mode 0600", false));
+    }
+}

@@ -1,0 +1,330 @@
+//! Multipath: whether the configuration in force gives iSCSI disks maps, and whether each LUN has the one it should have.
+//! It may not run multipath's parser, nor have a map made.
+
+use std::collections::BTreeMap;
+
+use iscsi_initiator_dbus::{
+    fault::Result,
+    options::{MultipathOptions, Queueing},
+};
+use tokio::time::Instant;
+
+use super::{Engine, Facts, Findings, Own, blocking, count, or};
+use crate::{
+    backend::{multipathd::Greed, sysfs::Disk},
+    engine::settle::is_claimed,
+};
+
+const CONFIG: &str = "multipath-config";
+const MAP: &str = "lun-map";
+const SETUP: &str = "iscsictl multipath setup";
+
+/// What decides whether a LUN gets a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rule {
+    NotInstalled,
+    /// multipathd does not run.
+    Nobody,
+    /// It runs and does not say.
+    Unknown,
+    Of(Greed),
+}
+
+/// A LUN, by all its paths.
+#[derive(Default)]
+struct Lun {
+    /// The disks' names, and the map that each is in.
+    paths: Vec<(String, Option<String>)>,
+    /// In multipath's list of WWIDs: gets a map whatever `find_multipaths` says.
+    is_listed: bool,
+    /// udev keeps it for multipath: nothing else may use it.
+    is_claimed: bool,
+}
+
+impl Engine {
+    pub(super) async fn maps(&self, facts: &Facts, deadline: Instant) -> Result<Findings> {
+        let mut findings = Findings::new();
+        let rule = self.rule(facts).await?;
+        self.configuration(&mut findings, facts, rule, deadline).await;
+        let multipath = self.multipath.clone();
+        // Without the list no LUN counts as listed.
+        let wwids = blocking(move || multipath.wwids()).await?.unwrap_or_default();
+        let (run, disks) = (self.layout.run.clone(), disks(facts));
+        let luns = blocking(move || luns(&disks, &wwids, |disk| is_claimed(&run, disk))).await?;
+        let is_ours = matches!(facts.own, Ok(Own::Ours(_)));
+        of_luns(&mut findings, &luns, rule, is_ours);
+        Ok(findings)
+    }
+
+    async fn rule(&self, facts: &Facts) -> Result<Rule> {
+        if !self.multipath.is_installed() {
+            return Ok(Rule::NotInstalled);
+        }
+        if !facts.has_multipathd {
+            return Ok(Rule::Nobody);
+        }
+        let multipathd = self.multipathd.clone();
+        let greed = blocking(move || multipathd.greed()).await?;
+        Ok(greed.map_or(Rule::Unknown, Rule::Of))
+    }
+
+    async fn configuration(&self, findings: &mut Findings, facts: &Facts, rule: Rule, deadline: Instant) {
+        let file = self.multipath.file().display().to_string();
+        let is_stale = match &facts.own {
+            Ok(Own::Ours(text)) => self.fresher(text, deadline).await,
+            _ => None,
+        };
+        match (&facts.own, rule) {
+            (_, Rule::NotInstalled) => findings.skipped(CONFIG, "", "multipath-tools is not installed"),
+            (Err(fault), _) => {
+                findings.failed(CONFIG, &file, fault.message(), or(fault.next_step(), "ls -l the file"));
+            }
+            (Ok(Own::Foreign), _) => findings.warning(
+                CONFIG,
+                &file,
+                "it was written or edited by somebody else, and is not touched",
+                format!("move it away, then set multipath up: {SETUP}"),
+            ),
+            (Ok(_), Rule::Unknown) => findings.warning(
+                CONFIG,
+                "",
+                "multipathd does not say what is in force",
+                "systemctl status multipathd.service has the details",
+            ),
+            (Ok(Own::Ours(_)), Rule::Of(Greed::Strict | Greed::Every)) => findings.warning(
+                CONFIG,
+                &file,
+                "another file overrides it: find_multipaths is not \"yes\", or multipathd has not read it",
+                "multipath -t shows what is in force: remove the setting there, or systemctl reload multipathd.service",
+            ),
+            (Ok(Own::Ours(_)), _) => match is_stale {
+                Some(again) => findings.warning(
+                    CONFIG,
+                    &file,
+                    "it was written for another version of multipath-tools, or by an older daemon",
+                    format!("write it anew: {again}"),
+                ),
+                None if rule == Rule::Nobody => {
+                    findings.ok(CONFIG, &file, "as it was written; multipathd does not run");
+                }
+                None => findings.ok(CONFIG, &file, "as it was written, and in force"),
+            },
+            (Ok(Own::Missing), Rule::Of(Greed::Strict)) => findings.warning(
+                CONFIG,
+                "",
+                "find_multipaths is \"strict\", as is multipath's own default: a new disk gets no map",
+                format!("set multipath up: {SETUP}"),
+            ),
+            (Ok(Own::Missing), Rule::Of(_)) => {
+                findings.ok(CONFIG, "", "not set up by this service; disks with two paths get a map");
+            }
+            (Ok(Own::Missing), Rule::Nobody) => {
+                findings.skipped(CONFIG, "", "multipath was not set up, and multipathd does not run");
+            }
+        }
+    }
+
+    /// What would write our file as it should be now; `None` if it is so, or if that cannot be told.
+    async fn fresher(&self, text: &str, deadline: Instant) -> Option<String> {
+        let version = self.multipath.version(deadline).await.ok()?;
+        let options = self.multipath.options_of(text)?;
+        (self.multipath.wanted(&version, &options) != text).then(|| command(&options))
+    }
+}
+
+/// The command that sets multipath up so.
+fn command(options: &MultipathOptions) -> String {
+    let mut command = SETUP.to_owned();
+    if options.only_iscsi {
+        command.push_str(" --only-iscsi");
+    }
+    if !options.friendly_names {
+        command.push_str(" --wwid-names");
+    }
+    match options.queueing {
+        Queueing::Forever => {}
+        Queueing::Never => command.push_str(" --queueing fail"),
+        Queueing::Rounds(rounds) => command.push_str(&format!(" --queueing {rounds}")),
+    }
+    command
+}
+
+fn disks(facts: &Facts) -> Vec<Disk> {
+    let disks = facts.sessions.iter().flat_map(|session| &session.disks);
+    disks.filter(|disk| disk.is_disk && !disk.name.is_empty()).cloned().collect()
+}
+
+/// By their WWIDs; a disk without one is a LUN of its own.
+fn luns(disks: &[Disk], wwids: &[String], is_claimed: impl Fn(&Disk) -> bool) -> BTreeMap<String, Lun> {
+    let mut luns: BTreeMap<String, Lun> = BTreeMap::new();
+    for disk in disks {
+        let id = if disk.wwid.is_empty() { &disk.name } else { &disk.wwid };
+        let lun = luns.entry(id.clone()).or_default();
+        lun.paths.push((disk.name.clone(), disk.map.as_ref().map(|map| map.name.clone())));
+        lun.is_listed |= udev_name(&disk.wwid).is_some_and(|name| wwids.contains(&name));
+        lun.is_claimed |= is_claimed(disk);
+    }
+    luns
+}
+
+/// What multipath calls a disk with this identifier: the type's digit, then the number (scsi_id's ID_SERIAL).
+fn udev_name(wwid: &str) -> Option<String> {
+    let (kind, number) = wwid.split_once('.')?;
+    match kind {
+        "naa" => Some(format!("3{number}")),
+        "eui" => Some(format!("2{number}")),
+        _ => None,
+    }
+}
+
+fn of_luns(findings: &mut Findings, luns: &BTreeMap<String, Lun>, rule: Rule, is_ours: bool) {
+    let (mut mapped, mut bare) = (0, 0);
+    for (id, lun) in luns {
+        let names = |is_in: bool| {
+            let paths = lun.paths.iter().filter(|(_, map)| map.is_some() == is_in);
+            paths.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+        };
+        let map = lun.paths.iter().find_map(|(_, map)| map.as_deref());
+        match (map, lun.paths.iter().all(|(_, map)| map.is_some())) {
+            (Some(_), true) => mapped += 1,
+            (Some(map), false) => findings.warning(
+                MAP,
+                id,
+                format!(
+                    "{} leads to the same LUN as {}, and is not in its map {map}",
+                    names(false),
+                    names(true)
+                ),
+                format!("multipath -d -v3 /dev/{} tells why", first(&names(false))),
+            ),
+            (None, _) if lun.paths.len() == 1 && is_fine_alone(lun, rule) => bare += 1,
+            (None, _) => without_map(findings, id, lun, rule, is_ours, &names(false)),
+        }
+    }
+    if mapped > 0 {
+        findings.ok(MAP, "", format!("{} in a map with all paths", count(mapped, "LUN")));
+    }
+    if bare > 0 {
+        findings.ok(MAP, "", format!("{} with one path, and no map", count(bare, "LUN")));
+    }
+    if luns.is_empty() {
+        findings.skipped(MAP, "", "no iSCSI disk is there");
+    }
+}
+
+/// A LUN with one path and without a map, where that is what was asked for.
+fn is_fine_alone(lun: &Lun, rule: Rule) -> bool {
+    match rule {
+        Rule::Of(Greed::TwoPaths) => !lun.is_listed,
+        Rule::Of(Greed::Strict | Greed::Every) => false,
+        Rule::NotInstalled | Rule::Nobody | Rule::Unknown => !lun.is_claimed,
+    }
+}
+
+fn without_map(findings: &mut Findings, id: &str, lun: &Lun, rule: Rule, is_ours: bool, names: &str) {
+    let paths = count(lun.paths.len(), "path");
+    let what = |why: &str| format!("{names}: {paths} and no map: {why}");
+    let setup = format!("set multipath up: {SETUP}");
+    let (why, hint) = match rule {
+        Rule::NotInstalled => {
+            ("multipath-tools is not installed", format!("install the package multipath-tools, then {setup}"))
+        }
+        Rule::Nobody if is_ours => {
+            ("multipathd does not run", "systemctl enable --now multipathd.service".to_owned())
+        }
+        Rule::Nobody => ("multipathd does not run", setup),
+        Rule::Of(Greed::Strict) if !lun.is_listed => {
+            ("find_multipaths is \"strict\", and its WWID is not in multipath's list", setup)
+        }
+        Rule::Unknown | Rule::Of(_) => (
+            "multipathd makes none, be it that a blacklist excludes it or that it is in use",
+            format!("multipath -d -v3 /dev/{} tells why", first(names)),
+        ),
+    };
+    // With one path nothing is lost yet; with more, each is used as if it were a disk of its own.
+    if lun.paths.len() > 1 || lun.is_claimed {
+        findings.failed(MAP, id, what(why), hint);
+    } else {
+        findings.warning(MAP, id, what(why), hint);
+    }
+}
+
+fn first(names: &str) -> &str {
+    names.split(',').next().unwrap_or(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use iscsi_initiator_dbus::results::{CheckState, Finding};
+
+    use super::{super::Found, *};
+    use crate::backend::sysfs::Map;
+
+    fn disk(name: &str, wwid: &str, map: &str) -> Disk {
+        let map = (!map.is_empty()).then(|| Map { name: map.to_owned(), ..Map::default() });
+        Disk { name: name.to_owned(), wwid: wwid.to_owned(), is_disk: true, map, ..Disk::default() }
+    }
+
+    fn told(disks: &[Disk], wwids: &[&str], rule: Rule) -> Vec<Finding> {
+        let wwids: Vec<String> = wwids.iter().map(|wwid| (*wwid).to_owned()).collect();
+        let mut findings = Findings::new();
+        of_luns(&mut findings, &luns(disks, &wwids, |_| false), rule, false);
+        findings.list().into_iter().map(Found::told).collect()
+    }
+
+    #[test]
+    fn two_paths_without_a_map_are_told_with_the_reason() {
+        let two = [disk("sda", "naa.6001", ""), disk("sdb", "naa.6001", "")];
+        for (rule, wwids, words, hint) in [
+            (Rule::Of(Greed::Strict), vec![], "strict", SETUP),
+            (Rule::Of(Greed::Strict), vec!["36001"], "blacklist", "multipath -d -v3 /dev/sda"),
+            (Rule::Of(Greed::TwoPaths), vec![], "blacklist", "multipath -d -v3 /dev/sda"),
+            (Rule::Nobody, vec![], "does not run", SETUP),
+            (Rule::NotInstalled, vec![], "not installed", "install"),
+        ] {
+            let found = told(&two, &wwids, rule);
+            let [one] = found.as_slice() else { panic!("{found:?}") };
+            assert_eq!((one.state, one.subject.as_str()), (CheckState::Failed, "naa.6001"), "{rule:?}");
+            assert!(one.detail.contains(words) && one.detail.starts_with("sda, sdb: 2 paths"), "{one:?}");
+            assert!(one.hint.contains(hint), "{one:?}");
+        }
+    }
+
+    #[test]
+    fn one_path_is_fine_where_maps_are_made_of_two() {
+        let one = [disk("sda", "naa.6001", "")];
+        for (rule, state) in [
+            (Rule::Of(Greed::TwoPaths), CheckState::Ok),
+            (Rule::Nobody, CheckState::Ok),
+            (Rule::Of(Greed::Strict), CheckState::Warning),
+            (Rule::Of(Greed::Every), CheckState::Warning),
+        ] {
+            assert_eq!(told(&one, &[], rule)[0].state, state, "{rule:?}");
+        }
+        assert_eq!(told(&[], &[], Rule::Nobody)[0].state, CheckState::Skipped);
+    }
+
+    #[test]
+    fn a_path_beside_the_map_of_its_lun_is_found() {
+        let rule = Rule::Of(Greed::TwoPaths);
+        let found = told(&[disk("sda", "naa.6001", "mpatha"), disk("sdb", "naa.6001", "")], &[], rule);
+        assert_eq!(found[0].state, CheckState::Warning);
+        assert!(found[0].detail.starts_with("sdb leads to the same LUN as sda"), "{found:?}");
+        let sound =
+            [disk("sda", "naa.6001", "mpatha"), disk("sdb", "naa.6001", "mpatha"), disk("sdc", "", "x")];
+        let found = told(&sound, &[], rule);
+        assert_eq!((found.len(), found[0].detail.as_str()), (1, "2 LUNs in a map with all paths"));
+    }
+
+    #[test]
+    fn a_setup_is_named_with_the_options_that_it_had() {
+        let plain = MultipathOptions { friendly_names: true, ..MultipathOptions::default() };
+        assert_eq!(command(&plain), SETUP);
+        let all = MultipathOptions {
+            only_iscsi: true,
+            queueing: Queueing::Rounds(30),
+            ..MultipathOptions::default()
+        };
+        assert_eq!(command(&all), "iscsictl multipath setup --only-iscsi --wwid-names --queueing 30");
+    }
+}

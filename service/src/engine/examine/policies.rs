@@ -1,0 +1,100 @@
+//! The files by which polkit and the bus know this service.
+//! It may not ask polkit: the gate does, and tells what came of it.
+
+use std::{
+    future::Future,
+    path::{Path, PathBuf},
+};
+
+use iscsi_initiator_dbus::BUS_NAME;
+use iscsi_initiator_polkit::Action;
+use tokio::time::{Instant, timeout_at};
+
+use super::{Engine, Findings, Found, count};
+
+const REINSTALL: &str = "install the files of iscsi-initiatord again";
+
+impl Engine {
+    /// `unknown` are the actions that polkit does not know.
+    pub(super) async fn policies(
+        &self,
+        unknown: impl Future<Output = Result<Vec<&'static str>, String>>,
+        deadline: Instant,
+    ) -> Vec<Found> {
+        let unknown = timeout_at(deadline, unknown).await;
+        let unknown = unknown.unwrap_or_else(|_| Err("no answer in time".to_owned()));
+        let mut findings = Findings::new();
+        of_polkit(&mut findings, place(&self.layout.polkit_actions, "policy").as_deref(), unknown);
+        of_bus(&mut findings, place(&self.layout.bus_policies, "conf").as_deref());
+        findings.list()
+    }
+}
+
+fn of_polkit(findings: &mut Findings, file: Option<&Path>, unknown: Result<Vec<&'static str>, String>) {
+    const NAME: &str = "polkit-policy";
+    let subject = shown(file);
+    match unknown {
+        Ok(unknown) if unknown.is_empty() => {
+            let what = format!("polkit knows its {}", count(Action::ALL.len(), "action"));
+            findings.ok(NAME, &subject, what);
+        }
+        Ok(unknown) => {
+            let what = format!("polkit does not know {}: it refuses that to everybody", unknown.join(", "));
+            let hint = if file.is_some() { "systemctl restart polkit.service" } else { REINSTALL };
+            findings.failed(NAME, &subject, what, hint);
+        }
+        Err(why) => findings.warning(
+            NAME,
+            &subject,
+            format!("polkit does not say what it knows: {why}"),
+            "systemctl status polkit.service has the details",
+        ),
+    }
+}
+
+fn of_bus(findings: &mut Findings, file: Option<&Path>) {
+    const NAME: &str = "bus-policy";
+    match file {
+        Some(_) => findings.ok(NAME, &shown(file), "it says that root alone owns the name, and who may call"),
+        None => findings.warning(
+            NAME,
+            "",
+            format!(
+                "there is no {BUS_NAME}.conf where the bus looks: who may own the name is left to others"
+            ),
+            REINSTALL,
+        ),
+    }
+}
+
+fn place(folders: &[PathBuf], extension: &str) -> Option<PathBuf> {
+    let name = format!("{BUS_NAME}.{extension}");
+    folders.iter().map(|folder| folder.join(&name)).find(|file| file.is_file())
+}
+
+fn shown(file: Option<&Path>) -> String {
+    file.map(|file| file.display().to_string()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use iscsi_initiator_dbus::results::CheckState;
+
+    use super::*;
+
+    #[test]
+    fn actions_that_polkit_does_not_know_are_named() {
+        let told = |unknown, file: Option<&Path>| {
+            let mut findings = Findings::new();
+            of_polkit(&mut findings, file, unknown);
+            findings.list().remove(0).told()
+        };
+        let file = Some(Path::new("/usr/share/polkit-1/actions/x.policy"));
+        assert_eq!(told(Ok(Vec::new()), file).state, CheckState::Ok);
+        let old = told(Ok(vec![Action::Configure.id()]), file);
+        assert!(old.state == CheckState::Failed && old.detail.contains(".configure:"), "{old:?}");
+        assert!(old.hint.contains("restart polkit"), "{old:?}");
+        assert!(told(Ok(vec![Action::Login.id()]), None).hint.contains("install"));
+        assert_eq!(told(Err("gone".to_owned()), file).state, CheckState::Warning);
+    }
+}

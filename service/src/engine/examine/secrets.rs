@@ -1,0 +1,100 @@
+//! Who may read the files that hold secrets, or may.
+//! It may not show a secret, nor count as safe what it could not look at.
+
+use std::collections::BTreeSet;
+
+use iscsi_initiator_dbus::fault::Result;
+
+use super::{Engine, Findings, Remedy, blocking, count};
+use crate::backend::{
+    atomic::Kind,
+    privacy::{self, Item, Trouble},
+};
+
+const NAME: &str = "secret-files";
+
+impl Engine {
+    /// Each that others may read, those in `told`, and the others in one.
+    pub(super) async fn secret_files(&self, told: &BTreeSet<String>) -> Result<Findings> {
+        let layout = self.layout.clone();
+        let (items, unseen) = blocking(move || {
+            let database = layout.find_database();
+            privacy::look(&layout.config, &database, &layout.state)
+        })
+        .await?;
+        let mut findings = Findings::new();
+        let (mut files, mut is_first_rate) = (0, unseen.is_empty());
+        for item in &items {
+            is_first_rate &= item.trouble.is_none();
+            match item.trouble {
+                Some(trouble) => of(&mut findings, item, trouble),
+                None => {
+                    files += usize::from(item.modes.kind == Kind::File);
+                    let path = item.path().display().to_string();
+                    if told.contains(&path) {
+                        findings.ok(NAME, &path, format!("mode {:04o}, root's alone", item.modes.mode));
+                    }
+                }
+            }
+        }
+        for (path, error) in unseen {
+            let path = path.display().to_string();
+            findings.warning(
+                NAME,
+                &path,
+                format!("it cannot be looked at: {error}"),
+                format!("ls -ld {path}"),
+            );
+        }
+        let rest = if is_first_rate { "" } else { "other " };
+        findings.ok(
+            NAME,
+            "",
+            format!("{} that hold secrets, or may: root's alone", count(files, &format!("{rest}file"))),
+        );
+        Ok(findings)
+    }
+}
+
+fn of(findings: &mut Findings, item: &Item, trouble: Trouble) {
+    let path = item.path().display().to_string();
+    let mode = item.modes.mode;
+    match (trouble, item.wanted()) {
+        (Trouble::Secret, Some(wanted)) => findings.failed(
+            NAME,
+            &path,
+            format!("its mode {mode:04o} lets others read it, and it holds a secret"),
+            format!("chmod {wanted:04o} {path}, and set the secret anew: others may have read it"),
+        ),
+        (Trouble::Open, Some(wanted)) => {
+            let what = if item.modes.kind == Kind::Folder { "look into it" } else { "read it" };
+            findings.warning(
+                NAME,
+                &path,
+                format!("its mode {mode:04o} lets others {what}; there is no secret in it yet"),
+                format!("chmod {wanted:04o} {path}"),
+            );
+        }
+        (Trouble::Foreign, _) => findings.failed(
+            NAME,
+            &path,
+            "it belongs to another user than root",
+            format!("look who put it there: ls -ld {path}; then chown root: {path}"),
+        ),
+        (Trouble::Writable, _) => findings.failed(
+            NAME,
+            &path,
+            format!("its mode {mode:04o} lets others put files there"),
+            format!("chmod go-w {path}"),
+        ),
+        _ => findings.failed(
+            NAME,
+            &path,
+            "it is no plain file or folder: nothing here follows a link",
+            format!("ls -ld {path}; put a plain file in its place"),
+        ),
+    }
+    if let Some(mode) = item.wanted() {
+        findings.with(Remedy::Narrow { root: item.root.clone(), relative: item.relative.clone(), mode });
+    }
+}

@@ -1,0 +1,187 @@
+//! The units that iSCSI and multipath need: whether they run, and will at the next boot.
+//! It may not have one started to see whether it would.
+
+use iscsi_initiator_dbus::{fault::Result, results::Startup};
+
+use super::{Engine, Facts, Findings, Own, Remedy, Unit, count};
+
+const NAME: &str = "services";
+const SOCKET: &str = "iscsid.socket";
+const ISCSID: &str = "iscsid.service";
+/// What logs in at boot: Debian's name, and upstream's.
+const AT_BOOT: [&str; 2] = ["open-iscsi.service", "iscsi.service"];
+const MULTIPATHD: &str = "multipathd.service";
+const MULTIPATHD_SOCKET: &str = "multipathd.socket";
+
+impl Engine {
+    pub(super) async fn services(&self, facts: &Facts) -> Result<Findings> {
+        let [debian, upstream] = AT_BOOT;
+        let (socket, iscsid, debian, upstream, multipathd, multipathd_socket) = tokio::try_join!(
+            self.systemd.look(SOCKET),
+            self.systemd.look(ISCSID),
+            self.systemd.look(debian),
+            self.systemd.look(upstream),
+            self.systemd.look(MULTIPATHD),
+            self.systemd.look(MULTIPATHD_SOCKET),
+        )?;
+        let mut findings = Findings::new();
+        of_iscsid(&mut findings, &socket, &iscsid);
+        at_boot(&mut findings, facts, if debian.is_there { &debian } else { &upstream });
+        of_multipathd(&mut findings, facts, &multipathd, &multipathd_socket);
+        Ok(findings)
+    }
+}
+
+/// The socket where there is one: it starts the service when somebody needs it.
+fn of_iscsid(findings: &mut Findings, socket: &Unit, iscsid: &Unit) {
+    if !socket.is_there && !iscsid.is_there && !socket.is_masked {
+        return findings.failed(
+            NAME,
+            ISCSID,
+            format!("there is no {SOCKET} and no {ISCSID}"),
+            "install the package open-iscsi",
+        );
+    }
+    if socket.is_there || socket.is_masked {
+        needed(findings, socket, "no login works");
+    } else {
+        needed(findings, iscsid, "no login works");
+    }
+    if iscsid.has_failed {
+        let hint = format!("journalctl -u {ISCSID}, then systemctl restart {ISCSID}");
+        findings.failed(NAME, ISCSID, "it was started and failed: no session is looked after", hint);
+    } else if socket.is_there {
+        let detail = if iscsid.is_active { "it runs" } else { "it does not run: its socket starts it" };
+        findings.ok(NAME, ISCSID, detail);
+    }
+}
+
+/// A unit that has to run; `without` says what is not without it.
+fn needed(findings: &mut Findings, unit: &Unit, without: &str) {
+    let name = &unit.name;
+    if unit.is_masked {
+        let hint = format!("systemctl unmask {name}, then systemctl enable --now {name}");
+        return findings.failed(NAME, name, format!("it is masked: {without}"), hint);
+    }
+    let remedy = Remedy::Unit { unit: name.clone(), enable: !unit.is_enabled, start: !unit.is_active };
+    match (unit.is_active, unit.is_enabled) {
+        (true, true) => return findings.ok(NAME, name, "active and enabled"),
+        (true, false) => findings.warning(
+            NAME,
+            name,
+            "it is active, and will not be after the next boot",
+            format!("systemctl enable {name}"),
+        ),
+        (false, is_enabled) => findings.failed(
+            NAME,
+            name,
+            format!("it is not active: {without}"),
+            if is_enabled {
+                format!("systemctl start {name}")
+            } else {
+                format!("systemctl enable --now {name}")
+            },
+        ),
+    }
+    findings.with(remedy);
+}
+
+/// Only who wants to be logged in at boot needs it: that it is to be enabled is for him to say.
+fn at_boot(findings: &mut Findings, facts: &Facts, unit: &Unit) {
+    let nodes = facts.nodes.as_deref().unwrap_or_default();
+    let wanted = nodes.iter().filter(|node| node.startup == Startup::Automatic).count();
+    let name = &unit.name;
+    match (wanted, unit.is_there && unit.is_enabled) {
+        (0, true) => findings.ok(NAME, name, "enabled; no node is to be logged in to at boot"),
+        (0, false) => findings.skipped(NAME, name, "no node is to be logged in to at boot"),
+        (wanted, true) => {
+            findings.ok(NAME, name, format!("enabled: logs in to {} at boot", count(wanted, "node")));
+        }
+        (wanted, false) => findings.warning(
+            NAME,
+            name,
+            format!("{} to be logged in to at boot, and it is not enabled", count(wanted, "node")),
+            format!("systemctl enable {name}"),
+        ),
+    }
+}
+
+/// Fixed only where multipath was set up by this service: elsewhere it may be off for a reason.
+fn of_multipathd(findings: &mut Findings, facts: &Facts, multipathd: &Unit, socket: &Unit) {
+    let is_set_up = matches!(facts.own, Ok(Own::Ours(_)));
+    if !multipathd.is_there && !multipathd.is_masked {
+        return findings.skipped(NAME, MULTIPATHD, "multipath-tools is not installed");
+    }
+    if is_set_up {
+        needed(findings, multipathd, "no disk gets a map");
+    } else if multipathd.is_active {
+        let detail = if multipathd.is_enabled { "active and enabled" } else { "active, and not enabled" };
+        findings.ok(NAME, MULTIPATHD, detail);
+    } else if facts.sessions.iter().any(crate::backend::sysfs::Session::has_disk) {
+        findings.warning(
+            NAME,
+            MULTIPATHD,
+            "it does not run: no iSCSI disk gets a map",
+            "set multipath up: iscsictl multipath setup",
+        );
+    } else {
+        findings.skipped(NAME, MULTIPATHD, "it does not run, and multipath was not set up");
+    }
+    if socket.is_there {
+        let detail = if socket.is_active { "its socket is open" } else { "not open: multipathd needs none" };
+        findings.ok(NAME, MULTIPATHD_SOCKET, detail);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use iscsi_initiator_dbus::results::{CheckState, Finding};
+
+    use super::{super::Found, *};
+
+    fn unit(name: &str, is_enabled: bool, is_active: bool) -> Unit {
+        Unit { name: name.to_owned(), is_there: true, is_enabled, is_active, ..Unit::default() }
+    }
+
+    fn told(look: impl FnOnce(&mut Findings)) -> Vec<Finding> {
+        let mut findings = Findings::new();
+        look(&mut findings);
+        findings.list().into_iter().map(Found::told).collect()
+    }
+
+    #[test]
+    fn a_socket_that_is_not_open_can_be_fixed_and_a_masked_one_cannot() {
+        let service = unit(ISCSID, false, false);
+        for (enabled, active, state, fix) in [
+            (true, true, CheckState::Ok, ""),
+            (false, true, CheckState::Warning, "enable iscsid.socket"),
+            (true, false, CheckState::Failed, "start iscsid.socket"),
+            (false, false, CheckState::Failed, "enable and start iscsid.socket"),
+        ] {
+            let found = told(|findings| of_iscsid(findings, &unit(SOCKET, enabled, active), &service));
+            assert_eq!((found[0].state, found[0].fix.as_str()), (state, fix));
+            assert_eq!((found.len(), found[1].state), (2, CheckState::Ok), "the service need not run");
+        }
+        let masked = Unit { is_there: false, is_masked: true, ..unit(SOCKET, false, false) };
+        let found = told(|findings| of_iscsid(findings, &masked, &service));
+        assert_eq!((found[0].state, found[0].fix.as_str()), (CheckState::Failed, ""));
+        let failed = Unit { has_failed: true, ..service };
+        let found = told(|findings| of_iscsid(findings, &unit(SOCKET, true, true), &failed));
+        assert_eq!(found[1].state, CheckState::Failed);
+        let found = told(|findings| of_iscsid(findings, &Unit::default(), &Unit::default()));
+        assert!(found[0].hint.contains("install"), "{found:?}");
+    }
+
+    #[test]
+    fn multipathd_is_started_only_where_multipath_was_set_up() {
+        let facts = |own| Facts { sessions: Vec::new(), nodes: Ok(Vec::new()), own, has_multipathd: false };
+        let (off, none) = (unit(MULTIPATHD, false, false), Unit::default());
+        let ours = facts(Ok(Own::Ours(String::new())));
+        let found = told(|findings| of_multipathd(findings, &ours, &off, &none));
+        assert_eq!(found[0].fix, "enable and start multipathd.service");
+        for own in [Own::Missing, Own::Foreign] {
+            let found = told(|findings| of_multipathd(findings, &facts(Ok(own)), &off, &none));
+            assert_eq!((found[0].state, found[0].fix.as_str()), (CheckState::Skipped, ""));
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Sessions that need somebody: that have lost their portal, show no LUN, or that nothing is recorded of.
+//! It may not ask a portal, nor end a session.
+
+use super::{Facts, Findings, Session, count};
+
+const NAME: &str = "sessions";
+
+/// One finding for each that deserves a look, and the others in one.
+pub(super) fn look(facts: &Facts) -> Findings {
+    let mut findings = Findings::new();
+    let mut sound = 0;
+    for session in &facts.sessions {
+        sound += usize::from(!of(&mut findings, facts, session));
+    }
+    match (facts.sessions.len(), sound) {
+        (0, _) => findings.skipped(NAME, "", "there is no session"),
+        (_, 0) => {}
+        (all, sound) => {
+            let rest = if all == sound { "" } else { "other " };
+            findings.ok(NAME, "", format!("{} up", count(sound, &format!("{rest}session"))));
+        }
+    }
+    findings
+}
+
+/// Whether there was something to say.
+fn of(findings: &mut Findings, facts: &Facts, session: &Session) -> bool {
+    let (target, portal, sid) = (&session.target, session.portal_text(), session.sid);
+    let subject = format!("{target} {portal}");
+    let leave = format!("iscsictl logout {target} {portal}");
+    match session.state.as_str() {
+        "LOGGED_IN" => {}
+        // After the replacement timeout: what was sent to it has failed.
+        "FREE" => {
+            let what = format!("session {sid} has had no connection for longer than its replacement timeout");
+            findings.failed(
+                NAME,
+                &subject,
+                what,
+                format!("look at the portal: iscsictl diagnose {target} {portal}; or leave it: {leave}"),
+            );
+            return true;
+        }
+        state => {
+            let what = format!("session {sid} is {state}: iscsid is trying to connect it again");
+            findings.warning(NAME, &subject, what, format!("iscsictl diagnose {target} {portal}"));
+            return true;
+        }
+    }
+    let nodes = facts.nodes.as_deref().unwrap_or_default();
+    if facts.nodes.is_ok() && !nodes.iter().any(|node| session.is_of(&node.key)) {
+        let what = format!("session {sid} has no node record: after its end nobody knows of it");
+        findings.warning(
+            NAME,
+            &subject,
+            what,
+            format!("record it: iscsictl discover {portal}; or leave it: {leave}"),
+        );
+        return true;
+    }
+    if session.scanned == Some(true) && session.disks.is_empty() {
+        let what = format!("session {sid} shows no LUN");
+        findings.warning(NAME, &subject, what, "have a LUN given to this initiator on the gateway");
+        return true;
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use iscsi_initiator_dbus::results::CheckState;
+
+    use super::*;
+    use crate::backend::multipath::Own;
+
+    fn session(state: &str) -> Session {
+        Session {
+            sid: 7,
+            target: "iqn.a".to_owned(),
+            portal: "192.0.2.21".parse().ok(),
+            state: state.to_owned(),
+            ..Session::default()
+        }
+    }
+
+    #[test]
+    fn a_session_that_is_cut_off_is_told_with_how_long() {
+        for (state, expected) in [
+            ("FREE", CheckState::Failed),
+            ("FAILED", CheckState::Warning),
+            ("LOGGED_IN", CheckState::Warning),
+        ] {
+            let facts = Facts {
+                sessions: vec![session(state)],
+                nodes: Ok(Vec::new()),
+                own: Ok(Own::Missing),
+                has_multipathd: false,
+            };
+            let found = look(&facts).list();
+            assert_eq!((found.len(), found[0].finding.state), (1, expected), "{state}");
+            assert_eq!(found[0].finding.subject, "iqn.a 192.0.2.21:3260");
+            assert!(!found[0].finding.hint.is_empty() && found[0].remedy.is_none());
+        }
+    }
+}

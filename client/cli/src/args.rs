@@ -13,7 +13,8 @@ use clap::{Parser, Subcommand};
 pub(crate) use self::{
     chap::Chap,
     commands::{
-        Connect, Diagnose, Discover, Forget, InitiatorName, Login, Logout, SetChap, Startup, Timeout, Wait,
+        Connect, Diagnose, Discover, Doctor, Forget, InitiatorName, Login, Logout, SetChap, Startup, Timeout,
+        Wait,
     },
     multipath::{Multipath, What},
     place::Place,
@@ -136,6 +137,20 @@ One file in /etc/multipath/conf.d is written, after multipath's own parser has r
 iscsid are started, and enabled for the next boot. If anything fails, everything is as it was before.
 Next: iscsictl connect PORTAL.")]
     Multipath(Multipath),
+    /// Look at this machine's iSCSI and multipath as a whole: what is wrong, and what to do; fix what is safe to fix.
+    #[command(after_help = "Examples:
+  iscsictl doctor
+  iscsictl doctor -q                     # only what deserves a look
+  iscsictl doctor --fix                  # an administrator must allow it
+  iscsictl doctor --bundle support.json  # for somebody who helps: no secret is in it
+
+Without --fix nothing is changed, no service is started and no portal is asked. --fix makes files
+and folders that hold secrets, or may, root's alone, and enables and starts iscsid's socket (and
+multipathd, where multipath was set up); all else is named and left to you. The exit code is 0 if
+nothing failed or deserves a look, and 13 otherwise. If the daemon cannot be reached, what can be
+seen without it is shown.
+Next: the hints below the findings; iscsictl diagnose TARGET for a login that fails.")]
+    Doctor(Doctor),
     /// List sessions, disks and multipath maps, failed paths included.
     #[command(after_help = "Examples:
   iscsictl paths
@@ -249,6 +264,9 @@ mod tests {
             "iscsictl multipath show --only-iscsi",
             "iscsictl multipath setup --queueing fail --wwid-names --timeout 60",
             "iscsictl multipath undo --dry-run --json",
+            "iscsictl doctor",
+            "iscsictl doctor --fix --timeout 60 --json",
+            "iscsictl doctor --bundle support.json -q",
             "iscsictl initiator-name",
             "iscsictl initiator-name iqn.1989-06.io.cloud-atlas:libvirt-client",
         ] {
@@ -275,6 +293,9 @@ mod tests {
             ("iscsictl multipath", "Usage: iscsictl multipath"),
             ("iscsictl multipath setup --queueing 0", "is queue, fail or a number of rounds"),
             ("iscsictl multipath undo --only-iscsi", "unexpected argument"),
+            ("iscsictl doctor --fix now", "unexpected argument"),
+            ("iscsictl doctor --bundle", "a value is required"),
+            ("iscsictl doctor --timeout 601", "1..=600"),
             ("iscsictl set-chap", "<--user <NAME>|--clear>"),
             ("iscsictl set-chap --clear --user u", "cannot be used with"),
             ("iscsictl set-chap --user u --secret-stdin --secret-file f", "cannot be used with"),

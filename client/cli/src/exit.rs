@@ -22,6 +22,7 @@ pub(crate) enum Exit {
     Backend = 10,
     Partly = 11,
     NoDaemon = 12,
+    Problems = 13,
     /// 128 and the signal's number, as a shell counts.
     Hangup = 129,
     Interrupted = 130,
@@ -30,7 +31,7 @@ pub(crate) enum Exit {
 
 impl Exit {
     /// Those that the help and the man page list.
-    pub(crate) const LISTED: [Self; 13] = [
+    pub(crate) const LISTED: [Self; 14] = [
         Self::Done,
         Self::Failed,
         Self::Usage,
@@ -44,6 +45,7 @@ impl Exit {
         Self::Backend,
         Self::Partly,
         Self::NoDaemon,
+        Self::Problems,
     ];
 
     /// Several things failed, each with a D-Bus error name: the most telling reason counts.
@@ -77,6 +79,7 @@ impl Exit {
             Self::Backend => "open-iscsi or multipath is missing, stopped or wrongly configured",
             Self::Partly => "partly done: some portals failed",
             Self::NoDaemon => "the daemon was not reached on the system bus",
+            Self::Problems => "doctor found something that failed or deserves a look",
             Self::Hangup | Self::Interrupted | Self::Terminated => "ended by a signal",
         }
     }

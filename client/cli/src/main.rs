@@ -3,6 +3,7 @@
 
 mod advice;
 mod args;
+mod bundle;
 mod bus;
 mod commands;
 mod exit;

@@ -12,7 +12,7 @@ use std::{
     process::Stdio,
 };
 
-use fake::{Bus, CLOSED, DISKS, ENDLESS, HALF, PARTLY, REFUSED, SECRET, SLOW, WELL};
+use fake::{Bus, CLOSED, DENIED, DISKS, ENDLESS, HALF, LEAKY, PARTLY, REFUSED, SECRET, SLOW, SOUND, WELL};
 use serde_json::{Value, json};
 
 #[test]
@@ -486,4 +486,119 @@ fn multipath_is_set_up_shown_and_undone() {
     assert!(calls[0].contains("dry-run=") && calls[0].contains("only-iscsi=") && calls[0].contains("30"));
     assert!(calls[1].contains("user-friendly-names=") && calls[1].contains("false"));
     assert!(calls[2].contains("undo=") && !calls[2].contains("dry-run="));
+}
+
+#[test]
+fn a_doctor_shows_what_to_do_and_ends_with_13_if_there_is_something() {
+    let (bus, _services) = Bus::that_can_start_it();
+    let ended = bus.run(&["doctor"]);
+    assert_eq!(ended.code, 13, "{ended:?}");
+    for line in [
+        "ok       system-bus    -                              it can be reached\n",
+        "ok       iscsid        -                              runs\n",
+        "warning  secret-files  /etc/iscsi/iscsid.conf         \\u{1b}[2Jgw\\u{202e}\n",
+        "         hint: chmod it\n         fix: iscsictl doctor --fix would make it mode 0600\n",
+    ] {
+        assert!(ended.out.contains(line), "{line}: {}", ended.out);
+    }
+    assert_eq!(
+        ended.err,
+        "iscsictl: 0 failed, 1 to be looked at\nhint: iscsictl doctor --fix fixes 1 of them\n"
+    );
+    let fixed = bus.run(&["doctor", "--fix", "-q"]);
+    assert_eq!((fixed.code, fixed.err.as_str()), (0, ""), "{fixed:?}");
+    assert!(fixed.out.starts_with("ok  secret-files  /etc/iscsi/iscsid.conf  fixed: "), "{fixed:?}");
+    let sound = bus.run(&["doctor", "--timeout", &SOUND.to_string()]);
+    assert_eq!((sound.code, sound.err.as_str()), (0, "iscsictl: nothing is wrong\n"), "{sound:?}");
+    assert_eq!(
+        bus.seen().calls,
+        ["examine fix=false None", "examine fix=true None", "examine fix=false Some(5s)"]
+    );
+}
+
+#[test]
+fn a_doctor_for_programs_has_the_contracts_keys() {
+    let bus = Bus::new();
+    let ended = bus.run(&["doctor", "--json"]);
+    assert_eq!((ended.code, ended.err.as_str()), (13, ""));
+    let rows: Vec<Value> = serde_json::from_str(&ended.out).unwrap();
+    for row in &rows {
+        let keys: Vec<&str> = row.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(keys, ["detail", "fix", "fixed", "hint", "name", "state", "subject"]);
+    }
+    let row = |name: &str| rows.iter().find(|row| row["name"] == name).unwrap();
+    assert_eq!(row("secret-files")["fix"], "make it mode 0600");
+    assert_eq!(row("system-bus")["state"], "ok");
+    // This bus cannot start it.
+    assert_eq!(row("daemon")["state"], "warning", "{rows:?}");
+}
+
+#[test]
+fn a_doctor_whom_nobody_answers_still_tells_what_it_sees() {
+    for (bus, state) in [(Bus::empty(), "ok"), (Bus::empty(), "failed")] {
+        let mut program = bus.iscsictl(&["doctor", "--json"]);
+        if state == "failed" {
+            program.env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent/bus");
+        }
+        let ended: fake::Ended = program.output().unwrap().into();
+        assert_eq!(ended.code, 12, "{ended:?}");
+        let rows: Vec<Value> = serde_json::from_str(&ended.out).unwrap();
+        let of = |name: &str| rows.iter().filter(|row| row["name"] == name).collect::<Vec<_>>();
+        assert_eq!(of("system-bus")[0]["state"], state);
+        assert_eq!(of("examination").len(), usize::from(state == "ok"));
+        let installed = of("installed");
+        assert_eq!(installed.len(), 5, "{rows:?}");
+        for part in [
+            "system.d/org.cloud",
+            "system-services/",
+            "polkit-1/actions/",
+            "iscsi-initiatord.service",
+            "iscsiadm",
+        ] {
+            assert!(installed.iter().any(|row| row["subject"].as_str().unwrap().contains(part)), "{part}");
+        }
+    }
+}
+
+#[test]
+fn a_doctor_who_is_refused_ends_with_3_and_tells_what_it_sees() {
+    let bus = Bus::new();
+    let ended = bus.run(&["doctor", "--fix", "--timeout", &DENIED.to_string()]);
+    assert_eq!(ended.code, 3, "{ended:?}");
+    assert!(ended.err.contains("iscsictl: not allowed\nhint: "), "{}", ended.err);
+    assert!(ended.out.contains("examination"), "{}", ended.out);
+}
+
+#[test]
+fn a_support_bundle_is_a_new_private_file_without_a_secret() {
+    let bus = Bus::new();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("support.json");
+    let path = file.to_str().unwrap();
+    let ended = bus.run(&["doctor", "--bundle", path, "--timeout", &LEAKY.to_string()]);
+    assert_eq!(ended.code, 13, "{ended:?}");
+    assert!(ended.out.contains(SECRET), "the hunter is shown a leak: {}", ended.out);
+    assert!(ended.err.contains(&format!("the support bundle is {path}")), "{}", ended.err);
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o600);
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(!text.contains(SECRET) && text.contains("node.session.auth.password = (removed)"), "{text}");
+    let document: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(document["format"], 1);
+    assert_eq!(document["paths"][0]["device"], "sda");
+    assert_eq!(document["nodes"][0]["target"], DISKS);
+    assert_eq!(document["properties"]["features"], json!(["examine"]));
+    assert_eq!(document["multipath"]["version"], "0.11.1");
+    assert!(document["findings"].as_array().unwrap().iter().any(|row| row["name"] == "records"));
+    assert!(!document["kernel"].as_str().unwrap().is_empty());
+    let calls = bus.seen().calls;
+    assert!(
+        calls.iter().any(|call| call.starts_with("setup-multipath dry-run=") && call.contains("true")),
+        "{calls:?}"
+    );
+    // A second time: nothing is asked, nothing is written.
+    let again = bus.run(&["doctor", "--fix", "--bundle", path]);
+    assert_eq!((again.code, again.out.as_str()), (2, ""), "{again:?}");
+    assert!(again.err.contains(&format!("{path}: is there already")), "{}", again.err);
+    assert!(bus.seen().calls.is_empty());
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
 }

@@ -1,6 +1,8 @@
 //! What each command takes, and the options that several of them share.
 //! It may not explain a command: the list of commands does.
 
+use std::path::PathBuf;
+
 use clap::{ArgGroup, Args as Group, builder::PossibleValuesParser, value_parser};
 use iscsi_initiator_dbus::{Iqn, options::TIMEOUT_RANGE};
 
@@ -93,6 +95,18 @@ pub(crate) struct Diagnose {
 pub(crate) struct Forget {
     #[command(flatten)]
     pub(crate) place: Place,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Doctor {
+    /// Fix what is safe to fix, then look again
+    #[arg(long)]
+    pub(crate) fix: bool,
+    /// Write what was found, and what a helper asks for, to a new file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) bundle: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) timeout: Timeout,
 }
 
 #[derive(Debug, Group)]

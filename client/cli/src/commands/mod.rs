@@ -4,6 +4,7 @@
 mod chap;
 mod connect;
 mod diagnose;
+mod doctor;
 mod list;
 mod multipath;
 mod progress;
@@ -33,7 +34,11 @@ pub(crate) async fn run(command: Command, screen: Screen) -> Result<Report, Prob
     let Given { options: chap, remarks } = chap::read(&command).await?;
     // Before the call: if it fails, they may say why.
     screen.remarks(&remarks);
-    let call = Call { daemon: bus::connect().await?, screen };
+    let call = match &command {
+        // It has something to say of a bus that cannot be reached, too.
+        Command::Doctor(args) => return doctor::doctor(args, screen).await,
+        _ => Call { daemon: bus::connect().await?, screen },
+    };
     match command {
         Command::Connect(args) => connect::connect(&call, &args, chap).await,
         Command::Discover(args) => list::discover(&call, &args, chap).await,
@@ -43,6 +48,7 @@ pub(crate) async fn run(command: Command, screen: Screen) -> Result<Report, Prob
         Command::Diagnose(args) => diagnose::diagnose(&call, &args, chap).await,
         Command::Forget(args) => record::forget(&call, &args).await,
         Command::Multipath(args) => multipath::multipath(&call, &args).await,
+        Command::Doctor(args) => doctor::doctor(&args, screen).await,
         Command::Paths(place) => list::paths(&call, &place).await,
         Command::Nodes(place) => list::nodes(&call, &place).await,
         Command::InitiatorName(args) => list::initiator_name(&call, args.name.as_ref()).await,

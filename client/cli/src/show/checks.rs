@@ -38,15 +38,20 @@ fn portals(checks: &[Check]) -> Vec<&str> {
 }
 
 fn add(table: &mut Table, check: &Check) {
-    let tone = match check.state {
+    let state = Cell::toned(check.state, tone(check.state));
+    table.row(vec![state, Cell::or_dash(&check.name), Cell::or_dash(&check.detail)]);
+    if !check.hint.is_empty() {
+        table.note(format!("hint: {}", check.hint));
+    }
+}
+
+/// How a state is drawn.
+pub(super) fn tone(state: CheckState) -> Tone {
+    match state {
         CheckState::Ok => Tone::Good,
         CheckState::Warning => Tone::Doubtful,
         CheckState::Failed => Tone::Bad,
         CheckState::Skipped => Tone::Faint,
-    };
-    table.row(vec![Cell::toned(check.state, tone), Cell::or_dash(&check.name), Cell::or_dash(&check.detail)]);
-    if !check.hint.is_empty() {
-        table.note(format!("hint: {}", check.hint));
     }
 }
 

@@ -4,6 +4,7 @@
 mod change;
 mod checks;
 pub(crate) mod escape;
+mod findings;
 mod json;
 mod nodes;
 mod outcomes;
@@ -17,7 +18,8 @@ use serde_json::Value;
 
 pub(crate) use self::{
     checks::checks,
-    json::rows,
+    findings::findings,
+    json::{rows, text},
     nodes::nodes,
     outcomes::{Remark, logins, logouts},
     paths::paths,

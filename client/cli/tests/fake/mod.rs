@@ -12,12 +12,12 @@ use std::{
 use iscsi_initiator_dbus::{
     BUS_NAME, Fault, Kind, OBJECT_PATH, Secret,
     options::{
-        Chap, ChapChange, ConnectOptions, Credentials, DiagnoseOptions, DiscoverOptions, MultipathOptions,
-        SecretSource,
+        Chap, ChapChange, ConnectOptions, Credentials, DiagnoseOptions, DiscoverOptions, ExamineOptions,
+        MultipathOptions, SecretSource,
     },
     results::{
-        ChapMode, Check, CheckState, Login, LoginOutcome, Logout, LogoutOutcome, MultipathChange, Node,
-        NodeState, Path, Startup,
+        ChapMode, Check, CheckState, Finding, Login, LoginOutcome, Logout, LogoutOutcome, MultipathChange,
+        Node, NodeState, Path, Startup,
     },
 };
 use zbus::{Connection, OwnedVariant, message::Header, object_server::SignalEmitter};
@@ -31,6 +31,10 @@ pub const WELL: &str = "192.0.2.21:3260";
 pub const PARTLY: &str = "192.0.2.37:3260";
 pub const CLOSED: &str = "192.0.2.66:3260";
 pub const ENDLESS: &str = "192.0.2.99:3260";
+/// What an examination with so many seconds ends with: nothing to say, a refusal, a line that should not be said.
+pub const SOUND: u64 = 5;
+pub const DENIED: u64 = 6;
+pub const LEAKY: u64 = 7;
 pub const SECRET: &str = "s3cr3t-in-a-pipe";
 /// What a hostile target may say.
 pub const HOSTILE: &str = "\x1b[2Jgw\u{202e}";
@@ -172,6 +176,24 @@ impl Fake {
         })
     }
 
+    async fn examine(&self, options: Dict) -> Result<Vec<Finding>, Fault> {
+        let options = ExamineOptions::parse(options)?;
+        self.note(format!("examine fix={} {:?}", options.fix, options.timeout));
+        let fine = finding("iscsid", "", CheckState::Ok, "runs", "");
+        let open =
+            finding("secret-files", "/etc/iscsi/iscsid.conf", CheckState::Warning, HOSTILE, "chmod it");
+        Ok(match options.timeout.map(|timeout| timeout.as_secs()) {
+            Some(SOUND) => vec![fine],
+            Some(DENIED) => return Err(Fault::new(Kind::AccessDenied, "not allowed")),
+            Some(LEAKY) => {
+                let line = format!("node.session.auth.password = {SECRET}");
+                vec![finding("records", "", CheckState::Failed, &line, "")]
+            }
+            _ if options.fix => vec![fine, Finding { state: CheckState::Ok, fixed: true, ..open }],
+            _ => vec![fine, Finding { fix: "make it mode 0600".to_owned(), ..open }],
+        })
+    }
+
     async fn list_paths(&self, _filter: Dict) -> Result<Vec<Path>, Fault> {
         Ok(vec![Path {
             target: DISKS.to_owned(),
@@ -193,6 +215,16 @@ impl Fake {
     #[zbus(property)]
     async fn initiator_name(&self) -> String {
         "iqn.1989-06.io.cloud-atlas:libvirt-client".to_owned()
+    }
+
+    #[zbus(property)]
+    async fn version(&self) -> String {
+        env!("CARGO_PKG_VERSION").to_owned()
+    }
+
+    #[zbus(property)]
+    async fn features(&self) -> Vec<String> {
+        vec!["examine".to_owned()]
     }
 }
 
@@ -260,6 +292,18 @@ fn check(name: &str, state: CheckState, portal: &str, error: Option<Kind>) -> Ch
     }
 }
 
+fn finding(name: &str, subject: &str, state: CheckState, detail: &str, hint: &str) -> Finding {
+    Finding {
+        name: name.to_owned(),
+        subject: subject.to_owned(),
+        state,
+        detail: detail.to_owned(),
+        hint: hint.to_owned(),
+        fix: String::new(),
+        fixed: false,
+    }
+}
+
 fn node(target: &str) -> Node {
     Node {
         target: target.to_owned(),
@@ -299,7 +343,13 @@ pub struct Bus {
 impl Bus {
     /// A bus without the daemon.
     pub fn empty() -> Self {
+        Self::with_services("/nonexistent".as_ref())
+    }
+
+    /// A bus that looks for what it can start below this folder.
+    fn with_services(data: &std::path::Path) -> Self {
         let mut daemon = command("dbus-daemon")
+            .env("XDG_DATA_HOME", data)
             .args(["--session", "--nofork", "--nopidfile", "--print-address"])
             .stdout(Stdio::piped())
             // It complains that it may not raise its limit of descriptors.
@@ -316,7 +366,25 @@ impl Bus {
 
     /// A bus with the fake daemon.
     pub fn new() -> Self {
-        let mut bus = Self::empty();
+        Self::empty().with_daemon()
+    }
+
+    /// A bus with the fake daemon, which it could start as well; the folder must be kept.
+    pub fn that_can_start_it() -> (Self, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let services = folder.path().join("dbus-1/services");
+        std::fs::create_dir_all(&services).unwrap();
+        #[expect(clippy::disallowed_methods, reason = "below a temporary directory of the test's own")]
+        std::fs::write(
+            services.join(format!("{BUS_NAME}.service")),
+            format!("[D-BUS Service]\nName={BUS_NAME}\nExec=/bin/false\n"),
+        )
+        .unwrap();
+        (Self::with_services(folder.path()).with_daemon(), folder)
+    }
+
+    fn with_daemon(self) -> Self {
+        let mut bus = self;
         let stranger = zbus::connection::Builder::address(bus.address.as_str()).build();
         let fake = Fake { seen: bus.seen.clone(), stranger: bus.runtime.block_on(stranger).unwrap() };
         let service = zbus::connection::Builder::address(bus.address.as_str())

@@ -1,0 +1,175 @@
+//! The command doctor: what the daemon finds, and what can be seen from here: the bus and the daemon itself.
+//! It may not fix anything, nor keep silent on what it sees because the daemon does not answer.
+
+use std::path::{Path, PathBuf};
+
+use iscsi_initiator_dbus::{
+    BUS_NAME,
+    proxy::InitiatorProxy,
+    results::{CheckState, Finding},
+};
+use zbus::{fdo::DBusProxy, proxy::CacheProperties};
+
+use super::options;
+use crate::{
+    args::Doctor,
+    bundle, bus,
+    problem::Problem,
+    show::{self, Body, Remark, Report, Screen},
+    spinner::{self, Caption},
+};
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+pub(super) async fn doctor(args: &Doctor, screen: Screen) -> Result<Report, Problem> {
+    // Before anything is asked or fixed: what was found would be lost.
+    if let Some(file) = &args.bundle {
+        bundle::check(file)?;
+    }
+    let caption = Caption::new("Looking at this machine");
+    let look = spinner::during(screen.live(), &caption, look(args)).await;
+    let (table, sum, mut exit) = show::findings(&look.findings, screen.is_quiet());
+    let mut remarks = vec![sum];
+    if let Some(problem) = &look.problem {
+        exit = problem.exit;
+        remarks.push(Remark {
+            is_failure: true,
+            message: problem.message.clone(),
+            hint: problem.hint.clone(),
+        });
+    }
+    if let Some(file) = &args.bundle {
+        let caption = Caption::new("Collecting the support bundle");
+        let document = bundle::collect(&look.findings, look.daemon.as_ref());
+        let document = spinner::during(screen.live(), &caption, document).await;
+        bundle::write(file, &document)?;
+        remarks.push(Remark::note(
+            &format!(
+                "the support bundle is {}: it holds names, addresses and serial numbers, and no secret",
+                file.display()
+            ),
+            "look through it before you give it away",
+        ));
+    }
+    Ok(Report { rows: show::rows(&look.findings), body: Body::List(table), remarks, exit })
+}
+
+/// What was seen, and what kept us from seeing more.
+struct Look {
+    findings: Vec<Finding>,
+    daemon: Option<InitiatorProxy<'static>>,
+    problem: Option<Problem>,
+}
+
+async fn look(args: &Doctor) -> Look {
+    let mut findings = Vec::new();
+    let daemon = match bus::connect().await {
+        Ok(daemon) => daemon,
+        Err(problem) => {
+            findings.push(finding("system-bus", "", CheckState::Failed, &problem.message, &problem.hint));
+            findings.extend(installed());
+            return Look { findings, daemon: None, problem: Some(problem) };
+        }
+    };
+    findings.push(finding("system-bus", "", CheckState::Ok, "it can be reached", ""));
+    let mut options = options(&args.timeout, None);
+    if args.fix {
+        options.insert("fix", true.into());
+    }
+    let answer = match of_daemon(&daemon).await {
+        Ok(finding) => {
+            findings.push(finding);
+            daemon.examine(options).await.map_err(Problem::from)
+        }
+        Err(problem) => Err(problem),
+    };
+    match answer {
+        Ok(found) => {
+            findings.extend(found);
+            Look { findings, daemon: Some(daemon), problem: None }
+        }
+        Err(problem) => {
+            let hint = if problem.hint.is_empty() { "journalctl -u iscsi-initiatord" } else { &problem.hint };
+            let what = format!("it does not say what it sees: {}", problem.message);
+            findings.push(finding("examination", BUS_NAME, CheckState::Failed, &what, hint));
+            findings.extend(installed());
+            Look { findings, daemon: Some(daemon), problem: Some(problem) }
+        }
+    }
+}
+
+/// Whether the bus can start the daemon, and whether it is of our version. Asking for the version starts it.
+async fn of_daemon(daemon: &InitiatorProxy<'static>) -> Result<Finding, Problem> {
+    let connection = daemon.inner().connection();
+    let bus = DBusProxy::builder(connection).cache_properties(CacheProperties::No).build().await?;
+    let known = async {
+        let names = bus.list_activatable_names().await?;
+        let can_start = names.iter().any(|name| name.as_str() == BUS_NAME);
+        let name = zbus::names::BusName::try_from(BUS_NAME)?;
+        Ok::<_, zbus::Error>((can_start, bus.name_has_owner(name).await?))
+    };
+    let (can_start, runs) = known.await?;
+    let version = daemon.version().await?;
+    let of = |state, detail: &str, hint: &str| finding("daemon", BUS_NAME, state, detail, hint);
+    Ok(if version != VERSION {
+        let what = format!("the daemon has the version {version}, iscsictl {VERSION}");
+        of(CheckState::Warning, &what, "systemctl restart iscsi-initiatord.service, or install both anew")
+    } else if !can_start {
+        let what = format!("version {version}; it runs, but the bus cannot start it the next time");
+        of(CheckState::Warning, &what, "systemctl reload dbus.service, or install iscsi-initiatord again")
+    } else {
+        let how = if runs { "it runs" } else { "the bus started it for this call" };
+        of(CheckState::Ok, &format!("version {version}; {how}"), "")
+    })
+}
+
+/// What belongs to this service, as far as everybody can see it: only told if the daemon does not answer.
+fn installed() -> Vec<Finding> {
+    let name = |folder: &str, extension: &str| format!("{folder}/{BUS_NAME}.{extension}");
+    let data = |folder: &str, extension: &str| -> Vec<String> {
+        ["/usr/share", "/usr/local/share", "/etc"]
+            .map(|root| format!("{root}/{}", name(folder, extension)))
+            .into()
+    };
+    let units = ["/usr/lib", "/lib", "/etc", "/usr/local/lib"];
+    let programs = ["/usr/sbin", "/usr/bin", "/sbin"];
+    let ours = "install the package that brings iscsi-initiatord";
+    [
+        (data("dbus-1/system.d", "conf"), "the bus's policy", ours),
+        (data("dbus-1/system-services", "service"), "what lets the bus start the daemon", ours),
+        (data("polkit-1/actions", "policy"), "polkit's policy", ours),
+        (
+            units.map(|root| format!("{root}/systemd/system/iscsi-initiatord.service")).into(),
+            "the daemon's unit",
+            ours,
+        ),
+        (
+            programs.map(|root| format!("{root}/iscsiadm")).into(),
+            "open-iscsi",
+            "install the package open-iscsi",
+        ),
+    ]
+    .into_iter()
+    .map(|(places, what, hint)| {
+        let found: Option<PathBuf> = places.iter().map(PathBuf::from).find(|place| place.is_file());
+        let usual = places.first().map(Path::new).unwrap_or(Path::new(""));
+        let subject = found.as_deref().unwrap_or(usual).display().to_string();
+        match found {
+            Some(_) => finding("installed", &subject, CheckState::Ok, &format!("{what} is there"), ""),
+            None => finding("installed", &subject, CheckState::Failed, &format!("{what} is missing"), hint),
+        }
+    })
+    .collect()
+}
+
+fn finding(name: &str, subject: &str, state: CheckState, detail: &str, hint: &str) -> Finding {
+    Finding {
+        name: name.to_owned(),
+        subject: subject.to_owned(),
+        state,
+        detail: detail.to_owned(),
+        hint: hint.to_owned(),
+        fix: String::new(),
+        fixed: false,
+    }
+}

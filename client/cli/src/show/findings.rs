@@ -1,0 +1,118 @@
+//! What `doctor` found: a line a finding, and below it what to do and what a fix would do.
+//! It may not call a machine well that deserves a look.
+
+use iscsi_initiator_dbus::results::{CheckState, Finding};
+
+use super::{
+    Remark,
+    checks::tone,
+    table::{Cell, Table},
+};
+use crate::exit::Exit;
+
+/// In their order; for the quiet only what deserves a look, and what was fixed. The remark is the sum of it.
+pub(crate) fn findings(findings: &[Finding], quiet: bool) -> (Table, Remark, Exit) {
+    let mut table = Table::new(&["STATE", "LOOKED AT", "SUBJECT", "DETAIL"]);
+    for finding in findings.iter().filter(|finding| !quiet || finding.fixed || is_problem(finding)) {
+        table.row(vec![
+            Cell::toned(finding.state, tone(finding.state)),
+            Cell::or_dash(&finding.name),
+            Cell::or_dash(&finding.subject),
+            Cell::or_dash(if finding.fixed {
+                format!("fixed: {}", finding.detail)
+            } else {
+                finding.detail.clone()
+            }),
+        ]);
+        if !finding.hint.is_empty() {
+            table.note(format!("hint: {}", finding.hint));
+        }
+        if !finding.fix.is_empty() {
+            table.note(format!("fix: iscsictl doctor --fix would {}", finding.fix));
+        }
+    }
+    let exit = if findings.iter().any(is_problem) { Exit::Problems } else { Exit::Done };
+    (table, sum(findings), exit)
+}
+
+fn is_problem(finding: &Finding) -> bool {
+    matches!(finding.state, CheckState::Warning | CheckState::Failed)
+}
+
+fn sum(findings: &[Finding]) -> Remark {
+    let number = |is_it: &dyn Fn(&Finding) -> bool| findings.iter().filter(|finding| is_it(finding)).count();
+    let failed = number(&|finding| finding.state == CheckState::Failed);
+    let warnings = number(&|finding| finding.state == CheckState::Warning);
+    let (fixable, fixed) = (number(&|finding| !finding.fix.is_empty()), number(&|finding| finding.fixed));
+    let mut message = match (failed, warnings) {
+        (0, 0) => "nothing is wrong".to_owned(),
+        (failed, warnings) => format!("{failed} failed, {warnings} to be looked at"),
+    };
+    if fixed > 0 {
+        message.push_str(&format!("; {fixed} fixed"));
+    }
+    let hint = match fixable {
+        0 => String::new(),
+        number => format!("iscsictl doctor --fix fixes {number} of them"),
+    };
+    Remark::note(&message, &hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::show::table::Style;
+
+    const PLAIN: Style = Style { colour: false, header: true };
+
+    fn finding(name: &str, subject: &str, state: CheckState) -> Finding {
+        Finding {
+            name: name.to_owned(),
+            subject: subject.to_owned(),
+            state,
+            detail: "seen".to_owned(),
+            hint: String::new(),
+            fix: String::new(),
+            fixed: false,
+        }
+    }
+
+    #[test]
+    fn each_finding_has_its_hint_and_its_fix_below() {
+        let open = Finding {
+            hint: "chmod 0600 /etc/x".to_owned(),
+            fix: "make it mode 0600".to_owned(),
+            ..finding("secret-files", "/etc/x", CheckState::Warning)
+        };
+        let all = [finding("iscsid", "", CheckState::Ok), open];
+        let (table, remark, exit) = findings(&all, false);
+        assert_eq!(
+            table.render(PLAIN),
+            "STATE    LOOKED AT     SUBJECT  DETAIL
+ok       iscsid        -        seen
+warning  secret-files  /etc/x   seen
+         hint: chmod 0600 /etc/x
+         fix: iscsictl doctor --fix would make it mode 0600
+"
+        );
+        assert_eq!(exit, Exit::Problems);
+        assert_eq!(
+            (remark.message.as_str(), remark.hint.as_str()),
+            ("0 failed, 1 to be looked at", "iscsictl doctor --fix fixes 1 of them")
+        );
+    }
+
+    #[test]
+    fn the_quiet_see_what_deserves_a_look_and_what_was_fixed() {
+        let fixed = Finding { fixed: true, ..finding("secret-files", "/etc/x", CheckState::Ok) };
+        let all =
+            [finding("iscsid", "", CheckState::Ok), fixed, finding("sessions", "", CheckState::Skipped)];
+        let (table, remark, exit) = findings(&all, true);
+        assert_eq!(table.render(Style { header: false, ..PLAIN }), "ok  secret-files  /etc/x  fixed: seen\n");
+        assert_eq!((remark.message.as_str(), exit), ("nothing is wrong; 1 fixed", Exit::Done));
+        let failed = [finding("records", "\x1b[2J", CheckState::Failed)];
+        let (table, _, exit) = findings(&failed, true);
+        assert_eq!(exit, Exit::Problems);
+        assert!(!table.render(PLAIN).contains('\x1b'));
+    }
+}

@@ -118,7 +118,15 @@ impl Engine {
         })
     }
 
+    /// Every session that something can be done with.
     async fn sessions(&self) -> Result<Vec<Session>> {
+        let mut sessions = self.all_sessions().await?;
+        sessions.retain(Session::is_made);
+        Ok(sessions)
+    }
+
+    /// Also those that are being made, or never will be: nothing hides.
+    async fn all_sessions(&self) -> Result<Vec<Session>> {
         let sysfs = self.sysfs.clone();
         blocking(move || sysfs.sessions()).await
     }

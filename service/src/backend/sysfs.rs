@@ -14,7 +14,8 @@ const ATTRIBUTE_LIMIT: usize = 4096;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Session {
     pub(crate) sid: u32,
-    /// As the kernel has it; checked where it matters.
+    /// As the kernel has it; checked where it matters. Empty while the session is being made, and for good if
+    /// iscsid died at that: only the machine's next start takes such a one away.
     pub(crate) target: String,
     /// The portal that was asked for, also while the connection is down; `None` if it is unreadable.
     pub(crate) portal: Option<Portal>,
@@ -70,6 +71,11 @@ impl Session {
             && self.iface == node.iface
     }
 
+    /// Whether iscsid got as far as to say what it is to.
+    pub(crate) fn is_made(&self) -> bool {
+        !self.target.is_empty()
+    }
+
     /// Whether it is of this target and, if one is given, through this portal.
     pub(crate) fn matches(&self, target: &Iqn, portals: Option<&[Portal]>) -> bool {
         self.target == target.as_str()
@@ -118,10 +124,12 @@ impl Sysfs {
     }
 
     fn session(&self, path: &Path, sid: u32) -> Option<Session> {
-        let target = attribute(path, "targetname")?;
+        let target = attribute(path, "targetname").unwrap_or_default();
         let connection = self.root.join(format!("class/iscsi_connection/connection{sid}:0"));
         let device = path.join("device");
         let disks = self.disks(&device);
+        // Gone while it was read.
+        let state = attribute(path, "state")?;
         let host = disks.first().map(|disk| disk.host).or_else(|| host_of(&device)).unwrap_or_default();
         Some(Session {
             sid,
@@ -129,7 +137,7 @@ impl Sysfs {
             portal: portal(&connection),
             iface: attribute(path, "ifacename").unwrap_or_else(|| "default".to_owned()),
             initiator: attribute(path, "initiatorname").unwrap_or_default(),
-            state: attribute(path, "state").unwrap_or_default(),
+            state,
             scanned: attribute(path, "target_state").map(|state| state == "SCANNED"),
             host,
             disks,
@@ -362,6 +370,23 @@ pub(crate) mod tests {
         );
         assert_eq!((b.name.as_str(), &b.map), ("sdb", &None));
         assert!(!format!("{sessions:?}").contains("never read this"));
+    }
+
+    #[test]
+    fn a_session_that_was_never_finished_is_seen_as_such() {
+        let folder = sample();
+        let class = folder.path().join("class/iscsi_session");
+        create_dir_all(class.join("session2")).unwrap();
+        super::super::atomic::Dir::open(&class.join("session2"))
+            .unwrap()
+            .replace("state", b"FREE\n", 0o444)
+            .unwrap();
+        create_dir_all(class.join("session3")).unwrap(); // vanishes while it is read
+        let sessions = Sysfs::new(folder.path()).sessions();
+        assert_eq!(
+            sessions.iter().map(|s| (s.sid, s.is_made())).collect::<Vec<_>>(),
+            [(1, true), (2, false)]
+        );
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl Engine {
     async fn facts(&self) -> Result<Facts> {
         let (multipath, multipathd) = (self.multipath.clone(), self.multipathd.clone());
         Ok(Facts {
-            sessions: self.sessions().await?,
+            sessions: self.all_sessions().await?,
             nodes: self.nodes().await,
             own: blocking(move || multipath.own()).await?,
             has_multipathd: blocking(move || multipathd.runs()).await?,

@@ -28,7 +28,7 @@ impl Engine {
                 .as_ref()
                 .is_none_or(|p| session.portal.as_ref().is_some_and(|portal| p.contains(portal))),
         };
-        let sessions: Vec<Session> = self.sessions().await?.into_iter().filter(wanted).collect();
+        let sessions: Vec<Session> = self.all_sessions().await?.into_iter().filter(wanted).collect();
         let has_map = sessions.iter().flat_map(|session| &session.disks).any(|disk| disk.map.is_some());
         let multipathd = self.multipathd.clone();
         let states =
@@ -96,7 +96,7 @@ pub(super) fn node_of(node: &Node, state: NodeState, sessions: &[Session]) -> re
 fn path_of(session: &Session) -> results::Path {
     results::Path {
         target: session.target.clone(),
-        portal: session.portal_text(),
+        portal: session.portal.as_ref().map(ToString::to_string).unwrap_or_default(),
         sid: session.sid,
         session_state: session.state.clone(),
         host: session.host,

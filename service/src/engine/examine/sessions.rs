@@ -26,6 +26,13 @@ pub(super) fn look(facts: &Facts) -> Findings {
 /// Whether there was something to say.
 fn of(findings: &mut Findings, facts: &Facts, session: &Session) -> bool {
     let (target, portal, sid) = (&session.target, session.portal_text(), session.sid);
+    if !session.is_made() {
+        let what = format!("session {sid} has no target: iscsid is making it, or died at that");
+        let hint =
+            "if it stays, only the machine's next start takes it away; it has no connection and no disk";
+        findings.warning(NAME, "", what, hint);
+        return true;
+    }
     let subject = format!("{target} {portal}");
     let leave = format!("iscsictl logout {target} {portal}");
     match session.state.as_str() {
@@ -101,5 +108,19 @@ mod tests {
             assert_eq!(found[0].finding.subject, "iqn.a 192.0.2.21:3260");
             assert!(!found[0].finding.hint.is_empty() && found[0].remedy.is_none());
         }
+    }
+
+    #[test]
+    fn a_session_that_was_never_finished_is_told() {
+        let half = Session { target: String::new(), portal: None, ..session("FREE") };
+        let facts = Facts {
+            sessions: vec![half],
+            nodes: Ok(Vec::new()),
+            own: Ok(Own::Missing),
+            has_multipathd: false,
+        };
+        let found = look(&facts).list();
+        assert_eq!((found.len(), found[0].finding.state), (1, CheckState::Warning));
+        assert!(found[0].finding.detail.contains("session 7 has no target"), "{:?}", found[0].finding);
     }
 }

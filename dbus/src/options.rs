@@ -279,6 +279,14 @@ pub fn portal(argument: &str, text: &str) -> Result<Option<Portal>> {
     }
 }
 
+/// When a node is to be logged in to: what the boot needs is not a caller's to say.
+pub fn startup(argument: &str, text: &str) -> Result<Startup> {
+    match text.parse() {
+        Ok(startup @ (Startup::Manual | Startup::Automatic)) => Ok(startup),
+        _ => Err(Fault::invalid(argument, "is manual or automatic")),
+    }
+}
+
 /// A dictionary that is emptied key by key, so that what is left at the end is unknown.
 struct Bag {
     argument: &'static str,
@@ -374,10 +382,7 @@ impl Bag {
 
     fn startup(&mut self) -> Result<Option<Startup>> {
         let Some(text) = self.take_text("startup")? else { return Ok(None) };
-        match text.parse() {
-            Ok(startup @ (Startup::Manual | Startup::Automatic)) => Ok(Some(startup)),
-            _ => Err(Fault::invalid(&self.name("startup"), "is manual or automatic")),
-        }
+        startup(&self.name("startup"), &text).map(Some)
     }
 
     fn credentials(&mut self, prefix: &str) -> Result<Option<Credentials>> {

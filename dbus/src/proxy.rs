@@ -60,6 +60,10 @@ pub trait Initiator {
     #[zbus(allow_interactive_auth)]
     fn forget(&self, target: &str, portal: &str) -> Result<(), Fault>;
 
+    /// Sets when nodes are logged in to: `manual` or `automatic`.
+    #[zbus(allow_interactive_auth)]
+    fn set_startup(&self, target: &str, portal: &str, startup: &str) -> Result<(), Fault>;
+
     /// Sets multipath up for iSCSI disks, shows what that would change, or undoes it.
     #[zbus(allow_interactive_auth)]
     fn setup_multipath(&self, options: Options<'_>) -> Result<MultipathChange, Fault>;

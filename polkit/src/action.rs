@@ -10,7 +10,7 @@ pub enum Action {
     ListPaths,
     /// `Discover`.
     Discover,
-    /// `Login`, `Connect` and `Diagnose`.
+    /// `Login`, `Connect`, `Diagnose` and `SetStartup`.
     Login,
     /// `Logout` without `force`.
     Logout,

@@ -15,6 +15,7 @@ mod logout;
 mod multipath;
 mod paths;
 mod settle;
+mod startup;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -213,5 +214,6 @@ pub(crate) const FEATURES: &[&str] = &[
     "connect",
     "connect-progress",
     "forget",
+    "set-startup",
     "setup-multipath",
 ];

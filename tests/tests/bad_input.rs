@@ -162,6 +162,8 @@ async fn a_bad_name_is_refused_wherever_a_name_goes() {
         }
         let answer = table.room.call("Forget", &(&bad, &table.portal)).await;
         table.check(&answer, "target", &format!("Forget {bad:?}"));
+        let answer = table.room.call("SetStartup", &(&bad, &table.portal, "manual")).await;
+        table.check(&answer, "target", &format!("SetStartup {bad:?}"));
         let targets = options([("targets", vec![TARGET.to_owned(), bad.clone()].into())]);
         let answer = table.room.call("Connect", &(&table.portal, targets)).await;
         table.check(&answer, "options.targets", &format!("Connect {bad:?}"));
@@ -199,6 +201,8 @@ async fn a_bad_portal_is_refused_wherever_a_portal_goes() {
         }
         let answer = table.room.call("Forget", &(TARGET, &bad)).await;
         table.check(&answer, "portal", &format!("Forget {bad:?}"));
+        let answer = table.room.call("SetStartup", &(TARGET, &bad, "manual")).await;
+        table.check(&answer, "portal", &format!("SetStartup {bad:?}"));
         for (method, options) in
             [("Login", &none), ("Logout", &none), ("SetChap", &chap), ("Diagnose", &none)]
         {
@@ -361,6 +365,10 @@ async fn a_value_out_of_range_is_named() {
             table.check(&answer, "options.startup", &format!("{method} {startup:?}"));
         }
     }
+    for startup in ["", "onboot", "Automatic", "automatic\n", "manual ", "manual\nnode.name = x"] {
+        let answer = table.room.call("SetStartup", &(TARGET, "", startup)).await;
+        table.check(&answer, "startup", &format!("SetStartup {startup:?}"));
+    }
 }
 
 #[tokio::test]
@@ -435,6 +443,7 @@ async fn a_body_of_another_signature_is_refused() {
         "Diagnose",
         "Connect",
         "Forget",
+        "SetStartup",
         "SetupMultipath",
     ] {
         answers.push((method, "nothing", room.call(method, &()).await));

@@ -57,6 +57,8 @@ fn calls(portal: &str) -> Vec<(&'static str, Vec<String>)> {
         ("Connect", vec![portal, &chap]),
         ("SetupMultipath", vec!["{}"]),
         ("SetupMultipath", vec!["{undo=true}"]),
+        ("SetStartup", vec![TARGET, "", "automatic"]),
+        ("SetStartup", vec![TARGET, portal, "manual"]),
         ("Forget", vec![TARGET, ""]),
     ]
     .map(|(method, args)| (method, args.into_iter().map(str::to_owned).collect()))
@@ -155,6 +157,7 @@ async fn call_as_root(room: &Room, (method, args): &(&str, Vec<String>)) -> Resu
         pairs.map(|(key, text)| (key.to_owned(), value(text))).collect()
     };
     match args.as_slice() {
+        [target, portal, word] if !word.starts_with('{') => room.call(method, &(target, portal, word)).await,
         [text, portal, dict] => room.call(method, &(text, portal, options(dict))).await,
         [portal, dict] if dict.starts_with('{') => room.call(method, &(portal, options(dict))).await,
         [target, portal] => room.call(method, &(target, portal)).await,

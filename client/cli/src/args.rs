@@ -13,7 +13,8 @@ use clap::{Parser, Subcommand};
 pub(crate) use self::{
     chap::Chap,
     commands::{
-        Connect, Diagnose, Discover, Forget, InitiatorName, Login, Logout, SetChap, Startup, Timeout, Wait,
+        Connect, Diagnose, Discover, Forget, InitiatorName, Login, Logout, SetChap, SetStartup, Startup,
+        Timeout, Wait,
     },
     multipath::{Multipath, What},
     place::Place,
@@ -125,6 +126,14 @@ The stored CHAP secret goes with the record. A target with a session stays: iscs
 comes first.
 Next: iscsictl nodes shows what is left; iscsictl discover PORTAL records the target anew.")]
     Forget(Forget),
+    /// Set when a target is logged in to: only when asked, or also at boot.
+    #[command(after_help = "Examples:
+  iscsictl startup automatic iqn.2003-01.com.example:disks
+  iscsictl startup manual iqn.2003-01.com.example:disks 192.0.2.37
+
+Sessions that are up stay as they are. What this machine boots from is not changed.
+Next: iscsictl nodes shows it.")]
+    Startup(SetStartup),
     /// Set multipath up for iSCSI disks, show what that changes, or undo it.
     #[command(after_help = "Examples:
   iscsictl multipath show                      # what a setup would change; nothing is changed
@@ -245,6 +254,9 @@ mod tests {
             "iscsictl diagnose iqn.2003-01.com.example:d --user u --secret-stdin --timeout 5 --json",
             "iscsictl forget iqn.2003-01.com.example:d",
             "iscsictl forget -T iqn.2003-01.com.example:d -p 192.0.2.21",
+            "iscsictl startup automatic iqn.2003-01.com.example:d",
+            "iscsictl startup manual iqn.2003-01.com.example:d 192.0.2.21",
+            "iscsictl startup manual -T iqn.2003-01.com.example:d -p 192.0.2.21",
             "iscsictl multipath show --only-iscsi",
             "iscsictl multipath setup --queueing fail --wwid-names --timeout 60",
             "iscsictl multipath undo --dry-run --json",
@@ -271,6 +283,8 @@ mod tests {
             ("iscsictl connect 192.0.2.21 --secret-stdin", "--user <NAME>"),
             ("iscsictl forget 192.0.2.21", "an iSCSI name begins with"),
             ("iscsictl forget", "<TARGET|--target <TARGET>>"),
+            ("iscsictl startup onboot iqn.2003-01.com.example:d", "manual, automatic"),
+            ("iscsictl startup automatic", "<TARGET|--target <TARGET>>"),
             ("iscsictl multipath", "Usage: iscsictl multipath"),
             ("iscsictl multipath setup --queueing 0", "is queue, fail or a number of rounds"),
             ("iscsictl multipath undo --only-iscsi", "unexpected argument"),

@@ -215,6 +215,23 @@ fn what_is_forgotten_is_said() {
 }
 
 #[test]
+fn when_to_log_in_is_set_and_said() {
+    let bus = Bus::new();
+    let ended = bus.run(&["startup", "automatic", DISKS]);
+    assert_eq!((ended.code, ended.out), (0, format!("{DISKS} is logged in to at boot, too.\n")));
+    let ended = bus.run(&["startup", "manual", DISKS, "192.0.2.21"]);
+    assert_eq!(ended.out, format!("{DISKS} at {WELL} is logged in to only when asked.\n"));
+    assert_eq!(bus.run(&["-q", "startup", "manual", DISKS]).out, "");
+    assert_eq!(bus.run(&["--json", "startup", "manual", DISKS]).out, "[]\n");
+    let ended = bus.run(&["startup", "automatic", HALF]);
+    assert_eq!((ended.code, ended.err.as_str()), (9, "iscsictl: this machine boots with the record\n"));
+    assert_eq!(
+        bus.seen().calls[..2],
+        [format!("set-startup {DISKS} \"\" automatic"), format!("set-startup {DISKS} {WELL:?} manual")]
+    );
+}
+
+#[test]
 fn secrets_go_through_descriptors_and_nowhere_else() {
     let bus = Bus::new();
     let ended = bus.run_with(&["set-chap", "--user", "libvirtd", "--secret-stdin"], &format!("{SECRET}\n"));

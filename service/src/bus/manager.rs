@@ -188,6 +188,21 @@ impl Manager {
         self.engine.forget(&grant).await
     }
 
+    async fn set_startup(
+        &self,
+        #[zbus(header)] call: Header<'_>,
+        target: &str,
+        portal: &str,
+        startup: &str,
+    ) -> Result<()> {
+        let _call = self.activity.begin();
+        let target = options::target("target", target)?;
+        let portal = options::portal("portal", portal)?;
+        let startup = options::startup("startup", startup)?;
+        let grant = self.ask(&call, Action::Login, Some(&target), portal.as_ref()).await?;
+        self.engine.set_startup(&grant, startup).await
+    }
+
     #[zbus(out_args("change"))]
     async fn setup_multipath(
         &self,

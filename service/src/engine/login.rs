@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     Engine, ask::to_adopt, attempt, blocking, busy::Claim, damaged, deadline, log_act, no_such_node, require,
-    resolved, target_of,
+    resolved, startup, target_of,
 };
 use crate::backend::{
     database::{Node, NodeKey},
@@ -100,6 +100,9 @@ impl Engine {
         claim: &Arc<Claim>,
         wishes: Wishes,
     ) -> Result<Vec<results::Login>> {
+        if wishes.startup.is_some() {
+            startup::refuse_boots(nodes)?;
+        }
         // Before the first login: what happens from now on is a reason to look.
         let events = Events::subscribe().inspect_err(|error| tracing::warn!(%error, "no device events")).ok();
         let outcomes = self.all_nodes(nodes, claim, wishes.deadline).await?;

@@ -96,6 +96,16 @@ pub(crate) struct Forget {
 }
 
 #[derive(Debug, Group)]
+#[command(group = ArgGroup::new("which").required(true).args(["TARGET", "target"]))]
+pub(crate) struct SetStartup {
+    /// Only when asked, or also at boot
+    #[arg(value_name = "WHEN", value_parser = PossibleValuesParser::new(["manual", "automatic"]))]
+    pub(crate) when: String,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Debug, Group)]
 pub(crate) struct InitiatorName {
     /// The new name; without it the present one is shown
     pub(crate) name: Option<Iqn>,

@@ -156,6 +156,14 @@ impl Fake {
         }
     }
 
+    async fn set_startup(&self, target: &str, portal: &str, startup: &str) -> Result<(), Fault> {
+        self.note(format!("set-startup {target} {portal:?} {startup}"));
+        match target {
+            HALF => Err(Fault::new(Kind::InUse, "this machine boots with the record")),
+            _ => Ok(()),
+        }
+    }
+
     async fn setup_multipath(&self, options: Dict) -> Result<MultipathChange, Fault> {
         let mut keys: Vec<String> = options.iter().map(|(key, value)| format!("{key}={value:?}")).collect();
         keys.sort();

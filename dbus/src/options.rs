@@ -105,6 +105,15 @@ pub struct DiagnoseOptions {
     pub chap: Option<Chap>,
 }
 
+/// The options of `Rescan`.
+#[derive(Default)]
+pub struct RescanOptions {
+    /// The whole call's deadline.
+    pub timeout: Option<Duration>,
+    /// Whether to answer only when new disks and maps are there.
+    pub wait: bool,
+}
+
 /// What a map does with I/O while it has no good path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Queueing {
@@ -208,6 +217,15 @@ impl DiagnoseOptions {
     pub fn parse(dict: Dict) -> Result<Self> {
         let mut bag = Bag::new("options", dict)?;
         let options = Self { timeout: bag.timeout()?, chap: bag.chap()? };
+        bag.finish(options)
+    }
+}
+
+impl RescanOptions {
+    /// Reads the argument `options` of `Rescan`.
+    pub fn parse(dict: Dict) -> Result<Self> {
+        let mut bag = Bag::new("options", dict)?;
+        let options = Self { timeout: bag.timeout()?, wait: bag.take_bool("wait")?.unwrap_or(true) };
         bag.finish(options)
     }
 }

@@ -7,7 +7,7 @@ use zbus::Variant;
 
 use crate::{
     Fault,
-    results::{Check, Login, Logout, MultipathChange, Node, Path},
+    results::{Check, Login, Logout, MultipathChange, Node, Path, Rescan},
 };
 
 /// An `a{sv}` argument as a client builds it.
@@ -63,6 +63,10 @@ pub trait Initiator {
     /// Sets when nodes are logged in to: `manual` or `automatic`.
     #[zbus(allow_interactive_auth)]
     fn set_startup(&self, target: &str, portal: &str, startup: &str) -> Result<(), Fault>;
+
+    /// Looks for LUNs that are new or have another size, in the sessions of a target or in all.
+    #[zbus(allow_interactive_auth)]
+    fn rescan(&self, target: &str, portal: &str, options: Options<'_>) -> Result<Vec<Rescan>, Fault>;
 
     /// Sets multipath up for iSCSI disks, shows what that would change, or undoes it.
     #[zbus(allow_interactive_auth)]

@@ -10,7 +10,7 @@ pub enum Action {
     ListPaths,
     /// `Discover`.
     Discover,
-    /// `Login`, `Connect`, `Diagnose` and `SetStartup`.
+    /// `Login`, `Connect`, `Diagnose`, `SetStartup` and `Rescan`.
     Login,
     /// `Logout` without `force`.
     Logout,

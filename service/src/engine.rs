@@ -14,6 +14,7 @@ mod login;
 mod logout;
 mod multipath;
 mod paths;
+mod rescan;
 mod settle;
 mod startup;
 
@@ -215,5 +216,6 @@ pub(crate) const FEATURES: &[&str] = &[
     "connect-progress",
     "forget",
     "set-startup",
+    "rescan",
     "setup-multipath",
 ];

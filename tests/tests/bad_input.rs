@@ -156,7 +156,7 @@ async fn a_bad_name_is_refused_wherever_a_name_goes() {
     let table = Table::start().await;
     let (none, chap) = (Options::new(), options([("clear", true.into())]));
     for bad in bad_names() {
-        for method in ["Login", "Logout", "Diagnose"] {
+        for method in ["Login", "Logout", "Diagnose", "Rescan"] {
             let answer = table.room.call(method, &(&bad, &table.portal, &none)).await;
             table.check(&answer, "target", &format!("{method} {bad:?}"));
         }
@@ -204,7 +204,7 @@ async fn a_bad_portal_is_refused_wherever_a_portal_goes() {
         let answer = table.room.call("SetStartup", &(TARGET, &bad, "manual")).await;
         table.check(&answer, "portal", &format!("SetStartup {bad:?}"));
         for (method, options) in
-            [("Login", &none), ("Logout", &none), ("SetChap", &chap), ("Diagnose", &none)]
+            [("Login", &none), ("Logout", &none), ("SetChap", &chap), ("Diagnose", &none), ("Rescan", &none)]
         {
             let answer = table.room.call(method, &(TARGET, &bad, options)).await;
             table.check(&answer, "portal", &format!("{method} {bad:?}"));
@@ -224,7 +224,7 @@ async fn a_bad_portal_is_refused_wherever_a_portal_goes() {
 type Key = (&'static str, &'static str);
 
 /// Each method's dictionary: its name, and its keys with their types.
-const KEYS: [(&str, &str, &[Key]); 9] = [
+const KEYS: [(&str, &str, &[Key]); 10] = [
     (
         "Discover",
         "options",
@@ -251,6 +251,7 @@ const KEYS: [(&str, &str, &[Key]); 9] = [
             CHAP[5],
         ],
     ),
+    ("Rescan", "options", &[("timeout", "u"), ("wait", "b")]),
     (
         "SetupMultipath",
         "options",
@@ -349,7 +350,7 @@ async fn an_unknown_key_is_refused_by_every_method() {
 #[tokio::test]
 async fn a_value_out_of_range_is_named() {
     let table = Table::start().await;
-    for method in ["Discover", "Login", "Logout", "Diagnose", "Connect", "SetupMultipath"] {
+    for method in ["Discover", "Login", "Logout", "Diagnose", "Connect", "Rescan", "SetupMultipath"] {
         for seconds in [0, 601, u32::MAX] {
             let answer = table.with_options(method, options([("timeout", seconds.into())])).await;
             table.check(&answer, "options.timeout", &format!("{method} {seconds}"));
@@ -444,6 +445,7 @@ async fn a_body_of_another_signature_is_refused() {
         "Connect",
         "Forget",
         "SetStartup",
+        "Rescan",
         "SetupMultipath",
     ] {
         answers.push((method, "nothing", room.call(method, &()).await));

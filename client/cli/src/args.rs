@@ -13,8 +13,8 @@ use clap::{Parser, Subcommand};
 pub(crate) use self::{
     chap::Chap,
     commands::{
-        Connect, Diagnose, Discover, Forget, InitiatorName, Login, Logout, SetChap, SetStartup, Startup,
-        Timeout, Wait,
+        Connect, Diagnose, Discover, Forget, InitiatorName, Login, Logout, Rescan, SetChap, SetStartup,
+        Startup, Timeout, Wait,
     },
     multipath::{Multipath, What},
     place::Place,
@@ -134,6 +134,15 @@ Next: iscsictl nodes shows what is left; iscsictl discover PORTAL records the ta
 Sessions that are up stay as they are. What this machine boots from is not changed.
 Next: iscsictl nodes shows it.")]
     Startup(SetStartup),
+    /// Look for LUNs that are new or have another size, without logging out.
+    #[command(after_help = "Examples:
+  iscsictl rescan                                     # every session
+  iscsictl rescan iqn.2003-01.com.example:disks
+
+Multipath maps get the new size as well; what lies on them is yours to grow. A disk whose LUN the target
+does not offer any more is named, and stays.
+Next: iscsictl paths.")]
+    Rescan(Rescan),
     /// Set multipath up for iSCSI disks, show what that changes, or undo it.
     #[command(after_help = "Examples:
   iscsictl multipath show                      # what a setup would change; nothing is changed
@@ -254,6 +263,9 @@ mod tests {
             "iscsictl diagnose iqn.2003-01.com.example:d --user u --secret-stdin --timeout 5 --json",
             "iscsictl forget iqn.2003-01.com.example:d",
             "iscsictl forget -T iqn.2003-01.com.example:d -p 192.0.2.21",
+            "iscsictl rescan",
+            "iscsictl rescan iqn.2003-01.com.example:d 192.0.2.21 --timeout 60 --no-wait",
+            "iscsictl rescan -p 192.0.2.21 --json",
             "iscsictl startup automatic iqn.2003-01.com.example:d",
             "iscsictl startup manual iqn.2003-01.com.example:d 192.0.2.21",
             "iscsictl startup manual -T iqn.2003-01.com.example:d -p 192.0.2.21",
@@ -285,6 +297,7 @@ mod tests {
             ("iscsictl forget", "<TARGET|--target <TARGET>>"),
             ("iscsictl startup onboot iqn.2003-01.com.example:d", "manual, automatic"),
             ("iscsictl startup automatic", "<TARGET|--target <TARGET>>"),
+            ("iscsictl rescan 192.0.2.21", "an iSCSI name begins with"),
             ("iscsictl multipath", "Usage: iscsictl multipath"),
             ("iscsictl multipath setup --queueing 0", "is queue, fail or a number of rounds"),
             ("iscsictl multipath undo --only-iscsi", "unexpected argument"),

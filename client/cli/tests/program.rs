@@ -215,6 +215,41 @@ fn what_is_forgotten_is_said() {
 }
 
 #[test]
+fn a_rescan_shows_what_is_other_than_before() {
+    let bus = Bus::new();
+    let ended = bus.run(&["rescan"]);
+    assert_eq!(
+        ended.out,
+        "TARGET                         PORTAL           OUTCOME    SESSION  DISKS    NEW  RESIZED  VANISHED  MAPS\n\
+         iqn.2003-01.com.example:disks  192.0.2.21:3260  rescanned  1        sda,sdc  sdc  sda      -         mpatha\n"
+    );
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    let ended = bus.run(&["rescan", HALF, "192.0.2.21", "--timeout", "60", "--no-wait"]);
+    assert!(ended.out.contains("  sda      sdb       mpatha\n"), "{}", ended.out);
+    assert_eq!(
+        ended.err,
+        "iscsictl: 192.0.2.21:3260: \\u{1b}[2Jgw\\u{202e}\niscsictl: 192.0.2.37:3260: no way\n"
+    );
+    assert_eq!(ended.code, 11);
+    let rows: Value = serde_json::from_str(&bus.run(&["rescan", HALF, "--json"]).out).unwrap();
+    let keys: Vec<&str> = rows[0].as_object().unwrap().keys().map(String::as_str).collect();
+    let expected = [
+        "added", "devices", "error", "hint", "maps", "message", "outcome", "portal", "resized", "sid",
+        "target", "vanished",
+    ];
+    assert_eq!(keys, expected);
+    assert_eq!((&rows[0]["vanished"], &rows[1]["outcome"]), (&json!(["sdb"]), &json!("failed")));
+    assert_eq!(bus.run(&["rescan", REFUSED]).code, 8);
+    assert_eq!(
+        bus.seen().calls[..2],
+        [
+            "rescan \"\" \"\" None wait=true".to_owned(),
+            format!("rescan {HALF:?} {WELL:?} Some(60s) wait=false")
+        ]
+    );
+}
+
+#[test]
 fn when_to_log_in_is_set_and_said() {
     let bus = Bus::new();
     let ended = bus.run(&["startup", "automatic", DISKS]);

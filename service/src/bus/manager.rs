@@ -8,9 +8,9 @@ use iscsi_initiator_dbus::{
     fault::Result,
     options::{
         self, Chap, ChapChange, ConnectOptions, DiagnoseOptions, Dict, DiscoverOptions, LoginOptions,
-        LogoutOptions, MultipathOptions, PathFilter,
+        LogoutOptions, MultipathOptions, PathFilter, RescanOptions,
     },
-    results::{Check, Login, Logout, MultipathChange, Node, Path},
+    results::{Check, Login, Logout, MultipathChange, Node, Path, Rescan},
 };
 use iscsi_initiator_polkit::{Action, Details, Gate, Grant};
 use zbus::{message::Header, object_server::SignalEmitter};
@@ -201,6 +201,22 @@ impl Manager {
         let startup = options::startup("startup", startup)?;
         let grant = self.ask(&call, Action::Login, Some(&target), portal.as_ref()).await?;
         self.engine.set_startup(&grant, startup).await
+    }
+
+    #[zbus(out_args("sessions"))]
+    async fn rescan(
+        &self,
+        #[zbus(header)] call: Header<'_>,
+        target: &str,
+        portal: &str,
+        options: Dict,
+    ) -> Result<Vec<Rescan>> {
+        let _call = self.activity.begin();
+        let target = if target.is_empty() { None } else { Some(options::target("target", target)?) };
+        let portal = options::portal("portal", portal)?;
+        let options = RescanOptions::parse(options)?;
+        let grant = self.ask(&call, Action::Login, target.as_ref(), portal.as_ref()).await?;
+        self.engine.rescan(&grant, &options).await
     }
 
     #[zbus(out_args("change"))]

@@ -106,6 +106,16 @@ pub(crate) struct SetStartup {
 }
 
 #[derive(Debug, Group)]
+pub(crate) struct Rescan {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) timeout: Timeout,
+    #[command(flatten)]
+    pub(crate) wait: Wait,
+}
+
+#[derive(Debug, Group)]
 pub(crate) struct InitiatorName {
     /// The new name; without it the present one is shown
     pub(crate) name: Option<Iqn>,

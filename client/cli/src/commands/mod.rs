@@ -43,6 +43,7 @@ pub(crate) async fn run(command: Command, screen: Screen) -> Result<Report, Prob
         Command::Diagnose(args) => diagnose::diagnose(&call, &args, chap).await,
         Command::Forget(args) => record::forget(&call, &args).await,
         Command::Startup(args) => record::startup(&call, &args).await,
+        Command::Rescan(args) => session::rescan(&call, &args).await,
         Command::Multipath(args) => multipath::multipath(&call, &args).await,
         Command::Paths(place) => list::paths(&call, &place).await,
         Command::Nodes(place) => list::nodes(&call, &place).await,

@@ -19,7 +19,7 @@ pub(crate) use self::{
     checks::checks,
     json::rows,
     nodes::nodes,
-    outcomes::{Remark, logins, logouts},
+    outcomes::{Remark, logins, logouts, rescans},
     paths::paths,
 };
 use crate::{exit::Exit, problem::Problem};

@@ -13,11 +13,11 @@ use iscsi_initiator_dbus::{
     BUS_NAME, Fault, Kind, OBJECT_PATH, Secret,
     options::{
         Chap, ChapChange, ConnectOptions, Credentials, DiagnoseOptions, DiscoverOptions, MultipathOptions,
-        SecretSource,
+        RescanOptions, SecretSource,
     },
     results::{
         ChapMode, Check, CheckState, Login, LoginOutcome, Logout, LogoutOutcome, MultipathChange, Node,
-        NodeState, Path, Startup,
+        NodeState, Path, Rescan, Startup,
     },
 };
 use zbus::{Connection, OwnedVariant, message::Header, object_server::SignalEmitter};
@@ -161,6 +161,27 @@ impl Fake {
         match target {
             HALF => Err(Fault::new(Kind::InUse, "this machine boots with the record")),
             _ => Ok(()),
+        }
+    }
+
+    async fn rescan(&self, target: &str, portal: &str, options: Dict) -> Result<Vec<Rescan>, Fault> {
+        let options = RescanOptions::parse(options)?;
+        self.note(format!("rescan {target:?} {portal:?} {:?} wait={}", options.timeout, options.wait));
+        let words = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let found = Rescan {
+            devices: words(&["sda", "sdc"]),
+            added: words(&["sdc"]),
+            resized: words(&["sda"]),
+            maps: words(&["mpatha"]),
+            ..Rescan::done(DISKS, WELL, 1)
+        };
+        match target {
+            HALF => Ok(vec![
+                Rescan { vanished: words(&["sdb"]), message: HOSTILE.to_owned(), ..found },
+                Rescan::failed(DISKS, PARTLY, 2, &Fault::new(Kind::PortalUnreachable, "no way")),
+            ]),
+            REFUSED => Err(Fault::new(Kind::NotLoggedIn, "there is no session")),
+            _ => Ok(vec![found]),
         }
     }
 

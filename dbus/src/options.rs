@@ -105,6 +105,15 @@ pub struct DiagnoseOptions {
     pub chap: Option<Chap>,
 }
 
+/// The options of `AddNode`.
+#[derive(Default)]
+pub struct AddOptions {
+    /// The target portal group tag, if the caller knows it.
+    pub tpgt: Option<u16>,
+    /// What a new record gets; the configured default otherwise.
+    pub startup: Option<Startup>,
+}
+
 /// The options of `Rescan`.
 #[derive(Default)]
 pub struct RescanOptions {
@@ -217,6 +226,15 @@ impl DiagnoseOptions {
     pub fn parse(dict: Dict) -> Result<Self> {
         let mut bag = Bag::new("options", dict)?;
         let options = Self { timeout: bag.timeout()?, chap: bag.chap()? };
+        bag.finish(options)
+    }
+}
+
+impl AddOptions {
+    /// Reads the argument `options` of `AddNode`.
+    pub fn parse(dict: Dict) -> Result<Self> {
+        let mut bag = Bag::new("options", dict)?;
+        let options = Self { tpgt: bag.take_tag("tpgt")?, startup: bag.startup()? };
         bag.finish(options)
     }
 }
@@ -360,6 +378,14 @@ impl Bag {
             None => Ok(None),
             Some(Variant::U32(number)) => Ok(Some(number)),
             Some(other) => Err(self.wrong_type(key, "u", &other)),
+        }
+    }
+
+    fn take_tag(&mut self, key: &str) -> Result<Option<u16>> {
+        match self.left.remove(key).map(Variant::from) {
+            None => Ok(None),
+            Some(Variant::U16(number)) => Ok(Some(number)),
+            Some(other) => Err(self.wrong_type(key, "q", &other)),
         }
     }
 

@@ -60,6 +60,10 @@ pub trait Initiator {
     #[zbus(allow_interactive_auth)]
     fn forget(&self, target: &str, portal: &str) -> Result<(), Fault>;
 
+    /// Records a target at a portal, without asking it.
+    #[zbus(allow_interactive_auth)]
+    fn add_node(&self, target: &str, portal: &str, options: Options<'_>) -> Result<Vec<Node>, Fault>;
+
     /// Sets when nodes are logged in to: `manual` or `automatic`.
     #[zbus(allow_interactive_auth)]
     fn set_startup(&self, target: &str, portal: &str, startup: &str) -> Result<(), Fault>;

@@ -8,7 +8,7 @@ use std::fmt;
 pub enum Action {
     /// `ListPaths` and other reading.
     ListPaths,
-    /// `Discover`.
+    /// `Discover` and `AddNode`.
     Discover,
     /// `Login`, `Connect`, `Diagnose`, `SetStartup` and `Rescan`.
     Login,

@@ -1,6 +1,7 @@
 //! What can be done: each act takes a Grant, acts through the backend, and looks again.
 //! It may not know the bus, polkit's questions, a program or a file; it never records a wish.
 
+mod add;
 mod ask;
 mod attempt;
 mod busy;
@@ -215,6 +216,7 @@ pub(crate) const FEATURES: &[&str] = &[
     "connect",
     "connect-progress",
     "forget",
+    "add-node",
     "set-startup",
     "rescan",
     "setup-multipath",

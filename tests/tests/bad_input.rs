@@ -156,7 +156,7 @@ async fn a_bad_name_is_refused_wherever_a_name_goes() {
     let table = Table::start().await;
     let (none, chap) = (Options::new(), options([("clear", true.into())]));
     for bad in bad_names() {
-        for method in ["Login", "Logout", "Diagnose", "Rescan"] {
+        for method in ["Login", "Logout", "Diagnose", "AddNode", "Rescan"] {
             let answer = table.room.call(method, &(&bad, &table.portal, &none)).await;
             table.check(&answer, "target", &format!("{method} {bad:?}"));
         }
@@ -203,9 +203,14 @@ async fn a_bad_portal_is_refused_wherever_a_portal_goes() {
         table.check(&answer, "portal", &format!("Forget {bad:?}"));
         let answer = table.room.call("SetStartup", &(TARGET, &bad, "manual")).await;
         table.check(&answer, "portal", &format!("SetStartup {bad:?}"));
-        for (method, options) in
-            [("Login", &none), ("Logout", &none), ("SetChap", &chap), ("Diagnose", &none), ("Rescan", &none)]
-        {
+        for (method, options) in [
+            ("Login", &none),
+            ("Logout", &none),
+            ("SetChap", &chap),
+            ("Diagnose", &none),
+            ("AddNode", &none),
+            ("Rescan", &none),
+        ] {
             let answer = table.room.call(method, &(TARGET, &bad, options)).await;
             table.check(&answer, "portal", &format!("{method} {bad:?}"));
         }
@@ -218,13 +223,14 @@ async fn a_bad_portal_is_refused_wherever_a_portal_goes() {
     for method in ["Discover", "Connect"] {
         table.check(&table.room.call(method, &("", &none)).await, "portal", "no portal");
     }
+    table.check(&table.room.call("AddNode", &(TARGET, "", &none)).await, "portal", "added nowhere");
 }
 
 /// A key and its type.
 type Key = (&'static str, &'static str);
 
 /// Each method's dictionary: its name, and its keys with their types.
-const KEYS: [(&str, &str, &[Key]); 10] = [
+const KEYS: [(&str, &str, &[Key]); 11] = [
     (
         "Discover",
         "options",
@@ -251,6 +257,7 @@ const KEYS: [(&str, &str, &[Key]); 10] = [
             CHAP[5],
         ],
     ),
+    ("AddNode", "options", &[("tpgt", "q"), ("startup", "s")]),
     ("Rescan", "options", &[("timeout", "u"), ("wait", "b")]),
     (
         "SetupMultipath",
@@ -360,7 +367,7 @@ async fn a_value_out_of_range_is_named() {
         let answer = table.with_options("SetupMultipath", options([("queueing", queueing.into())])).await;
         table.check(&answer, "options.queueing", &format!("SetupMultipath {queueing:?}"));
     }
-    for method in ["Discover", "Login", "Connect"] {
+    for method in ["Discover", "Login", "Connect", "AddNode"] {
         for startup in ["", "onboot", "Automatic", "automatic\n", "manual "] {
             let answer = table.with_options(method, options([("startup", startup.into())])).await;
             table.check(&answer, "options.startup", &format!("{method} {startup:?}"));
@@ -444,6 +451,7 @@ async fn a_body_of_another_signature_is_refused() {
         "Diagnose",
         "Connect",
         "Forget",
+        "AddNode",
         "SetStartup",
         "Rescan",
         "SetupMultipath",

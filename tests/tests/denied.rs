@@ -57,6 +57,7 @@ fn calls(portal: &str) -> Vec<(&'static str, Vec<String>)> {
         ("Connect", vec![portal, &chap]),
         ("SetupMultipath", vec!["{}"]),
         ("SetupMultipath", vec!["{undo=true}"]),
+        ("AddNode", vec![other, portal, "{startup=manual}"]),
         ("SetStartup", vec![TARGET, "", "automatic"]),
         ("SetStartup", vec![TARGET, portal, "manual"]),
         ("Rescan", vec![TARGET, "", "{}"]),

@@ -6,7 +6,11 @@
 mod fake;
 
 use fake::{Room, TARGET, fails, machine::record_text};
-use iscsi_initiator_dbus::{Kind, proxy::InitiatorProxy};
+use iscsi_initiator_dbus::{
+    Kind,
+    proxy::InitiatorProxy,
+    results::{NodeState, Startup},
+};
 
 const PORTAL: &str = "192.0.2.21:3260";
 
@@ -103,4 +107,69 @@ async fn a_rescan_asks_for_each_session_and_reads_what_there_is_then() {
     let calls = room.machine.calls();
     fails(client.rescan(TARGET, "", options()).await, Kind::PortalUnreachable, "in state FAILED");
     assert_eq!(room.machine.calls(), calls, "it would hang");
+}
+
+const OTHER: &str = "iqn.2001-04.com.example:other";
+
+#[tokio::test]
+async fn a_node_is_added_without_asking_anybody_and_only_if_it_is_not_there() {
+    let room = Room::start().await;
+    let client = client(&room).await;
+    let none = std::collections::HashMap::new;
+    let target = fake::target::Fake::listing([(OTHER, "")]).listen().await;
+    let record = room.machine.record(TARGET, "192.0.2.21", 3260, "node.startup = automatic\n");
+    let before = room.machine.picture_of(&record);
+    let nodes = client.add_node(TARGET, "192.0.2.21", none()).await.unwrap();
+    assert!(nodes.iter().all(|node| node.state == NodeState::Known && node.startup == Startup::Automatic));
+    assert_eq!((nodes.len(), room.machine.picture_of(&record) == before), (1, true));
+
+    let options = std::collections::HashMap::from([("tpgt", 7_u16.into()), ("startup", "automatic".into())]);
+    let nodes = client.add_node(OTHER, &target.portal(), options).await.unwrap();
+    let shown: Vec<_> =
+        nodes.iter().map(|node| (node.portal.as_str(), node.tpgt, node.startup, node.state)).collect();
+    assert_eq!(shown, [(target.portal().as_str(), 7, Startup::Automatic, NodeState::New)]);
+    let path = format!("db/nodes/{OTHER}/127.0.0.1,{},7/default", target.address.port());
+    let text = room.machine.text(&path);
+    for line in ["node.discovery_type = static", "node.conn[0].timeo.login_timeout = 15", "node.tpgt = 7"] {
+        assert!(text.lines().any(|l| l == line), "{line}: {text}");
+    }
+    assert_eq!((room.machine.mode(&path), target.visits()), (0o600, 0));
+    let nodes = client.add_node(OTHER, &target.portal(), none()).await.unwrap();
+    assert!(nodes.iter().all(|node| node.tpgt == 7 && node.state == NodeState::Known), "{nodes:?}");
+    // The login goes by it; the fake iscsiadm makes no session.
+    fails(client.login(OTHER, "", none()).await, Kind::Failed, "no session");
+    assert!(room.machine.calls().contains(&format!("[-p] [{},7] [-I] [default]", target.portal())));
+    client.forget(OTHER, "").await.unwrap();
+    assert!(!room.machine.at(format!("db/nodes/{OTHER}")).exists());
+}
+
+#[tokio::test]
+async fn a_record_of_the_old_kind_is_listed_logged_in_to_and_forgotten() {
+    let room = Room::start().await;
+    let client = client(&room).await;
+    let none = std::collections::HashMap::new;
+    let target = fake::target::Fake::listing([(TARGET, "")]).listen().await;
+    let port = target.address.port();
+    let path = format!("db/nodes/{TARGET}/127.0.0.1,{port}");
+    let text = record_text(TARGET, "127.0.0.1", port, "").replace("node.tpgt = 1\n", "");
+    room.machine.put(&path, &text, 0o600);
+    let nodes = client.list_nodes(none()).await.unwrap();
+    assert!(
+        nodes.iter().all(|node| node.tpgt == u16::MAX && node.portal == target.portal()) && nodes.len() == 1
+    );
+    for nodes in [
+        client.discover(&target.portal(), none()).await.unwrap(),
+        client.add_node(TARGET, &target.portal(), none()).await.unwrap(),
+    ] {
+        assert!(nodes.iter().all(|node| node.state == NodeState::Known) && nodes.len() == 1, "{nodes:?}");
+    }
+    assert_eq!(room.machine.text(&path), text);
+    client.set_startup(TARGET, "", "automatic").await.unwrap();
+    assert!(room.machine.text(&path).contains("node.startup = automatic\n"));
+    fails(client.login(TARGET, "", none()).await, Kind::Failed, "no session");
+    fails(client.connect(&target.portal(), none()).await, Kind::Failed, "no session");
+    let call = format!("[-T] [{TARGET}] [-p] [{}] [-I] [default] [--login]", target.portal());
+    assert_eq!(room.machine.calls().matches(&call).count(), 2, "{}", room.machine.calls());
+    client.forget(TARGET, &target.portal()).await.unwrap();
+    assert!(!room.machine.at(format!("db/nodes/{TARGET}")).exists());
 }

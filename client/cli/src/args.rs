@@ -13,7 +13,7 @@ use clap::{Parser, Subcommand};
 pub(crate) use self::{
     chap::Chap,
     commands::{
-        Connect, Diagnose, Discover, Forget, InitiatorName, Login, Logout, Rescan, SetChap, SetStartup,
+        Add, Connect, Diagnose, Discover, Forget, InitiatorName, Login, Logout, Rescan, SetChap, SetStartup,
         Startup, Timeout, Wait,
     },
     multipath::{Multipath, What},
@@ -126,6 +126,14 @@ The stored CHAP secret goes with the record. A target with a session stays: iscs
 comes first.
 Next: iscsictl nodes shows what is left; iscsictl discover PORTAL records the target anew.")]
     Forget(Forget),
+    /// Record a target at a portal by hand, without asking the portal.
+    #[command(after_help = "Examples:
+  iscsictl add iqn.2003-01.com.example:disks 192.0.2.21
+  iscsictl add iqn.2003-01.com.example:disks [2001:db8::21]:3260 --startup automatic
+
+For portals that list nothing. What is recorded already stays as it is. Most targets need no --tpgt.
+Next: iscsictl set-chap (if the target wants CHAP), then iscsictl login TARGET.")]
+    Add(Add),
     /// Set when a target is logged in to: only when asked, or also at boot.
     #[command(after_help = "Examples:
   iscsictl startup automatic iqn.2003-01.com.example:disks
@@ -263,6 +271,8 @@ mod tests {
             "iscsictl diagnose iqn.2003-01.com.example:d --user u --secret-stdin --timeout 5 --json",
             "iscsictl forget iqn.2003-01.com.example:d",
             "iscsictl forget -T iqn.2003-01.com.example:d -p 192.0.2.21",
+            "iscsictl add iqn.2003-01.com.example:d 192.0.2.21 --tpgt 2 --startup automatic",
+            "iscsictl add -T iqn.2003-01.com.example:d -p 192.0.2.21",
             "iscsictl rescan",
             "iscsictl rescan iqn.2003-01.com.example:d 192.0.2.21 --timeout 60 --no-wait",
             "iscsictl rescan -p 192.0.2.21 --json",
@@ -297,6 +307,9 @@ mod tests {
             ("iscsictl forget", "<TARGET|--target <TARGET>>"),
             ("iscsictl startup onboot iqn.2003-01.com.example:d", "manual, automatic"),
             ("iscsictl startup automatic", "<TARGET|--target <TARGET>>"),
+            ("iscsictl add iqn.2003-01.com.example:d", "<PORTAL|--portal <PORTAL>>"),
+            ("iscsictl add -p 192.0.2.21", "<TARGET|--target <TARGET>>"),
+            ("iscsictl add iqn.2003-01.com.example:d 192.0.2.21 --tpgt 65536", "65536"),
             ("iscsictl rescan 192.0.2.21", "an iSCSI name begins with"),
             ("iscsictl multipath", "Usage: iscsictl multipath"),
             ("iscsictl multipath setup --queueing 0", "is queue, fail or a number of rounds"),

@@ -250,6 +250,30 @@ fn a_rescan_shows_what_is_other_than_before() {
 }
 
 #[test]
+fn what_is_added_is_shown_as_a_node() {
+    let bus = Bus::new();
+    let ended = bus.run(&["add", DISKS, "192.0.2.21"]);
+    assert_eq!(
+        ended.out,
+        "TARGET                         PORTAL           TPGT  CHAP  STARTUP  STATE  SESSION\n\
+         iqn.2003-01.com.example:disks  192.0.2.21:3260  -     none  manual   new    -\n"
+    );
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    let args = ["add", "-T", DISKS, "-p", "192.0.2.21", "--tpgt", "2", "--startup", "automatic", "--json"];
+    let rows: Value = serde_json::from_str(&bus.run(&args).out).unwrap();
+    assert_eq!((&rows[0]["tpgt"], &rows[0]["state"]), (&json!(2), &json!("new")));
+    assert_eq!(bus.run(&["-q", "add", DISKS, "192.0.2.21"]).out, "");
+    assert_eq!(bus.run(&["add", DISKS]).code, 2);
+    assert_eq!(
+        bus.seen().calls[..2],
+        [
+            format!("add-node {DISKS} {WELL} None None"),
+            format!("add-node {DISKS} {WELL} Some(2) Some(Automatic)")
+        ]
+    );
+}
+
+#[test]
 fn when_to_log_in_is_set_and_said() {
     let bus = Bus::new();
     let ended = bus.run(&["startup", "automatic", DISKS]);

@@ -29,7 +29,9 @@ use super::atomic::Dir;
 pub(crate) struct NodeKey {
     pub(crate) target: Iqn,
     pub(crate) portal: Portal,
-    pub(crate) tpgt: u16,
+    /// `None` in a record of the old kind, as `iscsiadm -o new` still makes it if it is told none: there the portal is
+    /// the file, not a folder with a file for each iface.
+    pub(crate) tpgt: Option<u16>,
     /// `default` if it is bound to no network card.
     pub(crate) iface: String,
 }
@@ -37,16 +39,32 @@ pub(crate) struct NodeKey {
 impl NodeKey {
     /// Where its record lies, relative to the database: an IPv6 address goes without brackets there.
     fn path(&self) -> String {
-        format!("{}/{}", self.folder(), self.iface)
+        match self.tpgt {
+            Some(_) => format!("{}/{}", self.folder(), self.iface),
+            None => format!("{}/{},{}", self.folder(), self.portal.host(), self.portal.port()),
+        }
     }
 
     fn folder(&self) -> String {
-        format!("nodes/{}/{},{},{}", self.target, self.portal.host(), self.portal.port(), self.tpgt)
+        match self.tpgt {
+            Some(tpgt) => {
+                format!("nodes/{}/{},{},{tpgt}", self.target, self.portal.host(), self.portal.port())
+            }
+            None => format!("nodes/{}", self.target),
+        }
     }
 
-    /// As iscsiadm's `-p` takes it: `address:port,tpgt`.
+    /// As iscsiadm's `-p` takes it: `address:port[,tpgt]`.
     pub(crate) fn portal_argument(&self) -> String {
-        format!("{},{}", self.portal, self.tpgt)
+        match self.tpgt {
+            Some(tpgt) => format!("{},{tpgt}", self.portal),
+            None => self.portal.to_string(),
+        }
+    }
+
+    /// Whether a session of the one is a session of the other: the kernel does not look at the group.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.target == other.target && self.portal == other.portal && self.iface == other.iface
     }
 }
 
@@ -167,10 +185,11 @@ fn in_record(dir: &Dir, relative: &str) -> impl FnOnce(RecordError) -> DatabaseE
     move |error| DatabaseError::Record { path, error }
 }
 
-/// The name of a portal's folder read back: `address,port[,tpgt]`.
-fn parse_folder(name: &str) -> Option<(Portal, u16)> {
+/// The name of a portal's folder or file read back: `address,port[,tpgt]`.
+fn parse_folder(name: &str) -> Option<(Portal, Option<u16>)> {
     let mut parts = name.split(',');
-    let (address, port, tpgt) = (parts.next()?, parts.next()?, parts.next()?);
+    let (address, port) = (parts.next()?, parts.next()?);
+    let tpgt = parts.next().map(str::parse).transpose().ok()?;
     if parts.next().is_some() {
         return None;
     }
@@ -181,7 +200,7 @@ fn parse_folder(name: &str) -> Option<(Portal, u16)> {
     let same = match portal.host() {
         Host::Address(..) | Host::Name(_) => portal.host().to_string().eq_ignore_ascii_case(address),
     };
-    Some((portal, tpgt.parse().ok()?)).filter(|_| same)
+    Some((portal, tpgt)).filter(|_| same)
 }
 
 fn read(dir: &Dir, relative: &str) -> Result<Option<Record>, DatabaseError> {

@@ -91,6 +91,12 @@ impl Session {
 }
 
 impl Disk {
+    /// Whether its LUN is not offered any more, as a rescan finds: the kernel gives the size 0 to a disk that does not
+    /// answer for it, and then takes no command for it.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.is_disk && !self.name.is_empty() && self.size == 0 && !self.is_standby
+    }
+
     /// `3:0:0:1`.
     pub(crate) fn address(&self) -> String {
         format!("{}:{}:{}:{}", self.host, self.channel, self.id, self.lun)

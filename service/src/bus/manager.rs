@@ -7,8 +7,8 @@ use iscsi_initiator_dbus::{
     Fault, Iqn, Portal,
     fault::Result,
     options::{
-        self, Chap, ChapChange, ConnectOptions, DiagnoseOptions, Dict, DiscoverOptions, LoginOptions,
-        LogoutOptions, MultipathOptions, PathFilter, RescanOptions,
+        self, AddOptions, Chap, ChapChange, ConnectOptions, DiagnoseOptions, Dict, DiscoverOptions,
+        LoginOptions, LogoutOptions, MultipathOptions, PathFilter, RescanOptions,
     },
     results::{Check, Login, Logout, MultipathChange, Node, Path, Rescan},
 };
@@ -186,6 +186,23 @@ impl Manager {
         let portal = options::portal("portal", portal)?;
         let grant = self.ask(&call, Action::Configure, Some(&target), portal.as_ref()).await?;
         self.engine.forget(&grant).await
+    }
+
+    #[zbus(out_args("nodes"))]
+    async fn add_node(
+        &self,
+        #[zbus(header)] call: Header<'_>,
+        target: &str,
+        portal: &str,
+        options: Dict,
+    ) -> Result<Vec<Node>> {
+        let _call = self.activity.begin();
+        let target = options::target("target", target)?;
+        let portal =
+            options::portal("portal", portal)?.ok_or_else(|| Fault::invalid("portal", "is missing"))?;
+        let options = AddOptions::parse(options)?;
+        let grant = self.ask(&call, Action::Discover, Some(&target), Some(&portal)).await?;
+        self.engine.add_node(&grant, &options).await
     }
 
     async fn set_startup(

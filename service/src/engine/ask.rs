@@ -215,7 +215,7 @@ async fn numeric_nodes(listing: Listing, portal: &Portal, deadline: Instant) -> 
             Ok(found_portals) => nodes.extend(found_portals.into_iter().map(|portal| NodeKey {
                 target: found.target.clone(),
                 portal,
-                tpgt: found.tpgt.unwrap_or(1),
+                tpgt: Some(found.tpgt.unwrap_or(1)),
                 iface: "default".to_owned(),
             })),
             Err(fault) => {

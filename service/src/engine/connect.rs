@@ -15,7 +15,12 @@ use super::{
     ChapSecrets, Engine, blocking, busy::Claim, deadline, discover::Given, log_act, login::Wishes, require,
 };
 use crate::backend::{
-    database::{Node, NodeKey, chap::Proofs, picture::Picture},
+    database::{
+        Node, NodeKey,
+        chap::Proofs,
+        nodes::{Made, Origin},
+        picture::Picture,
+    },
     iscsid,
 };
 
@@ -127,7 +132,15 @@ impl Engine {
         let targets = choose(&portal, &initiator, &offered, named)?;
         let nodes: BTreeSet<NodeKey> =
             listed.nodes.iter().filter(|node| targets.contains(&node.target)).cloned().collect();
-        Ok(Goal { portal, targets, nodes: nodes.into_iter().collect() })
+        // What has a record of the old kind already is logged in to by that.
+        let known = self.nodes().await?;
+        let recorded = |node: NodeKey| {
+            let old = |other: &&Node| {
+                other.key.tpgt.is_none() && other.damage.is_none() && other.key.is_same(&node)
+            };
+            known.iter().find(old).map_or_else(|| node.clone(), |other| other.key.clone())
+        };
+        Ok(Goal { portal, targets, nodes: nodes.into_iter().map(recorded).collect() })
     }
 
     /// From here on records change; whoever calls it puts them back if nothing came of it.
@@ -140,11 +153,12 @@ impl Engine {
         wishes: Wishes,
         progress: &Progress,
     ) -> Result<Vec<results::Login>> {
-        let (database, nodes, at) = (self.database.clone(), goal.nodes.clone(), goal.portal.clone());
-        let made = blocking(move || database.add(&nodes, &at, wishes.startup))
+        let (database, nodes, from) =
+            (self.database.clone(), goal.nodes.clone(), Origin::Portal(goal.portal.clone()));
+        let made = blocking(move || database.add(&nodes, &from, wishes.startup))
             .await?
             .map_err(|error| stopped(Step::Record, error.into()))?;
-        let new = made.iter().filter(|made| **made == crate::backend::database::nodes::Made::New).count();
+        let new = made.iter().filter(|made| **made == Made::New).count();
         progress.tell(Step::Record, format!("{} nodes, {new} of them new", made.len()));
         if let Some(chap) = proofs.and_then(|proofs| proofs.chap) {
             let how = if chap.target.is_some() { "mutual CHAP" } else { "CHAP" };

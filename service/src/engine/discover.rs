@@ -13,7 +13,11 @@ use tokio::time::Instant;
 
 use super::{ChapSecrets, Engine, ask::Listed, blocking, deadline, log_act, paths::node_of, require};
 use crate::backend::{
-    database::{NodeKey, chap::Proofs, nodes::Made},
+    database::{
+        NodeKey,
+        chap::Proofs,
+        nodes::{Made, Origin},
+    },
     resolve,
 };
 
@@ -50,8 +54,9 @@ impl Engine {
         }
         let listed: Vec<NodeKey> = listed.nodes.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
         let made = {
-            let (database, keys, at) = (self.database.clone(), listed.clone(), portal.clone());
-            blocking(move || database.add(&keys, &at, discovery.startup)).await??
+            let (database, keys, from) =
+                (self.database.clone(), listed.clone(), Origin::Portal(portal.clone()));
+            blocking(move || database.add(&keys, &from, discovery.startup)).await??
         };
         let sessions = self.sessions().await?;
         let mut nodes = Vec::new();
@@ -59,6 +64,13 @@ impl Engine {
             let state = match listed.iter().position(|key| *key == node.key).and_then(|at| made.get(at)) {
                 Some(Made::New) => NodeState::New,
                 Some(Made::Known) => NodeState::Known,
+                // Of the old kind, of another group, or bound to a network card.
+                None if listed
+                    .iter()
+                    .any(|key| key.target == node.key.target && key.portal == node.key.portal) =>
+                {
+                    NodeState::Known
+                }
                 None if node.discovered_at == Some((portal.host().to_string(), portal.port())) => {
                     NodeState::Gone
                 }

@@ -175,8 +175,8 @@ fn compare(before: &Session, after: &[Session], sizes: &Sizes, is_ready: bool) -
     let mut entry = Rescan {
         devices: names(&|_| true),
         added: names(&|disk| former(disk).is_none()),
-        resized: names(&|disk| !is_gone(disk) && former(disk).is_some_and(|old| old.size != disk.size)),
-        vanished: names(&|disk| is_gone(disk)),
+        resized: names(&|disk| !disk.is_gone() && former(disk).is_some_and(|old| old.size != disk.size)),
+        vanished: names(&|disk| disk.is_gone()),
         ..Rescan::done(target, &portal, before.sid)
     };
     let removed = old.iter().filter(|old| !new.iter().any(|disk| disk.address() == old.address()));
@@ -195,8 +195,8 @@ fn compare(before: &Session, after: &[Session], sizes: &Sizes, is_ready: bool) -
     };
     entry.maps =
         maps.iter().filter(|map| sizes.is_changed(map) || is_new(map)).map(|map| (*map).to_owned()).collect();
-    let other = names(&|disk| former(disk).is_some_and(|old| !is_gone(disk) && old.wwid != disk.wwid));
-    let smaller = names(&|disk| !is_gone(disk) && former(disk).is_some_and(|old| old.size > disk.size));
+    let other = names(&|disk| former(disk).is_some_and(|old| !disk.is_gone() && old.wwid != disk.wwid));
+    let smaller = names(&|disk| !disk.is_gone() && former(disk).is_some_and(|old| old.size > disk.size));
     let mut remarks = Remarks::default();
     remarks.add(
         &entry.vanished,
@@ -221,11 +221,6 @@ fn compare(before: &Session, after: &[Session], sizes: &Sizes, is_ready: bool) -
     entry.message = remarks.said.join("; ");
     entry.hint = remarks.hint;
     entry
-}
-
-/// The kernel gives a disk whose LUN does not answer for its size the size 0.
-fn is_gone(disk: &Disk) -> bool {
-    disk.is_disk && disk.size == 0 && !disk.is_standby
 }
 
 /// What deserves a look; the first has the hint.

@@ -97,6 +97,19 @@ pub(crate) struct Forget {
 
 #[derive(Debug, Group)]
 #[command(group = ArgGroup::new("which").required(true).args(["TARGET", "target"]))]
+#[command(group = ArgGroup::new("where").required(true).args(["PORTAL", "portal"]))]
+pub(crate) struct Add {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// The target portal group tag; 1 unless given
+    #[arg(long, value_name = "N")]
+    pub(crate) tpgt: Option<u16>,
+    #[command(flatten)]
+    pub(crate) startup: Startup,
+}
+
+#[derive(Debug, Group)]
+#[command(group = ArgGroup::new("which").required(true).args(["TARGET", "target"]))]
 pub(crate) struct SetStartup {
     /// Only when asked, or also at boot
     #[arg(value_name = "WHEN", value_parser = PossibleValuesParser::new(["manual", "automatic"]))]

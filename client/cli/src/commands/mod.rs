@@ -42,6 +42,7 @@ pub(crate) async fn run(command: Command, screen: Screen) -> Result<Report, Prob
         Command::SetChap(args) => chap::set(&call, &args, chap).await,
         Command::Diagnose(args) => diagnose::diagnose(&call, &args, chap).await,
         Command::Forget(args) => record::forget(&call, &args).await,
+        Command::Add(args) => list::add(&call, &args).await,
         Command::Startup(args) => record::startup(&call, &args).await,
         Command::Rescan(args) => session::rescan(&call, &args).await,
         Command::Multipath(args) => multipath::multipath(&call, &args).await,
@@ -53,10 +54,15 @@ pub(crate) async fn run(command: Command, screen: Screen) -> Result<Report, Prob
 
 /// The options that most methods know; only what was given goes over the bus.
 fn options(timeout: &Timeout, startup: Option<&Startup>) -> Options<'static> {
-    let mut options = Options::new();
+    let mut options = startup_option(startup);
     if let Some(seconds) = timeout.seconds {
         options.insert("timeout", seconds.into());
     }
+    options
+}
+
+fn startup_option(startup: Option<&Startup>) -> Options<'static> {
+    let mut options = Options::new();
     if let Some(when) = startup.and_then(|startup| startup.when.clone()) {
         options.insert("startup", Variant::from(when));
     }

@@ -14,7 +14,8 @@ pub(crate) fn nodes(nodes: &[Node]) -> Table {
         table.row(vec![
             Cell::or_dash(&node.target),
             Cell::or_dash(&node.portal),
-            Cell::new(node.tpgt),
+            // A record of the old kind has none.
+            Cell::or_dash(if node.tpgt == u16::MAX { String::new() } else { node.tpgt.to_string() }),
             Cell::new(node.chap),
             Cell::new(node.startup),
             Cell::toned(node.state, tone),

@@ -12,8 +12,8 @@ use std::{
 use iscsi_initiator_dbus::{
     BUS_NAME, Fault, Kind, OBJECT_PATH, Secret,
     options::{
-        Chap, ChapChange, ConnectOptions, Credentials, DiagnoseOptions, DiscoverOptions, MultipathOptions,
-        RescanOptions, SecretSource,
+        AddOptions, Chap, ChapChange, ConnectOptions, Credentials, DiagnoseOptions, DiscoverOptions,
+        MultipathOptions, RescanOptions, SecretSource,
     },
     results::{
         ChapMode, Check, CheckState, Login, LoginOutcome, Logout, LogoutOutcome, MultipathChange, Node,
@@ -154,6 +154,12 @@ impl Fake {
             HALF => Err(Fault::new(Kind::InUse, "a session is up").hint("iscsictl logout TARGET first")),
             _ => Ok(()),
         }
+    }
+
+    async fn add_node(&self, target: &str, portal: &str, options: Dict) -> Result<Vec<Node>, Fault> {
+        let options = AddOptions::parse(options)?;
+        self.note(format!("add-node {target} {portal} {:?} {:?}", options.tpgt, options.startup));
+        Ok(vec![Node { tpgt: options.tpgt.unwrap_or(u16::MAX), ..node(target) }])
     }
 
     async fn set_startup(&self, target: &str, portal: &str, startup: &str) -> Result<(), Fault> {

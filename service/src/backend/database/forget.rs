@@ -20,8 +20,9 @@ pub(super) fn remove(dir: &super::Dir, node: &NodeKey) -> Result<(), DatabaseErr
         dir.remove_empty_dir(&folder).map_err(io(dir, &folder))?;
     }
     // iscsiadm's discovery left a link to it below each portal that listed it (usr/idbm.c, `idbm_add_node`).
-    let link =
-        format!("{},{},{},{},{}", node.target, node.portal.host(), node.portal.port(), node.tpgt, node.iface);
+    // None to a record of the old kind.
+    let Some(tpgt) = node.tpgt else { return Ok(()) };
+    let link = format!("{},{},{},{tpgt},{}", node.target, node.portal.host(), node.portal.port(), node.iface);
     let mut places = vec!["static".to_owned(), "fw".to_owned()];
     for kind in ["send_targets", "isns"] {
         let portals = dir.list(kind).map_err(io(dir, kind))?;

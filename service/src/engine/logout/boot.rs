@@ -70,7 +70,7 @@ mod tests {
             key: NodeKey {
                 target: session.target.parse().unwrap(),
                 portal: session.portal.clone().unwrap(),
-                tpgt: 1,
+                tpgt: Some(1),
                 iface: "default".into(),
             },
             startup: Startup::Manual,

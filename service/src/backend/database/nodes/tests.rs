@@ -43,7 +43,7 @@ fn key(portal: &str) -> NodeKey {
     NodeKey {
         target: "iqn.2001-04.com.example:disk".parse().unwrap(),
         portal: portal.parse().unwrap(),
-        tpgt: 1,
+        tpgt: Some(1),
         iface: "default".into(),
     }
 }
@@ -52,8 +52,12 @@ fn secrets(secret: &str) -> ChapSecrets {
     ChapSecrets { username: "libvirtd".into(), secret: Secret::new(secret.into()).unwrap(), target: None }
 }
 
-fn discovered() -> Portal {
+fn portal() -> Portal {
     "192.0.2.21".parse().unwrap()
+}
+
+fn discovered() -> Origin {
+    Origin::Portal(portal())
 }
 
 const RECORD: &str = "db/nodes/iqn.2001-04.com.example:disk/192.0.2.21,3260,1/default";
@@ -170,11 +174,11 @@ fn the_default_goes_to_iscsid_conf_which_becomes_private() {
 #[test]
 fn discovery_has_its_own_record_before_the_default() {
     let world = World::new();
-    let chap = |world: &World| world.database.discovery_proofs(&discovered()).unwrap().chap;
+    let chap = |world: &World| world.database.discovery_proofs(&portal()).unwrap().chap;
     assert_eq!(chap(&world).unwrap().secret.expose(), "disc-secret");
-    world.database.set_discovery_chap(&discovered(), Some(&secrets("mypassword12"))).unwrap();
+    world.database.set_discovery_chap(&portal(), Some(&secrets("mypassword12"))).unwrap();
     assert_eq!(chap(&world).unwrap().secret.expose(), "mypassword12");
-    world.database.set_discovery_chap(&discovered(), None).unwrap();
+    world.database.set_discovery_chap(&portal(), None).unwrap();
     assert!(chap(&world).is_none());
     assert!(
         world.text("db/send_targets/192.0.2.21,3260/st_config").contains("discovery.sendtargets.port = 3260")
@@ -331,4 +335,79 @@ fn a_forgotten_node_leaves_no_record_and_no_link() {
     world.database.forget(&nodes).unwrap();
     assert!(!db.join("nodes/iqn.2001-04.com.example:disk").exists());
     assert!(db.join("nodes").exists() && !link("192.0.2.37").is_symlink());
+}
+
+const OLD: &str = "db/nodes/iqn.2001-04.com.example:disk/192.0.2.21,3260";
+
+#[test]
+fn a_record_of_the_old_kind_is_a_node_like_others() {
+    let world = World::new();
+    let db = Dir::open(&{
+        std::fs::create_dir_all(world.folder.path().join("db/nodes/iqn.2001-04.com.example:disk")).unwrap();
+        world.folder.path().join("db")
+    })
+    .unwrap();
+    let old = "# BEGIN RECORD 2.1.11\nnode.name = iqn.2001-04.com.example:disk\nnode.startup = manual\n\
+        iface.iscsi_ifacename = default\nnode.conn[0].address = 192.0.2.21\nnode.conn[0].port = 3260\n# END RECORD\n";
+    db.replace(OLD.trim_start_matches("db/"), old.as_bytes(), 0o600).unwrap();
+    let node = NodeKey { tpgt: None, ..key("192.0.2.21") };
+    let keys: Vec<_> = world.database.nodes().unwrap().into_iter().map(|node| node.key).collect();
+    assert_eq!(keys.as_slice(), std::slice::from_ref(&node));
+    assert_eq!(node.portal_argument(), "192.0.2.21:3260");
+    // Whoever finds it again, it is known.
+    for origin in [discovered(), Origin::Static] {
+        assert_eq!(world.database.add(&[key("192.0.2.21")], &origin, None).unwrap(), [Made::Known]);
+    }
+    world.database.set_startup(std::slice::from_ref(&node), Startup::Automatic).unwrap();
+    assert_eq!(world.database.nodes().unwrap()[0].startup, Startup::Automatic);
+    world.database.set_node_chap(std::slice::from_ref(&node), Some(&secrets("mypassword12"))).unwrap();
+    let before = world.text(OLD);
+    assert!(world.database.shorten_patience(&node, SHORT).unwrap());
+    assert_ne!(world.text(OLD), before);
+    // The daemon was killed; the next one starts.
+    world.database.recover();
+    assert_eq!(world.text(OLD), before);
+    // The portal is a folder with a file for each iface, and not the other way round.
+    std::fs::create_dir_all(
+        world.folder.path().join("db/nodes/iqn.2001-04.com.example:disk/192.0.2.37,3260/x"),
+    )
+    .unwrap();
+    db.replace("nodes/iqn.2001-04.com.example:disk/192.0.2.38,3260,1", b"", 0o600).unwrap();
+    assert_eq!(world.database.nodes().unwrap().len(), 1);
+    // Damaged, it is there and can be forgotten.
+    db.replace(OLD.trim_start_matches("db/"), b"", 0o600).unwrap();
+    assert!(world.database.nodes().unwrap()[0].damage.is_some());
+    world.database.forget(std::slice::from_ref(&node)).unwrap();
+    assert!(!world.folder.path().join(OLD).exists() && world.database.nodes().unwrap().is_empty());
+}
+
+#[test]
+fn a_node_added_by_hand_says_so_and_is_known_by_its_portal() {
+    let world = World::new();
+    assert_eq!(
+        world.database.add(&[key("192.0.2.21")], &Origin::Static, Some(Startup::Automatic)).unwrap(),
+        [Made::New]
+    );
+    let text = world.text(RECORD);
+    for line in [
+        "node.tpgt = 1",
+        "node.discovery_type = static",
+        "node.startup = automatic",
+        "node.conn[0].startup = automatic",
+        "node.conn[0].timeo.login_timeout = 15",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} is missing: {text}");
+    }
+    assert!(!text.contains("discovery_address"));
+    let other_group = NodeKey { tpgt: Some(2), ..key("192.0.2.21") };
+    assert_eq!(
+        world.database.add(std::slice::from_ref(&other_group), &Origin::Static, None).unwrap(),
+        [Made::Known]
+    );
+    assert_eq!(world.text(RECORD), text);
+    assert_eq!(
+        world.database.add(&[other_group], &discovered(), None).unwrap(),
+        [Made::New],
+        "the target says so"
+    );
 }

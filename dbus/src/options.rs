@@ -55,6 +55,8 @@ pub struct DiscoverOptions {
     pub timeout: Option<Duration>,
     /// What new records get; the configured default otherwise.
     pub startup: Option<Startup>,
+    /// The network card to ask through, and to bind new nodes to.
+    pub interface: Option<String>,
     /// For this discovery session only; nothing of it is stored.
     pub chap: Option<Chap>,
 }
@@ -88,6 +90,8 @@ pub struct ConnectOptions {
     pub startup: Option<Startup>,
     /// Whether to answer only when disks and maps are there.
     pub wait: bool,
+    /// The network card to ask through, and to bind new nodes to.
+    pub interface: Option<String>,
     /// Stored in the records of the targets, and used for the discovery if it asks for CHAP.
     pub chap: Option<Chap>,
     /// Which of the portal's targets; empty: the one that it has.
@@ -112,6 +116,8 @@ pub struct AddOptions {
     pub tpgt: Option<u16>,
     /// What a new record gets; the configured default otherwise.
     pub startup: Option<Startup>,
+    /// The network card to bind the node to.
+    pub interface: Option<String>,
 }
 
 /// The options of `Rescan`.
@@ -181,7 +187,12 @@ impl DiscoverOptions {
     /// Reads the argument `options` of `Discover`.
     pub fn parse(dict: Dict) -> Result<Self> {
         let mut bag = Bag::new("options", dict)?;
-        let options = Self { timeout: bag.timeout()?, startup: bag.startup()?, chap: bag.chap()? };
+        let options = Self {
+            timeout: bag.timeout()?,
+            startup: bag.startup()?,
+            interface: bag.card()?,
+            chap: bag.chap()?,
+        };
         bag.finish(options)
     }
 }
@@ -213,6 +224,7 @@ impl ConnectOptions {
             timeout: bag.timeout()?,
             startup: bag.startup()?,
             wait: bag.take_bool("wait")?.unwrap_or(true),
+            interface: bag.card()?,
             chap: bag.chap()?,
             targets: bag.targets()?,
             progress: bag.take_number("progress")?,
@@ -234,7 +246,7 @@ impl AddOptions {
     /// Reads the argument `options` of `AddNode`.
     pub fn parse(dict: Dict) -> Result<Self> {
         let mut bag = Bag::new("options", dict)?;
-        let options = Self { tpgt: bag.take_tag("tpgt")?, startup: bag.startup()? };
+        let options = Self { tpgt: bag.take_tag("tpgt")?, startup: bag.startup()?, interface: bag.card()? };
         bag.finish(options)
     }
 }
@@ -387,6 +399,19 @@ impl Bag {
             Some(Variant::U16(number)) => Ok(Some(number)),
             Some(other) => Err(self.wrong_type(key, "q", &other)),
         }
+    }
+
+    /// A network card's name as the kernel can have it (net/core/dev.c, `dev_valid_name`), and open-iscsi's files.
+    fn card(&mut self) -> Result<Option<String>> {
+        let Some(name) = self.take_text("interface")? else { return Ok(None) };
+        let is_letter = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        if !(1..=15).contains(&name.len()) || !name.bytes().all(is_letter) || name.starts_with(['.', '-']) {
+            return Err(Fault::invalid(
+                &self.name("interface"),
+                "is a network card's name: 1 to 15 letters, digits, dots, dashes and underscores",
+            ));
+        }
+        Ok(Some(name))
     }
 
     /// Each name once, in the order given.

@@ -160,6 +160,8 @@ pub struct Node {
     pub state: NodeState,
     /// Whether a session is up.
     pub logged_in: bool,
+    /// The network card that it is bound to; empty: the routes decide.
+    pub interface: String,
 }
 
 /// What became of a login at one portal.

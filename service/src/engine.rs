@@ -219,5 +219,6 @@ pub(crate) const FEATURES: &[&str] = &[
     "add-node",
     "set-startup",
     "rescan",
+    "interface",
     "setup-multipath",
 ];

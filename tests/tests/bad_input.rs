@@ -234,7 +234,17 @@ const KEYS: [(&str, &str, &[Key]); 11] = [
     (
         "Discover",
         "options",
-        &[("timeout", "u"), ("startup", "s"), CHAP[0], CHAP[1], CHAP[2], CHAP[3], CHAP[4], CHAP[5]],
+        &[
+            ("timeout", "u"),
+            ("startup", "s"),
+            ("interface", "s"),
+            CHAP[0],
+            CHAP[1],
+            CHAP[2],
+            CHAP[3],
+            CHAP[4],
+            CHAP[5],
+        ],
     ),
     ("Login", "options", &[("timeout", "u"), ("startup", "s"), ("wait", "b")]),
     ("Logout", "options", &[("timeout", "u"), ("force", "b")]),
@@ -247,6 +257,7 @@ const KEYS: [(&str, &str, &[Key]); 11] = [
             ("timeout", "u"),
             ("startup", "s"),
             ("wait", "b"),
+            ("interface", "s"),
             ("targets", "as"),
             ("progress", "u"),
             CHAP[0],
@@ -257,7 +268,7 @@ const KEYS: [(&str, &str, &[Key]); 11] = [
             CHAP[5],
         ],
     ),
-    ("AddNode", "options", &[("tpgt", "q"), ("startup", "s")]),
+    ("AddNode", "options", &[("tpgt", "q"), ("startup", "s"), ("interface", "s")]),
     ("Rescan", "options", &[("timeout", "u"), ("wait", "b")]),
     (
         "SetupMultipath",
@@ -371,6 +382,14 @@ async fn a_value_out_of_range_is_named() {
         for startup in ["", "onboot", "Automatic", "automatic\n", "manual "] {
             let answer = table.with_options(method, options([("startup", startup.into())])).await;
             table.check(&answer, "options.startup", &format!("{method} {startup:?}"));
+        }
+    }
+    for method in ["Discover", "Connect", "AddNode"] {
+        for card in
+            ["", "eth7", "..", "../lo", "lo\n", " lo", "default", "a-name-of-sixteen", "\u{1b}[2J", "-o"]
+        {
+            let answer = table.with_options(method, options([("interface", card.into())])).await;
+            table.check(&answer, "options.interface", &format!("{method} {card:?}"));
         }
     }
     for startup in ["", "onboot", "Automatic", "automatic\n", "manual ", "manual\nnode.name = x"] {

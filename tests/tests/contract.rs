@@ -151,7 +151,9 @@ async fn the_client_can_call_every_method_and_read_every_property() {
     assert_eq!(client.initiator_name().await.unwrap(), fake::machine::INITIATOR);
     assert!(!client.version().await.unwrap().is_empty());
     let features = client.features().await.unwrap();
-    for feature in ["list-nodes", "diagnose", "connect", "forget", "add-node", "set-startup", "rescan"] {
+    for feature in
+        ["list-nodes", "diagnose", "connect", "forget", "add-node", "set-startup", "rescan", "interface"]
+    {
         assert!(features.iter().any(|known| known == feature), "{feature}: {features:?}");
     }
     assert_eq!(names("property"), ["InitiatorName", "Version", "Features"].map(str::to_owned).into());

@@ -173,3 +173,77 @@ async fn a_record_of_the_old_kind_is_listed_logged_in_to_and_forgotten() {
     client.forget(TARGET, &target.portal()).await.unwrap();
     assert!(!room.machine.at(format!("db/nodes/{TARGET}")).exists());
 }
+
+#[tokio::test]
+async fn nodes_of_one_portal_are_told_apart_by_their_network_card() {
+    let room = Room::start().await;
+    let client = client(&room).await;
+    let none = std::collections::HashMap::new;
+    let through = || std::collections::HashMap::from([("interface", "lo".into())]);
+    let target = fake::target::Fake::listing([(TARGET, "")]).listen().await;
+    let portal = target.portal();
+    let shown = |nodes: Vec<iscsi_initiator_dbus::results::Node>| -> Vec<(String, NodeState)> {
+        nodes.into_iter().map(|node| (node.interface, node.state)).collect()
+    };
+    let (free, bound) = (String::new, || "lo".to_owned());
+    assert_eq!(shown(client.discover(&portal, none()).await.unwrap()), [(free(), NodeState::New)]);
+    let nodes = client.discover(&portal, through()).await.unwrap();
+    assert_eq!(shown(nodes), [(free(), NodeState::Known), (bound(), NodeState::New)]);
+    let nodes = client.discover(&portal, none()).await.unwrap();
+    assert_eq!(shown(nodes), [(free(), NodeState::Known), (bound(), NodeState::Known)]);
+    assert_eq!(
+        shown(client.add_node(TARGET, &portal, through()).await.unwrap()),
+        [(bound(), NodeState::Known)]
+    );
+    let folder = format!("db/nodes/{TARGET}/127.0.0.1,{},1", target.address.port());
+    let text = room.machine.text(&format!("{folder}/lo"));
+    assert!(text.contains("iface.iscsi_ifacename = lo\niface.net_ifacename = lo\n"), "{text}");
+    let iface = "# BEGIN RECORD 2.1\n# made by iscsi-initiatord\niface.iscsi_ifacename = lo\niface.net_ifacename = lo\n\
+        iface.transport_name = tcp\n# END RECORD\n";
+    assert_eq!(
+        (room.machine.text("db/ifaces/lo").as_str(), room.machine.mode("db/ifaces/lo")),
+        (iface, 0o600)
+    );
+
+    // A login goes through both; the fake iscsiadm makes no session.
+    fails(client.login(TARGET, "", none()).await, Kind::Failed, "no session");
+    let calls = room.machine.calls();
+    for iface in ["default", "lo"] {
+        assert!(calls.contains(&format!("[-p] [{portal},1] [-I] [{iface}] [--login]")), "{calls}");
+    }
+    // A session of the one is not the other's.
+    room.machine.session(TARGET, "127.0.0.1", &target.address.port().to_string());
+    let nodes = client.list_nodes(none()).await.unwrap();
+    assert_eq!(nodes.iter().map(|node| node.logged_in).collect::<Vec<_>>(), [true, false]);
+    fails(client.forget(TARGET, "").await, Kind::InUse, &portal);
+
+    // The card is gone: the target is not asked, and iscsid neither.
+    let record = format!("{folder}/lo");
+    room.machine.put(
+        &record,
+        &text.replace("iface.net_ifacename = lo", "iface.net_ifacename = gone7"),
+        0o600,
+    );
+    let (visits, calls) = (target.visits(), room.machine.calls());
+    let logins =
+        client.login(TARGET, "", std::collections::HashMap::from([("wait", false.into())])).await.unwrap();
+    let failed: Vec<_> = logins.iter().filter(|login| !login.error.is_empty()).collect();
+    assert!(
+        failed.len() == 1 && failed.iter().all(|login| login.message.contains("through gone7")),
+        "{logins:?}"
+    );
+    assert!(failed.iter().all(|login| login.error == Kind::InvalidConfiguration.name()), "{logins:?}");
+    assert_eq!((target.visits(), room.machine.calls()), (visits, calls));
+}
+
+#[tokio::test]
+async fn a_connect_through_a_card_that_fails_leaves_no_iface() {
+    let room = Room::start().await;
+    let client = client(&room).await;
+    let target = fake::target::Fake::listing([(TARGET, "")]).listen().await;
+    let before = room.machine.database();
+    let options = std::collections::HashMap::from([("interface", "lo".into())]);
+    fails(client.connect(&target.portal(), options).await, Kind::Failed, "no session");
+    assert!(room.machine.calls().contains("[-I] [lo] [--login]"), "{}", room.machine.calls());
+    assert_eq!(room.machine.database(), before);
+}

@@ -13,8 +13,8 @@ use clap::{Parser, Subcommand};
 pub(crate) use self::{
     chap::Chap,
     commands::{
-        Add, Connect, Diagnose, Discover, Forget, InitiatorName, Login, Logout, Rescan, SetChap, SetStartup,
-        Startup, Timeout, Wait,
+        Add, Card, Connect, Diagnose, Discover, Forget, InitiatorName, Login, Logout, Rescan, SetChap,
+        SetStartup, Startup, Timeout, Wait,
     },
     multipath::{Multipath, What},
     place::Place,
@@ -273,6 +273,9 @@ mod tests {
             "iscsictl forget -T iqn.2003-01.com.example:d -p 192.0.2.21",
             "iscsictl add iqn.2003-01.com.example:d 192.0.2.21 --tpgt 2 --startup automatic",
             "iscsictl add -T iqn.2003-01.com.example:d -p 192.0.2.21",
+            "iscsictl discover 192.0.2.21 --interface eth1",
+            "iscsictl connect 192.0.2.21 --interface eth1 --user u",
+            "iscsictl add iqn.2003-01.com.example:d 192.0.2.21 --interface eth1",
             "iscsictl rescan",
             "iscsictl rescan iqn.2003-01.com.example:d 192.0.2.21 --timeout 60 --no-wait",
             "iscsictl rescan -p 192.0.2.21 --json",

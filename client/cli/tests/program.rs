@@ -259,7 +259,20 @@ fn what_is_added_is_shown_as_a_node() {
          iqn.2003-01.com.example:disks  192.0.2.21:3260  -     none  manual   new    -\n"
     );
     assert_eq!((ended.code, ended.err.as_str()), (0, ""));
-    let args = ["add", "-T", DISKS, "-p", "192.0.2.21", "--tpgt", "2", "--startup", "automatic", "--json"];
+    let args = [
+        "add",
+        "-T",
+        DISKS,
+        "-p",
+        "192.0.2.21",
+        "--tpgt",
+        "2",
+        "--startup",
+        "automatic",
+        "--interface",
+        "eth1",
+        "--json",
+    ];
     let rows: Value = serde_json::from_str(&bus.run(&args).out).unwrap();
     assert_eq!((&rows[0]["tpgt"], &rows[0]["state"]), (&json!(2), &json!("new")));
     assert_eq!(bus.run(&["-q", "add", DISKS, "192.0.2.21"]).out, "");
@@ -267,8 +280,8 @@ fn what_is_added_is_shown_as_a_node() {
     assert_eq!(
         bus.seen().calls[..2],
         [
-            format!("add-node {DISKS} {WELL} None None"),
-            format!("add-node {DISKS} {WELL} Some(2) Some(Automatic)")
+            format!("add-node {DISKS} {WELL} None None None"),
+            format!("add-node {DISKS} {WELL} Some(2) Some(Automatic) Some(\"eth1\")")
         ]
     );
 }

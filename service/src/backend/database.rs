@@ -3,6 +3,7 @@
 
 pub(crate) mod chap;
 mod forget;
+pub(crate) mod ifaces;
 pub(crate) mod lock;
 pub(crate) mod nodes;
 mod patience;
@@ -76,6 +77,10 @@ pub(crate) struct Node {
     pub(crate) chap: ChapMode,
     /// The portal whose discovery recorded it.
     pub(crate) discovered_at: Option<(String, u16)>,
+    /// The network card that it is bound to, by name.
+    pub(crate) card: Option<String>,
+    /// The same for people, or the hardware address if it is bound to that; empty if it is bound to none.
+    pub(crate) interface: String,
     /// What in its record makes it the boot's, if anything does.
     pub(crate) boot: Option<&'static str>,
     /// Why its record cannot be used, if it cannot.
@@ -93,6 +98,8 @@ pub(crate) enum DatabaseError {
     Record { path: PathBuf, error: RecordError },
     #[error("no such node")]
     NoSuchNode,
+    #[error("open-iscsi's iface {0} is another one than the network card of that name")]
+    IfaceTaken(String),
 }
 
 impl From<DatabaseError> for Fault {
@@ -120,6 +127,8 @@ impl From<DatabaseError> for Fault {
                 Self::new(Kind::Failed, format!("the disk is full: {} was left as it was", path.display()))
             }
             DatabaseError::Io { .. } => Self::new(Kind::Failed, error.to_string()),
+            DatabaseError::IfaceTaken(name) => Self::new(Kind::InvalidConfiguration, error.to_string())
+                .hint(format!("look at it and remove it if it is not needed: iscsiadm -m iface -I {name}")),
             DatabaseError::NoSuchNode => Self::new(Kind::NoSuchNode, error.to_string()),
         }
     }

@@ -219,6 +219,11 @@ impl Sysfs {
         sectors(&self.root.join("class/block").join(device)).map(|sectors| sectors.saturating_mul(512))
     }
 
+    /// Whether there is such a network card.
+    pub(crate) fn has_card(&self, name: &str) -> bool {
+        self.root.join("class/net").join(name).exists()
+    }
+
     /// Whether a host's disks can be looked for: that is asked for by writing to a file of the kernel's.
     pub(crate) fn can_scan(&self, host: u32) -> bool {
         let scan = self.root.join(format!("class/scsi_host/host{host}/scan"));

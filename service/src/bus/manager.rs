@@ -58,9 +58,15 @@ impl Manager {
         let portal =
             options::portal("portal", portal)?.ok_or_else(|| Fault::invalid("portal", "is missing"))?;
         let options = DiscoverOptions::parse(options)?;
+        self.engine.check_card(options.interface.as_deref())?;
         let grant = self.ask(&call, Action::Discover, None, Some(&portal)).await?;
         let chap = secrets(options.chap).await?;
-        let discovery = engine::Discovery { timeout: options.timeout, startup: options.startup, chap };
+        let discovery = engine::Discovery {
+            timeout: options.timeout,
+            startup: options.startup,
+            card: options.interface,
+            chap,
+        };
         self.engine.discover(&grant, discovery).await
     }
 
@@ -166,6 +172,7 @@ impl Manager {
         let portal =
             options::portal("portal", portal)?.ok_or_else(|| Fault::invalid("portal", "is missing"))?;
         let options = ConnectOptions::parse(options)?;
+        self.engine.check_card(options.interface.as_deref())?;
         // A rule that lets somebody log in to one target holds here, too: if it is the one that is named.
         let named = if let [target] = options.targets.as_slice() { Some(target) } else { None };
         let grant = self.ask(&call, Action::Login, named, Some(&portal)).await?;
@@ -173,6 +180,7 @@ impl Manager {
             timeout: options.timeout,
             startup: options.startup,
             wait: options.wait,
+            card: options.interface,
             chap: secrets(options.chap).await?,
             targets: options.targets,
         };
@@ -201,6 +209,7 @@ impl Manager {
         let portal =
             options::portal("portal", portal)?.ok_or_else(|| Fault::invalid("portal", "is missing"))?;
         let options = AddOptions::parse(options)?;
+        self.engine.check_card(options.interface.as_deref())?;
         let grant = self.ask(&call, Action::Discover, Some(&target), Some(&portal)).await?;
         self.engine.add_node(&grant, &options).await
     }

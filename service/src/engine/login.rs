@@ -187,7 +187,7 @@ impl Engine {
             blocking(move || database.node_proofs(&key)).await??
         };
         let accepted = tokio::select! {
-            asked = self.ask_login(key, &shared.initiator, &proofs, shared.deadline) => asked?,
+            asked = self.ask_login(key, node.card.as_deref(), &shared.initiator, &proofs, shared.deadline) => asked?,
             _ = shared.hurried.wait_for(|hurry| *hurry) => return Err(gave_up(&key.portal)),
         };
         shared.welcome.notify_one();

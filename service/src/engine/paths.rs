@@ -92,6 +92,7 @@ pub(super) fn node_of(node: &Node, state: NodeState, sessions: &[Session]) -> re
         startup: node.startup,
         chap: node.chap,
         state,
+        interface: node.interface.clone(),
         logged_in: sessions.iter().any(|session| session.is_of(&node.key)),
     }
 }

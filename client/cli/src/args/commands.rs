@@ -19,6 +19,8 @@ pub(crate) struct Discover {
     #[command(flatten)]
     pub(crate) startup: Startup,
     #[command(flatten)]
+    pub(crate) card: Card,
+    #[command(flatten)]
     pub(crate) chap: Chap,
 }
 
@@ -36,6 +38,8 @@ pub(crate) struct Connect {
     pub(crate) startup: Startup,
     #[command(flatten)]
     pub(crate) wait: Wait,
+    #[command(flatten)]
+    pub(crate) card: Card,
     #[command(flatten)]
     pub(crate) chap: Chap,
 }
@@ -106,6 +110,8 @@ pub(crate) struct Add {
     pub(crate) tpgt: Option<u16>,
     #[command(flatten)]
     pub(crate) startup: Startup,
+    #[command(flatten)]
+    pub(crate) card: Card,
 }
 
 #[derive(Debug, Group)]
@@ -154,4 +160,11 @@ pub(crate) struct Wait {
     /// Answer when the sessions are up, before disks and maps are there
     #[arg(long)]
     pub(crate) no_wait: bool,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Card {
+    /// The network card (as eth1) to go through, now and at every login; the routes decide unless given
+    #[arg(long = "interface", value_name = "CARD")]
+    pub(crate) name: Option<String>,
 }

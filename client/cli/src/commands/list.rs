@@ -4,7 +4,7 @@
 use iscsi_initiator_dbus::{Iqn, proxy::Options};
 use serde_json::json;
 
-use super::{Call, filter, options, startup_option};
+use super::{Call, card, filter, options, startup_option};
 use crate::{
     args::{Add, Discover, Place},
     exit::Exit,
@@ -20,6 +20,7 @@ pub(super) async fn discover(
 ) -> Result<Report, Problem> {
     let portal = args.whom.portal();
     let mut options = options(&args.timeout, Some(&args.startup));
+    options.extend(card(&args.card));
     options.extend(chap);
     let caption = Caption::new(&format!("Asking {portal} for its targets"));
     let work = call.daemon.discover(&portal, options);
@@ -36,6 +37,7 @@ pub(super) async fn add(call: &Call, args: &Add) -> Result<Report, Problem> {
     if let Some(tpgt) = args.tpgt {
         options.insert("tpgt", tpgt.into());
     }
+    options.extend(card(&args.card));
     let nodes = call.daemon.add_node(&args.place.target(), &args.place.portal(), options).await?;
     let body = Body::Outcome(show::nodes(&nodes));
     Ok(Report { rows: show::rows(&nodes), body, remarks: Vec::new(), exit: Exit::Done })

@@ -14,7 +14,7 @@ use iscsi_initiator_dbus::proxy::{InitiatorProxy, Options};
 use zbus::Variant;
 
 use crate::{
-    args::{Command, Place, Startup, Timeout, Wait},
+    args::{Card, Command, Place, Startup, Timeout, Wait},
     bus,
     problem::Problem,
     secret::Given,
@@ -67,6 +67,11 @@ fn startup_option(startup: Option<&Startup>) -> Options<'static> {
         options.insert("startup", Variant::from(when));
     }
     options
+}
+
+/// The option of what makes nodes.
+fn card(card: &Card) -> Option<(&'static str, Variant<'static>)> {
+    card.name.clone().map(|name| ("interface", Variant::from(name)))
 }
 
 /// The option of what brings disks; true is the contract's own choice.

@@ -158,7 +158,10 @@ impl Fake {
 
     async fn add_node(&self, target: &str, portal: &str, options: Dict) -> Result<Vec<Node>, Fault> {
         let options = AddOptions::parse(options)?;
-        self.note(format!("add-node {target} {portal} {:?} {:?}", options.tpgt, options.startup));
+        self.note(format!(
+            "add-node {target} {portal} {:?} {:?} {:?}",
+            options.tpgt, options.startup, options.interface
+        ));
         Ok(vec![Node { tpgt: options.tpgt.unwrap_or(u16::MAX), ..node(target) }])
     }
 
@@ -304,6 +307,7 @@ fn node(target: &str) -> Node {
         chap: ChapMode::None,
         state: NodeState::New,
         logged_in: false,
+        interface: String::new(),
     }
 }
 

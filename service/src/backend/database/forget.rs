@@ -1,7 +1,7 @@
 //! Removes node records, those that iscsiadm can no longer delete among them.
 //! It may not remove anything but these records, the links to them, and folders that are empty then.
 
-use super::{Database, DatabaseError, NodeKey, io, open};
+use super::{Database, DatabaseError, NodeKey, ifaces, io, open};
 
 impl Database {
     /// Removes the records of these nodes, whatever they hold. Already gone is success.
@@ -19,6 +19,7 @@ pub(super) fn remove(dir: &super::Dir, node: &NodeKey) -> Result<(), DatabaseErr
     for folder in [node.folder(), format!("nodes/{}", node.target)] {
         dir.remove_empty_dir(&folder).map_err(io(dir, &folder))?;
     }
+    ifaces::release(dir, node)?;
     // iscsiadm's discovery left a link to it below each portal that listed it (usr/idbm.c, `idbm_add_node`).
     // None to a record of the old kind.
     let Some(tpgt) = node.tpgt else { return Ok(()) };

@@ -8,8 +8,12 @@ use iscsi_initiator_dbus::{
 use rustix::io::Errno;
 
 use super::{
-    Database, DatabaseError, Node, NodeKey, chap::chap_mode, in_record, io, open, parse_folder, read,
-    record::Record, write,
+    Database, DatabaseError, Node, NodeKey,
+    chap::chap_mode,
+    ifaces::{self, Binding, is_iface},
+    in_record, io, open, parse_folder, read,
+    record::Record,
+    write,
 };
 
 /// Whether a discovered node had a record.
@@ -46,11 +50,15 @@ impl Database {
         nodes: &[NodeKey],
         origin: &Origin,
         startup: Option<Startup>,
+        binding: Option<&Binding>,
     ) -> Result<Vec<Made>, DatabaseError> {
         let defaults = self.node_defaults()?;
         let dir = self.dir()?;
         let _lock = self.locked()?;
         let there = all(&dir)?;
+        if let Some(binding) = binding {
+            ifaces::make(&dir, binding)?;
+        }
         nodes
             .iter()
             .map(|node| {
@@ -74,7 +82,7 @@ impl Database {
                     }
                     Err(error) => return Err(error),
                 }
-                let record = new_record(node, origin, startup, &defaults).map_err(in_record(&dir, &path))?;
+                let record = new_record(node, origin, startup, binding, &defaults).map_err(in_record(&dir, &path))?;
                 dir.make_dirs(&node.folder()).map_err(io(&dir, &path))?;
                 match dir.create(&path, &record.to_bytes(), 0o600) {
                     // A program that does without the lock was quicker.
@@ -172,19 +180,14 @@ fn list(dir: &super::Dir, folder: &str) -> Result<Vec<std::ffi::OsString>, Datab
     }
 }
 
-/// A name that open-iscsi gives an iface: it becomes an argument and a path.
-fn is_iface(name: &str) -> bool {
-    (1..=64).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b':'))
-        && !name.starts_with(['.', '-'])
-}
-
 fn look(dir: &super::Dir, key: NodeKey) -> Result<Node, DatabaseError> {
     let mut node = Node {
         key,
         startup: Startup::Manual,
         chap: ChapMode::None,
         discovered_at: None,
+        card: None,
+        interface: String::new(),
         boot: None,
         damage: None,
     };
@@ -217,6 +220,9 @@ fn look(dir: &super::Dir, key: NodeKey) -> Result<Node, DatabaseError> {
                 (record.get("node.discovery_type") == Some("fw")).then_some("node.discovery_type = fw")
             };
             node.chap = chap_mode(&record);
+            node.card = record.get("iface.net_ifacename").filter(|name| is_iface(name)).map(str::to_owned);
+            let hardware = || record.get("iface.hwaddress").filter(|_| node.key.iface != "default");
+            node.interface = node.card.as_deref().or_else(hardware).unwrap_or_default().to_owned();
             let port = record.get("node.discovery_port").and_then(|port| port.parse().ok());
             node.discovered_at = record.get("node.discovery_address").map(str::to_owned).zip(port);
         }
@@ -228,6 +234,7 @@ fn new_record(
     node: &NodeKey,
     origin: &Origin,
     startup: Option<Startup>,
+    binding: Option<&Binding>,
     defaults: &[(String, zeroize::Zeroizing<String>)],
 ) -> Result<Record, super::RecordError> {
     let mut record = Record::new();
@@ -237,6 +244,9 @@ fn new_record(
     }
     record.set("node.startup", "manual")?;
     record.set("iface.iscsi_ifacename", &node.iface)?;
+    if let Some(binding) = binding {
+        record.set("iface.net_ifacename", &binding.card)?;
+    }
     record.set("iface.transport_name", "tcp")?;
     match origin {
         Origin::Portal(portal) => {

@@ -76,6 +76,8 @@ mod tests {
             startup: Startup::Manual,
             chap: ChapMode::None,
             discovered_at: None,
+            card: None,
+            interface: String::new(),
             boot,
             damage: None,
         };

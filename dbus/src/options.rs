@@ -55,6 +55,8 @@ pub struct DiscoverOptions {
     pub timeout: Option<Duration>,
     /// What new records get; the configured default otherwise.
     pub startup: Option<Startup>,
+    /// The network card to ask through, and to bind new nodes to.
+    pub interface: Option<String>,
     /// For this discovery session only; nothing of it is stored.
     pub chap: Option<Chap>,
 }
@@ -92,6 +94,8 @@ pub struct ConnectOptions {
     pub wait: bool,
     /// Whether LUNs that are other disks than at the last login are taken as they are.
     pub accept_changed_luns: bool,
+    /// The network card to ask through, and to bind new nodes to.
+    pub interface: Option<String>,
     /// Stored in the records of the targets, and used for the discovery if it asks for CHAP.
     pub chap: Option<Chap>,
     /// Which of the portal's targets; empty: the one that it has.
@@ -107,6 +111,26 @@ pub struct DiagnoseOptions {
     pub timeout: Option<Duration>,
     /// Tried instead of what is recorded; nothing of it is stored.
     pub chap: Option<Chap>,
+}
+
+/// The options of `AddNode`.
+#[derive(Default)]
+pub struct AddOptions {
+    /// The target portal group tag, if the caller knows it.
+    pub tpgt: Option<u16>,
+    /// What a new record gets; the configured default otherwise.
+    pub startup: Option<Startup>,
+    /// The network card to bind the node to.
+    pub interface: Option<String>,
+}
+
+/// The options of `Rescan`.
+#[derive(Default)]
+pub struct RescanOptions {
+    /// The whole call's deadline.
+    pub timeout: Option<Duration>,
+    /// Whether to answer only when new disks and maps are there.
+    pub wait: bool,
 }
 
 /// What a map does with I/O while it has no good path.
@@ -176,7 +200,12 @@ impl DiscoverOptions {
     /// Reads the argument `options` of `Discover`.
     pub fn parse(dict: Dict) -> Result<Self> {
         let mut bag = Bag::new("options", dict)?;
-        let options = Self { timeout: bag.timeout()?, startup: bag.startup()?, chap: bag.chap()? };
+        let options = Self {
+            timeout: bag.timeout()?,
+            startup: bag.startup()?,
+            interface: bag.card()?,
+            chap: bag.chap()?,
+        };
         bag.finish(options)
     }
 }
@@ -210,6 +239,7 @@ impl ConnectOptions {
             startup: bag.startup()?,
             wait: bag.take_bool("wait")?.unwrap_or(true),
             accept_changed_luns: bag.take_bool("accept-changed-luns")?.unwrap_or(false),
+            interface: bag.card()?,
             chap: bag.chap()?,
             targets: bag.targets()?,
             progress: bag.take_number("progress")?,
@@ -223,6 +253,24 @@ impl DiagnoseOptions {
     pub fn parse(dict: Dict) -> Result<Self> {
         let mut bag = Bag::new("options", dict)?;
         let options = Self { timeout: bag.timeout()?, chap: bag.chap()? };
+        bag.finish(options)
+    }
+}
+
+impl AddOptions {
+    /// Reads the argument `options` of `AddNode`.
+    pub fn parse(dict: Dict) -> Result<Self> {
+        let mut bag = Bag::new("options", dict)?;
+        let options = Self { tpgt: bag.take_tag("tpgt")?, startup: bag.startup()?, interface: bag.card()? };
+        bag.finish(options)
+    }
+}
+
+impl RescanOptions {
+    /// Reads the argument `options` of `Rescan`.
+    pub fn parse(dict: Dict) -> Result<Self> {
+        let mut bag = Bag::new("options", dict)?;
+        let options = Self { timeout: bag.timeout()?, wait: bag.take_bool("wait")?.unwrap_or(true) };
         bag.finish(options)
     }
 }
@@ -303,6 +351,14 @@ pub fn portal(argument: &str, text: &str) -> Result<Option<Portal>> {
     }
 }
 
+/// When a node is to be logged in to: what the boot needs is not a caller's to say.
+pub fn startup(argument: &str, text: &str) -> Result<Startup> {
+    match text.parse() {
+        Ok(startup @ (Startup::Manual | Startup::Automatic)) => Ok(startup),
+        _ => Err(Fault::invalid(argument, "is manual or automatic")),
+    }
+}
+
 /// A dictionary that is emptied key by key, so that what is left at the end is unknown.
 struct Bag {
     argument: &'static str,
@@ -361,6 +417,27 @@ impl Bag {
         }
     }
 
+    fn take_tag(&mut self, key: &str) -> Result<Option<u16>> {
+        match self.left.remove(key).map(Variant::from) {
+            None => Ok(None),
+            Some(Variant::U16(number)) => Ok(Some(number)),
+            Some(other) => Err(self.wrong_type(key, "q", &other)),
+        }
+    }
+
+    /// A network card's name as the kernel can have it (net/core/dev.c, `dev_valid_name`), and open-iscsi's files.
+    fn card(&mut self) -> Result<Option<String>> {
+        let Some(name) = self.take_text("interface")? else { return Ok(None) };
+        let is_letter = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        if !(1..=15).contains(&name.len()) || !name.bytes().all(is_letter) || name.starts_with(['.', '-']) {
+            return Err(Fault::invalid(
+                &self.name("interface"),
+                "is a network card's name: 1 to 15 letters, digits, dots, dashes and underscores",
+            ));
+        }
+        Ok(Some(name))
+    }
+
     /// Each name once, in the order given.
     fn targets(&mut self) -> Result<Vec<Iqn>> {
         let Some(value) = self.left.remove("targets") else { return Ok(Vec::new()) };
@@ -398,10 +475,7 @@ impl Bag {
 
     fn startup(&mut self) -> Result<Option<Startup>> {
         let Some(text) = self.take_text("startup")? else { return Ok(None) };
-        match text.parse() {
-            Ok(startup @ (Startup::Manual | Startup::Automatic)) => Ok(Some(startup)),
-            _ => Err(Fault::invalid(&self.name("startup"), "is manual or automatic")),
-        }
+        startup(&self.name("startup"), &text).map(Some)
     }
 
     fn credentials(&mut self, prefix: &str) -> Result<Option<Credentials>> {

@@ -7,7 +7,7 @@ use zbus::Variant;
 
 use crate::{
     Fault,
-    results::{Check, Finding, Login, Logout, MultipathChange, Node, Path},
+    results::{Check, Finding, Login, Logout, MultipathChange, Node, Path, Rescan},
 };
 
 /// An `a{sv}` argument as a client builds it.
@@ -59,6 +59,18 @@ pub trait Initiator {
     /// Removes node records, damaged ones too.
     #[zbus(allow_interactive_auth)]
     fn forget(&self, target: &str, portal: &str) -> Result<(), Fault>;
+
+    /// Records a target at a portal, without asking it.
+    #[zbus(allow_interactive_auth)]
+    fn add_node(&self, target: &str, portal: &str, options: Options<'_>) -> Result<Vec<Node>, Fault>;
+
+    /// Sets when nodes are logged in to: `manual` or `automatic`.
+    #[zbus(allow_interactive_auth)]
+    fn set_startup(&self, target: &str, portal: &str, startup: &str) -> Result<(), Fault>;
+
+    /// Looks for LUNs that are new or have another size, in the sessions of a target or in all.
+    #[zbus(allow_interactive_auth)]
+    fn rescan(&self, target: &str, portal: &str, options: Options<'_>) -> Result<Vec<Rescan>, Fault>;
 
     /// Sets multipath up for iSCSI disks, shows what that would change, or undoes it.
     #[zbus(allow_interactive_auth)]

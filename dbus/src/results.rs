@@ -103,6 +103,16 @@ words! {
 }
 
 words! {
+    /// What became of a rescan of one session.
+    RescanOutcome {
+        /// Its LUNs were looked at.
+        Rescanned = "rescanned",
+        /// They were not; `error`, `message` and `hint` say why.
+        Failed = "failed",
+    }
+}
+
+words! {
     /// How a check of `Diagnose`, or a finding of `Examine`, ended.
     CheckState {
         /// As it should be.
@@ -150,6 +160,8 @@ pub struct Node {
     pub state: NodeState,
     /// Whether a session is up.
     pub logged_in: bool,
+    /// The network card that it is bound to; empty: the routes decide.
+    pub interface: String,
 }
 
 /// What became of a login at one portal.
@@ -234,6 +246,67 @@ impl Logout {
             message: fault.message().to_owned(),
             hint: fault.next_step().to_owned(),
             ..Self::done(target, portal, LogoutOutcome::Failed)
+        }
+    }
+}
+
+/// What a rescan found in one session.
+#[derive(Clone, Debug, PartialEq, SerializeDict, DeserializeDict, Type, Variant, OwnedVariant)]
+#[zbus(signature = "dict", rename_all = "kebab-case")]
+pub struct Rescan {
+    /// The target's name.
+    pub target: String,
+    /// Numeric `address:port` or `[v6]:port`.
+    pub portal: String,
+    /// The session's number, from 1.
+    pub sid: u32,
+    /// What became of it.
+    pub outcome: RescanOutcome,
+    /// The disks of this session by kernel name (`sda`), in the order of their LUNs.
+    pub devices: Vec<String>,
+    /// Those that are new.
+    pub added: Vec<String>,
+    /// Those that have another size than before.
+    pub resized: Vec<String>,
+    /// Those whose LUN the target does not offer any more: they are still there.
+    pub vanished: Vec<String>,
+    /// The multipath maps that are new or have another size than before.
+    pub maps: Vec<String>,
+    /// The D-Bus error name; empty on success.
+    pub error: String,
+    /// What was seen. On success empty, or what deserves a look.
+    pub message: String,
+    /// What to do next; may be empty.
+    pub hint: String,
+}
+
+impl Rescan {
+    /// Nothing found yet.
+    pub fn done(target: &str, portal: &str, sid: u32) -> Self {
+        Self {
+            target: target.to_owned(),
+            portal: portal.to_owned(),
+            sid,
+            outcome: RescanOutcome::Rescanned,
+            devices: Vec::new(),
+            added: Vec::new(),
+            resized: Vec::new(),
+            vanished: Vec::new(),
+            maps: Vec::new(),
+            error: String::new(),
+            message: String::new(),
+            hint: String::new(),
+        }
+    }
+
+    /// It was not looked at, and why.
+    pub fn failed(target: &str, portal: &str, sid: u32, fault: &Fault) -> Self {
+        Self {
+            outcome: RescanOutcome::Failed,
+            error: fault.error_name().to_owned(),
+            message: fault.message().to_owned(),
+            hint: fault.next_step().to_owned(),
+            ..Self::done(target, portal, sid)
         }
     }
 }
@@ -361,6 +434,7 @@ mod tests {
         check(ChapMode::ALL, ChapMode::as_str);
         check(NodeState::ALL, NodeState::as_str);
         check(LoginOutcome::ALL, LoginOutcome::as_str);
+        check(RescanOutcome::ALL, RescanOutcome::as_str);
         check(LogoutOutcome::ALL, LogoutOutcome::as_str);
         check(CheckState::ALL, CheckState::as_str);
         check(Step::ALL, Step::as_str);

@@ -8,9 +8,9 @@ use std::fmt;
 pub enum Action {
     /// `ListPaths`, `ListNodes` and `Examine`: reading.
     ListPaths,
-    /// `Discover`.
+    /// `Discover` and `AddNode`.
     Discover,
-    /// `Login`, `Connect` and `Diagnose`.
+    /// `Login`, `Connect`, `Diagnose`, `SetStartup` and `Rescan`.
     Login,
     /// `Logout` without `force`.
     Logout,

@@ -1,6 +1,7 @@
 //! What can be done: each act takes a Grant, acts through the backend, and looks again.
 //! It may not know the bus, polkit's questions, a program or a file; it never records a wish.
 
+mod add;
 mod ask;
 mod attempt;
 mod busy;
@@ -15,8 +16,10 @@ mod login;
 mod logout;
 mod multipath;
 mod paths;
+mod rescan;
 mod same_disk;
 mod settle;
+mod startup;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -230,6 +233,10 @@ pub(crate) const FEATURES: &[&str] = &[
     "connect",
     "connect-progress",
     "forget",
+    "add-node",
+    "set-startup",
+    "rescan",
+    "interface",
     "setup-multipath",
     "lun-changed",
     "examine",

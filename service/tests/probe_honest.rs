@@ -70,8 +70,13 @@ async fn equal_secrets_never_reach_the_wire() {
     let secret = || Secret::new("mypassword12".into()).unwrap();
     let (ours, theirs) = (secret(), secret());
     let chap = ChapAnswer { username: "me", secret: &ours, target: Some(("gw", &theirs)) };
-    let question =
-        Question { initiator: &me, target: None, chap: Some(chap), algorithms: Algorithm::DEFAULT };
+    let question = Question {
+        initiator: &me,
+        target: None,
+        chap: Some(chap),
+        algorithms: Algorithm::DEFAULT,
+        card: None,
+    };
     let refused = login(at, &question, Instant::now() + LONG).await;
     assert_eq!(refused, Err(Refusal::MutualFailed(MutualFault::SameSecret)));
     assert!(timeout(Duration::from_millis(50), listener.accept()).await.is_err(), "nobody called");
@@ -156,7 +161,8 @@ async fn one_redirection_is_followed() {
 fn the_questions_may_wait_on_any_thread() {
     fn is_send<A: Send>(_: &A) {}
     let me = iqn("iqn.2001-04.com.example:me");
-    let question = Question { initiator: &me, target: None, chap: None, algorithms: Algorithm::DEFAULT };
+    let question =
+        Question { initiator: &me, target: None, chap: None, algorithms: Algorithm::DEFAULT, card: None };
     let deadline = Instant::now();
     is_send(&login(([127, 0, 0, 1], 1).into(), &question, deadline));
     is_send(&send_targets(([127, 0, 0, 1], 1).into(), &question, deadline));

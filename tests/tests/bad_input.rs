@@ -158,12 +158,14 @@ async fn a_bad_name_is_refused_wherever_a_name_goes() {
     let table = Table::start().await;
     let (none, chap) = (Options::new(), options([("clear", true.into())]));
     for bad in bad_names() {
-        for method in ["Login", "Logout", "Diagnose"] {
+        for method in ["Login", "Logout", "Diagnose", "AddNode", "Rescan"] {
             let answer = table.room.call(method, &(&bad, &table.portal, &none)).await;
             table.check(&answer, "target", &format!("{method} {bad:?}"));
         }
         let answer = table.room.call("Forget", &(&bad, &table.portal)).await;
         table.check(&answer, "target", &format!("Forget {bad:?}"));
+        let answer = table.room.call("SetStartup", &(&bad, &table.portal, "manual")).await;
+        table.check(&answer, "target", &format!("SetStartup {bad:?}"));
         let targets = options([("targets", vec![TARGET.to_owned(), bad.clone()].into())]);
         let answer = table.room.call("Connect", &(&table.portal, targets)).await;
         table.check(&answer, "options.targets", &format!("Connect {bad:?}"));
@@ -201,9 +203,16 @@ async fn a_bad_portal_is_refused_wherever_a_portal_goes() {
         }
         let answer = table.room.call("Forget", &(TARGET, &bad)).await;
         table.check(&answer, "portal", &format!("Forget {bad:?}"));
-        for (method, options) in
-            [("Login", &none), ("Logout", &none), ("SetChap", &chap), ("Diagnose", &none)]
-        {
+        let answer = table.room.call("SetStartup", &(TARGET, &bad, "manual")).await;
+        table.check(&answer, "portal", &format!("SetStartup {bad:?}"));
+        for (method, options) in [
+            ("Login", &none),
+            ("Logout", &none),
+            ("SetChap", &chap),
+            ("Diagnose", &none),
+            ("AddNode", &none),
+            ("Rescan", &none),
+        ] {
             let answer = table.room.call(method, &(TARGET, &bad, options)).await;
             table.check(&answer, "portal", &format!("{method} {bad:?}"));
         }
@@ -216,17 +225,28 @@ async fn a_bad_portal_is_refused_wherever_a_portal_goes() {
     for method in ["Discover", "Connect"] {
         table.check(&table.room.call(method, &("", &none)).await, "portal", "no portal");
     }
+    table.check(&table.room.call("AddNode", &(TARGET, "", &none)).await, "portal", "added nowhere");
 }
 
 /// A key and its type.
 type Key = (&'static str, &'static str);
 
 /// Each method's dictionary: its name, and its keys with their types.
-const KEYS: [(&str, &str, &[Key]); 10] = [
+const KEYS: [(&str, &str, &[Key]); 12] = [
     (
         "Discover",
         "options",
-        &[("timeout", "u"), ("startup", "s"), CHAP[0], CHAP[1], CHAP[2], CHAP[3], CHAP[4], CHAP[5]],
+        &[
+            ("timeout", "u"),
+            ("startup", "s"),
+            ("interface", "s"),
+            CHAP[0],
+            CHAP[1],
+            CHAP[2],
+            CHAP[3],
+            CHAP[4],
+            CHAP[5],
+        ],
     ),
     ("Login", "options", &[("timeout", "u"), ("startup", "s"), ("wait", "b"), ("accept-changed-luns", "b")]),
     ("Logout", "options", &[("timeout", "u"), ("force", "b")]),
@@ -240,6 +260,7 @@ const KEYS: [(&str, &str, &[Key]); 10] = [
             ("startup", "s"),
             ("wait", "b"),
             ("accept-changed-luns", "b"),
+            ("interface", "s"),
             ("targets", "as"),
             ("progress", "u"),
             CHAP[0],
@@ -250,6 +271,8 @@ const KEYS: [(&str, &str, &[Key]); 10] = [
             CHAP[5],
         ],
     ),
+    ("AddNode", "options", &[("tpgt", "q"), ("startup", "s"), ("interface", "s")]),
+    ("Rescan", "options", &[("timeout", "u"), ("wait", "b")]),
     (
         "SetupMultipath",
         "options",
@@ -349,7 +372,9 @@ async fn an_unknown_key_is_refused_by_every_method() {
 #[tokio::test]
 async fn a_value_out_of_range_is_named() {
     let table = Table::start().await;
-    for method in ["Discover", "Login", "Logout", "Diagnose", "Connect", "SetupMultipath", "Examine"] {
+    for method in
+        ["Discover", "Login", "Logout", "Diagnose", "Connect", "Rescan", "SetupMultipath", "Examine"]
+    {
         for seconds in [0, 601, u32::MAX] {
             let answer = table.with_options(method, options([("timeout", seconds.into())])).await;
             table.check(&answer, "options.timeout", &format!("{method} {seconds}"));
@@ -359,11 +384,23 @@ async fn a_value_out_of_range_is_named() {
         let answer = table.with_options("SetupMultipath", options([("queueing", queueing.into())])).await;
         table.check(&answer, "options.queueing", &format!("SetupMultipath {queueing:?}"));
     }
-    for method in ["Discover", "Login", "Connect"] {
+    for method in ["Discover", "Login", "Connect", "AddNode"] {
         for startup in ["", "onboot", "Automatic", "automatic\n", "manual "] {
             let answer = table.with_options(method, options([("startup", startup.into())])).await;
             table.check(&answer, "options.startup", &format!("{method} {startup:?}"));
         }
+    }
+    for method in ["Discover", "Connect", "AddNode"] {
+        for card in
+            ["", "eth7", "..", "../lo", "lo\n", " lo", "default", "a-name-of-sixteen", "\u{1b}[2J", "-o"]
+        {
+            let answer = table.with_options(method, options([("interface", card.into())])).await;
+            table.check(&answer, "options.interface", &format!("{method} {card:?}"));
+        }
+    }
+    for startup in ["", "onboot", "Automatic", "automatic\n", "manual ", "manual\nnode.name = x"] {
+        let answer = table.room.call("SetStartup", &(TARGET, "", startup)).await;
+        table.check(&answer, "startup", &format!("SetStartup {startup:?}"));
     }
 }
 
@@ -439,6 +476,9 @@ async fn a_body_of_another_signature_is_refused() {
         "Diagnose",
         "Connect",
         "Forget",
+        "AddNode",
+        "SetStartup",
+        "Rescan",
         "SetupMultipath",
         "Examine",
     ] {

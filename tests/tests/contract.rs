@@ -126,7 +126,7 @@ async fn the_client_can_call_every_method_and_read_every_property() {
     let client = InitiatorProxy::new(&room.root).await.unwrap();
     let none = HashMap::new;
     let unknown = || HashMap::from([("nonsense", Variant::from(true))]);
-    let answers: [(&str, Fault); 12] = [
+    let answers: [(&str, Fault); 15] = [
         ("Discover", client.discover("", none()).await.unwrap_err()),
         ("Login", client.login("", "", none()).await.unwrap_err()),
         ("Logout", client.logout("", "", none()).await.unwrap_err()),
@@ -137,6 +137,9 @@ async fn the_client_can_call_every_method_and_read_every_property() {
         ("Diagnose", client.diagnose("", "", none()).await.unwrap_err()),
         ("Connect", client.connect("", none()).await.unwrap_err()),
         ("Forget", client.forget("", "").await.unwrap_err()),
+        ("AddNode", client.add_node("", "", none()).await.unwrap_err()),
+        ("SetStartup", client.set_startup("", "", "").await.unwrap_err()),
+        ("Rescan", client.rescan("", "", unknown()).await.unwrap_err()),
         ("SetupMultipath", client.setup_multipath(unknown()).await.unwrap_err()),
         ("Examine", client.examine(unknown()).await.unwrap_err()),
     ];
@@ -149,7 +152,18 @@ async fn the_client_can_call_every_method_and_read_every_property() {
     assert_eq!(client.initiator_name().await.unwrap(), fake::machine::INITIATOR);
     assert!(!client.version().await.unwrap().is_empty());
     let features = client.features().await.unwrap();
-    for feature in ["list-nodes", "diagnose", "connect", "forget", "examine"] {
+    for feature in [
+        "list-nodes",
+        "diagnose",
+        "connect",
+        "forget",
+        "add-node",
+        "set-startup",
+        "rescan",
+        "interface",
+        "lun-changed",
+        "examine",
+    ] {
         assert!(features.iter().any(|known| known == feature), "{feature}: {features:?}");
     }
     assert_eq!(names("property"), ["InitiatorName", "Version", "Features"].map(str::to_owned).into());

@@ -59,6 +59,11 @@ fn calls(portal: &str) -> Vec<(&'static str, Vec<String>)> {
         ("SetupMultipath", vec!["{undo=true}"]),
         ("Examine", vec!["{}"]),
         ("Examine", vec!["{fix=true}"]),
+        ("AddNode", vec![other, portal, "{startup=manual}"]),
+        ("SetStartup", vec![TARGET, "", "automatic"]),
+        ("SetStartup", vec![TARGET, portal, "manual"]),
+        ("Rescan", vec![TARGET, "", "{}"]),
+        ("Rescan", vec!["", "", "{wait=true}"]),
         ("Forget", vec![TARGET, ""]),
     ]
     .map(|(method, args)| (method, args.into_iter().map(str::to_owned).collect()))
@@ -157,6 +162,7 @@ async fn call_as_root(room: &Room, (method, args): &(&str, Vec<String>)) -> Resu
         pairs.map(|(key, text)| (key.to_owned(), value(text))).collect()
     };
     match args.as_slice() {
+        [target, portal, word] if !word.starts_with('{') => room.call(method, &(target, portal, word)).await,
         [text, portal, dict] => room.call(method, &(text, portal, options(dict))).await,
         [portal, dict] if dict.starts_with('{') => room.call(method, &(portal, options(dict))).await,
         [target, portal] => room.call(method, &(target, portal)).await,
@@ -195,7 +201,8 @@ async fn what_is_refused_above_would_have_done_something() {
         );
         let did_something = target.visits() > visits || room.machine.picture() != before;
         // There is no session, and no multipath on that machine.
-        let is_without_effect = call.0.starts_with("List") || matches!(call.0, "Logout" | "SetupMultipath");
+        let is_without_effect =
+            call.0.starts_with("List") || matches!(call.0, "Logout" | "Rescan" | "SetupMultipath");
         assert!(did_something || is_without_effect, "{call:?}: {answer:?}");
     }
     let calls = room.machine.calls();

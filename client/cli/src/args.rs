@@ -13,8 +13,8 @@ use clap::{Parser, Subcommand};
 pub(crate) use self::{
     chap::Chap,
     commands::{
-        Connect, Diagnose, Discover, Doctor, Forget, InitiatorName, Login, Logout, SetChap, Startup, Timeout,
-        Wait,
+        Add, Card, Connect, Diagnose, Discover, Doctor, Forget, InitiatorName, Login, Logout, Rescan,
+        SetChap, SetStartup, Startup, Timeout, Trust, Wait,
     },
     multipath::{Multipath, What},
     place::Place,
@@ -126,6 +126,31 @@ The stored CHAP secret goes with the record. A target with a session stays: iscs
 comes first.
 Next: iscsictl nodes shows what is left; iscsictl discover PORTAL records the target anew.")]
     Forget(Forget),
+    /// Record a target at a portal by hand, without asking the portal.
+    #[command(after_help = "Examples:
+  iscsictl add iqn.2003-01.com.example:disks 192.0.2.21
+  iscsictl add iqn.2003-01.com.example:disks [2001:db8::21]:3260 --startup automatic
+
+For portals that list nothing. What is recorded already stays as it is. Most targets need no --tpgt.
+Next: iscsictl set-chap (if the target wants CHAP), then iscsictl login TARGET.")]
+    Add(Add),
+    /// Set when a target is logged in to: only when asked, or also at boot.
+    #[command(after_help = "Examples:
+  iscsictl startup automatic iqn.2003-01.com.example:disks
+  iscsictl startup manual iqn.2003-01.com.example:disks 192.0.2.37
+
+Sessions that are up stay as they are. What this machine boots from is not changed.
+Next: iscsictl nodes shows it.")]
+    Startup(SetStartup),
+    /// Look for LUNs that are new or have another size, without logging out.
+    #[command(after_help = "Examples:
+  iscsictl rescan                                     # every session
+  iscsictl rescan iqn.2003-01.com.example:disks
+
+Multipath maps get the new size as well; what lies on them is yours to grow. A disk whose LUN the target
+does not offer any more is named, and stays.
+Next: iscsictl paths.")]
+    Rescan(Rescan),
     /// Set multipath up for iSCSI disks, show what that changes, or undo it.
     #[command(after_help = "Examples:
   iscsictl multipath show                      # what a setup would change; nothing is changed
@@ -261,6 +286,17 @@ mod tests {
             "iscsictl diagnose iqn.2003-01.com.example:d --user u --secret-stdin --timeout 5 --json",
             "iscsictl forget iqn.2003-01.com.example:d",
             "iscsictl forget -T iqn.2003-01.com.example:d -p 192.0.2.21",
+            "iscsictl add iqn.2003-01.com.example:d 192.0.2.21 --tpgt 2 --startup automatic",
+            "iscsictl add -T iqn.2003-01.com.example:d -p 192.0.2.21",
+            "iscsictl discover 192.0.2.21 --interface eth1",
+            "iscsictl connect 192.0.2.21 --interface eth1 --user u",
+            "iscsictl add iqn.2003-01.com.example:d 192.0.2.21 --interface eth1",
+            "iscsictl rescan",
+            "iscsictl rescan iqn.2003-01.com.example:d 192.0.2.21 --timeout 60 --no-wait",
+            "iscsictl rescan -p 192.0.2.21 --json",
+            "iscsictl startup automatic iqn.2003-01.com.example:d",
+            "iscsictl startup manual iqn.2003-01.com.example:d 192.0.2.21",
+            "iscsictl startup manual -T iqn.2003-01.com.example:d -p 192.0.2.21",
             "iscsictl multipath show --only-iscsi",
             "iscsictl multipath setup --queueing fail --wwid-names --timeout 60",
             "iscsictl multipath undo --dry-run --json",
@@ -290,6 +326,12 @@ mod tests {
             ("iscsictl connect 192.0.2.21 --secret-stdin", "--user <NAME>"),
             ("iscsictl forget 192.0.2.21", "an iSCSI name begins with"),
             ("iscsictl forget", "<TARGET|--target <TARGET>>"),
+            ("iscsictl startup onboot iqn.2003-01.com.example:d", "manual, automatic"),
+            ("iscsictl startup automatic", "<TARGET|--target <TARGET>>"),
+            ("iscsictl add iqn.2003-01.com.example:d", "<PORTAL|--portal <PORTAL>>"),
+            ("iscsictl add -p 192.0.2.21", "<TARGET|--target <TARGET>>"),
+            ("iscsictl add iqn.2003-01.com.example:d 192.0.2.21 --tpgt 65536", "65536"),
+            ("iscsictl rescan 192.0.2.21", "an iSCSI name begins with"),
             ("iscsictl multipath", "Usage: iscsictl multipath"),
             ("iscsictl multipath setup --queueing 0", "is queue, fail or a number of rounds"),
             ("iscsictl multipath undo --only-iscsi", "unexpected argument"),

@@ -215,6 +215,95 @@ fn what_is_forgotten_is_said() {
 }
 
 #[test]
+fn a_rescan_shows_what_is_other_than_before() {
+    let bus = Bus::new();
+    let ended = bus.run(&["rescan"]);
+    assert_eq!(
+        ended.out,
+        "TARGET                         PORTAL           OUTCOME    SESSION  DISKS    NEW  RESIZED  VANISHED  MAPS\n\
+         iqn.2003-01.com.example:disks  192.0.2.21:3260  rescanned  1        sda,sdc  sdc  sda      -         mpatha\n"
+    );
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    let ended = bus.run(&["rescan", HALF, "192.0.2.21", "--timeout", "60", "--no-wait"]);
+    assert!(ended.out.contains("  sda      sdb       mpatha\n"), "{}", ended.out);
+    assert_eq!(
+        ended.err,
+        "iscsictl: 192.0.2.21:3260: \\u{1b}[2Jgw\\u{202e}\niscsictl: 192.0.2.37:3260: no way\n"
+    );
+    assert_eq!(ended.code, 11);
+    let rows: Value = serde_json::from_str(&bus.run(&["rescan", HALF, "--json"]).out).unwrap();
+    let keys: Vec<&str> = rows[0].as_object().unwrap().keys().map(String::as_str).collect();
+    let expected = [
+        "added", "devices", "error", "hint", "maps", "message", "outcome", "portal", "resized", "sid",
+        "target", "vanished",
+    ];
+    assert_eq!(keys, expected);
+    assert_eq!((&rows[0]["vanished"], &rows[1]["outcome"]), (&json!(["sdb"]), &json!("failed")));
+    assert_eq!(bus.run(&["rescan", REFUSED]).code, 8);
+    assert_eq!(
+        bus.seen().calls[..2],
+        [
+            "rescan \"\" \"\" None wait=true".to_owned(),
+            format!("rescan {HALF:?} {WELL:?} Some(60s) wait=false")
+        ]
+    );
+}
+
+#[test]
+fn what_is_added_is_shown_as_a_node() {
+    let bus = Bus::new();
+    let ended = bus.run(&["add", DISKS, "192.0.2.21"]);
+    assert_eq!(
+        ended.out,
+        "TARGET                         PORTAL           TPGT  CHAP  STARTUP  STATE  SESSION\n\
+         iqn.2003-01.com.example:disks  192.0.2.21:3260  -     none  manual   new    -\n"
+    );
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    let args = [
+        "add",
+        "-T",
+        DISKS,
+        "-p",
+        "192.0.2.21",
+        "--tpgt",
+        "2",
+        "--startup",
+        "automatic",
+        "--interface",
+        "eth1",
+        "--json",
+    ];
+    let rows: Value = serde_json::from_str(&bus.run(&args).out).unwrap();
+    assert_eq!((&rows[0]["tpgt"], &rows[0]["state"]), (&json!(2), &json!("new")));
+    assert_eq!(bus.run(&["-q", "add", DISKS, "192.0.2.21"]).out, "");
+    assert_eq!(bus.run(&["add", DISKS]).code, 2);
+    assert_eq!(
+        bus.seen().calls[..2],
+        [
+            format!("add-node {DISKS} {WELL} None None None"),
+            format!("add-node {DISKS} {WELL} Some(2) Some(Automatic) Some(\"eth1\")")
+        ]
+    );
+}
+
+#[test]
+fn when_to_log_in_is_set_and_said() {
+    let bus = Bus::new();
+    let ended = bus.run(&["startup", "automatic", DISKS]);
+    assert_eq!((ended.code, ended.out), (0, format!("{DISKS} is logged in to at boot, too.\n")));
+    let ended = bus.run(&["startup", "manual", DISKS, "192.0.2.21"]);
+    assert_eq!(ended.out, format!("{DISKS} at {WELL} is logged in to only when asked.\n"));
+    assert_eq!(bus.run(&["-q", "startup", "manual", DISKS]).out, "");
+    assert_eq!(bus.run(&["--json", "startup", "manual", DISKS]).out, "[]\n");
+    let ended = bus.run(&["startup", "automatic", HALF]);
+    assert_eq!((ended.code, ended.err.as_str()), (9, "iscsictl: this machine boots with the record\n"));
+    assert_eq!(
+        bus.seen().calls[..2],
+        [format!("set-startup {DISKS} \"\" automatic"), format!("set-startup {DISKS} {WELL:?} manual")]
+    );
+}
+
+#[test]
 fn secrets_go_through_descriptors_and_nowhere_else() {
     let bus = Bus::new();
     let ended = bus.run_with(&["set-chap", "--user", "libvirtd", "--secret-stdin"], &format!("{SECRET}\n"));

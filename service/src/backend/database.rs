@@ -4,6 +4,7 @@
 pub(crate) mod chap;
 mod discoveries;
 mod forget;
+pub(crate) mod ifaces;
 pub(crate) mod lock;
 pub(crate) mod nodes;
 mod patience;
@@ -30,7 +31,9 @@ use super::atomic::Dir;
 pub(crate) struct NodeKey {
     pub(crate) target: Iqn,
     pub(crate) portal: Portal,
-    pub(crate) tpgt: u16,
+    /// `None` in a record of the old kind, as `iscsiadm -o new` still makes it if it is told none: there the portal is
+    /// the file, not a folder with a file for each iface.
+    pub(crate) tpgt: Option<u16>,
     /// `default` if it is bound to no network card.
     pub(crate) iface: String,
 }
@@ -38,16 +41,32 @@ pub(crate) struct NodeKey {
 impl NodeKey {
     /// Where its record lies, relative to the database: an IPv6 address goes without brackets there.
     fn path(&self) -> String {
-        format!("{}/{}", self.folder(), self.iface)
+        match self.tpgt {
+            Some(_) => format!("{}/{}", self.folder(), self.iface),
+            None => format!("{}/{},{}", self.folder(), self.portal.host(), self.portal.port()),
+        }
     }
 
     fn folder(&self) -> String {
-        format!("nodes/{}/{},{},{}", self.target, self.portal.host(), self.portal.port(), self.tpgt)
+        match self.tpgt {
+            Some(tpgt) => {
+                format!("nodes/{}/{},{},{tpgt}", self.target, self.portal.host(), self.portal.port())
+            }
+            None => format!("nodes/{}", self.target),
+        }
     }
 
-    /// As iscsiadm's `-p` takes it: `address:port,tpgt`.
+    /// As iscsiadm's `-p` takes it: `address:port[,tpgt]`.
     pub(crate) fn portal_argument(&self) -> String {
-        format!("{},{}", self.portal, self.tpgt)
+        match self.tpgt {
+            Some(tpgt) => format!("{},{tpgt}", self.portal),
+            None => self.portal.to_string(),
+        }
+    }
+
+    /// Whether a session of the one is a session of the other: the kernel does not look at the group.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.target == other.target && self.portal == other.portal && self.iface == other.iface
     }
 }
 
@@ -59,6 +78,10 @@ pub(crate) struct Node {
     pub(crate) chap: ChapMode,
     /// The portal whose discovery recorded it.
     pub(crate) discovered_at: Option<(String, u16)>,
+    /// The network card that it is bound to, by name.
+    pub(crate) card: Option<String>,
+    /// The same for people, or the hardware address if it is bound to that; empty if it is bound to none.
+    pub(crate) interface: String,
     /// What in its record makes it the boot's, if anything does.
     pub(crate) boot: Option<&'static str>,
     /// Why its record cannot be used, if it cannot.
@@ -76,6 +99,8 @@ pub(crate) enum DatabaseError {
     Record { path: PathBuf, error: RecordError },
     #[error("no such node")]
     NoSuchNode,
+    #[error("open-iscsi's iface {0} is another one than the network card of that name")]
+    IfaceTaken(String),
 }
 
 impl From<DatabaseError> for Fault {
@@ -103,6 +128,8 @@ impl From<DatabaseError> for Fault {
                 Self::new(Kind::Failed, format!("the disk is full: {} was left as it was", path.display()))
             }
             DatabaseError::Io { .. } => Self::new(Kind::Failed, error.to_string()),
+            DatabaseError::IfaceTaken(name) => Self::new(Kind::InvalidConfiguration, error.to_string())
+                .hint(format!("look at it and remove it if it is not needed: iscsiadm -m iface -I {name}")),
             DatabaseError::NoSuchNode => Self::new(Kind::NoSuchNode, error.to_string()),
         }
     }
@@ -168,10 +195,11 @@ fn in_record(dir: &Dir, relative: &str) -> impl FnOnce(RecordError) -> DatabaseE
     move |error| DatabaseError::Record { path, error }
 }
 
-/// The name of a portal's folder read back: `address,port[,tpgt]`.
-fn parse_folder(name: &str) -> Option<(Portal, u16)> {
+/// The name of a portal's folder or file read back: `address,port[,tpgt]`.
+fn parse_folder(name: &str) -> Option<(Portal, Option<u16>)> {
     let mut parts = name.split(',');
-    let (address, port, tpgt) = (parts.next()?, parts.next()?, parts.next()?);
+    let (address, port) = (parts.next()?, parts.next()?);
+    let tpgt = parts.next().map(str::parse).transpose().ok()?;
     if parts.next().is_some() {
         return None;
     }
@@ -182,7 +210,7 @@ fn parse_folder(name: &str) -> Option<(Portal, u16)> {
     let same = match portal.host() {
         Host::Address(..) | Host::Name(_) => portal.host().to_string().eq_ignore_ascii_case(address),
     };
-    Some((portal, tpgt.parse().ok()?)).filter(|_| same)
+    Some((portal, tpgt)).filter(|_| same)
 }
 
 fn read(dir: &Dir, relative: &str) -> Result<Option<Record>, DatabaseError> {

@@ -41,6 +41,12 @@ pub(crate) async fn logout(iscsiadm: &Path, sid: u32, deadline: Instant) -> Resu
     )
 }
 
+/// Has the kernel look at the disks of a session again, and for new ones; what it found is the kernel's to tell.
+pub(crate) async fn rescan(iscsiadm: &Path, sid: u32, deadline: Instant) -> Result<(), Refused> {
+    let sid = sid.to_string();
+    judge(program::run(iscsiadm, &["-m", "session", "-r", &sid, "--rescan"], deadline).await, &[0])
+}
+
 fn judge(end: Result<Finished, ProgramError>, good: &[i32]) -> Result<(), Refused> {
     match end {
         Ok(Finished { code, .. }) if good.contains(&code) => Ok(()),

@@ -157,6 +157,11 @@ impl Multipathd {
         self.command(&format!("add map {wwid}"))
     }
 
+    /// Gives a map the size that its paths have.
+    pub(crate) fn resize_map(&self, name: &str) -> Result<(), MultipathdError> {
+        self.command(&format!("resize map {name}"))
+    }
+
     /// Lets what waits for a path fail, so that a map whose paths are all dead can be removed.
     pub(crate) fn stop_queueing(&self, name: &str) -> Result<(), MultipathdError> {
         self.command(&format!("disablequeueing map {name}"))

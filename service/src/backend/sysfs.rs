@@ -50,6 +50,8 @@ pub(crate) struct Disk {
     pub(crate) map: Option<Map>,
     /// Whether the LUN is a disk, also before the kernel has given it a name.
     pub(crate) is_disk: bool,
+    /// Whether this path may take no commands for now (ALUA), so that it tells no size either.
+    pub(crate) is_standby: bool,
 }
 
 /// A multipath map.
@@ -95,6 +97,12 @@ impl Session {
 }
 
 impl Disk {
+    /// Whether its LUN is not offered any more, as a rescan finds: the kernel gives the size 0 to a disk that does not
+    /// answer for it, and then takes no command for it.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.is_disk && !self.name.is_empty() && self.size == 0 && !self.is_standby
+    }
+
     /// `3:0:0:1`.
     pub(crate) fn address(&self) -> String {
         format!("{}:{}:{}:{}", self.host, self.channel, self.id, self.lun)
@@ -177,6 +185,8 @@ impl Sysfs {
             map: if has_name { self.map_over(&name) } else { None },
             // SCSI peripheral device type 0 (SPC-4, table 143).
             is_disk: text("type") == "0",
+            // SPC-4, section 5.15.2.4, in the words of scsi_dh_alua; without that handler there is none.
+            is_standby: attribute(path, "access_state").is_some_and(|state| !state.starts_with("active")),
             name,
         })
     }
@@ -210,6 +220,22 @@ impl Sysfs {
     pub(crate) fn partitions(&self, disk: &str) -> Vec<String> {
         let path = self.root.join("class/block").join(disk);
         names(&path).into_iter().filter(|name| path.join(name).join("partition").exists()).collect()
+    }
+
+    /// A device's size in bytes.
+    pub(crate) fn size(&self, device: &str) -> Option<u64> {
+        sectors(&self.root.join("class/block").join(device)).map(|sectors| sectors.saturating_mul(512))
+    }
+
+    /// Whether there is such a network card.
+    pub(crate) fn has_card(&self, name: &str) -> bool {
+        self.root.join("class/net").join(name).exists()
+    }
+
+    /// Whether a host's disks can be looked for: that is asked for by writing to a file of the kernel's.
+    pub(crate) fn can_scan(&self, host: u32) -> bool {
+        let scan = self.root.join(format!("class/scsi_host/host{host}/scan"));
+        rustix::fs::access(scan, rustix::fs::Access::WRITE_OK).is_ok()
     }
 
     /// `major:minor` of a device or partition.

@@ -7,10 +7,10 @@ use iscsi_initiator_dbus::{
     Fault, Iqn, Portal,
     fault::Result,
     options::{
-        self, Chap, ChapChange, ConnectOptions, DiagnoseOptions, Dict, DiscoverOptions, ExamineOptions,
-        LoginOptions, LogoutOptions, MultipathOptions, PathFilter,
+        self, AddOptions, Chap, ChapChange, ConnectOptions, DiagnoseOptions, Dict, DiscoverOptions,
+        ExamineOptions, LoginOptions, LogoutOptions, MultipathOptions, PathFilter, RescanOptions,
     },
-    results::{Check, Finding, Login, Logout, MultipathChange, Node, Path},
+    results::{Check, Finding, Login, Logout, MultipathChange, Node, Path, Rescan},
 };
 use iscsi_initiator_polkit::{Action, Details, Gate, Grant};
 use zbus::{message::Header, object_server::SignalEmitter};
@@ -58,9 +58,15 @@ impl Manager {
         let portal =
             options::portal("portal", portal)?.ok_or_else(|| Fault::invalid("portal", "is missing"))?;
         let options = DiscoverOptions::parse(options)?;
+        self.engine.check_card(options.interface.as_deref())?;
         let grant = self.ask(&call, Action::Discover, None, Some(&portal)).await?;
         let chap = secrets(options.chap).await?;
-        let discovery = engine::Discovery { timeout: options.timeout, startup: options.startup, chap };
+        let discovery = engine::Discovery {
+            timeout: options.timeout,
+            startup: options.startup,
+            card: options.interface,
+            chap,
+        };
         self.engine.discover(&grant, discovery).await
     }
 
@@ -166,6 +172,7 @@ impl Manager {
         let portal =
             options::portal("portal", portal)?.ok_or_else(|| Fault::invalid("portal", "is missing"))?;
         let options = ConnectOptions::parse(options)?;
+        self.engine.check_card(options.interface.as_deref())?;
         // A rule that lets somebody log in to one target holds here, too: if it is the one that is named.
         let named = if let [target] = options.targets.as_slice() { Some(target) } else { None };
         let grant = self.ask(&call, Action::Login, named, Some(&portal)).await?;
@@ -174,6 +181,7 @@ impl Manager {
             startup: options.startup,
             wait: options.wait,
             accept_changed_luns: options.accept_changed_luns,
+            card: options.interface,
             chap: secrets(options.chap).await?,
             targets: options.targets,
         };
@@ -187,6 +195,55 @@ impl Manager {
         let portal = options::portal("portal", portal)?;
         let grant = self.ask(&call, Action::Configure, Some(&target), portal.as_ref()).await?;
         self.engine.forget(&grant).await
+    }
+
+    #[zbus(out_args("nodes"))]
+    async fn add_node(
+        &self,
+        #[zbus(header)] call: Header<'_>,
+        target: &str,
+        portal: &str,
+        options: Dict,
+    ) -> Result<Vec<Node>> {
+        let _call = self.activity.begin();
+        let target = options::target("target", target)?;
+        let portal =
+            options::portal("portal", portal)?.ok_or_else(|| Fault::invalid("portal", "is missing"))?;
+        let options = AddOptions::parse(options)?;
+        self.engine.check_card(options.interface.as_deref())?;
+        let grant = self.ask(&call, Action::Discover, Some(&target), Some(&portal)).await?;
+        self.engine.add_node(&grant, &options).await
+    }
+
+    async fn set_startup(
+        &self,
+        #[zbus(header)] call: Header<'_>,
+        target: &str,
+        portal: &str,
+        startup: &str,
+    ) -> Result<()> {
+        let _call = self.activity.begin();
+        let target = options::target("target", target)?;
+        let portal = options::portal("portal", portal)?;
+        let startup = options::startup("startup", startup)?;
+        let grant = self.ask(&call, Action::Login, Some(&target), portal.as_ref()).await?;
+        self.engine.set_startup(&grant, startup).await
+    }
+
+    #[zbus(out_args("sessions"))]
+    async fn rescan(
+        &self,
+        #[zbus(header)] call: Header<'_>,
+        target: &str,
+        portal: &str,
+        options: Dict,
+    ) -> Result<Vec<Rescan>> {
+        let _call = self.activity.begin();
+        let target = if target.is_empty() { None } else { Some(options::target("target", target)?) };
+        let portal = options::portal("portal", portal)?;
+        let options = RescanOptions::parse(options)?;
+        let grant = self.ask(&call, Action::Login, target.as_ref(), portal.as_ref()).await?;
+        self.engine.rescan(&grant, &options).await
     }
 
     #[zbus(out_args("change"))]

@@ -35,6 +35,8 @@ pub(super) struct Asked<'a> {
     portal: &'a Portal,
     address: SocketAddr,
     proofs: &'a Proofs,
+    /// The network card that the node is bound to.
+    card: Option<&'a str>,
 }
 
 /// What a portal offers, each name and address checked, each address a number.
@@ -52,7 +54,12 @@ impl<'a> Asked<'a> {
         portal: &'a Portal,
         proofs: &'a Proofs,
     ) -> Result<Self> {
-        Ok(Self { initiator, target, portal, address: resolve::socket_address(portal)?, proofs })
+        Ok(Self { initiator, target, portal, address: resolve::socket_address(portal)?, proofs, card: None })
+    }
+
+    /// The same through a network card.
+    pub(super) fn through(self, card: Option<&'a str>) -> Self {
+        Self { card, ..self }
     }
 
     /// Whether the target would let us in: with the digests that iscsid would offer, or with one of the others
@@ -115,7 +122,7 @@ impl<'a> Asked<'a> {
             secret: &chap.secret,
             target: chap.target.as_ref().map(|(name, secret)| (name.as_str(), secret)),
         });
-        Question { initiator: self.initiator, target: self.target, chap, algorithms }
+        Question { initiator: self.initiator, target: self.target, chap, algorithms, card: self.card }
     }
 }
 
@@ -154,11 +161,12 @@ impl Engine {
     pub(super) async fn ask_login(
         &self,
         node: &NodeKey,
+        card: Option<&str>,
         initiator: &Iqn,
         proofs: &Proofs,
         deadline: Instant,
     ) -> Result<Accepted> {
-        let asked = Asked::new(initiator, Some(&node.target), &node.portal, proofs)?;
+        let asked = Asked::new(initiator, Some(&node.target), &node.portal, proofs)?.through(card);
         let refusal = match asked.login(deadline).await {
             Ok(accepted) => return Ok(accepted),
             Err(refusal) => refusal,
@@ -177,13 +185,14 @@ impl Engine {
     pub(super) async fn ask_targets(
         &self,
         portal: &Portal,
+        card: Option<&str>,
         initiator: &Iqn,
         proofs: &[&Proofs],
         deadline: Instant,
     ) -> Result<Listed> {
         let mut last = Fault::new(Kind::Failed, "nothing was asked");
         for proofs in proofs {
-            let asked = Asked::new(initiator, None, portal, proofs)?;
+            let asked = Asked::new(initiator, None, portal, proofs)?.through(card);
             match asked.list(deadline).await {
                 Ok(listing) => return numeric_nodes(listing, portal, deadline).await,
                 Err(refusal) => last = asked.fault(&refusal),
@@ -215,7 +224,7 @@ async fn numeric_nodes(listing: Listing, portal: &Portal, deadline: Instant) -> 
             Ok(found_portals) => nodes.extend(found_portals.into_iter().map(|portal| NodeKey {
                 target: found.target.clone(),
                 portal,
-                tpgt: found.tpgt.unwrap_or(1),
+                tpgt: Some(found.tpgt.unwrap_or(1)),
                 iface: "default".to_owned(),
             })),
             Err(fault) => {

@@ -12,10 +12,17 @@ use iscsi_initiator_polkit::{Action, Grant};
 use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
-    ChapSecrets, Engine, blocking, busy::Claim, deadline, discover::Given, log_act, login::Wishes, require,
+    ChapSecrets, Engine, add::bound, blocking, busy::Claim, deadline, discover::Given, log_act,
+    login::Wishes, require,
 };
 use crate::backend::{
-    database::{Node, NodeKey, chap::Proofs, picture::Picture},
+    database::{
+        Node, NodeKey,
+        chap::Proofs,
+        ifaces::Binding,
+        nodes::{Made, Origin},
+        picture::Picture,
+    },
     iscsid,
 };
 
@@ -32,6 +39,8 @@ pub(crate) struct Connection {
     pub(crate) wait: bool,
     /// LUNs that are other disks than before are taken as they are.
     pub(crate) accept_changed_luns: bool,
+    /// The network card to ask through, and to bind new nodes to.
+    pub(crate) card: Option<String>,
     /// For the targets' records, and for the discovery if that asks for CHAP.
     pub(crate) chap: Option<ChapSecrets>,
     /// Empty: the one that the portal has.
@@ -63,6 +72,8 @@ struct Goal {
     portal: Portal,
     targets: Vec<Iqn>,
     nodes: Vec<NodeKey>,
+    /// What they are bound to.
+    binding: Option<Binding>,
 }
 
 impl Engine {
@@ -87,12 +98,12 @@ impl Engine {
         progress: &Progress,
     ) -> Result<Vec<results::Login>> {
         let portal = grant.portal().ok_or_else(|| Fault::invalid("portal", "is missing"))?;
-        let Connection { timeout, startup, wait, accept_changed_luns, chap, targets } = connection;
+        let Connection { timeout, startup, wait, accept_changed_luns, card, chap, targets } = connection;
         let wishes = Wishes { startup, wait, accept_changed_luns, deadline: deadline(timeout) };
         let proofs = chap.map(|chap| Proofs::with(Some(chap)));
         progress.tell(Step::Discover, format!("asking {portal} for its targets"));
         let goal = self
-            .find(portal, &targets, proofs.as_ref(), wishes)
+            .find(portal, card.as_deref(), &targets, proofs.as_ref(), wishes)
             .await
             .map_err(|fault| stopped(Step::Discover, fault))?;
         progress.tell(Step::Discover, goal.to_string());
@@ -116,20 +127,35 @@ impl Engine {
     async fn find(
         &self,
         portal: &Portal,
+        card: Option<&str>,
         named: &[Iqn],
         proofs: Option<&Proofs>,
         wishes: Wishes,
     ) -> Result<Goal> {
         self.iscsiadm()?;
         iscsid::check_reachable(&self.layout.proc)?;
+        let binding = self.binding(card).await?;
         let initiator = self.need_initiator_name().await?;
         let (portal, listed) =
-            self.ask_any(portal, &initiator, Given::IfAsked(proofs), wishes.deadline).await?;
+            self.ask_any(portal, card, &initiator, Given::IfAsked(proofs), wishes.deadline).await?;
         let offered: BTreeSet<&Iqn> = listed.nodes.iter().map(|node| &node.target).collect();
         let targets = choose(&portal, &initiator, &offered, named)?;
-        let nodes: BTreeSet<NodeKey> =
-            listed.nodes.iter().filter(|node| targets.contains(&node.target)).cloned().collect();
-        Ok(Goal { portal, targets, nodes: nodes.into_iter().collect() })
+        let nodes: BTreeSet<NodeKey> = listed
+            .nodes
+            .iter()
+            .filter(|node| targets.contains(&node.target))
+            .cloned()
+            .map(|node| bound(node, binding.as_ref()))
+            .collect();
+        // What has a record of the old kind already is logged in to by that.
+        let known = self.nodes().await?;
+        let recorded = |node: NodeKey| {
+            let old = |other: &&Node| {
+                other.key.tpgt.is_none() && other.damage.is_none() && other.key.is_same(&node)
+            };
+            known.iter().find(old).map_or_else(|| node.clone(), |other| other.key.clone())
+        };
+        Ok(Goal { portal, targets, nodes: nodes.into_iter().map(recorded).collect(), binding })
     }
 
     /// From here on records change; whoever calls it puts them back if nothing came of it.
@@ -142,11 +168,13 @@ impl Engine {
         wishes: Wishes,
         progress: &Progress,
     ) -> Result<Vec<results::Login>> {
-        let (database, nodes, at) = (self.database.clone(), goal.nodes.clone(), goal.portal.clone());
-        let made = blocking(move || database.add(&nodes, &at, wishes.startup))
+        let (database, nodes, from) =
+            (self.database.clone(), goal.nodes.clone(), Origin::Portal(goal.portal.clone()));
+        let binding = goal.binding.clone();
+        let made = blocking(move || database.add(&nodes, &from, wishes.startup, binding.as_ref()))
             .await?
             .map_err(|error| stopped(Step::Record, error.into()))?;
-        let new = made.iter().filter(|made| **made == crate::backend::database::nodes::Made::New).count();
+        let new = made.iter().filter(|made| **made == Made::New).count();
         progress.tell(Step::Record, format!("{} nodes, {new} of them new", made.len()));
         if let Some(chap) = proofs.and_then(|proofs| proofs.chap) {
             let how = if chap.target.is_some() { "mutual CHAP" } else { "CHAP" };

@@ -11,9 +11,15 @@ use iscsi_initiator_dbus::{
 use iscsi_initiator_polkit::{Action, Grant};
 use tokio::time::Instant;
 
-use super::{ChapSecrets, Engine, ask::Listed, blocking, deadline, log_act, paths::node_of, require};
+use super::{
+    ChapSecrets, Engine, add::bound, ask::Listed, blocking, deadline, log_act, paths::node_of, require,
+};
 use crate::backend::{
-    database::{NodeKey, chap::Proofs, nodes::Made},
+    database::{
+        NodeKey,
+        chap::Proofs,
+        nodes::{Made, Origin},
+    },
     resolve,
 };
 
@@ -23,6 +29,8 @@ pub(crate) struct Discovery {
     pub(crate) timeout: Option<std::time::Duration>,
     /// What new records get.
     pub(crate) startup: Option<Startup>,
+    /// The network card to ask through, and to bind new nodes to.
+    pub(crate) card: Option<String>,
     /// For this discovery session only.
     pub(crate) chap: Option<ChapSecrets>,
 }
@@ -41,17 +49,21 @@ impl Engine {
         let portal = grant.portal().ok_or_else(|| Fault::invalid("portal", "is missing"))?;
         let deadline = deadline(discovery.timeout);
         self.iscsiadm()?;
+        let binding = self.binding(discovery.card.as_deref()).await?;
         let initiator = self.need_initiator_name().await?;
         let given = discovery.chap.map(|chap| Proofs::with(Some(chap)));
         let given = given.as_ref().map_or(Given::IfAsked(None), Given::Only);
-        let (portal, listed) = self.ask_any(portal, &initiator, given, deadline).await?;
+        let (portal, listed) =
+            self.ask_any(portal, discovery.card.as_deref(), &initiator, given, deadline).await?;
         if let Some(to) = &listed.redirected {
             tracing::info!(%portal, %to, "the portal sent the discovery on");
         }
-        let listed: Vec<NodeKey> = listed.nodes.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
+        let nodes = listed.nodes.into_iter().map(|node| bound(node, binding.as_ref()));
+        let listed: Vec<NodeKey> = nodes.collect::<BTreeSet<_>>().into_iter().collect();
         let made = {
-            let (database, keys, at) = (self.database.clone(), listed.clone(), portal.clone());
-            blocking(move || database.add(&keys, &at, discovery.startup)).await??
+            let (database, keys, from) =
+                (self.database.clone(), listed.clone(), Origin::Portal(portal.clone()));
+            blocking(move || database.add(&keys, &from, discovery.startup, binding.as_ref())).await??
         };
         let sessions = self.sessions().await?;
         let mut nodes = Vec::new();
@@ -59,6 +71,13 @@ impl Engine {
             let state = match listed.iter().position(|key| *key == node.key).and_then(|at| made.get(at)) {
                 Some(Made::New) => NodeState::New,
                 Some(Made::Known) => NodeState::Known,
+                // Of the old kind, of another group, or bound to a network card.
+                None if listed
+                    .iter()
+                    .any(|key| key.target == node.key.target && key.portal == node.key.portal) =>
+                {
+                    NodeState::Known
+                }
                 None if node.discovered_at == Some((portal.host().to_string(), portal.port())) => {
                     NodeState::Gone
                 }
@@ -73,6 +92,7 @@ impl Engine {
     pub(super) async fn ask_any(
         &self,
         portal: &Portal,
+        card: Option<&str>,
         initiator: &Iqn,
         given: Given<'_>,
         deadline: Instant,
@@ -82,17 +102,17 @@ impl Engine {
             let (database, at) = (self.database.clone(), portal.clone());
             let stored = async { Ok::<_, Fault>(blocking(move || database.discovery_proofs(&at)).await??) };
             let answer = match given {
-                Given::Only(proofs) => self.ask_targets(&portal, initiator, &[proofs], deadline).await,
+                Given::Only(proofs) => self.ask_targets(&portal, card, initiator, &[proofs], deadline).await,
                 Given::IfAsked(Some(proofs)) => {
                     let nothing = Proofs::with(None);
                     let stored = stored.await?;
                     // What is stored for this portal comes before what is given for the targets.
                     let order: &[&Proofs] =
                         if stored.chap.is_some() { &[&stored, proofs] } else { &[&nothing, proofs] };
-                    self.ask_targets(&portal, initiator, order, deadline).await
+                    self.ask_targets(&portal, card, initiator, order, deadline).await
                 }
                 Given::IfAsked(None) => {
-                    self.ask_targets(&portal, initiator, &[&stored.await?], deadline).await
+                    self.ask_targets(&portal, card, initiator, &[&stored.await?], deadline).await
                 }
             };
             match answer {

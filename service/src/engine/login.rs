@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     Engine, ask::to_adopt, attempt, blocking, busy::Claim, damaged, deadline, log_act, no_such_node, require,
-    resolved, settle::Settled, target_of,
+    resolved, settle::Settled, startup, target_of,
 };
 use crate::backend::{
     database::{Node, NodeKey},
@@ -108,6 +108,9 @@ impl Engine {
         claim: &Arc<Claim>,
         wishes: Wishes,
     ) -> Result<Vec<results::Login>> {
+        if wishes.startup.is_some() {
+            startup::refuse_boots(nodes)?;
+        }
         let known_luns = if wishes.wait { self.known_luns(target).await? } else { Wwids::new() };
         // Before the first login: what happens from now on is a reason to look.
         let events = Events::subscribe().inspect_err(|error| tracing::warn!(%error, "no device events")).ok();
@@ -198,7 +201,7 @@ impl Engine {
             blocking(move || database.node_proofs(&key)).await??
         };
         let accepted = tokio::select! {
-            asked = self.ask_login(key, &shared.initiator, &proofs, shared.deadline) => asked?,
+            asked = self.ask_login(key, node.card.as_deref(), &shared.initiator, &proofs, shared.deadline) => asked?,
             _ = shared.hurried.wait_for(|hurry| *hurry) => return Err(gave_up(&key.portal)),
         };
         shared.welcome.notify_one();

@@ -80,15 +80,19 @@ fn numeric(filter: &PathFilter) -> Result<Option<Vec<Portal>>> {
     }
 }
 
+/// What a record of the old kind says of its group: iscsiadm's -1.
+const NO_GROUP: u16 = u16::MAX;
+
 /// A node as the bus shows it.
 pub(super) fn node_of(node: &Node, state: NodeState, sessions: &[Session]) -> results::Node {
     results::Node {
         target: node.key.target.to_string(),
         portal: node.key.portal.to_string(),
-        tpgt: node.key.tpgt,
+        tpgt: node.key.tpgt.unwrap_or(NO_GROUP),
         startup: node.startup,
         chap: node.chap,
         state,
+        interface: node.interface.clone(),
         logged_in: sessions.iter().any(|session| session.is_of(&node.key)),
     }
 }

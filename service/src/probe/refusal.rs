@@ -70,6 +70,9 @@ pub enum Refusal {
     /// The network or the host cannot be reached.
     #[error("no route to the portal")]
     NoRoute,
+    /// The network card to ask through is not there; nothing was sent.
+    #[error("this machine does not have the network card that the node is bound to")]
+    NoCard,
     /// Our own system failed.
     #[error("the system failed: {0}")]
     System(io::ErrorKind),

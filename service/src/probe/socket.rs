@@ -8,9 +8,10 @@ use std::{
 };
 
 use iscsi_initiator_dbus::{Portal, portal::Host};
+use rustix::io::Errno;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::{Instant, timeout_at},
 };
 
@@ -147,7 +148,7 @@ async fn talk(
     goal: Goal,
     stage: &mut Stage,
 ) -> Result<(Wire, Accepted, Option<Numbers>), Refusal> {
-    let mut wire = Wire::connect(at).await?;
+    let mut wire = Wire::connect(at, question.card).await?;
     let (mut login, mut request) = Login::begin(question, goal, roll()?);
     loop {
         *stage = login.stage();
@@ -175,8 +176,12 @@ struct Wire {
 }
 
 impl Wire {
-    async fn connect(at: SocketAddr) -> Result<Self, Refusal> {
-        let stream = TcpStream::connect(at).await.map_err(|error| unconnected(&error))?;
+    async fn connect(at: SocketAddr, card: Option<&str>) -> Result<Self, Refusal> {
+        let stream = match card {
+            None => TcpStream::connect(at).await,
+            Some(card) => bound(at, card)?.connect(at).await,
+        };
+        let stream = stream.map_err(|error| unconnected(&error))?;
         // Requests are answered one by one: nothing is gained by waiting for more of them.
         stream.set_nodelay(true).map_err(|error| Refusal::System(error.kind()))?;
         Ok(Self { stream, is_new: true })
@@ -276,6 +281,17 @@ impl Wire {
         self.send(logout, Stage::Targets).await?;
         while self.receive(DECLARED_SEGMENT, Stage::Targets).await?.0 != Response::Logout {}
         Ok(())
+    }
+}
+
+/// As iscsid does it (usr/io.c, `bind_conn_to_iface`). Whoever has not bound a socket yet may (Linux 5.7).
+fn bound(at: SocketAddr, card: &str) -> Result<TcpSocket, Refusal> {
+    let socket = if at.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let socket = socket.map_err(|error| Refusal::System(error.kind()))?;
+    match socket.bind_device(Some(card.as_bytes())) {
+        Ok(()) => Ok(socket),
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::NODEV) => Err(Refusal::NoCard),
+        Err(error) => Err(Refusal::System(error.kind())),
     }
 }
 

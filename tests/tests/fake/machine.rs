@@ -39,6 +39,7 @@ impl Machine {
             "db/send_targets",
             "bin",
             "sys/class/iscsi_transport/tcp",
+            "sys/class/net/lo",
             "proc/self/net",
             "run",
             "dev",

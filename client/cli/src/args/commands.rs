@@ -21,6 +21,8 @@ pub(crate) struct Discover {
     #[command(flatten)]
     pub(crate) startup: Startup,
     #[command(flatten)]
+    pub(crate) card: Card,
+    #[command(flatten)]
     pub(crate) chap: Chap,
 }
 
@@ -39,6 +41,10 @@ pub(crate) struct Connect {
     #[command(flatten)]
     pub(crate) wait: Wait,
     #[command(flatten)]
+    pub(crate) trust: Trust,
+    #[command(flatten)]
+    pub(crate) card: Card,
+    #[command(flatten)]
     pub(crate) chap: Chap,
 }
 
@@ -53,6 +59,8 @@ pub(crate) struct Login {
     pub(crate) startup: Startup,
     #[command(flatten)]
     pub(crate) wait: Wait,
+    #[command(flatten)]
+    pub(crate) trust: Trust,
 }
 
 #[derive(Debug, Group)]
@@ -98,6 +106,41 @@ pub(crate) struct Forget {
 }
 
 #[derive(Debug, Group)]
+#[command(group = ArgGroup::new("which").required(true).args(["TARGET", "target"]))]
+#[command(group = ArgGroup::new("where").required(true).args(["PORTAL", "portal"]))]
+pub(crate) struct Add {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// The target portal group tag; 1 unless given
+    #[arg(long, value_name = "N")]
+    pub(crate) tpgt: Option<u16>,
+    #[command(flatten)]
+    pub(crate) startup: Startup,
+    #[command(flatten)]
+    pub(crate) card: Card,
+}
+
+#[derive(Debug, Group)]
+#[command(group = ArgGroup::new("which").required(true).args(["TARGET", "target"]))]
+pub(crate) struct SetStartup {
+    /// Only when asked, or also at boot
+    #[arg(value_name = "WHEN", value_parser = PossibleValuesParser::new(["manual", "automatic"]))]
+    pub(crate) when: String,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Rescan {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) timeout: Timeout,
+    #[command(flatten)]
+    pub(crate) wait: Wait,
+}
+
+#[derive(Debug, Group)]
 pub(crate) struct Doctor {
     /// Fix what is safe to fix, then look again
     #[arg(long)]
@@ -135,7 +178,18 @@ pub(crate) struct Wait {
     /// Answer when the sessions are up, before disks and maps are there
     #[arg(long)]
     pub(crate) no_wait: bool,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Trust {
     /// Take LUNs that are other disks than at the last login as they are
     #[arg(long, conflicts_with = "no_wait")]
     pub(crate) accept_changed_luns: bool,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Card {
+    /// The network card (as eth1) to go through, now and at every login; the routes decide unless given
+    #[arg(long = "interface", value_name = "CARD")]
+    pub(crate) name: Option<String>,
 }

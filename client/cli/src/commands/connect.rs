@@ -4,7 +4,7 @@
 use iscsi_initiator_dbus::proxy::Options;
 use zbus::Variant;
 
-use super::{Call, options, progress, session, wait};
+use super::{Call, card, options, progress, session, trust, wait};
 use crate::{
     args::Connect,
     problem::Problem,
@@ -16,6 +16,8 @@ pub(super) async fn connect(call: &Call, args: &Connect, chap: Options<'static>)
     let portal = args.whom.portal();
     let mut options = options(&args.timeout, Some(&args.startup));
     options.extend(wait(&args.wait));
+    options.extend(trust(&args.trust));
+    options.extend(card(&args.card));
     options.extend(chap);
     if !args.targets.is_empty() {
         let names: Vec<String> = args.targets.iter().map(ToString::to_string).collect();

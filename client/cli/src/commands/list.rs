@@ -1,12 +1,12 @@
-//! The commands that ask: discover, paths, nodes, initiator-name.
+//! The commands that answer a list: discover, add, paths, nodes; and initiator-name.
 //! It may not add to what the daemon answers.
 
 use iscsi_initiator_dbus::{Iqn, proxy::Options};
 use serde_json::json;
 
-use super::{Call, filter, options};
+use super::{Call, card, filter, options, startup_option};
 use crate::{
-    args::{Discover, Place},
+    args::{Add, Discover, Place},
     exit::Exit,
     problem::Problem,
     show::{self, Body, Remark, Report, table::Table},
@@ -20,6 +20,7 @@ pub(super) async fn discover(
 ) -> Result<Report, Problem> {
     let portal = args.whom.portal();
     let mut options = options(&args.timeout, Some(&args.startup));
+    options.extend(card(&args.card));
     options.extend(chap);
     let caption = Caption::new(&format!("Asking {portal} for its targets"));
     let work = call.daemon.discover(&portal, options);
@@ -29,6 +30,17 @@ pub(super) async fn discover(
         "the gateway may list only what it lets this initiator see: iscsictl initiator-name shows the name to allow",
     );
     Ok(list(show::rows(&nodes), show::nodes(&nodes), nothing))
+}
+
+pub(super) async fn add(call: &Call, args: &Add) -> Result<Report, Problem> {
+    let mut options = startup_option(Some(&args.startup));
+    if let Some(tpgt) = args.tpgt {
+        options.insert("tpgt", tpgt.into());
+    }
+    options.extend(card(&args.card));
+    let nodes = call.daemon.add_node(&args.place.target(), &args.place.portal(), options).await?;
+    let body = Body::Outcome(show::nodes(&nodes));
+    Ok(Report { rows: show::rows(&nodes), body, remarks: Vec::new(), exit: Exit::Done })
 }
 
 pub(super) async fn paths(call: &Call, place: &Place) -> Result<Report, Problem> {

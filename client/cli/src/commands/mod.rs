@@ -15,7 +15,7 @@ use iscsi_initiator_dbus::proxy::{InitiatorProxy, Options};
 use zbus::Variant;
 
 use crate::{
-    args::{Command, Place, Startup, Timeout, Wait},
+    args::{Card, Command, Place, Startup, Timeout, Trust, Wait},
     bus,
     problem::Problem,
     secret::Given,
@@ -47,6 +47,9 @@ pub(crate) async fn run(command: Command, screen: Screen) -> Result<Report, Prob
         Command::SetChap(args) => chap::set(&call, &args, chap).await,
         Command::Diagnose(args) => diagnose::diagnose(&call, &args, chap).await,
         Command::Forget(args) => record::forget(&call, &args).await,
+        Command::Add(args) => list::add(&call, &args).await,
+        Command::Startup(args) => record::startup(&call, &args).await,
+        Command::Rescan(args) => session::rescan(&call, &args).await,
         Command::Multipath(args) => multipath::multipath(&call, &args).await,
         Command::Doctor(args) => doctor::doctor(&args, screen).await,
         Command::Paths(place) => list::paths(&call, &place).await,
@@ -57,21 +60,34 @@ pub(crate) async fn run(command: Command, screen: Screen) -> Result<Report, Prob
 
 /// The options that most methods know; only what was given goes over the bus.
 fn options(timeout: &Timeout, startup: Option<&Startup>) -> Options<'static> {
-    let mut options = Options::new();
+    let mut options = startup_option(startup);
     if let Some(seconds) = timeout.seconds {
         options.insert("timeout", seconds.into());
     }
+    options
+}
+
+fn startup_option(startup: Option<&Startup>) -> Options<'static> {
+    let mut options = Options::new();
     if let Some(when) = startup.and_then(|startup| startup.when.clone()) {
         options.insert("startup", Variant::from(when));
     }
     options
 }
 
-/// The options of what brings disks, where they differ from the contract's own choice.
-fn wait(wait: &Wait) -> impl Iterator<Item = (&'static str, Variant<'static>)> {
-    let no_wait = wait.no_wait.then(|| ("wait", false.into()));
-    let accept = wait.accept_changed_luns.then(|| ("accept-changed-luns", true.into()));
-    no_wait.into_iter().chain(accept)
+/// The option of what makes nodes.
+fn card(card: &Card) -> Option<(&'static str, Variant<'static>)> {
+    card.name.clone().map(|name| ("interface", Variant::from(name)))
+}
+
+/// The option of what brings disks; true is the contract's own choice.
+fn wait(wait: &Wait) -> Option<(&'static str, Variant<'static>)> {
+    wait.no_wait.then(|| ("wait", false.into()))
+}
+
+/// The option of what logs in.
+fn trust(trust: &Trust) -> Option<(&'static str, Variant<'static>)> {
+    trust.accept_changed_luns.then(|| ("accept-changed-luns", true.into()))
 }
 
 /// The filter of a list.

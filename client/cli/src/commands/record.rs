@@ -1,9 +1,9 @@
-//! The command that removes records: forget.
-//! It may not end a session: a target that is in use is not forgotten.
+//! The commands that change records: forget, startup.
+//! It may not change a session: a target that is in use is not forgotten.
 
 use super::Call;
 use crate::{
-    args::Forget,
+    args::{Forget, SetStartup},
     exit::Exit,
     problem::Problem,
     show::{Body, Report},
@@ -12,10 +12,22 @@ use crate::{
 pub(super) async fn forget(call: &Call, args: &Forget) -> Result<Report, Problem> {
     let (target, portal) = (args.place.target(), args.place.portal());
     call.daemon.forget(&target, &portal).await?;
-    let done = if portal.is_empty() {
+    Ok(done(if portal.is_empty() {
         format!("All records of {target} are removed.")
     } else {
         format!("The record of {target} at {portal} is removed.")
-    };
-    Ok(Report { rows: Vec::new(), body: Body::Done(done), remarks: Vec::new(), exit: Exit::Done })
+    }))
+}
+
+pub(super) async fn startup(call: &Call, args: &SetStartup) -> Result<Report, Problem> {
+    let (target, portal) = (args.place.target(), args.place.portal());
+    call.daemon.set_startup(&target, &portal, &args.when).await?;
+    let place = if portal.is_empty() { String::new() } else { format!(" at {portal}") };
+    let when = if args.when == "automatic" { "at boot, too" } else { "only when asked" };
+    Ok(done(format!("{target}{place} is logged in to {when}.")))
+}
+
+/// There is nothing to tell a program: the exit code says it.
+fn done(text: String) -> Report {
+    Report { rows: Vec::new(), body: Body::Done(text), remarks: Vec::new(), exit: Exit::Done }
 }

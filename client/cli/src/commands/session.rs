@@ -1,11 +1,11 @@
-//! The commands that change sessions: login, logout.
+//! The commands that change sessions, or what is seen through them: login, logout, rescan.
 //! It may not try twice: what failed is the caller's to judge.
 
 use iscsi_initiator_dbus::results;
 
-use super::{Call, options, wait};
+use super::{Call, options, trust, wait};
 use crate::{
-    args::{Login, Logout},
+    args::{Login, Logout, Rescan},
     problem::Problem,
     show::{self, Body, Report},
     spinner::{self, Caption},
@@ -15,6 +15,7 @@ pub(super) async fn login(call: &Call, args: &Login) -> Result<Report, Problem> 
     let (target, portal) = (args.place.target(), args.place.portal());
     let mut options = options(&args.timeout, Some(&args.startup));
     options.extend(wait(&args.wait));
+    options.extend(trust(&args.trust));
     let caption = Caption::new(&format!("Logging in to {target}"));
     let work = call.daemon.login(&target, &portal, options);
     let logins = spinner::during(call.screen.live(), &caption, work)
@@ -40,4 +41,16 @@ pub(super) async fn logout(call: &Call, args: &Logout) -> Result<Report, Problem
     let logouts = spinner::during(call.screen.live(), &caption, work).await?;
     let (table, remarks, exit) = show::logouts(&logouts);
     Ok(Report { rows: show::rows(&logouts), body: Body::Outcome(table), remarks, exit })
+}
+
+pub(super) async fn rescan(call: &Call, args: &Rescan) -> Result<Report, Problem> {
+    let (target, portal) = (args.place.target(), args.place.portal());
+    let mut options = options(&args.timeout, None);
+    options.extend(wait(&args.wait));
+    let whose = if target.is_empty() { "every session" } else { &target };
+    let caption = Caption::new(&format!("Looking at the LUNs of {whose}"));
+    let work = call.daemon.rescan(&target, &portal, options);
+    let rescans = spinner::during(call.screen.live(), &caption, work).await?;
+    let (table, remarks, exit) = show::rescans(&rescans);
+    Ok(Report { rows: show::rows(&rescans), body: Body::List(table), remarks, exit })
 }

@@ -21,7 +21,7 @@ pub(crate) use self::{
     findings::findings,
     json::{rows, text},
     nodes::nodes,
-    outcomes::{Remark, logins, logouts},
+    outcomes::{Remark, logins, logouts, rescans},
     paths::paths,
 };
 use crate::{exit::Exit, problem::Problem};

@@ -7,19 +7,25 @@ use super::table::{Cell, Table, Tone};
 
 /// One row a node.
 pub(crate) fn nodes(nodes: &[Node]) -> Table {
-    let mut table = Table::new(&["TARGET", "PORTAL", "TPGT", "CHAP", "STARTUP", "STATE", "SESSION"]);
+    let is_any_bound = nodes.iter().any(|node| !node.interface.is_empty());
+    let mut header = vec!["TARGET", "PORTAL", "TPGT", "CHAP", "STARTUP", "STATE", "SESSION"];
+    header.extend(is_any_bound.then_some("INTERFACE"));
+    let mut table = Table::new(&header);
     for node in nodes {
         let tone = if node.state == NodeState::Gone { Tone::Bad } else { Tone::Plain };
         let session = if node.logged_in { Cell::toned("up", Tone::Good) } else { Cell::or_dash("") };
-        table.row(vec![
+        let mut row = vec![
             Cell::or_dash(&node.target),
             Cell::or_dash(&node.portal),
-            Cell::new(node.tpgt),
+            // A record of the old kind has none.
+            Cell::or_dash(if node.tpgt == u16::MAX { String::new() } else { node.tpgt.to_string() }),
             Cell::new(node.chap),
             Cell::new(node.startup),
             Cell::toned(node.state, tone),
             session,
-        ]);
+        ];
+        row.extend(is_any_bound.then(|| Cell::or_dash(&node.interface)));
+        table.row(row);
     }
     table
 }
@@ -41,6 +47,7 @@ mod tests {
             chap: ChapMode::OneWay,
             state,
             logged_in,
+            interface: String::new(),
         };
         let table = nodes(&[
             node("192.0.2.21:3260", NodeState::New, false),
@@ -51,6 +58,14 @@ mod tests {
             "TARGET                         PORTAL              TPGT  CHAP     STARTUP  STATE  SESSION\n\
              iqn.2003-01.com.example:disks  192.0.2.21:3260     1     one-way  manual   new    -\n\
              iqn.2003-01.com.example:disks  [2001:db8::1]:3260  1     one-way  manual   gone   up\n"
+        );
+        let bound = Node { interface: "eth1".to_owned(), ..node("192.0.2.21:3260", NodeState::New, true) };
+        let table = nodes(&[node("192.0.2.21:3260", NodeState::New, false), bound]);
+        assert_eq!(
+            table.render(Style { colour: false, header: true }),
+            "TARGET                         PORTAL           TPGT  CHAP     STARTUP  STATE  SESSION  INTERFACE\n\
+             iqn.2003-01.com.example:disks  192.0.2.21:3260  1     one-way  manual   new    -        -\n\
+             iqn.2003-01.com.example:disks  192.0.2.21:3260  1     one-way  manual   new    up       eth1\n"
         );
     }
 }

@@ -1,7 +1,7 @@
-//! What became of a login or logout: a row a portal, and a remark for each that failed.
+//! What became of a login, logout or rescan: a row a portal, and a remark for each that failed.
 //! It may not call something done that failed at one portal.
 
-use iscsi_initiator_dbus::results::{Login, LoginOutcome, Logout, LogoutOutcome};
+use iscsi_initiator_dbus::results::{Login, LoginOutcome, Logout, LogoutOutcome, Rescan, RescanOutcome};
 
 use super::table::{Cell, Table, Tone};
 use crate::exit::Exit;
@@ -74,7 +74,39 @@ pub(crate) fn logouts(logouts: &[Logout]) -> Outcome {
     (table, remarks(&entries), exit(&entries))
 }
 
-/// What both answers say of a portal.
+/// What a rescan found in each session.
+pub(crate) fn rescans(rescans: &[Rescan]) -> Outcome {
+    let header = ["TARGET", "PORTAL", "OUTCOME", "SESSION", "DISKS", "NEW", "RESIZED", "VANISHED", "MAPS"];
+    let mut table = Table::new(&header);
+    for rescan in rescans {
+        let failed = rescan.outcome == RescanOutcome::Failed;
+        let vanished = rescan.vanished.join(",");
+        table.row(vec![
+            Cell::or_dash(&rescan.target),
+            Cell::or_dash(&rescan.portal),
+            Cell::toned(rescan.outcome, tone(failed)),
+            Cell::new(rescan.sid),
+            Cell::or_dash(rescan.devices.join(",")),
+            Cell::or_dash(rescan.added.join(",")),
+            Cell::or_dash(rescan.resized.join(",")),
+            if vanished.is_empty() { Cell::or_dash("") } else { Cell::toned(vanished, Tone::Bad) },
+            Cell::or_dash(rescan.maps.join(",")),
+        ]);
+    }
+    let entries: Vec<Entry<'_>> = rescans
+        .iter()
+        .map(|rescan| Entry {
+            has_failed: rescan.outcome == RescanOutcome::Failed,
+            portal: &rescan.portal,
+            error: &rescan.error,
+            message: &rescan.message,
+            hint: &rescan.hint,
+        })
+        .collect();
+    (table, remarks(&entries), exit(&entries))
+}
+
+/// What these answers say of a portal.
 struct Entry<'a> {
     has_failed: bool,
     portal: &'a str,

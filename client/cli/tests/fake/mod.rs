@@ -12,12 +12,12 @@ use std::{
 use iscsi_initiator_dbus::{
     BUS_NAME, Fault, Kind, OBJECT_PATH, Secret,
     options::{
-        Chap, ChapChange, ConnectOptions, Credentials, DiagnoseOptions, DiscoverOptions, ExamineOptions,
-        MultipathOptions, SecretSource,
+        AddOptions, Chap, ChapChange, ConnectOptions, Credentials, DiagnoseOptions, DiscoverOptions,
+        ExamineOptions, MultipathOptions, RescanOptions, SecretSource,
     },
     results::{
         ChapMode, Check, CheckState, Finding, Login, LoginOutcome, Logout, LogoutOutcome, MultipathChange,
-        Node, NodeState, Path, Startup,
+        Node, NodeState, Path, Rescan, Startup,
     },
 };
 use zbus::{Connection, OwnedVariant, message::Header, object_server::SignalEmitter};
@@ -157,6 +157,44 @@ impl Fake {
         match target {
             HALF => Err(Fault::new(Kind::InUse, "a session is up").hint("iscsictl logout TARGET first")),
             _ => Ok(()),
+        }
+    }
+
+    async fn add_node(&self, target: &str, portal: &str, options: Dict) -> Result<Vec<Node>, Fault> {
+        let options = AddOptions::parse(options)?;
+        self.note(format!(
+            "add-node {target} {portal} {:?} {:?} {:?}",
+            options.tpgt, options.startup, options.interface
+        ));
+        Ok(vec![Node { tpgt: options.tpgt.unwrap_or(u16::MAX), ..node(target) }])
+    }
+
+    async fn set_startup(&self, target: &str, portal: &str, startup: &str) -> Result<(), Fault> {
+        self.note(format!("set-startup {target} {portal:?} {startup}"));
+        match target {
+            HALF => Err(Fault::new(Kind::InUse, "this machine boots with the record")),
+            _ => Ok(()),
+        }
+    }
+
+    async fn rescan(&self, target: &str, portal: &str, options: Dict) -> Result<Vec<Rescan>, Fault> {
+        let options = RescanOptions::parse(options)?;
+        self.note(format!("rescan {target:?} {portal:?} {:?} wait={}", options.timeout, options.wait));
+        let words = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let found = Rescan {
+            devices: words(&["sda", "sdc"]),
+            added: words(&["sdc"]),
+            resized: words(&["sda"]),
+            maps: words(&["mpatha"]),
+            ..Rescan::done(DISKS, WELL, 1)
+        };
+        match target {
+            HALF => Ok(vec![
+                Rescan { vanished: words(&["sdb"]), message: HOSTILE.to_owned(), ..found },
+                Rescan::failed(DISKS, PARTLY, 2, &Fault::new(Kind::PortalUnreachable, "no way")),
+            ]),
+            REFUSED => Err(Fault::new(Kind::NotLoggedIn, "there is no session")),
+            _ => Ok(vec![found]),
         }
     }
 
@@ -313,6 +351,7 @@ fn node(target: &str) -> Node {
         chap: ChapMode::None,
         state: NodeState::New,
         logged_in: false,
+        interface: String::new(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Removes node records, those that iscsiadm can no longer delete among them.
 //! It may not remove anything but these records, the links to them, and folders that are empty then.
 
-use super::{Database, DatabaseError, NodeKey, io, open};
+use super::{Database, DatabaseError, NodeKey, ifaces, io, open};
 
 impl Database {
     /// Removes the records of these nodes, whatever they hold. Already gone is success.
@@ -19,9 +19,11 @@ pub(super) fn remove(dir: &super::Dir, node: &NodeKey) -> Result<(), DatabaseErr
     for folder in [node.folder(), format!("nodes/{}", node.target)] {
         dir.remove_empty_dir(&folder).map_err(io(dir, &folder))?;
     }
+    ifaces::release(dir, node)?;
     // iscsiadm's discovery left a link to it below each portal that listed it (usr/idbm.c, `idbm_add_node`).
-    let link =
-        format!("{},{},{},{},{}", node.target, node.portal.host(), node.portal.port(), node.tpgt, node.iface);
+    // None to a record of the old kind.
+    let Some(tpgt) = node.tpgt else { return Ok(()) };
+    let link = format!("{},{},{},{tpgt},{}", node.target, node.portal.host(), node.portal.port(), node.iface);
     let mut places = vec!["static".to_owned(), "fw".to_owned()];
     for kind in ["send_targets", "isns"] {
         let portals = dir.list(kind).map_err(io(dir, kind))?;

@@ -8,8 +8,12 @@ use iscsi_initiator_dbus::{
 use rustix::io::Errno;
 
 use super::{
-    Database, DatabaseError, Node, NodeKey, chap::chap_mode, in_record, io, open, parse_folder, read,
-    record::Record, write,
+    Database, DatabaseError, Node, NodeKey,
+    chap::chap_mode,
+    ifaces::{self, Binding, is_iface},
+    in_record, io, open, parse_folder, read,
+    record::Record,
+    write,
 };
 
 /// Whether a discovered node had a record.
@@ -21,37 +25,22 @@ pub(crate) enum Made {
     Known,
 }
 
+/// Who said that there is such a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// This portal listed it.
+    Portal(Portal),
+    /// A person, without asking any portal.
+    Static,
+}
+
 impl Database {
     /// Every node, sorted; names that are none are left out, damaged records are there and say so.
     pub(crate) fn nodes(&self) -> Result<Vec<Node>, DatabaseError> {
         if !self.root.exists() {
             return Ok(Vec::new());
         }
-        let dir = open(&self.root)?;
-        let mut nodes = Vec::new();
-        for target_name in dir.list("nodes").map_err(io(&dir, "nodes"))? {
-            let Some(target) = target_name.to_str().and_then(|name| name.parse::<Iqn>().ok()) else {
-                continue;
-            };
-            let folder = format!("nodes/{target}");
-            let portals = match dir.list(&folder) {
-                // Not open-iscsi's: it makes no symlinks here.
-                Err(Errno::LOOP) => continue,
-                portals => portals.map_err(io(&dir, &folder))?,
-            };
-            for portal_name in portals {
-                let Some(name) = portal_name.to_str() else { continue };
-                let Some((portal, tpgt)) = parse_folder(name) else { continue };
-                let folder = format!("{folder}/{name}");
-                for iface in dir.list(&folder).map_err(io(&dir, &folder))? {
-                    let Some(iface) = iface.to_str().filter(|name| is_iface(name)) else { continue };
-                    let key =
-                        NodeKey { target: target.clone(), portal: portal.clone(), tpgt, iface: iface.into() };
-                    nodes.push(look(&dir, key)?);
-                }
-            }
-        }
-        Ok(nodes)
+        all(&open(&self.root)?)
     }
 
     /// Makes the records that are not there, from iscsid.conf's defaults; existing ones stay as they are.
@@ -59,15 +48,29 @@ impl Database {
     pub(crate) fn add(
         &self,
         nodes: &[NodeKey],
-        discovered_at: &Portal,
+        origin: &Origin,
         startup: Option<Startup>,
+        binding: Option<&Binding>,
     ) -> Result<Vec<Made>, DatabaseError> {
         let defaults = self.node_defaults()?;
         let dir = self.dir()?;
         let _lock = self.locked()?;
+        let there = all(&dir)?;
+        if let Some(binding) = binding {
+            ifaces::make(&dir, binding)?;
+        }
         nodes
             .iter()
             .map(|node| {
+                let is_there = |other: &Node| {
+                    // A discovery was told the group; who adds by hand may not know it. Where no group is known, the
+                    // record is the portal's only one.
+                    let is_it = *origin == Origin::Static || other.key.tpgt.is_none() || other.key.tpgt == node.tpgt;
+                    is_it && other.key.is_same(node) && other.damage.is_none()
+                };
+                if there.iter().any(is_there) {
+                    return Ok(Made::Known);
+                }
                 let path = node.path();
                 match read(&dir, &path) {
                     Ok(Some(_)) => return Ok(Made::Known),
@@ -79,7 +82,7 @@ impl Database {
                     }
                     Err(error) => return Err(error),
                 }
-                let record = new_record(node, discovered_at, startup, &defaults).map_err(in_record(&dir, &path))?;
+                let record = new_record(node, origin, startup, binding, &defaults).map_err(in_record(&dir, &path))?;
                 dir.make_dirs(&node.folder()).map_err(io(&dir, &path))?;
                 match dir.create(&path, &record.to_bytes(), 0o600) {
                     // A program that does without the lock was quicker.
@@ -134,11 +137,47 @@ impl Database {
     }
 }
 
-/// A name that open-iscsi gives an iface: it becomes an argument and a path.
-fn is_iface(name: &str) -> bool {
-    (1..=64).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b':'))
-        && !name.starts_with(['.', '-'])
+/// See [`Database::nodes`].
+pub(super) fn all(dir: &super::Dir) -> Result<Vec<Node>, DatabaseError> {
+    let mut nodes = Vec::new();
+    for target_name in dir.list("nodes").map_err(io(dir, "nodes"))? {
+        let Some(target) = target_name.to_str().and_then(|name| name.parse::<Iqn>().ok()) else {
+            continue;
+        };
+        let folder = format!("nodes/{target}");
+        for portal_name in list(dir, &folder)? {
+            let Some(name) = portal_name.to_str() else { continue };
+            let Some((portal, tpgt)) = parse_folder(name) else { continue };
+            let path = format!("{folder}/{name}");
+            let key = |iface: &str| NodeKey {
+                target: target.clone(),
+                portal: portal.clone(),
+                tpgt,
+                iface: iface.to_owned(),
+            };
+            if tpgt.is_none() {
+                // A folder where a file belongs: open-iscsi makes none.
+                if dir.read(&path) != Err(Errno::INVAL) {
+                    nodes.push(look(dir, key("default"))?);
+                }
+                continue;
+            }
+            for iface in list(dir, &path)? {
+                if let Some(iface) = iface.to_str().filter(|name| is_iface(name)) {
+                    nodes.push(look(dir, key(iface))?);
+                }
+            }
+        }
+    }
+    Ok(nodes)
+}
+
+/// The names in a folder. open-iscsi makes no symlinks here: behind one, there are none.
+fn list(dir: &super::Dir, folder: &str) -> Result<Vec<std::ffi::OsString>, DatabaseError> {
+    match dir.list(folder) {
+        Err(Errno::LOOP) => Ok(Vec::new()),
+        names => names.map_err(io(dir, folder)),
+    }
 }
 
 fn look(dir: &super::Dir, key: NodeKey) -> Result<Node, DatabaseError> {
@@ -147,6 +186,8 @@ fn look(dir: &super::Dir, key: NodeKey) -> Result<Node, DatabaseError> {
         startup: Startup::Manual,
         chap: ChapMode::None,
         discovered_at: None,
+        card: None,
+        interface: String::new(),
         boot: None,
         damage: None,
     };
@@ -160,6 +201,11 @@ fn look(dir: &super::Dir, key: NodeKey) -> Result<Node, DatabaseError> {
         }
         Err(error) => return Err(error),
         Ok(Some(record)) => {
+            if node.key.tpgt.is_none()
+                && let Some(iface) = record.get("iface.iscsi_ifacename").filter(|name| is_iface(name))
+            {
+                iface.clone_into(&mut node.key.iface);
+            }
             let startup = |key| record.get(key).and_then(|value| value.parse::<Startup>().ok());
             let both = [startup("node.startup"), startup("node.conn[0].startup")];
             // iscsiadm takes either for automatic (usr/iscsiadm.c, `rec_match…startup`).
@@ -174,6 +220,9 @@ fn look(dir: &super::Dir, key: NodeKey) -> Result<Node, DatabaseError> {
                 (record.get("node.discovery_type") == Some("fw")).then_some("node.discovery_type = fw")
             };
             node.chap = chap_mode(&record);
+            node.card = record.get("iface.net_ifacename").filter(|name| is_iface(name)).map(str::to_owned);
+            let hardware = || record.get("iface.hwaddress").filter(|_| node.key.iface != "default");
+            node.interface = node.card.as_deref().or_else(hardware).unwrap_or_default().to_owned();
             let port = record.get("node.discovery_port").and_then(|port| port.parse().ok());
             node.discovered_at = record.get("node.discovery_address").map(str::to_owned).zip(port);
         }
@@ -183,19 +232,30 @@ fn look(dir: &super::Dir, key: NodeKey) -> Result<Node, DatabaseError> {
 
 fn new_record(
     node: &NodeKey,
-    discovered_at: &Portal,
+    origin: &Origin,
     startup: Option<Startup>,
+    binding: Option<&Binding>,
     defaults: &[(String, zeroize::Zeroizing<String>)],
 ) -> Result<Record, super::RecordError> {
     let mut record = Record::new();
     record.set("node.name", node.target.as_str())?;
-    record.set("node.tpgt", &node.tpgt.to_string())?;
+    if let Some(tpgt) = node.tpgt {
+        record.set("node.tpgt", &tpgt.to_string())?;
+    }
     record.set("node.startup", "manual")?;
     record.set("iface.iscsi_ifacename", &node.iface)?;
+    if let Some(binding) = binding {
+        record.set("iface.net_ifacename", &binding.card)?;
+    }
     record.set("iface.transport_name", "tcp")?;
-    record.set("node.discovery_address", &discovered_at.host().to_string())?;
-    record.set("node.discovery_port", &discovered_at.port().to_string())?;
-    record.set("node.discovery_type", "send_targets")?;
+    match origin {
+        Origin::Portal(portal) => {
+            record.set("node.discovery_address", &portal.host().to_string())?;
+            record.set("node.discovery_port", &portal.port().to_string())?;
+            record.set("node.discovery_type", "send_targets")?;
+        }
+        Origin::Static => record.set("node.discovery_type", "static")?,
+    }
     for (key, value) in defaults {
         record.set(key, value)?;
     }

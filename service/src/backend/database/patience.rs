@@ -105,7 +105,7 @@ fn entry(line: &str) -> Option<Entry> {
     let mut parts = line.splitn(3, '\t');
     let (path, set, former) = (parts.next()?, parts.next()?, parts.next()?);
     // It becomes a path that is written to.
-    let is_record = path.starts_with("nodes/") && path.split('/').count() == 4;
+    let is_record = path.starts_with("nodes/") && matches!(path.split('/').count(), 3 | 4);
     let former = (!former.is_empty()).then(|| former.to_owned());
     is_record.then(|| Entry { path: path.to_owned(), set: set.to_owned(), former })
 }

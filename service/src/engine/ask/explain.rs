@@ -31,8 +31,9 @@ impl Asked<'_> {
     /// Any refusal.
     pub(in crate::engine) fn fault(&self, refusal: &Refusal) -> Fault {
         let portal = self.portal;
-        let told = |kind| Fault::new(kind, format!("{portal}: {refusal}"));
-        let told_all = |kind| Fault::new(kind, format!("{portal}: {refusal} ({})", self.seen()));
+        let through = self.card.map(|card| format!(" through {card}")).unwrap_or_default();
+        let told = |kind| Fault::new(kind, format!("{portal}{through}: {refusal}"));
+        let told_all = |kind| Fault::new(kind, format!("{portal}{through}: {refusal} ({})", self.seen()));
         match refusal {
             Refusal::Status { class, detail, stage } => self.status(*class, *detail, *stage),
             Refusal::ChapRequired => self.chap_missing(),
@@ -46,6 +47,15 @@ impl Asked<'_> {
                 .hint("MD5, SHA1, SHA256 and SHA3-256 were offered: have the gateway allow one of them"),
             Refusal::Refused => told(Kind::PortalUnreachable).hint(format!(
                 "check address and port, and that the gateway's iSCSI service runs: iscsictl discover {portal}"
+            )),
+            Refusal::NoCard => told(Kind::InvalidConfiguration).hint(format!(
+                "see ip link; have the node made for another card: iscsictl forget {}, then iscsictl discover {portal}",
+                self.place()
+            )),
+            Refusal::NoRoute if self.card.is_some() => told(Kind::PortalUnreachable).hint(format!(
+                "the node is bound to this card: is the portal on its network? ip route get {} oif {}",
+                self.address.ip(),
+                self.card.unwrap_or_default()
             )),
             Refusal::NoRoute => told(Kind::PortalUnreachable)
                 .hint(format!("check the network: ip route get {}", self.address.ip())),

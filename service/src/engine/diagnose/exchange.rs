@@ -32,7 +32,9 @@ enum Reach {
 fn reach<T>(answer: &Answer<T>) -> Reach {
     match answer {
         Err((Refusal::Question(_) | Refusal::MutualFailed(MutualFault::SameSecret), _)) => Reach::Unasked,
-        Err((Refusal::Refused | Refusal::NoRoute | Refusal::System(_), _)) => Reach::Nothing,
+        Err((Refusal::Refused | Refusal::NoRoute | Refusal::NoCard | Refusal::System(_), _)) => {
+            Reach::Nothing
+        }
         Err((Refusal::TimedOut { stage: Stage::Connect }, _)) => Reach::Nothing,
         Err((Refusal::NotIscsi, _)) => Reach::Tcp,
         Err((

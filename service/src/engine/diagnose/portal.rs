@@ -88,7 +88,8 @@ impl Engine {
             _ => Proofs::with(None),
         };
         let proofs = subject.given.as_deref().unwrap_or(&recorded);
-        let asked = Asked::new(initiator, Some(target), portal, proofs)?;
+        let card = record.as_ref().and_then(|node| node.card.as_deref());
+        let asked = Asked::new(initiator, Some(target), portal, proofs)?.through(card);
         let login = asked.login(subject.deadline).await.map_err(|refusal| explained(&asked, refusal));
         let luns = match (&login, &session) {
             (Ok(accepted), None) => {

@@ -70,12 +70,14 @@ mod tests {
             key: NodeKey {
                 target: session.target.parse().unwrap(),
                 portal: session.portal.clone().unwrap(),
-                tpgt: 1,
+                tpgt: Some(1),
                 iface: "default".into(),
             },
             startup: Startup::Manual,
             chap: ChapMode::None,
             discovered_at: None,
+            card: None,
+            interface: String::new(),
             boot,
             damage: None,
         };

@@ -8,7 +8,7 @@ use crate::backend::sysfs::{Disk, Map, Session, Sysfs};
 /// What a logout takes away, as it was found before.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Plan {
-    /// Every disk of the sessions, with whether its session is up.
+    /// Every disk of the sessions, with whether it can answer: its session is up, and its LUN is there.
     pub(super) disks: Vec<(Disk, bool)>,
     /// Maps whose every path leaves.
     pub(super) maps: BTreeSet<Map>,
@@ -22,7 +22,11 @@ impl Plan {
     pub(super) fn new(sysfs: &Sysfs, sessions: &[Session]) -> Self {
         let with_state = |session: &Session| {
             let is_up = session.state == "LOGGED_IN";
-            session.disks.clone().into_iter().map(move |disk| (disk, is_up)).collect::<Vec<_>>()
+            let with_answer = move |disk: Disk| {
+                let can_answer = is_up && !disk.is_gone();
+                (disk, can_answer)
+            };
+            session.disks.clone().into_iter().map(with_answer).collect::<Vec<_>>()
         };
         let disks: Vec<(Disk, bool)> =
             sessions.iter().flat_map(with_state).filter(|(disk, _)| !disk.name.is_empty()).collect();
@@ -97,6 +101,13 @@ mod tests {
         assert_eq!((plan.devices(), plan.paths()), (vec!["dm-0".into(), "sdb".into()], vec!["sda".into()]));
         assert_eq!(plan.flushable(), ["dm-0", "sda", "sdb"]);
         assert!(plan.leaving_paths().is_empty());
+        let size = folder.path().join("class/block/sdb").canonicalize().unwrap();
+        Dir::open(&size).unwrap().replace("size", b"0\n", 0o444).unwrap();
+        assert_eq!(
+            Plan::new(&sysfs, &sysfs.sessions()).flushable(),
+            ["dm-0", "sda"],
+            "the LUN of sdb has gone"
+        );
 
         std::fs::create_dir_all(slaves.join("sdz")).unwrap();
         let plan = Plan::new(&sysfs, &sessions);

@@ -31,12 +31,14 @@ impl Engine {
 
     /// The plan, when nothing uses what leaves; else `InUse`, with everything that is used and by what.
     pub(super) async fn unused(&self, sessions: &[Session], deadline: Instant) -> Result<Plan> {
-        let last = deadline.min(Instant::now() + GLANCE);
+        let over = Instant::now() + GLANCE;
         loop {
+            // A look may take longer than a glance on a busy machine: only one that began after it decides.
+            let is_last = Instant::now() >= over;
             let plan = self.plan(sessions).await?;
             let next = Instant::now() + AGAIN;
             // Our own claim in between would keep multipathd from making the map, and it takes that for final.
-            if next < last && self.awaits_map(&plan).await? {
+            if !is_last && next < deadline && self.awaits_map(&plan).await? {
                 sleep_until(next).await;
                 continue;
             }
@@ -53,18 +55,19 @@ impl Engine {
                     "what uses the disks could not be found out within the deadline",
                 ))
             })?;
-            let is_glance = found.iter().all(|used| is_glance(&used.holder));
-            let is_udevs = found.iter().all(|used| matches!(used.holder, Holder::Udev(_)));
             if found.is_empty() {
                 return Ok(plan);
             }
-            // A look that begins at the deadline would have no time.
+            let is_glance = found.iter().all(|used| is_glance(&used.holder));
+            let is_udevs = found.iter().all(|used| matches!(used.holder, Holder::Udev(_)));
             let next = Instant::now() + AGAIN;
-            if is_udevs && next >= last {
+            // A look that begins at the deadline would have no time.
+            let is_last = is_last || next >= deadline;
+            if is_udevs && is_last {
                 // On a slow machine it looks for longer. It only reads, and starts again with the next disk.
                 return Ok(plan);
             }
-            if !is_glance || next >= last {
+            if !is_glance || is_last {
                 return Err(told(&plan, &found));
             }
             sleep_until(next).await;

@@ -35,7 +35,7 @@ pub fn login(bytes: &[u8]) -> bool {
     let goal = if way & 4 == 0 { Goal::Authenticate } else { Goal::Session };
     let target = (goal == Goal::Authenticate || way & 8 != 0).then_some(&disk);
     let algorithms = offered(*offer);
-    let question = Question { initiator: &me, target, chap, algorithms: &algorithms };
+    let question = Question { initiator: &me, target, chap, algorithms: &algorithms, card: None };
     question.check().unwrap();
     run(&question, goal, Wire(stream))
 }

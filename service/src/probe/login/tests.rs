@@ -65,7 +65,8 @@ fn play(
     let chap =
         (with != With::Nothing).then_some(ChapAnswer { username: "me", secret: &ours, target: mutual });
     let target = (goal == Goal::Authenticate).then_some(&target);
-    let question = Question { initiator: &initiator, target, chap, algorithms: Algorithm::DEFAULT };
+    let question =
+        Question { initiator: &initiator, target, chap, algorithms: Algorithm::DEFAULT, card: None };
     question.check().unwrap();
     let (mut login, first) = Login::begin(&question, goal, dice());
     let show = |pdu: &[u8]| {
@@ -179,7 +180,7 @@ fn questions_that_would_leak_are_not_asked() {
     let (one, other, same) = (secret("mypassword12"), secret("theirpassword"), secret("mypassword12"));
     let ask = |username, target, algorithms| {
         let chap = Some(ChapAnswer { username, secret: &one, target });
-        Question { initiator: &initiator, target: None, chap, algorithms }.check()
+        Question { initiator: &initiator, target: None, chap, algorithms, card: None }.check()
     };
     assert_eq!(ask("me", Some(("gw", &other)), Algorithm::DEFAULT), Ok(()));
     let refused = ask("me", Some(("gw", &same)), Algorithm::DEFAULT);
@@ -312,7 +313,7 @@ proptest! {
         let (ours, theirs) = (secret("mypassword12"), secret("theirpassword"));
         let chap = ChapAnswer { username: "me", secret: &ours, target: mutual.then_some(("gw", &theirs)) };
         let (chap, algorithms) = (Some(chap), Algorithm::DEFAULT);
-        let question = Question { initiator: &initiator, target: None, chap, algorithms };
+        let question = Question { initiator: &initiator, target: None, chap, algorithms, card: None };
         let (mut login, _) = Login::begin(&question, Goal::Session, dice());
         for ([flags, kind, tsih], noise, text) in responses {
             let next = if flags & 2 == 0 { OPERATIONAL } else { Some(Phase::Full) };

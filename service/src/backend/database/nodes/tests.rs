@@ -43,7 +43,7 @@ fn key(portal: &str) -> NodeKey {
     NodeKey {
         target: "iqn.2001-04.com.example:disk".parse().unwrap(),
         portal: portal.parse().unwrap(),
-        tpgt: 1,
+        tpgt: Some(1),
         iface: "default".into(),
     }
 }
@@ -52,8 +52,12 @@ fn secrets(secret: &str) -> ChapSecrets {
     ChapSecrets { username: "libvirtd".into(), secret: Secret::new(secret.into()).unwrap(), target: None }
 }
 
-fn discovered() -> Portal {
+fn portal() -> Portal {
     "192.0.2.21".parse().unwrap()
+}
+
+fn discovered() -> Origin {
+    Origin::Portal(portal())
 }
 
 const RECORD: &str = "db/nodes/iqn.2001-04.com.example:disk/192.0.2.21,3260,1/default";
@@ -61,7 +65,7 @@ const RECORD: &str = "db/nodes/iqn.2001-04.com.example:disk/192.0.2.21,3260,1/de
 #[test]
 fn a_new_record_has_its_place_and_the_defaults() {
     let world = World::new();
-    assert_eq!(world.database.add(&[key("192.0.2.21")], &discovered(), None).unwrap(), [Made::New]);
+    assert_eq!(world.database.add(&[key("192.0.2.21")], &discovered(), None, None).unwrap(), [Made::New]);
     let text = world.text(RECORD);
     for line in [
         "node.name = iqn.2001-04.com.example:disk",
@@ -82,10 +86,11 @@ fn a_new_record_has_its_place_and_the_defaults() {
 #[test]
 fn an_existing_record_keeps_every_byte() {
     let world = World::new();
-    world.database.add(&[key("192.0.2.21")], &discovered(), Some(Startup::Automatic)).unwrap();
+    world.database.add(&[key("192.0.2.21")], &discovered(), Some(Startup::Automatic), None).unwrap();
     world.database.set_node_chap(&[key("192.0.2.21")], Some(&secrets("mypassword12"))).unwrap();
     let before = world.text(RECORD);
-    let made = world.database.add(&[key("192.0.2.21"), key("192.0.2.37")], &discovered(), None).unwrap();
+    let made =
+        world.database.add(&[key("192.0.2.21"), key("192.0.2.37")], &discovered(), None, None).unwrap();
     assert_eq!(made, [Made::Known, Made::New]);
     assert_eq!(world.text(RECORD), before);
 }
@@ -93,11 +98,11 @@ fn an_existing_record_keeps_every_byte() {
 #[test]
 fn a_zero_length_record_is_seen_and_made_anew() {
     let world = World::new();
-    world.database.add(&[key("192.0.2.21")], &discovered(), None).unwrap();
+    world.database.add(&[key("192.0.2.21")], &discovered(), None, None).unwrap();
     let file = std::fs::File::options().write(true).open(world.folder.path().join(RECORD)).unwrap();
     file.set_len(0).unwrap();
     assert_eq!(world.database.nodes().unwrap()[0].damage, Some(super::super::RecordError::Empty));
-    assert_eq!(world.database.add(&[key("192.0.2.21")], &discovered(), None).unwrap(), [Made::New]);
+    assert_eq!(world.database.add(&[key("192.0.2.21")], &discovered(), None, None).unwrap(), [Made::New]);
     assert_eq!(world.database.nodes().unwrap()[0].damage, None);
 }
 
@@ -105,7 +110,10 @@ fn a_zero_length_record_is_seen_and_made_anew() {
 fn nodes_are_listed_with_what_their_records_say() {
     let world = World::new();
     let v6 = key("[2001:db8::5]:3261");
-    world.database.add(&[key("192.0.2.21"), v6.clone()], &discovered(), Some(Startup::Automatic)).unwrap();
+    world
+        .database
+        .add(&[key("192.0.2.21"), v6.clone()], &discovered(), Some(Startup::Automatic), None)
+        .unwrap();
     assert!(
         world.folder.path().join("db/nodes/iqn.2001-04.com.example:disk/2001:db8::5,3261,1/default").exists()
     );
@@ -121,7 +129,7 @@ fn nodes_are_listed_with_what_their_records_say() {
 fn chap_is_set_changed_and_cleared_and_nothing_else() {
     let world = World::new();
     let node = [key("192.0.2.21")];
-    world.database.add(&node, &discovered(), None).unwrap();
+    world.database.add(&node, &discovered(), None, None).unwrap();
     let mutual = ChapSecrets {
         target: Some(("gateway".into(), Secret::new("othersecret12".into()).unwrap())),
         ..secrets("mypassword12")
@@ -146,7 +154,7 @@ fn chap_is_set_changed_and_cleared_and_nothing_else() {
 #[test]
 fn an_unknown_node_is_told_and_nothing_is_made() {
     let world = World::new();
-    world.database.add(&[key("192.0.2.21")], &discovered(), None).unwrap();
+    world.database.add(&[key("192.0.2.21")], &discovered(), None, None).unwrap();
     let before = world.text(RECORD);
     let result =
         world.database.set_node_chap(&[key("192.0.2.21"), key("192.0.2.99")], Some(&secrets("mypassword12")));
@@ -170,11 +178,11 @@ fn the_default_goes_to_iscsid_conf_which_becomes_private() {
 #[test]
 fn discovery_has_its_own_record_before_the_default() {
     let world = World::new();
-    let chap = |world: &World| world.database.discovery_proofs(&discovered()).unwrap().chap;
+    let chap = |world: &World| world.database.discovery_proofs(&portal()).unwrap().chap;
     assert_eq!(chap(&world).unwrap().secret.expose(), "disc-secret");
-    world.database.set_discovery_chap(&discovered(), Some(&secrets("mypassword12"))).unwrap();
+    world.database.set_discovery_chap(&portal(), Some(&secrets("mypassword12"))).unwrap();
     assert_eq!(chap(&world).unwrap().secret.expose(), "mypassword12");
-    world.database.set_discovery_chap(&discovered(), None).unwrap();
+    world.database.set_discovery_chap(&portal(), None).unwrap();
     assert!(chap(&world).is_none());
     assert!(
         world.text("db/send_targets/192.0.2.21,3260/st_config").contains("discovery.sendtargets.port = 3260")
@@ -184,7 +192,7 @@ fn discovery_has_its_own_record_before_the_default() {
 #[test]
 fn one_bad_file_does_not_hide_the_others() {
     let world = World::new();
-    world.database.add(&[key("192.0.2.21"), key("192.0.2.37")], &discovered(), None).unwrap();
+    world.database.add(&[key("192.0.2.21"), key("192.0.2.37")], &discovered(), None, None).unwrap();
     let record = world.folder.path().join(RECORD);
     std::fs::remove_file(&record).unwrap();
     std::os::unix::fs::symlink("/etc/hostname", &record).unwrap();
@@ -198,7 +206,7 @@ fn one_bad_file_does_not_hide_the_others() {
 #[test]
 fn foreign_names_in_the_database_are_passed_over() {
     let world = World::new();
-    world.database.add(&[key("192.0.2.21")], &discovered(), None).unwrap();
+    world.database.add(&[key("192.0.2.21")], &discovered(), None, None).unwrap();
     let nodes = world.folder.path().join("db/nodes");
     std::fs::create_dir_all(nodes.join("not a name/1.2.3.4,3260,1")).unwrap();
     std::fs::create_dir_all(nodes.join("iqn.2001-04.com.example:other/junk")).unwrap();
@@ -210,7 +218,7 @@ fn foreign_names_in_the_database_are_passed_over() {
 fn the_digests_of_a_record_are_read_and_one_can_be_adopted() {
     let world = World::new();
     let node = key("192.0.2.21");
-    world.database.add(std::slice::from_ref(&node), &discovered(), None).unwrap();
+    world.database.add(std::slice::from_ref(&node), &discovered(), None, None).unwrap();
     let algorithms = || world.database.node_proofs(&node).unwrap().algorithms;
     assert_eq!(algorithms(), Algorithm::DEFAULT, "the record does not say");
     world.database.set_algorithm(&node, Algorithm::Sha256).unwrap();
@@ -233,7 +241,7 @@ const SHORT: Duration = Duration::from_secs(14);
 fn patience_is_shortened_and_put_back_to_the_byte() {
     let world = World::new();
     let nodes = [key("192.0.2.21"), key("192.0.2.37")];
-    world.database.add(&nodes, &discovered(), None).unwrap();
+    world.database.add(&nodes, &discovered(), None, None).unwrap();
     // One record says it, in its own way, the other does not.
     let odd = world.text(RECORD).replace(
         "# END RECORD",
@@ -265,7 +273,7 @@ fn patience_is_shortened_and_put_back_to_the_byte() {
 fn patience_that_the_caller_has_is_not_shortened() {
     let world = World::new();
     let node = key("192.0.2.21");
-    world.database.add(std::slice::from_ref(&node), &discovered(), None).unwrap();
+    world.database.add(std::slice::from_ref(&node), &discovered(), None, None).unwrap();
     let before = world.text(RECORD);
     // open-iscsi's 4 retries of 15 s.
     assert!(!world.database.shorten_patience(&node, Duration::from_secs(60)).unwrap());
@@ -277,7 +285,7 @@ fn patience_that_the_caller_has_is_not_shortened() {
 fn what_somebody_else_set_meanwhile_stays() {
     let world = World::new();
     let node = key("192.0.2.21");
-    world.database.add(std::slice::from_ref(&node), &discovered(), None).unwrap();
+    world.database.add(std::slice::from_ref(&node), &discovered(), None, None).unwrap();
     world.database.shorten_patience(&node, SHORT).unwrap();
     let retries = "node.session.initial_login_retry_max";
     world.database.edit(std::slice::from_ref(&node), |record| record.set(retries, "77")).unwrap();
@@ -297,11 +305,11 @@ fn what_somebody_else_set_meanwhile_stays() {
 fn pictures_put_records_back_and_remove_new_ones() {
     let world = World::new();
     let (old, new) = (key("192.0.2.21"), key("192.0.2.37"));
-    world.database.add(std::slice::from_ref(&old), &discovered(), None).unwrap();
+    world.database.add(std::slice::from_ref(&old), &discovered(), None, None).unwrap();
     let before = world.text(RECORD);
     let both = [old.clone(), new.clone()];
     let pictures = world.database.pictures(&both).unwrap();
-    world.database.add(&both, &discovered(), None).unwrap();
+    world.database.add(&both, &discovered(), None, None).unwrap();
     world.database.set_node_chap(&both, Some(&secrets("mypassword12"))).unwrap();
     world.database.put_back(&pictures).unwrap();
     assert_eq!(world.text(RECORD), before);
@@ -314,7 +322,7 @@ fn pictures_put_records_back_and_remove_new_ones() {
 fn a_forgotten_node_leaves_no_record_and_no_link() {
     let world = World::new();
     let nodes = [key("192.0.2.21"), key("192.0.2.37")];
-    world.database.add(&nodes, &discovered(), None).unwrap();
+    world.database.add(&nodes, &discovered(), None, None).unwrap();
     let db = world.folder.path().join("db");
     let portal = db.join("send_targets/192.0.2.21,3260");
     std::fs::create_dir_all(&portal).unwrap();
@@ -331,4 +339,133 @@ fn a_forgotten_node_leaves_no_record_and_no_link() {
     world.database.forget(&nodes).unwrap();
     assert!(!db.join("nodes/iqn.2001-04.com.example:disk").exists());
     assert!(db.join("nodes").exists() && !link("192.0.2.37").is_symlink());
+}
+
+const OLD: &str = "db/nodes/iqn.2001-04.com.example:disk/192.0.2.21,3260";
+
+#[test]
+fn a_record_of_the_old_kind_is_a_node_like_others() {
+    let world = World::new();
+    let db = Dir::open(&{
+        std::fs::create_dir_all(world.folder.path().join("db/nodes/iqn.2001-04.com.example:disk")).unwrap();
+        world.folder.path().join("db")
+    })
+    .unwrap();
+    let old = "# BEGIN RECORD 2.1.11\nnode.name = iqn.2001-04.com.example:disk\nnode.startup = manual\n\
+        iface.iscsi_ifacename = default\nnode.conn[0].address = 192.0.2.21\nnode.conn[0].port = 3260\n# END RECORD\n";
+    db.replace(OLD.trim_start_matches("db/"), old.as_bytes(), 0o600).unwrap();
+    let node = NodeKey { tpgt: None, ..key("192.0.2.21") };
+    let keys: Vec<_> = world.database.nodes().unwrap().into_iter().map(|node| node.key).collect();
+    assert_eq!(keys.as_slice(), std::slice::from_ref(&node));
+    assert_eq!(node.portal_argument(), "192.0.2.21:3260");
+    // Whoever finds it again, it is known.
+    for origin in [discovered(), Origin::Static] {
+        assert_eq!(world.database.add(&[key("192.0.2.21")], &origin, None, None).unwrap(), [Made::Known]);
+    }
+    world.database.set_startup(std::slice::from_ref(&node), Startup::Automatic).unwrap();
+    assert_eq!(world.database.nodes().unwrap()[0].startup, Startup::Automatic);
+    world.database.set_node_chap(std::slice::from_ref(&node), Some(&secrets("mypassword12"))).unwrap();
+    let before = world.text(OLD);
+    assert!(world.database.shorten_patience(&node, SHORT).unwrap());
+    assert_ne!(world.text(OLD), before);
+    // The daemon was killed; the next one starts.
+    world.database.recover();
+    assert_eq!(world.text(OLD), before);
+    // The portal is a folder with a file for each iface, and not the other way round.
+    std::fs::create_dir_all(
+        world.folder.path().join("db/nodes/iqn.2001-04.com.example:disk/192.0.2.37,3260/x"),
+    )
+    .unwrap();
+    db.replace("nodes/iqn.2001-04.com.example:disk/192.0.2.38,3260,1", b"", 0o600).unwrap();
+    assert_eq!(world.database.nodes().unwrap().len(), 1);
+    // Damaged, it is there and can be forgotten.
+    db.replace(OLD.trim_start_matches("db/"), b"", 0o600).unwrap();
+    assert!(world.database.nodes().unwrap()[0].damage.is_some());
+    world.database.forget(std::slice::from_ref(&node)).unwrap();
+    assert!(!world.folder.path().join(OLD).exists() && world.database.nodes().unwrap().is_empty());
+}
+
+#[test]
+fn a_node_added_by_hand_says_so_and_is_known_by_its_portal() {
+    let world = World::new();
+    assert_eq!(
+        world.database.add(&[key("192.0.2.21")], &Origin::Static, Some(Startup::Automatic), None).unwrap(),
+        [Made::New]
+    );
+    let text = world.text(RECORD);
+    for line in [
+        "node.tpgt = 1",
+        "node.discovery_type = static",
+        "node.startup = automatic",
+        "node.conn[0].startup = automatic",
+        "node.conn[0].timeo.login_timeout = 15",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} is missing: {text}");
+    }
+    assert!(!text.contains("discovery_address"));
+    let other_group = NodeKey { tpgt: Some(2), ..key("192.0.2.21") };
+    assert_eq!(
+        world.database.add(std::slice::from_ref(&other_group), &Origin::Static, None, None).unwrap(),
+        [Made::Known]
+    );
+    assert_eq!(world.text(RECORD), text);
+    assert_eq!(
+        world.database.add(&[other_group], &discovered(), None, None).unwrap(),
+        [Made::New],
+        "the target says so"
+    );
+}
+
+#[test]
+fn a_node_is_bound_to_a_card_by_an_iface_that_goes_with_the_last_of_them() {
+    let world = World::new();
+    let db = || Dir::open(&world.folder.path().join("db")).unwrap();
+    let binding = world.database.binding("eth1").unwrap();
+    assert_eq!((binding.iface.as_str(), binding.card.as_str()), ("eth1", "eth1"));
+    let bound = |address: &str| NodeKey { iface: "eth1".into(), ..key(address) };
+    let nodes = [bound("192.0.2.21"), bound("192.0.2.37")];
+    let made = world.database.add(&nodes, &discovered(), None, Some(&binding)).unwrap();
+    assert_eq!(made, [Made::New, Made::New]);
+    assert_eq!(world.database.add(&[key("192.0.2.21")], &discovered(), None, None).unwrap(), [Made::New]);
+    let text = world.text("db/nodes/iqn.2001-04.com.example:disk/192.0.2.21,3260,1/eth1");
+    for line in ["iface.iscsi_ifacename = eth1", "iface.net_ifacename = eth1", "iface.transport_name = tcp"] {
+        assert!(
+            text.lines().any(|l| l == line) && world.text("db/ifaces/eth1").lines().any(|l| l == line),
+            "{line}"
+        );
+    }
+    assert!(!world.text(RECORD).contains("net_ifacename"));
+    let shown: Vec<_> =
+        world.database.nodes().unwrap().into_iter().map(|node| (node.interface, node.card)).collect();
+    let eth1 = || ("eth1".to_owned(), Some("eth1".to_owned()));
+    assert_eq!(shown, [(String::new(), None), eth1(), eth1()]);
+    world.database.forget(&nodes[..1]).unwrap();
+    assert!(world.folder.path().join("db/ifaces/eth1").exists(), "one is left");
+    world.database.forget(&nodes[1..]).unwrap();
+    assert!(!world.folder.path().join("db/ifaces/eth1").exists());
+    assert_eq!(world.database.nodes().unwrap().len(), 1);
+
+    // Somebody else's iface for the card is used, and stays.
+    let theirs = "# BEGIN RECORD 2.1.11\niface.iscsi_ifacename = left\niface.net_ifacename = eth1\n\
+        iface.transport_name = tcp\niface.vlan_id = 0\n# END RECORD\n";
+    db().replace("ifaces/left", theirs.as_bytes(), 0o600).unwrap();
+    let binding = world.database.binding("eth1").unwrap();
+    assert_eq!(binding.iface, "left");
+    let node = [NodeKey { iface: "left".into(), ..key("192.0.2.21") }];
+    world.database.add(&node, &Origin::Static, None, Some(&binding)).unwrap();
+    world.database.forget(&node).unwrap();
+    assert_eq!(world.text("db/ifaces/left"), theirs);
+    // One of the card's name that means something else is not touched.
+    for more in [
+        "iface.net_ifacename = eth9",
+        "iface.net_ifacename = eth2\niface.initiatorname = iqn.x",
+        "iface.mtu = 0",
+    ] {
+        let other = format!("# BEGIN RECORD 2.1.11\niface.iscsi_ifacename = eth2\n{more}\n# END RECORD\n");
+        db().replace("ifaces/eth2", other.as_bytes(), 0o600).unwrap();
+        assert!(matches!(world.database.binding("eth2"), Err(DatabaseError::IfaceTaken(_))), "{more}");
+    }
+    for reserved in ["default", "iser", "a/b", ".."] {
+        assert!(matches!(world.database.binding(reserved), Err(DatabaseError::IfaceTaken(_))), "{reserved}");
+    }
 }

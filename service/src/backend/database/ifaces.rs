@@ -1,0 +1,99 @@
+//! open-iscsi's ifaces: what binds a node to a network card.
+//! It may not change or remove an iface that somebody else made.
+
+use super::{Database, DatabaseError, Dir, NodeKey, io, nodes, open, read};
+
+/// Says that an iface is ours to remove. iscsiadm drops it when it changes one, and then it is not.
+const OURS: &str = "# made by iscsi-initiatord";
+/// iscsiadm's own (usr/iface.c, `iface_default`, `iface_iser`).
+const RESERVED: [&str; 2] = ["default", "iser"];
+
+/// An iface for a network card.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Binding {
+    /// open-iscsi's name for it.
+    pub(crate) iface: String,
+    /// The kernel's name for the card.
+    pub(crate) card: String,
+}
+
+impl Database {
+    /// The iface for this card: one that is there and says nothing more than that, or one of the card's name, which is
+    /// made with the first node.
+    pub(crate) fn binding(&self, card: &str) -> Result<Binding, DatabaseError> {
+        let binding = |iface: &str| Binding { iface: iface.to_owned(), card: card.to_owned() };
+        let taken = || DatabaseError::IfaceTaken(card.to_owned());
+        if RESERVED.contains(&card) || !is_iface(card) {
+            return Err(taken());
+        }
+        if !self.root.exists() {
+            return Ok(binding(card));
+        }
+        let dir = open(&self.root)?;
+        let names = dir.list("ifaces").map_err(io(&dir, "ifaces"))?;
+        let names: Vec<&str> =
+            names.iter().filter_map(|name| name.to_str()).filter(|name| is_iface(name)).collect();
+        // One of the card's own name before others.
+        let first = names.iter().copied().filter(|name| *name == card);
+        for name in first.chain(names.iter().copied().filter(|name| *name != card)) {
+            if is_for(&dir, name, card) {
+                return Ok(binding(name));
+            }
+        }
+        if names.contains(&card) { Err(taken()) } else { Ok(binding(card)) }
+    }
+}
+
+/// Whether an iface is this card over TCP, and nothing else is set: an address, another initiator name.
+fn is_for(dir: &Dir, iface: &str, card: &str) -> bool {
+    let Ok(Some(record)) = read(dir, &path(iface)) else { return false };
+    let is_plain = record.pairs().all(|(key, value)| match key {
+        "iface.iscsi_ifacename" => value == iface,
+        "iface.net_ifacename" => value == card,
+        "iface.transport_name" => value == "tcp",
+        "iface.initiatorname" | "iface.hwaddress" | "iface.ipaddress" => false,
+        _ => true,
+    });
+    is_plain && record.get("iface.net_ifacename").is_some() && record.get("iface.iscsi_ifacename").is_some()
+}
+
+fn path(iface: &str) -> String {
+    format!("ifaces/{iface}")
+}
+
+/// Makes it, if it is not there; to be called under the lock.
+pub(super) fn make(dir: &Dir, binding: &Binding) -> Result<(), DatabaseError> {
+    let Binding { iface, card } = binding;
+    let path = path(iface);
+    let text = format!(
+        "# BEGIN RECORD 2.1\n{OURS}\niface.iscsi_ifacename = {iface}\niface.net_ifacename = {card}\n\
+         iface.transport_name = tcp\n# END RECORD\n"
+    );
+    dir.make_dirs("ifaces").map_err(io(dir, "ifaces"))?;
+    match dir.create(&path, text.as_bytes(), 0o600) {
+        Err(rustix::io::Errno::EXIST) => Ok(()),
+        result => result.map_err(io(dir, &path)),
+    }
+}
+
+/// Removes the iface of a node that was forgotten, if it is ours and the last one; to be called under the lock.
+pub(super) fn release(dir: &Dir, node: &NodeKey) -> Result<(), DatabaseError> {
+    if RESERVED.contains(&node.iface.as_str()) || !is_iface(&node.iface) {
+        return Ok(());
+    }
+    let path = path(&node.iface);
+    // What cannot be read is not ours.
+    let Ok(Some(bytes)) = dir.read(&path) else { return Ok(()) };
+    let is_ours = std::str::from_utf8(&bytes).is_ok_and(|text| text.lines().any(|line| line == OURS));
+    if !is_ours || nodes::all(dir)?.iter().any(|other| other.key.iface == node.iface) {
+        return Ok(());
+    }
+    dir.remove(&path).map_err(io(dir, &path))
+}
+
+/// A name that open-iscsi gives an iface: it becomes an argument and a path.
+pub(super) fn is_iface(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b':'))
+        && !name.starts_with(['.', '-'])
+}

@@ -1,0 +1,135 @@
+//! Gives multipath maps the size of their paths.
+//! It may not touch a map whose paths do not agree: multipathd takes the first one's word.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use iscsi_initiator_dbus::fault::Result;
+
+use super::super::{Engine, blocking};
+use crate::backend::{
+    multipathd::{Multipathd, MultipathdError},
+    sysfs::{Map, Sysfs},
+};
+
+/// What became of the maps' sizes, by their names. What is as it was is not there.
+#[derive(Default)]
+pub(super) struct Sizes(BTreeMap<String, Size>);
+
+enum Size {
+    Changed,
+    /// These paths have different sizes, or none.
+    Disagreed(Vec<String>),
+    Refused(String),
+}
+
+impl Sizes {
+    pub(super) fn is_changed(&self, map: &str) -> bool {
+        matches!(self.0.get(map), Some(Size::Changed))
+    }
+
+    /// What is worth telling of a map, and what to do.
+    pub(super) fn remark(&self, map: &str, target: &str) -> Option<(String, String)> {
+        match self.0.get(map)? {
+            Size::Changed => None,
+            Size::Disagreed(paths) => Some((
+                format!("{map} keeps its size, since its paths have different ones: {}", paths.join(", ")),
+                format!("look at all portals: iscsictl rescan {target}"),
+            )),
+            Size::Refused(why) => Some((
+                format!("{map} keeps its size, although its paths have another: {why}"),
+                "journalctl -u multipathd has the details".to_owned(),
+            )),
+        }
+    }
+}
+
+impl Engine {
+    /// Every map over a disk of these sessions gets the size of its paths, if they all have the same.
+    pub(super) async fn resize_maps(&self, sids: &[u32]) -> Result<Sizes> {
+        let (sysfs, multipathd, sids) = (self.sysfs.clone(), self.multipathd.clone(), sids.to_vec());
+        blocking(move || {
+            let sessions = sysfs.sessions();
+            let ours = sessions.iter().filter(|session| sids.contains(&session.sid));
+            let maps: BTreeSet<Map> =
+                ours.flat_map(|session| &session.disks).filter_map(|disk| disk.map.clone()).collect();
+            Sizes(
+                maps.into_iter()
+                    .filter_map(|map| Some((map.name.clone(), resize(&sysfs, &multipathd, &map)?)))
+                    .collect(),
+            )
+        })
+        .await
+    }
+}
+
+/// `None` if there is nothing to do.
+fn resize(sysfs: &Sysfs, multipathd: &Multipathd, map: &Map) -> Option<Size> {
+    let size = sysfs.size(&map.device)?;
+    let paths: Vec<(String, u64)> = sysfs
+        .slaves(&map.device)
+        .into_iter()
+        .map(|path| {
+            let size = sysfs.size(&path).unwrap_or_default();
+            (path, size)
+        })
+        .collect();
+    let wanted = paths.first()?.1;
+    if paths.iter().any(|(_, size)| *size != wanted) {
+        return Some(Size::Disagreed(
+            paths.into_iter().map(|(path, size)| format!("{path} {size} bytes")).collect(),
+        ));
+    }
+    // Without a size there is no LUN any more: the map stays what it was.
+    if wanted == size || wanted == 0 {
+        return None;
+    }
+    let refused = |error: MultipathdError| Some(Size::Refused(error.to_string()));
+    if let Err(error) = multipathd.resize_map(&map.name) {
+        return refused(error);
+    }
+    // Look again: multipathd says "ok" to much.
+    match sysfs.size(&map.device) {
+        Some(now) if now == wanted => Some(Size::Changed),
+        _ => Some(Size::Refused("multipathd said ok, and it has not".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::{atomic::Dir, sysfs::tests::sample};
+
+    #[test]
+    fn a_map_whose_paths_do_not_agree_is_left_alone() {
+        let folder = sample();
+        let root = folder.path();
+        let set = |device: &str, sectors: &str| {
+            Dir::open(&root.join("class/block").join(device).canonicalize().unwrap())
+                .unwrap()
+                .replace("size", sectors.as_bytes(), 0o644)
+                .unwrap();
+        };
+        for path in ["sda", "sdb"] {
+            std::fs::create_dir_all(root.join("block/dm-0/slaves").join(path)).unwrap();
+        }
+        let sysfs = Sysfs::new(root);
+        let multipathd = Multipathd::new(&root.join("run"), &root.join("proc"));
+        let map = Map { name: "mpatha".into(), device: "dm-0".into(), wwid: "3600140500000000".into() };
+        set("dm-0", "131072\n");
+        assert!(resize(&sysfs, &multipathd, &map).is_none(), "as it was");
+        set("sda", "262144\n");
+        let Some(Size::Disagreed(paths)) = resize(&sysfs, &multipathd, &map) else { panic!("resized") };
+        assert_eq!(paths, ["sda 134217728 bytes", "sdb 67108864 bytes"]);
+        set("sdb", "262144\n");
+        let Some(Size::Refused(why)) = resize(&sysfs, &multipathd, &map) else {
+            panic!("no multipathd runs")
+        };
+        assert_eq!(why, "multipathd is not running");
+        let sizes = Sizes(BTreeMap::from([("mpatha".to_owned(), Size::Refused(why))]));
+        assert!(!sizes.is_changed("mpatha") && sizes.remark("mpatha", "iqn.x").is_some());
+        for path in ["sda", "sdb"] {
+            set(path, "0\n");
+        }
+        assert!(resize(&sysfs, &multipathd, &map).is_none(), "a map is never made empty");
+    }
+}

@@ -1,0 +1,64 @@
+//! Tests of what a rescan says of a session before and after it.
+//! It may not need a kernel's session.
+
+use super::*;
+use crate::backend::sysfs::Map;
+
+fn disk(name: &str, lun: u64, size: u64, map: &str) -> Disk {
+    let map = (!map.is_empty()).then(|| Map { name: map.into(), ..Map::default() });
+    Disk { name: name.into(), lun, size, is_disk: true, wwid: format!("naa.{lun}"), map, ..Disk::default() }
+}
+
+fn session(disks: Vec<Disk>) -> Session {
+    Session { sid: 7, target: "iqn.2001-04.com.example:disk".into(), disks, ..Session::default() }
+}
+
+#[test]
+fn what_is_new_other_or_gone_is_told_apart() {
+    let before = session(vec![
+        disk("sda", 0, 64, "mpatha"),
+        disk("sdb", 1, 64, "mpathb"),
+        disk("sdc", 2, 64, ""),
+        disk("sdd", 3, 64, ""),
+        disk("sde", 4, 64, ""),
+    ]);
+    let after = session(vec![
+        disk("sda", 0, 96, "mpatha"),
+        disk("sdb", 1, 0, "mpathb"),
+        disk("sdc", 2, 32, ""),
+        Disk { wwid: "naa.other".into(), ..disk("sdd", 3, 64, "mpathd") },
+        disk("sdf", 5, 64, "mpathf"),
+        Disk { is_standby: true, ..disk("sdg", 6, 0, "") },
+    ]);
+    let entry = compare(&before, &[after], &Sizes::default(), true);
+    assert_eq!(entry.devices, ["sda", "sdb", "sdc", "sdd", "sdf", "sdg"]);
+    assert_eq!(entry.added, ["sdf", "sdg"]);
+    assert_eq!(entry.resized, ["sda", "sdc"]);
+    assert_eq!(entry.vanished, ["sdb", "sde"]);
+    assert_eq!(entry.maps, ["mpathd", "mpathf"]);
+    assert_eq!(
+        entry.message,
+        "sdb, sde are not offered by the target any more, and not removed; sdd is another LUN than before; \
+         sdc is smaller than before"
+    );
+    assert!(entry.hint.contains("iscsictl logout iqn.2001-04.com.example:disk"), "{}", entry.hint);
+}
+
+#[test]
+fn a_session_that_is_as_it_was_says_nothing() {
+    let before = session(vec![disk("sda", 0, 64, "mpatha")]);
+    let entry = compare(&before, std::slice::from_ref(&before), &Sizes::default(), true);
+    assert_eq!(entry, Rescan { devices: vec!["sda".into()], ..Rescan::done(&before.target, "?", 7) });
+    let late = compare(&before, std::slice::from_ref(&before), &Sizes::default(), false);
+    assert!(late.message.contains("not ready"), "{late:?}");
+    let gone = compare(&before, &[], &Sizes::default(), true);
+    assert_eq!((gone.outcome, gone.error.as_str()), (RescanOutcome::Failed, Kind::NotLoggedIn.name()));
+}
+
+#[test]
+fn the_most_telling_failure_is_the_answer_if_all_failed() {
+    let one = |sid, kind| Rescan::failed("iqn.a", "p", sid, &Fault::new(kind, "no"));
+    assert_eq!(answer(vec![one(1, Kind::TimedOut), one(2, Kind::Busy)]).unwrap_err().kind(), Kind::TimedOut);
+    let both = answer(vec![one(2, Kind::Busy), Rescan::done("iqn.a", "p", 1)]).unwrap();
+    assert_eq!(both.iter().map(|entry| entry.sid).collect::<Vec<_>>(), [1, 2]);
+}

@@ -115,12 +115,16 @@ impl Engine {
         // Before the first login: what happens from now on is a reason to look.
         let events = Events::subscribe().inspect_err(|error| tracing::warn!(%error, "no device events")).ok();
         let mut outcomes = self.all_nodes(nodes, claim, wishes.deadline).await?;
-        let mut settled = Settled::Ready;
+        let mut settled = if wishes.wait { Settled::Ready } else { Settled::Unasked };
         if wishes.wait && outcomes.values().any(Result::is_ok) {
             let good = those(&outcomes, |_| true);
             let sessions = self.sessions().await?;
             let sids: Vec<u32> =
                 sessions.iter().filter(|s| good.iter().any(|k| s.is_of(k))).map(|s| s.sid).collect();
+            let old = those(&outcomes, |done| done.outcome == LoginOutcome::AlreadyLoggedIn);
+            let is_bare = |s: &Session| s.disks.is_empty() && old.iter().any(|key| s.is_of(key));
+            let bare = sessions.into_iter().filter(is_bare).collect();
+            self.look_for_luns(bare, wishes.deadline).await?;
             settled = self.settled(&sids, events.as_ref(), wishes.deadline).await?;
             let fresh = those(&outcomes, |done| done.outcome == LoginOutcome::LoggedIn);
             let refused = self
@@ -278,6 +282,11 @@ fn entry(key: &NodeKey, done: Done, session: Option<&Session>, settled: Settled)
     let mut hint = String::new();
     let message = if session.state != "LOGGED_IN" {
         format!("the session is in state {}: the kernel is trying to reconnect", session.state)
+    } else if settled == Settled::Unasked {
+        done.remark
+    } else if session.scanned == Some(false) {
+        hint = format!("have them looked for: iscsictl rescan {target}");
+        "its LUNs were not looked for within the deadline".to_owned()
     } else if !session.has_disk() {
         hint = format!(
             "have the gateway's administrator map a LUN to this initiator, then: iscsictl logout {target} and log in again"

@@ -11,7 +11,7 @@ mod unused;
 use std::{collections::BTreeSet, time::Duration};
 
 use iscsi_initiator_dbus::{
-    Fault, Iqn, Kind,
+    Fault, Kind,
     fault::Result,
     options::LogoutOptions,
     results::{self, LogoutOutcome},
@@ -76,7 +76,7 @@ impl Engine {
         if !sessions.is_empty() {
             answer.extend(self.end_sessions(&sessions, options.force, deadline).await?);
         }
-        self.answer_logout(&target, answer).await
+        Self::answer_logout(answer)
     }
 
     /// Proves that nothing uses the disks, writes back what is in memory, removes the maps, and ends the sessions, with
@@ -104,7 +104,7 @@ impl Engine {
         // Without events the looks alone find out.
         let events = Events::subscribe().ok();
         let removed = self.remove_maps(&plan, force).await?;
-        let mut left = leave(&iscsiadm, sessions, deadline).await;
+        let mut left = self.leave(&iscsiadm, sessions, deadline).await?;
         if left.iter().any(|entry| entry.outcome == LogoutOutcome::Failed) {
             self.stand_by(&mut left, &plan, &removed).await?;
         } else if removed == plan.maps {
@@ -154,22 +154,42 @@ impl Engine {
         Ok(())
     }
 
-    /// The entries in the order of the portals; or the most telling reason if none is as asked.
-    async fn answer_logout(
+    /// Ends the sessions side by side; the kernel decides, not the exit code.
+    async fn leave(
         &self,
-        target: &Iqn,
-        mut answer: Vec<results::Logout>,
+        iscsiadm: &std::path::Path,
+        sessions: &[Session],
+        deadline: Instant,
     ) -> Result<Vec<results::Logout>> {
-        let still_up = self.sessions().await?;
-        for entry in &mut answer {
-            let is_up =
-                still_up.iter().any(|s| s.target == target.as_str() && s.portal_text() == entry.portal);
-            if entry.outcome == LogoutOutcome::LoggedOut && is_up {
-                let fault =
-                    Fault::new(Kind::Failed, "iscsid reported success, but the session is still there");
-                *entry = results::Logout::failed(target.as_str(), &entry.portal, &fault);
-            }
+        let mut leaving = JoinSet::new();
+        for session in sessions {
+            let (iscsiadm, session) = (iscsiadm.to_owned(), session.clone());
+            leaving.spawn(async move {
+                let done = iscsiadm::logout(&iscsiadm, session.sid, deadline).await;
+                (session, done)
+            });
         }
+        let left = leaving.join_all().await;
+        let still_up = self.sessions().await?;
+        let entry = |(session, done): (Session, std::result::Result<(), iscsiadm::Refused>)| {
+            let fault = match done {
+                Ok(()) if !still_up.iter().any(|up| up.sid == session.sid) => None,
+                Ok(()) => {
+                    Some(Fault::new(Kind::Failed, "iscsid reported success, but the session is still there"))
+                }
+                Err(refused) => Some(refused.into()),
+            };
+            let portal = session.portal_text();
+            match fault {
+                None => results::Logout::done(&session.target, &portal, LogoutOutcome::LoggedOut),
+                Some(fault) => results::Logout::failed(&session.target, &portal, &fault),
+            }
+        };
+        Ok(left.into_iter().map(entry).collect())
+    }
+
+    /// The entries in the order of the portals; or the most telling reason if none is as asked.
+    fn answer_logout(mut answer: Vec<results::Logout>) -> Result<Vec<results::Logout>> {
         answer.sort_by(|a, b| a.portal.cmp(&b.portal));
         if answer.iter().any(|entry| entry.outcome != LogoutOutcome::Failed) {
             return Ok(answer);
@@ -181,20 +201,4 @@ impl Engine {
             |(kind, message, hint)| Fault::new(kind, message).hint(hint),
         ))
     }
-}
-
-/// Ends the sessions side by side.
-async fn leave(iscsiadm: &std::path::Path, sessions: &[Session], deadline: Instant) -> Vec<results::Logout> {
-    let mut leaving = JoinSet::new();
-    for session in sessions {
-        let (iscsiadm, session) = (iscsiadm.to_owned(), session.clone());
-        leaving.spawn(async move {
-            let portal = session.portal_text();
-            match iscsiadm::logout(&iscsiadm, session.sid, deadline).await {
-                Ok(()) => results::Logout::done(&session.target, &portal, LogoutOutcome::LoggedOut),
-                Err(refused) => results::Logout::failed(&session.target, &portal, &refused.into()),
-            }
-        });
-    }
-    leaving.join_all().await
 }

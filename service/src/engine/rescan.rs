@@ -83,6 +83,24 @@ impl Engine {
         answer(entries)
     }
 
+    /// Has the kernel look for the LUNs of sessions that show none: iscsid may have died before it did so.
+    pub(super) async fn look_for_luns(&self, sessions: Vec<Session>, deadline: Instant) -> Result<()> {
+        if sessions.is_empty() {
+            return Ok(());
+        }
+        let iscsiadm = self.iscsiadm()?;
+        let mut rescans = JoinSet::new();
+        for session in sessions.into_iter().filter(|session| self.hindrance(session).is_none()) {
+            let iscsiadm = iscsiadm.clone();
+            rescans.spawn(async move { rescan_one(&iscsiadm, &session, deadline).await });
+        }
+        for fault in rescans.join_all().await.into_iter().filter_map(Result::err) {
+            // What is there in the end is looked at anyway.
+            tracing::warn!(error = fault.message(), "a session's LUNs could not be looked for");
+        }
+        Ok(())
+    }
+
     /// A claim on each target, or why there is none.
     fn claims(&self, sessions: &[Session]) -> (Vec<Claim>, BTreeMap<String, Fault>) {
         let targets: BTreeSet<&str> = sessions.iter().map(|session| session.target.as_str()).collect();

@@ -38,6 +38,8 @@ pub(super) enum Settled {
     Unmapped,
     /// Not before the deadline.
     Late,
+    /// Nobody wanted to wait: what is there says nothing yet.
+    Unasked,
 }
 
 impl Engine {

@@ -39,7 +39,8 @@ fn forced() -> Options {
 #[tokio::test]
 async fn each_device_is_named_with_its_holder() {
     let room = room("").await;
-    room.machine.put("proc/self/mountinfo", "36 35 8:0 / /mnt rw - ext4 /dev/sda rw\n", 0o444);
+    let mounts = format!("{}36 35 8:0 / /mnt rw - ext4 /dev/sda rw\n", fake::machine::ROOT);
+    room.machine.put("proc/self/mountinfo", &mounts, 0o444);
     room.machine.put("sys/block/loop0/loop/backing_file", "/mnt/image\n", 0o444);
     room.machine.process(4711, "qemu-system-x86", "/dev/sdb");
     let words = "sda is mounted on /mnt; sda holds /mnt/image, which is the loop device loop0; \

@@ -32,6 +32,17 @@ pub(crate) struct PathState {
     pub(crate) priority: i32,
 }
 
+impl PathState {
+    /// Whether multipathd sends nothing through it.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.dm_state == "failed"
+            || matches!(
+                self.checker_state.as_str(),
+                "faulty" | "shaky" | "i/o timeout" | "removed" | "delayed"
+            )
+    }
+}
+
 /// Of which disks multipathd makes maps (multipath.conf(5), `find_multipaths`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Greed {
@@ -160,6 +171,11 @@ impl Multipathd {
     /// Gives a map the size that its paths have.
     pub(crate) fn resize_map(&self, name: &str) -> Result<(), MultipathdError> {
         self.command(&format!("resize map {name}"))
+    }
+
+    /// Goes back to what the configuration says of waiting for a path.
+    pub(crate) fn restore_queueing(&self, name: &str) -> Result<(), MultipathdError> {
+        self.command(&format!("restorequeueing map {name}"))
     }
 
     /// Lets what waits for a path fail, so that a map whose paths are all dead can be removed.

@@ -256,6 +256,19 @@ impl Sysfs {
         name.contains(':').then(|| name.to_owned())
     }
 
+    /// The SCSI generic and tape devices of a LUN (`3:0:0:1`), each with its number.
+    pub(crate) fn scsi_chars(&self, address: &str) -> Vec<(String, String)> {
+        let device = self.root.join("class/scsi_device").join(address).join("device");
+        let of = |kind: &str| {
+            let folder = device.join(kind);
+            names(&folder).into_iter().filter_map(move |name| {
+                let number = attribute(&folder.join(&name), "dev")?;
+                Some((name, number))
+            })
+        };
+        of("scsi_generic").chain(of("scsi_tape")).collect()
+    }
+
     /// Loop devices in use, each with its file as the kernel has it.
     pub(crate) fn loops(&self) -> Vec<(String, String)> {
         let block = self.root.join("block");

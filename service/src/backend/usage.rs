@@ -7,7 +7,8 @@ mod opens;
 mod tables;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
 
@@ -17,7 +18,7 @@ use rustix::{
 };
 
 pub(crate) use self::holder::{Holder, Use};
-use self::{insight::Insight, tables::Tables};
+use self::{insight::Insight, opens::Wanted, tables::Tables};
 use super::sysfs::Sysfs;
 
 /// Stacked devices deeper than this are a loop.
@@ -30,6 +31,10 @@ pub(crate) struct Usage {
     proc: PathBuf,
     dev: PathBuf,
 }
+
+/// Exclusive claims on disks, given back when it is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Claims(Vec<OwnedFd>);
 
 /// What was found on the way up from the devices.
 #[derive(Default)]
@@ -46,8 +51,16 @@ impl Usage {
 
     /// Everything that holds the devices, their partitions and what is stacked on them; empty if nothing does.
     /// `devices` are disks without a map, and multipath maps; `paths` are disks below a map, which may be open
-    /// all the same. `skip` are processes that have them open by right. Blocks.
-    pub(crate) fn of(&self, devices: &[String], paths: &[String], skip: &[u32]) -> Vec<Use> {
+    /// all the same; `addresses` are all LUNs (`3:0:0:1`), whose SCSI generic and tape devices may be open. `skip` are
+    /// processes that have them open by right. With the uses, the claims on the disks that nothing uses: as long as
+    /// they are held, nobody else mounts or claims such a disk. Blocks.
+    pub(crate) fn of(
+        &self,
+        devices: &[String],
+        paths: &[String],
+        addresses: &[String],
+        skip: &[u32],
+    ) -> (Vec<Use>, Claims) {
         let insight = Insight::raise();
         let tables = Tables::read(&self.sysfs, &self.proc);
         let mut all = Climb::default();
@@ -61,29 +74,45 @@ impl Usage {
             all.found.append(&mut climb.found);
             all.devices.append(&mut climb.devices);
         }
-        let wanted: BTreeMap<(u32, u32), String> = all
-            .devices
-            .iter()
-            .chain(paths)
-            .filter_map(|device| Some((numbers(&self.sysfs.number(device)?)?, device.clone())))
-            .collect();
-        let open = opens::look(&self.proc, &wanted, skip);
+        let block = |device: &String| Some((numbers(&self.sysfs.number(device)?)?, device.clone()));
+        let chars = addresses.iter().flat_map(|address| self.sysfs.scsi_chars(address));
+        let wanted = Wanted {
+            blocks: all.devices.iter().chain(paths).filter_map(block).collect(),
+            chars: chars.filter_map(|(name, number)| Some((numbers(&number)?, name))).collect(),
+        };
+        let seen = opens::look(&self.proc, &wanted, skip);
         drop(insight);
-        all.found.extend(open.into_iter().map(|(device, process)| {
+        if seen.unseen > 0
+            && let Some(device) = devices.first().or_else(|| paths.first())
+        {
+            all.found.insert(Use { device: device.clone(), holder: Holder::Unseen(seen.unseen) });
+        }
+        all.found.extend(seen.open.into_iter().map(|(device, process)| {
             let is_udevs = holder::is_udevs(&self.proc, &process);
             Use { device, holder: if is_udevs { Holder::Udev(process) } else { Holder::Open(process) } }
         }));
         // Only the kernel knows of every claim: ZFS, LIO, a file system that was taken out of sight. Of what is
         // known already there is no need to ask.
+        let mut claims = Claims::default();
         for device in quiet {
             for part in self.parts(device).iter().chain([device]) {
                 let is_it = |used: &Use| used.device == *part && !matches!(used.holder, Holder::Udev(_));
-                if !all.found.iter().any(is_it) {
-                    all.found.extend(self.claim(part));
+                if all.found.iter().any(is_it) {
+                    continue;
+                }
+                match self.claim(part) {
+                    Err(used) => {
+                        all.found.insert(used);
+                    }
+                    // A map with a claim on it could not be removed; a claim on a part would be in the way of the whole's.
+                    Ok(Some(claim)) if part == device && self.sysfs.dm(device).is_none() => {
+                        claims.0.push(claim)
+                    }
+                    Ok(_) => {}
                 }
             }
         }
-        all.found.into_iter().collect()
+        (all.found.into_iter().collect(), claims)
     }
 
     /// Where the devices carry a file system that is mounted, all the way up; opens nothing. Blocks.
@@ -93,11 +122,33 @@ impl Usage {
         drop(insight);
         let mut climb = Climb::default();
         devices.iter().for_each(|device| self.climb(device, &tables, DEPTH, &mut climb));
-        let place = |used: Use| match used.holder {
-            Holder::Mount { place, seen_by: None } => Some(place),
-            _ => None,
-        };
-        climb.found.into_iter().filter_map(place).collect()
+        let mut places = BTreeSet::new();
+        for used in climb.found {
+            match used.holder {
+                Holder::Mount { place, seen_by: None } => {
+                    places.insert(place);
+                }
+                // The mount names one member, whichever that is.
+                Holder::Btrfs { uuid } => {
+                    let members = tables.btrfs.iter().filter(|(_, of)| *of == uuid);
+                    let is_on = |mount: &&tables::Mount| {
+                        mount.seen_by.is_none()
+                            && members.clone().any(|(member, _)| self.names(member, &mount.source))
+                    };
+                    places.extend(tables.mounts.iter().filter(is_on).map(|mount| mount.place.clone()));
+                }
+                _ => {}
+            }
+        }
+        places
+    }
+
+    /// Whether it is known what is mounted: the root file system is, on every machine. Blocks.
+    pub(crate) fn knows_mounts(&self) -> bool {
+        Tables::read(&self.sysfs, &self.proc)
+            .mounts
+            .iter()
+            .any(|mount| mount.place == "/" && mount.seen_by.is_none())
     }
 
     /// The device's partitions; a map's are maps of their own, among its holders.
@@ -165,19 +216,17 @@ impl Usage {
                 .is_some_and(|name| self.sysfs.dm(device).is_some_and(|(known, _)| known == name))
     }
 
-    /// Asks the kernel for an exclusive claim and gives it back at once. Read-only, so that udev does
-    /// not take the closing for a change.
-    fn claim(&self, device: &str) -> Option<Use> {
+    /// Asks the kernel for an exclusive claim. Read-only, so that udev does not take the closing for a change.
+    fn claim(&self, device: &str) -> Result<Option<OwnedFd>, Use> {
         let flags = OFlags::RDONLY | OFlags::EXCL | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let holder = match rustix::fs::openat(CWD, self.dev.join(device), flags, Mode::empty()) {
-            Err(Errno::BUSY) => Holder::Claim,
+            Ok(claim) => return Ok(Some(claim)),
             // A disk that is dead or gone cannot be claimed by anybody new.
-            Ok(_) | Err(Errno::NXIO | Errno::NODEV | Errno::NOENT | Errno::IO | Errno::NOMEDIUM) => {
-                return None;
-            }
+            Err(Errno::NXIO | Errno::NODEV | Errno::NOENT | Errno::IO | Errno::NOMEDIUM) => return Ok(None),
+            Err(Errno::BUSY) => Holder::Claim,
             Err(error) => Holder::Unknown(error.raw_os_error()),
         };
-        Some(Use { device: device.to_owned(), holder })
+        Err(Use { device: device.to_owned(), holder })
     }
 }
 

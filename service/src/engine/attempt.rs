@@ -3,7 +3,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use iscsi_initiator_dbus::{Fault, Kind, fault::Result};
+use iscsi_initiator_dbus::{Fault, Kind, fault::Result, results::LogoutOutcome};
 use tokio::time::Instant;
 
 use super::{Engine, blocking, busy::Claim};
@@ -94,12 +94,19 @@ impl Engine {
         loop {
             match self.end_sessions(&sessions, false, super::deadline(None)).await {
                 // On a slow machine udev and multipathd are still at it.
-                Err(fault) if fault.kind() == Kind::InUse && Instant::now() < last => {}
+                Err(fault) if fault.kind() == Kind::InUse && Instant::now() < last => {
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
                 Err(fault) => {
                     tracing::warn!(target = %node.target, portal = %node.portal, error = fault.message(), "it stays");
                     return;
                 }
-                Ok(_) => return,
+                Ok(entries) => {
+                    if let Some(entry) = entries.iter().find(|entry| entry.outcome == LogoutOutcome::Failed) {
+                        tracing::warn!(target = %node.target, portal = %node.portal, error = entry.message, "it stays");
+                    }
+                    return;
+                }
             }
         }
     }

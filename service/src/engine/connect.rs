@@ -229,7 +229,10 @@ impl Engine {
         Ok(entries)
     }
 
-    async fn put_back(&self, before: Vec<Picture>) -> Result<()> {
+    /// Not the record of a session that is up all the same: nobody could log out of it by name.
+    async fn put_back(&self, mut before: Vec<Picture>) -> Result<()> {
+        let sessions = self.sessions().await?;
+        before.retain(|picture| !sessions.iter().any(|session| session.is_of(picture.node())));
         let database = self.database.clone();
         blocking(move || database.put_back(&before)).await?.map_err(|error| {
             let fault = Fault::from(error);

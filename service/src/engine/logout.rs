@@ -28,6 +28,7 @@ use crate::backend::{
     events::Events,
     iscsiadm,
     sysfs::{Map, Session},
+    usage::Claims,
 };
 
 /// How long a device may stay open before that counts as a use of it.
@@ -92,19 +93,21 @@ impl Engine {
         self.check_boot(sessions).await?;
         let late = |_| Fault::new(Kind::TimedOut, "another logout is still at work").hint("try again");
         let _turn = timeout_at(deadline, self.leaving.lock()).await.map_err(late)?;
-        let plan = if force {
+        let (plan, claims) = if force {
             let plan = self.plan(sessions).await?;
             self.log_overridden(&plan).await?;
-            plan
+            (plan, Claims::default())
         } else {
-            let plan = self.unused(sessions, deadline).await?;
+            let (plan, claims) = self.unused(sessions, deadline).await?;
             self.flush(&plan, deadline).await?;
-            plan
+            (plan, claims)
         };
         // Without events the looks alone find out.
         let events = Events::subscribe().ok();
         let removed = self.remove_maps(&plan, force).await?;
         let mut left = self.leave(&iscsiadm, sessions, deadline).await?;
+        // Until here nobody could begin to use a bare disk.
+        drop(claims);
         if left.iter().any(|entry| entry.outcome == LogoutOutcome::Failed) {
             self.stand_by(&mut left, &plan, &removed).await?;
         } else if removed == plan.maps {

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result};
+use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result, results::LogoutOutcome};
 use tokio::time::Instant;
 
 use super::{Engine, blocking};
@@ -70,7 +70,10 @@ impl Engine {
                 "a LUN is another disk than it should be: its session is ended"
             );
             let stand = match &ended {
-                Ok(_) => "the session was ended again".to_owned(),
+                Ok(entries) => match entries.iter().find(|entry| entry.outcome == LogoutOutcome::Failed) {
+                    None => "the session was ended again".to_owned(),
+                    Some(entry) => format!("the session could not be ended: {}", entry.message),
+                },
                 Err(fault) => format!("the session could not be ended: {}", fault.message()),
             };
             refused.insert(key.clone(), told(key, change, &stand));
@@ -95,7 +98,7 @@ fn told(key: &NodeKey, change: &Change, stand: &str) -> Fault {
     ))
 }
 
-/// The first identifier of a LUN counts.
+/// What the session shows counts from now on.
 fn learn(known: &mut Wwids, session: &Session) {
     for disk in session.disks.iter().filter(|disk| !disk.wwid.is_empty()) {
         known.insert(disk.lun, disk.wwid.clone());

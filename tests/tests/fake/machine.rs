@@ -16,6 +16,8 @@ pub const INITIATOR: &str = "iqn.1989-06.io.cloud-atlas:libvirt-client";
 pub const CONF: &str = "# what every new record gets\nnode.startup = manual\n\
     node.session.timeo.replacement_timeout = 120\n  # kept  too\nnode.conn[0].timeo.login_timeout = 15\n";
 const INITIATOR_FILE: &str = "## DO NOT EDIT\nInitiatorName=iqn.1989-06.io.cloud-atlas:libvirt-client\n";
+/// What every machine has mounted.
+pub const ROOT: &str = "20 1 253:99 / / rw,relatime shared:1 - ext4 /dev/root rw\n";
 /// iscsid listens here.
 const SOCKETS: &str = "Num       RefCount Protocol Flags    Type St Inode Path\n\
     0000000000000000: 00000002 00000000 00010000 0001 01 11111 @ISCSIADM_ABSTRACT_NAMESPACE\n";
@@ -49,7 +51,7 @@ impl Machine {
         machine.put("etc/iscsid.conf", CONF, 0o644);
         machine.put("etc/initiatorname.iscsi", INITIATOR_FILE, 0o600);
         machine.put("proc/self/net/unix", SOCKETS, 0o444);
-        machine.put("proc/self/mountinfo", "", 0o444);
+        machine.put("proc/self/mountinfo", ROOT, 0o444);
         machine.put("proc/swaps", "Filename Type Size Used Priority\n", 0o444);
         // A link to the script: one written now could be "busy" while another thread starts a program.
         symlink(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fake/iscsiadm"), machine.at("bin/iscsiadm"))
@@ -150,9 +152,11 @@ impl Machine {
     /// A process, with a device that it has mapped.
     pub fn process(&self, pid: u32, name: &str, device: &str) {
         self.put(&format!("proc/{pid}/comm"), &format!("{name}\n"), 0o444);
-        let mapped = self.at(format!("proc/{pid}/map_files"));
-        fs::create_dir_all(&mapped).unwrap();
-        symlink(device, mapped.join("7f0000000000-7f0000001000")).unwrap();
+        self.put(
+            &format!("proc/{pid}/maps"),
+            &format!("7f00-7f01 rw-s 00000000 00:05 300 {device}\n"),
+            0o444,
+        );
     }
 
     /// What the fake iscsiadm was called with; empty if it was not.

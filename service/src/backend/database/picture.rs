@@ -14,6 +14,10 @@ pub(crate) struct Picture {
 }
 
 impl Picture {
+    pub(crate) fn node(&self) -> &NodeKey {
+        &self.node
+    }
+
     /// Whether it is of a node of this target.
     pub(crate) fn is_of(&self, target: &Iqn) -> bool {
         self.node.target == *target

@@ -67,6 +67,8 @@ pub(crate) enum Holder {
     Claim,
     /// It could not be looked at.
     Unknown(i32),
+    /// So many processes could not be looked into: one may have it open.
+    Unseen(usize),
     TooDeep,
 }
 
@@ -135,6 +137,9 @@ impl fmt::Display for Holder {
             Self::Claim => write!(f, "is claimed by a file system, a volume manager or another program"),
             Self::Unknown(error) => {
                 write!(f, "could not be examined ({})", Errno::from_raw_os_error(*error))
+            }
+            Self::Unseen(processes) => {
+                write!(f, "may be held open by one of {processes} processes that could not be looked into")
             }
             Self::TooDeep => write!(f, "has too many devices stacked on it"),
         }

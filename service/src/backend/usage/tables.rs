@@ -38,7 +38,7 @@ pub(super) struct Tables {
 
 impl Tables {
     pub(super) fn read(sysfs: &Sysfs, proc: &Path) -> Self {
-        let swaps = std::fs::read_to_string(proc.join("swaps")).unwrap_or_default();
+        let swaps = lossy(&proc.join("swaps")).unwrap_or_default();
         let path = |line: &str| line.split_whitespace().next().map(plain);
         Self {
             mounts: mounts(proc),
@@ -64,7 +64,7 @@ fn mounts(proc: &Path) -> Vec<Mount> {
             found.entry((mount.number.clone(), mount.place.clone())).or_insert(mount);
         }
     };
-    let read = |pid: &str| std::fs::read_to_string(proc.join(pid).join("mountinfo"));
+    let read = |pid: &str| lossy(&proc.join(pid).join("mountinfo"));
     // Our own namespace is a copy of the first: where that cannot be read, it must do.
     let first = read("1").or_else(|_| read("self")).unwrap_or_default();
     seen.insert(namespace(proc, "1"));
@@ -80,6 +80,11 @@ fn mounts(proc: &Path) -> Vec<Mount> {
         }
     }
     found.into_values().collect()
+}
+
+/// The kernel escapes blanks, not what is no UTF-8: one such place may not hide all others.
+fn lossy(path: &Path) -> std::io::Result<String> {
+    Ok(String::from_utf8_lossy(&std::fs::read(path)?).into_owned())
 }
 
 fn namespace(proc: &Path, pid: &str) -> Option<std::path::PathBuf> {
@@ -116,7 +121,7 @@ fn plain(field: &str) -> String {
             }
         }
     }
-    text + rest
+    (text + rest).chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 #[cfg(test)]

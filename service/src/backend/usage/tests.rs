@@ -29,7 +29,7 @@ fn stack(folder: &tempfile::TempDir, below: &str, device: &str, name: &str, uuid
 }
 
 fn of(usage: &Usage, device: &str) -> Vec<String> {
-    usage.of(&[device.to_owned()], &[], &[]).iter().map(ToString::to_string).collect()
+    usage.of(&[device.to_owned()], &[], &[], &[]).0.iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -87,9 +87,7 @@ fn udevs_look_is_told_from_a_use_by_its_cgroup() {
         let place = format!("proc/{pid}");
         set(&folder, &place, "comm", "(udev-worker)\n");
         set(&folder, &place, "cgroup", cgroup);
-        let mapped = folder.path().join(&place).join("map_files");
-        std::fs::create_dir_all(&mapped).unwrap();
-        std::os::unix::fs::symlink("/dev/sdb", mapped.join("1-2")).unwrap();
+        set(&folder, &place, "maps", "7f00-7f01 rw-s 00000000 00:05 300 /dev/sdb\n");
     };
     process(7, "0::/system.slice/systemd-udevd.service/udev\n");
     assert_eq!(of(&usage, "sdb"), ["sdb is looked at by udev's (udev-worker) (pid 7)"]);
@@ -103,4 +101,54 @@ fn a_btrfs_is_found_by_its_members_and_by_its_source() {
     std::fs::create_dir_all(folder.path().join("fs/btrfs/uu-id/devices/sdb")).unwrap();
     set(&folder, "proc/self", "mountinfo", "36 35 0:41 / /mnt rw - btrfs /dev/sdb rw\n");
     assert_eq!(of(&usage, "sdb"), ["sdb is mounted on /mnt", "sdb is part of the mounted btrfs uu-id"]);
+    // The mount names one member; what lies on the other is the same file system.
+    std::fs::create_dir_all(folder.path().join("fs/btrfs/uu-id/devices/sda")).unwrap();
+    assert_eq!(usage.mounted(&["sda".to_owned()]), BTreeSet::from(["/mnt".to_owned()]));
+}
+
+#[test]
+fn a_place_that_is_no_text_hides_no_other() {
+    let (folder, usage) = world();
+    let bytes = b"20 1 253:9 / / rw - ext4 /dev/root rw\n35 1 8:0 / /home/\xff rw - fuse x rw\n36 35 8:16 / /mnt rw - ext4 /dev/sdb rw\n";
+    Dir::open(&folder.path().join("proc/self")).unwrap().replace("mountinfo", bytes, 0o444).unwrap();
+    assert_eq!(of(&usage, "sdb"), ["sdb is mounted on /mnt"]);
+    assert!(usage.knows_mounts());
+    Dir::open(&folder.path().join("proc/self")).unwrap().replace("mountinfo", b"", 0o444).unwrap();
+    assert!(!usage.knows_mounts());
+}
+
+#[test]
+fn who_cannot_be_looked_into_may_use_it() {
+    let (folder, usage) = world();
+    set(&folder, "proc/7", "comm", "closed\n");
+    set(&folder, "proc/7", "fd", "no folder");
+    assert_eq!(
+        of(&usage, "sdb"),
+        ["sdb may be held open by one of 1 processes that could not be looked into"]
+    );
+}
+
+#[test]
+fn a_program_at_the_generic_device_of_a_lun_uses_it() {
+    let (folder, usage) = world();
+    set(&folder, "class/scsi_device/3:0:0:0/device/scsi_generic/sg0", "dev", "1:3\n"); // /dev/null's, for the test
+    set(&folder, "proc/7", "comm", "qemu\n");
+    set(&folder, "proc/7", "maps", "");
+    let fd = folder.path().join("proc/7/fd");
+    std::fs::create_dir_all(&fd).unwrap();
+    std::os::unix::fs::symlink("/dev/null", fd.join("3")).unwrap();
+    let (found, _) = usage.of(&[], &[], &["3:0:0:0".to_owned()], &[]);
+    assert_eq!(
+        found.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["sg0 is held open by qemu (pid 7)"]
+    );
+}
+
+#[test]
+fn a_disk_that_nothing_uses_stays_claimed_until_the_claims_go() {
+    let (folder, usage) = world();
+    set(&folder, "dev", "sdb", "");
+    let (found, claims) = usage.of(&["sdb".to_owned()], &[], &[], &[]);
+    assert!(found.is_empty());
+    assert_eq!(claims.0.len(), 1);
 }

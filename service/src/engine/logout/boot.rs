@@ -15,17 +15,21 @@ impl Engine {
         let nodes = self.nodes().await?;
         let (sysfs, usage, sessions) = (self.sysfs.clone(), self.usage.clone(), sessions.to_vec());
         let found = blocking(move || {
+            if !usage.knows_mounts() {
+                return Err(Fault::new(Kind::Failed, "what is mounted on this machine could not be read")
+                    .hint("without it nobody can tell what the machine runs from"));
+            }
             let firmware = sysfs.firmware_targets();
-            sessions.into_iter().find_map(|session| {
+            Ok(sessions.into_iter().find_map(|session| {
                 let disks: Vec<String> = session.disks.iter().map(|disk| disk.name.clone()).collect();
                 let reason = by_name(&session, &firmware, &nodes).or_else(|| {
                     let place = usage.mounted(&disks).into_iter().find(|place| is_vital(place))?;
                     Some(format!("{place} is on its disks"))
                 })?;
                 Some((session, reason))
-            })
+            }))
         })
-        .await?;
+        .await??;
         let Some((session, reason)) = found else { return Ok(()) };
         let what = format!(
             "this machine runs from the session to {} at {}: {reason}",

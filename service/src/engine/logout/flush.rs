@@ -7,6 +7,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     super::{Engine, blocking},
+    maps,
     plan::Plan,
 };
 
@@ -25,12 +26,23 @@ impl Engine {
                 })
             })
         });
-        let result = match timeout_at(deadline, work).await {
-            Ok(done) => done.and_then(|flushed| flushed),
+        let mut work = tokio::spawn(work);
+        let result = match timeout_at(deadline, &mut work).await {
+            Ok(done) => done
+                .unwrap_or_else(|_| Err(Fault::new(Kind::Failed, "an internal task failed")))
+                .and_then(|flushed| flushed),
             Err(_) => {
                 // Or our own wait would hold the map open as long as it finds no path. Nobody else waits: nobody
-                // uses it. multipathd queues again with the first path that comes back.
+                // uses it.
                 self.stop_queueing(plan).await?;
+                let (multipathd, maps, at_work) =
+                    (self.multipathd.clone(), plan.maps.clone(), self.activity.begin());
+                tokio::spawn(async move {
+                    let _ = work.await;
+                    // The map stays: multipathd would let nothing wait in it any more until somebody told it so.
+                    let _ = blocking(move || maps::queue_again(&multipathd, &maps)).await;
+                    drop(at_work);
+                });
                 Err(Fault::new(Kind::TimedOut, "the disks did not take what was written within the deadline"))
             }
         };

@@ -129,7 +129,7 @@ mod tests {
         let folder = sample();
         let sysfs = Sysfs::new(folder.path());
         let sessions = sysfs.sessions();
-        let plan = Plan::new(&sysfs, &sessions);
+        let plan = Plan::new(&sysfs, &sessions, &|_| false);
         let dev = folder.path().join("dev");
         let by_id = dev.join("disk/by-id");
         std::fs::create_dir_all(&by_id).unwrap();

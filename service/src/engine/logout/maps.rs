@@ -80,6 +80,13 @@ impl Engine {
     }
 }
 
+/// After `stop_queueing`, where the map stays.
+pub(super) fn queue_again(multipathd: &Multipathd, maps: &BTreeSet<Map>) {
+    for map in maps {
+        log_refusal(&map.name, "queue again", multipathd.restore_queueing(&map.name));
+    }
+}
+
 fn make_again(multipathd: &Multipathd, maps: &BTreeSet<Map>) {
     for map in maps {
         log_refusal(&map.name, "make again", multipathd.add_map(&map.wwid));

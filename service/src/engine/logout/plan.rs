@@ -10,6 +10,8 @@ use crate::backend::sysfs::{Disk, Map, Session, Sysfs};
 pub(super) struct Plan {
     /// Every disk of the sessions, with whether it can answer: its session is up, and its LUN is there.
     pub(super) disks: Vec<(Disk, bool)>,
+    /// Every LUN, also those that are no disk: `3:0:0:1`.
+    pub(super) addresses: Vec<String>,
     /// Maps whose every path leaves.
     pub(super) maps: BTreeSet<Map>,
     /// Maps that keep a path that works: they stay, and their disks leave one by one.
@@ -19,7 +21,8 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn new(sysfs: &Sysfs, sessions: &[Session]) -> Self {
+    /// `has_failed` tells of a path that the kernel takes for running, but multipathd does not use.
+    pub(super) fn new(sysfs: &Sysfs, sessions: &[Session], has_failed: &dyn Fn(&str) -> bool) -> Self {
         let with_state = |session: &Session| {
             let is_up = session.state == "LOGGED_IN";
             let with_answer = move |disk: Disk| {
@@ -32,20 +35,25 @@ impl Plan {
             sessions.iter().flat_map(with_state).filter(|(disk, _)| !disk.name.is_empty()).collect();
         let leaving: BTreeSet<&str> = disks.iter().map(|(disk, _)| disk.name.as_str()).collect();
         let maps: BTreeSet<Map> = disks.iter().filter_map(|(disk, _)| disk.map.clone()).collect();
+        let addresses = sessions.iter().flat_map(|session| &session.disks).map(Disk::address).collect();
+        // A LUN that is not offered any more has the size 0, and is "running" all the same.
+        let works = |path: &str| {
+            sysfs.is_running(path) && sysfs.size(path).is_none_or(|size| size > 0) && !has_failed(path)
+        };
         let mut plan = Self::default();
         for map in maps {
             let mut others = sysfs.slaves(&map.device);
             others.retain(|path| !leaving.contains(path.as_str()));
             let kind = if others.is_empty() {
                 &mut plan.maps
-            } else if others.iter().any(|path| sysfs.is_running(path)) {
+            } else if others.iter().any(|path| works(path)) {
                 &mut plan.staying
             } else {
                 &mut plan.stranded
             };
             kind.insert(map);
         }
-        Self { disks, ..plan }
+        Self { disks, addresses, ..plan }
     }
 
     /// What must be unused: maps, and disks without one.
@@ -96,7 +104,7 @@ mod tests {
         let slaves = folder.path().join("block/dm-0/slaves");
         std::fs::create_dir_all(slaves.join("sda")).unwrap();
         let map = Map { name: "mpatha".into(), device: "dm-0".into(), wwid: "3600140500000000".into() };
-        let plan = Plan::new(&sysfs, &sessions);
+        let plan = Plan::new(&sysfs, &sessions, &|_| false);
         assert_eq!(plan.maps, BTreeSet::from([map.clone()]));
         assert_eq!((plan.devices(), plan.paths()), (vec!["dm-0".into(), "sdb".into()], vec!["sda".into()]));
         assert_eq!(plan.flushable(), ["dm-0", "sda", "sdb"]);
@@ -104,20 +112,23 @@ mod tests {
         let size = folder.path().join("class/block/sdb").canonicalize().unwrap();
         Dir::open(&size).unwrap().replace("size", b"0\n", 0o444).unwrap();
         assert_eq!(
-            Plan::new(&sysfs, &sysfs.sessions()).flushable(),
+            Plan::new(&sysfs, &sysfs.sessions(), &|_| false).flushable(),
             ["dm-0", "sda"],
             "the LUN of sdb has gone"
         );
 
         std::fs::create_dir_all(slaves.join("sdz")).unwrap();
-        let plan = Plan::new(&sysfs, &sessions);
+        let plan = Plan::new(&sysfs, &sessions, &|_| false);
         assert!(plan.maps.is_empty() && plan.staying.contains(&map), "a path of another session carries it");
         assert_eq!((plan.devices(), plan.leaving_paths()), (vec!["sdb".into()], vec!["sda".into()]));
+
+        let failed = Plan::new(&sysfs, &sessions, &|path| path == "sdz");
+        assert!(failed.stranded.contains(&map), "multipathd does not use the other path");
 
         let scsi = folder.path().join("class/block/sdz/device");
         std::fs::create_dir_all(&scsi).unwrap();
         Dir::open(&scsi).unwrap().replace("state", b"transport-offline\n", 0o644).unwrap();
-        let plan = Plan::new(&sysfs, &sessions);
+        let plan = Plan::new(&sysfs, &sessions, &|_| false);
         assert!(plan.stranded.contains(&map), "the other path is dead");
         assert_eq!(plan.devices(), ["dm-0", "sdb"]);
     }

@@ -10,8 +10,9 @@ use super::{
     plan::Plan,
 };
 use crate::backend::{
+    multipathd::PathState,
     sysfs::Session,
-    usage::{Holder, Use},
+    usage::{Claims, Holder, Use},
 };
 
 /// More than this no message names.
@@ -21,16 +22,23 @@ impl Engine {
     /// What is to be done, by what there is now: a map may have come since the sessions were looked at.
     pub(super) async fn plan(&self, sessions: &[Session]) -> Result<Plan> {
         let (sysfs, sids) = (self.sysfs.clone(), sessions.iter().map(|s| s.sid).collect::<Vec<_>>());
+        let multipathd = self.multipathd.clone();
         blocking(move || {
             let mut now = sysfs.sessions();
             now.retain(|session| sids.contains(&session.sid));
-            Plan::new(&sysfs, &now)
+            // Asked only where another path decides; without an answer the kernel's word must do.
+            let states = std::cell::OnceCell::new();
+            let has_failed = |path: &str| {
+                let states = states.get_or_init(|| multipathd.paths().unwrap_or_default());
+                states.get(path).is_some_and(PathState::has_failed)
+            };
+            Plan::new(&sysfs, &now, &has_failed)
         })
         .await
     }
 
-    /// The plan, when nothing uses what leaves; else `InUse`, with everything that is used and by what.
-    pub(super) async fn unused(&self, sessions: &[Session], deadline: Instant) -> Result<Plan> {
+    /// The plan, when nothing uses what leaves, and claims that keep it so as long as they are held; else `InUse`, with everything that is used and by what.
+    pub(super) async fn unused(&self, sessions: &[Session], deadline: Instant) -> Result<(Plan, Claims)> {
         let over = Instant::now() + GLANCE;
         loop {
             // A look may take longer than a glance on a busy machine: only one that began after it decides.
@@ -43,20 +51,18 @@ impl Engine {
                 continue;
             }
             let (usage, multipathd) = (self.usage.clone(), self.multipathd.clone());
-            let (devices, paths) = (plan.devices(), plan.paths());
+            let (devices, paths, addresses) = (plan.devices(), plan.paths(), plan.addresses.clone());
             let look = blocking(move || {
                 // multipathd looks after its paths, we after nothing for long.
                 let skip: Vec<u32> = multipathd.pid().into_iter().chain([std::process::id()]).collect();
-                usage.of(&devices, &paths, &skip)
+                usage.of(&devices, &paths, &addresses, &skip)
             });
-            let found = timeout_at(deadline, look).await.unwrap_or_else(|_| {
-                Err(Fault::new(
-                    Kind::TimedOut,
-                    "what uses the disks could not be found out within the deadline",
-                ))
-            })?;
+            let late = |_| {
+                Fault::new(Kind::TimedOut, "what uses the disks could not be found out within the deadline")
+            };
+            let (found, claims) = timeout_at(deadline, look).await.map_err(late)??;
             if found.is_empty() {
-                return Ok(plan);
+                return Ok((plan, claims));
             }
             let is_glance = found.iter().all(|used| is_glance(&used.holder));
             let is_udevs = found.iter().all(|used| matches!(used.holder, Holder::Udev(_)));
@@ -65,7 +71,7 @@ impl Engine {
             let is_last = is_last || next >= deadline;
             if is_udevs && is_last {
                 // On a slow machine it looks for longer. It only reads, and starts again with the next disk.
-                return Ok(plan);
+                return Ok((plan, claims));
             }
             if !is_glance || is_last {
                 return Err(told(&plan, &found));

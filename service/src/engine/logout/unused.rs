@@ -39,17 +39,18 @@ impl Engine {
 
     /// The plan, when nothing uses what leaves, and claims that keep it so as long as they are held; else `InUse`, with everything that is used and by what.
     pub(super) async fn unused(&self, sessions: &[Session], deadline: Instant) -> Result<(Plan, Claims)> {
-        let over = Instant::now() + GLANCE;
+        let made = Instant::now() + GLANCE;
+        let mut over = None;
         loop {
-            // A look may take longer than a glance on a busy machine: only one that began after it decides.
-            let is_last = Instant::now() >= over;
             let plan = self.plan(sessions).await?;
             let next = Instant::now() + AGAIN;
             // Our own claim in between would keep multipathd from making the map, and it takes that for final.
-            if !is_last && next < deadline && self.awaits_map(&plan).await? {
+            if next < made.min(deadline) && self.awaits_map(&plan).await? {
                 sleep_until(next).await;
                 continue;
             }
+            // A look may take longer than a glance on a busy machine: only one that began after it decides.
+            let is_last = Instant::now() >= *over.get_or_insert_with(|| Instant::now() + GLANCE);
             let (usage, multipathd) = (self.usage.clone(), self.multipathd.clone());
             let (devices, paths, addresses) = (plan.devices(), plan.paths(), plan.addresses.clone());
             let look = blocking(move || {
@@ -67,8 +68,9 @@ impl Engine {
             let is_glance = found.iter().all(|used| is_glance(&used.holder));
             let is_udevs = found.iter().all(|used| matches!(used.holder, Holder::Udev(_)));
             let next = Instant::now() + AGAIN;
-            // A look that begins at the deadline would have no time.
-            let is_last = is_last || next >= deadline;
+            // A look that begins at the deadline would have no time. A map that was made meanwhile is in the next plan.
+            let is_new = found.iter().any(|used| matches!(used.holder, Holder::Map { .. }));
+            let is_last = (is_last && !is_new) || next >= deadline;
             if is_udevs && is_last {
                 // On a slow machine it looks for longer. It only reads, and starts again with the next disk.
                 return Ok((plan, claims));
@@ -97,8 +99,7 @@ impl Engine {
     }
 }
 
-/// What may be over in a moment. A map that was just made over a disk is in the next plan; a claim that nothing
-/// explains is what the making of one looks like.
+/// What may be over in a moment. A claim that nothing explains is what the making of a map looks like.
 fn is_glance(holder: &Holder) -> bool {
     matches!(holder, Holder::Open(_) | Holder::Udev(_) | Holder::Map { .. } | Holder::Claim)
 }

@@ -68,9 +68,10 @@ impl Engine {
             let is_glance = found.iter().all(|used| is_glance(&used.holder));
             let is_udevs = found.iter().all(|used| matches!(used.holder, Holder::Udev(_)));
             let next = Instant::now() + AGAIN;
-            // A look that begins at the deadline would have no time. A map that was made meanwhile is in the next plan.
-            let is_new = found.iter().any(|used| matches!(used.holder, Holder::Map { .. }));
-            let is_last = (is_last && !is_new) || next >= deadline;
+            // A map that was made during the look held its disks, or had claimed them: it is in the next plan.
+            let is_last = is_last && self.plan(sessions).await?.devices() == plan.devices();
+            // A look that begins at the deadline would have no time.
+            let is_last = is_last || next >= deadline;
             if is_udevs && is_last {
                 // On a slow machine it looks for longer. It only reads, and starts again with the next disk.
                 return Ok((plan, claims));

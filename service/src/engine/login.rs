@@ -123,7 +123,7 @@ impl Engine {
                 sessions.iter().filter(|s| good.iter().any(|k| s.is_of(k))).map(|s| s.sid).collect();
             let old = those(&outcomes, |done| done.outcome == LoginOutcome::AlreadyLoggedIn);
             let is_bare = |s: &Session| s.disks.is_empty() && old.iter().any(|key| s.is_of(key));
-            let bare = sessions.into_iter().filter(is_bare).collect();
+            let bare = sessions.iter().filter(|session| is_bare(session)).map(|s| s.sid).collect();
             self.look_for_luns(bare, wishes.deadline).await?;
             settled = self.settled(&sids, events.as_ref(), wishes.deadline).await?;
             let fresh = those(&outcomes, |done| done.outcome == LoginOutcome::LoggedIn);

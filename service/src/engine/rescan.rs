@@ -6,6 +6,7 @@ mod maps;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
+    time::Duration,
 };
 
 use iscsi_initiator_dbus::{
@@ -24,6 +25,9 @@ use crate::backend::{
     iscsiadm,
     sysfs::{Disk, Session},
 };
+
+/// How long a session without a disk may take to be connected again, before its LUNs are given up.
+const RECONNECT: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// Rescans the sessions of the granted target and portal, or all: an entry each. Fails, with the most telling
@@ -83,16 +87,31 @@ impl Engine {
         answer(entries)
     }
 
-    /// Has the kernel look for the LUNs of sessions that show none: iscsid may have died before it did so.
-    pub(super) async fn look_for_luns(&self, sessions: Vec<Session>, deadline: Instant) -> Result<()> {
-        if sessions.is_empty() {
+    /// Has the kernel look for the LUNs of sessions that show none: iscsid may have died before it did so. One that is
+    /// just being connected again is waited for a while.
+    pub(super) async fn look_for_luns(&self, mut sids: Vec<u32>, deadline: Instant) -> Result<()> {
+        if sids.is_empty() {
             return Ok(());
         }
         let iscsiadm = self.iscsiadm()?;
+        let last = deadline.min(Instant::now() + RECONNECT);
         let mut rescans = JoinSet::new();
-        for session in sessions.into_iter().filter(|session| self.hindrance(session).is_none()) {
-            let iscsiadm = iscsiadm.clone();
-            rescans.spawn(async move { rescan_one(&iscsiadm, &session, deadline).await });
+        loop {
+            let mut waiting = self.sessions().await?;
+            waiting.retain(|session| sids.contains(&session.sid));
+            for session in waiting {
+                if !session.disks.is_empty() {
+                    sids.retain(|sid| *sid != session.sid);
+                } else if self.hindrance(&session).is_none() {
+                    sids.retain(|sid| *sid != session.sid);
+                    let iscsiadm = iscsiadm.clone();
+                    rescans.spawn(async move { rescan_one(&iscsiadm, &session, deadline).await });
+                }
+            }
+            if sids.is_empty() || Instant::now() >= last {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
         }
         for fault in rescans.join_all().await.into_iter().filter_map(Result::err) {
             // What is there in the end is looked at anyway.

@@ -24,6 +24,7 @@ pub(crate) enum Refused {
 pub(crate) const SESSION_EXISTS: i32 = 15;
 pub(crate) const NO_OBJECTS: i32 = 21;
 pub(crate) const AUTHORIZATION: i32 = 24;
+pub(crate) const NOT_CONNECTED: i32 = 32;
 
 /// Logs in to one node. Already logged in (15; 0 on Red Hat) is success.
 pub(crate) async fn login(iscsiadm: &Path, node: &NodeKey, deadline: Instant) -> Result<(), Refused> {

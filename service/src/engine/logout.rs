@@ -34,6 +34,9 @@ use crate::backend::{
 /// How long a device may stay open before that counts as a use of it.
 const GLANCE: Duration = Duration::from_secs(4);
 
+/// How long a session that iscsid is just connecting again is waited for.
+const RECONNECT: Duration = Duration::from_secs(5);
+
 /// Between two looks.
 const AGAIN: Duration = Duration::from_millis(200);
 
@@ -168,8 +171,16 @@ impl Engine {
         for session in sessions {
             let (iscsiadm, session) = (iscsiadm.to_owned(), session.clone());
             leaving.spawn(async move {
-                let done = iscsiadm::logout(&iscsiadm, session.sid, deadline).await;
-                (session, done)
+                let last = deadline.min(Instant::now() + RECONNECT);
+                loop {
+                    let done = iscsiadm::logout(&iscsiadm, session.sid, deadline).await;
+                    // iscsid, started anew, connects its sessions again first.
+                    let is_coming = matches!(done, Err(iscsiadm::Refused::Code(iscsiadm::NOT_CONNECTED)));
+                    if !is_coming || Instant::now() + AGAIN >= last {
+                        return (session, done);
+                    }
+                    tokio::time::sleep(AGAIN).await;
+                }
             });
         }
         let left = leaving.join_all().await;

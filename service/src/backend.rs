@@ -1,6 +1,7 @@
 //! What the daemon rests on: open-iscsi, sysfs, multipathd, systemd.
 //! It may not know the bus's callers, polkit or any policy.
 
+pub(crate) mod abandoned;
 pub(crate) mod atomic;
 pub(crate) mod database;
 pub(crate) mod events;
@@ -15,6 +16,7 @@ pub(crate) mod multipathd;
 pub(crate) mod privacy;
 pub(crate) mod program;
 pub(crate) mod resolve;
+pub(crate) mod rights;
 pub(crate) mod sysfs;
 pub(crate) mod systemd;
 pub(crate) mod usage;

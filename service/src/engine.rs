@@ -1,6 +1,7 @@
 //! What can be done: each act takes a Grant, acts through the backend, and looks again.
 //! It may not know the bus, polkit's questions, a program or a file; it never records a wish.
 
+mod abandoned;
 mod add;
 mod ask;
 mod attempt;
@@ -26,7 +27,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result};
 use iscsi_initiator_polkit::{Action, Grant};
 use tokio::{
-    sync::{Mutex, watch},
+    sync::{Mutex, RwLock, watch},
     time::Instant,
 };
 use zbus::Connection;
@@ -35,6 +36,7 @@ use self::busy::Busy;
 use crate::{
     activity::Activity,
     backend::{
+        abandoned::Abandoned,
         database::{Database, Node, NodeKey},
         layout::Layout,
         luns::Luns,
@@ -61,6 +63,11 @@ pub(crate) struct Engine {
     layout: Layout,
     database: Database,
     sysfs: Sysfs,
+    abandoned: Abandoned,
+    /// One at a time removes what was abandoned.
+    removing: Mutex<()>,
+    /// Held, shared, by who asks iscsid for a session: it is not restarted under them.
+    iscsid_in_use: RwLock<()>,
     luns: Luns,
     multipathd: Multipathd,
     multipath: Multipath,
@@ -86,12 +93,16 @@ impl Engine {
         let multipathd = Multipathd::new(&layout.run, &layout.proc);
         let usage = Usage::new(&sysfs, &layout.proc, &layout.dev);
         let multipath = Multipath::new(&layout);
+        let abandoned = Abandoned::new(&sysfs, &layout.sys, &layout.proc);
         let luns = Luns::new(&layout.state);
         let (changed, _) = watch::channel(());
         let engine = Self {
             layout,
             database,
             sysfs,
+            abandoned,
+            removing: Mutex::default(),
+            iscsid_in_use: RwLock::default(),
             luns,
             multipathd,
             multipath,
@@ -105,7 +116,10 @@ impl Engine {
             changed,
         };
         engine.database.recover();
-        Arc::new(engine)
+        let engine = Arc::new(engine);
+        let at_start = Arc::clone(&engine);
+        tokio::spawn(async move { at_start.remove_abandoned().await });
+        engine
     }
 
     /// Tells when the state may have changed through this daemon.

@@ -20,11 +20,21 @@ pub(crate) enum Refused {
     Program(ProgramError),
 }
 
+impl Refused {
+    /// iscsid, started again, has not taken this session over yet, or is just connecting it again.
+    pub(crate) fn is_too_early(&self) -> bool {
+        matches!(self, Self::Code(UNKNOWN_SESSION | NOT_NOW | NOT_CONNECTED))
+    }
+}
+
 /// The codes that are no failure of ours to explain otherwise.
 pub(crate) const SESSION_EXISTS: i32 = 15;
 pub(crate) const NO_OBJECTS: i32 = 21;
 pub(crate) const AUTHORIZATION: i32 = 24;
-pub(crate) const NOT_CONNECTED: i32 = 32;
+const NOT_CONNECTED: i32 = 32;
+/// Of a session that iscsid does not have, and of one in a state in which it cannot be ended (usr/initiator.c).
+const UNKNOWN_SESSION: i32 = 2;
+const NOT_NOW: i32 = 9;
 
 /// Logs in to one node. Already logged in (15; 0 on Red Hat) is success.
 pub(crate) async fn login(iscsiadm: &Path, node: &NodeKey, deadline: Instant) -> Result<(), Refused> {

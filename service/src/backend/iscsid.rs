@@ -19,6 +19,10 @@ pub(crate) fn check_reachable(proc: &Path) -> Result<(), Fault> {
         .hint("systemctl start iscsid.socket"))
 }
 
+/// How long iscsid, started again, waits for one session before it takes over the next (`ISCSID_RESP_POLL_TIMEOUT`,
+/// usr/iscsi_sysfs.h).
+const TAKEOVER: Duration = Duration::from_secs(60);
+
 /// The running daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Iscsid {
@@ -39,6 +43,12 @@ impl Iscsid {
             Some(Self { pid, age: uptime.and_then(|uptime| uptime.checked_sub(started)) })
         });
         daemons.max_by_key(|daemon| daemon.age)
+    }
+
+    /// How much longer it may be at taking over the sessions that it found when it started, with one of them in its
+    /// way; zero without an iscsid.
+    pub(crate) fn takeover(proc: &Path) -> Duration {
+        Self::find(proc).and_then(|daemon| TAKEOVER.checked_sub(daemon.age?)).unwrap_or_default()
     }
 }
 
@@ -82,6 +92,9 @@ mod tests {
         put("self/stat", &stat("iscsid", 1));
         let age = Some(Duration::from_millis(40_500));
         assert_eq!(Iscsid::find(folder.path()), Some(Iscsid { pid: 12, age }));
+        assert_eq!(Iscsid::takeover(folder.path()), Duration::from_millis(19_500));
+        put("uptime", "200.50 90.00\n");
+        assert_eq!(Iscsid::takeover(folder.path()), Duration::ZERO);
     }
 
     #[test]

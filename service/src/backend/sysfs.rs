@@ -14,8 +14,8 @@ const ATTRIBUTE_LIMIT: usize = 4096;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Session {
     pub(crate) sid: u32,
-    /// As the kernel has it; checked where it matters. Empty while the session is being made, and for good if
-    /// iscsid died at that: only the machine's next start takes such a one away.
+    /// As the kernel has it; checked where it matters. Empty while the session is being made, and if iscsid died at
+    /// that, until somebody removes it (abandoned.rs).
     pub(crate) target: String,
     /// The portal that was asked for, also while the connection is down; `None` if it is unreadable.
     pub(crate) portal: Option<Portal>,
@@ -63,6 +63,17 @@ pub(crate) struct Map {
     pub(crate) device: String,
     /// What multipath knows its disk by.
     pub(crate) wwid: String,
+}
+
+/// A session of iSCSI over TCP that can have no disk any more, or not yet: it has no target, no portal, no connection, or
+/// its target was taken from it for a logout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Remains {
+    pub(crate) sid: u32,
+    /// The process that made it, by its number.
+    pub(crate) creator: u32,
+    /// iscsid, when it starts, leaves alone what has none.
+    pub(crate) has_target: bool,
 }
 
 impl Session {
@@ -129,6 +140,32 @@ impl Sysfs {
             .collect();
         sessions.sort_by_key(|session| session.sid);
         sessions
+    }
+
+    /// The sessions that iscsid could not take over so that they could be used or ended: it would have to know where they
+    /// go, and the kernel takes a target from a session only once.
+    pub(crate) fn remains(&self) -> Vec<Remains> {
+        let class = self.root.join("class/iscsi_session");
+        let of =
+            |name: String| self.remains_of(&class.join(&name), name.strip_prefix("session")?.parse().ok()?);
+        names(&class).into_iter().filter_map(of).collect()
+    }
+
+    fn remains_of(&self, path: &Path, sid: u32) -> Option<Remains> {
+        let device = path.join("device");
+        let connection = self.root.join(format!("class/iscsi_connection/connection{sid}:0"));
+        let has_target = attribute(path, "targetname").is_some();
+        // ISCSI_MAX_TARGET; it has been shown for longer than the state of the target (Linux 5.8, 6.4).
+        let is_unbound = attribute(path, "target_id").is_some_and(|id| id == "-1" || id == "4294967295");
+        let is_whole = has_target && !is_unbound && attribute(&connection, "persistent_address").is_some();
+        if is_whole || names(&device).iter().any(|name| name.starts_with("target")) {
+            return None;
+        }
+        // Other kinds of hosts have sessions of their card's own making.
+        let host = self.root.join(format!("class/scsi_host/host{}", host_of(&device)?));
+        // What the kernel or the firmware made has no process's number (-1).
+        let creator = attribute(path, "creator")?.parse().ok()?;
+        (attribute(&host, "proc_name")? == "iscsi_tcp").then_some(Remains { sid, creator, has_target })
     }
 
     fn session(&self, path: &Path, sid: u32) -> Option<Session> {

@@ -2,7 +2,6 @@
 //! It may not change anything, nor take "I could not look" for "nobody uses it".
 
 mod holder;
-mod insight;
 mod opens;
 mod tables;
 
@@ -18,8 +17,11 @@ use rustix::{
 };
 
 pub(crate) use self::holder::{Holder, Use};
-use self::{insight::Insight, opens::Wanted, tables::Tables};
-use super::sysfs::Sysfs;
+use self::{opens::Wanted, tables::Tables};
+use super::{
+    rights::{Raised, TO_LOOK_INTO_PROCESSES},
+    sysfs::Sysfs,
+};
 
 /// Stacked devices deeper than this are a loop.
 const DEPTH: usize = 16;
@@ -61,7 +63,7 @@ impl Usage {
         addresses: &[String],
         skip: &[u32],
     ) -> (Vec<Use>, Claims) {
-        let insight = Insight::raise();
+        let rights = Raised::new(TO_LOOK_INTO_PROCESSES);
         let tables = Tables::read(&self.sysfs, &self.proc);
         let mut all = Climb::default();
         let mut quiet = Vec::new();
@@ -81,7 +83,7 @@ impl Usage {
             chars: chars.filter_map(|(name, number)| Some((numbers(&number)?, name))).collect(),
         };
         let seen = opens::look(&self.proc, &wanted, skip);
-        drop(insight);
+        drop(rights);
         if seen.unseen > 0
             && let Some(device) = devices.first().or_else(|| paths.first())
         {
@@ -117,9 +119,9 @@ impl Usage {
 
     /// Where the devices carry a file system that is mounted, all the way up; opens nothing. Blocks.
     pub(crate) fn mounted(&self, devices: &[String]) -> BTreeSet<String> {
-        let insight = Insight::raise();
+        let rights = Raised::new(TO_LOOK_INTO_PROCESSES);
         let tables = Tables::read(&self.sysfs, &self.proc);
-        drop(insight);
+        drop(rights);
         let mut climb = Climb::default();
         devices.iter().for_each(|device| self.climb(device, &tables, DEPTH, &mut climb));
         let mut places = BTreeSet::new();

@@ -29,7 +29,10 @@ pub(super) async fn log_in(
         let (database, node) = (engine.database.clone(), node.clone());
         blocking(move || database.shorten_patience(&node, limit)).await??
     };
-    let login = iscsiadm::login(iscsiadm, node, deadline).await;
+    let login = {
+        let _in_use = engine.iscsid_in_use.read().await;
+        iscsiadm::login(iscsiadm, node, deadline).await
+    };
     if shortened {
         // iscsid has its copy since the beginning of the attempt.
         let (database, key) = (engine.database.clone(), node.clone());
@@ -37,6 +40,10 @@ pub(super) async fn log_in(
         if let Err(error) = restored {
             tracing::warn!(target = %node.target, portal = %node.portal, %error, "the record is put back at the next start");
         }
+    }
+    if matches!(login, Err(Refused::Code(_))) {
+        // iscsid may have died over it.
+        engine.remove_abandoned().await;
     }
     // The kernel decides, not the exit code.
     let sessions = engine.sessions().await?;

@@ -122,10 +122,18 @@ impl Engine {
             let sids: Vec<u32> =
                 sessions.iter().filter(|s| good.iter().any(|k| s.is_of(k))).map(|s| s.sid).collect();
             let old = those(&outcomes, |done| done.outcome == LoginOutcome::AlreadyLoggedIn);
-            let is_bare = |s: &Session| s.disks.is_empty() && old.iter().any(|key| s.is_of(key));
-            let bare = sessions.iter().filter(|session| is_bare(session)).map(|s| s.sid).collect();
+            let is_old = |s: &&Session| old.iter().any(|key| s.is_of(key));
+            let needs_a_look = |s: &&Session| is_old(s) && (s.disks.is_empty() || s.state != "LOGGED_IN");
+            let bare = sessions.iter().filter(needs_a_look).map(|s| s.sid).collect();
             self.look_for_luns(bare, wishes.deadline).await?;
             settled = self.settled(&sids, events.as_ref(), wishes.deadline).await?;
+            // iscsid, if it was started again meanwhile, connects every session anew.
+            let mut now = self.sessions().await?;
+            now.retain(|s| sids.contains(&s.sid) && s.state != "LOGGED_IN");
+            if !now.is_empty() {
+                self.look_for_luns(now.iter().map(|s| s.sid).collect(), wishes.deadline).await?;
+                settled = self.settled(&sids, events.as_ref(), wishes.deadline).await?;
+            }
             let fresh = those(&outcomes, |done| done.outcome == LoginOutcome::LoggedIn);
             let refused = self
                 .refuse_other_disks(target, &fresh, known_luns, wishes.accept_changed_luns, wishes.deadline)
@@ -135,7 +143,15 @@ impl Engine {
         let good = those(&outcomes, |_| true);
         if let (Some(startup), false) = (wishes.startup, good.is_empty()) {
             let database = self.database.clone();
-            blocking(move || database.set_startup(&good, startup)).await??;
+            let set = blocking(move || database.set_startup(&good, startup)).await?;
+            set.map_err(|error| {
+                let fault = Fault::from(error);
+                let what = format!(
+                    "logged in, but the next start of the machine is not set to do so: {}",
+                    fault.message()
+                );
+                Fault::new(fault.kind(), what).hint(fault.next_step())
+            })?;
         }
         self.answer(target, outcomes, settled).await
     }
@@ -147,6 +163,7 @@ impl Engine {
         claim: &Arc<Claim>,
         deadline: Instant,
     ) -> Result<BTreeMap<NodeKey, Outcome>> {
+        self.remove_abandoned().await;
         let sessions = self.sessions().await?;
         let (up, down): (Vec<&Node>, Vec<&Node>) =
             nodes.iter().partition(|node| sessions.iter().any(|session| session.is_of(&node.key)));

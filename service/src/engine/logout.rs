@@ -23,10 +23,11 @@ use tokio::{
 };
 
 use self::plan::Plan;
-use super::{Engine, deadline, log_act, no_such_node, require, resolved, target_of};
+use super::{Engine, blocking, deadline, log_act, no_such_node, require, resolved, target_of};
 use crate::backend::{
     events::Events,
     iscsiadm,
+    iscsid::{self, Iscsid},
     sysfs::{Map, Session},
     usage::Claims,
 };
@@ -58,6 +59,7 @@ impl Engine {
         let deadline = deadline(options.timeout);
         let _claim = self.busy.claim(&target)?;
         let portals = resolved(grant.portal(), deadline).await?;
+        self.remove_abandoned().await;
         let mut sessions = self.sessions().await?;
         sessions.retain(|session| session.matches(&target, portals.as_deref()));
         let nodes = self.nodes_of(&target, portals.as_deref()).await?;
@@ -92,7 +94,7 @@ impl Engine {
         deadline: Instant,
     ) -> Result<Vec<results::Logout>> {
         let iscsiadm = self.iscsiadm()?;
-        crate::backend::iscsid::check_reachable(&self.layout.proc)?;
+        iscsid::check_reachable(&self.layout.proc)?;
         self.check_boot(sessions).await?;
         let late = |_| Fault::new(Kind::TimedOut, "another logout is still at work").hint("try again");
         let _turn = timeout_at(deadline, self.leaving.lock()).await.map_err(late)?;
@@ -107,7 +109,7 @@ impl Engine {
         };
         // Without events the looks alone find out.
         let events = Events::subscribe().ok();
-        let removed = self.remove_maps(&plan, force).await?;
+        let removed = self.remove_maps(&plan, force, deadline).await?;
         let mut left = self.leave(&iscsiadm, sessions, deadline).await?;
         // Until here nobody could begin to use a bare disk.
         drop(claims);
@@ -167,16 +169,19 @@ impl Engine {
         sessions: &[Session],
         deadline: Instant,
     ) -> Result<Vec<results::Logout>> {
+        let in_use = self.iscsid_in_use.read().await;
         let mut leaving = JoinSet::new();
+        let proc = self.layout.proc.clone();
+        let takeover = blocking(move || Iscsid::takeover(&proc)).await?;
+        // iscsid, started anew, connects its sessions again first.
+        let last = deadline.min(Instant::now() + takeover.max(RECONNECT));
         for session in sessions {
             let (iscsiadm, session) = (iscsiadm.to_owned(), session.clone());
             leaving.spawn(async move {
-                let last = deadline.min(Instant::now() + RECONNECT);
                 loop {
                     let done = iscsiadm::logout(&iscsiadm, session.sid, deadline).await;
-                    // iscsid, started anew, connects its sessions again first.
-                    let is_coming = matches!(done, Err(iscsiadm::Refused::Code(iscsiadm::NOT_CONNECTED)));
-                    if !is_coming || Instant::now() + AGAIN >= last {
+                    let is_too_early = done.as_ref().is_err_and(iscsiadm::Refused::is_too_early);
+                    if !is_too_early || Instant::now() + AGAIN >= last {
                         return (session, done);
                     }
                     tokio::time::sleep(AGAIN).await;
@@ -184,10 +189,16 @@ impl Engine {
             });
         }
         let left = leaving.join_all().await;
+        drop(in_use);
+        if left.iter().any(|(_, done)| done.is_err()) {
+            // iscsid may have died over it.
+            self.remove_abandoned().await;
+        }
         let still_up = self.sessions().await?;
         let entry = |(session, done): (Session, std::result::Result<(), iscsiadm::Refused>)| {
+            let is_up = still_up.iter().any(|up| up.sid == session.sid);
             let fault = match done {
-                Ok(()) if !still_up.iter().any(|up| up.sid == session.sid) => None,
+                _ if !is_up => None,
                 Ok(()) => {
                     Some(Fault::new(Kind::Failed, "iscsid reported success, but the session is still there"))
                 }

@@ -19,10 +19,11 @@ use iscsi_initiator_polkit::{Action, Grant};
 use tokio::{task::JoinSet, time::Instant};
 
 use self::maps::Sizes;
-use super::{Engine, busy::Claim, deadline, log_act, require, resolved, settle::Settled};
+use super::{Engine, blocking, busy::Claim, deadline, log_act, require, resolved, settle::Settled};
 use crate::backend::{
     events::Events,
     iscsiadm,
+    iscsid::Iscsid,
     sysfs::{Disk, Session},
 };
 
@@ -42,6 +43,7 @@ impl Engine {
     async fn look_behind(&self, grant: &Grant, options: &RescanOptions) -> Result<Vec<Rescan>> {
         let deadline = deadline(options.timeout);
         let portals = resolved(grant.portal(), deadline).await?;
+        self.remove_abandoned().await;
         let mut sessions = self.sessions().await?;
         sessions.retain(|session| {
             grant.target().is_none_or(|target| session.target == target.as_str())
@@ -87,22 +89,25 @@ impl Engine {
         answer(entries)
     }
 
-    /// Has the kernel look for the LUNs of sessions that show none: iscsid may have died before it did so. One that is
-    /// just being connected again is waited for a while.
+    /// Has the kernel look for the LUNs of sessions that show none: iscsid may have died before it did so. One that
+    /// iscsid, started again, is just connecting is waited for.
     pub(super) async fn look_for_luns(&self, mut sids: Vec<u32>, deadline: Instant) -> Result<()> {
         if sids.is_empty() {
             return Ok(());
         }
         let iscsiadm = self.iscsiadm()?;
-        let last = deadline.min(Instant::now() + RECONNECT);
+        let proc = self.layout.proc.clone();
+        let takeover = blocking(move || Iscsid::takeover(&proc)).await?;
+        let last = deadline.min(Instant::now() + takeover.max(RECONNECT));
         let mut rescans = JoinSet::new();
         loop {
             let mut waiting = self.sessions().await?;
             waiting.retain(|session| sids.contains(&session.sid));
             for session in waiting {
-                if !session.disks.is_empty() {
+                let is_up = session.state == "LOGGED_IN" || takeover.is_zero();
+                if !session.disks.is_empty() && is_up {
                     sids.retain(|sid| *sid != session.sid);
-                } else if self.hindrance(&session).is_none() {
+                } else if session.disks.is_empty() && self.hindrance(&session).is_none() {
                     sids.retain(|sid| *sid != session.sid);
                     let iscsiadm = iscsiadm.clone();
                     rescans.spawn(async move { rescan_one(&iscsiadm, &session, deadline).await });

@@ -1,0 +1,74 @@
+//! A right of root's that the daemon has laid down, raised again for one thread and one moment.
+//! It may not outlive that moment, nor be carried to another thread.
+
+use std::marker::PhantomData;
+
+use rustix::{
+    io::Result,
+    thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities},
+};
+
+/// To list what other processes have open: the kernel shows that to who could trace them (proc(5)), and the folder is
+/// the other user's own.
+pub(crate) const TO_LOOK_INTO_PROCESSES: CapabilitySet =
+    CapabilitySet::SYS_PTRACE.union(CapabilitySet::DAC_READ_SEARCH);
+
+/// To ask the kernel's iSCSI transport for something, as iscsid does.
+pub(crate) const TO_ASK_THE_TRANSPORT: CapabilitySet = CapabilitySet::SYS_ADMIN;
+
+/// While it is there, this thread has the right.
+pub(crate) struct Raised {
+    before: Option<CapabilitySets>,
+    /// Capabilities belong to a thread.
+    _stays: PhantomData<*const ()>,
+}
+
+impl Raised {
+    /// Raises what the unit permits of it; with less, less can be done.
+    pub(crate) fn new(wanted: CapabilitySet) -> Self {
+        let before = raise(wanted);
+        if let Err(error) = before {
+            tracing::warn!(%error, ?wanted, "a capability could not be raised");
+        }
+        Self { before: before.ok(), _stays: PhantomData }
+    }
+}
+
+impl Drop for Raised {
+    fn drop(&mut self) {
+        // The kernel does not refuse to take a right away.
+        if let Some(before) = self.before
+            && let Err(error) = set_capabilities(None, before)
+        {
+            tracing::error!(%error, "a capability could not be laid down again");
+        }
+    }
+}
+
+fn raise(wanted: CapabilitySet) -> Result<CapabilitySets> {
+    let before = capabilities(None)?;
+    let effective = before.effective | (wanted & before.permitted);
+    set_capabilities(None, CapabilitySets { effective, ..before })?;
+    Ok(before)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_right_is_laid_down_again() {
+        let before = capabilities(None).unwrap();
+        let none = CapabilitySets { effective: CapabilitySet::empty(), ..before };
+        set_capabilities(None, none).unwrap();
+        for right in [TO_LOOK_INTO_PROCESSES, TO_ASK_THE_TRANSPORT] {
+            {
+                let _raised = Raised::new(right);
+                let now = capabilities(None).unwrap().effective;
+                assert_eq!(now, right & before.permitted);
+            }
+            assert_eq!(capabilities(None).unwrap(), none);
+        }
+        set_capabilities(None, before).unwrap();
+    }
+}

@@ -22,13 +22,24 @@ const NOTICE: Duration = Duration::from_secs(20);
 impl Engine {
     /// Removes the maps; multipathd refuses a map that anything has open, and then those that were removed
     /// before it are made again. Then takes the paths that leave out of the maps that stay, so that what
-    /// is on its way through them comes to its end. Answers which maps are removed.
-    pub(super) async fn remove_maps(&self, plan: &Plan, force: bool) -> Result<BTreeSet<Map>> {
+    /// is on its way through them comes to its end. Answers which maps are removed. By force it takes half of the time
+    /// that there is: the other half is the sessions'.
+    pub(super) async fn remove_maps(
+        &self,
+        plan: &Plan,
+        force: bool,
+        deadline: Instant,
+    ) -> Result<BTreeSet<Map>> {
         let (multipathd, plan) = (self.multipathd.clone(), plan.clone());
+        let half = std::time::Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
         blocking(move || {
             let mut removed = BTreeSet::new();
             for map in &plan.maps {
                 let name = map.name.as_str();
+                if force && std::time::Instant::now() >= half {
+                    tracing::warn!(map = name, "multipathd takes too long: going on without it");
+                    break;
+                }
                 if force {
                     // Without this, what waits for a path would wait for ever.
                     log_refusal(name, "stop queueing", multipathd.stop_queueing(name));

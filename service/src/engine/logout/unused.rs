@@ -1,6 +1,8 @@
 //! The proof that nothing uses what leaves.
 //! It may not change anything, nor take a glance for a use: udev and blkid open a new device for a moment.
 
+use std::time::Duration;
+
 use iscsi_initiator_dbus::{Fault, Kind, fault::Result};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -14,6 +16,9 @@ use crate::backend::{
     sysfs::Session,
     usage::{Claims, Holder, Use},
 };
+
+/// How long udev and multipathd may make the disks look used.
+const COMING: Duration = Duration::from_secs(15);
 
 /// More than this no message names.
 const NAMED: usize = 8;
@@ -39,13 +44,15 @@ impl Engine {
 
     /// The plan, when nothing uses what leaves, and claims that keep it so as long as they are held; else `InUse`, with everything that is used and by what.
     pub(super) async fn unused(&self, sessions: &[Session], deadline: Instant) -> Result<(Plan, Claims)> {
-        let made = Instant::now() + GLANCE;
+        let begun = Instant::now();
         let mut over = None;
         loop {
             let plan = self.plan(sessions).await?;
             let next = Instant::now() + AGAIN;
+            let are_coming = begun.elapsed() < COMING && self.are_devices_coming().await?;
             // Our own claim in between would keep multipathd from making the map, and it takes that for final.
-            if next < made.min(deadline) && self.awaits_map(&plan).await? {
+            let may_wait = next < deadline && (are_coming || begun.elapsed() < GLANCE);
+            if may_wait && self.awaits_map(&plan).await? {
                 sleep_until(next).await;
                 continue;
             }
@@ -70,6 +77,8 @@ impl Engine {
             let next = Instant::now() + AGAIN;
             // A map that was made during the look held its disks, or had claimed them: it is in the next plan.
             let is_last = is_last && self.plan(sessions).await?.devices() == plan.devices();
+            // On a slow machine what looks at new devices takes longer.
+            let is_last = is_last && !are_coming;
             // A look that begins at the deadline would have no time.
             let is_last = is_last || next >= deadline;
             if is_udevs && is_last {
@@ -81,6 +90,13 @@ impl Engine {
             }
             sleep_until(next).await;
         }
+    }
+
+    /// Whether udev or multipathd has device events to see to: programs of theirs open what is new.
+    async fn are_devices_coming(&self) -> Result<bool> {
+        let (multipathd, queue) = (self.multipathd.clone(), self.layout.run.join("udev/queue"));
+        // Without a multipathd nobody makes maps.
+        blocking(move || queue.exists() || multipathd.is_busy().unwrap_or(false)).await
     }
 
     /// Whether multipathd is about to make a map of a disk that leaves.

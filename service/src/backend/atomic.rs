@@ -24,6 +24,8 @@ pub(crate) use self::modes::{Kind, Modes};
 /// never inside a portal's directory: open-iscsi would take it for a record there.
 const TEMPORARY: &str = ".iscsi-initiatord.tmp";
 
+/// More files than this no folder of ours or open-iscsi's has.
+const NAMES: usize = 4096;
 /// No file of open-iscsi's is larger; a larger one is not read.
 pub(crate) const FILE_LIMIT: u64 = 64 * 1024;
 
@@ -86,14 +88,18 @@ impl Dir {
         Ok(Some(bytes))
     }
 
-    /// The names in a directory beneath, sorted; none if it is not there. At most 4096 are read.
+    /// The names in a directory beneath, sorted; none if it is not there. More than 4096 are an error:
+    /// nobody is to take a part of them for all.
     pub(crate) fn list(&self, relative: &str) -> Result<Vec<OsString>> {
         let fd = match self.beneath(relative, OFlags::RDONLY | OFlags::DIRECTORY) {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Vec::new()),
             fd => fd?,
         };
         let mut names = Vec::new();
-        for entry in rustix::fs::Dir::read_from(&fd)?.take(4096) {
+        for entry in rustix::fs::Dir::read_from(&fd)? {
+            if names.len() >= NAMES {
+                return Err(Errno::OVERFLOW);
+            }
             let name = entry?.file_name().to_bytes().to_vec();
             if name != b"." && name != b".." {
                 names.push(OsString::from_vec(name));

@@ -162,8 +162,14 @@ impl Walk {
             _ if !modes.is_roots => Some(Trouble::Foreign),
             Kind::Folder => (modes.mode & OTHERS != 0).then_some(Trouble::Open),
             Kind::File if modes.mode & OTHERS == 0 => None,
-            Kind::File if holds_a_secret(dir, relative) => Some(Trouble::Secret),
-            Kind::File => Some(Trouble::Open),
+            Kind::File => match holds_a_secret(dir, relative) {
+                Ok(true) => Some(Trouble::Secret),
+                Ok(false) => Some(Trouble::Open),
+                Err(error) => {
+                    self.unseen.push((dir.path().join(relative), error));
+                    Some(Trouble::Open)
+                }
+            },
         };
         self.items.push(Item { root: dir.path().to_owned(), relative: relative.to_owned(), modes, trouble });
         if modes.kind == Kind::Folder && depth > 0 {
@@ -175,15 +181,15 @@ impl Walk {
 }
 
 /// A line that sets a password, also one that open-iscsi would not read; a comment is none.
-fn holds_a_secret(dir: &Dir, relative: &str) -> bool {
-    let Ok(Some(bytes)) = dir.read(relative) else { return false };
+fn holds_a_secret(dir: &Dir, relative: &str) -> Result<bool, Errno> {
+    let Some(bytes) = dir.read(relative)? else { return Ok(false) };
     let text = Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
-    text.lines().map(str::trim).filter(|line| !line.starts_with('#')).any(|line| {
+    Ok(text.lines().map(str::trim).filter(|line| !line.starts_with('#')).any(|line| {
         line.split_once('=').is_some_and(|(key, value)| {
             let key = key.trim();
             (key.ends_with(".password") || key.ends_with(".password_in")) && !value.trim().is_empty()
         })
-    })
+    }))
 }
 
 #[cfg(test)]
@@ -253,8 +259,27 @@ mod tests {
             ("\u{fffd}node.session.auth.username = x\n", false),
         ] {
             dir.replace("x", text.as_bytes(), 0o644).unwrap();
-            assert_eq!(holds_a_secret(&dir, "x"), is_secret, "{text}");
+            assert_eq!(holds_a_secret(&dir, "x"), Ok(is_secret), "{text}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_taken_for_harmless() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("etc")).unwrap();
+        let dir = Dir::open(folder.path()).unwrap();
+        dir.replace("etc/iscsid.conf", &vec![b'#'; 70_000], 0o644).unwrap();
+        let (items, unseen) =
+            look(&folder.path().join("etc"), &folder.path().join("db"), &folder.path().join("state"));
+        assert_eq!(items.last().unwrap().trouble, Some(Trouble::Open));
+        assert_eq!(unseen, [(folder.path().join("etc/iscsid.conf"), Errno::FBIG)]);
+        // A folder with more than anybody has there.
+        for n in 0..=4096 {
+            std::os::unix::fs::symlink("x", folder.path().join(format!("etc/{n}"))).unwrap();
+        }
+        let (_, unseen) =
+            look(&folder.path().join("etc"), &folder.path().join("db"), &folder.path().join("state"));
+        assert_eq!(unseen, [(folder.path().join("etc/."), Errno::OVERFLOW)]);
     }
 
     #[test]

@@ -83,7 +83,9 @@ impl Engine {
     /// Every part at the same time; what has not answered by the deadline is told, and does not hold the others.
     /// Of the files in `told` also that they are as they should be.
     async fn look(&self, told: &BTreeSet<String>, deadline: Instant) -> Result<Vec<Found>> {
-        let facts = self.facts().await?;
+        let late =
+            |_| Fault::new(Kind::TimedOut, "open-iscsi's records could not be read within the deadline");
+        let facts = timeout_at(deadline, self.facts()).await.map_err(late)??;
         let (machine, programs, services, secrets, records, sessions, maps) = tokio::join!(
             within("open-iscsi", deadline, self.machine()),
             within("programs", deadline, self.programs(deadline)),

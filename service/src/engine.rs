@@ -32,7 +32,7 @@ use tokio::{
 };
 use zbus::Connection;
 
-use self::busy::Busy;
+use self::{abandoned::Reach, busy::Busy};
 use crate::{
     activity::Activity,
     backend::{
@@ -65,9 +65,10 @@ pub(crate) struct Engine {
     sysfs: Sysfs,
     abandoned: Abandoned,
     /// One at a time removes what was abandoned.
-    removing: Mutex<()>,
-    /// Held, shared, by who asks iscsid for a session: it is not restarted under them.
-    iscsid_in_use: RwLock<()>,
+    removing: Arc<Mutex<()>>,
+    /// Held, shared, by who asks iscsid for a session: it is not restarted under them. An iscsiadm that goes on after its
+    /// call is seen among the processes.
+    iscsid_in_use: Arc<RwLock<()>>,
     luns: Luns,
     multipathd: Multipathd,
     multipath: Multipath,
@@ -101,8 +102,8 @@ impl Engine {
             database,
             sysfs,
             abandoned,
-            removing: Mutex::default(),
-            iscsid_in_use: RwLock::default(),
+            removing: Arc::default(),
+            iscsid_in_use: Arc::default(),
             luns,
             multipathd,
             multipath,
@@ -118,7 +119,12 @@ impl Engine {
         engine.database.recover();
         let engine = Arc::new(engine);
         let at_start = Arc::clone(&engine);
-        tokio::spawn(async move { at_start.remove_abandoned().await });
+        let at_work = at_start.activity.begin();
+        tokio::spawn(async move {
+            // Nobody was asked yet: what anybody can start does no more than that.
+            at_start.remove_abandoned(Reach::Remove, deadline(None)).await;
+            drop(at_work);
+        });
         engine
     }
 

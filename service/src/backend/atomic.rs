@@ -25,7 +25,7 @@ pub(crate) use self::modes::{Kind, Modes};
 const TEMPORARY: &str = ".iscsi-initiatord.tmp";
 
 /// More files than this no folder of ours or open-iscsi's has.
-const NAMES: usize = 4096;
+const NAMES: usize = 16_384;
 /// No file of open-iscsi's is larger; a larger one is not read.
 pub(crate) const FILE_LIMIT: u64 = 64 * 1024;
 
@@ -88,7 +88,7 @@ impl Dir {
         Ok(Some(bytes))
     }
 
-    /// The names in a directory beneath, sorted; none if it is not there. More than 4096 are an error:
+    /// The names in a directory beneath, sorted; none if it is not there. More than 16384 are an error:
     /// nobody is to take a part of them for all.
     pub(crate) fn list(&self, relative: &str) -> Result<Vec<OsString>> {
         let fd = match self.beneath(relative, OFlags::RDONLY | OFlags::DIRECTORY) {
@@ -97,13 +97,14 @@ impl Dir {
         };
         let mut names = Vec::new();
         for entry in rustix::fs::Dir::read_from(&fd)? {
+            let name = entry?.file_name().to_bytes().to_vec();
+            if name == b"." || name == b".." {
+                continue;
+            }
             if names.len() >= NAMES {
                 return Err(Errno::OVERFLOW);
             }
-            let name = entry?.file_name().to_bytes().to_vec();
-            if name != b"." && name != b".." {
-                names.push(OsString::from_vec(name));
-            }
+            names.push(OsString::from_vec(name));
         }
         names.sort();
         Ok(names)

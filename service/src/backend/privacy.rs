@@ -274,7 +274,7 @@ mod tests {
         assert_eq!(items.last().unwrap().trouble, Some(Trouble::Open));
         assert_eq!(unseen, [(folder.path().join("etc/iscsid.conf"), Errno::FBIG)]);
         // A folder with more than anybody has there.
-        for n in 0..=4096 {
+        for n in 0..16_384 {
             std::os::unix::fs::symlink("x", folder.path().join(format!("etc/{n}"))).unwrap();
         }
         let (_, unseen) =

@@ -1,7 +1,10 @@
 //! Sessions, disks and maps as the kernel shows them in sysfs.
 //! It may not start a program, nor read the files that hold a session's secret.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
 use iscsi_initiator_dbus::{Iqn, Portal};
 
@@ -67,13 +70,13 @@ pub(crate) struct Map {
 
 /// A session of iSCSI over TCP that can have no disk any more, or not yet: it has no target, no portal, no connection, or
 /// its target was taken from it for a logout.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Remains {
     pub(crate) sid: u32,
     /// The process that made it, by its number.
     pub(crate) creator: u32,
-    /// iscsid, when it starts, leaves alone what has none.
-    pub(crate) has_target: bool,
+    /// It only has no target any more: that is how a logout begins.
+    pub(crate) is_being_ended: bool,
 }
 
 impl Session {
@@ -142,30 +145,47 @@ impl Sysfs {
         sessions
     }
 
-    /// The sessions that iscsid could not take over so that they could be used or ended: it would have to know where they
-    /// go, and the kernel takes a target from a session only once.
-    pub(crate) fn remains(&self) -> Vec<Remains> {
-        let class = self.root.join("class/iscsi_session");
-        let of =
-            |name: String| self.remains_of(&class.join(&name), name.strip_prefix("session")?.parse().ok()?);
-        names(&class).into_iter().filter_map(of).collect()
+    /// Whether there is such a session, also one that says nothing of itself; `None` if that cannot be told.
+    pub(crate) fn has_session(&self, sid: u32) -> Option<bool> {
+        let path = self.root.join(format!("class/iscsi_session/session{sid}"));
+        match std::fs::symlink_metadata(path) {
+            Ok(_) => Some(true),
+            Err(error) if error.kind() == ErrorKind::NotFound => Some(false),
+            Err(_) => None,
+        }
     }
 
-    fn remains_of(&self, path: &Path, sid: u32) -> Option<Remains> {
-        let device = path.join("device");
+    /// The sessions that iscsid could not take over so that they could be used or ended: it would have to know where they
+    /// go, and most kernels take a target from a session only once.
+    pub(crate) fn remains(&self) -> Vec<Remains> {
+        let sid = |name: &String| name.strip_prefix("session")?.parse().ok();
+        let sids = names(&self.root.join("class/iscsi_session")).iter().filter_map(sid).collect::<Vec<_>>();
+        sids.into_iter().filter_map(|sid| self.remains_of(sid)).collect()
+    }
+
+    /// What is to be known of one of them; `None` also if anything of it could not be read.
+    pub(crate) fn remains_of(&self, sid: u32) -> Option<Remains> {
+        let path = self.root.join(format!("class/iscsi_session/session{sid}"));
         let connection = self.root.join(format!("class/iscsi_connection/connection{sid}:0"));
-        let has_target = attribute(path, "targetname").is_some();
+        let has_target = certain(&path, "targetname")?.is_some();
+        let has_portal = certain(&connection, "persistent_address")?.is_some();
         // ISCSI_MAX_TARGET; it has been shown for longer than the state of the target (Linux 5.8, 6.4).
-        let is_unbound = attribute(path, "target_id").is_some_and(|id| id == "-1" || id == "4294967295");
-        let is_whole = has_target && !is_unbound && attribute(&connection, "persistent_address").is_some();
-        if is_whole || names(&device).iter().any(|name| name.starts_with("target")) {
+        let is_unbound = certain(&path, "target_id")?.is_some_and(|id| id == "-1");
+        if has_target && has_portal && !is_unbound {
             return None;
+        }
+        let device = path.join("device");
+        for entry in std::fs::read_dir(&device).ok()? {
+            if entry.ok()?.file_name().as_encoded_bytes().starts_with(b"target") {
+                return None;
+            }
         }
         // Other kinds of hosts have sessions of their card's own making.
         let host = self.root.join(format!("class/scsi_host/host{}", host_of(&device)?));
         // What the kernel or the firmware made has no process's number (-1).
-        let creator = attribute(path, "creator")?.parse().ok()?;
-        (attribute(&host, "proc_name")? == "iscsi_tcp").then_some(Remains { sid, creator, has_target })
+        let creator = attribute(&path, "creator")?.parse().ok()?;
+        let is_being_ended = has_target && has_portal;
+        (attribute(&host, "proc_name")? == "iscsi_tcp").then_some(Remains { sid, creator, is_being_ended })
     }
 
     fn session(&self, path: &Path, sid: u32) -> Option<Session> {
@@ -367,12 +387,24 @@ fn sectors(block: &Path) -> Option<u64> {
 
 /// An attribute without its outer blanks; the kernel's `(null)` and the empty text are none.
 fn attribute(folder: &Path, name: &str) -> Option<String> {
-    let bytes = std::fs::read(folder.join(name)).ok()?;
+    plain(&std::fs::read(folder.join(name)).ok()?)
+}
+
+fn plain(bytes: &[u8]) -> Option<String> {
     let bytes = bytes.get(..bytes.len().min(ATTRIBUTE_LIMIT))?;
     // A hostile LUN may say anything for its vendor and model; the bus takes UTF-8 without NUL.
     let text: String = String::from_utf8_lossy(bytes).chars().filter(|c| *c != '\0').collect();
     let text = text.trim();
     (!text.is_empty() && text != "(null)").then(|| text.to_owned())
+}
+
+/// The same where "not there" decides: `None` if it could not be read.
+fn certain(folder: &Path, name: &str) -> Option<Option<String>> {
+    match std::fs::symlink_metadata(folder.join(name)) {
+        Ok(_) => std::fs::read(folder.join(name)).ok().map(|bytes| plain(&bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Some(None),
+        Err(_) => None,
+    }
 }
 
 fn names(folder: &Path) -> Vec<String> {

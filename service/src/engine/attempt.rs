@@ -4,9 +4,9 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use iscsi_initiator_dbus::{Fault, Kind, fault::Result, results::LogoutOutcome};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
-use super::{Engine, blocking, busy::Claim};
+use super::{Engine, abandoned::Reach, blocking, busy::Claim};
 use crate::backend::{
     database::NodeKey,
     iscsiadm::{self, Refused},
@@ -30,7 +30,9 @@ pub(super) async fn log_in(
         blocking(move || database.shorten_patience(&node, limit)).await??
     };
     let login = {
-        let _in_use = engine.iscsid_in_use.read().await;
+        let late =
+            |_| Fault::new(Kind::TimedOut, "iscsid was being restarted until the deadline").hint("try again");
+        let _in_use = timeout_at(deadline, engine.iscsid_in_use.read()).await.map_err(late)?;
         iscsiadm::login(iscsiadm, node, deadline).await
     };
     if shortened {
@@ -43,7 +45,7 @@ pub(super) async fn log_in(
     }
     if matches!(login, Err(Refused::Code(_))) {
         // iscsid may have died over it.
-        engine.remove_abandoned().await;
+        engine.remove_abandoned(Reach::Restart, deadline).await;
     }
     // The kernel decides, not the exit code.
     let sessions = engine.sessions().await?;

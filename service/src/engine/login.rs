@@ -17,8 +17,8 @@ use tokio::{
 };
 
 use super::{
-    Engine, ask::to_adopt, attempt, blocking, busy::Claim, damaged, deadline, log_act, no_such_node, require,
-    resolved, settle::Settled, startup, target_of,
+    Engine, abandoned::Reach, ask::to_adopt, attempt, blocking, busy::Claim, damaged, deadline, log_act,
+    no_such_node, require, resolved, settle::Settled, startup, target_of,
 };
 use crate::backend::{
     database::{Node, NodeKey},
@@ -125,6 +125,9 @@ impl Engine {
             let is_old = |s: &&Session| old.iter().any(|key| s.is_of(key));
             let needs_a_look = |s: &&Session| is_old(s) && (s.disks.is_empty() || s.state != "LOGGED_IN");
             let bare = sessions.iter().filter(needs_a_look).map(|s| s.sid).collect();
+            // What had no disk until now is as good as a new session: nobody has used one of its disks.
+            let is_bare = |key: &NodeKey| sessions.iter().any(|s| s.is_of(key) && s.disks.is_empty());
+            let old_without_a_disk: Vec<NodeKey> = old.iter().filter(|key| is_bare(key)).cloned().collect();
             self.look_for_luns(bare, wishes.deadline).await?;
             settled = self.settled(&sids, events.as_ref(), wishes.deadline).await?;
             // iscsid, if it was started again meanwhile, connects every session anew.
@@ -134,7 +137,8 @@ impl Engine {
                 self.look_for_luns(now.iter().map(|s| s.sid).collect(), wishes.deadline).await?;
                 settled = self.settled(&sids, events.as_ref(), wishes.deadline).await?;
             }
-            let fresh = those(&outcomes, |done| done.outcome == LoginOutcome::LoggedIn);
+            let mut fresh = those(&outcomes, |done| done.outcome == LoginOutcome::LoggedIn);
+            fresh.extend(old_without_a_disk);
             let refused = self
                 .refuse_other_disks(target, &fresh, known_luns, wishes.accept_changed_luns, wishes.deadline)
                 .await?;
@@ -163,7 +167,7 @@ impl Engine {
         claim: &Arc<Claim>,
         deadline: Instant,
     ) -> Result<BTreeMap<NodeKey, Outcome>> {
-        self.remove_abandoned().await;
+        self.remove_abandoned(Reach::Restart, deadline).await;
         let sessions = self.sessions().await?;
         let (up, down): (Vec<&Node>, Vec<&Node>) =
             nodes.iter().partition(|node| sessions.iter().any(|session| session.is_of(&node.key)));

@@ -23,7 +23,9 @@ use tokio::{
 };
 
 use self::plan::Plan;
-use super::{Engine, blocking, deadline, log_act, no_such_node, require, resolved, target_of};
+use super::{
+    Engine, abandoned::Reach, blocking, deadline, log_act, no_such_node, require, resolved, target_of,
+};
 use crate::backend::{
     events::Events,
     iscsiadm,
@@ -59,7 +61,7 @@ impl Engine {
         let deadline = deadline(options.timeout);
         let _claim = self.busy.claim(&target)?;
         let portals = resolved(grant.portal(), deadline).await?;
-        self.remove_abandoned().await;
+        self.remove_abandoned(Reach::Restart, deadline).await;
         let mut sessions = self.sessions().await?;
         sessions.retain(|session| session.matches(&target, portals.as_deref()));
         let nodes = self.nodes_of(&target, portals.as_deref()).await?;
@@ -169,7 +171,9 @@ impl Engine {
         sessions: &[Session],
         deadline: Instant,
     ) -> Result<Vec<results::Logout>> {
-        let in_use = self.iscsid_in_use.read().await;
+        let late =
+            |_| Fault::new(Kind::TimedOut, "iscsid was being restarted until the deadline").hint("try again");
+        let in_use = timeout_at(deadline, self.iscsid_in_use.read()).await.map_err(late)?;
         let mut leaving = JoinSet::new();
         let proc = self.layout.proc.clone();
         let takeover = blocking(move || Iscsid::takeover(&proc)).await?;
@@ -190,15 +194,17 @@ impl Engine {
         }
         let left = leaving.join_all().await;
         drop(in_use);
-        if left.iter().any(|(_, done)| done.is_err()) {
+        if left.iter().any(|(_, done)| matches!(done, Err(iscsiadm::Refused::Code(_)))) {
             // iscsid may have died over it.
-            self.remove_abandoned().await;
+            self.remove_abandoned(Reach::Restart, deadline).await;
         }
-        let still_up = self.sessions().await?;
+        let (sysfs, sids) = (self.sysfs.clone(), sessions.iter().map(|s| s.sid).collect::<Vec<_>>());
+        let gone: BTreeSet<u32> =
+            blocking(move || sids.into_iter().filter(|sid| sysfs.has_session(*sid) == Some(false)).collect())
+                .await?;
         let entry = |(session, done): (Session, std::result::Result<(), iscsiadm::Refused>)| {
-            let is_up = still_up.iter().any(|up| up.sid == session.sid);
             let fault = match done {
-                _ if !is_up => None,
+                _ if gone.contains(&session.sid) => None,
                 Ok(()) => {
                     Some(Fault::new(Kind::Failed, "iscsid reported success, but the session is still there"))
                 }

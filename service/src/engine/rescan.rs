@@ -19,7 +19,9 @@ use iscsi_initiator_polkit::{Action, Grant};
 use tokio::{task::JoinSet, time::Instant};
 
 use self::maps::Sizes;
-use super::{Engine, blocking, busy::Claim, deadline, log_act, require, resolved, settle::Settled};
+use super::{
+    Engine, abandoned::Reach, blocking, busy::Claim, deadline, log_act, require, resolved, settle::Settled,
+};
 use crate::backend::{
     events::Events,
     iscsiadm,
@@ -43,7 +45,7 @@ impl Engine {
     async fn look_behind(&self, grant: &Grant, options: &RescanOptions) -> Result<Vec<Rescan>> {
         let deadline = deadline(options.timeout);
         let portals = resolved(grant.portal(), deadline).await?;
-        self.remove_abandoned().await;
+        self.remove_abandoned(Reach::Restart, deadline).await;
         let mut sessions = self.sessions().await?;
         sessions.retain(|session| {
             grant.target().is_none_or(|target| session.target == target.as_str())

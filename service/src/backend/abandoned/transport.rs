@@ -26,9 +26,6 @@ const REQUEST: u16 = 1;
 
 /// The kernel answers at once, or not at all.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Answers to others (iscsid's group) are not ours; no more of them are read.
-const STRANGERS: usize = 64;
-
 /// Ends a session, whatever state it is in. Its connection goes first: the kernel keeps a session that has one.
 pub(super) fn destroy(sys: &Path, sid: u32) -> io::Result<()> {
     // Held while the handle is read and while the socket is made and used: the kernel looks at both.
@@ -78,26 +75,24 @@ fn message(kind: u32, handle: u64, body: &[u8]) -> Vec<u8> {
     message
 }
 
-/// Sends a message and reads what the kernel says to it.
+/// Sends a message and reads what the kernel says to it: nothing else comes to a socket of no group.
 fn ask(socket: &OwnedFd, message: &[u8]) -> io::Result<()> {
     rustix::net::send(socket, message, SendFlags::empty())?;
     let mut buffer = [0_u8; 2048];
-    for _ in 0..STRANGERS {
-        let (length, _) = rustix::net::recv(socket, &mut buffer, RecvFlags::empty())?;
-        if let Some(end) = answer(buffer.get(..length).unwrap_or_default(), message) {
-            return end;
-        }
-    }
-    Err(io::Error::other("the kernel did not answer"))
+    let (length, _) = rustix::net::recv(socket, &mut buffer, RecvFlags::empty())?;
+    answer(buffer.get(..length).unwrap_or_default(), message)
+        .unwrap_or_else(|| Err(io::Error::other("the kernel's answer cannot be read")))
 }
 
-/// What an answer says, if it is one to this message: the same event, with an error number in its place.
+/// What an answer says: a message of the same type, whose event has the number of an error where it had none. (The event's
+/// own type is another then: ISCSI_KEVENT_IF_ERROR.)
 fn answer(said: &[u8], message: &[u8]) -> Option<io::Result<()>> {
-    let number = |bytes: &[u8], at: usize| Some(i32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?));
-    if said.get(HEADER..HEADER + 4)? != message.get(HEADER..HEADER + 4)? {
+    const TYPE: std::ops::Range<usize> = 4..6;
+    let error = i32::from_ne_bytes(*said.get(HEADER + 4..)?.first_chunk()?);
+    if said.get(TYPE)? != message.get(TYPE)? {
         return None;
     }
-    Some(match number(said, HEADER + 4)? {
+    Some(match error {
         0 => Ok(()),
         error => Err(io::Error::from_raw_os_error(error.saturating_neg())),
     })
@@ -121,10 +116,11 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_the_same_event_with_an_error() {
+    fn an_answer_is_of_the_same_type_with_an_error() {
         let asked = message(DESTROY_SESSION, 1, &numbers(&[3]));
         assert!(answer(&asked, &asked).unwrap().is_ok());
         let mut refused = asked.clone();
+        refused[HEADER..HEADER + 4].copy_from_slice(&103_u32.to_ne_bytes());
         refused[HEADER + 4..HEADER + 8].copy_from_slice(&(-16_i32).to_ne_bytes());
         let error = answer(&refused, &asked).unwrap().unwrap_err();
         assert_eq!(error.raw_os_error(), Some(16));

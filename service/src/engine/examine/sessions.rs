@@ -28,7 +28,7 @@ fn of(findings: &mut Findings, facts: &Facts, session: &Session) -> bool {
     let (target, portal, sid) = (&session.target, session.portal_text(), session.sid);
     if !session.is_made() {
         let what = format!("session {sid} has no target: iscsid is making it, or died at that");
-        let hint = "if it stays, the next login or logout takes it away; it has no connection and no disk";
+        let hint = "if it stays, the next login or logout takes it away; it has no disk";
         findings.warning(NAME, "", what, hint);
         return true;
     }

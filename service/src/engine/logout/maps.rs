@@ -22,8 +22,8 @@ const NOTICE: Duration = Duration::from_secs(20);
 impl Engine {
     /// Removes the maps; multipathd refuses a map that anything has open, and then those that were removed
     /// before it are made again. Then takes the paths that leave out of the maps that stay, so that what
-    /// is on its way through them comes to its end. Answers which maps are removed. By force it takes half of the time
-    /// that there is: the other half is the sessions'.
+    /// is on its way through them comes to its end. Answers which maps are removed. By force none is begun after half
+    /// of the time that there is: the other half is the sessions'.
     pub(super) async fn remove_maps(
         &self,
         plan: &Plan,
@@ -55,6 +55,9 @@ impl Engine {
                 removed.insert(map.clone());
             }
             for path in plan.leaving_paths() {
+                if force && std::time::Instant::now() >= half {
+                    break;
+                }
                 // If it stays in the map it fails there, and the kernel goes on with another.
                 log_refusal(&path, "take out the path", multipathd.remove_path(&path));
             }

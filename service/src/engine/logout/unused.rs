@@ -45,11 +45,13 @@ impl Engine {
     /// The plan, when nothing uses what leaves, and claims that keep it so as long as they are held; else `InUse`, with everything that is used and by what.
     pub(super) async fn unused(&self, sessions: &[Session], deadline: Instant) -> Result<(Plan, Claims)> {
         let begun = Instant::now();
+        // What comes after it needs time, too.
+        let coming = COMING.min(deadline.saturating_duration_since(begun) / 2);
         let mut over = None;
         loop {
             let plan = self.plan(sessions).await?;
             let next = Instant::now() + AGAIN;
-            let are_coming = begun.elapsed() < COMING && self.are_devices_coming().await?;
+            let are_coming = begun.elapsed() < coming && self.are_devices_coming(deadline).await?;
             // Our own claim in between would keep multipathd from making the map, and it takes that for final.
             let may_wait = next < deadline && (are_coming || begun.elapsed() < GLANCE);
             if may_wait && self.awaits_map(&plan).await? {
@@ -93,10 +95,11 @@ impl Engine {
     }
 
     /// Whether udev or multipathd has device events to see to: programs of theirs open what is new.
-    async fn are_devices_coming(&self) -> Result<bool> {
+    async fn are_devices_coming(&self, deadline: Instant) -> Result<bool> {
         let (multipathd, queue) = (self.multipathd.clone(), self.layout.run.join("udev/queue"));
         // Without a multipathd nobody makes maps.
-        blocking(move || queue.exists() || multipathd.is_busy().unwrap_or(false)).await
+        let look = blocking(move || queue.exists() || multipathd.is_busy().unwrap_or(false));
+        timeout_at(deadline, look).await.unwrap_or(Ok(false))
     }
 
     /// Whether multipathd is about to make a map of a disk that leaves.

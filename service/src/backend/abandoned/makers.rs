@@ -1,0 +1,113 @@
+//! The processes that make and end sessions: which live, and by which numbers the kernel may know them.
+//! It may not take "I could not look" for "there is none".
+
+use std::{collections::BTreeSet, path::Path};
+
+use rustix::{
+    io::Errno,
+    process::{Pid, test_kill_process},
+};
+
+use crate::backend::rights::{Raised, TO_LOOK_INTO_PROCESSES};
+
+/// Who makes sessions through the kernel's iSCSI transport: open-iscsi's daemon, and its program for a boot.
+const MAKERS: [&str; 2] = ["iscsid", "iscsistart"];
+/// Who has the first make or end one.
+const ASKER: &str = "iscsiadm";
+
+/// What lives now.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Makers {
+    /// Every number of every maker: in a container it has one of its own, and that is the one it tells the kernel.
+    numbers: BTreeSet<u32>,
+    pub(super) has_asker: bool,
+    /// The list could not be read as a whole.
+    is_unsure: bool,
+}
+
+impl Makers {
+    pub(super) fn look(proc: &Path) -> Self {
+        // Where /proc hides other users' processes (hidepid), root without its rights is another user, too.
+        let _rights = Raised::new(TO_LOOK_INTO_PROCESSES);
+        let Ok(entries) = std::fs::read_dir(proc) else { return Self { is_unsure: true, ..Self::default() } };
+        let mut makers = Self::default();
+        for entry in entries {
+            let Ok(entry) = entry else {
+                makers.is_unsure = true;
+                continue;
+            };
+            let name = entry.file_name();
+            let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+            // Who is gone meanwhile was none.
+            let Ok(status) = std::fs::read_to_string(entry.path().join("status")) else { continue };
+            makers.add(pid, &status);
+        }
+        makers
+    }
+
+    /// Anybody may have that name: only root's can make a session.
+    fn add(&mut self, pid: u32, status: &str) {
+        let of = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
+        let name = of("Name:").trim();
+        if of("Uid:").split_whitespace().next() != Some("0") {
+            return;
+        }
+        self.has_asker |= name == ASKER;
+        if MAKERS.contains(&name) {
+            self.numbers.insert(pid);
+            self.numbers.extend(of("NSpid:").split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+        }
+    }
+
+    /// Whether any maker lives, or may.
+    pub(super) fn is_any(&self) -> bool {
+        self.is_unsure || !self.numbers.is_empty()
+    }
+
+    /// Whether the process that the kernel knows by this number is no maker any more.
+    pub(super) fn is_dead(&self, proc: &Path, creator: u32) -> bool {
+        if self.is_unsure || self.numbers.contains(&creator) {
+            return false;
+        }
+        let pid = i32::try_from(creator).ok().and_then(Pid::from_raw);
+        // A number that is another program's by now is not the maker's.
+        pid.is_some_and(|pid| test_kill_process(pid) == Err(Errno::SRCH))
+            || proc.join(creator.to_string()).join("status").exists()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(name: &str, uid: u32, numbers: &str) -> String {
+        format!(
+            "Name:\t{name}\nUmask:\t0022\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nNSpid:\t{numbers}\nThreads:\t1\n"
+        )
+    }
+
+    #[test]
+    fn a_maker_is_known_by_all_of_its_numbers() {
+        let mut makers = Makers::default();
+        makers.add(4711, &status("iscsid", 0, "4711\t12"));
+        makers.add(4712, &status("iscsid", 1000, "4712"));
+        makers.add(4713, &status("iscsiadm", 1000, "4713"));
+        makers.add(4714, "Name:\tiscsid\n");
+        assert_eq!(makers.numbers, BTreeSet::from([12, 4711]));
+        assert!(makers.is_any() && !makers.has_asker);
+        makers.add(4715, &status("iscsiadm", 0, "4715"));
+        assert!(makers.has_asker);
+        let proc = Path::new("/nonexistent");
+        assert!(!makers.is_dead(proc, 12) && !makers.is_dead(proc, 4711));
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_may_live() {
+        let makers = Makers::look(Path::new("/nonexistent"));
+        assert!(makers.is_any() && !makers.is_dead(Path::new("/proc"), 4_000_000));
+        // Without an entry (hidepid) it lives as long as the kernel knows it.
+        let makers = Makers::default();
+        assert!(!makers.is_dead(Path::new("/nonexistent"), std::process::id()));
+        assert!(makers.is_dead(Path::new("/nonexistent"), 40_000_000));
+    }
+}

@@ -38,9 +38,11 @@ impl Makers {
             };
             let name = entry.file_name();
             let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-            // Who is gone meanwhile was none.
-            let Ok(status) = std::fs::read_to_string(entry.path().join("status")) else { continue };
-            makers.add(pid, &status);
+            // Not as text at once: a process's name may be any bytes.
+            match std::fs::read(entry.path().join("status")) {
+                Ok(status) => makers.add(pid, &String::from_utf8_lossy(&status)),
+                Err(error) => makers.is_unsure |= !is_gone(&error),
+            }
         }
         makers
     }
@@ -76,6 +78,11 @@ impl Makers {
     }
 }
 
+/// Who is gone meanwhile was none.
+fn is_gone(error: &std::io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::SRCH))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,6 +112,9 @@ mod tests {
     fn what_cannot_be_looked_at_may_live() {
         let makers = Makers::look(Path::new("/nonexistent"));
         assert!(makers.is_any() && !makers.is_dead(Path::new("/proc"), 4_000_000));
+        assert!(
+            is_gone(&Errno::SRCH.into()) && is_gone(&Errno::NOENT.into()) && !is_gone(&Errno::MFILE.into())
+        );
         // Without an entry (hidepid) it lives as long as the kernel knows it.
         let makers = Makers::default();
         assert!(!makers.is_dead(Path::new("/nonexistent"), std::process::id()));

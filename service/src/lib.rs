@@ -5,7 +5,6 @@ mod activity;
 mod backend;
 mod bus;
 mod engine;
-pub mod probe;
 
 use std::sync::Arc;
 

@@ -11,15 +11,14 @@ use std::{
 use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result, portal::Host};
 use tokio::time::Instant;
 
+use iscsi_initiator_probe::{
+    self as probe, Accepted, Algorithm, AuthKind, ChapAnswer, Found, Listing, Luns, Question, Refusal, Stage,
+};
+
 use super::Engine;
-use crate::{
-    backend::{
-        database::{NodeKey, chap::Proofs},
-        resolve,
-    },
-    probe::{
-        self, Accepted, Algorithm, AuthKind, ChapAnswer, Found, Listing, Luns, Question, Refusal, Stage,
-    },
+use crate::backend::{
+    database::{NodeKey, chap::Proofs},
+    resolve,
 };
 
 /// More nodes than any gateway has: a hostile list must not fill the database.

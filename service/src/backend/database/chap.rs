@@ -2,11 +2,11 @@
 //! It may not touch another key, nor show a secret.
 
 use iscsi_initiator_dbus::{Portal, Secret, results::ChapMode};
+use iscsi_initiator_probe::Algorithm;
 
 use super::{
     Database, DatabaseError, NodeKey, RecordError, in_record, io, open, read, record::Record, write,
 };
-use crate::probe::Algorithm;
 
 /// open-iscsi's configuration.
 pub(super) const CONF: &str = "iscsid.conf";

@@ -2,12 +2,10 @@
 //! It may not hold a secret, nor say how long one is: only that it is outside of what a gateway takes.
 
 use iscsi_initiator_dbus::{Fault, Iqn, Kind};
+use iscsi_initiator_probe::{MutualFault, Refusal, Stage};
 
 use super::Asked;
-use crate::{
-    backend::database::chap::ChapSecrets,
-    probe::{MutualFault, Refusal, Stage},
-};
+use crate::backend::database::chap::ChapSecrets;
 
 /// What Ceph's gateways take (ceph-iscsi, `gwcli/utils.py`, `valid_credentials`: 12 to 16 and 8 to 64 characters).
 const CEPH_SECRET: std::ops::RangeInclusive<usize> = 12..=16;

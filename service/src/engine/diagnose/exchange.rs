@@ -2,13 +2,13 @@
 //! It may not ask anything: it judges what was seen.
 
 use iscsi_initiator_dbus::{Fault, Iqn, Kind};
+use iscsi_initiator_probe::{Accepted, AuthKind, Listing, MutualFault, Refusal, Stage};
 
 use super::{
     super::{damaged, login::NO_LUN},
     portal::{Answer, Seen},
     report::Report,
 };
-use crate::probe::{Accepted, AuthKind, Listing, MutualFault, Refusal, Stage};
 
 /// In this order.
 const EXCHANGE: [&str; 6] = ["tcp", "iscsi", "discovery", "initiator-accepted", "chap", "mutual-chap"];

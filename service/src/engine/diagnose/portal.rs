@@ -2,18 +2,16 @@
 //! It may not send a secret to a portal that it is not recorded for, nor judge: that is `exchange`'s.
 
 use iscsi_initiator_dbus::{Fault, Iqn, Portal, fault::Result, results::Check};
+use iscsi_initiator_probe::{Accepted, Listing, Luns, Refusal};
 
 use super::{
     super::{Engine, ask::Asked, blocking},
     Subject, exchange,
     report::Report,
 };
-use crate::{
-    backend::{
-        database::{Node, NodeKey, chap::Proofs},
-        sysfs::Session,
-    },
-    probe::{Accepted, Listing, Luns, Refusal},
+use crate::backend::{
+    database::{Node, NodeKey, chap::Proofs},
+    sysfs::Session,
 };
 
 /// An answer of the probe, its refusal with what it means.

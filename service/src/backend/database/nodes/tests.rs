@@ -4,12 +4,10 @@
 use std::{os::unix::fs::PermissionsExt, time::Duration};
 
 use iscsi_initiator_dbus::Secret;
+use iscsi_initiator_probe::Algorithm;
 
 use super::*;
-use crate::{
-    backend::database::chap::{CONF, ChapSecrets},
-    probe::Algorithm,
-};
+use crate::backend::database::chap::{CONF, ChapSecrets};
 
 struct World {
     folder: tempfile::TempDir,

@@ -2,7 +2,7 @@
 //! It may not open a socket.
 
 use super::*;
-use crate::probe::Algorithm;
+use crate::Algorithm;
 use iscsi_initiator_dbus::{Iqn, Secret};
 use proptest::prelude::*;
 

@@ -8,16 +8,16 @@
     reason = "helpers of tests are tests"
 )]
 
-mod probe_peer;
+mod peer;
 
 use std::{net::SocketAddr, time::Duration};
 
 use iscsi_initiator_dbus::Secret;
-use iscsi_initiatord::probe::{
+use iscsi_initiator_probe::{
     Accepted, Algorithm, AuthKind, ChapAnswer, Found, MutualFault, Question, Redirect, Refusal, Stage, login,
     send_targets,
 };
-use probe_peer::*;
+use peer::*;
 use tokio::{
     net::TcpListener,
     time::{Instant, timeout},

@@ -8,12 +8,12 @@
     reason = "helpers of tests are tests"
 )]
 
-mod probe_peer;
+mod peer;
 
 use std::net::SocketAddr;
 
-use iscsi_initiatord::probe::{Luns, MutualFault, Refusal, Stage};
-use probe_peer::{
+use iscsi_initiator_probe::{Luns, MutualFault, Refusal, Stage};
+use peer::{
     corpus::{Seed, recorded, seeds},
     *,
 };

@@ -1,7 +1,7 @@
 //! The records of a list of targets.
 //! It may not hold more than the call: what must hold is asserted in the probe itself.
 #![no_main]
-use iscsi_initiatord::probe::fuzz;
-use iscsi_initiatord_fuzz::{KIB, within};
+use iscsi_initiator_probe::fuzz;
+use iscsi_initiator_probe_fuzz::{KIB, within};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| within(8192 * KIB, || fuzz::list(bytes)));

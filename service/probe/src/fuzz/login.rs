@@ -4,7 +4,7 @@
 use iscsi_initiator_dbus::Iqn;
 
 use super::{Wire, check_refusal, secret};
-use crate::probe::{
+use crate::{
     Accepted, Algorithm, AuthKind, ChapAnswer, Question,
     chap::Proof,
     login::{Dice, Goal, LONGEST_SEGMENT, Login, Step},

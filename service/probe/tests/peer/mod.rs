@@ -14,7 +14,7 @@ pub(crate) mod corpus;
 use std::{net::SocketAddr, time::Duration};
 
 use iscsi_initiator_dbus::{Iqn, Secret};
-use iscsi_initiatord::probe::{
+use iscsi_initiator_probe::{
     Accepted, Algorithm, AuthKind, ChapAnswer, Listing, Luns, Question, Refusal, login, luns, send_targets,
 };
 use md5::{Digest, Md5};

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use super::{SEATS, check_host, check_refusal, seat, secret};
-use crate::probe::{
+use crate::{
     Algorithm,
     address::{portal, redirection, seen_from},
     chap::{Challenge, Expected, Proof},

@@ -2,7 +2,7 @@
 //! It may not know a LUN by anything but what the target says of it.
 
 use super::Wire;
-use crate::probe::{
+use crate::{
     luns::{Step, Survey},
     pdu::{BHS, Numbers, Response, lengths},
     refusal::Refusal,

@@ -38,11 +38,10 @@ use crate::{
     backend::{
         abandoned::Abandoned,
         database::{Database, Node, NodeKey},
-        layout::Layout,
+        host::{layout::Layout, resolve},
         luns::Luns,
         multipath::Multipath,
         multipathd::Multipathd,
-        resolve,
         sysfs::{Session, Sysfs},
         systemd::Systemd,
         usage::Usage,

@@ -12,7 +12,8 @@ use iscsi_initiator_dbus::{BUS_NAME, OBJECT_PATH};
 use iscsi_initiator_polkit::Gate;
 use zbus::Connection;
 
-pub use crate::{activity::Activity, backend::layout::Layout};
+pub use self::backend::host::layout::Layout;
+pub use crate::activity::Activity;
 use crate::{
     bus::{Manager, mirror},
     engine::Engine,

@@ -101,7 +101,7 @@ fn log_to_stderr() {
 
 /// The daemon itself needs none: without, the kernel does not show it the sessions' secrets. What the
 /// unit leaves in the permitted set is for iscsiadm, which gets it when it is started, and for the look into
-/// processes before a logout (backend/rights.rs).
+/// processes before a logout (backend/host/capabilities.rs).
 fn lay_down_capabilities() -> rustix::io::Result<()> {
     let mut sets = rustix::thread::capabilities(None)?;
     sets.effective = rustix::thread::CapabilitySet::empty();

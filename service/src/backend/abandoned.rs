@@ -61,7 +61,7 @@ impl Abandoned {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::atomic::Dir;
+    use crate::backend::host::atomic::Dir;
 
     fn put(root: &Path, path: &str, text: &str) {
         let path = root.join(path);

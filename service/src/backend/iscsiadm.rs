@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{
     database::NodeKey,
-    program::{self, Finished, ProgramError},
+    host::program::{self, Finished, ProgramError},
 };
 
 /// Why iscsiadm did not do it.

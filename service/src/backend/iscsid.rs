@@ -78,7 +78,7 @@ mod tests {
         let put = |path: &str, text: &str| {
             let path = folder.path().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            let dir = super::super::atomic::Dir::open(path.parent().unwrap()).unwrap();
+            let dir = crate::backend::host::atomic::Dir::open(path.parent().unwrap()).unwrap();
             dir.replace(path.file_name().unwrap().to_str().unwrap(), text.as_bytes(), 0o444).unwrap();
         };
         assert_eq!(Iscsid::find(folder.path()), None);
@@ -102,7 +102,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let net = folder.path().join("self/net");
         std::fs::create_dir_all(&net).unwrap();
-        let dir = super::super::atomic::Dir::open(&net).unwrap();
+        let dir = crate::backend::host::atomic::Dir::open(&net).unwrap();
         let other = "0000: 00000002 00000000 00010000 0001 01 123 @/org/kernel/linux/storage/multipathd\n";
         dir.replace("unix", other.as_bytes(), 0o644).unwrap();
         let fault = check_reachable(folder.path()).unwrap_err();

@@ -55,7 +55,7 @@ fn is_of(line: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::atomic::Dir;
+    use crate::backend::host::atomic::Dir;
 
     #[test]
     fn the_module_is_loaded_on_the_disk_or_missing() {

@@ -17,9 +17,11 @@ pub(crate) use self::{
     verdict::Verdict,
 };
 use super::{
-    atomic::Dir,
-    layout::Layout,
-    program::{self, ProgramError},
+    host::{
+        atomic::Dir,
+        layout::Layout,
+        program::{self, ProgramError},
+    },
     systemd::{Apart, Systemd},
 };
 
@@ -217,7 +219,7 @@ impl Multipath {
         let read = |path: &Path| {
             use std::io::Read;
             let mut text = Vec::new();
-            let file = std::fs::File::open(path).map(|file| file.take(super::atomic::FILE_LIMIT * 4));
+            let file = std::fs::File::open(path).map(|file| file.take(super::host::atomic::FILE_LIMIT * 4));
             let _ = file.and_then(|mut file| file.read_to_end(&mut text));
             String::from_utf8_lossy(&text).into_owned()
         };

@@ -340,7 +340,7 @@ mod tests {
     #[test]
     fn a_process_id_of_another_program_is_not_multipathd() {
         let folder = tempfile::tempdir().unwrap();
-        let dir = super::super::atomic::Dir::open(folder.path()).unwrap();
+        let dir = crate::backend::host::atomic::Dir::open(folder.path()).unwrap();
         let multipathd = Multipathd::new(folder.path(), Path::new("/proc"));
         assert!(!multipathd.runs());
         dir.replace("multipathd.pid", format!("{}\n", std::process::id()).as_bytes(), 0o644).unwrap();

@@ -428,7 +428,7 @@ pub(crate) mod tests {
         let session = root.join("devices/platform/host3/session1");
         let set = |path: &Path, name: &str, value: &str| {
             create_dir_all(path).unwrap();
-            let dir = super::super::atomic::Dir::open(path).unwrap();
+            let dir = crate::backend::host::atomic::Dir::open(path).unwrap();
             dir.replace(name, format!("{value}\n").as_bytes(), 0o644).unwrap();
         };
         for (lun, name, dev) in [(0, "sda", "8:0"), (1, "sdb", "8:16")] {
@@ -485,7 +485,7 @@ pub(crate) mod tests {
         let folder = sample();
         let class = folder.path().join("class/iscsi_session");
         create_dir_all(class.join("session2")).unwrap();
-        super::super::atomic::Dir::open(&class.join("session2"))
+        crate::backend::host::atomic::Dir::open(&class.join("session2"))
             .unwrap()
             .replace("state", b"FREE\n", 0o444)
             .unwrap();

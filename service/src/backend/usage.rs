@@ -19,7 +19,7 @@ use rustix::{
 pub(crate) use self::holder::{Holder, Use};
 use self::{opens::Wanted, tables::Tables};
 use super::{
-    rights::{Raised, TO_LOOK_INTO_PROCESSES},
+    host::capabilities::{Raised, TO_LOOK_INTO_PROCESSES},
     sysfs::Sysfs,
 };
 

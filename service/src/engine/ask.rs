@@ -18,7 +18,7 @@ use iscsi_initiator_probe::{
 use super::Engine;
 use crate::backend::{
     database::{NodeKey, chap::Proofs},
-    resolve,
+    host::resolve,
 };
 
 /// More nodes than any gateway has: a hostile list must not fill the database.

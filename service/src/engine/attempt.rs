@@ -9,8 +9,8 @@ use tokio::time::{Instant, timeout_at};
 use super::{Engine, abandoned::Reach, blocking, busy::Claim};
 use crate::backend::{
     database::NodeKey,
+    host::program::{ProgramError, Rest},
     iscsiadm::{self, Refused},
-    program::{ProgramError, Rest},
 };
 
 /// How long the disks of a login that came late may look used: what has just come is looked at by many.

@@ -20,7 +20,7 @@ use crate::backend::{
         chap::Proofs,
         nodes::{Made, Origin},
     },
-    resolve,
+    host::resolve,
 };
 
 /// What a discovery may be told.

@@ -23,9 +23,9 @@ use self::found::{Findings, Found, Remedy};
 use super::{Engine, blocking, deadline, log_act, require};
 use crate::backend::{
     database::Node,
+    host::permissions,
     kernel::{self, Module},
     multipath::Own,
-    privacy,
     sysfs::Session,
     systemd::{Job, Unit},
 };
@@ -188,7 +188,7 @@ impl Engine {
         match remedy.clone() {
             Remedy::Narrow { root, relative, mode } => {
                 blocking(move || {
-                    privacy::narrow(&root, &relative, mode).map_err(|error| {
+                    permissions::narrow(&root, &relative, mode).map_err(|error| {
                         Fault::new(Kind::Failed, format!("{}: {error}", root.join(&relative).display()))
                     })
                 })

@@ -191,7 +191,7 @@ fn is_in_udev(run: &Path, disk: &Disk) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::{atomic::Dir, sysfs};
+    use crate::backend::{host::atomic::Dir, sysfs};
 
     #[test]
     fn a_session_is_ready_when_its_disks_have_names_and_udev_is_done() {

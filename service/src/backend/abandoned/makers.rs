@@ -8,7 +8,7 @@ use rustix::{
     process::{Pid, test_kill_process},
 };
 
-use crate::backend::rights::{Raised, TO_LOOK_INTO_PROCESSES};
+use crate::backend::host::capabilities::{Raised, TO_LOOK_INTO_PROCESSES};
 
 /// Who makes sessions through the kernel's iSCSI transport: open-iscsi's daemon, and its program for a boot.
 const MAKERS: [&str; 2] = ["iscsid", "iscsistart"];

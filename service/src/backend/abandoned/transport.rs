@@ -9,7 +9,7 @@ use rustix::net::{
     sockopt::{Timeout, set_socket_timeout},
 };
 
-use crate::backend::rights::{Raised, TO_ASK_THE_TRANSPORT};
+use crate::backend::host::capabilities::{Raised, TO_ASK_THE_TRANSPORT};
 
 /// `enum iscsi_uevent_e`.
 const DESTROY_SESSION: u32 = 12;

@@ -7,7 +7,7 @@ use iscsi_initiator_dbus::{Fault, Kind};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::backend::atomic::Dir;
+use crate::backend::host::atomic::Dir;
 
 const FILE: &str = "multipath.json";
 

@@ -193,7 +193,10 @@ mod tests {
         let put = |pid: &str, name: &str, text: &str| {
             let place = folder.path().join(pid);
             std::fs::create_dir_all(&place).unwrap();
-            crate::backend::atomic::Dir::open(&place).unwrap().replace(name, text.as_bytes(), 0o444).unwrap();
+            crate::backend::host::atomic::Dir::open(&place)
+                .unwrap()
+                .replace(name, text.as_bytes(), 0o444)
+                .unwrap();
         };
         let of = |pid: &str, name: &str, target: &str| {
             let place = folder.path().join(pid).join("fd");
@@ -234,7 +237,7 @@ mod tests {
             std::fs::create_dir_all(process.join(part)).unwrap();
         }
         std::os::unix::fs::symlink("mnt:[1]", process.join("ns/mnt")).unwrap();
-        let dir = crate::backend::atomic::Dir::open(&process).unwrap();
+        let dir = crate::backend::host::atomic::Dir::open(&process).unwrap();
         let mounts = "21 1 0:5 / / rw - tmpfs tmpfs rw\n22 1 0:6 / /net rw - nfs4 server:/x rw\n";
         dir.replace("mountinfo", mounts.as_bytes(), 0o444).unwrap();
         for (fd, id) in [("3", 21), ("4", 22), ("5", 99)] {

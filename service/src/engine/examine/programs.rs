@@ -7,7 +7,7 @@ use iscsi_initiator_dbus::fault::Result;
 use tokio::time::Instant;
 
 use super::{Engine, Findings};
-use crate::backend::program;
+use crate::backend::host::program;
 
 const NAME: &str = "programs";
 const OPEN_ISCSI: &str = "install the package open-iscsi (Debian) or open-iscsi (Arch)";

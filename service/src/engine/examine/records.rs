@@ -10,7 +10,7 @@ use iscsi_initiator_dbus::fault::Result;
 
 use super::{Engine, Facts, Findings, blocking, count};
 use crate::{
-    backend::atomic::Dir,
+    backend::host::atomic::Dir,
     engine::{damaged, examine::or},
 };
 

@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use iscsi_initiator_dbus::fault::Result;
 
 use super::{Engine, Findings, Remedy, blocking, count};
-use crate::backend::{
+use crate::backend::host::{
     atomic::Kind,
-    privacy::{self, Item, Trouble},
+    permissions::{self, Item, Trouble},
 };
 
 const NAME: &str = "secret-files";
@@ -19,7 +19,7 @@ impl Engine {
         let layout = self.layout.clone();
         let (items, unseen) = blocking(move || {
             let database = layout.find_database();
-            privacy::look(&layout.config, &database, &layout.state)
+            permissions::look(&layout.config, &database, &layout.state)
         })
         .await?;
         let mut findings = Findings::new();

@@ -59,8 +59,8 @@ mod tests {
 
     use super::*;
     use crate::backend::{
-        atomic::Dir,
         database::NodeKey,
+        host::atomic::Dir,
         sysfs::{Sysfs, tests::sample},
     };
 

@@ -94,7 +94,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::{atomic::Dir, sysfs};
+    use crate::backend::{host::atomic::Dir, sysfs};
 
     #[test]
     fn a_map_leaves_only_with_its_last_path() {

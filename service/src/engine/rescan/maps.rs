@@ -97,7 +97,7 @@ fn resize(sysfs: &Sysfs, multipathd: &Multipathd, map: &Map) -> Option<Size> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::{atomic::Dir, sysfs::tests::sample};
+    use crate::backend::{host::atomic::Dir, sysfs::tests::sample};
 
     #[test]
     fn a_map_whose_paths_do_not_agree_is_left_alone() {

@@ -1,0 +1,17 @@
+//! What any daemon that runs as root needs of its machine, whatever it is for.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | `atomic` | files below a directory, read within bounds and written whole; the only place that writes |
+//! | `capabilities` | a capability raised for one thread and one moment |
+//! | `layout` | where everything lies |
+//! | `permissions` | who else may read the files that hold secrets |
+//! | `program` | the only place that starts programs |
+//! | `resolve` | host names to addresses |
+
+pub(crate) mod atomic;
+pub(crate) mod capabilities;
+pub(crate) mod layout;
+pub(crate) mod permissions;
+pub(crate) mod program;
+pub(crate) mod resolve;

@@ -36,15 +36,19 @@ use self::{abandoned::Reach, busy::Busy};
 use crate::{
     activity::Activity,
     backend::{
-        abandoned::Abandoned,
-        database::{Database, Node, NodeKey},
         host::{layout::Layout, resolve},
-        luns::Luns,
+        kernel::{
+            stale_sessions::Abandoned,
+            sysfs::{Session, Sysfs},
+            usage::Usage,
+        },
         multipath::Multipath,
         multipathd::Multipathd,
-        sysfs::{Session, Sysfs},
+        open_iscsi::{
+            database::{Database, Node, NodeKey},
+            known_luns::Luns,
+        },
         systemd::Systemd,
-        usage::Usage,
     },
 };
 
@@ -52,7 +56,7 @@ pub(crate) use self::{
     connect::{Connection as Connecting, Progress},
     discover::Discovery,
 };
-pub(crate) use crate::backend::database::chap::ChapSecrets;
+pub(crate) use crate::backend::open_iscsi::database::chap::ChapSecrets;
 
 /// Shorter than the 25 s after which common D-Bus clients give up.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);

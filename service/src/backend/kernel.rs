@@ -1,83 +1,17 @@
-//! What the running kernel can: whether it has the modules for iSCSI over TCP and for multipath maps.
-//! It may not load a module.
+//! The running kernel: what it shows, what it tells, and what it is asked for.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | `modules` | whether iSCSI over TCP and multipath maps can be had |
+//! | `stale_sessions` | sessions that iscsid was killed over |
+//! | `sysfs` | sessions, disks and maps as sysfs shows them |
+//! | `transport` | the iSCSI transport over netlink |
+//! | `uevents` | device events over netlink |
+//! | `usage` | what uses a disk or map |
 
-use std::{io::Read, path::Path};
-
-/// The list of modules of a distribution's kernel has half a megabyte.
-const LIST_LIMIT: u64 = 8 << 20;
-
-/// A part of the kernel that may be a module.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Module {
-    /// It is there.
-    Loaded,
-    /// It is not, and its module is on the disk, or the disk cannot be looked at from a sandbox.
-    Loadable,
-    /// The kernel of this release has none, or its modules are gone since an update.
-    Missing { release: String },
-}
-
-/// The kernel's iSCSI over TCP.
-pub(crate) fn transport(sys: &Path, modules: &Path) -> Module {
-    if sys.join("class/iscsi_transport/tcp").exists() {
-        return Module::Loaded;
-    }
-    module(sys, modules, "iscsi_tcp")
-}
-
-/// Looks for it: loaded, or in the lists of the running kernel's modules.
-pub(crate) fn module(sys: &Path, modules: &Path, name: &str) -> Module {
-    if sys.join("module").join(name).exists() {
-        return Module::Loaded;
-    }
-    let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    if std::fs::read_dir(modules).is_err() {
-        return Module::Loadable;
-    }
-    let folder = modules.join(&release);
-    let is_listed = ["modules.dep", "modules.builtin"].iter().any(|list| {
-        let mut text = String::new();
-        let read = std::fs::File::open(folder.join(list))
-            .map(|file| file.take(LIST_LIMIT).read_to_string(&mut text));
-        matches!(read, Ok(Ok(_))) && text.lines().any(|line| is_of(line, name))
-    });
-    if is_listed { Module::Loadable } else { Module::Missing { release } }
-}
-
-/// A line of modules.dep is `path: dependencies`, one of modules.builtin the path alone; a file may have a dash
-/// where the module's name has an underscore.
-fn is_of(line: &str, name: &str) -> bool {
-    let path = line.split(':').next().unwrap_or_default();
-    let file = path.rsplit('/').next().unwrap_or_default();
-    file.split_once(".ko").is_some_and(|(stem, _)| stem.replace('-', "_") == name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::backend::host::atomic::Dir;
-
-    #[test]
-    fn the_module_is_loaded_on_the_disk_or_missing() {
-        let folder = tempfile::tempdir().unwrap();
-        let (sys, modules) = (folder.path().join("sys"), folder.path().join("modules"));
-        let release = rustix::system::uname().release().to_string_lossy().into_owned();
-        assert_eq!(transport(&sys, &modules), Module::Loadable, "there is no looking");
-        std::fs::create_dir_all(&modules).unwrap();
-        assert_eq!(transport(&sys, &modules), Module::Missing { release: release.clone() });
-        let own = modules.join(&release);
-        std::fs::create_dir_all(&own).unwrap();
-        let dep = |text: &[u8]| Dir::open(&own).unwrap().replace("modules.dep", text, 0o644).unwrap();
-        dep(b"kernel/drivers/scsi/libiscsi_tcp.ko.xz: kernel/drivers/scsi/iscsi_tcp.ko.xz\n");
-        assert_eq!(transport(&sys, &modules), Module::Missing { release });
-        dep(b"kernel/drivers/scsi/iscsi_tcp.ko.xz: kernel/drivers/scsi/libiscsi_tcp.ko.xz\n");
-        assert_eq!(transport(&sys, &modules), Module::Loadable);
-        assert!(matches!(module(&sys, &modules, "dm_multipath"), Module::Missing { .. }));
-        dep(b"kernel/drivers/md/dm-multipath.ko.xz: kernel/drivers/md/dm-mod.ko.xz\n");
-        assert_eq!(module(&sys, &modules, "dm_multipath"), Module::Loadable);
-        std::fs::create_dir_all(sys.join("module/dm_multipath")).unwrap();
-        assert_eq!(module(&sys, &modules, "dm_multipath"), Module::Loaded);
-        std::fs::create_dir_all(sys.join("class/iscsi_transport/tcp")).unwrap();
-        assert_eq!(transport(&sys, &modules), Module::Loaded);
-    }
-}
+pub(crate) mod modules;
+pub(crate) mod stale_sessions;
+pub(crate) mod sysfs;
+mod transport;
+pub(crate) mod uevents;
+pub(crate) mod usage;

@@ -10,8 +10,10 @@ use tokio::{
 
 use super::{Engine, blocking};
 use crate::backend::{
-    abandoned::{Abandoned, Found},
-    sysfs::Remains,
+    kernel::{
+        stale_sessions::{Abandoned, Found},
+        sysfs::Remains,
+    },
     systemd::{Job, Systemd},
 };
 

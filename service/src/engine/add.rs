@@ -10,7 +10,7 @@ use iscsi_initiator_dbus::{
 use iscsi_initiator_polkit::{Action, Grant};
 
 use super::{Engine, blocking, deadline, log_act, paths::node_of, require, resolved, target_of};
-use crate::backend::database::{
+use crate::backend::open_iscsi::database::{
     NodeKey,
     ifaces::Binding,
     nodes::{Made, Origin},

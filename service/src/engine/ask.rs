@@ -17,8 +17,8 @@ use iscsi_initiator_probe::{
 
 use super::Engine;
 use crate::backend::{
-    database::{NodeKey, chap::Proofs},
     host::resolve,
+    open_iscsi::database::{NodeKey, chap::Proofs},
 };
 
 /// More nodes than any gateway has: a hostile list must not fill the database.

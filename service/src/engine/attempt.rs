@@ -8,9 +8,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Engine, abandoned::Reach, blocking, busy::Claim};
 use crate::backend::{
-    database::NodeKey,
     host::program::{ProgramError, Rest},
-    iscsiadm::{self, Refused},
+    open_iscsi::{
+        database::NodeKey,
+        iscsiadm::{self, Refused},
+    },
 };
 
 /// How long the disks of a login that came late may look used: what has just come is looked at by many.

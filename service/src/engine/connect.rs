@@ -15,7 +15,7 @@ use super::{
     ChapSecrets, Engine, add::bound, blocking, busy::Claim, deadline, discover::Given, log_act,
     login::Wishes, require,
 };
-use crate::backend::{
+use crate::backend::open_iscsi::{
     database::{
         Node, NodeKey,
         chap::Proofs,

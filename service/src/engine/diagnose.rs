@@ -15,7 +15,7 @@ use tokio::{task::JoinSet, time::Instant};
 
 use self::report::Report;
 use super::{ChapSecrets, Engine, deadline, log_act, no_such_node, require};
-use crate::backend::{database::chap::Proofs, host::resolve};
+use crate::backend::{host::resolve, open_iscsi::database::chap::Proofs};
 
 /// What is looked at, at each portal.
 #[derive(Clone)]

@@ -15,12 +15,12 @@ use super::{
     ChapSecrets, Engine, add::bound, ask::Listed, blocking, deadline, log_act, paths::node_of, require,
 };
 use crate::backend::{
-    database::{
+    host::resolve,
+    open_iscsi::database::{
         NodeKey,
         chap::Proofs,
         nodes::{Made, Origin},
     },
-    host::resolve,
 };
 
 /// What a discovery may be told.

@@ -22,11 +22,13 @@ use tokio::time::{Instant, timeout_at};
 use self::found::{Findings, Found, Remedy};
 use super::{Engine, blocking, deadline, log_act, require};
 use crate::backend::{
-    database::Node,
     host::permissions,
-    kernel::{self, Module},
+    kernel::{
+        modules::{self, Module},
+        sysfs::Session,
+    },
     multipath::Own,
-    sysfs::Session,
+    open_iscsi::database::Node,
     systemd::{Job, Unit},
 };
 
@@ -128,7 +130,7 @@ impl Engine {
         const NAME: &str = "kernel-modules";
         const MODULE: &str = "dm_multipath";
         let layout = self.layout.clone();
-        match blocking(move || kernel::module(&layout.sys, &layout.modules, MODULE)).await? {
+        match blocking(move || modules::module(&layout.sys, &layout.modules, MODULE)).await? {
             Module::Loaded => findings.ok(NAME, MODULE, "dm_multipath is loaded"),
             Module::Loadable => {
                 findings.ok(

@@ -5,7 +5,7 @@ use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result};
 use iscsi_initiator_polkit::{Action, Grant};
 
 use super::{Engine, blocking, log_act, require};
-use crate::backend::{initiator_name, systemd::Job};
+use crate::backend::{open_iscsi::initiator_name, systemd::Job};
 
 impl Engine {
     /// The name in open-iscsi's file, if there is one.

@@ -21,11 +21,12 @@ use super::{
     no_such_node, require, resolved, settle::Settled, startup, target_of,
 };
 use crate::backend::{
-    database::{Node, NodeKey},
-    events::Events,
-    iscsid,
-    luns::Wwids,
-    sysfs::Session,
+    kernel::{sysfs::Session, uevents::Events},
+    open_iscsi::{
+        database::{Node, NodeKey},
+        iscsid,
+        known_luns::Wwids,
+    },
 };
 
 /// How long a portal that has not answered is still waited for once another would let us in. A live one

@@ -27,11 +27,15 @@ use super::{
     Engine, abandoned::Reach, blocking, deadline, log_act, no_such_node, require, resolved, target_of,
 };
 use crate::backend::{
-    events::Events,
-    iscsiadm,
-    iscsid::{self, Iscsid},
-    sysfs::{Map, Session},
-    usage::Claims,
+    kernel::{
+        sysfs::{Map, Session},
+        uevents::Events,
+        usage::Claims,
+    },
+    open_iscsi::{
+        iscsiadm,
+        iscsid::{self, Iscsid},
+    },
 };
 
 /// How long a device may stay open before that counts as a use of it.

@@ -12,9 +12,9 @@ use tokio::time::Instant;
 
 use super::{Engine, blocking, require};
 use crate::backend::{
-    database::Node,
+    kernel::sysfs::{Disk, Session},
     multipathd::{MultipathdError, PathState},
-    sysfs::{Disk, Session},
+    open_iscsi::database::Node,
 };
 
 impl Engine {

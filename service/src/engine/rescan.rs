@@ -23,10 +23,11 @@ use super::{
     Engine, abandoned::Reach, blocking, busy::Claim, deadline, log_act, require, resolved, settle::Settled,
 };
 use crate::backend::{
-    events::Events,
-    iscsiadm,
-    iscsid::Iscsid,
-    sysfs::{Disk, Session},
+    kernel::{
+        sysfs::{Disk, Session},
+        uevents::Events,
+    },
+    open_iscsi::{iscsiadm, iscsid::Iscsid},
 };
 
 /// How long a session without a disk may take to be connected again, before its LUNs are given up.

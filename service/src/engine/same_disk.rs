@@ -7,7 +7,10 @@ use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result, results::LogoutOutco
 use tokio::time::Instant;
 
 use super::{Engine, blocking};
-use crate::backend::{database::NodeKey, luns::Wwids, sysfs::Session};
+use crate::backend::{
+    kernel::sysfs::Session,
+    open_iscsi::{database::NodeKey, known_luns::Wwids},
+};
 
 /// A session to a wrong disk is worth more than the caller's deadline.
 const AT_LEAST: Duration = Duration::from_secs(10);
@@ -134,7 +137,7 @@ fn changes<'a>(known: &Wwids, new: &[&'a Session]) -> Vec<(&'a Session, Change)>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::sysfs::Disk;
+    use crate::backend::kernel::sysfs::Disk;
 
     fn session(sid: u32, luns: &[(u64, &str)]) -> Session {
         let disk =

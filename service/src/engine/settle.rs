@@ -11,9 +11,11 @@ use tokio::time::Instant;
 
 use super::{Engine, blocking, paths::passed};
 use crate::backend::{
-    events::Events,
+    kernel::{
+        sysfs::{Disk, Map, Session, Sysfs},
+        uevents::Events,
+    },
     multipathd::{Greed, Multipathd},
-    sysfs::{Disk, Map, Session, Sysfs},
 };
 
 /// The end of a scan comes without an event: that a session's LUNs were all found is looked for this often.
@@ -191,7 +193,7 @@ fn is_in_udev(run: &Path, disk: &Disk) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::{host::atomic::Dir, sysfs};
+    use crate::backend::{host::atomic::Dir, kernel::sysfs};
 
     #[test]
     fn a_session_is_ready_when_its_disks_have_names_and_udev_is_done() {

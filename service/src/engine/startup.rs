@@ -5,7 +5,7 @@ use iscsi_initiator_dbus::{Fault, Kind, fault::Result, results::Startup};
 use iscsi_initiator_polkit::{Action, Grant};
 
 use super::{Engine, blocking, damaged, deadline, log_act, no_such_node, require, resolved, target_of};
-use crate::backend::database::Node;
+use crate::backend::open_iscsi::database::Node;
 
 impl Engine {
     /// Sets it for the granted target, at one portal or at all.

@@ -5,7 +5,7 @@ use iscsi_initiator_dbus::{Fault, Iqn, Kind};
 use iscsi_initiator_probe::{MutualFault, Refusal, Stage};
 
 use super::Asked;
-use crate::backend::database::chap::ChapSecrets;
+use crate::backend::open_iscsi::database::chap::ChapSecrets;
 
 /// What Ceph's gateways take (ceph-iscsi, `gwcli/utils.py`, `valid_credentials`: 12 to 16 and 8 to 64 characters).
 const CEPH_SECRET: std::ops::RangeInclusive<usize> = 12..=16;
@@ -212,7 +212,7 @@ mod tests {
     use iscsi_initiator_dbus::{Portal, Secret};
 
     use super::*;
-    use crate::backend::database::chap::Proofs;
+    use crate::backend::open_iscsi::database::chap::Proofs;
 
     const SECRET: &str = "mypassword12";
 

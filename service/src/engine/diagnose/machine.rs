@@ -7,10 +7,14 @@ use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result, results::Check};
 
 use super::{super::Engine, names, report::Report, unusable};
 use crate::backend::{
-    initiator_name::{self, NameFile},
-    iscsid::{self, Iscsid},
-    kernel::{self, Module},
-    sysfs::Session,
+    kernel::{
+        modules::{self, Module},
+        sysfs::Session,
+    },
+    open_iscsi::{
+        initiator_name::{self, NameFile},
+        iscsid::{self, Iscsid},
+    },
 };
 
 /// Both are written while a machine is installed; what lies further apart was not.
@@ -29,7 +33,7 @@ impl Engine {
         }
         let layout = self.layout.clone();
         let (transport, daemon, file, machine) = super::super::blocking(move || {
-            let transport = kernel::transport(&layout.sys, &layout.modules);
+            let transport = modules::transport(&layout.sys, &layout.modules);
             let daemon = Iscsid::find(&layout.proc);
             let written = std::fs::metadata(&layout.machine_id).and_then(|data| data.modified()).ok();
             let machine = written.and_then(|written| written.elapsed().ok());

@@ -10,8 +10,8 @@ use super::{
     report::Report,
 };
 use crate::backend::{
-    database::{Node, NodeKey, chap::Proofs},
-    sysfs::Session,
+    kernel::sysfs::Session,
+    open_iscsi::database::{Node, NodeKey, chap::Proofs},
 };
 
 /// An answer of the probe, its refusal with what it means.

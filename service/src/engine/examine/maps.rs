@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{Engine, Facts, Findings, Own, blocking, count, or};
 use crate::{
-    backend::{multipathd::Greed, sysfs::Disk},
+    backend::{kernel::sysfs::Disk, multipathd::Greed},
     engine::settle::is_claimed,
 };
 
@@ -258,7 +258,7 @@ mod tests {
     use iscsi_initiator_dbus::results::{CheckState, Finding};
 
     use super::{super::Found, *};
-    use crate::backend::sysfs::Map;
+    use crate::backend::kernel::sysfs::Map;
 
     fn disk(name: &str, wwid: &str, map: &str) -> Disk {
         let map = (!map.is_empty()).then(|| Map { name: map.to_owned(), ..Map::default() });

@@ -117,7 +117,7 @@ fn of_multipathd(findings: &mut Findings, facts: &Facts, multipathd: &Unit, sock
     } else if multipathd.is_active {
         let detail = if multipathd.is_enabled { "active and enabled" } else { "active, and not enabled" };
         findings.ok(NAME, MULTIPATHD, detail);
-    } else if facts.sessions.iter().any(crate::backend::sysfs::Session::has_disk) {
+    } else if facts.sessions.iter().any(crate::backend::kernel::sysfs::Session::has_disk) {
         findings.warning(
             NAME,
             MULTIPATHD,

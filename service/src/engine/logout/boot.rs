@@ -4,7 +4,7 @@
 use iscsi_initiator_dbus::{Fault, Kind, fault::Result};
 
 use super::super::{Engine, blocking};
-use crate::backend::{database::Node, sysfs::Session};
+use crate::backend::{kernel::sysfs::Session, open_iscsi::database::Node};
 
 /// Without these the machine stops; what lies below them counts, too.
 const VITAL: &[&str] = &["/usr", "/boot", "/efi"];
@@ -59,9 +59,9 @@ mod tests {
 
     use super::*;
     use crate::backend::{
-        database::NodeKey,
         host::atomic::Dir,
-        sysfs::{Sysfs, tests::sample},
+        kernel::sysfs::{Sysfs, tests::sample},
+        open_iscsi::database::NodeKey,
     };
 
     #[test]

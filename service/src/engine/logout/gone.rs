@@ -15,9 +15,11 @@ use super::{
     plan::Plan,
 };
 use crate::backend::{
-    events::Events,
+    kernel::{
+        sysfs::{Disk, Map, Sysfs},
+        uevents::Events,
+    },
     multipathd::Multipathd,
-    sysfs::{Disk, Map, Sysfs},
 };
 
 impl Engine {
@@ -122,7 +124,7 @@ fn is_part_of(device: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::sysfs::tests::sample;
+    use crate::backend::kernel::sysfs::tests::sample;
 
     #[test]
     fn what_is_left_is_named_until_it_is_gone() {

@@ -12,8 +12,8 @@ use super::{
     plan::Plan,
 };
 use crate::backend::{
+    kernel::sysfs::Map,
     multipathd::{Multipathd, MultipathdError},
-    sysfs::Map,
 };
 
 /// How long multipathd may take to see that the paths have gone.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::backend::sysfs::{Disk, Map, Session, Sysfs};
+use crate::backend::kernel::sysfs::{Disk, Map, Session, Sysfs};
 
 /// What a logout takes away, as it was found before.
 #[derive(Clone, Debug, Default)]
@@ -94,7 +94,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::{host::atomic::Dir, sysfs};
+    use crate::backend::{host::atomic::Dir, kernel::sysfs};
 
     #[test]
     fn a_map_leaves_only_with_its_last_path() {

@@ -12,9 +12,11 @@ use super::{
     plan::Plan,
 };
 use crate::backend::{
+    kernel::{
+        sysfs::Session,
+        usage::{Claims, Holder, Use},
+    },
     multipathd::PathState,
-    sysfs::Session,
-    usage::{Claims, Holder, Use},
 };
 
 /// How long udev and multipathd may make the disks look used.

@@ -7,8 +7,8 @@ use iscsi_initiator_dbus::fault::Result;
 
 use super::super::{Engine, blocking};
 use crate::backend::{
+    kernel::sysfs::{Map, Sysfs},
     multipathd::{Multipathd, MultipathdError},
-    sysfs::{Map, Sysfs},
 };
 
 /// What became of the maps' sizes, by their names. What is as it was is not there.
@@ -97,7 +97,7 @@ fn resize(sysfs: &Sysfs, multipathd: &Multipathd, map: &Map) -> Option<Size> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::{host::atomic::Dir, sysfs::tests::sample};
+    use crate::backend::{host::atomic::Dir, kernel::sysfs::tests::sample};
 
     #[test]
     fn a_map_whose_paths_do_not_agree_is_left_alone() {

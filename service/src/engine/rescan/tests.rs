@@ -2,7 +2,7 @@
 //! It may not need a kernel's session.
 
 use super::*;
-use crate::backend::sysfs::Map;
+use crate::backend::kernel::sysfs::Map;
 
 fn disk(name: &str, lun: u64, size: u64, map: &str) -> Disk {
     let map = (!map.is_empty()).then(|| Map { name: map.into(), ..Map::default() });

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::holder::{Process, processes};
-use crate::backend::sysfs::Sysfs;
+use crate::backend::kernel::sysfs::Sysfs;
 
 /// No list of mounts is longer than the kernel's own limit (fs.mount-max).
 const NAMESPACES: usize = 4096;

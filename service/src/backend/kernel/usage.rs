@@ -18,10 +18,8 @@ use rustix::{
 
 pub(crate) use self::holder::{Holder, Use};
 use self::{opens::Wanted, tables::Tables};
-use super::{
-    host::capabilities::{Raised, TO_LOOK_INTO_PROCESSES},
-    sysfs::Sysfs,
-};
+use super::sysfs::Sysfs;
+use crate::backend::host::capabilities::{Raised, TO_LOOK_INTO_PROCESSES};
 
 /// Stacked devices deeper than this are a loop.
 const DEPTH: usize = 16;

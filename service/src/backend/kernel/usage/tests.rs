@@ -2,7 +2,7 @@
 //! It may not look at the host's own tables.
 
 use super::*;
-use crate::backend::{host::atomic::Dir, sysfs};
+use crate::backend::{host::atomic::Dir, kernel::sysfs};
 
 fn world() -> (tempfile::TempDir, Usage) {
     let folder = sysfs::tests::sample();

@@ -8,7 +8,7 @@ use std::{
 
 use iscsi_initiator_dbus::{Iqn, Portal};
 
-use super::database::NodeKey;
+use crate::backend::open_iscsi::database::NodeKey;
 
 /// No attribute that is read here is longer.
 const ATTRIBUTE_LIMIT: usize = 4096;

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result};
 use rustix::io::Errno;
 
-use super::host::atomic::Dir;
+use crate::backend::host::atomic::Dir;
 
 /// Beneath the daemon's state.
 const FOLDER: &str = "luns";

@@ -2,7 +2,6 @@
 //! It may not touch one that anything can still be done with, nor one whose maker may be at it.
 
 mod makers;
-mod transport;
 
 use std::path::{Path, PathBuf};
 
@@ -54,7 +53,7 @@ impl Abandoned {
         if self.sysfs.remains_of(session.sid).as_ref() != Some(session) {
             return Err(std::io::Error::other("it has changed meanwhile"));
         }
-        transport::destroy(&self.sys, session.sid)
+        super::transport::destroy(&self.sys, session.sid)
     }
 }
 

@@ -6,10 +6,8 @@ use std::path::Path;
 use iscsi_initiator_dbus::{Fault, Kind};
 use tokio::time::Instant;
 
-use super::{
-    database::NodeKey,
-    host::program::{self, Finished, ProgramError},
-};
+use super::database::NodeKey;
+use crate::backend::host::program::{self, Finished, ProgramError};
 
 /// Why iscsiadm did not do it.
 #[derive(Debug)]

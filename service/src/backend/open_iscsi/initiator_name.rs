@@ -10,7 +10,7 @@ use iscsi_initiator_dbus::{Fault, Iqn, Kind};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
-use super::host::atomic::Dir;
+use crate::backend::host::atomic::Dir;
 
 const FILE: &str = "initiatorname.iscsi";
 /// What the file held before the last change.

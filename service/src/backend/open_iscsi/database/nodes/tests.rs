@@ -7,7 +7,7 @@ use iscsi_initiator_dbus::Secret;
 use iscsi_initiator_probe::Algorithm;
 
 use super::*;
-use crate::backend::database::chap::{CONF, ChapSecrets};
+use crate::backend::open_iscsi::database::chap::{CONF, ChapSecrets};
 
 struct World {
     folder: tempfile::TempDir,

@@ -24,7 +24,7 @@ use self::{
     lock::{Lock, LockError},
     record::{Record, RecordError},
 };
-use super::host::atomic::Dir;
+use crate::backend::host::atomic::Dir;
 
 /// A node: a target at a portal through an iface, as its place in the database names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,9 +1,15 @@
-//! What the daemon rests on: open-iscsi, sysfs, multipathd, systemd.
-//! It may not know the bus's callers, polkit or any policy.
+//! What the daemon rests on. Blocks, or has a deadline; knows no caller of the bus and no policy.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | `host` | what any root daemon needs: files written whole, programs, capabilities |
+//! | `kernel` | sessions, disks, what uses them, device events |
+//! | `multipath` | multipath's configuration and daemon |
+//! | `open_iscsi` | records, iscsiadm, iscsid, the initiator name |
+//! | `systemd` | units |
 
 pub(crate) mod host;
 pub(crate) mod kernel;
 pub(crate) mod multipath;
-pub(crate) mod multipathd;
 pub(crate) mod open_iscsi;
 pub(crate) mod systemd;

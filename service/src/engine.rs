@@ -42,8 +42,7 @@ use crate::{
             sysfs::{Session, Sysfs},
             usage::Usage,
         },
-        multipath::Multipath,
-        multipathd::Multipathd,
+        multipath::{config::Multipath, daemon::Multipathd},
         open_iscsi::{
             database::{Database, Node, NodeKey},
             known_luns::Luns,

@@ -27,7 +27,7 @@ use crate::backend::{
         modules::{self, Module},
         sysfs::Session,
     },
-    multipath::Own,
+    multipath::config::Own,
     open_iscsi::database::Node,
     systemd::{Job, Unit},
 };

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{Engine, blocking, deadline, log_act, require};
 use crate::backend::{
-    multipath::{Memory, Own, Service, Version},
+    multipath::config::{Memory, Own, Service, Version},
     systemd::Job,
 };
 

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::{Engine, blocking, require};
 use crate::backend::{
     kernel::sysfs::{Disk, Session},
-    multipathd::{MultipathdError, PathState},
+    multipath::daemon::{MultipathdError, PathState},
     open_iscsi::database::Node,
 };
 

@@ -15,7 +15,7 @@ use crate::backend::{
         sysfs::{Disk, Map, Session, Sysfs},
         uevents::Events,
     },
-    multipathd::{Greed, Multipathd},
+    multipath::daemon::{Greed, Multipathd},
 };
 
 /// The end of a scan comes without an event: that a session's LUNs were all found is looked for this often.

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{Engine, Facts, Findings, Own, blocking, count, or};
 use crate::{
-    backend::{kernel::sysfs::Disk, multipathd::Greed},
+    backend::{kernel::sysfs::Disk, multipath::daemon::Greed},
     engine::settle::is_claimed,
 };
 

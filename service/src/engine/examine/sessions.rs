@@ -77,7 +77,7 @@ mod tests {
     use iscsi_initiator_dbus::results::CheckState;
 
     use super::*;
-    use crate::backend::multipath::Own;
+    use crate::backend::multipath::config::Own;
 
     fn session(state: &str) -> Session {
         Session {

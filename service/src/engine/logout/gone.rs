@@ -19,7 +19,7 @@ use crate::backend::{
         sysfs::{Disk, Map, Sysfs},
         uevents::Events,
     },
-    multipathd::Multipathd,
+    multipath::daemon::Multipathd,
 };
 
 impl Engine {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::backend::{
     kernel::sysfs::Map,
-    multipathd::{Multipathd, MultipathdError},
+    multipath::daemon::{Multipathd, MultipathdError},
 };
 
 /// How long multipathd may take to see that the paths have gone.

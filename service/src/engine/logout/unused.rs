@@ -16,7 +16,7 @@ use crate::backend::{
         sysfs::Session,
         usage::{Claims, Holder, Use},
     },
-    multipathd::PathState,
+    multipath::daemon::PathState,
 };
 
 /// How long udev and multipathd may make the disks look used.

@@ -8,7 +8,7 @@ use iscsi_initiator_dbus::fault::Result;
 use super::super::{Engine, blocking};
 use crate::backend::{
     kernel::sysfs::{Map, Sysfs},
-    multipathd::{Multipathd, MultipathdError},
+    multipath::daemon::{Multipathd, MultipathdError},
 };
 
 /// What became of the maps' sizes, by their names. What is as it was is not there.

@@ -1,26 +1,17 @@
 //! What can be done: each act takes a Grant, acts through the backend, and looks again.
 //! It may not know the bus, polkit's questions, a program or a file; it never records a wish.
 
-mod abandoned;
-mod add;
 mod ask;
-mod attempt;
-mod busy;
-mod chap;
-mod connect;
 mod diagnose;
-mod discover;
 mod examine;
-mod forget;
-mod initiator_name;
 mod login;
 mod logout;
 mod multipath;
-mod paths;
+mod records;
 mod rescan;
-mod same_disk;
-mod settle;
-mod startup;
+mod stale_sessions;
+mod state;
+pub(crate) mod turns;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -32,28 +23,26 @@ use tokio::{
 };
 use zbus::Connection;
 
-use self::{abandoned::Reach, busy::Busy};
-use crate::{
-    activity::Activity,
-    backend::{
-        host::{layout::Layout, resolve},
-        kernel::{
-            stale_sessions::Abandoned,
-            sysfs::{Session, Sysfs},
-            usage::Usage,
-        },
-        multipath::{config::Multipath, daemon::Multipathd},
-        open_iscsi::{
-            database::{Database, Node, NodeKey},
-            known_luns::Luns,
-        },
-        systemd::Systemd,
+use self::turns::activity::Activity;
+use self::{stale_sessions::Reach, turns::claims::Busy};
+use crate::backend::{
+    host::{layout::Layout, resolve},
+    kernel::{
+        stale_sessions::Abandoned,
+        sysfs::{Session, Sysfs},
+        usage::Usage,
     },
+    multipath::{config::Multipath, daemon::Multipathd},
+    open_iscsi::{
+        database::{Database, Node, NodeKey},
+        known_luns::Luns,
+    },
+    systemd::Systemd,
 };
 
 pub(crate) use self::{
-    connect::{Connection as Connecting, Progress},
-    discover::Discovery,
+    login::connect::{Connection as Connecting, Progress},
+    records::discover::Discovery,
 };
 pub(crate) use crate::backend::open_iscsi::database::chap::ChapSecrets;
 

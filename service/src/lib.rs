@@ -1,7 +1,6 @@
 //! The daemon iscsi-initiatord: `main -> bus -> engine -> backend`; nothing points back.
 //! It may not be linked by a client: what they share is in the contract crate.
 
-mod activity;
 mod backend;
 mod bus;
 mod engine;
@@ -13,7 +12,7 @@ use iscsi_initiator_polkit::Gate;
 use zbus::Connection;
 
 pub use self::backend::host::layout::Layout;
-pub use crate::activity::Activity;
+pub use self::engine::turns::activity::Activity;
 use crate::{
     bus::{Manager, mirror},
     engine::Engine,

@@ -16,10 +16,7 @@ use iscsi_initiator_polkit::{Action, Details, Gate, Grant};
 use zbus::{message::Header, object_server::SignalEmitter};
 
 use super::{progress, secret_fd};
-use crate::{
-    activity::Activity,
-    engine::{self, ChapSecrets, Engine},
-};
+use crate::engine::{self, ChapSecrets, Engine, turns::activity::Activity};
 
 /// The one object's interface.
 pub(crate) struct Manager {

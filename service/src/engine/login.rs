@@ -1,6 +1,11 @@
 //! Logins: the target is asked first, then iscsid, every portal at the same time; then the kernel is looked at.
 //! It may not let a dead portal delay a live one, nor believe an exit code where the kernel can tell.
 
+mod attempt;
+pub(super) mod connect;
+mod lun_identity;
+pub(super) mod settle;
+
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use iscsi_initiator_dbus::{
@@ -16,9 +21,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use self::settle::Settled;
 use super::{
-    Engine, abandoned::Reach, ask::to_adopt, attempt, blocking, busy::Claim, damaged, deadline, log_act,
-    no_such_node, require, resolved, settle::Settled, startup, target_of,
+    Engine, ask::to_adopt, blocking, damaged, deadline, log_act, no_such_node, records::startup, require,
+    resolved, stale_sessions::Reach, target_of, turns::claims::Claim,
 };
 use crate::backend::{
     kernel::{sysfs::Session, uevents::Events},

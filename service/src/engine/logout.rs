@@ -24,7 +24,7 @@ use tokio::{
 
 use self::plan::Plan;
 use super::{
-    Engine, abandoned::Reach, blocking, deadline, log_act, no_such_node, require, resolved, target_of,
+    Engine, blocking, deadline, log_act, no_such_node, require, resolved, stale_sessions::Reach, target_of,
 };
 use crate::backend::{
     kernel::{

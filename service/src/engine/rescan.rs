@@ -20,7 +20,8 @@ use tokio::{task::JoinSet, time::Instant};
 
 use self::maps::Sizes;
 use super::{
-    Engine, abandoned::Reach, blocking, busy::Claim, deadline, log_act, require, resolved, settle::Settled,
+    Engine, blocking, deadline, log_act, login::settle::Settled, require, resolved, stale_sessions::Reach,
+    turns::claims::Claim,
 };
 use crate::backend::{
     kernel::{

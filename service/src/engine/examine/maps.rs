@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{Engine, Facts, Findings, Own, blocking, count, or};
 use crate::{
     backend::{kernel::sysfs::Disk, multipath::daemon::Greed},
-    engine::settle::is_claimed,
+    engine::login::settle::is_claimed,
 };
 
 const CONFIG: &str = "multipath-config";

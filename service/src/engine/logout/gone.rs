@@ -10,7 +10,7 @@ use iscsi_initiator_dbus::fault::Result;
 use tokio::time::Instant;
 
 use super::{
-    super::{Engine, blocking, paths::passed},
+    super::{Engine, blocking},
     AGAIN,
     plan::Plan,
 };
@@ -21,6 +21,7 @@ use crate::backend::{
     },
     multipath::daemon::Multipathd,
 };
+use crate::engine::state::listing::passed;
 
 impl Engine {
     /// Waits for it; what is still there at the deadline, in words.

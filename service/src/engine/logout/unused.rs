@@ -7,7 +7,7 @@ use iscsi_initiator_dbus::{Fault, Kind, fault::Result};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{
-    super::{Engine, blocking, settle::is_claimed},
+    super::{Engine, blocking},
     AGAIN, GLANCE,
     plan::Plan,
 };
@@ -18,6 +18,7 @@ use crate::backend::{
     },
     multipath::daemon::PathState,
 };
+use crate::engine::login::settle::is_claimed;
 
 /// How long udev and multipathd may make the disks look used.
 const COMING: Duration = Duration::from_secs(15);

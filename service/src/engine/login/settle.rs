@@ -9,7 +9,6 @@ use std::{
 use iscsi_initiator_dbus::fault::Result;
 use tokio::time::Instant;
 
-use super::{Engine, blocking, paths::passed};
 use crate::backend::{
     kernel::{
         sysfs::{Disk, Map, Session, Sysfs},
@@ -17,6 +16,7 @@ use crate::backend::{
     },
     multipath::daemon::{Greed, Multipathd},
 };
+use crate::engine::{Engine, blocking, state::listing::passed};
 
 /// The end of a scan comes without an event: that a session's LUNs were all found is looked for this often.
 const LOOK: Duration = Duration::from_millis(250);
@@ -33,7 +33,7 @@ const GIVEN_UP: Duration = Duration::from_secs(10);
 
 /// How the wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Settled {
+pub(in crate::engine) enum Settled {
     /// Everything can be used.
     Ready,
     /// The disks can be used, but multipathd should have made a map and did not.
@@ -47,7 +47,7 @@ pub(super) enum Settled {
 impl Engine {
     /// Waits until every disk of these sessions can be used: found, seen by udev, and in its map if
     /// multipathd makes one of it.
-    pub(super) async fn settled(
+    pub(in crate::engine) async fn settled(
         &self,
         sids: &[u32],
         events: Option<&Events>,
@@ -180,7 +180,7 @@ fn is_named(disk: &Disk) -> bool {
 }
 
 /// udev found the disk to be a path of a multipath map.
-pub(super) fn is_claimed(run: &Path, disk: &Disk) -> bool {
+pub(in crate::engine) fn is_claimed(run: &Path, disk: &Disk) -> bool {
     let properties = std::fs::read_to_string(run.join("udev/data").join(format!("b{}", disk.number)));
     properties.is_ok_and(|text| text.lines().any(|line| line == "E:DM_MULTIPATH_DEVICE_PATH=1"))
 }

@@ -4,8 +4,8 @@
 use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result};
 use iscsi_initiator_polkit::{Action, Grant};
 
-use super::{Engine, blocking, log_act, require};
 use crate::backend::{open_iscsi::initiator_name, systemd::Job};
+use crate::engine::{Engine, blocking, log_act, require};
 
 impl Engine {
     /// The name in open-iscsi's file, if there is one.
@@ -15,7 +15,7 @@ impl Engine {
     }
 
     /// The name, or what to do to have one.
-    pub(super) async fn need_initiator_name(&self) -> Result<Iqn> {
+    pub(in crate::engine) async fn need_initiator_name(&self) -> Result<Iqn> {
         self.initiator_name().await?.ok_or_else(|| {
             Fault::new(Kind::InvalidConfiguration, "this machine has no initiator name")
                 .hint("set one: iscsictl initiator-name iqn.YYYY-MM.reversed.domain:this-machine")

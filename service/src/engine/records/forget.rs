@@ -4,7 +4,7 @@
 use iscsi_initiator_dbus::{Fault, Kind, fault::Result};
 use iscsi_initiator_polkit::{Action, Grant};
 
-use super::{Engine, blocking, deadline, log_act, no_such_node, require, resolved, target_of};
+use crate::engine::{Engine, blocking, deadline, log_act, no_such_node, require, resolved, target_of};
 
 impl Engine {
     /// Removes what is recorded of the granted target at one portal or at all.

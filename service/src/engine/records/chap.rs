@@ -4,7 +4,9 @@
 use iscsi_initiator_dbus::{fault::Result, results::ChapMode};
 use iscsi_initiator_polkit::{Action, Grant};
 
-use super::{ChapSecrets, Engine, blocking, damaged, deadline, log_act, no_such_node, require, resolved};
+use crate::engine::{
+    ChapSecrets, Engine, blocking, damaged, deadline, log_act, no_such_node, require, resolved,
+};
 
 impl Engine {
     /// Stores (or, with `None`, clears) what was granted: a target's CHAP at one portal or all; without a

@@ -10,7 +10,7 @@ use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result};
 
 /// What is being changed.
 #[derive(Clone)]
-pub(super) struct Busy(Arc<Mutex<State>>);
+pub(in crate::engine) struct Busy(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
@@ -20,14 +20,14 @@ struct State {
 
 /// Held while something is changed; dropped in every way a call can end.
 #[must_use]
-pub(super) struct Claim {
+pub(in crate::engine) struct Claim {
     busy: Busy,
     /// `None`: everything.
     target: Option<Iqn>,
 }
 
 impl Busy {
-    pub(super) fn new() -> Self {
+    pub(in crate::engine) fn new() -> Self {
         Self(Arc::default())
     }
 
@@ -37,7 +37,7 @@ impl Busy {
     }
 
     /// For a change to one target.
-    pub(super) fn claim(&self, target: &Iqn) -> Result<Claim> {
+    pub(in crate::engine) fn claim(&self, target: &Iqn) -> Result<Claim> {
         let mut state = self.state();
         if state.everything {
             return Err(
@@ -52,13 +52,13 @@ impl Busy {
     }
 
     /// Whether nothing is being changed at this moment.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(in crate::engine) fn is_idle(&self) -> bool {
         let state = self.state();
         !state.everything && state.targets.is_empty()
     }
 
     /// For a change that every target feels.
-    pub(super) fn claim_everything(&self) -> Result<Claim> {
+    pub(in crate::engine) fn claim_everything(&self) -> Result<Claim> {
         let mut state = self.state();
         if state.everything || !state.targets.is_empty() {
             return Err(

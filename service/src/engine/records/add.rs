@@ -9,11 +9,13 @@ use iscsi_initiator_dbus::{
 };
 use iscsi_initiator_polkit::{Action, Grant};
 
-use super::{Engine, blocking, deadline, log_act, paths::node_of, require, resolved, target_of};
 use crate::backend::open_iscsi::database::{
     NodeKey,
     ifaces::Binding,
     nodes::{Made, Origin},
+};
+use crate::engine::{
+    Engine, blocking, deadline, log_act, require, resolved, state::listing::node_of, target_of,
 };
 
 /// The group of most targets. iscsid takes the target's word for it at the login (usr/login.c): a wrong one does no harm.
@@ -40,7 +42,7 @@ impl Engine {
     }
 
     /// What binds nodes to a network card.
-    pub(super) async fn binding(&self, card: Option<&str>) -> Result<Option<Binding>> {
+    pub(in crate::engine) async fn binding(&self, card: Option<&str>) -> Result<Option<Binding>> {
         let Some(card) = card.map(str::to_owned) else { return Ok(None) };
         let database = self.database.clone();
         Ok(Some(blocking(move || database.binding(&card)).await??))
@@ -83,7 +85,7 @@ impl Engine {
 }
 
 /// The node through this binding.
-pub(super) fn bound(node: NodeKey, binding: Option<&Binding>) -> NodeKey {
+pub(in crate::engine) fn bound(node: NodeKey, binding: Option<&Binding>) -> NodeKey {
     match binding {
         Some(binding) => NodeKey { iface: binding.iface.clone(), ..node },
         None => node,

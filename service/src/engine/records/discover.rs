@@ -11,9 +11,7 @@ use iscsi_initiator_dbus::{
 use iscsi_initiator_polkit::{Action, Grant};
 use tokio::time::Instant;
 
-use super::{
-    ChapSecrets, Engine, add::bound, ask::Listed, blocking, deadline, log_act, paths::node_of, require,
-};
+use super::add::bound;
 use crate::backend::{
     host::resolve,
     open_iscsi::database::{
@@ -21,6 +19,9 @@ use crate::backend::{
         chap::Proofs,
         nodes::{Made, Origin},
     },
+};
+use crate::engine::{
+    ChapSecrets, Engine, ask::Listed, blocking, deadline, log_act, require, state::listing::node_of,
 };
 
 /// What a discovery may be told.
@@ -89,7 +90,7 @@ impl Engine {
     }
 
     /// Asks the addresses of the portal one after the other until one answers.
-    pub(super) async fn ask_any(
+    pub(in crate::engine) async fn ask_any(
         &self,
         portal: &Portal,
         card: Option<&str>,
@@ -126,7 +127,7 @@ impl Engine {
 
 /// The credentials that a caller gave for a discovery.
 #[derive(Clone, Copy)]
-pub(super) enum Given<'a> {
+pub(in crate::engine) enum Given<'a> {
     /// These and no others.
     Only(&'a Proofs),
     /// First what is stored for the portal, and these if it asks for CHAP.

@@ -4,8 +4,10 @@
 use iscsi_initiator_dbus::{Fault, Kind, fault::Result, results::Startup};
 use iscsi_initiator_polkit::{Action, Grant};
 
-use super::{Engine, blocking, damaged, deadline, log_act, no_such_node, require, resolved, target_of};
 use crate::backend::open_iscsi::database::Node;
+use crate::engine::{
+    Engine, blocking, damaged, deadline, log_act, no_such_node, require, resolved, target_of,
+};
 
 impl Engine {
     /// Sets it for the granted target, at one portal or at all.
@@ -43,7 +45,7 @@ impl Engine {
 }
 
 /// The initial ramdisk logs in by what these say: changed, the machine might not come up again.
-pub(super) fn refuse_boots(nodes: &[Node]) -> Result<()> {
+pub(in crate::engine) fn refuse_boots(nodes: &[Node]) -> Result<()> {
     match nodes.iter().find_map(|node| Some((&node.key, node.boot?))) {
         None => Ok(()),
         Some((key, why)) => Err(Fault::new(

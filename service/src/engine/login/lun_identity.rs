@@ -6,11 +6,11 @@ use std::{collections::BTreeMap, time::Duration};
 use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result, results::LogoutOutcome};
 use tokio::time::Instant;
 
-use super::{Engine, blocking};
 use crate::backend::{
     kernel::sysfs::Session,
     open_iscsi::{database::NodeKey, known_luns::Wwids},
 };
+use crate::engine::{Engine, blocking};
 
 /// A session to a wrong disk is worth more than the caller's deadline.
 const AT_LEAST: Duration = Duration::from_secs(10);
@@ -27,14 +27,14 @@ struct Change {
 
 impl Engine {
     /// What the LUNs of a target were. Asked before a login, so that a memory that cannot be trusted stops it.
-    pub(super) async fn known_luns(&self, target: &Iqn) -> Result<Wwids> {
+    pub(in crate::engine) async fn known_luns(&self, target: &Iqn) -> Result<Wwids> {
         let (luns, target) = (self.luns.clone(), target.clone());
         blocking(move || luns.of(&target)).await?
     }
 
     /// Compares the LUNs of the sessions that a login has just made with what they were, and ends those that show
     /// another disk; the reason for each. With `accept` they stay as they are, and that is remembered.
-    pub(super) async fn refuse_other_disks(
+    pub(in crate::engine) async fn refuse_other_disks(
         &self,
         target: &Iqn,
         fresh: &[NodeKey],

@@ -6,7 +6,6 @@ use std::{path::Path, sync::Arc, time::Duration};
 use iscsi_initiator_dbus::{Fault, Kind, fault::Result, results::LogoutOutcome};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Engine, abandoned::Reach, blocking, busy::Claim};
 use crate::backend::{
     host::program::{ProgramError, Rest},
     open_iscsi::{
@@ -14,12 +13,13 @@ use crate::backend::{
         iscsiadm::{self, Refused},
     },
 };
+use crate::engine::{Engine, blocking, stale_sessions::Reach, turns::claims::Claim};
 
 /// How long the disks of a login that came late may look used: what has just come is looked at by many.
 const TAKE_BACK: Duration = Duration::from_secs(15);
 
 /// Logs in. The claim is on the node's target.
-pub(super) async fn log_in(
+pub(in crate::engine) async fn log_in(
     engine: &Arc<Engine>,
     node: &NodeKey,
     iscsiadm: &Path,
@@ -103,7 +103,7 @@ impl Engine {
         tracing::warn!(target = %node.target, portal = %node.portal, "a login came after its deadline: it is taken back");
         let last = Instant::now() + TAKE_BACK;
         loop {
-            match self.end_sessions(&sessions, false, super::deadline(None)).await {
+            match self.end_sessions(&sessions, false, crate::engine::deadline(None)).await {
                 // On a slow machine udev and multipathd are still at it.
                 Err(fault) if fault.kind() == Kind::InUse && Instant::now() < last => {
                     tokio::time::sleep(Duration::from_millis(500)).await;

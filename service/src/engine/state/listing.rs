@@ -10,12 +10,12 @@ use iscsi_initiator_dbus::{
 use iscsi_initiator_polkit::{Action, Grant};
 use tokio::time::Instant;
 
-use super::{Engine, blocking, require};
 use crate::backend::{
     kernel::sysfs::{Disk, Session},
     multipath::daemon::{MultipathdError, PathState},
     open_iscsi::database::Node,
 };
+use crate::engine::{Engine, blocking, require};
 
 impl Engine {
     /// A path for each LUN of each session; a session without a LUN is one entry without a device.
@@ -84,7 +84,7 @@ fn numeric(filter: &PathFilter) -> Result<Option<Vec<Portal>>> {
 const NO_GROUP: u16 = u16::MAX;
 
 /// A node as the bus shows it.
-pub(super) fn node_of(node: &Node, state: NodeState, sessions: &[Session]) -> results::Node {
+pub(in crate::engine) fn node_of(node: &Node, state: NodeState, sessions: &[Session]) -> results::Node {
     results::Node {
         target: node.key.target.to_string(),
         portal: node.key.portal.to_string(),
@@ -132,6 +132,6 @@ fn with_disk(path: results::Path, disk: &Disk, state: Option<&PathState>) -> res
 }
 
 /// Used by the waits that poll nothing: a deadline in the past looks once.
-pub(super) fn passed(deadline: Instant) -> bool {
+pub(in crate::engine) fn passed(deadline: Instant) -> bool {
     Instant::now() >= deadline
 }

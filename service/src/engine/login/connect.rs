@@ -11,10 +11,7 @@ use iscsi_initiator_dbus::{
 use iscsi_initiator_polkit::{Action, Grant};
 use tokio::{sync::mpsc, task::JoinSet};
 
-use super::{
-    ChapSecrets, Engine, add::bound, blocking, busy::Claim, deadline, discover::Given, log_act,
-    login::Wishes, require,
-};
+use super::Wishes;
 use crate::backend::open_iscsi::{
     database::{
         Node, NodeKey,
@@ -24,6 +21,12 @@ use crate::backend::open_iscsi::{
         picture::Picture,
     },
     iscsid,
+};
+use crate::engine::{
+    ChapSecrets, Engine, blocking, deadline, log_act,
+    records::{add::bound, discover::Given},
+    require,
+    turns::claims::Claim,
 };
 
 /// How many targets a message names.

@@ -1,0 +1,17 @@
+//! What is written down of targets, portals and this machine.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | `add` | a node recorded by hand |
+//! | `chap` | CHAP into the records |
+//! | `discover` | a portal asked for its targets, and what is new of them recorded |
+//! | `forget` | node records removed |
+//! | `initiator_name` | this machine's name |
+//! | `startup` | whether nodes are logged in to at boot |
+
+pub(super) mod add;
+mod chap;
+pub(super) mod discover;
+mod forget;
+mod initiator_name;
+pub(super) mod startup;

@@ -82,7 +82,7 @@ impl Engine {
     pub(crate) fn new(layout: Layout, bus: &Connection, activity: Activity) -> Arc<Self> {
         let database = Database::new(&layout.find_database(), &layout.config, &layout.lock);
         let sysfs = Sysfs::new(&layout.sys);
-        let multipathd = Multipathd::new(&layout.run, &layout.proc);
+        let multipathd = Multipathd::new(&layout);
         let usage = Usage::new(&sysfs, &layout.proc, &layout.dev);
         let multipath = Multipath::new(&layout);
         let abandoned = Abandoned::new(&sysfs, &layout.sys, &layout.proc);

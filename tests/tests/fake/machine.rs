@@ -60,26 +60,7 @@ impl Machine {
     }
 
     pub fn layout(&self) -> Layout {
-        Layout {
-            config: self.at("etc"),
-            database: Some(self.at("db")),
-            lock: self.at("lock"),
-            iscsiadm: vec![self.at("bin/iscsiadm")],
-            iscsid: vec![self.at("bin/iscsid")],
-            sys: self.at("sys"),
-            proc: self.at("proc"),
-            run: self.at("run"),
-            dev: self.at("dev"),
-            multipath: self.at("etc/multipath"),
-            multipath_program: vec![self.at("bin/multipath")],
-            multipathd: vec![self.at("bin/multipathd")],
-            state: self.at("state"),
-            scratch: self.at("scratch"),
-            modules: self.at("modules"),
-            machine_id: self.at("etc/machine-id"),
-            polkit_actions: vec![self.at("share/polkit-1/actions")],
-            bus_policies: vec![self.at("etc/dbus-1/system.d"), self.at("share/dbus-1/system.d")],
-        }
+        Layout::below(self.folder.path())
     }
 
     pub fn at(&self, path: impl AsRef<Path>) -> PathBuf {

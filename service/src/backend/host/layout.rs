@@ -33,6 +33,11 @@ pub struct Layout {
     pub multipath_program: Vec<PathBuf>,
     /// Where multipathd may be, likewise.
     pub multipathd: Vec<PathBuf>,
+    /// The abstract name of multipathd's socket, without the NUL before it (libmpathcmd/mpath_cmd.c).
+    pub multipathd_socket: String,
+    /// Where device events come from: the kernel's netlink, or, on a machine of files, a Unix datagram socket that the
+    /// daemon makes here. A datagram of any content is an event.
+    pub uevents: Option<PathBuf>,
     /// What this daemon has to remember beyond a restart of the machine.
     pub state: PathBuf,
     /// Where other programs may read what this daemon puts there for a moment.
@@ -62,6 +67,8 @@ impl Default for Layout {
             multipath: "/etc/multipath".into(),
             multipath_program: programs("multipath"),
             multipathd: programs("multipathd"),
+            multipathd_socket: "/org/kernel/linux/storage/multipathd".to_owned(),
+            uevents: None,
             state: "/var/lib/iscsi-initiatord".into(),
             scratch: "/run/iscsi-initiatord".into(),
             modules: "/lib/modules".into(),
@@ -81,6 +88,34 @@ fn folders<const N: usize>(roots: [&str; N], name: &str) -> Vec<PathBuf> {
 }
 
 impl Layout {
+    /// A machine that is nothing but files below one folder, for tests and for who writes a client. multipathd's socket
+    /// has the folder's own name before it, since abstract names are the whole host's.
+    pub fn below(root: &Path) -> Self {
+        let at = |path: &str| root.join(path);
+        Self {
+            config: at("etc"),
+            database: Some(at("db")),
+            lock: at("lock"),
+            iscsiadm: vec![at("bin/iscsiadm")],
+            iscsid: vec![at("bin/iscsid")],
+            sys: at("sys"),
+            proc: at("proc"),
+            run: at("run"),
+            dev: at("dev"),
+            multipath: at("etc/multipath"),
+            multipath_program: vec![at("bin/multipath")],
+            multipathd: vec![at("bin/multipathd")],
+            multipathd_socket: format!("{}/multipathd", root.display()),
+            uevents: Some(at("run/uevents")),
+            state: at("state"),
+            scratch: at("scratch"),
+            modules: at("modules"),
+            machine_id: at("etc/machine-id"),
+            polkit_actions: vec![at("share/polkit-1/actions")],
+            bus_policies: vec![at("etc/dbus-1/system.d"), at("share/dbus-1/system.d")],
+        }
+    }
+
     /// The program, if it is installed.
     pub(crate) fn find_iscsiadm(&self) -> Option<&Path> {
         self.iscsiadm.iter().map(PathBuf::as_path).find(|path| path.is_file())

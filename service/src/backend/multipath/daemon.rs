@@ -8,15 +8,15 @@ use std::{
         linux::net::SocketAddrExt,
         unix::net::{SocketAddr, UnixStream},
     },
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
 use iscsi_initiator_dbus::{Fault, Kind};
 use serde_json::Value;
 
-/// Abstract, without a NUL at its end (libmpathcmd/mpath_cmd.c).
-const SOCKET: &[u8] = b"/org/kernel/linux/storage/multipathd";
+use crate::backend::host::layout::Layout;
+
 /// multipathd answers within 4 s or says "timeout".
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The most that is taken of an answer: 256 disks need half a megabyte.
@@ -92,11 +92,14 @@ impl From<MultipathdError> for Fault {
 pub(crate) struct Multipathd {
     run: PathBuf,
     proc: PathBuf,
+    /// Abstract, without a NUL at its end.
+    socket: String,
 }
 
 impl Multipathd {
-    pub(crate) fn new(run: &Path, proc: &Path) -> Self {
-        Self { run: run.to_owned(), proc: proc.to_owned() }
+    pub(crate) fn new(layout: &Layout) -> Self {
+        let Layout { run, proc, multipathd_socket, .. } = layout.clone();
+        Self { run, proc, socket: multipathd_socket }
     }
 
     /// Whether it runs.
@@ -197,7 +200,7 @@ impl Multipathd {
         if !self.runs() {
             return Err(MultipathdError::NotRunning);
         }
-        let socket = UnixStream::connect_addr(&SocketAddr::from_abstract_name(SOCKET)?)?;
+        let socket = UnixStream::connect_addr(&SocketAddr::from_abstract_name(&self.socket)?)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.set_write_timeout(Some(PATIENCE))?;
         // A native size_t, which counts the NUL, then the text with its NUL; the answer alike.
@@ -341,7 +344,8 @@ mod tests {
     fn a_process_id_of_another_program_is_not_multipathd() {
         let folder = tempfile::tempdir().unwrap();
         let dir = crate::backend::host::atomic::Dir::open(folder.path()).unwrap();
-        let multipathd = Multipathd::new(folder.path(), Path::new("/proc"));
+        let layout = Layout { run: folder.path().to_owned(), ..Layout::default() };
+        let multipathd = Multipathd::new(&layout);
         assert!(!multipathd.runs());
         dir.replace("multipathd.pid", format!("{}\n", std::process::id()).as_bytes(), 0o644).unwrap();
         assert!(!multipathd.runs());

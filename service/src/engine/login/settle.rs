@@ -193,6 +193,7 @@ fn is_in_udev(run: &Path, disk: &Disk) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::host::layout::Layout;
     use crate::backend::{host::atomic::Dir, kernel::sysfs};
 
     #[test]
@@ -206,7 +207,7 @@ mod tests {
             sids: vec![1],
             waited: Duration::ZERO,
         };
-        let multipathd = Multipathd::new(folder.path(), folder.path());
+        let multipathd = Multipathd::new(&Layout::below(folder.path()));
         let sight = || look.sight(&multipathd);
         assert_eq!(sight(), Sight::Coming, "udev has not seen the disks");
         let data = folder.path().join("run/udev/data");

@@ -125,6 +125,7 @@ fn is_part_of(device: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::host::layout::Layout;
     use crate::backend::kernel::sysfs::tests::sample;
 
     #[test]
@@ -139,7 +140,7 @@ mod tests {
         std::os::unix::fs::symlink("../../sda1", by_id.join("wwn-0x1-part1")).unwrap();
         let look = || Look {
             sysfs: sysfs.clone(),
-            multipathd: Multipathd::new(folder.path(), folder.path()),
+            multipathd: Multipathd::new(&Layout::below(folder.path())),
             dev: dev.clone(),
             disks: plan.disks.iter().map(|(disk, _)| disk.clone()).collect(),
             maps: plan.maps.clone(),

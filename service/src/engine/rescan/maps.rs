@@ -97,6 +97,7 @@ fn resize(sysfs: &Sysfs, multipathd: &Multipathd, map: &Map) -> Option<Size> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::host::layout::Layout;
     use crate::backend::{host::atomic::Dir, kernel::sysfs::tests::sample};
 
     #[test]
@@ -113,7 +114,7 @@ mod tests {
             std::fs::create_dir_all(root.join("block/dm-0/slaves").join(path)).unwrap();
         }
         let sysfs = Sysfs::new(root);
-        let multipathd = Multipathd::new(&root.join("run"), &root.join("proc"));
+        let multipathd = Multipathd::new(&Layout::below(root));
         let map = Map { name: "mpatha".into(), device: "dm-0".into(), wwid: "3600140500000000".into() };
         set("dm-0", "131072\n");
         assert!(resize(&sysfs, &multipathd, &map).is_none(), "as it was");

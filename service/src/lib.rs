@@ -23,9 +23,10 @@ use crate::{
 pub async fn serve(connection: &Connection, layout: Layout) -> zbus::Result<Activity> {
     let activity = Activity::default();
     let engine = Engine::new(layout, connection, activity.clone());
+    let changes = engine.file_events();
+    engine.clean_up();
     let manager = Manager::new(Arc::clone(&engine), Gate::new(connection), activity.clone());
     connection.object_server().at(OBJECT_PATH, manager).await?;
-    let changes = engine.changes();
     tokio::spawn(mirror(connection.clone(), engine, changes));
     connection.request_name(BUS_NAME).await?;
     Ok(activity)

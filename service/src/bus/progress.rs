@@ -1,21 +1,21 @@
-//! Tells the caller of a long call, and nobody else, how far it has come.
-//! It may not hold a call up: a step that cannot be told is left out.
+//! Reports to the caller of a long call, and to no one else, how far it has come. A step that cannot be reported holds
+//! nothing up.
 
 use iscsi_initiator_dbus::results::Step;
 use tokio::sync::mpsc;
 use zbus::{names::UniqueName, object_server::SignalEmitter};
 
 use super::Manager;
-use crate::engine::Progress;
+use crate::engine::call::Progress;
 
-/// Runs the work and tells its steps to whom wants them, under the number that he gave; all of them before
+/// Runs the work and reports its steps to the caller that asked for them, under its own number; all of them before
 /// this returns, and so before the reply.
-pub(super) async fn told<T, W: Future<Output = T>>(
+pub(super) async fn reported<T, W: Future<Output = T>>(
     emitter: SignalEmitter<'_>,
     to: Option<(u32, &UniqueName<'_>)>,
     work: impl FnOnce(Progress) -> W,
 ) -> T {
-    let Some((id, caller)) = to else { return work(Progress::nobody()).await };
+    let Some((id, caller)) = to else { return work(Progress::none()).await };
     let emitter = emitter.set_destination(caller.clone().into());
     let (steps, mut heard) = mpsc::unbounded_channel::<(Step, String)>();
     let telling = async {

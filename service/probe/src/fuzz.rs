@@ -1,6 +1,13 @@
 //! The entries of the fuzz targets: any bytes go in, and what must hold of the answer is asserted.
 //! It may not be part of a program: it is compiled for tests and for `service/fuzz`, and panics by design.
 //!
+//! | room | what it is |
+//! |---|---|
+//! | `lists` | lists of targets |
+//! | `login` | the login phase |
+//! | `luns` | the survey of LUNs |
+//! | `parsers` | headers, text, addresses |
+//!
 //! | entry | what the bytes are |
 //! |---|---|
 //! | [`header`] | a header of 48 bytes, then text for our own requests |

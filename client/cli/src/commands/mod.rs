@@ -1,5 +1,17 @@
 //! The commands: each makes one call and turns the answer into a report.
 //! It may not print, and calls nothing that the caller did not ask for.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | `chap` | set-chap, and the credentials that other commands take too |
+//! | `connect` | connect: from a portal to usable disks |
+//! | `diagnose` | diagnose: what a login needs, piece by piece |
+//! | `doctor` | doctor: what the daemon finds, and what only a client sees |
+//! | `list` | discover, add, paths, nodes and initiator-name |
+//! | `multipath` | multipath: set up, shown, undone |
+//! | `progress` | the steps of a call, shown as they come |
+//! | `record` | forget and startup |
+//! | `session` | login, logout and rescan |
 
 mod chap;
 mod connect;

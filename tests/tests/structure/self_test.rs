@@ -135,6 +135,14 @@ fn methods_in_another_file_are_no_circle_unless_the_types_own_file_needs_them() 
     let calm = ("engine.rs", "mod login; pub struct Engine; fn help() {}");
     assert!(circles(&[root, calm, room]).is_empty());
     assert!(circles(&[root, calm, helper]).is_empty());
+    // Nor by way of a third file that the type's own file needs.
+    let around = ("engine.rs", "mod login; mod wish; use self::wish::Wish; pub struct Engine(Wish);");
+    let wish = ("engine/wish.rs", "use super::login::Place; pub struct Wish(Place);");
+    let place = "pub struct Place; use super::Engine; impl Engine { pub fn login(&self) {} }";
+    assert!(circles(&[root, around, wish, ("engine/login.rs", place)]).is_empty());
+    let back = format!("{place} use super::Wish;");
+    let found = circles(&[root, around, wish, ("engine/login.rs", &back)]);
+    assert_eq!(found, [["engine/login.rs", "engine/wish.rs"]]);
     let calling =
         ("engine.rs", "mod login; pub struct Engine; impl Engine { fn new(&self) { self.login() } }");
     assert_eq!(circles(&[root, calling, room]), [["engine.rs", "engine/login.rs"]]);

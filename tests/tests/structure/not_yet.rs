@@ -37,18 +37,6 @@ pub(crate) const CIRCLES: &[&[&str]] = &[
         "service/src/engine/state/listing.rs",
     ],
     &[
-        "client/cli/src/commands/chap.rs",
-        "client/cli/src/commands/connect.rs",
-        "client/cli/src/commands/diagnose.rs",
-        "client/cli/src/commands/doctor.rs",
-        "client/cli/src/commands/list.rs",
-        "client/cli/src/commands/mod.rs",
-        "client/cli/src/commands/multipath.rs",
-        "client/cli/src/commands/progress.rs",
-        "client/cli/src/commands/record.rs",
-        "client/cli/src/commands/session.rs",
-    ],
-    &[
         "service/src/engine/examine.rs",
         "service/src/engine/examine/found.rs",
         "service/src/engine/examine/maps.rs",

@@ -48,14 +48,6 @@ pub(crate) const CIRCLES: &[&[&str]] = &[
         "service/src/engine/examine/sessions.rs",
     ],
     &[
-        "service/probe/src/chap.rs",
-        "service/probe/src/lib.rs",
-        "service/probe/src/login.rs",
-        "service/probe/src/luns.rs",
-        "service/probe/src/sendtargets.rs",
-        "service/probe/src/socket.rs",
-    ],
-    &[
         "service/probe/src/fuzz.rs",
         "service/probe/src/fuzz/lists.rs",
         "service/probe/src/fuzz/login.rs",

@@ -48,13 +48,6 @@ pub(crate) const CIRCLES: &[&[&str]] = &[
         "service/src/engine/examine/sessions.rs",
     ],
     &[
-        "service/probe/src/fuzz.rs",
-        "service/probe/src/fuzz/lists.rs",
-        "service/probe/src/fuzz/login.rs",
-        "service/probe/src/fuzz/luns.rs",
-        "service/probe/src/fuzz/parsers.rs",
-    ],
-    &[
         "service/src/engine/diagnose.rs",
         "service/src/engine/diagnose/exchange.rs",
         "service/src/engine/diagnose/machine.rs",

@@ -1,5 +1,11 @@
 //! The daemon iscsi-initiatord: `main -> bus -> engine -> backend`; nothing points back.
 //! It may not be linked by a client: what they share is in the contract crate.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | `backend` | what the daemon rests on: the kernel, open-iscsi, multipath, systemd, files |
+//! | `bus` | the interface: parse, ask polkit, do, answer |
+//! | `engine` | what can be done, with a Grant |
 
 mod backend;
 mod bus;

@@ -1,5 +1,9 @@
 //! Sessions that iscsid was killed over while it made or ended them: found, and removed from the kernel.
 //! It may not touch one that anything can still be done with, nor one whose maker may be at it.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | `makers` | the processes that make and end sessions |
 
 mod makers;
 

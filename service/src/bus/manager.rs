@@ -193,7 +193,7 @@ impl Manager {
             targets: options.targets,
         };
         let listener = options.progress.zip(call.sender());
-        progress::reported(emitter, listener, async |steps| {
+        progress::reported(emitter, listener, emit_progress, async |steps| {
             let call = Call::new(grant, connection.timeout, CancellationToken::new(), steps);
             self.engine.connect(&call, connection).await
         })
@@ -280,12 +280,7 @@ impl Manager {
     }
 
     #[zbus(signal)]
-    pub(super) async fn progress(
-        emitter: &SignalEmitter<'_>,
-        id: u32,
-        step: &str,
-        detail: &str,
-    ) -> zbus::Result<()>;
+    async fn progress(emitter: &SignalEmitter<'_>, id: u32, step: &str, detail: &str) -> zbus::Result<()>;
 
     async fn set_initiator_name(&self, #[zbus(header)] call: Header<'_>, name: &str) -> Result<()> {
         let _call = self.activity.begin();
@@ -317,6 +312,15 @@ async fn secrets(chap: Option<Chap>) -> Result<Option<ChapSecrets>> {
         Some(chap) => secret_fd::read("options", chap).await.map(Some),
         None => Ok(None),
     }
+}
+
+fn emit_progress<'a>(
+    emitter: &'a SignalEmitter<'a>,
+    id: u32,
+    step: &'a str,
+    detail: &'a str,
+) -> progress::Emitted<'a> {
+    Box::pin(Manager::progress(emitter, id, step, detail))
 }
 
 /// A call that reports no steps. No caller can take it back yet.

@@ -14,45 +14,6 @@ pub(crate) struct Finding {
 
 /// The files of each circle.
 pub(crate) const CIRCLES: &[&[&str]] = &[
-    &[
-        "service/src/engine.rs",
-        "service/src/engine/login.rs",
-        "service/src/engine/login/attempt.rs",
-        "service/src/engine/login/connect.rs",
-        "service/src/engine/login/lun_identity.rs",
-        "service/src/engine/login/settle.rs",
-        "service/src/engine/logout.rs",
-        "service/src/engine/logout/boot.rs",
-        "service/src/engine/logout/flush.rs",
-        "service/src/engine/logout/gone.rs",
-        "service/src/engine/logout/maps.rs",
-        "service/src/engine/logout/unused.rs",
-        "service/src/engine/records/add.rs",
-        "service/src/engine/records/discover.rs",
-        "service/src/engine/records/initiator_name.rs",
-        "service/src/engine/records/startup.rs",
-        "service/src/engine/rescan.rs",
-        "service/src/engine/rescan/maps.rs",
-        "service/src/engine/stale_sessions.rs",
-        "service/src/engine/state/listing.rs",
-    ],
-    &[
-        "service/src/engine/examine.rs",
-        "service/src/engine/examine/found.rs",
-        "service/src/engine/examine/maps.rs",
-        "service/src/engine/examine/policies.rs",
-        "service/src/engine/examine/programs.rs",
-        "service/src/engine/examine/records.rs",
-        "service/src/engine/examine/secrets.rs",
-        "service/src/engine/examine/services.rs",
-        "service/src/engine/examine/sessions.rs",
-    ],
-    &[
-        "service/src/engine/diagnose.rs",
-        "service/src/engine/diagnose/exchange.rs",
-        "service/src/engine/diagnose/machine.rs",
-        "service/src/engine/diagnose/portal.rs",
-    ],
     &["dbus/src/fault.rs", "dbus/src/lib.rs", "dbus/src/portal.rs"],
     &["polkit/src/authority.rs", "polkit/src/gate.rs", "polkit/src/grant.rs"],
     &[
@@ -63,38 +24,13 @@ pub(crate) const CIRCLES: &[&[&str]] = &[
     &["service/src/backend/host/atomic.rs", "service/src/backend/host/atomic/modes.rs"],
     &["service/src/backend/open_iscsi/database.rs", "service/src/backend/open_iscsi/database/patience.rs"],
     &["service/src/backend/systemd.rs", "service/src/backend/systemd/look.rs"],
-    &["service/src/bus/manager.rs", "service/src/bus/progress.rs"],
-    &["service/src/engine/ask.rs", "service/src/engine/ask/explain.rs"],
 ];
 
 /// What the engine still does itself: the file, and the path or method.
-pub(crate) const WALLS: &[(&str, &str)] = &[
-    ("service/src/engine/diagnose/machine.rs", "std::fs"),
-    ("service/src/engine/examine/policies.rs", "is_file()"),
-    ("service/src/engine/examine/programs.rs", "crate::backend::host::program"),
-    ("service/src/engine/examine/programs.rs", "is_file()"),
-    ("service/src/engine/examine/records.rs", "crate::backend::host::atomic"),
-    ("service/src/engine/examine/secrets.rs", "crate::backend::host::atomic"),
-    ("service/src/engine/login/attempt.rs", "crate::backend::host::program"),
-    ("service/src/engine/login/settle.rs", "exists()"),
-    ("service/src/engine/login/settle.rs", "std::fs"),
-    ("service/src/engine/logout/flush.rs", "rustix::fs"),
-    ("service/src/engine/logout/gone.rs", "std::fs"),
-    ("service/src/engine/logout/unused.rs", "exists()"),
-    ("service/src/engine/multipath.rs", "exists()"),
-];
+pub(crate) const WALLS: &[(&str, &str)] = &[];
 
 /// Parent files whose table of rooms is missing or wrong.
-pub(crate) const TABLES: &[&str] = &[
-    "service/src/backend/open_iscsi/database.rs",
-    "service/src/engine.rs",
-    "service/src/engine/ask.rs",
-    "service/src/engine/diagnose.rs",
-    "service/src/engine/examine.rs",
-    "service/src/engine/login.rs",
-    "service/src/engine/logout.rs",
-    "service/src/engine/rescan.rs",
-];
+pub(crate) const TABLES: &[&str] = &["service/src/backend/open_iscsi/database.rs"];
 
 /// What is found and not listed, and what is listed and not found.
 pub(crate) fn compare(found: &[Finding], listed: &[(&str, &str)], list: &str) -> Vec<String> {

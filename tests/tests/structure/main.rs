@@ -9,6 +9,7 @@
 //! | `facts` | what the checks need to know of each file: modules, names, calls |
 //! | `names` | where a path leads: a definition, a module or another crate |
 //! | `not_yet` | what is still wrong, and may only become less |
+//! | `pages` | what pages tell of the code |
 //! | `reader` | a crate's files and modules |
 //! | `rooms` | the number of rooms, and the tables of rooms |
 //! | `self_test` | each check fails on a tiny crate that is wrong |
@@ -29,6 +30,7 @@ mod direction;
 mod facts;
 mod names;
 mod not_yet;
+mod pages;
 mod reader;
 mod rooms;
 mod self_test;
@@ -62,6 +64,11 @@ fn every_file_is_declared_and_thus_looked_at_unless_it_holds_tests() {
 #[test]
 fn no_files_take_names_from_each_other_in_a_circle() {
     none(&circles::compare(&circles::all(&PROJECT), not_yet::CIRCLES));
+}
+
+#[test]
+fn the_page_on_the_architecture_names_files_and_functions_that_exist() {
+    none(&pages::missing(&Tree::of_project(), &pages::text()));
 }
 
 #[test]

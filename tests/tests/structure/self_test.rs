@@ -300,3 +300,17 @@ fn a_client_needs_the_contract_alone_and_the_contract_nothing() {
 fn a_file_that_nobody_declares_is_seen() {
     assert_eq!(daemon(&[("lib.rs", "mod a;"), ("a.rs", ""), ("b.rs", "")]).unread, ["service/src/b.rs"]);
 }
+
+#[test]
+fn a_page_that_names_what_is_not_there_is_found() {
+    let tree = Tree::of(&[
+        ("service/src/engine/login.rs", "pub fn log_in() {}\nimpl Engine {\n    fn login(&self) {}\n}"),
+        ("service/src/engine/call.rs", "pub fn act<T>() {}"),
+    ]);
+    let right =
+        "`login::log_in`, `Engine::login`, `call::act`, `engine/login.rs`, `x/y`, `a b`, `std::fs::read`";
+    assert_eq!(crate::pages::missing(&tree, right), [""; 0]);
+    for wrong in ["`login::act`", "`Engine::log_in_at`", "`engine/logout.rs`", "`ogin.rs`"] {
+        assert_eq!(crate::pages::missing(&tree, wrong).len(), 1, "{wrong}");
+    }
+}

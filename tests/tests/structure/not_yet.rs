@@ -53,7 +53,6 @@ pub(crate) const CIRCLES: &[&[&str]] = &[
         "service/src/engine/diagnose/machine.rs",
         "service/src/engine/diagnose/portal.rs",
     ],
-    &["polkit/src/authority.rs", "polkit/src/gate.rs", "polkit/src/grant.rs"],
     &[
         "service/src/backend/open_iscsi/database/chap.rs",
         "service/src/backend/open_iscsi/database/ifaces.rs",

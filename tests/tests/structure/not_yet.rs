@@ -60,7 +60,6 @@ pub(crate) const CIRCLES: &[&[&str]] = &[
     ],
     &["service/src/backend/host/atomic.rs", "service/src/backend/host/atomic/modes.rs"],
     &["service/src/backend/open_iscsi/database.rs", "service/src/backend/open_iscsi/database/patience.rs"],
-    &["service/src/backend/systemd.rs", "service/src/backend/systemd/look.rs"],
     &["service/src/bus/manager.rs", "service/src/bus/progress.rs"],
     &["service/src/engine/ask.rs", "service/src/engine/ask/explain.rs"],
 ];

@@ -9,7 +9,7 @@ use zbus::{
     names::{ErrorName, OwnedErrorName},
 };
 
-use crate::ERROR_PREFIX;
+use crate::constants::ERROR_PREFIX;
 
 /// What kind of failure it is: the part of the error name that programs match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -3,6 +3,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | `constants` | the names on the bus, the introspection document and the port of iSCSI |
 //! | [`name`] | [`Iqn`], the name of an initiator or a target |
 //! | [`portal`] | [`Portal`], the address of a target |
 //! | [`secret`] | [`Secret`], a CHAP secret that cannot be shown |
@@ -13,6 +14,7 @@
 
 #![warn(missing_docs)]
 
+mod constants;
 pub mod fault;
 pub mod name;
 pub mod options;
@@ -22,20 +24,8 @@ pub mod proxy;
 pub mod results;
 pub mod secret;
 
+pub use constants::{BUS_NAME, DEFAULT_PORT, ERROR_PREFIX, INTERFACE, INTROSPECTION, OBJECT_PATH};
 pub use fault::{Fault, Kind};
 pub use name::Iqn;
 pub use portal::Portal;
 pub use secret::Secret;
-
-/// The name on the system bus.
-pub const BUS_NAME: &str = "org.cloudatlas.IscsiInitiator";
-/// The one object.
-pub const OBJECT_PATH: &str = "/org/cloudatlas/IscsiInitiator";
-/// Its interface.
-pub const INTERFACE: &str = "org.cloudatlas.IscsiInitiator";
-/// What every own error name begins with.
-pub const ERROR_PREFIX: &str = "org.cloudatlas.IscsiInitiator.Error";
-/// The introspection document, written by hand: the source of truth for the interface.
-pub const INTROSPECTION: &str = include_str!("../org.cloudatlas.IscsiInitiator.xml");
-/// The TCP port of iSCSI (RFC 7143, section 15).
-pub const DEFAULT_PORT: u16 = 3260;

@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use zbus::Type;
 
-use crate::DEFAULT_PORT;
+use crate::constants::DEFAULT_PORT;
 
 /// `address`, `address:port` or `[v6]:port`; an IPv6 link-local address may carry its zone
 /// (`[fe80::1%eth0]:3260`); the address may be a host name. Shown always with its port.

@@ -18,7 +18,7 @@ use zbus::{
 };
 use zbus_polkit::policykit1::{AuthorityProxy, CheckAuthorizationFlags, Subject};
 
-use crate::{Action, Details};
+use crate::{Action, details::Details};
 
 /// What a detail says when the call names none: no target and no portal reads so.
 const ANY: &str = "any";

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use iscsi_initiator_dbus::{Fault, Iqn, Portal};
+use iscsi_initiator_dbus::{Fault, Iqn};
 use tokio::{sync::Semaphore, time::timeout};
 use zbus::{
     Connection,
@@ -13,18 +13,10 @@ use zbus::{
 use crate::{
     Action, Caller, Grant,
     authority::{self, Answer, Question},
+    details::Details,
     places::Places,
     refusal::Refusal,
 };
-
-/// What the action is about: polkit's rules and the person who is asked see it.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Details<'a> {
-    /// None: no target, or every one; polkit is told `any`.
-    pub target: Option<&'a Iqn>,
-    /// None: no portal, or every known one; polkit is told `any`.
-    pub portal: Option<&'a Portal>,
-}
 
 /// How long and how many. The defaults are the design's.
 #[derive(Clone, Copy, Debug)]
@@ -191,6 +183,7 @@ mod tests {
         sync::Mutex,
     };
 
+    use iscsi_initiator_dbus::Portal;
     use tracing::{
         Event, Metadata, Subscriber,
         field::{Field, Visit},

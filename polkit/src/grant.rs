@@ -3,7 +3,7 @@
 
 use iscsi_initiator_dbus::{Iqn, Portal};
 
-use crate::{Action, Caller, Details};
+use crate::{Action, Caller, details::Details};
 
 /// polkit allowed one caller one action, once.
 ///

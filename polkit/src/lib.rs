@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`action`] | [`Action`], what can be asked for |
 //! | [`caller`] | [`Caller`], who asks, for the log |
+//! | [`details`] | [`Details`], the target and the portal that an action is about |
 //! | [`gate`] | [`Gate`], the way from a message to a [`Grant`] |
 //! | [`grant`] | [`Grant`], the proof that polkit said yes |
 //! | `authority` | the calls to polkitd, and taking a question back |
@@ -16,6 +17,7 @@
 pub mod action;
 mod authority;
 pub mod caller;
+pub mod details;
 pub mod gate;
 pub mod grant;
 mod places;
@@ -23,7 +25,8 @@ mod refusal;
 
 pub use action::Action;
 pub use caller::Caller;
-pub use gate::{Details, Gate, Limits};
+pub use details::Details;
+pub use gate::{Gate, Limits};
 pub use grant::Grant;
 
 /// The `.policy` file as it is installed, for packagers and tests.

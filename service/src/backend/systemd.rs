@@ -220,6 +220,20 @@ impl Systemd {
         self.transient(program, words, Vec::new()).await
     }
 
+    /// How a unit stands; one that does not exist is not there. systemd reads its file for this, and no more.
+    pub(crate) async fn look(&self, name: &str) -> Result<Unit, Fault> {
+        let states = async {
+            let unit = self.unit(name).await?;
+            zbus::Result::Ok((
+                unit.load_state().await?,
+                unit.active_state().await?,
+                unit.unit_file_state().await?,
+            ))
+        };
+        let (loaded, active, file) = states.await.map_err(away)?;
+        Ok(Unit::from_states(name, &loaded, &active, &file))
+    }
+
     /// Whether it is active; one that does not exist is not.
     pub(crate) async fn is_active(&self, unit: &str) -> Result<bool, Fault> {
         let state = async { self.unit(unit).await?.active_state().await };

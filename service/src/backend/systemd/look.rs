@@ -1,9 +1,4 @@
-//! How units stand, as systemd tells it.
-//! It may not start, stop or change one: systemd reads a unit's file for this, and no more.
-
-use iscsi_initiator_dbus::Fault;
-
-use super::{Systemd, away};
+//! The state of a unit, read from the words that systemd has for it.
 
 /// A unit as it stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,26 +15,17 @@ pub(crate) struct Unit {
     pub(crate) is_masked: bool,
 }
 
-impl Systemd {
-    /// How a unit stands; one that does not exist is not there.
-    pub(crate) async fn look(&self, name: &str) -> Result<Unit, Fault> {
-        let states = async {
-            let unit = self.unit(name).await?;
-            zbus::Result::Ok((
-                unit.load_state().await?,
-                unit.active_state().await?,
-                unit.unit_file_state().await?,
-            ))
-        };
-        let (loaded, active, file) = states.await.map_err(away)?;
-        Ok(Unit {
+impl Unit {
+    /// From the words that systemd has for its states.
+    pub(super) fn from_states(name: &str, loaded: &str, active: &str, file: &str) -> Self {
+        Self {
             name: name.to_owned(),
             is_there: loaded == "loaded",
-            is_enabled: is_enabled(&file),
-            is_active: is_active(&active),
+            is_enabled: is_enabled(file),
+            is_active: is_active(active),
             has_failed: active == "failed",
             is_masked: loaded == "masked",
-        })
+        }
     }
 }
 

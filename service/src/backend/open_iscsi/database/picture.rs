@@ -51,6 +51,7 @@ impl Database {
                 }
             }
         }
-        Ok(())
+        let new = pictures.iter().filter(|picture| picture.bytes.is_none());
+        forget::release_unused(&dir, new.map(|picture| picture.node.iface.as_str()))
     }
 }

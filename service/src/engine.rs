@@ -36,6 +36,7 @@ use crate::backend::{
     open_iscsi::{
         database::{Database, Node, NodeKey},
         known_luns::Luns,
+        undo::{Journal, settle},
     },
     systemd::Systemd,
 };
@@ -61,6 +62,8 @@ pub(crate) struct Engine {
     /// call is seen among the processes.
     iscsid_in_use: Arc<RwLock<()>>,
     luns: Luns,
+    /// What has to be put back if a change is cut off.
+    journal: Journal,
     multipathd: Multipathd,
     multipath: Multipath,
     /// One setup at a time.
@@ -87,6 +90,7 @@ impl Engine {
         let multipath = Multipath::new(&layout);
         let abandoned = Abandoned::new(&sysfs, &layout.sys, &layout.proc);
         let luns = Luns::new(&layout.state);
+        let journal = Journal::new(&layout);
         let (changed, _) = watch::channel(());
         let engine = Self {
             layout,
@@ -96,6 +100,7 @@ impl Engine {
             removing: Arc::default(),
             iscsid_in_use: Arc::default(),
             luns,
+            journal,
             multipathd,
             multipath,
             multipath_turn: tokio::sync::Mutex::new(()),
@@ -107,16 +112,39 @@ impl Engine {
             activity,
             changed,
         };
-        engine.database.recover();
+        let half_set_up = engine.recover();
         let engine = Arc::new(engine);
         let at_start = Arc::clone(&engine);
         let at_work = at_start.activity.begin();
         tokio::spawn(async move {
+            at_start.take_back_setups(half_set_up).await;
             // Nobody was asked yet: what anybody can start does no more than that.
             at_start.remove_abandoned(Reach::Remove, deadline(None)).await;
             drop(at_work);
         });
         engine
+    }
+
+    /// Puts right, before the first call, what daemons that were killed left behind. Returns what has to wait for
+    /// systemd: setups of multipath that were cut off.
+    fn recover(&self) -> settle::Left {
+        self.database.recover();
+        let left = match self.journal.left() {
+            Ok(left) => left,
+            Err(error) => {
+                tracing::warn!(%error, "what a killed daemon left cannot be looked at");
+                return settle::Left::new();
+            }
+        };
+        let left = settle::settle_login_retries(&self.database, left);
+        let sessions = self.sysfs.sessions();
+        let is_up = |node: &NodeKey| sessions.iter().any(|session| session.is_of(node));
+        let left = settle::settle_records(&self.database, left, is_up);
+        let (left, settled) = settle::settle_initiator_names(&self.layout.config, &self.layout.proc, left);
+        if let Err(fault) = settled {
+            tracing::warn!(error = fault.message(), "the initiator name is put back later");
+        }
+        left
     }
 
     /// Tells when the state may have changed through this daemon.

@@ -8,6 +8,7 @@
 //! | `permissions` | who else may read the files that hold secrets |
 //! | `program` | the only place that starts programs |
 //! | `resolve` | host names to addresses |
+//! | `secret_bytes` | the bytes of a file that may hold secrets, in memory and in JSON |
 
 pub(crate) mod atomic;
 pub(crate) mod capabilities;
@@ -15,3 +16,4 @@ pub(crate) mod layout;
 pub(crate) mod permissions;
 pub(crate) mod program;
 pub(crate) mod resolve;
+pub(crate) mod secret_bytes;

@@ -7,7 +7,11 @@ use tokio::time::Instant;
 
 use super::{Engine, blocking, deadline, log_act, require};
 use crate::backend::{
-    multipath::config::{Memory, Own, Service, Version},
+    multipath::{
+        config::{Memory, Own, Service, Version},
+        memory::Setup,
+    },
+    open_iscsi::undo::{self, Entry, Undo, settle::Left},
     systemd::Job,
 };
 
@@ -17,14 +21,10 @@ const MULTIPATHD: &str = "multipathd.service";
 /// How often multipathd is asked whether it has read its configuration: it tells nobody.
 const LOOK: std::time::Duration = std::time::Duration::from_millis(100);
 
-/// What a setup has done so far, to be taken back if it fails.
-#[derive(Default)]
-struct Done {
-    /// What our file held before this call.
-    before: Option<String>,
-    has_written: bool,
-    made_main: bool,
-    services: Vec<Service>,
+/// A setup under way, and its entry in the journal.
+struct UnderWay {
+    setup: Setup,
+    entry: Entry,
 }
 
 impl Engine {
@@ -45,6 +45,11 @@ impl Engine {
         let _turn = self.multipath_turn.try_lock().map_err(|_| {
             Fault::new(Kind::Busy, "another call sets multipath up").hint("try again when it is done")
         })?;
+        if !options.dry_run {
+            let journal = self.journal.clone();
+            let left = blocking(move || journal.left_of(undo::Kind::MultipathSetup)).await??;
+            self.take_back_all(left, deadline).await?;
+        }
         match (options.undo, options.dry_run) {
             (true, is_dry) => self.undo(is_dry, deadline).await,
             (false, is_dry) => self.setup(options, is_dry, deadline).await,
@@ -106,12 +111,24 @@ impl Engine {
         if is_dry || !change.changed {
             return Ok(change);
         }
-        let mut done = Done { before, ..Done::default() };
-        let result = self.set_up(&wanted, needs_main, &missing, &mut done, deadline).await;
+        let mut under_way = {
+            let (multipath, journal, wanted) = (self.multipath.clone(), self.journal.clone(), wanted.clone());
+            blocking(move || {
+                let setup = multipath.plan(&wanted, before)?;
+                let entry = journal.write(&Undo::MultipathSetup(setup.clone()))?;
+                Ok::<_, Fault>(UnderWay { setup, entry })
+            })
+            .await??
+        };
+        let result = self.set_up(&wanted, needs_main, &missing, &mut under_way, deadline).await;
+        let UnderWay { setup, entry } = under_way;
         if let Err(fault) = result {
-            self.take_back_setup(done, deadline).await;
+            if self.take_back_setup(&setup, deadline).await {
+                blocking(move || entry.done()).await??;
+            }
             return Err(fault);
         }
+        blocking(move || entry.done()).await??;
         Ok(change)
     }
 
@@ -155,26 +172,27 @@ impl Engine {
         wanted: &str,
         needs_main: bool,
         missing: &[Service],
-        done: &mut Done,
+        under_way: &mut UnderWay,
         deadline: Instant,
     ) -> Result<()> {
         let was_running = {
             let multipathd = self.multipathd.clone();
             blocking(move || multipathd.runs()).await?
         };
-        self.remember(wanted, needs_main, missing).await?;
+        self.remember(under_way.setup.clone(), needs_main, missing).await?;
         if needs_main {
+            under_way.setup.made_main = true;
+            self.write_down(under_way)?;
             self.systemd.make_file(&self.multipath.main()).await?;
-            done.made_main = true;
         }
         {
             let (multipath, text) = (self.multipath.clone(), wanted.to_owned());
-            done.has_written = true;
             blocking(move || multipath.write(&text)).await??;
         }
         for service in missing {
             // Before it is tried: a unit that does not start may still be trying.
-            done.services.push(service.clone());
+            under_way.setup.services.push(service.clone());
+            self.write_down(under_way)?;
             if service.enabled {
                 self.systemd.enable(&service.unit).await?;
             }
@@ -189,17 +207,14 @@ impl Engine {
     }
 
     /// What an undo will need: of the time before the first setup, with what this one adds.
-    async fn remember(&self, wanted: &str, needs_main: bool, missing: &[Service]) -> Result<()> {
-        let (multipath, wanted, missing) = (self.multipath.clone(), wanted.to_owned(), missing.to_vec());
+    async fn remember(&self, before: Setup, needs_main: bool, missing: &[Service]) -> Result<()> {
+        let (multipath, missing) = (self.multipath.clone(), missing.to_vec());
         blocking(move || {
-            let mut memory = match multipath.memory()? {
+            let mut memory = match before.memory {
                 Some(memory) => memory,
-                None => {
-                    let (has_folder, lists) = multipath.picture()?;
-                    Memory { made_folder: !has_folder, lists, ..Memory::default() }
-                }
+                None => Memory { made_folder: before.made_folder, lists: before.lists, ..Memory::default() },
             };
-            memory.text = wanted;
+            memory.text = before.wanted;
             memory.made_main |= needs_main;
             for service in missing {
                 match memory.services.iter_mut().find(|known| known.unit == service.unit) {
@@ -233,49 +248,59 @@ impl Engine {
         }
     }
 
-    /// As it was before this call; what cannot be taken back is in the log.
-    async fn take_back_setup(&self, done: Done, deadline: Instant) {
-        let note = |what: &str, result: Result<()>| {
+    /// How far it has come, before the next step. A small file: it does not hold the others up.
+    fn write_down(&self, under_way: &mut UnderWay) -> Result<()> {
+        let undo = Undo::MultipathSetup(under_way.setup.clone());
+        Ok(self.journal.update(&mut under_way.entry, &undo)?)
+    }
+
+    /// At the start: takes back what daemons that were killed left of their setups.
+    pub(super) async fn take_back_setups(&self, left: Left) {
+        let _turn = self.multipath_turn.lock().await;
+        if let Err(fault) = self.take_back_all(left, deadline(None)).await {
+            tracing::error!(error = fault.message(), "a setup of multipath is taken back later");
+        }
+    }
+
+    async fn take_back_all(&self, left: Left, deadline: Instant) -> Result<()> {
+        for (entry, undo) in left {
+            let Undo::MultipathSetup(setup) = undo else { continue };
+            tracing::info!("taking back a setup of multipath that was cut off");
+            if !self.take_back_setup(&setup, deadline).await {
+                let what = "a setup of multipath that was cut off could not be taken back";
+                return Err(Fault::new(Kind::Failed, what)
+                    .hint("journalctl -u iscsi-initiatord has the details; try again"));
+            }
+            blocking(move || entry.done()).await??;
+        }
+        Ok(())
+    }
+
+    /// As it was before the setup, however far that came; what cannot be taken back is in the log. Whether all of it
+    /// could be.
+    async fn take_back_setup(&self, setup: &Setup, deadline: Instant) -> bool {
+        let mut is_whole = true;
+        let mut note = |what: &str, result: Result<()>| {
             if let Err(fault) = result {
-                tracing::error!(
-                    what,
-                    error = fault.message(),
-                    "a failed setup of multipath could not be taken back"
-                );
+                is_whole = false;
+                let error = fault.message();
+                tracing::error!(what, error, "a failed setup of multipath could not be taken back");
             }
         };
-        for service in done.services.iter().rev() {
+        for service in setup.services.iter().rev() {
             note(&service.unit, self.leave_service(service).await);
         }
-        let memory = {
-            let multipath = self.multipath.clone();
-            blocking(move || multipath.memory()).await.flatten().ok().flatten()
-        };
-        if done.has_written {
-            let (multipath, before) = (self.multipath.clone(), done.before.clone());
-            let made_folder = memory.as_ref().is_some_and(|memory| memory.made_folder);
-            let back = move || match before {
-                Some(text) => multipath.write(&text),
-                None => multipath.remove(made_folder),
-            };
-            note("the file", blocking(back).await.flatten());
-        }
-        if done.made_main {
+        let has_maps = self.has_maps().await.unwrap_or(true);
+        let (multipath, files) = (self.multipath.clone(), setup.clone());
+        note("the files", blocking(move || multipath.take_back(&files, has_maps)).await.flatten());
+        if setup.made_main {
             note("the main file", self.systemd.remove_empty_file(&self.multipath.main()).await);
         }
-        if let (None, Some(memory)) = (&done.before, &memory)
-            && !self.has_maps().await.unwrap_or(true)
-        {
-            let (multipath, lists) = (self.multipath.clone(), memory.lists.clone());
-            note("multipathd's lists", blocking(move || multipath.put_lists_back(&lists)).await.flatten());
+        // What it cannot read now it reads when it is started: nothing is left to put back.
+        if let Err(fault) = self.reread(deadline).await {
+            tracing::error!(error = fault.message(), "multipathd has not read its configuration again");
         }
-        let multipath = self.multipath.clone();
-        let remembered = move || match (done.before, memory) {
-            (Some(text), Some(memory)) => multipath.remember(&Memory { text, ..memory }),
-            _ => multipath.forget(),
-        };
-        note("the memory", blocking(remembered).await.flatten());
-        note("multipathd", self.reread(deadline).await);
+        is_whole
     }
 
     async fn has_maps(&self) -> Result<bool> {

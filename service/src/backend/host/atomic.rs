@@ -24,7 +24,6 @@ use rustix::{
 };
 use zeroize::Zeroizing;
 
-#[expect(unused_imports, reason = "for the undo journal, which comes next")]
 pub(crate) use self::held::Held;
 pub(crate) use self::modes::{Kind, Modes};
 use self::steps::step;

@@ -1,5 +1,6 @@
-//! Node and discovery records: whether they can be used; and what a killed daemon left of its work on them.
-//! It may not repair one: what was in it, only its target knows.
+//! Examine the node and discovery records, and what a killed daemon left of its work.
+//!
+//! Must not repair a record: what was in it, only its target knows.
 
 use std::{
     path::{Path, PathBuf},
@@ -10,7 +11,7 @@ use iscsi_initiator_dbus::fault::Result;
 
 use super::{Engine, Facts, Findings, blocking, count};
 use crate::{
-    backend::host::atomic::Dir,
+    backend::{host::atomic::Dir, open_iscsi::undo},
     engine::{damaged, examine::or},
 };
 
@@ -64,26 +65,32 @@ impl Engine {
     async fn leftovers(&self, findings: &mut Findings) -> Result<()> {
         const NAME: &str = "leftovers";
         const HINT: &str = "have it put right: systemctl restart iscsi-initiatord.service";
-        let database = self.database.clone();
-        // A login at work has this file, and takes it away.
-        let has_journal = blocking(move || database.has_patience()).await? && self.busy.is_idle();
+        let journal = self.journal.clone();
+        // Those of calls at work are held by them.
+        let has_entries = blocking(move || journal.has_left_any()).await?;
         let layout = self.layout.clone();
         let files = blocking(move || {
-            let places = [layout.find_database(), layout.config, layout.multipath, layout.state];
+            let places = [
+                layout.find_database(),
+                layout.config,
+                layout.multipath,
+                layout.state.join(undo::FOLDER),
+                layout.state,
+            ];
             let mut files: Vec<PathBuf> = places.iter().filter_map(|place| leftover(place)).collect();
             files.dedup();
             files
         })
         .await?;
-        if has_journal {
-            let what = "a login that was cut off has lowered iscsid's retries in records";
+        if has_entries {
+            let what = "a call that was cut off has left a change that is still to be put back";
             findings.warning(NAME, "", what, HINT);
         }
         for file in &files {
             let file = file.display().to_string();
             findings.warning(NAME, &file, "a write that was cut off left it; nothing uses it", HINT);
         }
-        if !has_journal && files.is_empty() {
+        if !has_entries && files.is_empty() {
             findings.ok(NAME, "", "nothing is left of a call that was cut off");
         }
         Ok(())

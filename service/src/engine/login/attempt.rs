@@ -1,5 +1,6 @@
-//! One login through iscsid, at one node: within the caller's time, and taken back if it comes later.
-//! It may not leave the record changed, nor a session that its caller was told had failed.
+//! Log in at one node through iscsid, within the caller's time; a session that comes later is taken back.
+//!
+//! Must not leave the record changed, or a session whose caller was answered that it failed.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -11,6 +12,7 @@ use crate::backend::{
     open_iscsi::{
         database::NodeKey,
         iscsiadm::{self, Refused},
+        undo::settle,
     },
 };
 use crate::engine::{Engine, blocking, stale_sessions::Reach, turns::claims::Claim};
@@ -28,23 +30,25 @@ pub(in crate::engine) async fn log_in(
 ) -> Result<()> {
     let limit = deadline.saturating_duration_since(Instant::now());
     let shortened = {
-        let (database, node) = (engine.database.clone(), node.clone());
-        blocking(move || database.shorten_patience(&node, limit)).await??
+        let (journal, database, node) = (engine.journal.clone(), engine.database.clone(), node.clone());
+        blocking(move || settle::shorten_login_retries(&journal, &database, &node, limit)).await??
     };
-    let login = {
-        let late =
-            |_| Fault::new(Kind::TimedOut, "iscsid was being restarted until the deadline").hint("try again");
-        let _in_use = timeout_at(deadline, engine.iscsid_in_use.read()).await.map_err(late)?;
-        iscsiadm::login(iscsiadm, node, deadline).await
+    let login = match timeout_at(deadline, engine.iscsid_in_use.read()).await {
+        Ok(_in_use) => Some(iscsiadm::login(iscsiadm, node, deadline).await),
+        Err(_) => None,
     };
-    if shortened {
+    if let Some((entry, change)) = shortened {
         // iscsid has its copy since the beginning of the attempt.
-        let (database, key) = (engine.database.clone(), node.clone());
-        let restored = blocking(move || database.restore_patience(&key)).await?;
-        if let Err(error) = restored {
-            tracing::warn!(target = %node.target, portal = %node.portal, %error, "the record is put back at the next start");
+        let database = engine.database.clone();
+        let restored = blocking(move || settle::undo_login_retries(&database, entry, &change)).await?;
+        if let Err(fault) = restored {
+            let error = fault.message();
+            tracing::warn!(target = %node.target, portal = %node.portal, error, "the record is put back later");
         }
     }
+    let login = login.ok_or_else(|| {
+        Fault::new(Kind::TimedOut, "iscsid was being restarted until the deadline").hint("try again")
+    })?;
     if matches!(login, Err(Refused::Code(_))) {
         // iscsid may have died over it.
         engine.remove_abandoned(Reach::Restart, deadline).await;

@@ -18,9 +18,9 @@ use crate::backend::open_iscsi::{
         chap::Proofs,
         ifaces::Binding,
         nodes::{Made, Origin},
-        picture::Picture,
     },
     iscsid,
+    undo::{Undo, settle},
 };
 use crate::engine::{
     ChapSecrets, Engine, blocking, deadline, log_act,
@@ -112,16 +112,22 @@ impl Engine {
         progress.tell(Step::Discover, goal.to_string());
         let claims = goal.targets.iter().map(|target| Ok(Arc::new(self.busy.claim(target)?)));
         let claims = claims.collect::<Result<Vec<_>>>().map_err(|fault| stopped(Step::Record, fault))?;
-        let before = {
-            let (database, nodes) = (self.database.clone(), goal.nodes.clone());
-            blocking(move || database.pictures(&nodes))
+        let sessions = self.sessions().await?;
+        let mut before = {
+            let (journal, database) = (self.journal.clone(), self.database.clone());
+            let (targets, nodes) = (goal.targets.clone(), goal.nodes.clone());
+            let is_up = move |node: &NodeKey| sessions.iter().any(|session| session.is_of(node));
+            blocking(move || settle::back_up_records(&journal, &database, &targets, &nodes, is_up))
                 .await?
-                .map_err(|error| stopped(Step::Record, error.into()))?
+                .map_err(|fault| stopped(Step::Record, fault))?
         };
-        let result = self.record_and_log_in(&goal, proofs, &claims, &before, wishes, progress).await;
+        let result = self.record_and_log_in(&goal, proofs, &claims, &mut before, wishes, progress).await;
         if result.is_err() {
             progress.tell(Step::Undo, "putting the records back as they were".to_owned());
             self.put_back(before).await?;
+        } else if let Err(fault) = blocking(move || settle::done(before)).await? {
+            // The sessions are up: as long as they are, their records stay.
+            tracing::error!(error = fault.message(), "an undo entry that is not needed could not be removed");
         }
         result
     }
@@ -167,7 +173,7 @@ impl Engine {
         goal: &Goal,
         proofs: Option<Proofs>,
         claims: &[Arc<Claim>],
-        before: &[Picture],
+        before: &mut settle::Left,
         wishes: Wishes,
         progress: &Progress,
     ) -> Result<Vec<results::Login>> {
@@ -218,8 +224,10 @@ impl Engine {
         }
         for (target, nodes, fault) in faults {
             // Only what became of another target keeps this call from failing.
-            let before = before.iter().filter(|picture| picture.is_of(&target)).cloned().collect();
-            self.put_back(before).await?;
+            let is_its = |undo: &Undo| matches!(undo, Undo::Records(backup) if *backup.target() == target);
+            let (its, others) = std::mem::take(before).into_iter().partition(|(_, undo)| is_its(undo));
+            *before = others;
+            self.put_back(its).await?;
             entries.extend(
                 nodes.iter().map(|node| {
                     results::Login::failed(target.as_str(), &node.key.portal.to_string(), &fault)
@@ -233,15 +241,11 @@ impl Engine {
     }
 
     /// Not the record of a session that is up all the same: nobody could log out of it by name.
-    async fn put_back(&self, mut before: Vec<Picture>) -> Result<()> {
+    async fn put_back(&self, before: settle::Left) -> Result<()> {
         let sessions = self.sessions().await?;
-        before.retain(|picture| !sessions.iter().any(|session| session.is_of(picture.node())));
         let database = self.database.clone();
-        blocking(move || database.put_back(&before)).await?.map_err(|error| {
-            let fault = Fault::from(error);
-            Fault::new(fault.kind(), format!("the records could not be put back: {}", fault.message()))
-                .hint(fault.next_step())
-        })
+        let is_up = move |node: &NodeKey| sessions.iter().any(|session| session.is_of(node));
+        blocking(move || settle::put_back(&database, before, is_up)).await?
     }
 }
 

@@ -4,7 +4,13 @@
 use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result};
 use iscsi_initiator_polkit::{Action, Grant};
 
-use crate::backend::{open_iscsi::initiator_name, systemd::Job};
+use crate::backend::{
+    open_iscsi::{
+        initiator_name,
+        undo::{self, Undo, settle},
+    },
+    systemd::Job,
+};
 use crate::engine::{Engine, blocking, log_act, require};
 
 impl Engine {
@@ -54,13 +60,36 @@ impl Engine {
             )
             .hint("log out first: iscsictl logout TARGET"));
         }
-        let config = self.layout.config.clone();
-        let before =
-            if same { None } else { Some(blocking(move || initiator_name::write(&config, &name)).await??) };
+        let written = {
+            let (layout, journal) = (self.layout.clone(), self.journal.clone());
+            let change = move || {
+                let config = layout.config;
+                let left = journal.left_of(undo::Kind::InitiatorName)?;
+                settle::settle_initiator_names(&config, &layout.proc, left).1?;
+                let change = initiator_name::plan(&config, &name)?;
+                let entry = journal.write(&Undo::InitiatorName(change.clone()))?;
+                match initiator_name::write(&config, &change) {
+                    Ok(()) => Ok((entry, change)),
+                    Err(fault) => {
+                        initiator_name::put_back(&config, &change)?;
+                        entry.done()?;
+                        Err(fault)
+                    }
+                }
+            };
+            if same { None } else { Some(blocking(change).await??) }
+        };
         let restarted = self.systemd.job(Job::Restart, "iscsid.service").await;
-        if let (Err(_), Some(before)) = (&restarted, before) {
+        let Some((entry, change)) = written else { return restarted };
+        if restarted.is_ok() {
+            blocking(move || entry.done()).await??;
+        } else {
             let config = self.layout.config.clone();
-            blocking(move || initiator_name::restore(&config, &before)).await??;
+            blocking(move || {
+                initiator_name::put_back(&config, &change)?;
+                Ok::<(), Fault>(entry.done()?)
+            })
+            .await??;
             // It may have stopped halfway: with the old name in place it can start again.
             if let Err(fault) = self.systemd.job(Job::Restart, "iscsid.service").await {
                 tracing::warn!(error = fault.message(), "iscsid was not restarted with the old name either");

@@ -51,12 +51,6 @@ impl Busy {
         Ok(Claim { busy: self.clone(), target: Some(target.clone()) })
     }
 
-    /// Whether nothing is being changed at this moment.
-    pub(in crate::engine) fn is_idle(&self) -> bool {
-        let state = self.state();
-        !state.everything && state.targets.is_empty()
-    }
-
     /// For a change that every target feels.
     pub(in crate::engine) fn claim_everything(&self) -> Result<Claim> {
         let mut state = self.state();

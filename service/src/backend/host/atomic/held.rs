@@ -17,7 +17,6 @@ pub(crate) struct Held {
     _fd: OwnedFd,
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "for the undo journal, which comes next"))]
 impl Dir {
     /// As [`Dir::create`]; the file is locked before it can be seen under its name.
     pub(crate) fn create_held(&self, relative: &str, content: &[u8], mode: u32) -> Result<Held> {

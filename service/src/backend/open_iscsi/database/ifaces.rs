@@ -77,6 +77,12 @@ pub(super) fn make(dir: &Dir, binding: &Binding) -> Result<(), DatabaseError> {
     }
 }
 
+/// Whether there is one by this name, whatever it is; open-iscsi's own always are.
+pub(super) fn is_there(dir: &Dir, iface: &str) -> Result<bool, DatabaseError> {
+    let path = path(iface);
+    Ok(RESERVED.contains(&iface) || dir.modes(&path).map_err(io(dir, &path))?.is_some())
+}
+
 /// Whether it is one that this daemon made, and so may remove. What cannot be read is not.
 pub(super) fn is_ours(dir: &Dir, iface: &str) -> bool {
     if RESERVED.contains(&iface) || !is_iface(iface) {
@@ -100,4 +106,13 @@ pub(super) fn is_iface(name: &str) -> bool {
     (1..=64).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b':'))
         && !name.starts_with(['.', '-'])
+}
+
+/// For a name read from disk, which becomes a path.
+pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = <String as serde::Deserialize>::deserialize(deserializer)?;
+    if is_iface(&name) {
+        return Ok(name);
+    }
+    Err(serde::de::Error::custom("not the name of an iface"))
 }

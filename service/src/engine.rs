@@ -40,7 +40,7 @@ use crate::backend::{
     host::layout::Layout,
     kernel::{stale_sessions::StaleSessions, usage::Usage},
     multipath::config::Multipath,
-    open_iscsi::{database::Database, known_luns::KnownLuns},
+    open_iscsi::{database::Database, known_luns::KnownLuns, undo::Journal},
     systemd::Systemd,
 };
 
@@ -53,6 +53,8 @@ pub(crate) struct Engine {
     turns: Turns,
     database: Database,
     known_luns: KnownLuns,
+    /// What has to be put back if a change is cut off.
+    journal: Journal,
     stale_sessions: StaleSessions,
     usage: Usage,
     multipath: Multipath,
@@ -67,6 +69,7 @@ impl Engine {
         Arc::new(Self {
             turns: Turns::new(activity),
             known_luns: KnownLuns::new(&layout.state),
+            journal: Journal::new(&layout),
             stale_sessions: StaleSessions::new(&state.sysfs, &layout.sys, &layout.proc),
             usage: Usage::new(&state.sysfs, &layout.proc, &layout.dev),
             multipath: Multipath::new(&layout),

@@ -17,6 +17,8 @@ use iscsi_initiator_dbus::{BUS_NAME, OBJECT_PATH};
 use iscsi_initiator_polkit::Gate;
 use zbus::Connection;
 
+#[cfg(feature = "steps")]
+pub use self::backend::host::atomic::steps;
 pub use self::backend::host::layout::Layout;
 pub use self::engine::turns::activity::Activity;
 use crate::{

@@ -313,7 +313,7 @@ async fn what_else_may_be_wrong_is_found_each_in_its_place() {
     let damaged = machine.record(TARGET, "192.0.2.37", 3260, "");
     machine.put(&damaged, "# BEGIN RECORD 2.1.11\nnode.name = iq", 0o600);
     machine.put("db/send_targets/192.0.2.21,3260/st_config", "", 0o600);
-    machine.put("db/.iscsi-initiatord.patience", "nodes/a/b/c\t0\t\n", 0o600);
+    machine.put("state/undo/0000000001.login-retries.0000000000000000.json", "{}", 0o600);
     machine.put("db/.iscsi-initiatord.tmp", "half", 0o600);
     let old = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
     fs::File::open(machine.at("db/.iscsi-initiatord.tmp")).unwrap().set_modified(old).unwrap();

@@ -10,6 +10,7 @@
 //! | `permissions` | who else may read the files that hold secrets |
 //! | `program` | the only place that starts programs |
 //! | `resolve` | host names to addresses |
+//! | `secret_bytes` | the bytes of a file that may hold secrets, in memory and in JSON |
 //! | `threads` | work that blocks |
 //! | `versions` | what a program says its version is |
 
@@ -21,5 +22,6 @@ pub(crate) mod limit;
 pub(crate) mod permissions;
 pub(crate) mod program;
 pub(crate) mod resolve;
+pub(crate) mod secret_bytes;
 pub(crate) mod threads;
 pub(crate) mod versions;

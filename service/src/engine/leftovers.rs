@@ -3,8 +3,10 @@
 //! | room | what it is |
 //! |---|---|
 //! | `stale_sessions` | sessions that iscsid was killed over |
+//! | `undo` | what a killed daemon had changed, put back |
 
 pub(super) mod stale_sessions;
+mod undo;
 
 use std::sync::Arc;
 
@@ -19,9 +21,11 @@ impl Engine {
     /// call can come.
     pub(crate) fn clean_up(self: &Arc<Self>) {
         self.database.recover();
+        let later = undo::at_once(self);
         let engine = Arc::clone(self);
         let at_work = self.turns.activity.begin();
         tokio::spawn(async move {
+            undo::later(&engine, later).await;
             // Any local user can have the daemon started: by that alone no iscsid is restarted.
             stale_sessions::remove(&engine, Reach::Remove, &Limit::of(DEFAULT_TIMEOUT)).await;
             drop(at_work);

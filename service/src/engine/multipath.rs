@@ -5,13 +5,15 @@
 //! |---|---|
 //! | `in_force` | the wait until multipathd has read its configuration |
 //! | `own_file` | our file, as it is and as it will be |
-//! | `setup` | a setup, and what it has done taken back if it fails |
+//! | `setup` | a setup |
+//! | `take_back` | what a setup has done, taken back: it failed, or its daemon was killed |
 //! | `undo` | what there was before the first setup, put back |
 //! | `units` | the units that have to run |
 
 mod in_force;
 mod own_file;
 mod setup;
+pub(super) mod take_back;
 mod undo;
 mod units;
 
@@ -34,6 +36,9 @@ impl Engine {
             let _turn = self.turns.acts.multipath.try_lock().map_err(|_| {
                 Fault::new(Kind::Busy, "another call sets multipath up").hint("try again when it is done")
             })?;
+            if !options.dry_run {
+                take_back::all_left(self, call.limit()).await?;
+            }
             if options.undo {
                 undo::undo(self, options.dry_run, call.limit()).await
             } else {

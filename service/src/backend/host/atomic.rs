@@ -1,11 +1,18 @@
-//! Files below a directory of open-iscsi's: read within bounds, written whole or not at all.
-//! It is the one place that may write below /etc; it may not follow a symlink out of its directory.
+//! Files beneath a directory: read within bounds, and written whole or not at all. The one place that writes. No symlink is
+//! followed out of the directory.
 //!
 //! | room | what it is |
 //! |---|---|
+//! | `held` | files that are locked for as long as their owner lives |
 //! | `modes` | who may read the files below a directory, and taking that from everyone but root |
+//! | `steps` | the durable steps of a write, which a test can end the process at |
 
+mod held;
 mod modes;
+#[cfg(not(feature = "steps"))]
+pub(crate) mod steps;
+#[cfg(feature = "steps")]
+pub mod steps;
 
 use std::{
     ffi::OsString,
@@ -13,20 +20,25 @@ use std::{
     io::{Read, Write},
     os::{fd::OwnedFd, unix::ffi::OsStringExt},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags},
+    fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags},
     io::{Errno, Result},
 };
 use zeroize::Zeroizing;
 
+pub(crate) use self::held::Held;
 pub(crate) use self::modes::{Kind, Modes};
+use self::steps::step;
 
 /// Where a new content is made before it takes its place: one name a directory, so that a killed
 /// daemon leaves at most one such file, which the next write or start removes. Without a comma, and
 /// never inside a portal's directory: open-iscsi would take it for a record there.
 const TEMPORARY: &str = ".iscsi-initiatord.tmp";
+/// Held while such a file is made and takes its place: of two threads, each would remove the other's.
+static WRITING: Mutex<()> = Mutex::new(());
 
 /// More files than this no folder of ours or open-iscsi's has.
 const NAMES: usize = 16_384;
@@ -71,6 +83,11 @@ impl Dir {
     /// The whole file, or `None` if it is not there. `EFBIG` past the limit, `EINVAL` if it is no
     /// regular file, `EPERM` if it is not our own: a record that another user can change is none.
     pub(crate) fn read(&self, relative: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        self.read_up_to(relative, FILE_LIMIT)
+    }
+
+    /// The same with another limit.
+    pub(crate) fn read_up_to(&self, relative: &str, limit: u64) -> Result<Option<Zeroizing<Vec<u8>>>> {
         let fd = match self.beneath(relative, OFlags::RDONLY) {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
             fd => fd?,
@@ -82,11 +99,12 @@ impl Dir {
         if stat.st_uid != rustix::process::geteuid().as_raw() {
             return Err(Errno::PERM);
         }
-        let mut bytes =
-            Zeroizing::new(Vec::with_capacity(usize::try_from(stat.st_size).unwrap_or(0).min(65_537)));
+        // Reserved at once: a vector that grows leaves copies behind that are never wiped.
+        let size = u64::try_from(stat.st_size).unwrap_or(0).min(limit.saturating_add(1));
+        let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(size).unwrap_or(0)));
         let file = File::from(fd);
-        (&file).take(FILE_LIMIT + 1).read_to_end(&mut bytes).map_err(errno)?;
-        if bytes.len() as u64 > FILE_LIMIT {
+        (&file).take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(errno)?;
+        if bytes.len() as u64 > limit {
             return Err(Errno::FBIG);
         }
         Ok(Some(bytes))
@@ -127,51 +145,86 @@ impl Dir {
                 made.push('/');
             }
             made.push_str(part);
-            let is_new = match rustix::fs::mkdirat(&self.fd, made.as_str(), Mode::RWXU) {
-                Ok(()) => true,
-                Err(Errno::EXIST) => false,
-                Err(error) => return Err(error),
-            };
-            // The check that it is a directory and no symlink.
+            // Looked for first: the check that it is a directory and no symlink.
+            match self.beneath(&made, OFlags::RDONLY | OFlags::DIRECTORY) {
+                Err(Errno::NOENT) => {}
+                there => {
+                    there?;
+                    continue;
+                }
+            }
+            step()?;
+            match rustix::fs::mkdirat(&self.fd, made.as_str(), Mode::RWXU) {
+                Err(Errno::EXIST) => {}
+                made => made?,
+            }
             let fd = self.beneath(&made, OFlags::RDONLY | OFlags::DIRECTORY)?;
-            if is_new && mode != 0o700 {
+            if mode != 0o700 {
+                step()?;
                 rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode))?;
             }
+            // A file in it is only as durable as the folder's own name.
+            let (parent, _) = self.parent_of(&made)?;
+            rustix::fs::fsync(parent.as_ref().unwrap_or(&self.fd))?;
         }
         Ok(())
     }
 
     /// Puts a new content in the place of the old, whole or not at all.
     pub(crate) fn replace(&self, relative: &str, content: &[u8], mode: u32) -> Result<()> {
-        self.put(relative, content, mode, RenameFlags::empty())
+        self.put(relative, content, mode, RenameFlags::empty(), false).map(drop)
     }
 
     /// Puts a content where there is none; `EEXIST` if there is one, which stays as it is.
     pub(crate) fn create(&self, relative: &str, content: &[u8], mode: u32) -> Result<()> {
-        self.put(relative, content, mode, RenameFlags::NOREPLACE)
+        self.put(relative, content, mode, RenameFlags::NOREPLACE, false).map(drop)
     }
 
+    /// The folder that a path is in (`None`: this one), and its name there.
+    fn parent_of<'a>(&self, relative: &'a str) -> Result<(Option<OwnedFd>, &'a str)> {
+        match relative.rsplit_once('/') {
+            None => Ok((None, relative)),
+            Some((parent, name)) => {
+                Ok((Some(self.beneath(parent, OFlags::RDONLY | OFlags::DIRECTORY)?), name))
+            }
+        }
+    }
+
+    /// The file that was put there; locked, if it is to be held, before it has its name.
     #[expect(clippy::disallowed_methods, reason = "the one place that writes below /etc")]
-    fn put(&self, relative: &str, content: &[u8], mode: u32, how: RenameFlags) -> Result<()> {
+    fn put(
+        &self,
+        relative: &str,
+        content: &[u8],
+        mode: u32,
+        how: RenameFlags,
+        is_held: bool,
+    ) -> Result<OwnedFd> {
+        let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
         self.remove_leftover()?;
-        let (parent, name) = match relative.rsplit_once('/') {
-            Some((parent, name)) => (Some(self.beneath(parent, OFlags::RDONLY | OFlags::DIRECTORY)?), name),
-            None => (None, relative),
-        };
+        let (parent, name) = self.parent_of(relative)?;
         let parent = parent.as_ref().unwrap_or(&self.fd);
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = File::from(rustix::fs::openat(&self.fd, TEMPORARY, flags, Mode::RUSR | Mode::WUSR)?);
-        let written = (&file)
-            .write_all(content)
-            .map_err(errno)
+        let lock = || {
+            if !is_held {
+                return Ok(());
+            }
+            rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
+        };
+        let written = lock()
+            .and_then(|()| (&file).write_all(content).map_err(errno))
+            .and_then(|()| step())
             .and_then(|()| rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)))
             .and_then(|()| rustix::fs::fsync(&file))
+            .and_then(|()| step())
             .and_then(|()| rustix::fs::renameat_with(&self.fd, TEMPORARY, parent, name, how));
         if written.is_err() {
             self.remove_leftover()?;
         }
         written?;
-        rustix::fs::fsync(parent)
+        rustix::fs::fsync(parent)?;
+        Ok(file.into())
     }
 
     /// Removes a file or a symlink; already gone is success.
@@ -191,14 +244,14 @@ impl Dir {
     }
 
     fn unlink(&self, relative: &str, flags: AtFlags) -> Result<()> {
-        match relative.rsplit_once('/') {
-            None => rustix::fs::unlinkat(&self.fd, relative, flags),
-            Some((parent, name)) => {
-                let parent = self.beneath(parent, OFlags::RDONLY | OFlags::DIRECTORY)?;
-                rustix::fs::unlinkat(&parent, name, flags)?;
-                rustix::fs::fsync(&parent)
-            }
-        }
+        let (parent, name) = self.parent_of(relative)?;
+        let parent = parent.as_ref().unwrap_or(&self.fd);
+        // What is not there takes no step.
+        rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        step()?;
+        rustix::fs::unlinkat(parent, name, flags)?;
+        // What is gone stays gone: an entry of the journal that came back would undo what is complete.
+        rustix::fs::fsync(parent)
     }
 
     /// Removes what a daemon that was killed left behind.
@@ -247,6 +300,42 @@ mod tests {
         assert_eq!(after.permissions().mode() & 0o7777, 0o600);
         assert_eq!(dir.read("nodes/a/default").unwrap().unwrap().as_slice(), b"two");
         assert_eq!(dir.list(".").unwrap(), ["nodes"]);
+    }
+
+    #[test]
+    fn a_daemon_killed_at_any_step_leaves_the_old_content_or_the_new() {
+        let world = || {
+            let (folder, dir) = dir();
+            dir.create("x", b"old", 0o600).unwrap();
+            (folder, dir)
+        };
+        let act = |(_, dir): &(tempfile::TempDir, Dir)| dir.replace("x", b"new", 0o600);
+        let steps = steps::at_every_step(world, act, |step, (folder, dir), result| {
+            let content = dir.read("x").unwrap().unwrap();
+            assert_eq!(content.as_slice(), if result.is_ok() { b"new" } else { b"old" }, "step {step}");
+            Dir::open(folder.path()).unwrap().remove_leftover().unwrap();
+            assert_eq!(dir.list(".").unwrap(), ["x"]);
+        });
+        assert_eq!(steps, 2, "the mode and the name");
+    }
+
+    #[test]
+    fn threads_that_write_below_one_folder_do_not_mix_their_files_up() {
+        let (folder, dir) = dir();
+        std::thread::scope(|scope| {
+            for name in ["a", "b", "c", "d"] {
+                let path = folder.path();
+                scope.spawn(move || {
+                    let dir = Dir::open(path).unwrap();
+                    for _ in 0..50 {
+                        dir.replace(name, name.as_bytes(), 0o600).unwrap();
+                    }
+                });
+            }
+        });
+        for name in ["a", "b", "c", "d"] {
+            assert_eq!(dir.read(name).unwrap().unwrap().as_slice(), name.as_bytes());
+        }
     }
 
     #[test]

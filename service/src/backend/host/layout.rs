@@ -165,7 +165,8 @@ impl Layout {
 
     /// Temporary files of writes that were cut off.
     pub(crate) fn leftovers(&self) -> Vec<PathBuf> {
-        let places = [&self.find_database(), &self.config, &self.multipath, &self.state];
+        let undo = self.state.join("undo");
+        let places = [&self.find_database(), &self.config, &self.multipath, &undo, &self.state];
         let mut files: Vec<PathBuf> = places.iter().filter_map(|place| leftover(place)).collect();
         files.dedup();
         files

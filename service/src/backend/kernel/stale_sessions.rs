@@ -52,6 +52,12 @@ impl StaleSessions {
         Makers::look(&self.proc).is_any()
     }
 
+    /// Whether an iscsiadm runs, or may. Blocks.
+    pub(crate) fn has_asker(&self) -> bool {
+        let makers = Makers::look(&self.proc);
+        makers.has_asker || makers.is_unsure
+    }
+
     /// Removes one from the kernel, with its connection if it has one; not if it is another than it was. Blocks.
     pub(crate) fn remove(&self, session: &StaleSession) -> std::io::Result<()> {
         if self.sysfs.stale_session(session.sid).as_ref() != Some(session) {

@@ -1,12 +1,13 @@
 //! multipath's configuration: the one file that is ours, and what there was before it.
-//! It may not edit a file that it did not write, nor put one in place that multipath's parser has not read.
+//!
+//! Must not edit a file that this daemon did not write, or put one in place that multipath's parser has not read.
 
 use std::path::{Path, PathBuf};
 
 use iscsi_initiator_dbus::{Fault, Kind, options::MultipathOptions};
 use rustix::io::Errno;
 
-use super::{dropin, memory};
+use super::dropin;
 pub(crate) use super::{
     dropin::{NAME, Version},
     memory::{Lists, Memory, Service},
@@ -19,6 +20,7 @@ use crate::backend::{
         limit::Limit,
         program::{self, ProgramError},
     },
+    open_iscsi::undo::{Journal, MULTIPATH, UndoError},
     systemd::{Apart, Systemd},
 };
 
@@ -27,6 +29,8 @@ const FOLDER: &str = "conf.d";
 /// multipathd's own lists of what it has made maps of.
 const WWIDS: &str = "wwids";
 const LISTS: [&str; 2] = [WWIDS, "bindings"];
+/// Where daemons before the undo journal kept the memory, in the state folder itself.
+const FORMER_MEMORY: &str = "multipath.json";
 
 /// The configuration on this machine.
 #[derive(Clone, Debug)]
@@ -35,6 +39,7 @@ pub(crate) struct Multipath {
     state: PathBuf,
     scratch: PathBuf,
     program: Option<PathBuf>,
+    journal: Journal,
 }
 
 /// What our file is like.
@@ -55,6 +60,7 @@ impl Multipath {
             state: layout.state.clone(),
             scratch: layout.scratch.clone(),
             program: layout.multipath_program.iter().find(|path| path.is_file()).cloned(),
+            journal: Journal::new(layout),
         }
     }
 
@@ -123,7 +129,7 @@ impl Multipath {
 
     /// What is in our file.
     pub(crate) fn own(&self) -> Result<Own, Fault> {
-        let Some(bytes) = self.read(&format!("{FOLDER}/{NAME}"))? else { return Ok(Own::Missing) };
+        let Some(bytes) = self.text()? else { return Ok(Own::Missing) };
         let remembered = self.memory()?.map(|memory| memory.text);
         match String::from_utf8(bytes) {
             Ok(text) if dropin::is_ours(&text) && remembered.as_ref().is_none_or(|ours| *ours == text) => {
@@ -131,6 +137,11 @@ impl Multipath {
             }
             _ => Ok(Own::Foreign),
         }
+    }
+
+    /// What the file holds, whoever wrote it.
+    pub(super) fn text(&self) -> Result<Option<Vec<u8>>, Fault> {
+        self.read(&format!("{FOLDER}/{NAME}"))
     }
 
     fn read(&self, relative: &str) -> Result<Option<Vec<u8>>, Fault> {
@@ -161,8 +172,8 @@ impl Multipath {
         if made_folder { dir.remove_empty_dir(FOLDER).map_err(at) } else { Ok(()) }
     }
 
-    /// What there is before a first setup, for `Memory`.
-    pub(crate) fn picture(&self) -> Result<(bool, Lists), Fault> {
+    /// Whether the folder is there, and what is in the lists: before a setup, for what puts them back.
+    pub(super) fn back_up(&self) -> Result<(bool, Lists), Fault> {
         let has_folder = self.folder.join(FOLDER).is_dir();
         let mut lists = Vec::new();
         for name in LISTS {
@@ -174,7 +185,10 @@ impl Multipath {
 
     /// Puts multipathd's lists back; only to be called while it has no map.
     pub(crate) fn put_lists_back(&self, lists: &Lists) -> Result<(), Fault> {
-        let dir = Dir::open(&self.folder).map_err(|error| fault(&self.folder, error))?;
+        let dir = match Dir::open(&self.folder) {
+            Err(Errno::NOENT) if lists.iter().all(|(_, text)| text.is_none()) => return Ok(()),
+            dir => dir.map_err(|error| fault(&self.folder, error))?,
+        };
         for (name, text) in lists.iter().filter(|(name, _)| LISTS.contains(&name.as_str())) {
             let at = |error| fault(&self.folder.join(name), error);
             let now = dir.read(name).map_err(at)?;
@@ -189,15 +203,41 @@ impl Multipath {
 
     /// What is to be put back by an undo; `None` before the first setup.
     pub(crate) fn memory(&self) -> Result<Option<Memory>, Fault> {
-        memory::load(&self.state)
+        let unreadable = |path: &Path| {
+            Fault::new(Kind::InvalidConfiguration, format!("{} cannot be read", path.display()))
+                .hint("it says how to undo a multipath setup: remove it to forget that")
+        };
+        match self.journal.lasting(MULTIPATH) {
+            Ok(None) => {}
+            Err(UndoError::Unreadable(path)) => return Err(unreadable(&path)),
+            memory => return Ok(memory?),
+        }
+        let path = self.state.join(FORMER_MEMORY);
+        let bytes = match Dir::open(&self.state) {
+            Err(Errno::NOENT) => None,
+            dir => dir.and_then(|dir| dir.read(FORMER_MEMORY)).map_err(|error| fault(&path, error))?,
+        };
+        bytes.map(|bytes| serde_json::from_slice(&bytes).map_err(|_| unreadable(&path))).transpose()
     }
 
     pub(crate) fn remember(&self, memory: &Memory) -> Result<(), Fault> {
-        memory::store(&self.state, memory)
+        self.journal.keep(MULTIPATH, memory)?;
+        self.forget_former()
     }
 
     pub(crate) fn forget(&self) -> Result<(), Fault> {
-        memory::remove(&self.state)
+        // First: it would be believed again without the other.
+        self.forget_former()?;
+        Ok(self.journal.forget(MULTIPATH)?)
+    }
+
+    fn forget_former(&self) -> Result<(), Fault> {
+        match Dir::open(&self.state) {
+            Err(Errno::NOENT) => Ok(()),
+            dir => dir
+                .and_then(|dir| dir.remove(FORMER_MEMORY))
+                .map_err(|error| fault(&self.state.join(FORMER_MEMORY), error)),
+        }
     }
 
     /// Has multipath's own parser read the whole configuration with this in our file, which stays as it is.
@@ -273,84 +313,4 @@ fn fault(path: &Path, error: Errno) -> Fault {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn machine() -> (tempfile::TempDir, Multipath) {
-        let folder = tempfile::tempdir().unwrap();
-        for name in ["multipath", "state", "run"] {
-            std::fs::create_dir(folder.path().join(name)).unwrap();
-        }
-        let layout = Layout {
-            multipath: folder.path().join("multipath"),
-            state: folder.path().join("state"),
-            scratch: folder.path().join("run"),
-            ..Layout::default()
-        };
-        let multipath = Multipath::new(&layout);
-        (folder, multipath)
-    }
-
-    fn text() -> String {
-        dropin::text(&Version(0, 11, 1), &MultipathOptions::default())
-    }
-
-    #[test]
-    fn our_file_is_written_known_again_and_removed() {
-        let (folder, multipath) = machine();
-        assert_eq!(multipath.own().unwrap(), Own::Missing);
-        let (has_folder, lists) = multipath.picture().unwrap();
-        assert!(!has_folder && lists.iter().all(|(_, text)| text.is_none()));
-        multipath.write(&text()).unwrap();
-        assert_eq!(multipath.own().unwrap(), Own::Ours(text()));
-        use std::os::unix::fs::PermissionsExt;
-        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
-        assert_eq!((mode(&multipath.file()), mode(multipath.file().parent().unwrap())), (0o644, 0o755));
-        multipath.remove(true).unwrap();
-        assert_eq!(std::fs::read_dir(folder.path().join("multipath")).unwrap().count(), 0);
-        multipath.remove(true).unwrap();
-    }
-
-    #[test]
-    fn what_somebody_else_wrote_is_not_ours() {
-        let (_folder, multipath) = machine();
-        multipath.write("defaults {\n}\n").unwrap();
-        assert_eq!(multipath.own().unwrap(), Own::Foreign);
-        multipath.remember(&Memory { text: text(), ..Memory::default() }).unwrap();
-        multipath.write(&text()).unwrap();
-        assert_eq!(multipath.own().unwrap(), Own::Ours(text()));
-        multipath.write(&(text() + "# mine\n")).unwrap();
-        assert_eq!(multipath.own().unwrap(), Own::Foreign, "edited since");
-    }
-
-    #[test]
-    fn the_lists_of_maps_go_back_to_the_byte() {
-        let (folder, multipath) = machine();
-        let dir = Dir::open(&folder.path().join("multipath")).unwrap();
-        dir.replace("wwids", b"# before\n/3600/\n", 0o600).unwrap();
-        let (_, lists) = multipath.picture().unwrap();
-        dir.replace("wwids", b"# before\n/3600/\n/3601/\n", 0o600).unwrap();
-        dir.replace("bindings", b"mpatha 3601\n", 0o600).unwrap();
-        assert_eq!(multipath.wwids().unwrap(), ["3600", "3601"]);
-        multipath.put_lists_back(&lists).unwrap();
-        assert_eq!(dir.read("wwids").unwrap().unwrap().as_slice(), b"# before\n/3600/\n");
-        assert!(dir.read("bindings").unwrap().is_none());
-    }
-
-    #[test]
-    fn the_parser_sees_the_folder_as_it_will_be() {
-        let (folder, multipath) = machine();
-        let dir = Dir::open(&folder.path().join("multipath")).unwrap();
-        dir.make_dirs("conf.d").unwrap();
-        dir.replace("conf.d/10-site.conf", b"defaults {\n}\n", 0o644).unwrap();
-        dir.replace("conf.d/readme", b"no configuration\n", 0o644).unwrap();
-        multipath.write("old").unwrap();
-        let stage = multipath.stage("new").unwrap();
-        let mut names: Vec<_> =
-            std::fs::read_dir(stage.join(FOLDER)).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        names.sort();
-        assert_eq!(names, ["10-site.conf", NAME]);
-        assert_eq!(std::fs::read_to_string(stage.join(FOLDER).join(NAME)).unwrap(), "new");
-        assert_eq!(std::fs::read_to_string(multipath.file()).unwrap(), "old");
-    }
-}
+mod tests;

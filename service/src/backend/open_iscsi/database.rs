@@ -1,14 +1,15 @@
 //! open-iscsi's database of node and discovery records.
-//! It may not be changed but under its lock, and only whole files at a time.
+//!
+//! Must only be changed under its lock, and whole files at a time.
 
+pub(crate) mod backup;
 pub(crate) mod chap;
 mod discoveries;
 mod forget;
 pub(crate) mod ifaces;
 pub(crate) mod lock;
+pub(crate) mod login_retries;
 pub(crate) mod nodes;
-mod patience;
-pub(crate) mod picture;
 pub(crate) mod record;
 
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use iscsi_initiator_dbus::{
     results::{ChapMode, Startup},
 };
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 
 use self::{
     lock::{Lock, LockError},
@@ -27,7 +29,8 @@ use self::{
 use crate::backend::host::atomic::Dir;
 
 /// A node: a target at a portal through an iface, as its place in the database names it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct NodeKey {
     pub(crate) target: Iqn,
     pub(crate) portal: Portal,
@@ -35,12 +38,13 @@ pub(crate) struct NodeKey {
     /// the file, not a folder with a file for each iface.
     pub(crate) tpgt: Option<u16>,
     /// `default` if it is bound to no network card.
+    #[serde(deserialize_with = "ifaces::deserialize")]
     pub(crate) iface: String,
 }
 
 impl NodeKey {
     /// Where its record lies, relative to the database: an IPv6 address goes without brackets there.
-    fn path(&self) -> String {
+    pub(super) fn path(&self) -> String {
         match self.tpgt {
             Some(_) => format!("{}/{}", self.folder(), self.iface),
             None => format!("{}/{},{}", self.folder(), self.portal.host(), self.portal.port()),
@@ -163,10 +167,11 @@ impl Database {
         open(&self.root)
     }
 
-    /// Puts right what a daemon that was killed left behind; to be called once, at the start.
+    /// Removes what a daemon that was killed left of its writing and of its lock, and puts back what one without the
+    /// undo journal had changed; to be called once, at the start, before the journal is looked at.
     pub(crate) fn recover(&self) {
-        if let Err(error) = self.recover_patience() {
-            tracing::warn!(%error, "records that a killed daemon left changed could not be put back");
+        if let Err(error) = self.recover_former_journal() {
+            tracing::warn!(%error, "records that an older daemon left changed could not be put back");
         }
         for path in [&self.root, &self.config] {
             if let Ok(dir) = Dir::open(path)

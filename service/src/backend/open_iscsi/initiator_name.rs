@@ -1,5 +1,6 @@
 //! The file initiatorname.iscsi: this machine's name towards every target.
-//! It may not be written but whole, and never without a copy of what was there.
+//!
+//! Must only be written whole, and with a copy of what was there.
 
 use std::{
     path::{Path, PathBuf},
@@ -8,19 +9,27 @@ use std::{
 
 use iscsi_initiator_dbus::{Fault, Iqn, Kind};
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::backend::host::atomic::Dir;
+use super::iscsid::Iscsid;
+use crate::backend::host::{atomic::Dir, secret_bytes::SecretBytes};
 
 const FILE: &str = "initiatorname.iscsi";
 /// What the file held before the last change.
 const BACKUP: &str = "initiatorname.iscsi.bak";
 const KEY: &str = "InitiatorName";
 
-/// What the file and its backup held, to put both back.
-pub(crate) struct Before {
-    file: Option<Zeroizing<Vec<u8>>>,
-    backup: Option<Zeroizing<Vec<u8>>>,
+/// How much later than the file iscsid may seem to have been started before it: the kernel counts in hundredths.
+const ROUNDED: Duration = Duration::from_millis(100);
+
+/// A change of the name: what is to be written, and what the file and its backup hold before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NameChange {
+    written: SecretBytes,
+    file: Option<SecretBytes>,
+    backup: Option<SecretBytes>,
 }
 
 fn fault(path: &Path, error: Errno) -> Fault {
@@ -81,35 +90,71 @@ pub(crate) fn look(config: &Path) -> Result<NameFile, Fault> {
     })
 }
 
-/// Writes the new name in the place of the old and keeps the old file as a backup; comments and an
-/// `InitiatorAlias` stay. Blocks.
-pub(crate) fn write(config: &Path, name: &Iqn) -> Result<Before, Fault> {
+/// What a change to this name is: comments and an `InitiatorAlias` stay. Reads only; blocks.
+pub(crate) fn plan(config: &Path, name: &Iqn) -> Result<NameChange, Fault> {
     let io = |error| fault(config, error);
     let dir = Dir::open(config).map_err(io)?;
-    let before = dir.read(FILE).map_err(io)?;
+    let file = dir.read(FILE).map_err(io)?;
     let backup = dir.read(BACKUP).map_err(io)?;
-    if let Some(before) = &before {
-        dir.replace(BACKUP, before, 0o600).map_err(io)?;
-    }
-    let text = before.as_deref().map(|bytes| String::from_utf8_lossy(bytes)).unwrap_or_default();
+    let text = file.as_deref().map(|bytes| String::from_utf8_lossy(bytes)).unwrap_or_default();
     let mut lines: Vec<String> = text.lines().filter(|line| !is_ours(line)).map(str::to_owned).collect();
     lines.push(format!("{KEY}={name}"));
-    // 0600 as Debian has it, although the name is no secret: every target is told it.
-    dir.replace(FILE, (lines.join("\n") + "\n").as_bytes(), 0o600).map_err(io)?;
-    Ok(Before { file: before, backup })
+    let written = Zeroizing::new((lines.join("\n") + "\n").into_bytes());
+    Ok(NameChange { written: written.into(), file: file.map(Into::into), backup: backup.map(Into::into) })
 }
 
-/// Puts back what `write` found.
-pub(crate) fn restore(config: &Path, before: &Before) -> Result<(), Fault> {
+/// Does it, and keeps the old file as a backup. Blocks.
+pub(crate) fn write(config: &Path, change: &NameChange) -> Result<(), Fault> {
     let io = |error| fault(config, error);
     let dir = Dir::open(config).map_err(io)?;
-    for (name, content) in [(FILE, &before.file), (BACKUP, &before.backup)] {
-        match content {
-            Some(bytes) => dir.replace(name, bytes, 0o600).map_err(io)?,
-            None => dir.remove(name).map_err(io)?,
-        }
+    if let Some(before) = &change.file {
+        dir.replace(BACKUP, before.as_slice(), 0o600).map_err(io)?;
+    }
+    // 0600 as Debian has it, although the name is no secret: every target is told it.
+    dir.replace(FILE, change.written.as_slice(), 0o600).map_err(io)
+}
+
+/// Puts back what the change found, however far it came. What holds something else than the change wrote was written
+/// by another program since, and stays. May be called again; blocks.
+pub(crate) fn put_back(config: &Path, change: &NameChange) -> Result<(), Fault> {
+    let io = |error| fault(config, error);
+    let dir = match Dir::open(config) {
+        Err(Errno::NOENT) => return Ok(()),
+        dir => dir.map_err(io)?,
+    };
+    let put = |name: &str, content: &Option<SecretBytes>| match content {
+        Some(bytes) => dir.replace(name, bytes.as_slice(), 0o600),
+        None => dir.remove(name),
+    };
+    let holds = |name: &str, content: &Option<SecretBytes>| {
+        let now = dir.read(name)?;
+        Ok(now.as_ref().map(|now| now.as_slice()) == content.as_ref().map(SecretBytes::as_slice))
+    };
+    if holds(FILE, &Some(change.written.clone())).map_err(io)? {
+        put(FILE, &change.file).map_err(io)?;
+    }
+    let is_back = holds(FILE, &change.file).map_err(io)?;
+    if is_back && change.file.is_some() && holds(BACKUP, &change.file).map_err(io)? {
+        put(BACKUP, &change.backup).map_err(io)?;
     }
     Ok(())
+}
+
+/// Whether the change is complete: the file holds what it wrote, and no iscsid runs that was started before that and so
+/// goes by the old name. Blocks.
+pub(crate) fn is_in_force(config: &Path, proc: &Path, change: &NameChange) -> Result<bool, Fault> {
+    let io = |error| fault(config, error);
+    let dir = match Dir::open(config) {
+        Err(Errno::NOENT) => return Ok(false),
+        dir => dir.map_err(io)?,
+    };
+    let now = dir.read(FILE).map_err(io)?;
+    if now.is_none_or(|now| now.as_slice() != change.written.as_slice()) {
+        return Ok(false);
+    }
+    let Some(iscsid) = Iscsid::find(proc) else { return Ok(true) };
+    let written = look(config)?.age;
+    Ok(iscsid.age.zip(written).is_some_and(|(started, written)| started <= written.saturating_add(ROUNDED)))
 }
 
 /// The value of an `InitiatorName=` line, as iscsid reads it (usr/iscsid.c, `cfg_get_string_param`).
@@ -126,26 +171,102 @@ fn is_ours(line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::host::atomic::steps::at_every_step;
 
     fn name(text: &str) -> Iqn {
         text.parse().unwrap()
     }
 
+    fn change(folder: &tempfile::TempDir, to: &str) -> NameChange {
+        let change = plan(folder.path(), &name(to)).unwrap();
+        write(folder.path(), &change).unwrap();
+        change
+    }
+
+    /// The file and its backup.
+    fn both(folder: &tempfile::TempDir) -> [Option<String>; 2] {
+        [FILE, BACKUP].map(|file| std::fs::read_to_string(folder.path().join(file)).ok())
+    }
+
     #[test]
     fn the_name_is_written_read_and_the_old_one_kept() {
         let folder = tempfile::tempdir().unwrap();
-        let text = |file: &str| std::fs::read_to_string(folder.path().join(file)).unwrap();
         assert_eq!(read(folder.path()).unwrap(), None);
-        let before = write(folder.path(), &name("iqn.2001-04.com.example:one")).unwrap();
+        let first = change(&folder, "iqn.2001-04.com.example:one");
         assert_eq!(read(folder.path()).unwrap(), Some(name("iqn.2001-04.com.example:one")));
-        let second = write(folder.path(), &name("iqn.2001-04.com.example:two")).unwrap();
+        let second = change(&folder, "iqn.2001-04.com.example:two");
         assert_eq!(read(folder.path()).unwrap(), Some(name("iqn.2001-04.com.example:two")));
-        assert_eq!(text(BACKUP), "InitiatorName=iqn.2001-04.com.example:one\n");
-        restore(folder.path(), &second).unwrap();
-        assert!(!folder.path().join(BACKUP).exists(), "the backup is as it was, too");
-        assert_eq!(read(folder.path()).unwrap(), Some(name("iqn.2001-04.com.example:one")));
-        restore(folder.path(), &before).unwrap();
-        assert_eq!(read(folder.path()).unwrap(), None);
+        assert_eq!(both(&folder)[1].as_deref(), Some("InitiatorName=iqn.2001-04.com.example:one\n"));
+        for _ in 0..2 {
+            put_back(folder.path(), &second).unwrap();
+            assert!(!folder.path().join(BACKUP).exists(), "the backup is as it was, too");
+            assert_eq!(read(folder.path()).unwrap(), Some(name("iqn.2001-04.com.example:one")));
+        }
+        put_back(folder.path(), &first).unwrap();
+        assert_eq!(both(&folder), [None, None]);
+    }
+
+    #[test]
+    fn a_change_or_its_undoing_cut_off_at_any_step_can_be_undone() {
+        for has_backup in [false, true] {
+            let world = || {
+                let folder = tempfile::tempdir().unwrap();
+                let dir = Dir::open(folder.path()).unwrap();
+                dir.replace(FILE, b"InitiatorName=iqn.2001-04.com.example:old\n", 0o600).unwrap();
+                if has_backup {
+                    dir.replace(BACKUP, b"older\n", 0o600).unwrap();
+                }
+                let before = both(&folder);
+                (plan(folder.path(), &name("iqn.2001-04.com.example:new")).unwrap(), before, folder)
+            };
+            type World = (NameChange, [Option<String>; 2], tempfile::TempDir);
+            let check = |step: u64, (change, before, folder): &World, _| {
+                put_back(folder.path(), change).unwrap();
+                assert_eq!(both(folder), *before, "step {step}");
+            };
+            let writing = |(change, _, folder): &World| write(folder.path(), change).is_ok();
+            assert_eq!(at_every_step(world, writing, check), 4);
+            let written = || {
+                let world = world();
+                assert!(writing(&world));
+                world
+            };
+            at_every_step(written, |(change, _, folder)| put_back(folder.path(), change).is_ok(), check);
+        }
+    }
+
+    #[test]
+    fn a_name_that_another_program_wrote_since_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let change = change(&folder, "iqn.2001-04.com.example:ours");
+        let theirs = "InitiatorName=iqn.2001-04.com.example:theirs\n";
+        Dir::open(folder.path()).unwrap().replace(FILE, theirs.as_bytes(), 0o600).unwrap();
+        assert!(!is_in_force(folder.path(), &folder.path().join("proc"), &change).unwrap());
+        put_back(folder.path(), &change).unwrap();
+        assert_eq!(both(&folder), [Some(theirs.to_owned()), None]);
+    }
+
+    #[test]
+    fn a_change_is_complete_once_no_iscsid_goes_by_the_old_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let proc = folder.path().join("proc");
+        let is_in_force = |change: &NameChange| is_in_force(folder.path(), &proc, change).unwrap();
+        let planned = plan(folder.path(), &name("iqn.2001-04.com.example:new")).unwrap();
+        assert!(!is_in_force(&planned), "nothing has been written");
+        write(folder.path(), &planned).unwrap();
+        assert!(is_in_force(&planned), "no iscsid runs");
+        std::fs::create_dir_all(proc.join("12")).unwrap();
+        let dir = Dir::open(&proc).unwrap();
+        // Started 60 s after the machine.
+        let stat = "7 (iscsid) S 1 7 7 0 -1 4194624 1 0 0 0 0 0 0 0 10 -10 1 0 6000 4 5 6\n";
+        dir.replace("12/stat", stat.as_bytes(), 0o444).unwrap();
+        let written = std::fs::File::open(folder.path().join(FILE)).unwrap();
+        for (uptime, expected) in [("70.00 1\n", false), ("65.00 1\n", true), ("nonsense\n", false)] {
+            dir.replace("uptime", uptime.as_bytes(), 0o444).unwrap();
+            let at = std::time::SystemTime::now() - Duration::from_secs(7);
+            written.set_modified(at).unwrap();
+            assert_eq!(is_in_force(&planned), expected, "{uptime}");
+        }
     }
 
     #[test]
@@ -169,7 +290,7 @@ mod tests {
         let old = "## DO NOT EDIT\n#InitiatorName=iqn.2001-04.com.example:commented\nGenerateName=yes\nInitiatorAlias=me\n";
         Dir::open(folder.path()).unwrap().replace(FILE, old.as_bytes(), 0o600).unwrap();
         assert_eq!(read(folder.path()).unwrap(), None);
-        write(folder.path(), &name("iqn.2001-04.com.example:new")).unwrap();
+        change(&folder, "iqn.2001-04.com.example:new");
         let text = std::fs::read_to_string(folder.path().join(FILE)).unwrap();
         assert_eq!(
             text,
@@ -183,6 +304,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/etc/hostname", folder.path().join(FILE)).unwrap();
         assert_eq!(read(folder.path()).unwrap_err().kind(), Kind::InvalidConfiguration);
-        assert!(write(folder.path(), &name("iqn.2001-04.com.example:new")).is_err());
+        assert!(plan(folder.path(), &name("iqn.2001-04.com.example:new")).is_err());
     }
 }

@@ -53,20 +53,20 @@ pub(super) async fn look(engine: &Engine, facts: &Facts) -> Result<Findings> {
 async fn leftovers(engine: &Engine, findings: &mut Findings) -> Result<()> {
     const NAME: &str = "leftovers";
     const HINT: &str = "have it put right: systemctl restart iscsi-initiatord.service";
-    let database = engine.database.clone();
-    // A login at work has this file, and takes it away.
-    let has_journal = blocking(move || database.has_patience()).await? && engine.turns.claims.is_idle();
+    let journal = engine.journal.clone();
+    // Those of calls at work are held by them.
+    let has_entries = blocking(move || journal.has_left_any()).await?;
     let layout = engine.layout.clone();
     let files = blocking(move || layout.leftovers()).await?;
-    if has_journal {
-        let what = "a login that was cut off has lowered iscsid's retries in records";
+    if has_entries {
+        let what = "a call that was cut off has left a change that is still to be put back";
         findings.warning(NAME, "", what, HINT);
     }
     for file in &files {
         let file = file.display().to_string();
         findings.warning(NAME, &file, "a write that was cut off left it; nothing uses it", HINT);
     }
-    if !has_journal && files.is_empty() {
+    if !has_entries && files.is_empty() {
         findings.ok(NAME, "", "nothing is left of a call that was cut off");
     }
     Ok(())

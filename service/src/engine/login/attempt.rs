@@ -12,6 +12,7 @@ use crate::{
         open_iscsi::{
             database::NodeKey,
             iscsiadm::{Iscsiadm, ProgramError, Refused, Rest},
+            undo::settle,
         },
     },
     engine::{
@@ -78,19 +79,21 @@ async fn with_fewer_retries(
     limit: &Limit,
 ) -> Result<std::result::Result<(), Refused>> {
     let shortened = {
-        let (database, node, left) = (engine.database.clone(), node.clone(), limit.left());
-        blocking(move || database.shorten_patience(&node, left)).await??
+        let (journal, database) = (engine.journal.clone(), engine.database.clone());
+        let (node, left) = (node.clone(), limit.left());
+        blocking(move || settle::shorten_login_retries(&journal, &database, &node, left)).await??
     };
     let login = match limit.wait(engine.turns.acts.iscsid.read()).await {
         Some(_in_use) => Ok(iscsiadm.login(node, limit).await),
         None => Err(limit.fault("iscsid was being restarted until the deadline").hint("try again")),
     };
-    if shortened {
+    if let Some((entry, change)) = shortened {
         // iscsid has its copy since the beginning of the attempt.
-        let (database, key) = (engine.database.clone(), node.clone());
-        let restored = blocking(move || database.restore_patience(&key)).await?;
-        if let Err(error) = restored {
-            tracing::warn!(target = %node.target, portal = %node.portal, %error, "the record is put back at the next start");
+        let database = engine.database.clone();
+        let restored = blocking(move || settle::undo_login_retries(&database, entry, &change)).await?;
+        if let Err(fault) = restored {
+            let error = fault.message();
+            tracing::warn!(target = %node.target, portal = %node.portal, error, "the record is put back later");
         }
     }
     login

@@ -21,10 +21,10 @@ use crate::{
                 chap::{ChapSecrets, Proofs},
                 ifaces::Binding,
                 nodes::{Made, Origin},
-                picture::Picture,
             },
             iscsiadm::Iscsiadm,
             iscsid,
+            undo::{Undo, settle},
         },
     },
     engine::{
@@ -100,18 +100,26 @@ async fn connect(
     progress.report(Step::Discover, goal.to_string());
     let claims = goal.targets.iter().map(|target| Ok(Arc::new(engine.turns.claims.claim(target)?)));
     let claims = claims.collect::<Result<Vec<_>>>().map_err(|fault| stopped(Step::Record, fault))?;
-    let before = {
-        let (database, nodes) = (engine.database.clone(), goal.nodes.clone());
-        blocking(move || database.pictures(&nodes))
-            .await?
-            .map_err(|error| stopped(Step::Record, error.into()))?
-    };
-    let result = record_and_log_in(engine, &goal, proofs, &claims, &before, wishes, limit, progress).await;
+    let mut before = back_up(engine, &goal).await.map_err(|fault| stopped(Step::Record, fault))?;
+    let result =
+        record_and_log_in(engine, &goal, proofs, &claims, &mut before, wishes, limit, progress).await;
     if result.is_err() {
         progress.report(Step::Undo, "putting the records back as they were".to_owned());
         put_back(engine, before).await?;
+    } else if let Err(fault) = blocking(move || settle::done(before)).await? {
+        // The sessions are up: as long as they are, their records stay.
+        tracing::error!(error = fault.message(), "an undo entry that is not needed could not be removed");
     }
     result
+}
+
+/// How the records are goes into the undo journal before the first of them changes.
+async fn back_up(engine: &Engine, goal: &Goal) -> Result<settle::Left> {
+    let now = engine.state.look(Parts::SESSIONS).await?;
+    let (journal, database) = (engine.journal.clone(), engine.database.clone());
+    let (targets, nodes) = (goal.targets.clone(), goal.nodes.clone());
+    let is_up = move |node: &NodeKey| now.session_of(node).is_some();
+    blocking(move || settle::back_up_records(&journal, &database, &targets, &nodes, is_up)).await?
 }
 
 /// Asks the portal and chooses.
@@ -159,7 +167,7 @@ async fn record_and_log_in(
     goal: &Goal,
     proofs: Option<Proofs>,
     claims: &[Arc<Claim>],
-    before: &[Picture],
+    before: &mut settle::Left,
     wishes: Wishes,
     limit: &Limit,
     progress: &Progress,
@@ -203,8 +211,10 @@ async fn record_and_log_in(
     }
     for (target, nodes, fault) in faults {
         // Only what became of another target keeps this call from failing.
-        let before = before.iter().filter(|picture| picture.is_of(&target)).cloned().collect();
-        put_back(engine, before).await?;
+        let is_its = |undo: &Undo| matches!(undo, Undo::Records(backup) if *backup.target() == target);
+        let (its, others) = std::mem::take(before).into_iter().partition(|(_, undo)| is_its(undo));
+        *before = others;
+        put_back(engine, its).await?;
         entries.extend(
             nodes
                 .iter()
@@ -246,15 +256,11 @@ async fn record(
 }
 
 /// Not the record of a session that is up all the same: no one could log out of it by name.
-async fn put_back(engine: &Engine, mut before: Vec<Picture>) -> Result<()> {
+async fn put_back(engine: &Engine, before: settle::Left) -> Result<()> {
     let now = engine.state.look(Parts::SESSIONS).await?;
-    before.retain(|picture| now.session_of(picture.node()).is_none());
     let database = engine.database.clone();
-    blocking(move || database.put_back(&before)).await?.map_err(|error| {
-        let fault = Fault::from(error);
-        Fault::new(fault.kind(), format!("the records could not be put back: {}", fault.message()))
-            .hint(fault.next_step())
-    })
+    let is_up = move |node: &NodeKey| now.session_of(node).is_some();
+    blocking(move || settle::put_back(&database, before, is_up)).await?
 }
 
 /// The targets named, if the portal has them; without a name the one that it has.

@@ -1,29 +1,34 @@
-//! A setup, and what it has done taken back if it fails.
+//! A setup: checked by multipath's own parser first, and taken back whole if it fails.
+
+use std::time::Duration;
 
 use iscsi_initiator_dbus::{Fault, Kind, fault::Result, options::MultipathOptions, results::MultipathChange};
 
 use super::{
-    in_force::{in_force, reread},
-    own_file,
+    in_force::in_force,
+    own_file, take_back,
     units::{self, MULTIPATHD, told},
 };
 use crate::{
     backend::{
         host::{limit::Limit, threads::blocking},
-        multipath::config::{Memory, Service},
+        multipath::{
+            config::{Memory, Service},
+            memory::Setup,
+        },
+        open_iscsi::undo::{Entry, Undo},
         systemd::Job,
     },
     engine::Engine,
 };
 
-/// What a setup has done so far, to be taken back if it fails.
-#[derive(Default)]
-struct Done {
-    /// What our file held before this call.
-    before: Option<String>,
-    has_written: bool,
-    made_main: bool,
-    services: Vec<Service>,
+/// What taking a failed setup back may take beyond the caller's time.
+const TAKE_BACK: Duration = Duration::from_secs(15);
+
+/// A setup under way, and its entry in the undo journal.
+struct UnderWay {
+    setup: Setup,
+    entry: Entry,
 }
 
 /// Sets it up, or says what that would change.
@@ -61,13 +66,28 @@ pub(super) async fn setup(
     if options.dry_run || !change.changed {
         return Ok(change);
     }
-    let mut done = Done { before, ..Done::default() };
-    let result = set_up(engine, &wanted, needs_main, &missing, &mut done, limit).await;
+    let mut under_way = begin(engine, &wanted, before).await?;
+    let result = set_up(engine, &wanted, needs_main, &missing, &mut under_way, limit).await;
+    let UnderWay { setup, entry } = under_way;
     if let Err(fault) = result {
-        take_back_setup(engine, done, limit).await;
+        if take_back::take_back(engine, &setup, &limit.at_least(TAKE_BACK)).await {
+            blocking(move || entry.done()).await??;
+        }
         return Err(fault);
     }
+    blocking(move || entry.done()).await??;
     Ok(change)
+}
+
+/// What takes the setup back is written down before it begins.
+async fn begin(engine: &Engine, wanted: &str, before: Option<String>) -> Result<UnderWay> {
+    let (multipath, journal, wanted) = (engine.multipath.clone(), engine.journal.clone(), wanted.to_owned());
+    blocking(move || {
+        let setup = multipath.plan(&wanted, before)?;
+        let entry = journal.write(&Undo::MultipathSetup(setup.clone()))?;
+        Ok(UnderWay { setup, entry })
+    })
+    .await?
 }
 
 async fn set_up(
@@ -75,26 +95,27 @@ async fn set_up(
     wanted: &str,
     needs_main: bool,
     missing: &[Service],
-    done: &mut Done,
+    under_way: &mut UnderWay,
     limit: &Limit,
 ) -> Result<()> {
     let was_running = {
         let multipathd = engine.state.multipathd.clone();
         blocking(move || multipathd.runs()).await?
     };
-    remember(engine, wanted, needs_main, missing).await?;
+    remember(engine, under_way.setup.clone(), needs_main, missing).await?;
     if needs_main {
+        under_way.setup.made_main = true;
+        write_down(engine, under_way).await?;
         engine.systemd.make_file(&engine.multipath.main()).await?;
-        done.made_main = true;
     }
     {
         let (multipath, text) = (engine.multipath.clone(), wanted.to_owned());
-        done.has_written = true;
         blocking(move || multipath.write(&text)).await??;
     }
     for service in missing {
         // Before it is tried: a unit that does not start may still be trying.
-        done.services.push(service.clone());
+        under_way.setup.services.push(service.clone());
+        write_down(engine, under_way).await?;
         if service.enabled {
             engine.systemd.enable(&service.unit).await?;
         }
@@ -109,17 +130,14 @@ async fn set_up(
 }
 
 /// What an undo will need: of the time before the first setup, with what this one adds.
-async fn remember(engine: &Engine, wanted: &str, needs_main: bool, missing: &[Service]) -> Result<()> {
-    let (multipath, wanted, missing) = (engine.multipath.clone(), wanted.to_owned(), missing.to_vec());
+async fn remember(engine: &Engine, before: Setup, needs_main: bool, missing: &[Service]) -> Result<()> {
+    let (multipath, missing) = (engine.multipath.clone(), missing.to_vec());
     blocking(move || {
-        let mut memory = match multipath.memory()? {
+        let mut memory = match before.memory {
             Some(memory) => memory,
-            None => {
-                let (has_folder, lists) = multipath.picture()?;
-                Memory { made_folder: !has_folder, lists, ..Memory::default() }
-            }
+            None => Memory { made_folder: before.made_folder, lists: before.lists, ..Memory::default() },
         };
-        memory.text = wanted;
+        memory.text = before.wanted;
         memory.made_main |= needs_main;
         for service in missing {
             match memory.services.iter_mut().find(|known| known.unit == service.unit) {
@@ -135,53 +153,9 @@ async fn remember(engine: &Engine, wanted: &str, needs_main: bool, missing: &[Se
     .await?
 }
 
-/// As it was before this call; what cannot be taken back is in the log.
-async fn take_back_setup(engine: &Engine, done: Done, limit: &Limit) {
-    let note = |what: &str, result: Result<()>| {
-        if let Err(fault) = result {
-            tracing::error!(
-                what,
-                error = fault.message(),
-                "a failed setup of multipath could not be taken back"
-            );
-        }
-    };
-    for service in done.services.iter().rev() {
-        note(&service.unit, units::leave(engine, service).await);
-    }
-    let memory = {
-        let multipath = engine.multipath.clone();
-        blocking(move || multipath.memory()).await.flatten().ok().flatten()
-    };
-    if done.has_written {
-        let (multipath, before) = (engine.multipath.clone(), done.before.clone());
-        let made_folder = memory.as_ref().is_some_and(|memory| memory.made_folder);
-        let back = move || match before {
-            Some(text) => multipath.write(&text),
-            None => multipath.remove(made_folder),
-        };
-        note("the file", blocking(back).await.flatten());
-    }
-    if done.made_main {
-        note("the main file", engine.systemd.remove_empty_file(&engine.multipath.main()).await);
-    }
-    if let (None, Some(memory)) = (&done.before, &memory)
-        && !has_maps(engine).await.unwrap_or(true)
-    {
-        let (multipath, lists) = (engine.multipath.clone(), memory.lists.clone());
-        note("multipathd's lists", blocking(move || multipath.put_lists_back(&lists)).await.flatten());
-    }
-    let multipath = engine.multipath.clone();
-    let remembered = move || match (done.before, memory) {
-        (Some(text), Some(memory)) => multipath.remember(&Memory { text, ..memory }),
-        _ => multipath.forget(),
-    };
-    note("the memory", blocking(remembered).await.flatten());
-    note("multipathd", reread(engine, limit).await);
-}
-
-/// Whether there is any multipath map.
-pub(super) async fn has_maps(engine: &Engine) -> Result<bool> {
-    let sysfs = engine.state.sysfs.clone();
-    blocking(move || sysfs.has_multipath_map()).await
+/// How far it has come, before the next step.
+async fn write_down(engine: &Engine, under_way: &mut UnderWay) -> Result<()> {
+    let undo = Undo::MultipathSetup(under_way.setup.clone());
+    // A small file: it holds nothing up.
+    Ok(engine.journal.update(&mut under_way.entry, &undo)?)
 }

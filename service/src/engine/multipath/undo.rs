@@ -5,7 +5,7 @@ use iscsi_initiator_dbus::{fault::Result, results::MultipathChange};
 use super::{
     in_force::reread,
     own_file,
-    setup::has_maps,
+    take_back::has_maps,
     units::{self, undone},
 };
 use crate::{

@@ -6,7 +6,12 @@ use iscsi_initiator_polkit::Action;
 use crate::{
     backend::{
         host::threads::blocking,
-        open_iscsi::{initiator_name, iscsiadm::Iscsiadm},
+        kernel::sysfs::Session,
+        open_iscsi::{
+            initiator_name::{self, NameChange},
+            iscsiadm::Iscsiadm,
+            undo::{self, Entry, Undo, settle},
+        },
         systemd::Job,
     },
     engine::{
@@ -56,23 +61,49 @@ async fn change(engine: &Engine, name: Iqn) -> Result<()> {
     if now.sessions().next().is_some() {
         return if is_same { Ok(()) } else { Err(in_use(&now)) };
     }
-    let config = engine.layout.config.clone();
-    let before =
-        if is_same { None } else { Some(blocking(move || initiator_name::write(&config, &name)).await??) };
+    let written = if is_same { None } else { Some(write(engine, name).await?) };
     let restarted = engine.systemd.job(Job::Restart, ISCSID).await;
-    if let (Err(_), Some(before)) = (&restarted, before) {
-        let config = engine.layout.config.clone();
-        blocking(move || initiator_name::restore(&config, &before)).await??;
-        // It may have stopped halfway: with the old name in place it can start again.
-        if let Err(fault) = engine.systemd.job(Job::Restart, ISCSID).await {
-            tracing::warn!(error = fault.message(), "iscsid was not restarted with the old name either");
-        }
+    let Some((entry, change)) = written else { return restarted };
+    if restarted.is_ok() {
+        blocking(move || entry.done()).await??;
+        return restarted;
+    }
+    let config = engine.layout.config.clone();
+    let put_back = move || {
+        initiator_name::put_back(&config, &change)?;
+        Ok::<(), Fault>(entry.done()?)
+    };
+    blocking(put_back).await??;
+    // It may have stopped halfway: with the old name in place it can start again.
+    if let Err(fault) = engine.systemd.job(Job::Restart, ISCSID).await {
+        tracing::warn!(error = fault.message(), "iscsid was not restarted with the old name either");
     }
     restarted
 }
 
+/// Writes the name, after what undoes that was written down.
+async fn write(engine: &Engine, name: Iqn) -> Result<(Entry, NameChange)> {
+    let (layout, journal) = (engine.layout.clone(), engine.journal.clone());
+    blocking(move || {
+        let config = layout.config;
+        let left = journal.left_of(undo::Kind::InitiatorName)?;
+        settle::settle_initiator_names(&config, &layout.proc, left).1?;
+        let change = initiator_name::plan(&config, &name)?;
+        let entry = journal.write(&Undo::InitiatorName(change.clone()))?;
+        match initiator_name::write(&config, &change) {
+            Ok(()) => Ok((entry, change)),
+            Err(fault) => {
+                initiator_name::put_back(&config, &change)?;
+                entry.done()?;
+                Err(fault)
+            }
+        }
+    })
+    .await?
+}
+
 fn in_use(now: &Snapshot) -> Fault {
-    let name = |session: &crate::backend::kernel::sysfs::Session| {
+    let name = |session: &Session| {
         format!("session {} to {} at {}", session.sid, session.target, session.portal_text())
     };
     let up: Vec<String> = now.sessions().take(SHOWN).map(name).collect();

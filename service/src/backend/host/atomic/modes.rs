@@ -8,7 +8,7 @@ use rustix::{
     io::{Errno, Result},
 };
 
-use super::{Dir, TEMPORARY};
+use super::{Dir, TEMPORARY, step};
 
 /// What something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +79,7 @@ impl Dir {
             Kind::Folder => {}
             _ => return Err(Errno::INVAL),
         }
+        step()?;
         rustix::fs::fchmod(&fd, Mode::from_raw_mode(modes.mode & mode))
     }
 

@@ -22,7 +22,7 @@ pub(super) struct Makers {
     numbers: BTreeSet<u32>,
     pub(super) has_asker: bool,
     /// The list could not be read as a whole.
-    is_unsure: bool,
+    pub(super) is_unsure: bool,
 }
 
 impl Makers {

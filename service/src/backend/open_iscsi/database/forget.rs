@@ -1,15 +1,37 @@
-//! Removes node records, those that iscsiadm can no longer delete among them.
-//! It may not remove anything but these records, the links to them, and folders that are empty then.
+//! Remove node records, those that iscsiadm can no longer delete among them.
+//!
+//! Must not remove anything but these records, the links to them, folders that are empty then, and ifaces that this
+//! daemon made for them.
 
-use super::{Database, DatabaseError, NodeKey, ifaces, io, open};
+use std::collections::BTreeSet;
+
+use super::{Database, DatabaseError, NodeKey, ifaces, io, nodes, open};
 
 impl Database {
     /// Removes the records of these nodes, whatever they hold. Already gone is success.
     pub(crate) fn forget(&self, nodes: &[NodeKey]) -> Result<(), DatabaseError> {
         let dir = open(&self.root)?;
         let _lock = self.locked()?;
-        nodes.iter().try_for_each(|node| remove(&dir, node))
+        let removed = nodes.iter().try_for_each(|node| remove(&dir, node));
+        release_unused(&dir, nodes.iter().map(|node| node.iface.as_str()))?;
+        removed
     }
+}
+
+/// Removes those of these ifaces that are ours and that no node uses; to be called under the lock.
+pub(super) fn release_unused<'a>(
+    dir: &super::Dir,
+    wanted: impl Iterator<Item = &'a str>,
+) -> Result<(), DatabaseError> {
+    let mut unused: BTreeSet<&str> = wanted.collect();
+    unused.retain(|iface| ifaces::is_ours(dir, iface));
+    if unused.is_empty() {
+        return Ok(());
+    }
+    for node in nodes::all(dir)? {
+        unused.remove(node.key.iface.as_str());
+    }
+    unused.into_iter().try_for_each(|iface| ifaces::release(dir, iface))
 }
 
 /// The record, then what pointed to it; to be called under the lock.
@@ -19,7 +41,6 @@ pub(super) fn remove(dir: &super::Dir, node: &NodeKey) -> Result<(), DatabaseErr
     for folder in [node.folder(), format!("nodes/{}", node.target)] {
         dir.remove_empty_dir(&folder).map_err(io(dir, &folder))?;
     }
-    ifaces::release(dir, node)?;
     // iscsiadm's discovery left a link to it below each portal that listed it (usr/idbm.c, `idbm_add_node`).
     // None to a record of the old kind.
     let Some(tpgt) = node.tpgt else { return Ok(()) };

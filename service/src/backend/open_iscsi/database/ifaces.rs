@@ -1,7 +1,8 @@
-//! open-iscsi's ifaces: what binds a node to a network card.
-//! It may not change or remove an iface that somebody else made.
+//! open-iscsi's ifaces, which bind a node to a network interface.
+//!
+//! Must not change or remove an iface that this daemon did not make.
 
-use super::{Database, DatabaseError, Dir, NodeKey, io, nodes, open, read};
+use super::{Database, DatabaseError, Dir, io, open, read};
 
 /// Says that an iface is ours to remove. iscsiadm drops it when it changes one, and then it is not.
 const OURS: &str = "# made by iscsi-initiatord";
@@ -76,18 +77,27 @@ pub(super) fn make(dir: &Dir, binding: &Binding) -> Result<(), DatabaseError> {
     }
 }
 
-/// Removes the iface of a node that was forgotten, if it is ours and the last one; to be called under the lock.
-pub(super) fn release(dir: &Dir, node: &NodeKey) -> Result<(), DatabaseError> {
-    if RESERVED.contains(&node.iface.as_str()) || !is_iface(&node.iface) {
+/// Whether there is one by this name, whatever it is; open-iscsi's own always are.
+pub(super) fn is_there(dir: &Dir, iface: &str) -> Result<bool, DatabaseError> {
+    let path = path(iface);
+    Ok(RESERVED.contains(&iface) || dir.modes(&path).map_err(io(dir, &path))?.is_some())
+}
+
+/// Whether it is one that this daemon made, and so may remove. What cannot be read is not.
+pub(super) fn is_ours(dir: &Dir, iface: &str) -> bool {
+    if RESERVED.contains(&iface) || !is_iface(iface) {
+        return false;
+    }
+    let Ok(Some(bytes)) = dir.read(&path(iface)) else { return false };
+    std::str::from_utf8(&bytes).is_ok_and(|text| text.lines().any(|line| line == OURS))
+}
+
+/// Removes it if it is ours; to be called under the lock, for an iface that no node uses.
+pub(super) fn release(dir: &Dir, iface: &str) -> Result<(), DatabaseError> {
+    if !is_ours(dir, iface) {
         return Ok(());
     }
-    let path = path(&node.iface);
-    // What cannot be read is not ours.
-    let Ok(Some(bytes)) = dir.read(&path) else { return Ok(()) };
-    let is_ours = std::str::from_utf8(&bytes).is_ok_and(|text| text.lines().any(|line| line == OURS));
-    if !is_ours || nodes::all(dir)?.iter().any(|other| other.key.iface == node.iface) {
-        return Ok(());
-    }
+    let path = path(iface);
     dir.remove(&path).map_err(io(dir, &path))
 }
 
@@ -96,4 +106,13 @@ pub(super) fn is_iface(name: &str) -> bool {
     (1..=64).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b':'))
         && !name.starts_with(['.', '-'])
+}
+
+/// For a name read from disk, which becomes a path.
+pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = <String as serde::Deserialize>::deserialize(deserializer)?;
+    if is_iface(&name) {
+        return Ok(name);
+    }
+    Err(serde::de::Error::custom("not the name of an iface"))
 }

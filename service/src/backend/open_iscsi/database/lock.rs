@@ -12,6 +12,8 @@ use rustix::{
     io::Errno,
 };
 
+use crate::backend::host::atomic::steps::step;
+
 /// The name that everybody links to take the lock.
 const TAKEN: &str = "lock.write";
 /// Our own file to link from. iscsiadm links its file `lock`; only the name linked *to* matters, so a
@@ -57,6 +59,7 @@ impl Lock {
         .map_err(io)?
         .then_some(())
         .ok_or_else(|| LockError::Held(dir.join(OURS)))?;
+        step().map_err(io)?;
         let linked = wait(deadline, || match rustix::fs::linkat(&fd, OURS, &fd, TAKEN, AtFlags::empty()) {
             Err(Errno::EXIST) if remove_if_ownerless(&fd, &own)? => Ok(false),
             Err(Errno::EXIST) => Ok(false),
@@ -72,7 +75,8 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        if let Err(error) = rustix::fs::unlinkat(&self.dir, TAKEN, AtFlags::empty()) {
+        let given_back = step().and_then(|()| rustix::fs::unlinkat(&self.dir, TAKEN, AtFlags::empty()));
+        if let Err(error) = given_back {
             tracing::error!(%error, "the database lock could not be given back");
         }
     }

@@ -1,7 +1,6 @@
 //! Tests of the records on a database in a temporary directory.
-//! It may not need root nor open-iscsi.
 
-use std::{os::unix::fs::PermissionsExt, time::Duration};
+use std::os::unix::fs::PermissionsExt;
 
 use iscsi_initiator_dbus::Secret;
 use iscsi_initiator_probe::Algorithm;
@@ -232,90 +231,6 @@ fn the_digests_of_a_record_are_read_and_one_can_be_adopted() {
     assert_eq!(algorithms(), Algorithm::DEFAULT);
 }
 
-/// Short enough that no retry fits.
-const SHORT: Duration = Duration::from_secs(14);
-
-#[test]
-fn patience_is_shortened_and_put_back_to_the_byte() {
-    let world = World::new();
-    let nodes = [key("192.0.2.21"), key("192.0.2.37")];
-    world.database.add(&nodes, &discovered(), None, None).unwrap();
-    // One record says it, in its own way, the other does not.
-    let odd = world.text(RECORD).replace(
-        "# END RECORD",
-        "node.session.initial_login_retry_max  =\t8\nnode.session.scan = auto\n# END RECORD",
-    );
-    let db = Dir::open(&world.folder.path().join("db")).unwrap();
-    db.replace(RECORD.trim_start_matches("db/"), odd.as_bytes(), 0o600).unwrap();
-    let other = RECORD.replace("192.0.2.21", "192.0.2.37");
-    let before = (world.text(RECORD), world.text(&other));
-    for node in &nodes {
-        assert!(world.database.shorten_patience(node, SHORT).unwrap());
-        let again = world.database.shorten_patience(node, Duration::from_secs(31));
-        assert!(again.unwrap(), "there is still something to put back");
-    }
-    assert!(world.text(RECORD).contains("node.session.initial_login_retry_max = 0\n"));
-    world.database.restore_patience(&nodes[0]).unwrap();
-    assert_eq!(world.text(RECORD), before.0);
-    assert!(
-        world.text(&other).contains("node.session.initial_login_retry_max = 0\n"),
-        "the other's is at work"
-    );
-    // The daemon was killed; the next one starts.
-    world.database.recover();
-    assert_eq!((world.text(RECORD), world.text(&other)), before);
-    assert!(!world.folder.path().join("db/.iscsi-initiatord.patience").exists());
-}
-
-#[test]
-fn patience_that_the_caller_has_is_not_shortened() {
-    let world = World::new();
-    let node = key("192.0.2.21");
-    world.database.add(std::slice::from_ref(&node), &discovered(), None, None).unwrap();
-    let before = world.text(RECORD);
-    // open-iscsi's 4 retries of 15 s.
-    assert!(!world.database.shorten_patience(&node, Duration::from_secs(60)).unwrap());
-    assert_eq!(world.text(RECORD), before);
-    assert!(world.database.shorten_patience(&node, Duration::from_secs(59)).unwrap());
-}
-
-#[test]
-fn what_somebody_else_set_meanwhile_stays() {
-    let world = World::new();
-    let node = key("192.0.2.21");
-    world.database.add(std::slice::from_ref(&node), &discovered(), None, None).unwrap();
-    world.database.shorten_patience(&node, SHORT).unwrap();
-    let retries = "node.session.initial_login_retry_max";
-    world.database.edit(std::slice::from_ref(&node), |record| record.set(retries, "77")).unwrap();
-    world.database.restore_patience(&node).unwrap();
-    assert!(world.text(RECORD).contains("node.session.initial_login_retry_max = 77\n"));
-    world.database.restore_patience(&node).unwrap();
-    // A record that is gone, and a journal that somebody else wrote.
-    world.database.shorten_patience(&node, SHORT).unwrap();
-    world.database.forget(std::slice::from_ref(&node)).unwrap();
-    let db = Dir::open(&world.folder.path().join("db")).unwrap();
-    db.replace(".iscsi-initiatord.patience", b"nodes/../../etc/x\t1\t\n\xff\n", 0o600).unwrap();
-    world.database.recover();
-    assert!(!world.folder.path().join("db/.iscsi-initiatord.patience").exists());
-}
-
-#[test]
-fn pictures_put_records_back_and_remove_new_ones() {
-    let world = World::new();
-    let (old, new) = (key("192.0.2.21"), key("192.0.2.37"));
-    world.database.add(std::slice::from_ref(&old), &discovered(), None, None).unwrap();
-    let before = world.text(RECORD);
-    let both = [old.clone(), new.clone()];
-    let pictures = world.database.pictures(&both).unwrap();
-    world.database.add(&both, &discovered(), None, None).unwrap();
-    world.database.set_node_chap(&both, Some(&secrets("mypassword12"))).unwrap();
-    world.database.put_back(&pictures).unwrap();
-    assert_eq!(world.text(RECORD), before);
-    assert_eq!(world.database.nodes().unwrap().len(), 1);
-    let folder = world.folder.path().join("db/nodes/iqn.2001-04.com.example:disk/192.0.2.37,3260,1");
-    assert!(!folder.exists());
-}
-
 #[test]
 fn a_forgotten_node_leaves_no_record_and_no_link() {
     let world = World::new();
@@ -363,12 +278,6 @@ fn a_record_of_the_old_kind_is_a_node_like_others() {
     world.database.set_startup(std::slice::from_ref(&node), Startup::Automatic).unwrap();
     assert_eq!(world.database.nodes().unwrap()[0].startup, Startup::Automatic);
     world.database.set_node_chap(std::slice::from_ref(&node), Some(&secrets("mypassword12"))).unwrap();
-    let before = world.text(OLD);
-    assert!(world.database.shorten_patience(&node, SHORT).unwrap());
-    assert_ne!(world.text(OLD), before);
-    // The daemon was killed; the next one starts.
-    world.database.recover();
-    assert_eq!(world.text(OLD), before);
     // The portal is a folder with a file for each iface, and not the other way round.
     std::fs::create_dir_all(
         world.folder.path().join("db/nodes/iqn.2001-04.com.example:disk/192.0.2.37,3260/x"),

@@ -1,0 +1,117 @@
+//! Files that are locked for as long as their owner lives, also between processes.
+
+use std::{
+    os::fd::OwnedFd,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags},
+    io::{Errno, Result},
+};
+
+use super::Dir;
+
+/// A file with a lock (flock) on it: given back when this is dropped, or when the process ends, however it ends.
+pub(crate) struct Held {
+    _fd: OwnedFd,
+}
+
+impl Dir {
+    /// As [`Dir::create`]; the file is locked before it can be seen under its name.
+    pub(crate) fn create_held(&self, relative: &str, content: &[u8], mode: u32) -> Result<Held> {
+        self.put(relative, content, mode, RenameFlags::NOREPLACE, true).map(|fd| Held { _fd: fd })
+    }
+
+    /// As [`Dir::replace`]; the new file is locked before it takes its place.
+    pub(crate) fn replace_held(&self, relative: &str, content: &[u8], mode: u32) -> Result<Held> {
+        self.put(relative, content, mode, RenameFlags::empty(), true).map(|fd| Held { _fd: fd })
+    }
+
+    /// Locks a file without waiting; `None` if it is held, or gone. `EINVAL` and `EPERM` as [`Dir::read`].
+    pub(crate) fn hold(&self, relative: &str) -> Result<Option<Held>> {
+        // Opened for writing: NFS grants an exclusive lock to no other.
+        let fd = match self.beneath(relative, OFlags::RDWR) {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            Err(Errno::ISDIR) => return Err(Errno::INVAL),
+            fd => fd?,
+        };
+        let stat = rustix::fs::fstat(&fd)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(Errno::INVAL);
+        }
+        if stat.st_uid != rustix::process::geteuid().as_raw() {
+            return Err(Errno::PERM);
+        }
+        match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => return Ok(None),
+            locked => locked?,
+        }
+        // Between the two its owner may have removed it, or put another in its place.
+        let (parent, name) = self.parent_of(relative)?;
+        let now =
+            match rustix::fs::statat(parent.as_ref().unwrap_or(&self.fd), name, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => return Ok(None),
+                now => now?,
+            };
+        let is_same = (now.st_dev, now.st_ino) == (stat.st_dev, stat.st_ino);
+        Ok(is_same.then_some(Held { _fd: fd }))
+    }
+
+    /// Locks a file that is there for nothing else, made if it is missing; `ETIMEDOUT` if another owner holds it for
+    /// this long. Blocks.
+    pub(crate) fn turn(&self, name: &str, longest: Duration) -> Result<Held> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let fd = rustix::fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR)?;
+        let deadline = Instant::now() + longest;
+        loop {
+            match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+                Err(Errno::WOULDBLOCK) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                Err(Errno::WOULDBLOCK) => return Err(Errno::TIMEDOUT),
+                locked => return locked.map(|()| Held { _fd: fd }),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_held_until_its_owner_lets_it_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let (dir, other) = (Dir::open(folder.path()).unwrap(), Dir::open(folder.path()).unwrap());
+        let held = dir.create_held("x", b"one", 0o600).unwrap();
+        assert!(other.hold("x").unwrap().is_none());
+        let new = other.replace_held("x", b"two", 0o600).unwrap();
+        drop(held);
+        assert!(dir.hold("x").unwrap().is_none(), "the new file is locked, the old one is gone");
+        drop(new);
+        let held = dir.hold("x").unwrap().unwrap();
+        assert!(other.hold("x").unwrap().is_none() && other.hold("y").unwrap().is_none());
+        dir.remove("x").unwrap();
+        drop(held);
+        assert!(other.hold("x").unwrap().is_none());
+        dir.make_dirs("folder").unwrap();
+        assert_eq!(dir.hold("folder").err(), Some(Errno::INVAL));
+        std::os::unix::fs::symlink("folder", folder.path().join("link")).unwrap();
+        assert_eq!(dir.hold("link").err(), Some(Errno::LOOP));
+    }
+
+    #[test]
+    fn a_turn_is_waited_for_but_not_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = Dir::open(folder.path()).unwrap();
+        let turn = dir.turn(".lock", Duration::ZERO).unwrap();
+        assert_eq!(dir.turn(".lock", Duration::from_millis(20)).err(), Some(Errno::TIMEDOUT));
+        let waiting = std::thread::spawn({
+            let path = folder.path().to_owned();
+            move || Dir::open(&path).unwrap().turn(".lock", Duration::from_secs(10)).is_ok()
+        });
+        drop(turn);
+        assert!(waiting.join().unwrap());
+    }
+}

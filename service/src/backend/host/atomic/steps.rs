@@ -1,0 +1,90 @@
+//! Count the durable steps, so that a test can end the daemon before any one of them.
+//!
+//! A step is what changes a name or a mode on disk: rename, link, unlink, mkdir, rmdir, chmod. Without the feature
+//! `steps` and outside the unit tests there is nothing here but a call that does nothing.
+
+use rustix::io::Result;
+
+#[cfg(feature = "steps")]
+mod counted {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    static DIE_AT: AtomicU64 = AtomicU64::new(0);
+
+    /// Aborts the process in the place of its `n`-th step, counted from 1 since the process began; 0 is never.
+    pub fn die_at(n: u64) {
+        DIE_AT.store(n, Ordering::SeqCst);
+    }
+
+    /// How many steps the process has taken.
+    pub fn count() -> u64 {
+        COUNT.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn step() {
+        let number = COUNT.fetch_add(1, Ordering::SeqCst).saturating_add(1);
+        if number == DIE_AT.load(Ordering::SeqCst) {
+            // Nothing unwinds, no file is closed in an orderly way: as after SIGKILL.
+            std::process::abort();
+        }
+    }
+}
+
+#[cfg(feature = "steps")]
+pub use self::counted::{count, die_at};
+
+/// To be called right before each step. `EIO` only in a unit test that stops its thread here.
+pub(crate) fn step() -> Result<()> {
+    #[cfg(feature = "steps")]
+    counted::step();
+    #[cfg(test)]
+    stopped::step()?;
+    Ok(())
+}
+
+#[cfg(test)]
+pub(crate) use self::stopped::at_every_step;
+
+/// The same within a unit test: from its n-th step on, a thread changes nothing on disk any more.
+#[cfg(test)]
+mod stopped {
+    use std::cell::Cell;
+
+    use rustix::io::{Errno, Result};
+
+    thread_local! {
+        static LEFT: Cell<Option<u64>> = const { Cell::new(None) };
+    }
+
+    pub(super) fn step() -> Result<()> {
+        match LEFT.get() {
+            None => Ok(()),
+            Some(0) => Err(Errno::IO),
+            Some(left) => {
+                LEFT.set(Some(left - 1));
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes a world, acts in it until before the n-th step, and checks what is left: for every n until the act is
+    /// whole. Returns how many steps it has.
+    pub(crate) fn at_every_step<W, T>(
+        make: impl Fn() -> W,
+        act: impl Fn(&W) -> T,
+        check: impl Fn(u64, &W, T),
+    ) -> u64 {
+        for steps in 0.. {
+            let world = make();
+            LEFT.set(Some(steps));
+            let result = act(&world);
+            let left = LEFT.replace(None);
+            check(steps, &world, result);
+            if left.is_some_and(|left| left > 0) {
+                return steps - left.unwrap_or_default();
+            }
+        }
+        unreachable!("an act without an end");
+    }
+}

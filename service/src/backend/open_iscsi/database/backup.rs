@@ -1,0 +1,79 @@
+//! What the records of a target were before a call changed them, to put them back when it fails.
+
+use iscsi_initiator_dbus::Iqn;
+use serde::{Deserialize, Serialize};
+
+use super::{Database, DatabaseError, NodeKey, forget, ifaces, io};
+use crate::backend::host::secret_bytes::SecretBytes;
+
+/// Records of one target, and the ifaces that may be made for them. It holds secrets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RecordsBackup {
+    target: Iqn,
+    records: Vec<RecordBackup>,
+    /// What was not there: made meanwhile, it goes again, unless another node uses it.
+    missing_ifaces: Vec<String>,
+}
+
+/// A record's bytes, be it damaged or not, or that there was none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RecordBackup {
+    node: NodeKey,
+    bytes: Option<SecretBytes>,
+}
+
+impl RecordsBackup {
+    pub(crate) fn target(&self) -> &Iqn {
+        &self.target
+    }
+}
+
+impl Database {
+    /// The records of these nodes of one target as they are; nodes of other targets are passed over.
+    pub(crate) fn back_up(&self, target: &Iqn, nodes: &[NodeKey]) -> Result<RecordsBackup, DatabaseError> {
+        let dir = self.dir()?;
+        let (mut records, mut missing_ifaces) = (Vec::new(), Vec::new());
+        for node in nodes.iter().filter(|node| node.target == *target) {
+            let path = node.path();
+            let bytes = dir.read(&path).map_err(io(&dir, &path))?.map(SecretBytes::from);
+            if !missing_ifaces.contains(&node.iface) && !ifaces::is_there(&dir, &node.iface)? {
+                missing_ifaces.push(node.iface.clone());
+            }
+            records.push(RecordBackup { node: node.clone(), bytes });
+        }
+        Ok(RecordsBackup { target: target.clone(), records, missing_ifaces })
+    }
+
+    /// Puts the records back, byte for byte; one that was not there is removed again. Those that `keep` names stay as
+    /// they are: the record of a session that is up is the only way to log out of it. One that cannot be put back
+    /// does not hold the others; the first error is returned. May be called again.
+    pub(crate) fn put_records_back(
+        &self,
+        backup: &RecordsBackup,
+        keep: impl Fn(&NodeKey) -> bool,
+    ) -> Result<(), DatabaseError> {
+        let dir = self.dir()?;
+        let _lock = self.locked()?;
+        let mut result = Ok(());
+        let is_wanted = |node: &NodeKey| node.target == backup.target && !keep(node);
+        for record in backup.records.iter().filter(|record| is_wanted(&record.node)) {
+            result = result.and(put_back(&dir, record));
+        }
+        let missing = backup.missing_ifaces.iter().map(String::as_str);
+        result.and(forget::release_unused(&dir, missing))
+    }
+}
+
+fn put_back(dir: &super::Dir, RecordBackup { node, bytes }: &RecordBackup) -> Result<(), DatabaseError> {
+    let path = node.path();
+    let Some(bytes) = bytes else { return forget::remove(dir, node) };
+    let now = dir.read(&path).map_err(io(dir, &path))?;
+    if now.is_some_and(|now| now.as_slice() == bytes.as_slice()) {
+        return Ok(());
+    }
+    let folder = path.rsplit_once('/').map_or("nodes", |(folder, _)| folder);
+    dir.make_dirs(folder).map_err(io(dir, &path))?;
+    dir.replace(&path, bytes.as_slice(), 0o600).map_err(io(dir, &path))
+}

@@ -1,0 +1,116 @@
+//! iscsid's retries of a first login: lowered for one attempt to what its caller has time for, and put back.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Database, DatabaseError, NodeKey, ifaces::is_iface, in_record, io, open, parse_folder, read, write,
+};
+
+/// iscsid goes on for so many times the login timeout (usr/initiator.c, `iscsi_retry_initial_login`).
+const RETRIES: &str = "node.session.initial_login_retry_max";
+const TIMEOUT: &str = "node.conn[0].timeo.login_timeout";
+/// What open-iscsi takes where a record does not say (usr/initiator.h, `DEF_INITIAL_LOGIN_RETRIES_MAX`, `DEF_LOGIN_TIMEO`).
+const DEFAULT_RETRIES: i64 = 4;
+const DEFAULT_TIMEOUT: u64 = 30;
+
+/// Where daemons before the undo journal wrote down what to put back: a line each of path, number and former line,
+/// with tabs between.
+const FORMER_JOURNAL: &str = ".iscsi-initiatord.patience";
+
+/// One record whose retries were lowered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LoginRetries {
+    pub(crate) node: NodeKey,
+    /// What was set: if something else stands there later, another program has set it, and it stays.
+    set: String,
+    /// The line as it stood; `None` if the record did not say.
+    former: Option<String>,
+}
+
+impl Database {
+    /// Makes iscsid give up this node's first login within `limit`, as far as retries can. `first` is called before
+    /// the record is changed, with what puts it back, and not at all if nothing has to change; if it fails, nothing
+    /// does. `older` are changes of this record that are still to be put back, the oldest first: another daemon's
+    /// that is leaving.
+    pub(crate) fn shorten_login_retries<E: From<DatabaseError>>(
+        &self,
+        node: &NodeKey,
+        limit: Duration,
+        older: &[LoginRetries],
+        first: impl FnOnce(LoginRetries) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let dir = open(&self.root)?;
+        let _lock = self.locked()?;
+        let path = node.path();
+        let mut record = read(&dir, &path)?.ok_or(DatabaseError::NoSuchNode)?;
+        let timeout = record.get(TIMEOUT).and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_TIMEOUT);
+        // Below zero is for ever.
+        let retries = record.get(RETRIES).and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_RETRIES);
+        let affordable = limit.as_secs().checked_div(timeout).unwrap_or(0);
+        if u64::try_from(retries).is_ok_and(|retries| retries <= affordable) {
+            return Ok(());
+        }
+        let set = affordable.to_string();
+        // What stands there is not what an administrator wrote: the former line is the older truth.
+        let is_set = |older: &&LoginRetries| older.node == *node && record.get(RETRIES) == Some(&older.set);
+        let former = match older.iter().find(is_set) {
+            Some(older) => older.former.clone(),
+            None => record.line(RETRIES).map(str::to_owned),
+        };
+        first(LoginRetries { node: node.clone(), set: set.clone(), former })?;
+        record.set(RETRIES, &set).map_err(in_record(&dir, &path))?;
+        Ok(write(&dir, &path, &record)?)
+    }
+
+    /// Puts the record's line back as it was. A record that was removed, damaged or set otherwise since stays as it is.
+    /// May be called again.
+    pub(crate) fn put_login_retries_back(&self, change: &LoginRetries) -> Result<(), DatabaseError> {
+        let dir = match open(&self.root) {
+            Err(DatabaseError::Io { error: rustix::io::Errno::NOENT, .. }) => return Ok(()),
+            dir => dir?,
+        };
+        let _lock = self.locked()?;
+        let path = change.node.path();
+        match read(&dir, &path) {
+            Ok(Some(mut record)) if record.get(RETRIES) == Some(&change.set) => {
+                record.set_line(RETRIES, change.former.as_deref()).map_err(in_record(&dir, &path))?;
+                write(&dir, &path, &record)
+            }
+            Ok(_) | Err(DatabaseError::Record { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What a daemon before the undo journal left when it was killed: put back once, and its file removed.
+    pub(super) fn recover_former_journal(&self) -> Result<(), DatabaseError> {
+        let dir = match open(&self.root) {
+            Err(DatabaseError::Io { error: rustix::io::Errno::NOENT, .. }) => return Ok(()),
+            dir => dir?,
+        };
+        let Some(bytes) = dir.read(FORMER_JOURNAL).map_err(io(&dir, FORMER_JOURNAL))? else { return Ok(()) };
+        // Written whole: a line that cannot be read is another program's.
+        let text = std::str::from_utf8(&bytes).unwrap_or_default();
+        let mut changes = text.lines().filter_map(former_line);
+        changes.try_for_each(|change| self.put_login_retries_back(&change))?;
+        dir.remove(FORMER_JOURNAL).map_err(io(&dir, FORMER_JOURNAL))
+    }
+}
+
+fn former_line(line: &str) -> Option<LoginRetries> {
+    let mut parts = line.splitn(3, '\t');
+    let (path, set, former) = (parts.next()?, parts.next()?, parts.next()?);
+    let mut steps = path.strip_prefix("nodes/")?.split('/');
+    let (target, (portal, tpgt)) = (steps.next()?.parse().ok()?, parse_folder(steps.next()?)?);
+    let iface = steps.next();
+    // A folder for each iface where there is a portal group, and a file where there is none.
+    if tpgt.is_some() != iface.is_some() || steps.next().is_some() {
+        return None;
+    }
+    let iface = iface.unwrap_or("default");
+    let node = is_iface(iface).then(|| NodeKey { target, portal, tpgt, iface: iface.to_owned() })?;
+    let former = (!former.is_empty()).then(|| former.to_owned());
+    Some(LoginRetries { node, set: set.to_owned(), former })
+}

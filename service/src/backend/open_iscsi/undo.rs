@@ -1,0 +1,318 @@
+//! The journal on disk of what has to be put back if a change is cut off.
+//!
+//! An entry is written, whole and durable, before the change that it undoes begins; it is removed when the change is
+//! complete or has been undone. Its owner holds a lock on the entry's file, which the kernel gives back with the
+//! process: an entry that can be locked is of a daemon that is no more. A daemon that is leaving, and still answers
+//! its calls while the next one starts, keeps its own.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | `folder` | the folder of entries, one writer at a time, and their encoding |
+//! | `settle` | what puts records back, in a call that failed and at the start |
+//!
+//! Entries hold secrets: mode 0600 in a folder of mode 0700, wiped from memory, and shown nowhere. An entry is data
+//! from disk all the same: names in it are parsed as any other before they become a path.
+
+mod folder;
+pub(crate) mod settle;
+
+use std::path::{Path, PathBuf};
+
+use iscsi_initiator_dbus::{Fault, Iqn, Kind as FaultKind};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use self::folder::Folder;
+use super::{
+    database::{NodeKey, backup::RecordsBackup, login_retries::LoginRetries},
+    initiator_name::NameChange,
+};
+use crate::backend::{
+    host::{atomic::Held, layout::Layout},
+    multipath::memory::Setup,
+};
+
+/// Beneath the daemon's state.
+pub(crate) const FOLDER: &str = "undo";
+/// What the undo of a complete multipath setup needs: lasting, and so not an entry.
+pub(crate) const MULTIPATH: &str = "multipath.json";
+/// The largest entry, written or read: some 4096 records of 7 KiB.
+const LIMIT: u64 = 64 * 1024 * 1024;
+
+/// A change, with what undoes it. Its `Debug` shows no content of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Undo {
+    /// A record's login retries, lowered for one attempt.
+    LoginRetries(LoginRetries),
+    /// Records of one target, made or changed.
+    Records(RecordsBackup),
+    /// The initiator name.
+    InitiatorName(NameChange),
+    /// A setup of multipath.
+    MultipathSetup(Setup),
+}
+
+/// What an entry is of: a part of its file's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    LoginRetries,
+    Records,
+    InitiatorName,
+    MultipathSetup,
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [Self::LoginRetries, Self::Records, Self::InitiatorName, Self::MultipathSetup];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::LoginRetries => "login-retries",
+            Self::Records => "records",
+            Self::InitiatorName => "initiator-name",
+            Self::MultipathSetup => "multipath-setup",
+        }
+    }
+}
+
+impl Undo {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::LoginRetries(_) => Kind::LoginRetries,
+            Self::Records(_) => Kind::Records,
+            Self::InitiatorName(_) => Kind::InitiatorName,
+            Self::MultipathSetup(_) => Kind::MultipathSetup,
+        }
+    }
+
+    /// What it is about, so that the entries about one thing are found by their names.
+    fn tag(&self) -> u64 {
+        match self {
+            Self::LoginRetries(change) => tag_of_node(&change.node),
+            Self::Records(backup) => tag_of_target(backup.target()),
+            Self::InitiatorName(_) | Self::MultipathSetup(_) => 0,
+        }
+    }
+}
+
+fn tag_of_node(node: &NodeKey) -> u64 {
+    tag(&node.path())
+}
+
+fn tag_of_target(target: &Iqn) -> u64 {
+    tag(target.as_str())
+}
+
+/// FNV-1a: the same in every version. Two things with one tag are told apart by what their entries hold.
+fn tag(text: &str) -> u64 {
+    let add = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, add)
+}
+
+/// Why the journal cannot be read or written. Nothing has been changed then.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UndoError {
+    #[error("{path}: {error}")]
+    Io { path: PathBuf, error: Errno },
+    #[error("what has to be put back if this fails is larger than {} MiB", LIMIT / (1024 * 1024))]
+    TooLarge,
+    #[error("{0} cannot be read")]
+    Unreadable(PathBuf),
+}
+
+impl From<UndoError> for Fault {
+    fn from(error: UndoError) -> Self {
+        match &error {
+            UndoError::Io { path, error: Errno::NOSPC | Errno::DQUOT } => Self::new(
+                FaultKind::Failed,
+                format!("the disk is full: nothing could be written below {}", path.display()),
+            )
+            .hint("make room there, and try again"),
+            UndoError::Io { path, error: Errno::TIMEDOUT } => Self::new(
+                FaultKind::Busy,
+                format!("another iscsi-initiatord does not finish its write below {}", path.display()),
+            )
+            .hint("try again in a moment"),
+            UndoError::Io { path, error: Errno::PERM | Errno::LOOP | Errno::NOTDIR } => Self::new(
+                FaultKind::InvalidConfiguration,
+                format!("{} is not a folder owned by root", path.display()),
+            )
+            .hint("move it away, and try again"),
+            UndoError::Io { .. } => Self::new(FaultKind::Failed, error.to_string()),
+            UndoError::TooLarge => {
+                Self::new(FaultKind::Failed, error.to_string()).hint("name fewer targets in one call")
+            }
+            UndoError::Unreadable(_) => Self::new(FaultKind::InvalidConfiguration, error.to_string()),
+        }
+    }
+}
+
+/// The journal; one for the daemon. Every method blocks: call it where blocking is allowed.
+#[derive(Clone, Debug)]
+pub(crate) struct Journal {
+    state: PathBuf,
+}
+
+/// An entry on disk, and the lock on it. Dropped without [`Entry::done`] it stays on disk, to be undone by whoever
+/// comes next.
+#[must_use]
+pub(crate) struct Entry {
+    journal: Journal,
+    name: String,
+    held: Option<Held>,
+}
+
+impl Journal {
+    pub(crate) fn new(layout: &Layout) -> Self {
+        Self { state: layout.state.clone() }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.state.join(FOLDER)
+    }
+
+    /// Writes an entry down, durable when this returns; to be called before the change begins. On an error nothing is
+    /// left, and nothing may be changed.
+    pub(crate) fn write(&self, undo: &Undo) -> Result<Entry, UndoError> {
+        let bytes = folder::encode(undo)?;
+        let folder = Folder::make(&self.state)?;
+        let name = folder.next_name(undo.kind(), undo.tag())?;
+        match folder.dir.create_held(&name, &bytes, 0o600) {
+            Ok(held) => Ok(Entry { journal: self.clone(), name, held: Some(held) }),
+            Err(error) => {
+                // It may have got its name before the error. Undone later it would undo what came after it.
+                if let Err(error) = folder.dir.remove(&name) {
+                    tracing::error!(entry = name, %error, "an undo entry that is not needed could not be removed");
+                }
+                Err(folder.io(&name)(error))
+            }
+        }
+    }
+
+    /// Puts something else in the entry's place, whole; on an error the former content is there.
+    pub(crate) fn update(&self, entry: &mut Entry, undo: &Undo) -> Result<(), UndoError> {
+        let bytes = folder::encode(undo)?;
+        let folder = Folder::make(&self.state)?;
+        let held = folder.dir.replace_held(&entry.name, &bytes, 0o600).map_err(folder.io(&entry.name))?;
+        // The new file is locked before the old one is let go.
+        entry.held = Some(held);
+        Ok(())
+    }
+
+    /// The entries of daemons that are no more, the newest first: a change within a change is undone before it. One that
+    /// cannot be read, or is of a kind that this version does not know, is logged and stays.
+    pub(crate) fn left(&self) -> Result<Vec<(Entry, Undo)>, UndoError> {
+        let Some(folder) = Folder::open(&self.state)? else { return Ok(Vec::new()) };
+        folder.dir.remove_leftover().map_err(folder.io("."))?;
+        for name in folder.foreign()? {
+            tracing::warn!(file = ?name, "unknown file among the undo entries: it stays as it is");
+        }
+        self.take(&folder, |_, _| true)
+    }
+
+    /// Those of one kind; to be undone before another change of that kind begins: undone later, they would undo it, too.
+    pub(crate) fn left_of(&self, kind: Kind) -> Result<Vec<(Entry, Undo)>, UndoError> {
+        self.left_about(kind, None)
+    }
+
+    /// Those about one thing.
+    fn left_about(&self, kind: Kind, tag: Option<u64>) -> Result<Vec<(Entry, Undo)>, UndoError> {
+        let Some(folder) = Folder::open(&self.state)? else { return Ok(Vec::new()) };
+        self.take(&folder, |other, other_tag| other == kind && tag.is_none_or(|tag| other_tag == tag))
+    }
+
+    fn take(
+        &self,
+        folder: &Folder,
+        is_wanted: impl Fn(Kind, u64) -> bool,
+    ) -> Result<Vec<(Entry, Undo)>, UndoError> {
+        let mut taken = Vec::new();
+        for (kind, tag, name) in folder.names()?.into_iter().rev() {
+            if !is_wanted(kind, tag) {
+                continue;
+            }
+            let held = match folder.dir.hold(&name) {
+                Ok(None) => continue,
+                Ok(held) => held,
+                Err(error) => {
+                    tracing::warn!(entry = name, %error, "an undo entry cannot be opened: it stays as it is");
+                    continue;
+                }
+            };
+            match folder.read(&name, kind) {
+                Some(undo) => taken.push((Entry { journal: self.clone(), name, held }, undo)),
+                None => tracing::warn!(entry = name, "an undo entry cannot be read: it stays as it is"),
+            }
+        }
+        Ok(taken)
+    }
+
+    /// What entries of one kind about one thing hold, be they held by a daemon or not; the oldest first.
+    fn look(&self, kind: Kind, tag: u64) -> Result<Vec<Undo>, UndoError> {
+        let Some(folder) = Folder::open(&self.state)? else { return Ok(Vec::new()) };
+        let names = folder.names()?.into_iter().filter(|(other, about, _)| (*other, *about) == (kind, tag));
+        Ok(names.filter_map(|(_, _, name)| folder.read(&name, kind)).collect())
+    }
+
+    /// Whether an entry is there whose daemon is no more; `false` if that cannot be told.
+    pub(crate) fn has_left_any(&self) -> bool {
+        let Ok(Some(folder)) = Folder::open(&self.state) else { return false };
+        let names = folder.names().unwrap_or_default();
+        names.iter().any(|(_, _, name)| matches!(folder.dir.hold(name), Ok(Some(_))))
+    }
+
+    /// What was kept under this name beyond its call; `None` if nothing was.
+    pub(crate) fn lasting<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, UndoError> {
+        let Some(folder) = Folder::open(&self.state)? else { return Ok(None) };
+        let Some(bytes) = folder.bytes(name)? else { return Ok(None) };
+        let kept =
+            folder::decode(&bytes).ok_or_else(|| UndoError::Unreadable(folder.dir.path().join(name)))?;
+        Ok(Some(kept))
+    }
+
+    /// Keeps this until it is forgotten: [`Journal::left`] does not see it.
+    pub(crate) fn keep<T: Serialize>(&self, name: &str, kept: &T) -> Result<(), UndoError> {
+        let bytes = folder::encode(kept)?;
+        let folder = Folder::make(&self.state)?;
+        folder.dir.replace(name, &bytes, 0o600).map_err(folder.io(name))
+    }
+
+    /// Already gone is success.
+    pub(crate) fn forget(&self, name: &str) -> Result<(), UndoError> {
+        let Some(folder) = Folder::open(&self.state)? else { return Ok(()) };
+        folder.dir.remove(name).map_err(folder.io(name))
+    }
+}
+
+impl Entry {
+    /// Removes the entry, durably: the change is complete, or has been undone. On an error it may still be there, and the
+    /// change will be undone by the next call about the same thing, or at the next start.
+    pub(crate) fn done(mut self) -> Result<(), UndoError> {
+        self.held.take().map_or(Ok(()), |held| {
+            let removed = folder::remove(&self.journal.path(), &self.name);
+            drop(held);
+            removed
+        })
+    }
+
+    /// Leaves an entry that was only looked at to whoever is concerned.
+    fn give_back(mut self) {
+        self.held = None;
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        if self.held.is_some() {
+            tracing::warn!(entry = self.name, "a change was not completed: it is still to be undone");
+        }
+    }
+}
+
+/// In messages: where the entries are.
+fn at(path: &Path) -> impl Fn(Errno) -> UndoError + '_ {
+    move |error| UndoError::Io { path: path.to_owned(), error }
+}
+
+#[cfg(test)]
+mod tests;

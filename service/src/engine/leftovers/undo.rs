@@ -1,0 +1,116 @@
+//! What a daemon that was killed had changed is put back, from the undo journal.
+
+use std::{sync::Arc, time::Duration};
+
+use iscsi_initiator_dbus::fault::Result;
+
+use crate::{
+    backend::{
+        host::{limit::Limit, threads::blocking},
+        kernel::stale_sessions::StaleSessions,
+        open_iscsi::{
+            database::NodeKey,
+            undo::{
+                Undo,
+                settle::{self, Left},
+            },
+        },
+    },
+    engine::{
+        Engine,
+        call::DEFAULT_TIMEOUT,
+        multipath::take_back,
+        state::{reader::Parts, watch::Predicate},
+        turns::claims::Claim,
+    },
+};
+
+/// Longer than an iscsiadm goes on after its daemon.
+const ISCSIADM: Duration = Duration::from_secs(180);
+
+/// What cannot be put back before the first call.
+#[derive(Default)]
+pub(super) struct Later {
+    /// Records, with the claims on their targets: an iscsiadm may still be logging in by them.
+    records: Left,
+    claims: Vec<Claim>,
+    /// Setups of multipath, which need systemd.
+    setups: Left,
+}
+
+/// Puts back what can be, before the first call; blocks for as long as a few files take.
+pub(super) fn at_once(engine: &Engine) -> Later {
+    let left = match engine.journal.left() {
+        Ok(left) => left,
+        Err(error) => {
+            tracing::warn!(%error, "what a killed daemon left cannot be looked at");
+            return Later::default();
+        }
+    };
+    let left = settle::settle_login_retries(&engine.database, left);
+    let (config, proc) = (&engine.layout.config, &engine.layout.proc);
+    let (left, settled) = settle::settle_initiator_names(config, proc, left);
+    if let Err(fault) = settled {
+        tracing::warn!(error = fault.message(), "the initiator name is put back later");
+    }
+    let (mut records, setups): (Left, Left) =
+        left.into_iter().partition(|(_, undo)| matches!(undo, Undo::Records(_)));
+    // A program outlives the daemon that started it, so that it leaves no half-written record.
+    let mut claims = Vec::new();
+    if !records.is_empty() && engine.stale_sessions.has_asker() {
+        let targets = records.iter().filter_map(|(_, undo)| match undo {
+            Undo::Records(backup) => Some(backup.target()),
+            _ => None,
+        });
+        // No call has come yet: each is free, but for a target with two entries.
+        claims.extend(targets.filter_map(|target| engine.turns.claims.claim(target).ok()));
+    } else {
+        let sessions = engine.state.sysfs.sessions();
+        let is_up = |node: &NodeKey| sessions.iter().any(|session| session.is_of(node));
+        records = settle::settle_records(&engine.database, records, is_up);
+    }
+    Later { records, claims, setups }
+}
+
+/// Puts back the rest.
+pub(super) async fn later(engine: &Engine, later: Later) {
+    let Later { records, claims, setups } = later;
+    if let Err(fault) = put_records_back(engine, records, claims).await {
+        tracing::warn!(error = fault.message(), "records are put back later");
+    }
+    if setups.is_empty() {
+        return;
+    }
+    let _turn = engine.turns.acts.multipath.lock().await;
+    if let Err(fault) = take_back::all(engine, setups, &Limit::of(DEFAULT_TIMEOUT)).await {
+        tracing::error!(error = fault.message(), "a setup of multipath is taken back later");
+    }
+}
+
+/// When no iscsiadm runs any more, it is known which sessions came of it.
+async fn put_records_back(engine: &Engine, records: Left, claims: Vec<Claim>) -> Result<()> {
+    if records.is_empty() {
+        return Ok(());
+    }
+    let mut ended = NoIscsiadm(engine.stale_sessions.clone());
+    engine.state.watch.until(&mut ended, &Limit::of(ISCSIADM)).await?;
+    let now = Arc::new(engine.state.look(Parts::SESSIONS).await?);
+    let database = engine.database.clone();
+    let is_up = move |node: &NodeKey| now.session_of(node).is_some();
+    // What could not be put back is in the log, and stays in the journal.
+    drop(blocking(move || settle::settle_records(&database, records, is_up)).await?);
+    drop(claims);
+    Ok(())
+}
+
+/// No iscsiadm runs.
+struct NoIscsiadm(StaleSessions);
+
+impl Predicate for NoIscsiadm {
+    type Is = ();
+
+    async fn look(&mut self) -> Result<Option<()>> {
+        let processes = self.0.clone();
+        Ok((!blocking(move || processes.has_asker()).await?).then_some(()))
+    }
+}

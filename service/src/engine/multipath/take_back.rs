@@ -1,0 +1,71 @@
+//! What a setup has done, taken back: because it failed, or because its daemon was killed.
+
+use iscsi_initiator_dbus::{Fault, Kind, fault::Result};
+
+use super::{in_force::reread, units};
+use crate::{
+    backend::{
+        host::{limit::Limit, threads::blocking},
+        multipath::memory::Setup,
+        open_iscsi::undo::{self, Undo, settle::Left},
+    },
+    engine::Engine,
+};
+
+/// Before another setup or undo begins: what is left of one that was cut off would undo that, too.
+pub(super) async fn all_left(engine: &Engine, limit: &Limit) -> Result<()> {
+    let journal = engine.journal.clone();
+    let left = blocking(move || journal.left_of(undo::Kind::MultipathSetup)).await??;
+    all(engine, left, limit).await
+}
+
+/// Takes back what daemons that were killed left of their setups.
+pub(in crate::engine) async fn all(engine: &Engine, left: Left, limit: &Limit) -> Result<()> {
+    for (entry, undo) in left {
+        let Undo::MultipathSetup(setup) = undo else { continue };
+        tracing::info!("taking back a setup of multipath that was cut off");
+        if !take_back(engine, &setup, limit).await {
+            let what = "a setup of multipath that was cut off could not be taken back";
+            return Err(Fault::new(Kind::Failed, what)
+                .hint("journalctl -u iscsi-initiatord has the details; try again"));
+        }
+        blocking(move || entry.done()).await??;
+    }
+    Ok(())
+}
+
+/// As it was before the setup, however far that came; what cannot be taken back is in the log. Whether all of it could
+/// be.
+pub(super) async fn take_back(engine: &Engine, setup: &Setup, limit: &Limit) -> bool {
+    let mut is_whole = true;
+    let mut note = |what: &str, result: Result<()>| {
+        if let Err(fault) = result {
+            is_whole = false;
+            tracing::error!(
+                what,
+                error = fault.message(),
+                "a failed setup of multipath could not be taken back"
+            );
+        }
+    };
+    for service in setup.services.iter().rev() {
+        note(&service.unit, units::leave(engine, service).await);
+    }
+    let has_maps = has_maps(engine).await.unwrap_or(true);
+    let (multipath, files) = (engine.multipath.clone(), setup.clone());
+    note("the files", blocking(move || multipath.take_back(&files, has_maps)).await.flatten());
+    if setup.made_main {
+        note("the main file", engine.systemd.remove_empty_file(&engine.multipath.main()).await);
+    }
+    // What it cannot read now it reads when it is started: nothing is left to put back.
+    if let Err(fault) = reread(engine, limit).await {
+        tracing::error!(error = fault.message(), "multipathd has not read its configuration again");
+    }
+    is_whole
+}
+
+/// Whether there is any multipath map.
+pub(super) async fn has_maps(engine: &Engine) -> Result<bool> {
+    let sysfs = engine.state.sysfs.clone();
+    blocking(move || sysfs.has_multipath_map()).await
+}

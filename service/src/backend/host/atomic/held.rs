@@ -58,11 +58,16 @@ impl Dir {
         Ok(is_same.then_some(Held { _fd: fd }))
     }
 
-    /// Locks a file that is there for nothing else, made if it is missing; `ETIMEDOUT` if another owner holds it for
-    /// this long. Blocks.
-    pub(crate) fn turn(&self, name: &str, longest: Duration) -> Result<Held> {
+    /// Makes the file of a [`Dir::turn`], if it is missing.
+    pub(crate) fn make_turn(&self, name: &str) -> Result<()> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let fd = rustix::fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR)?;
+        rustix::fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR).map(drop)
+    }
+
+    /// Locks a file that is there for nothing else; `ETIMEDOUT` if another owner holds it for this long. Blocks.
+    pub(crate) fn turn(&self, name: &str, longest: Duration) -> Result<Held> {
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let fd = rustix::fs::openat(&self.fd, name, flags, Mode::empty())?;
         let deadline = Instant::now() + longest;
         loop {
             match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
@@ -105,6 +110,9 @@ mod tests {
     fn a_turn_is_waited_for_but_not_for_ever() {
         let folder = tempfile::tempdir().unwrap();
         let dir = Dir::open(folder.path()).unwrap();
+        assert_eq!(dir.turn(".lock", Duration::ZERO).err(), Some(Errno::NOENT));
+        dir.make_turn(".lock").unwrap();
+        dir.make_turn(".lock").unwrap();
         let turn = dir.turn(".lock", Duration::ZERO).unwrap();
         assert_eq!(dir.turn(".lock", Duration::from_millis(20)).err(), Some(Errno::TIMEDOUT));
         let waiting = std::thread::spawn({

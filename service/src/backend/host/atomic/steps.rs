@@ -88,3 +88,36 @@ mod stopped {
         unreachable!("an act without an end");
     }
 }
+
+#[cfg(all(test, feature = "steps"))]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::{super::Dir, count, die_at};
+
+    const FOLDER: &str = "STEPS_FOLDER";
+
+    /// The child: not a test of its own.
+    #[test]
+    fn the_process_that_dies() {
+        let Ok(folder) = std::env::var(FOLDER) else { return };
+        let dir = Dir::open(folder.as_ref()).unwrap();
+        dir.create("x", b"one", 0o600).unwrap();
+        die_at(count() + 2);
+        let _ = dir.replace("x", b"two", 0o600);
+        unreachable!("it lives");
+    }
+
+    #[test]
+    fn a_process_dies_in_the_place_of_its_step() {
+        let folder = tempfile::tempdir().unwrap();
+        #[expect(clippy::disallowed_methods, reason = "this test itself, as a process that may die")]
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "backend::host::atomic::steps::tests::the_process_that_dies"]);
+        let status = child.env(FOLDER, folder.path()).output().unwrap().status;
+        assert_eq!(status.signal(), Some(6), "aborted");
+        let dir = Dir::open(folder.path()).unwrap();
+        assert_eq!(dir.read("x").unwrap().unwrap().as_slice(), b"one");
+        assert!(dir.leftover().unwrap().is_some(), "as after a kill");
+    }
+}

@@ -17,11 +17,12 @@ const LONGEST: Duration = Duration::from_secs(5);
 /// The folder, in turn.
 pub(super) struct Folder {
     pub(super) dir: Dir,
-    _turn: Held,
+    /// Where no turn has been made, nothing has been written.
+    _turn: Option<Held>,
 }
 
 impl Folder {
-    /// `None` if there is none yet.
+    /// `None` if there is none yet. Changes nothing.
     pub(super) fn open(state: &Path) -> Result<Option<Self>, UndoError> {
         let path = state.join(FOLDER);
         let state = match Dir::open(state) {
@@ -33,23 +34,30 @@ impl Folder {
             Some(modes) if modes.kind != Kind::Folder => return Err(at(&path)(Errno::NOTDIR)),
             // What another user owns, that user can put anything into.
             Some(modes) if !modes.is_roots => return Err(at(&path)(Errno::PERM)),
-            Some(modes) if modes.mode & 0o077 != 0 => state.narrow(FOLDER, 0o700).map_err(at(&path))?,
             Some(_) => {}
         }
         let dir = Dir::open(&path).map_err(at(&path))?;
-        let turn = dir.turn(TURN, LONGEST).map_err(at(&path))?;
+        let turn = match dir.turn(TURN, LONGEST) {
+            Err(Errno::NOENT) => None,
+            turn => Some(turn.map_err(at(&path))?),
+        };
         Ok(Some(Self { dir, _turn: turn }))
     }
 
     /// Makes it first if it is missing.
     pub(super) fn make(state: &Path) -> Result<Self, UndoError> {
-        if let Some(folder) = Self::open(state)? {
-            return Ok(folder);
-        }
         let path = state.join(FOLDER);
         let made =
             std::fs::create_dir_all(state).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO));
-        made.and_then(|()| Dir::open(state)?.make_dirs(FOLDER)).map_err(at(&path))?;
+        let closed = || {
+            let dir = Dir::open(state)?;
+            dir.make_dirs(FOLDER)?;
+            if dir.modes(FOLDER)?.is_some_and(|modes| modes.is_roots && modes.mode & 0o077 != 0) {
+                dir.narrow(FOLDER, 0o700)?;
+            }
+            Dir::open(&path)?.make_turn(TURN)
+        };
+        made.and_then(|()| closed()).map_err(at(&path))?;
         Self::open(state)?.ok_or_else(|| at(&path)(Errno::NOENT))
     }
 

@@ -6,7 +6,7 @@
 //! | `undo` | what a killed daemon had changed, put back |
 
 pub(super) mod stale_sessions;
-mod undo;
+pub(super) mod undo;
 
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use iscsi_initiator_dbus::fault::Result;
+use iscsi_initiator_dbus::{Iqn, fault::Result};
 
 use crate::{
     backend::{
@@ -70,6 +70,26 @@ pub(super) fn at_once(engine: &Engine) -> Later {
         records = settle::settle_records(&engine.database, records, is_up);
     }
     Later { records, claims, setups }
+}
+
+/// Claims a target for a change of its records. What is left about it of a call that was cut off since this daemon
+/// started (by an older one, that was killed while it was leaving) is put back first: later it would undo the change.
+pub(in crate::engine) async fn claim(engine: &Engine, target: &Iqn) -> Result<Claim> {
+    let claim = engine.turns.claims.claim(target)?;
+    let (journal, database, sysfs) =
+        (engine.journal.clone(), engine.database.clone(), engine.state.sysfs.clone());
+    let target = target.clone();
+    let settling = move || {
+        // Read only if something is left.
+        let sessions = std::cell::OnceCell::new();
+        let is_up = |node: &NodeKey| {
+            let sessions = sessions.get_or_init(|| sysfs.sessions());
+            sessions.iter().any(|session| session.is_of(node))
+        };
+        settle::settle_target(&journal, &database, &target, is_up)
+    };
+    blocking(settling).await??;
+    Ok(claim)
 }
 
 /// Puts back the rest.

@@ -25,6 +25,7 @@ use crate::{
     engine::{
         Engine,
         call::{Call, act},
+        leftovers::undo::claim,
         state::{listing::node_of, reader::Parts},
     },
 };
@@ -63,7 +64,7 @@ async fn record(
 ) -> Result<Vec<results::Node>> {
     Iscsiadm::find(&engine.layout)?;
     let binding = binding(engine, options.interface.as_deref()).await?;
-    let _claim = engine.turns.claims.claim(target)?;
+    let _claim = claim(engine, target).await?;
     let wanted: Vec<NodeKey> = portals
         .into_iter()
         .map(|portal| NodeKey {

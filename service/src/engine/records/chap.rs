@@ -13,6 +13,7 @@ use crate::{
     engine::{
         Engine,
         call::{Call, act},
+        leftovers::undo::claim,
         state::reader::Parts,
     },
 };
@@ -39,7 +40,7 @@ async fn of_nodes(
     asked: Option<&Portal>,
     secrets: Option<ChapSecrets>,
 ) -> Result<()> {
-    let _claim = engine.turns.claims.claim(target)?;
+    let _claim = claim(engine, target).await?;
     let nodes = sound_nodes_of(engine, target, portals.as_deref(), asked).await?;
     let keys: Vec<_> = nodes.into_iter().map(|node| node.key).collect();
     let wanted = match &secrets {

@@ -10,6 +10,7 @@ use crate::{
     engine::{
         Engine,
         call::{Call, act},
+        leftovers::undo::claim,
         state::reader::Parts,
     },
 };
@@ -19,7 +20,7 @@ impl Engine {
     pub(crate) async fn forget(&self, call: &Call) -> Result<()> {
         act(call, Action::Configure, async {
             let portals = resolved(call.any_portal(), call.limit()).await?;
-            let _claim = self.turns.claims.claim(call.target()?)?;
+            let _claim = claim(self, call.target()?).await?;
             remove(self, call.target()?, portals.as_deref(), call.any_portal()).await
         })
         .await

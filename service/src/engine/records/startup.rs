@@ -10,6 +10,7 @@ use crate::{
     engine::{
         Engine,
         call::{Call, act},
+        leftovers::undo::claim,
         state::reader::Parts,
     },
 };
@@ -20,7 +21,7 @@ impl Engine {
         act(call, Action::Login, async {
             let (target, asked) = (call.target()?, call.any_portal());
             let portals = resolved(asked, call.limit()).await?;
-            let _claim = self.turns.claims.claim(target)?;
+            let _claim = claim(self, target).await?;
             let nodes = sound_nodes_of(self, target, portals.as_deref(), asked).await?;
             refuse_boots(&nodes)?;
             let database = self.database.clone();

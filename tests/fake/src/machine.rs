@@ -4,25 +4,29 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`files`] | its files, each changed as a whole, and pictures of them |
-//! | [`records`] | open-iscsi's database and configuration |
-//! | [`model`] | what it is like at one moment; how long each step takes, and what fails |
-//! | [`gateway`] | the targets, LUNs and portals to log in to |
-//! | [`iscsiadm`] | what iscsiadm and the other programs are answered |
-//! | [`sessions`] | sessions and disks, as the kernel has them |
-//! | [`sysfs`] | where these lie in sysfs |
-//! | [`udev`] | udev's database, queue and links |
-//! | [`multipathd`] | multipathd: its socket, and which disks it makes maps of |
-//! | [`setup`] | its configuration, as multipathd and `multipath -t` read it |
-//! | [`maps`] | multipath maps, as the kernel has them |
-//! | [`processes`] | the process file system: daemons, holders of devices, mounts, swap |
-//! | [`cable`] | cables that are pulled and plugged in again |
-//! | [`uevents`] | device events |
+//! | `files` | its files, each changed as a whole, and pictures of them |
+//! | `records` | open-iscsi's database and configuration |
+//! | `model` | what it is like at one moment; how long each step takes, and what fails |
+//! | `gateway` | the targets, LUNs and portals to log in to |
+//! | `luns` | what is changed at the gateway |
+//! | `iscsiadm` | what iscsiadm and the other programs are answered |
+//! | `sessions` | sessions and disks, as the kernel has them |
+//! | `sysfs` | where these lie in sysfs |
+//! | `udev` | udev's database, queue and links |
+//! | `multipathd` | multipathd: its socket, and which disks it makes maps of |
+//! | `setup` | its configuration, as multipathd and `multipath -t` read it |
+//! | `maps` | multipath maps, as the kernel has them |
+//! | `processes` | the process file system: daemons, holders of devices, mounts, swap |
+//! | `cable` | cables that are pulled and plugged in again |
+//! | `uevents` | device events |
+//! | `knobs` | all that can happen, as lines of text |
 
 mod cable;
 mod files;
 mod gateway;
 mod iscsiadm;
+mod knobs;
+mod luns;
 mod maps;
 mod model;
 mod multipathd;
@@ -53,6 +57,7 @@ use self::{files::Files, model::Model, uevents::Uevents};
 pub use self::{
     files::Picture,
     gateway::{Lun, Target},
+    knobs::HELP,
     model::{Delays, Faults},
     multipathd::FindMultipaths,
     processes::ROOT,

@@ -50,13 +50,15 @@ pub enum Kind {
     InvalidConfiguration,
     /// A LUN is another disk than at the last login, or than through another portal.
     LunChanged,
+    /// The caller took the call back; what there was before is there again.
+    Cancelled,
     /// Anything else.
     Failed,
 }
 
 impl Kind {
     /// Every kind, for tests and tables.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::AccessDenied,
         Self::InteractiveAuthorizationRequired,
         Self::InvalidArgs,
@@ -75,6 +77,7 @@ impl Kind {
         Self::BackendUnavailable,
         Self::InvalidConfiguration,
         Self::LunChanged,
+        Self::Cancelled,
         Self::Failed,
     ];
 
@@ -106,6 +109,7 @@ impl Kind {
             Self::BackendUnavailable => own!("BackendUnavailable"),
             Self::InvalidConfiguration => own!("InvalidConfiguration"),
             Self::LunChanged => own!("LunChanged"),
+            Self::Cancelled => own!("Cancelled"),
             Self::Failed => own!("Failed"),
         }
     }
@@ -119,17 +123,18 @@ impl Kind {
     /// A target that answered and said why tells more than one that was not reached.
     pub fn rank(self) -> u8 {
         match self {
-            Self::LunChanged | Self::InitiatorNotAllowed => 0,
-            Self::ChapRejected | Self::MutualChapFailed => 1,
-            Self::TargetNotFound => 2,
-            Self::TargetRejected => 3,
-            Self::TargetUnavailable => 4,
-            Self::InUse => 5,
-            Self::InvalidConfiguration | Self::BackendUnavailable => 6,
-            Self::PortalUnreachable => 7,
-            Self::TimedOut => 8,
-            Self::Failed => 10,
-            _ => 9,
+            Self::Cancelled => 0,
+            Self::LunChanged | Self::InitiatorNotAllowed => 1,
+            Self::ChapRejected | Self::MutualChapFailed => 2,
+            Self::TargetNotFound => 3,
+            Self::TargetRejected => 4,
+            Self::TargetUnavailable => 5,
+            Self::InUse => 6,
+            Self::InvalidConfiguration | Self::BackendUnavailable => 7,
+            Self::PortalUnreachable => 8,
+            Self::TimedOut => 9,
+            Self::Failed => 11,
+            _ => 10,
         }
     }
 }

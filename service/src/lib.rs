@@ -1,5 +1,11 @@
 //! The daemon iscsi-initiatord: `main -> bus -> engine -> backend`; nothing points back.
 //! It may not be linked by a client: what they share is in the contract crate.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | `backend` | what the daemon rests on: the kernel, open-iscsi, multipath, systemd, files |
+//! | `bus` | the interface: parse, ask polkit, do, answer |
+//! | `engine` | what can be done, with a Grant |
 
 mod backend;
 mod bus;
@@ -23,9 +29,10 @@ use crate::{
 pub async fn serve(connection: &Connection, layout: Layout) -> zbus::Result<Activity> {
     let activity = Activity::default();
     let engine = Engine::new(layout, connection, activity.clone());
+    let changes = engine.file_events();
+    engine.clean_up();
     let manager = Manager::new(Arc::clone(&engine), Gate::new(connection), activity.clone());
     connection.object_server().at(OBJECT_PATH, manager).await?;
-    let changes = engine.changes();
     tokio::spawn(mirror(connection.clone(), engine, changes));
     connection.request_name(BUS_NAME).await?;
     Ok(activity)

@@ -1,5 +1,12 @@
 //! The arguments, and the help that teaches them.
 //! It may not consult the system: it only checks what was typed, with the daemon's own parsers.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | `chap` | CHAP: the user name, and where the secret comes from |
+//! | `commands` | what each command takes, and the options that several share |
+//! | `multipath` | what the command multipath takes |
+//! | `place` | targets and portals |
 
 mod chap;
 mod commands;

@@ -109,6 +109,7 @@ impl From<Kind> for Exit {
             Kind::NoSuchNode | Kind::NotLoggedIn => Self::NotFound,
             Kind::InUse | Kind::Busy => Self::InUse,
             Kind::BackendUnavailable | Kind::InvalidConfiguration => Self::Backend,
+            Kind::Cancelled => Self::Interrupted,
             Kind::Failed => Self::Failed,
         }
     }
@@ -148,6 +149,7 @@ mod tests {
                 ("BackendUnavailable", 10),
                 ("InvalidConfiguration", 10),
                 ("LunChanged", 5),
+                ("Cancelled", 130),
                 ("Failed", 1),
             ]
         );

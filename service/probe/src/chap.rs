@@ -10,7 +10,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::{
-    Algorithm,
+    algorithm::Algorithm,
     refusal::{MutualFault, Refusal},
     text::{Keys, Lines, binary, hex, number},
 };

@@ -4,10 +4,12 @@
 use zeroize::Zeroizing;
 
 use super::{
-    Accepted, AuthKind, ChapAnswer, Question, address,
+    address,
+    answer::{Accepted, AuthKind},
     chap::{self, Challenge, Expected, Proof},
     parameters,
     pdu::{LoginRequest, LoginResponse, Numbers, Phase},
+    question::{ChapAnswer, Question},
     refusal::{MutualFault, Refusal, Stage},
     text::{Keys, Lines, hex, number},
 };

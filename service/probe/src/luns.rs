@@ -4,7 +4,7 @@
 use zeroize::Zeroizing;
 
 use super::{
-    Luns,
+    answer::Luns,
     pdu::{Numbers, ScsiCommand, ScsiResponse, logout},
     refusal::Refusal,
 };

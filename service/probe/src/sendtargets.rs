@@ -7,8 +7,8 @@ use iscsi_initiator_dbus::{Iqn, portal::Host};
 use zeroize::Zeroizing;
 
 use super::{
-    Found,
     address::seen_from,
+    answer::Found,
     pdu::{NO_TAG, Numbers, TextRequest, TextResponse, logout},
     refusal::Refusal,
     text::{Lines, pairs, value},

@@ -16,12 +16,13 @@ use tokio::{
 };
 
 use super::{
-    Accepted, Listing, Luns, Question, Redirect,
     address::may_lead,
+    answer::{Accepted, Listing, Luns, Redirect},
     login::{Dice, Goal, LONGEST_SEGMENT, Login, Step},
     luns::{self, Survey},
     parameters::DECLARED_SEGMENT,
     pdu::{self, BHS, LoginResponse, Numbers, Response, ScsiResponse, TextResponse},
+    question::Question,
     refusal::{Refusal, Stage},
     sendtargets::{self, Exchange},
 };

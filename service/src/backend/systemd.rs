@@ -1,5 +1,9 @@
 //! systemd over its bus interface: units started, enabled and reloaded, each waited for.
 //! It may not start systemctl, nor believe that a job is done before systemd itself says so.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | `look` | the state of units |
 
 mod look;
 

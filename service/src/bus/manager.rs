@@ -1,7 +1,7 @@
 //! The interface `org.cloudatlas.IscsiInitiator`.
 //! It may not hold state or a lock: every method takes `&self`, parses, asks, does, answers.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use iscsi_initiator_dbus::{
     Fault, Iqn, Portal,
@@ -13,10 +13,20 @@ use iscsi_initiator_dbus::{
     results::{Check, Finding, Login, Logout, MultipathChange, Node, Path, Rescan},
 };
 use iscsi_initiator_polkit::{Action, Details, Gate, Grant};
+use tokio_util::sync::CancellationToken;
 use zbus::{message::Header, object_server::SignalEmitter};
 
 use super::{progress, secret_fd};
-use crate::engine::{self, ChapSecrets, Engine, turns::activity::Activity};
+use crate::{
+    backend::open_iscsi::database::chap::ChapSecrets,
+    engine::{
+        Engine,
+        call::{Call, Progress},
+        login::connect::Connection,
+        records::discover::Discovery,
+        turns::activity::Activity,
+    },
+};
 
 /// The one object's interface.
 pub(crate) struct Manager {
@@ -55,16 +65,16 @@ impl Manager {
         let portal =
             options::portal("portal", portal)?.ok_or_else(|| Fault::invalid("portal", "is missing"))?;
         let options = DiscoverOptions::parse(options)?;
-        self.engine.check_card(options.interface.as_deref())?;
+        self.engine.check_interface(options.interface.as_deref())?;
         let grant = self.ask(&call, Action::Discover, None, Some(&portal)).await?;
         let chap = secrets(options.chap).await?;
-        let discovery = engine::Discovery {
+        let discovery = Discovery {
             timeout: options.timeout,
             startup: options.startup,
-            card: options.interface,
+            interface: options.interface,
             chap,
         };
-        self.engine.discover(&grant, discovery).await
+        self.engine.discover(&call_of(grant, discovery.timeout), discovery).await
     }
 
     #[zbus(out_args("portals"))]
@@ -80,7 +90,7 @@ impl Manager {
         let portal = options::portal("portal", portal)?;
         let options = LoginOptions::parse(options)?;
         let grant = self.ask(&call, Action::Login, Some(&target), portal.as_ref()).await?;
-        self.engine.login(&grant, &options).await
+        self.engine.login(&call_of(grant, options.timeout), &options).await
     }
 
     #[zbus(out_args("portals"))]
@@ -97,7 +107,7 @@ impl Manager {
         let options = LogoutOptions::parse(options)?;
         let action = if options.force { Action::LogoutInUse } else { Action::Logout };
         let grant = self.ask(&call, action, Some(&target), portal.as_ref()).await?;
-        self.engine.logout(&grant, &options).await
+        self.engine.logout(&call_of(grant, options.timeout), &options).await
     }
 
     async fn set_chap(
@@ -116,7 +126,7 @@ impl Manager {
             ChapChange::Set(chap) => Some(secret_fd::read("chap", chap).await?),
             ChapChange::Clear => None,
         };
-        self.engine.set_chap(&grant, secrets).await
+        self.engine.set_chap(&call_of(grant, None), secrets).await
     }
 
     #[zbus(out_args("paths"))]
@@ -125,7 +135,7 @@ impl Manager {
         let filter = PathFilter::parse(filter)?;
         let grant =
             self.ask(&call, Action::ListPaths, filter.target.as_ref(), filter.portal.as_ref()).await?;
-        self.engine.list_paths(&grant, &filter).await
+        self.engine.list_paths(&call_of(grant, None), &filter).await
     }
 
     #[zbus(out_args("nodes"))]
@@ -134,7 +144,7 @@ impl Manager {
         let filter = PathFilter::parse(filter)?;
         let grant =
             self.ask(&call, Action::ListPaths, filter.target.as_ref(), filter.portal.as_ref()).await?;
-        self.engine.list_nodes(&grant, &filter).await
+        self.engine.list_nodes(&call_of(grant, None), &filter).await
     }
 
     #[zbus(out_args("checks"))]
@@ -154,7 +164,7 @@ impl Manager {
         let options = DiagnoseOptions::parse(options)?;
         let grant = self.ask(&call, Action::Login, target.as_ref(), portal.as_ref()).await?;
         let chap = secrets(options.chap).await?;
-        self.engine.diagnose(&grant, options.timeout, chap).await
+        self.engine.diagnose(&call_of(grant, options.timeout), chap).await
     }
 
     #[zbus(out_args("portals"))]
@@ -169,21 +179,25 @@ impl Manager {
         let portal =
             options::portal("portal", portal)?.ok_or_else(|| Fault::invalid("portal", "is missing"))?;
         let options = ConnectOptions::parse(options)?;
-        self.engine.check_card(options.interface.as_deref())?;
+        self.engine.check_interface(options.interface.as_deref())?;
         // A rule that lets somebody log in to one target holds here, too: if it is the one that is named.
         let named = if let [target] = options.targets.as_slice() { Some(target) } else { None };
         let grant = self.ask(&call, Action::Login, named, Some(&portal)).await?;
-        let connection = engine::Connecting {
+        let connection = Connection {
             timeout: options.timeout,
             startup: options.startup,
             wait: options.wait,
             accept_changed_luns: options.accept_changed_luns,
-            card: options.interface,
+            interface: options.interface,
             chap: secrets(options.chap).await?,
             targets: options.targets,
         };
-        let told = options.progress.zip(call.sender());
-        progress::told(emitter, told, |steps| self.engine.connect(&grant, connection, steps)).await
+        let listener = options.progress.zip(call.sender());
+        progress::reported(emitter, listener, emit_progress, async |steps| {
+            let call = Call::new(grant, connection.timeout, CancellationToken::new(), steps);
+            self.engine.connect(&call, connection).await
+        })
+        .await
     }
 
     async fn forget(&self, #[zbus(header)] call: Header<'_>, target: &str, portal: &str) -> Result<()> {
@@ -191,7 +205,7 @@ impl Manager {
         let target = options::target("target", target)?;
         let portal = options::portal("portal", portal)?;
         let grant = self.ask(&call, Action::Configure, Some(&target), portal.as_ref()).await?;
-        self.engine.forget(&grant).await
+        self.engine.forget(&call_of(grant, None)).await
     }
 
     #[zbus(out_args("nodes"))]
@@ -207,9 +221,9 @@ impl Manager {
         let portal =
             options::portal("portal", portal)?.ok_or_else(|| Fault::invalid("portal", "is missing"))?;
         let options = AddOptions::parse(options)?;
-        self.engine.check_card(options.interface.as_deref())?;
+        self.engine.check_interface(options.interface.as_deref())?;
         let grant = self.ask(&call, Action::Discover, Some(&target), Some(&portal)).await?;
-        self.engine.add_node(&grant, &options).await
+        self.engine.add_node(&call_of(grant, None), &options).await
     }
 
     async fn set_startup(
@@ -224,7 +238,7 @@ impl Manager {
         let portal = options::portal("portal", portal)?;
         let startup = options::startup("startup", startup)?;
         let grant = self.ask(&call, Action::Login, Some(&target), portal.as_ref()).await?;
-        self.engine.set_startup(&grant, startup).await
+        self.engine.set_startup(&call_of(grant, None), startup).await
     }
 
     #[zbus(out_args("sessions"))]
@@ -240,7 +254,7 @@ impl Manager {
         let portal = options::portal("portal", portal)?;
         let options = RescanOptions::parse(options)?;
         let grant = self.ask(&call, Action::Login, target.as_ref(), portal.as_ref()).await?;
-        self.engine.rescan(&grant, &options).await
+        self.engine.rescan(&call_of(grant, options.timeout), &options).await
     }
 
     #[zbus(out_args("change"))]
@@ -252,7 +266,7 @@ impl Manager {
         let _call = self.activity.begin();
         let options = MultipathOptions::parse(options)?;
         let grant = self.ask(&call, Action::Configure, None, None).await?;
-        self.engine.setup_multipath(&grant, options).await
+        self.engine.setup_multipath(&call_of(grant, options.timeout), options).await
     }
 
     #[zbus(out_args("findings"))]
@@ -262,22 +276,17 @@ impl Manager {
         let action = if options.fix { Action::Configure } else { Action::ListPaths };
         let grant = self.ask(&call, action, None, None).await?;
         // Whether polkit knows what it is asked about is the gate's to find out, and the engine's to judge.
-        self.engine.examine(&grant, options, self.gate.unknown_actions()).await
+        self.engine.examine(&call_of(grant, options.timeout), options, self.gate.unknown_actions()).await
     }
 
     #[zbus(signal)]
-    pub(super) async fn progress(
-        emitter: &SignalEmitter<'_>,
-        id: u32,
-        step: &str,
-        detail: &str,
-    ) -> zbus::Result<()>;
+    async fn progress(emitter: &SignalEmitter<'_>, id: u32, step: &str, detail: &str) -> zbus::Result<()>;
 
     async fn set_initiator_name(&self, #[zbus(header)] call: Header<'_>, name: &str) -> Result<()> {
         let _call = self.activity.begin();
         let name = options::target("name", name)?;
         let grant = self.ask(&call, Action::Configure, None, None).await?;
-        self.engine.set_initiator_name(&grant, name).await
+        self.engine.set_initiator_name(&call_of(grant, None), name).await
     }
 
     /// Read from open-iscsi's file each time it is asked for.
@@ -293,7 +302,7 @@ impl Manager {
 
     #[zbus(property(emits_changed_signal = "const"))]
     fn features(&self) -> Vec<String> {
-        engine::FEATURES.iter().map(|&feature| feature.to_owned()).collect()
+        FEATURES.iter().map(|&feature| feature.to_owned()).collect()
     }
 }
 
@@ -304,3 +313,36 @@ async fn secrets(chap: Option<Chap>) -> Result<Option<ChapSecrets>> {
         None => Ok(None),
     }
 }
+
+fn emit_progress<'a>(
+    emitter: &'a SignalEmitter<'a>,
+    id: u32,
+    step: &'a str,
+    detail: &'a str,
+) -> progress::Emitted<'a> {
+    Box::pin(Manager::progress(emitter, id, step, detail))
+}
+
+/// A call that reports no steps. No caller can take it back yet.
+fn call_of(grant: Grant, timeout: Option<Duration>) -> Call {
+    Call::new(grant, timeout, CancellationToken::new(), Progress::none())
+}
+
+/// What this daemon can, for the property `Features`.
+const FEATURES: &[&str] = &[
+    "list-nodes",
+    "discovery-chap",
+    "mutual-chap",
+    "secret-fd",
+    "diagnose",
+    "connect",
+    "connect-progress",
+    "forget",
+    "add-node",
+    "set-startup",
+    "rescan",
+    "interface",
+    "setup-multipath",
+    "lun-changed",
+    "examine",
+];

@@ -15,7 +15,7 @@ use rustix::{
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
-use crate::engine::ChapSecrets;
+use crate::backend::open_iscsi::database::chap::ChapSecrets;
 
 /// How long the writer of a pipe may take.
 const PATIENCE: Duration = Duration::from_secs(5);

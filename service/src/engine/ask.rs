@@ -1,23 +1,22 @@
-//! Asks the target itself, through the probe: whether it would let us in, and what it lists.
-//! It may not repeat a target's words, nor name a secret; what a refusal means is `explain`'s to say.
+//! Asks the target itself, through the probe: whether it would accept a login, and what it lists. A target's own words are
+//! never repeated.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | `asked` | a question to a portal, with all that its refusal is told with |
+//! | `explain` | a refusal as the contract's error |
 
+pub(super) mod asked;
 mod explain;
 
-use std::{
-    collections::BTreeSet,
-    net::{IpAddr, SocketAddr},
-};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result, portal::Host};
-use tokio::time::Instant;
+use iscsi_initiator_probe::{Accepted, Algorithm, AuthKind, Found, Listing, Refusal};
 
-use iscsi_initiator_probe::{
-    self as probe, Accepted, Algorithm, AuthKind, ChapAnswer, Found, Listing, Luns, Question, Refusal, Stage,
-};
-
-use super::Engine;
+use self::asked::Asked;
 use crate::backend::{
-    host::resolve,
+    host::{limit::Limit, resolve},
     open_iscsi::database::{NodeKey, chap::Proofs},
 };
 
@@ -27,122 +26,11 @@ const MOST_NODES: usize = 4096;
 /// More host names than any gateway has: each is a question to a name server.
 const MOST_NAMES: usize = 32;
 
-/// A question to a portal, and all that its refusal is told with.
-pub(super) struct Asked<'a> {
-    initiator: &'a Iqn,
-    target: Option<&'a Iqn>,
-    portal: &'a Portal,
-    address: SocketAddr,
-    proofs: &'a Proofs,
-    /// The network card that the node is bound to.
-    card: Option<&'a str>,
-}
-
 /// What a portal offers, each name and address checked, each address a number.
 pub(super) struct Listed {
     pub(super) nodes: Vec<NodeKey>,
     /// Where the portal sent us on to.
     pub(super) redirected: Option<Portal>,
-}
-
-impl<'a> Asked<'a> {
-    /// About a target at a numeric portal, or with `None` about the portal.
-    pub(super) fn new(
-        initiator: &'a Iqn,
-        target: Option<&'a Iqn>,
-        portal: &'a Portal,
-        proofs: &'a Proofs,
-    ) -> Result<Self> {
-        Ok(Self { initiator, target, portal, address: resolve::socket_address(portal)?, proofs, card: None })
-    }
-
-    /// The same through a network card.
-    pub(super) fn through(self, card: Option<&'a str>) -> Self {
-        Self { card, ..self }
-    }
-
-    /// Whether the target would let us in: with the digests that iscsid would offer, or with one of the others
-    /// if the target takes none of these.
-    pub(super) async fn login(&self, deadline: Instant) -> std::result::Result<Accepted, Refusal> {
-        match probe::login(self.address, &self.question(&self.proofs.algorithms), deadline).await {
-            Err(refusal) if self.may_take_another(&refusal) => {
-                let again = probe::login(self.address, &self.question(&self.others()), deadline).await;
-                unless_the_same(refusal, again)
-            }
-            answer => answer,
-        }
-    }
-
-    /// What the portal lists; likewise.
-    pub(super) async fn list(&self, deadline: Instant) -> std::result::Result<Listing, Refusal> {
-        match probe::send_targets(self.address, &self.question(&self.proofs.algorithms), deadline).await {
-            Err(refusal) if self.may_take_another(&refusal) => {
-                let again = probe::send_targets(self.address, &self.question(&self.others()), deadline).await;
-                unless_the_same(refusal, again)
-            }
-            answer => answer,
-        }
-    }
-
-    fn may_take_another(&self, refusal: &Refusal) -> bool {
-        is_about_digests(refusal) && !self.others().is_empty()
-    }
-
-    /// The digests that were not offered yet.
-    fn others(&self) -> Vec<Algorithm> {
-        let offered = &self.proofs.algorithms;
-        Algorithm::ALL.into_iter().filter(|algorithm| !offered.contains(algorithm)).collect()
-    }
-
-    /// Which LUNs the target shows us, after it let us in.
-    pub(super) async fn luns(
-        &self,
-        accepted: &Accepted,
-        deadline: Instant,
-    ) -> std::result::Result<Luns, Refusal> {
-        let taken = match accepted.authenticated {
-            AuthKind::OneWay(taken) | AuthKind::Mutual(taken) => vec![taken],
-            AuthKind::None => self.proofs.algorithms.clone(),
-        };
-        probe::luns(self.address, &self.question(&taken), deadline).await
-    }
-
-    /// Whether the portal lists the target, asked without credentials; `None` if it does not tell.
-    pub(super) async fn is_listed(&self, target: &Iqn, deadline: Instant) -> Option<bool> {
-        let nothing = Proofs::with(None);
-        let asked = Asked { target: None, proofs: &nothing, ..*self };
-        let listing = asked.list(deadline).await.ok()?;
-        Some(listing.nodes.iter().any(|found| found.target == *target))
-    }
-
-    fn question<'q>(&'q self, algorithms: &'q [Algorithm]) -> Question<'q> {
-        let chap = self.proofs.chap.as_ref().map(|chap| ChapAnswer {
-            username: &chap.username,
-            secret: &chap.secret,
-            target: chap.target.as_ref().map(|(name, secret)| (name.as_str(), secret)),
-        });
-        Question { initiator: self.initiator, target: self.target, chap, algorithms, card: self.card }
-    }
-}
-
-/// The target was offered digests and saw nothing else yet. LIO, which shares none of them, says 02/01
-/// (iscsi_target_auth.c, `chap_server_open`), and the same of an initiator that it has no secret for.
-fn is_about_digests(refusal: &Refusal) -> bool {
-    matches!(
-        refusal,
-        Refusal::NoCommonAlgorithm | Refusal::Status { class: 2, detail: 1, stage: Stage::Challenge }
-    )
-}
-
-/// A target that refuses whatever is offered refuses something else.
-fn unless_the_same<T>(
-    first: Refusal,
-    again: std::result::Result<T, Refusal>,
-) -> std::result::Result<T, Refusal> {
-    match again {
-        Err(refusal) if is_about_digests(&refusal) => Err(first),
-        answer => answer,
-    }
 }
 
 /// The digest that a target took, if iscsid would not offer it to this node.
@@ -155,56 +43,56 @@ pub(super) fn to_adopt(accepted: &Accepted, proofs: &Proofs) -> Option<Algorithm
     }
 }
 
-impl Engine {
-    /// Whether the target would let us in at this node; `Err` says why not and what to do.
-    pub(super) async fn ask_login(
-        &self,
-        node: &NodeKey,
-        card: Option<&str>,
-        initiator: &Iqn,
-        proofs: &Proofs,
-        deadline: Instant,
-    ) -> Result<Accepted> {
-        let asked = Asked::new(initiator, Some(&node.target), &node.portal, proofs)?.through(card);
-        let refusal = match asked.login(deadline).await {
-            Ok(accepted) => return Ok(accepted),
-            Err(refusal) => refusal,
-        };
-        // LIO says "service unavailable" of a target it does not have: its list of targets decides.
-        if matches!(refusal, Refusal::Status { class: 3, detail: 1, .. })
-            && asked.is_listed(&node.target, deadline).await == Some(false)
-        {
-            return Err(asked.not_listed(&node.target));
-        }
-        Err(asked.fault(&refusal))
+/// Whether the target would accept a login at this node; `Err` says why not and what to do.
+pub(super) async fn ask_login(
+    node: &NodeKey,
+    interface: Option<&str>,
+    initiator: &Iqn,
+    proofs: &Proofs,
+    limit: &Limit,
+) -> Result<Accepted> {
+    let asked = Asked::new(initiator, Some(&node.target), &node.portal, proofs)?.through(interface);
+    let refusal = match asked.login(limit).await {
+        Ok(accepted) => return Ok(accepted),
+        Err(refusal) => refusal,
+    };
+    // LIO says "service unavailable" of a target it does not have: its list of targets decides.
+    if matches!(refusal, Refusal::Status { class: 3, detail: 1, .. })
+        && asked.is_listed(&node.target, limit).await == Some(false)
+    {
+        return Err(asked.not_listed(&node.target));
     }
-
-    /// The nodes that a portal lists. `proofs` are tried in their order: the next only where the portal asks
-    /// for CHAP and does not take the one before.
-    pub(super) async fn ask_targets(
-        &self,
-        portal: &Portal,
-        card: Option<&str>,
-        initiator: &Iqn,
-        proofs: &[&Proofs],
-        deadline: Instant,
-    ) -> Result<Listed> {
-        let mut last = Fault::new(Kind::Failed, "nothing was asked");
-        for proofs in proofs {
-            let asked = Asked::new(initiator, None, portal, proofs)?.through(card);
-            match asked.list(deadline).await {
-                Ok(listing) => return numeric_nodes(listing, portal, deadline).await,
-                Err(refusal) => last = asked.fault(&refusal),
-            }
-            if last.kind() != Kind::ChapRejected {
-                break;
-            }
-        }
-        Err(last)
-    }
+    Err(unless_cancelled(limit, asked.fault(&refusal)))
 }
 
-async fn numeric_nodes(listing: Listing, portal: &Portal, deadline: Instant) -> Result<Listed> {
+/// The nodes that a portal lists. `proofs` are tried in their order: the next only where the portal asks
+/// for CHAP and does not take the one before.
+pub(super) async fn ask_targets(
+    portal: &Portal,
+    interface: Option<&str>,
+    initiator: &Iqn,
+    proofs: &[&Proofs],
+    limit: &Limit,
+) -> Result<Listed> {
+    let mut last = Fault::new(Kind::Failed, "nothing was asked");
+    for proofs in proofs {
+        let asked = Asked::new(initiator, None, portal, proofs)?.through(interface);
+        match asked.list(limit).await {
+            Ok(listing) => return numeric_nodes(listing, portal, limit).await,
+            Err(refusal) => last = unless_cancelled(limit, asked.fault(&refusal)),
+        }
+        if last.kind() != Kind::ChapRejected {
+            break;
+        }
+    }
+    Err(last)
+}
+
+fn unless_cancelled(limit: &Limit, fault: Fault) -> Fault {
+    if limit.is_cancelled() { limit.fault("") } else { fault }
+}
+
+async fn numeric_nodes(listing: Listing, portal: &Portal, limit: &Limit) -> Result<Listed> {
     if listing.refused > 0 {
         tracing::warn!(%portal, refused = listing.refused, "the portal listed names or addresses that are none");
     }
@@ -219,7 +107,7 @@ async fn numeric_nodes(listing: Listing, portal: &Portal, deadline: Instant) -> 
                     .hint("have the gateway list addresses instead of names"));
             }
         }
-        match numeric(&found, portal, deadline).await {
+        match numeric(&found, portal, limit).await {
             Ok(found_portals) => nodes.extend(found_portals.into_iter().map(|portal| NodeKey {
                 target: found.target.clone(),
                 portal,
@@ -239,7 +127,7 @@ async fn numeric_nodes(listing: Listing, portal: &Portal, deadline: Instant) -> 
 }
 
 /// The numeric portals of a listed node; a link-local address is in the zone of the portal asked.
-async fn numeric(found: &Found, asked: &Portal, deadline: Instant) -> Result<Vec<Portal>> {
+async fn numeric(found: &Found, asked: &Portal, limit: &Limit) -> Result<Vec<Portal>> {
     let text = match (&found.host, asked.zone()) {
         (Host::Address(address @ IpAddr::V6(v6), None), Some(zone)) if v6.is_unicast_link_local() => {
             format!("[{address}%{zone}]:{}", found.port)
@@ -249,7 +137,7 @@ async fn numeric(found: &Found, asked: &Portal, deadline: Instant) -> Result<Vec
     };
     let portal: Portal =
         text.parse().map_err(|why| Fault::new(Kind::Failed, format!("a listed address: {why}")))?;
-    let mut portals = resolve::portals(&portal, deadline).await?;
+    let mut portals = resolve::portals(&portal, limit).await?;
     // The probe refuses our own loopback where it is a number; a name may stand for it too.
     let is_loopback =
         |portal: &Portal| portal.address().is_some_and(|address| address.to_canonical().is_loopback());
@@ -269,9 +157,9 @@ mod tests {
             port: 22,
             tpgt: None,
         };
-        let deadline = Instant::now() + std::time::Duration::from_secs(5);
-        assert_eq!(numeric(&found, &"192.0.2.21".parse().unwrap(), deadline).await.unwrap(), []);
-        assert!(!numeric(&found, &"127.0.0.1".parse().unwrap(), deadline).await.unwrap().is_empty());
+        let limit = Limit::of(std::time::Duration::from_secs(5));
+        assert_eq!(numeric(&found, &"192.0.2.21".parse().unwrap(), &limit).await.unwrap(), []);
+        assert!(!numeric(&found, &"127.0.0.1".parse().unwrap(), &limit).await.unwrap().is_empty());
     }
 
     #[test]

@@ -1,407 +1,45 @@
-//! multipath set up for iSCSI disks, shown, and undone.
-//! It may not let a configuration take effect that the parser has not read, nor leave half of a failed setup.
+//! multipath set up for iSCSI disks, shown, and undone. No configuration takes effect that multipath's parser has not read,
+//! and nothing is left of half of a failed setup.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | `in_force` | the wait until multipathd has read its configuration |
+//! | `own_file` | our file, as it is and as it will be |
+//! | `setup` | a setup, and what it has done taken back if it fails |
+//! | `undo` | what there was before the first setup, put back |
+//! | `units` | the units that have to run |
+
+mod in_force;
+mod own_file;
+mod setup;
+mod undo;
+mod units;
 
 use iscsi_initiator_dbus::{Fault, Kind, fault::Result, options::MultipathOptions, results::MultipathChange};
-use iscsi_initiator_polkit::{Action, Grant};
-use tokio::time::Instant;
+use iscsi_initiator_polkit::Action;
 
-use super::{Engine, blocking, deadline, log_act, require};
-use crate::backend::{
-    multipath::config::{Memory, Own, Service, Version},
-    systemd::Job,
+use super::{
+    Engine,
+    call::{Call, act},
 };
-
-/// What has to run, and at boot as well; of the alternatives the first that is there.
-const SERVICES: [&[&str]; 2] = [&["iscsid.socket", "iscsid.service"], &[MULTIPATHD]];
-const MULTIPATHD: &str = "multipathd.service";
-/// How often multipathd is asked whether it has read its configuration: it tells nobody.
-const LOOK: std::time::Duration = std::time::Duration::from_millis(100);
-
-/// What a setup has done so far, to be taken back if it fails.
-#[derive(Default)]
-struct Done {
-    /// What our file held before this call.
-    before: Option<String>,
-    has_written: bool,
-    made_main: bool,
-    services: Vec<Service>,
-}
 
 impl Engine {
     /// Sets it up, says what that would change, or undoes it.
     pub(crate) async fn setup_multipath(
         &self,
-        grant: &Grant,
+        call: &Call,
         options: MultipathOptions,
     ) -> Result<MultipathChange> {
-        require(grant, Action::Configure)?;
-        let result = self.change_multipath(&options).await;
-        log_act(grant, &result);
-        result
-    }
-
-    async fn change_multipath(&self, options: &MultipathOptions) -> Result<MultipathChange> {
-        let deadline = deadline(options.timeout);
-        let _turn = self.multipath_turn.try_lock().map_err(|_| {
-            Fault::new(Kind::Busy, "another call sets multipath up").hint("try again when it is done")
-        })?;
-        match (options.undo, options.dry_run) {
-            (true, is_dry) => self.undo(is_dry, deadline).await,
-            (false, is_dry) => self.setup(options, is_dry, deadline).await,
-        }
-    }
-
-    async fn own_file(&self) -> Result<Own> {
-        let multipath = self.multipath.clone();
-        blocking(move || multipath.own()).await?
-    }
-
-    fn foreign(&self) -> Fault {
-        Fault::new(
-            Kind::InvalidConfiguration,
-            format!(
-                "{} was written or edited by somebody else: it is not touched",
-                self.multipath.file().display()
-            ),
-        )
-        .hint("move it away, then set multipath up again: iscsictl multipath setup")
-    }
-
-    async fn setup(
-        &self,
-        options: &MultipathOptions,
-        is_dry: bool,
-        deadline: Instant,
-    ) -> Result<MultipathChange> {
-        let version = self.multipath.version(deadline).await?;
-        let before = match self.own_file().await? {
-            Own::Foreign => return Err(self.foreign()),
-            Own::Missing => None,
-            Own::Ours(text) => Some(text),
-        };
-        let wanted = self.multipath.wanted(&version, options);
-        let verdict = self.multipath.judge(&wanted, &self.systemd).await?;
-        if let Some(why) = verdict.against_us {
-            return Err(Fault::new(
-                Kind::InvalidConfiguration,
-                format!("multipath {version} does not take the configuration: {why}; the one in force stays"),
-            )
-            .hint("update multipath-tools, and report this"));
-        }
-        let mut change = self.change(&version, before.as_deref(), Some(&wanted));
-        if !verdict.others.is_empty() {
-            change.message =
-                format!("multipath finds fault with other files, too: {}", verdict.others.join("; "));
-            change.hint = "multipath -t shows all of it".to_owned();
-        }
-        if verdict.find_multipaths != "yes" {
-            change.message = format!("another file sets find_multipaths to {:?}", verdict.find_multipaths);
-            change.hint = "remove it there: multipath -t shows what is in force".to_owned();
-        }
-        let missing = self.missing_services().await?;
-        let needs_main = !self.multipath.main().exists()
-            && self.systemd.needs_path(MULTIPATHD, &self.multipath.main()).await?;
-        change.services = missing.iter().flat_map(|service| told(service, is_dry)).collect();
-        change.changed = !change.difference.is_empty() || !change.services.is_empty() || needs_main;
-        if is_dry || !change.changed {
-            return Ok(change);
-        }
-        let mut done = Done { before, ..Done::default() };
-        let result = self.set_up(&wanted, needs_main, &missing, &mut done, deadline).await;
-        if let Err(fault) = result {
-            self.take_back_setup(done, deadline).await;
-            return Err(fault);
-        }
-        Ok(change)
-    }
-
-    /// What is there and will be.
-    fn change(&self, version: &Version, before: Option<&str>, after: Option<&str>) -> MultipathChange {
-        let file = self.multipath.file().display().to_string();
-        MultipathChange {
-            difference: difference(&file, before, after),
-            version: version.to_string(),
-            file,
-            ..MultipathChange::default()
-        }
-    }
-
-    /// Units that do not run, or will not at the next boot.
-    async fn missing_services(&self) -> Result<Vec<Service>> {
-        let mut missing = Vec::new();
-        for alternatives in SERVICES {
-            let mut found = None;
-            for unit in alternatives {
-                if let Some(is_enabled) = self.systemd.is_enabled(unit).await? {
-                    found = Some((unit, is_enabled));
-                    break;
-                }
+        act(call, Action::Configure, async {
+            let _turn = self.turns.acts.multipath.try_lock().map_err(|_| {
+                Fault::new(Kind::Busy, "another call sets multipath up").hint("try again when it is done")
+            })?;
+            if options.undo {
+                undo::undo(self, options.dry_run, call.limit()).await
+            } else {
+                setup::setup(self, &options, call.limit()).await
             }
-            let Some((unit, is_enabled)) = found else {
-                let what = format!("there is no unit {}", alternatives.join(" or "));
-                return Err(Fault::new(Kind::BackendUnavailable, what)
-                    .hint("install the packages open-iscsi and multipath-tools"));
-            };
-            let is_active = self.systemd.is_active(unit).await?;
-            if !is_enabled || !is_active {
-                missing.push(Service { unit: (*unit).to_owned(), enabled: !is_enabled, started: !is_active });
-            }
-        }
-        Ok(missing)
-    }
-
-    async fn set_up(
-        &self,
-        wanted: &str,
-        needs_main: bool,
-        missing: &[Service],
-        done: &mut Done,
-        deadline: Instant,
-    ) -> Result<()> {
-        let was_running = {
-            let multipathd = self.multipathd.clone();
-            blocking(move || multipathd.runs()).await?
-        };
-        self.remember(wanted, needs_main, missing).await?;
-        if needs_main {
-            self.systemd.make_file(&self.multipath.main()).await?;
-            done.made_main = true;
-        }
-        {
-            let (multipath, text) = (self.multipath.clone(), wanted.to_owned());
-            done.has_written = true;
-            blocking(move || multipath.write(&text)).await??;
-        }
-        for service in missing {
-            // Before it is tried: a unit that does not start may still be trying.
-            done.services.push(service.clone());
-            if service.enabled {
-                self.systemd.enable(&service.unit).await?;
-            }
-            if service.started {
-                self.systemd.job(Job::Start, &service.unit).await?;
-            }
-        }
-        if was_running {
-            self.systemd.job(Job::Reload, MULTIPATHD).await?;
-        }
-        self.in_force(deadline).await
-    }
-
-    /// What an undo will need: of the time before the first setup, with what this one adds.
-    async fn remember(&self, wanted: &str, needs_main: bool, missing: &[Service]) -> Result<()> {
-        let (multipath, wanted, missing) = (self.multipath.clone(), wanted.to_owned(), missing.to_vec());
-        blocking(move || {
-            let mut memory = match multipath.memory()? {
-                Some(memory) => memory,
-                None => {
-                    let (has_folder, lists) = multipath.picture()?;
-                    Memory { made_folder: !has_folder, lists, ..Memory::default() }
-                }
-            };
-            memory.text = wanted;
-            memory.made_main |= needs_main;
-            for service in missing {
-                match memory.services.iter_mut().find(|known| known.unit == service.unit) {
-                    Some(known) => {
-                        known.enabled |= service.enabled;
-                        known.started |= service.started;
-                    }
-                    None => memory.services.push(service),
-                }
-            }
-            multipath.remember(&memory)
         })
-        .await?
-    }
-
-    /// Waits until multipathd has read its configuration and makes no map any more.
-    async fn in_force(&self, deadline: Instant) -> Result<()> {
-        loop {
-            let multipathd = self.multipathd.clone();
-            match blocking(move || multipathd.is_idle()).await? {
-                Ok(true) => return Ok(()),
-                Ok(false) => {}
-                Err(error) if Instant::now() >= deadline => return Err(error.into()),
-                Err(_) => {}
-            }
-            if Instant::now() >= deadline {
-                return Err(Fault::new(Kind::TimedOut, "multipathd has not read its configuration in time")
-                    .hint("journalctl -u multipathd has the details; try again with a longer timeout"));
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    /// As it was before this call; what cannot be taken back is in the log.
-    async fn take_back_setup(&self, done: Done, deadline: Instant) {
-        let note = |what: &str, result: Result<()>| {
-            if let Err(fault) = result {
-                tracing::error!(
-                    what,
-                    error = fault.message(),
-                    "a failed setup of multipath could not be taken back"
-                );
-            }
-        };
-        for service in done.services.iter().rev() {
-            note(&service.unit, self.leave_service(service).await);
-        }
-        let memory = {
-            let multipath = self.multipath.clone();
-            blocking(move || multipath.memory()).await.flatten().ok().flatten()
-        };
-        if done.has_written {
-            let (multipath, before) = (self.multipath.clone(), done.before.clone());
-            let made_folder = memory.as_ref().is_some_and(|memory| memory.made_folder);
-            let back = move || match before {
-                Some(text) => multipath.write(&text),
-                None => multipath.remove(made_folder),
-            };
-            note("the file", blocking(back).await.flatten());
-        }
-        if done.made_main {
-            note("the main file", self.systemd.remove_empty_file(&self.multipath.main()).await);
-        }
-        if let (None, Some(memory)) = (&done.before, &memory)
-            && !self.has_maps().await.unwrap_or(true)
-        {
-            let (multipath, lists) = (self.multipath.clone(), memory.lists.clone());
-            note("multipathd's lists", blocking(move || multipath.put_lists_back(&lists)).await.flatten());
-        }
-        let multipath = self.multipath.clone();
-        let remembered = move || match (done.before, memory) {
-            (Some(text), Some(memory)) => multipath.remember(&Memory { text, ..memory }),
-            _ => multipath.forget(),
-        };
-        note("the memory", blocking(remembered).await.flatten());
-        note("multipathd", self.reread(deadline).await);
-    }
-
-    async fn has_maps(&self) -> Result<bool> {
-        let sysfs = self.sysfs.clone();
-        blocking(move || sysfs.has_multipath_map()).await
-    }
-
-    async fn leave_service(&self, service: &Service) -> Result<()> {
-        if service.started {
-            self.systemd.job(Job::Stop, &service.unit).await?;
-        }
-        if service.enabled { self.systemd.disable(&service.unit).await } else { Ok(()) }
-    }
-
-    /// If multipathd runs.
-    async fn reread(&self, deadline: Instant) -> Result<()> {
-        let multipathd = self.multipathd.clone();
-        if blocking(move || multipathd.runs()).await? {
-            self.systemd.job(Job::Reload, MULTIPATHD).await?;
-            self.in_force(deadline).await?;
-        }
-        Ok(())
-    }
-
-    /// Puts back what was there before the first setup. It may be called again until nothing is left.
-    async fn undo(&self, is_dry: bool, deadline: Instant) -> Result<MultipathChange> {
-        let version = self.multipath.version(deadline).await?;
-        let before = match self.own_file().await? {
-            Own::Foreign => return Err(self.foreign()),
-            Own::Missing => None,
-            Own::Ours(text) => Some(text),
-        };
-        let multipath = self.multipath.clone();
-        let memory = blocking(move || multipath.memory()).await??;
-        let mut change = self.change(&version, before.as_deref(), None);
-        let memory = match (memory, &before) {
-            (Some(memory), _) => memory,
-            (None, Some(_)) => Memory::default(),
-            (None, None) => return Ok(change),
-        };
-        change.changed = true;
-        let has_maps = self.has_maps().await?;
-        if has_maps {
-            // They go on; multipathd and its lists belong to them.
-            change.message = "maps are there: multipathd and its lists of them stay as they are".to_owned();
-            change.hint = "log out of the disks, then undo once more".to_owned();
-        } else {
-            let units = memory.services.iter().flat_map(|service| undone(service, is_dry));
-            change.services = units.collect();
-        }
-        if is_dry {
-            return Ok(change);
-        }
-        let (multipath, made_folder) = (self.multipath.clone(), memory.made_folder);
-        blocking(move || multipath.remove(made_folder)).await??;
-        self.reread(deadline).await?;
-        if has_maps {
-            return Ok(change);
-        }
-        for service in memory.services.iter().rev() {
-            self.leave_service(service).await?;
-        }
-        if memory.made_main {
-            self.systemd.remove_empty_file(&self.multipath.main()).await?;
-        }
-        let multipath = self.multipath.clone();
-        blocking(move || {
-            multipath.put_lists_back(&memory.lists)?;
-            multipath.forget()
-        })
-        .await??;
-        Ok(change)
-    }
-}
-
-fn told(service: &Service, is_dry: bool) -> Vec<String> {
-    let (enabled, started) = if is_dry { ("to be enabled", "to be started") } else { ("enabled", "started") };
-    words(service, enabled, started)
-}
-
-fn undone(service: &Service, is_dry: bool) -> Vec<String> {
-    let (disabled, stopped) =
-        if is_dry { ("to be disabled", "to be stopped") } else { ("disabled", "stopped") };
-    words(service, disabled, stopped)
-}
-
-fn words(service: &Service, of_file: &str, of_state: &str) -> Vec<String> {
-    let unit = &service.unit;
-    let file = service.enabled.then(|| format!("{unit}: {of_file}"));
-    file.into_iter().chain(service.started.then(|| format!("{unit}: {of_state}"))).collect()
-}
-
-/// A unified diff, as `diff -u` writes it.
-fn difference(file: &str, before: Option<&str>, after: Option<&str>) -> String {
-    let (old, new) = (before.unwrap_or_default(), after.unwrap_or_default());
-    if old == new {
-        return String::new();
-    }
-    let name = |text: Option<&str>| if text.is_some() { file.to_owned() } else { "/dev/null".to_owned() };
-    similar::TextDiff::from_lines(old, new).unified_diff().header(&name(before), &name(after)).to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_difference_reads_as_diff_writes_it() {
-        assert_eq!(difference("/x", Some("a\n"), Some("a\n")), "");
-        assert_eq!(difference("/x", None, Some("a\n")), "--- /dev/null\n+++ /x\n@@ -0,0 +1 @@\n+a\n");
-        assert_eq!(
-            difference("/x", Some("a\nb\n"), Some("a\nc\n")),
-            "--- /x\n+++ /x\n@@ -1,2 +1,2 @@\n a\n-b\n+c\n"
-        );
-        assert!(difference("/x", Some("a\n"), None).ends_with("+++ /dev/null\n@@ -1 +0,0 @@\n-a\n"));
-    }
-
-    #[test]
-    fn units_are_told_in_words() {
-        let service = Service { unit: "multipathd.service".into(), enabled: true, started: true };
-        assert_eq!(told(&service, false), ["multipathd.service: enabled", "multipathd.service: started"]);
-        assert_eq!(
-            told(&service, true),
-            ["multipathd.service: to be enabled", "multipathd.service: to be started"]
-        );
-        let service = Service { enabled: false, ..service };
-        assert_eq!(undone(&service, false), ["multipathd.service: stopped"]);
+        .await
     }
 }

@@ -1,185 +1,138 @@
-//! Looks for what changed behind sessions that are up: new LUNs, other sizes, LUNs that are not offered any more.
-//! It may not remove a disk or a map: what uses them is not its business.
+//! Looks for what changed behind sessions that are up: new LUNs, other sizes, LUNs that are not offered any more. A disk or
+//! a map is never removed: what uses it is not known here.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | `maps` | maps get the size of their paths |
 
 mod maps;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use iscsi_initiator_dbus::{
-    Fault, Iqn, Kind,
+    Fault, Iqn, Kind, Portal,
     fault::Result,
     options::RescanOptions,
     results::{Rescan, RescanOutcome},
 };
-use iscsi_initiator_polkit::{Action, Grant};
-use tokio::{task::JoinSet, time::Instant};
+use iscsi_initiator_polkit::Action;
+use tokio::task::JoinSet;
 
 use self::maps::Sizes;
 use super::{
-    Engine, blocking, deadline, log_act, login::settle::Settled, require, resolved, stale_sessions::Reach,
+    Engine,
+    call::{Call, act},
+    leftovers::stale_sessions::{self, Reach},
+    login::{
+        scan::{hindrance, scan},
+        settle::{Settled, settled},
+    },
+    records::lookup::resolved,
+    state::{diff::Diff, reader::Parts, snapshot::Snapshot},
     turns::claims::Claim,
 };
 use crate::backend::{
-    kernel::{
-        sysfs::{Disk, Session},
-        uevents::Events,
-    },
-    open_iscsi::{iscsiadm, iscsid::Iscsid},
+    host::limit::Limit,
+    kernel::sysfs::{Disk, Session},
+    open_iscsi::iscsiadm::Iscsiadm,
 };
-
-/// How long a session without a disk may take to be connected again, before its LUNs are given up.
-const RECONNECT: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// Rescans the sessions of the granted target and portal, or all: an entry each. Fails, with the most telling
     /// reason, if none could be.
-    pub(crate) async fn rescan(&self, grant: &Grant, options: &RescanOptions) -> Result<Vec<Rescan>> {
-        require(grant, Action::Login)?;
-        let result = self.look_behind(grant, options).await;
-        log_act(grant, &result);
-        result
-    }
-
-    async fn look_behind(&self, grant: &Grant, options: &RescanOptions) -> Result<Vec<Rescan>> {
-        let deadline = deadline(options.timeout);
-        let portals = resolved(grant.portal(), deadline).await?;
-        self.remove_abandoned(Reach::Restart, deadline).await;
-        let mut sessions = self.sessions().await?;
-        sessions.retain(|session| {
-            grant.target().is_none_or(|target| session.target == target.as_str())
-                && portals.as_ref().is_none_or(|p| session.portal.as_ref().is_some_and(|at| p.contains(at)))
-        });
-        if sessions.is_empty() {
-            return Err(no_session(grant));
-        }
-        let iscsiadm = self.iscsiadm()?;
-        let (_claims, busy) = self.claims(&sessions);
-        // Before the first look: what happens from now on is a reason to look.
-        let events = Events::subscribe().inspect_err(|error| tracing::warn!(%error, "no device events")).ok();
-        let mut entries = Vec::new();
-        let mut rescans = JoinSet::new();
-        for session in sessions {
-            match busy.get(&session.target).cloned().or_else(|| self.hindrance(&session)) {
-                Some(fault) => entries.push(failed(&session, &fault)),
-                None => {
-                    let iscsiadm = iscsiadm.clone();
-                    rescans.spawn(async move {
-                        let done = rescan_one(&iscsiadm, &session, deadline).await;
-                        (session, done)
-                    });
-                }
+    pub(crate) async fn rescan(&self, call: &Call, options: &RescanOptions) -> Result<Vec<Rescan>> {
+        act(call, Action::Login, async {
+            let (target, limit) = (call.any_target(), call.limit());
+            let portals = resolved(call.any_portal(), limit).await?;
+            stale_sessions::remove(self, Reach::Restart, limit).await;
+            let now = self.state.look(Parts::SESSIONS).await?;
+            let is_wanted = |session: &&Session| {
+                let is_at = |at: &Portal| portals.as_ref().is_none_or(|portals| portals.contains(at));
+                target.is_none_or(|target| session.target == target.as_str())
+                    && (portals.is_none() || session.portal.as_ref().is_some_and(is_at))
+            };
+            let sessions: Vec<Session> = now.sessions().filter(is_wanted).cloned().collect();
+            if sessions.is_empty() {
+                return Err(no_session(target, call.any_portal()));
             }
-        }
-        let (mut seen, mut sids) = (Vec::new(), Vec::new());
-        for (session, done) in rescans.join_all().await {
-            match done {
-                Ok(()) => {
-                    sids.push(session.sid);
-                    seen.push(session);
-                }
-                Err(fault) => entries.push(failed(&session, &fault)),
-            }
-        }
-        let is_ready = !options.wait
-            || sids.is_empty()
-            || self.settled(&sids, events.as_ref(), deadline).await? != Settled::Late;
-        let sizes = self.resize_maps(&sids).await?;
-        let after = self.sessions().await?;
-        entries.extend(seen.iter().map(|before| compare(before, &after, &sizes, is_ready)));
-        answer(entries)
-    }
-
-    /// Has the kernel look for the LUNs of sessions that show none: iscsid may have died before it did so. One that
-    /// iscsid, started again, is just connecting is waited for.
-    pub(super) async fn look_for_luns(&self, mut sids: Vec<u32>, deadline: Instant) -> Result<()> {
-        if sids.is_empty() {
-            return Ok(());
-        }
-        let iscsiadm = self.iscsiadm()?;
-        let proc = self.layout.proc.clone();
-        let takeover = blocking(move || Iscsid::takeover(&proc)).await?;
-        let last = deadline.min(Instant::now() + takeover.max(RECONNECT));
-        let mut rescans = JoinSet::new();
-        loop {
-            let mut waiting = self.sessions().await?;
-            waiting.retain(|session| sids.contains(&session.sid));
-            for session in waiting {
-                let is_up = session.state == "LOGGED_IN" || takeover.is_zero();
-                if !session.disks.is_empty() && is_up {
-                    sids.retain(|sid| *sid != session.sid);
-                } else if session.disks.is_empty() && self.hindrance(&session).is_none() {
-                    sids.retain(|sid| *sid != session.sid);
-                    let iscsiadm = iscsiadm.clone();
-                    rescans.spawn(async move { rescan_one(&iscsiadm, &session, deadline).await });
-                }
-            }
-            if sids.is_empty() || Instant::now() >= last {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(250)).await;
-        }
-        for fault in rescans.join_all().await.into_iter().filter_map(Result::err) {
-            // What is there in the end is looked at anyway.
-            tracing::warn!(error = fault.message(), "a session's LUNs could not be looked for");
-        }
-        Ok(())
-    }
-
-    /// A claim on each target, or why there is none.
-    fn claims(&self, sessions: &[Session]) -> (Vec<Claim>, BTreeMap<String, Fault>) {
-        let targets: BTreeSet<&str> = sessions.iter().map(|session| session.target.as_str()).collect();
-        let (mut claims, mut busy) = (Vec::new(), BTreeMap::new());
-        for target in targets {
-            let claim = target
-                .parse::<Iqn>()
-                .map_err(|why| {
-                    Fault::new(Kind::Failed, format!("the kernel has a session to no iSCSI name: {why}"))
-                })
-                .and_then(|name| self.busy.claim(&name));
-            match claim {
-                Ok(claim) => claims.push(claim),
-                Err(fault) => {
-                    busy.insert(target.to_owned(), fault);
-                }
-            }
-        }
-        (claims, busy)
-    }
-
-    /// Why there is no use in looking.
-    fn hindrance(&self, session: &Session) -> Option<Fault> {
-        if session.state != "LOGGED_IN" {
-            // The kernel would have it wait for the connection.
-            let what = format!(
-                "{}: the session is in state {}: the kernel is trying to reconnect",
-                session.portal_text(),
-                session.state
-            );
-            return Some(Fault::new(Kind::PortalUnreachable, what).hint(format!(
-                "iscsictl diagnose {} {} looks at the way there",
-                session.target,
-                session.portal_text()
-            )));
-        }
-        if !self.sysfs.can_scan(session.host) {
-            let what = format!("the daemon may not have host{} scanned", session.host);
-            return Some(Fault::new(Kind::BackendUnavailable, what).hint(
-                "its unit needs ReadWritePaths=/sys/devices/platform: systemctl cat iscsi-initiatord.service",
-            ));
-        }
-        None
+            look_behind(self, &now, sessions, options.wait, limit).await
+        })
+        .await
     }
 }
 
-fn no_session(grant: &Grant) -> Fault {
-    let target = grant.target().map(|target| format!(" to {target}")).unwrap_or_default();
-    let portal = grant.portal().map(|portal| format!(" at {portal}")).unwrap_or_default();
-    let name = grant.target().map_or("TARGET", Iqn::as_str);
-    Fault::new(Kind::NotLoggedIn, format!("there is no session{target}{portal}"))
+async fn look_behind(
+    engine: &Engine,
+    before: &Snapshot,
+    sessions: Vec<Session>,
+    wait: bool,
+    limit: &Limit,
+) -> Result<Vec<Rescan>> {
+    let iscsiadm = Iscsiadm::find(&engine.layout)?;
+    let (_claims, busy) = claims(engine, &sessions);
+    let mut entries = Vec::new();
+    let mut scans = JoinSet::new();
+    for session in sessions {
+        let in_the_way = || hindrance(&engine.state.sysfs, &session);
+        match busy.get(&session.target).cloned().or_else(in_the_way) {
+            Some(fault) => entries.push(failed(&session, &fault)),
+            None => {
+                let (iscsiadm, limit) = (iscsiadm.clone(), limit.clone());
+                scans.spawn(async move {
+                    let done = scan(&iscsiadm, &session, &limit).await;
+                    (session, done)
+                });
+            }
+        }
+    }
+    let (mut seen, mut sids) = (Vec::new(), Vec::new());
+    for (session, done) in scans.join_all().await {
+        match done {
+            Ok(()) => {
+                sids.push(session.sid);
+                seen.push(session);
+            }
+            Err(fault) => entries.push(failed(&session, &fault)),
+        }
+    }
+    let is_ready = !wait || sids.is_empty() || settled(engine, &sids, limit).await? != Settled::Late;
+    if limit.is_cancelled() {
+        return Err(limit.fault(""));
+    }
+    let sizes = maps::resize_all(engine, &sids).await?;
+    let now = engine.state.look(Parts::SESSIONS).await?;
+    let diff = before.diff(&now);
+    let entry = |before: &Session| compare(before, now.session(before.sid), &diff, &sizes, is_ready);
+    entries.extend(seen.iter().map(entry));
+    answer(entries)
+}
+
+/// A claim on each target, or why there is none.
+fn claims(engine: &Engine, sessions: &[Session]) -> (Vec<Claim>, BTreeMap<String, Fault>) {
+    let targets: BTreeSet<&str> = sessions.iter().map(|session| session.target.as_str()).collect();
+    let (mut claims, mut busy) = (Vec::new(), BTreeMap::new());
+    for target in targets {
+        let claim = target
+            .parse::<Iqn>()
+            .map_err(|why| {
+                Fault::new(Kind::Failed, format!("the kernel has a session to no iSCSI name: {why}"))
+            })
+            .and_then(|name| engine.turns.claims.claim(&name));
+        match claim {
+            Ok(claim) => claims.push(claim),
+            Err(fault) => {
+                busy.insert(target.to_owned(), fault);
+            }
+        }
+    }
+    (claims, busy)
+}
+
+fn no_session(target: Option<&Iqn>, portal: Option<&Portal>) -> Fault {
+    let to = target.map(|target| format!(" to {target}")).unwrap_or_default();
+    let at = portal.map(|portal| format!(" at {portal}")).unwrap_or_default();
+    let name = target.map_or("TARGET", Iqn::as_str);
+    Fault::new(Kind::NotLoggedIn, format!("there is no session{to}{at}"))
         .hint(format!("log in first: iscsictl login {name}"))
 }
 
@@ -187,29 +140,10 @@ fn failed(session: &Session, fault: &Fault) -> Rescan {
     Rescan::failed(&session.target, &session.portal_text(), session.sid, fault)
 }
 
-async fn rescan_one(iscsiadm: &Path, session: &Session, deadline: Instant) -> Result<()> {
-    iscsiadm::rescan(iscsiadm, session.sid, deadline).await.map_err(|refused| {
-        let fault = Fault::from(refused);
-        match fault.kind() {
-            Kind::TimedOut => Fault::new(
-                Kind::TimedOut,
-                format!(
-                    "{}: the target did not answer for all of its disks within the deadline",
-                    session.portal_text()
-                ),
-            )
-            .hint("iscsictl paths shows which; try again with a longer timeout"),
-            Kind::NoSuchNode => Fault::new(Kind::NotLoggedIn, "the session has ended"),
-            kind => Fault::new(kind, format!("{}: {}", session.portal_text(), fault.message()))
-                .hint(fault.next_step()),
-        }
-    })
-}
-
 /// What is other than before, as the kernel has it now.
-fn compare(before: &Session, after: &[Session], sizes: &Sizes, is_ready: bool) -> Rescan {
+fn compare(before: &Session, now: Option<&Session>, diff: &Diff, sizes: &Sizes, is_ready: bool) -> Rescan {
     let (target, portal) = (before.target.as_str(), before.portal_text());
-    let Some(now) = after.iter().find(|session| session.sid == before.sid) else {
+    let Some(now) = now else {
         return failed(before, &Fault::new(Kind::NotLoggedIn, "the session has ended"));
     };
     let named =
@@ -226,7 +160,7 @@ fn compare(before: &Session, after: &[Session], sizes: &Sizes, is_ready: bool) -
         vanished: names(&|disk| disk.is_gone()),
         ..Rescan::done(target, &portal, before.sid)
     };
-    let removed = old.iter().filter(|old| !new.iter().any(|disk| disk.address() == old.address()));
+    let removed = old.iter().filter(|old| diff.disks.vanished.contains(&old.address()));
     entry.vanished.extend(removed.map(|old| old.name.clone()));
     let maps: Vec<&str> = new
         .iter()
@@ -270,7 +204,7 @@ fn compare(before: &Session, after: &[Session], sizes: &Sizes, is_ready: bool) -
     entry
 }
 
-/// What deserves a look; the first has the hint.
+/// What needs attention; the first has the hint.
 #[derive(Default)]
 struct Remarks {
     said: Vec<String>,

@@ -1,7 +1,15 @@
-//! What the machine looks like.
+//! What the machine looks like: the one side that reads.
 //!
 //! | room | what it is |
 //! |---|---|
+//! | `diff` | what appeared, changed and vanished between two snapshots |
 //! | `listing` | `ListPaths` and `ListNodes` |
+//! | `reader` | makes snapshots |
+//! | `snapshot` | nodes, sessions, disks, maps and path states at one moment |
+//! | `watch` | the one listener for events, and waiting for what a look shows |
 
+pub(super) mod diff;
 pub(super) mod listing;
+pub(super) mod reader;
+pub(super) mod snapshot;
+pub(crate) mod watch;

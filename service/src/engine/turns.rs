@@ -1,9 +1,26 @@
-//! Who is at it.
+//! Which calls are at work, and on what.
 //!
 //! | room | what it is |
 //! |---|---|
 //! | `activity` | whether anything is at work: what keeps the daemon alive |
+//! | `acts` | the turns of acts that must not run twice at the same time |
 //! | `claims` | one change at a time for a target |
 
 pub(crate) mod activity;
+pub(super) mod acts;
 pub(super) mod claims;
+
+use self::{activity::Activity, acts::Acts, claims::Claims};
+
+/// All of them.
+pub(super) struct Turns {
+    pub(super) activity: Activity,
+    pub(super) acts: Acts,
+    pub(super) claims: Claims,
+}
+
+impl Turns {
+    pub(super) fn new(activity: Activity) -> Self {
+        Self { activity, acts: Acts::default(), claims: Claims::default() }
+    }
+}

@@ -3,7 +3,7 @@
 
 use iscsi_initiator_dbus::proxy::Options;
 
-use super::Call;
+use super::call::Call;
 use crate::{
     args::{Command, SetChap},
     exit::Exit,

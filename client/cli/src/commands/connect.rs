@@ -4,7 +4,10 @@
 use iscsi_initiator_dbus::proxy::Options;
 use zbus::Variant;
 
-use super::{Call, card, options, progress, session, trust, wait};
+use super::{
+    call::{Call, card, options, trust, wait},
+    progress, session,
+};
 use crate::{
     args::Connect,
     problem::Problem,

@@ -10,7 +10,7 @@ use iscsi_initiator_dbus::{
 };
 use zbus::{fdo::DBusProxy, proxy::CacheProperties};
 
-use super::options;
+use super::call::options;
 use crate::{
     args::Doctor,
     bundle, bus,

@@ -4,7 +4,7 @@
 use iscsi_initiator_dbus::{Iqn, proxy::Options};
 use serde_json::json;
 
-use super::{Call, card, filter, options, startup_option};
+use super::call::{Call, card, filter, options, startup_option};
 use crate::{
     args::{Add, Discover, Place},
     exit::Exit,

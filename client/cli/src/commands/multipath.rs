@@ -3,7 +3,7 @@
 
 use iscsi_initiator_dbus::proxy::Options;
 
-use super::{Call, options};
+use super::call::{Call, options};
 use crate::{
     args::{Multipath, Timeout, What},
     exit::Exit,

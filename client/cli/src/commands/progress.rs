@@ -9,7 +9,7 @@ use std::{
 use futures_core::Stream as _;
 use iscsi_initiator_dbus::proxy::{Options, Progress, ProgressStream};
 
-use super::Call;
+use super::call::Call;
 use crate::{problem::Problem, show::Screen, spinner::Caption};
 
 /// Ours: one program makes one call that has steps.

@@ -1,7 +1,7 @@
 //! The commands that change records: forget, startup.
 //! It may not change a session: a target that is in use is not forgotten.
 
-use super::Call;
+use super::call::Call;
 use crate::{
     args::{Forget, SetStartup},
     exit::Exit,

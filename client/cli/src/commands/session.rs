@@ -3,7 +3,7 @@
 
 use iscsi_initiator_dbus::results;
 
-use super::{Call, options, trust, wait};
+use super::call::{Call, options, trust, wait};
 use crate::{
     args::{Login, Logout, Rescan},
     problem::Problem,

@@ -1,5 +1,17 @@
 //! What people and programs see: the one room that writes to standard output and standard error.
 //! It may not write a word from the bus or a target that was not escaped.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | `change` | what a setup of multipath changed or would change |
+//! | `checks` | what `diagnose` looked at |
+//! | `escape` | text from elsewhere, made safe for a terminal |
+//! | `findings` | what `doctor` found |
+//! | `json` | the answers as JSON, with the keys of the bus |
+//! | `nodes` | nodes as a table |
+//! | `outcomes` | what became of a login, logout or rescan |
+//! | `paths` | maps, each with its paths and their states |
+//! | `table` | aligned tables |
 
 mod change;
 mod checks;

@@ -5,7 +5,7 @@ use std::{collections::HashSet, net::SocketAddr};
 
 use iscsi_initiator_dbus::Iqn;
 
-use super::{Wire, check_host, seat};
+use super::common::{Wire, check_host, seat};
 use crate::{
     Found,
     pdu::{BHS, NO_TAG, Numbers, Response, lengths},

@@ -3,7 +3,7 @@
 
 use iscsi_initiator_dbus::Iqn;
 
-use super::{Wire, check_refusal, secret};
+use super::common::{Wire, check_refusal, secret};
 use crate::{
     Accepted, Algorithm, AuthKind, ChapAnswer, Question,
     chap::Proof,

@@ -1,7 +1,7 @@
 //! The survey of LUNs under any target: it ends, and counts no more than was listed.
 //! It may not know a LUN by anything but what the target says of it.
 
-use super::Wire;
+use super::common::Wire;
 use crate::{
     luns::{Step, Survey},
     pdu::{BHS, Numbers, Response, lengths},

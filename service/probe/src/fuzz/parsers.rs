@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::{SEATS, check_host, check_refusal, seat, secret};
+use super::common::{SEATS, check_host, check_refusal, seat, secret};
 use crate::{
     Algorithm,
     address::{portal, redirection, seen_from},

@@ -1,5 +1,9 @@
 //! Files below a directory of open-iscsi's: read within bounds, written whole or not at all.
 //! It is the one place that may write below /etc; it may not follow a symlink out of its directory.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | `modes` | who may read the files below a directory, and taking that from everyone but root |
 
 mod modes;
 

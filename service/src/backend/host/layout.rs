@@ -4,7 +4,15 @@
 use std::{
     io::Read,
     path::{Path, PathBuf},
+    time::Duration,
 };
+
+use iscsi_initiator_dbus::BUS_NAME;
+
+use super::atomic::Dir;
+
+/// No write takes so long.
+const WRITE: Duration = Duration::from_secs(60);
 
 /// The places the daemon reads and writes; tests put others here.
 #[derive(Clone, Debug)]
@@ -118,7 +126,49 @@ impl Layout {
 
     /// The program, if it is installed.
     pub(crate) fn find_iscsiadm(&self) -> Option<&Path> {
-        self.iscsiadm.iter().map(PathBuf::as_path).find(|path| path.is_file())
+        first(&self.iscsiadm)
+    }
+
+    /// iscsid, if it is installed.
+    pub(crate) fn find_iscsid(&self) -> Option<&Path> {
+        first(&self.iscsid)
+    }
+
+    /// multipath, if it is installed.
+    pub(crate) fn find_multipath(&self) -> Option<&Path> {
+        first(&self.multipath_program)
+    }
+
+    /// multipathd, if it is installed.
+    pub(crate) fn find_multipathd(&self) -> Option<&Path> {
+        first(&self.multipathd)
+    }
+
+    /// The file by which polkit knows this service, if it has one.
+    pub(crate) fn find_polkit_policy(&self) -> Option<PathBuf> {
+        let files: Vec<PathBuf> =
+            self.polkit_actions.iter().map(|folder| folder.join(format!("{BUS_NAME}.policy"))).collect();
+        first(&files).map(Path::to_owned)
+    }
+
+    /// The file by which the system bus knows this service, if it has one.
+    pub(crate) fn find_bus_policy(&self) -> Option<PathBuf> {
+        let files: Vec<PathBuf> =
+            self.bus_policies.iter().map(|folder| folder.join(format!("{BUS_NAME}.conf"))).collect();
+        first(&files).map(Path::to_owned)
+    }
+
+    /// How long ago this machine got its identity; `None` if that cannot be told.
+    pub(crate) fn machine_age(&self) -> Option<Duration> {
+        std::fs::metadata(&self.machine_id).ok()?.modified().ok()?.elapsed().ok()
+    }
+
+    /// Temporary files of writes that were cut off.
+    pub(crate) fn leftovers(&self) -> Vec<PathBuf> {
+        let places = [&self.find_database(), &self.config, &self.multipath, &self.state];
+        let mut files: Vec<PathBuf> = places.iter().filter_map(|place| leftover(place)).collect();
+        files.dedup();
+        files
     }
 
     /// Where the records are: what the administrator says, what iscsiadm was compiled with, or the place
@@ -129,6 +179,15 @@ impl Layout {
         let existing = || var.join("nodes").is_dir().then(|| var.to_owned());
         self.database.clone().or_else(compiled).or_else(existing).unwrap_or_else(|| self.config.clone())
     }
+}
+
+fn first(places: &[PathBuf]) -> Option<&Path> {
+    places.iter().map(PathBuf::as_path).find(|path| path.is_file())
+}
+
+fn leftover(place: &Path) -> Option<PathBuf> {
+    let (name, modes) = Dir::open(place).ok()?.leftover().ok()??;
+    modes.age.is_some_and(|age| age > WRITE).then(|| place.join(name))
 }
 
 /// The literal `…/nodes` in the program: both known places are looked for.

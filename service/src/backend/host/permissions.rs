@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
-use super::atomic::{Dir, Kind, Modes};
+pub(crate) use super::atomic::Kind;
+use super::atomic::{Dir, Modes};
 
 /// Where open-iscsi keeps records, relative to its database.
 const RECORDS: [&str; 6] = ["nodes", "send_targets", "isns", "static", "fw", "ifaces"];

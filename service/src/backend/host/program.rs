@@ -9,6 +9,8 @@ use tokio::{
     time::Instant,
 };
 
+use super::limit::Limit;
+
 /// The most that is kept of a program's output; the rest is read and dropped.
 const OUTPUT_LIMIT: u64 = 64 * 1024;
 /// How long a program may go on after it missed its deadline, before it is killed. iscsiadm is not killed
@@ -31,11 +33,11 @@ pub(crate) struct Finished {
 pub(crate) enum ProgramError {
     #[error("{0} could not be started: {1}")]
     Start(String, std::io::Error),
-    #[error("the deadline passed")]
+    #[error("it was not waited for any longer")]
     TimedOut(Rest),
 }
 
-/// A program that goes on after its deadline. Dropping this does not end it.
+/// A program that goes on although it is not waited for. Dropping this does not end it.
 #[derive(Debug)]
 pub(crate) struct Rest(tokio::task::JoinHandle<std::io::Result<Finished>>);
 
@@ -47,35 +49,27 @@ impl Rest {
     }
 }
 
-/// Runs a program to its end or to the deadline. At the deadline it is left alone for a while, then killed.
-pub(crate) async fn run(
-    program: &Path,
-    arguments: &[&str],
-    deadline: Instant,
-) -> Result<Finished, ProgramError> {
-    finished(program, start(program, arguments, Stdio::null())?, deadline).await
+/// Runs a program to its end, or until the limit is over: then it is left alone for a while, and killed after that.
+pub(crate) async fn run(program: &Path, arguments: &[&str], limit: &Limit) -> Result<Finished, ProgramError> {
+    finished(program, start(program, arguments, Stdio::null())?, limit).await
 }
 
 /// The same for the sake of what it says on standard output.
-pub(crate) async fn ask(
-    program: &Path,
-    arguments: &[&str],
-    deadline: Instant,
-) -> Result<Finished, ProgramError> {
-    finished(program, start(program, arguments, Stdio::piped())?, deadline).await
+pub(crate) async fn ask(program: &Path, arguments: &[&str], limit: &Limit) -> Result<Finished, ProgramError> {
+    finished(program, start(program, arguments, Stdio::piped())?, limit).await
 }
 
-async fn finished(program: &Path, child: Child, deadline: Instant) -> Result<Finished, ProgramError> {
-    let mut end = tokio::spawn(finish(child, deadline + GRACE));
-    match tokio::time::timeout_at(deadline, &mut end).await {
-        Ok(Ok(finished)) => {
+async fn finished(program: &Path, child: Child, limit: &Limit) -> Result<Finished, ProgramError> {
+    let mut end = tokio::spawn(finish(child, limit.deadline() + GRACE));
+    match limit.wait(&mut end).await {
+        Some(Ok(finished)) => {
             finished.map_err(|error| ProgramError::Start(program.display().to_string(), error))
         }
         // The task cannot panic; were it cancelled, the runtime would be going down.
-        Ok(Err(error)) => {
+        Some(Err(error)) => {
             Err(ProgramError::Start(program.display().to_string(), std::io::Error::other(error)))
         }
-        Err(_) => Err(ProgramError::TimedOut(Rest(end))),
+        None => Err(ProgramError::TimedOut(Rest(end))),
     }
 }
 
@@ -129,34 +123,34 @@ async fn read_bounded(stream: Option<impl AsyncRead + Unpin>) -> String {
 mod tests {
     use super::*;
 
-    fn soon(millis: u64) -> Instant {
-        Instant::now() + Duration::from_millis(millis)
+    fn soon(millis: u64) -> Limit {
+        Limit::of(Duration::from_millis(millis))
     }
 
     #[tokio::test]
     async fn the_exit_code_and_the_complaint_come_back() {
-        let end = run(Path::new("/bin/sh"), &["-c", "echo no >&2; exit 24"], soon(5000)).await.unwrap();
+        let end = run(Path::new("/bin/sh"), &["-c", "echo no >&2; exit 24"], &soon(5000)).await.unwrap();
         assert_eq!((end.code, end.complaint.as_str()), (24, "no\n"));
     }
 
     #[tokio::test]
     async fn what_it_says_on_standard_output_comes_back_only_when_asked_for() {
         let words = ["-c", "head -c 200000 /dev/zero >&2; echo version 2"];
-        let end = ask(Path::new("/bin/sh"), &words, soon(10_000)).await.unwrap();
+        let end = ask(Path::new("/bin/sh"), &words, &soon(10_000)).await.unwrap();
         assert_eq!((end.code, end.output.as_str()), (0, "version 2\n"));
-        assert_eq!(run(Path::new("/bin/sh"), &words, soon(10_000)).await.unwrap().output, "");
+        assert_eq!(run(Path::new("/bin/sh"), &words, &soon(10_000)).await.unwrap().output, "");
     }
 
     #[tokio::test]
     async fn the_environment_is_clean() {
-        let end = run(Path::new("/usr/bin/env"), &["sh", "-c", "env >&2"], soon(5000)).await.unwrap();
+        let end = run(Path::new("/usr/bin/env"), &["sh", "-c", "env >&2"], &soon(5000)).await.unwrap();
         assert!(!end.complaint.contains("HOME=") && end.complaint.contains("LC_ALL=C"), "{}", end.complaint);
     }
 
     #[tokio::test]
     async fn a_slow_program_does_not_hold_the_call() {
         let start = Instant::now();
-        let end = run(Path::new("/bin/sleep"), &["5"], soon(100)).await;
+        let end = run(Path::new("/bin/sleep"), &["5"], &soon(100)).await;
         assert!(matches!(end, Err(ProgramError::TimedOut(_))));
         assert!(start.elapsed() < Duration::from_secs(4));
     }
@@ -164,14 +158,14 @@ mod tests {
     #[tokio::test]
     async fn endless_output_is_bounded() {
         let end =
-            run(Path::new("/bin/sh"), &["-c", "head -c 1000000 /dev/zero >&2"], soon(10_000)).await.unwrap();
+            run(Path::new("/bin/sh"), &["-c", "head -c 1000000 /dev/zero >&2"], &soon(10_000)).await.unwrap();
         assert_eq!(end.complaint.len() as u64, OUTPUT_LIMIT);
     }
 
     #[tokio::test]
     async fn a_missing_program_is_told() {
         assert!(matches!(
-            run(Path::new("/nonexistent"), &[], soon(1000)).await,
+            run(Path::new("/nonexistent"), &[], &soon(1000)).await,
             Err(ProgramError::Start(..))
         ));
     }

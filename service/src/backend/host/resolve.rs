@@ -4,18 +4,17 @@
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
 use iscsi_initiator_dbus::{Fault, Kind, Portal, portal::Host};
-use tokio::time::Instant;
+
+use super::limit::Limit;
 
 /// The numeric portals that a portal stands for: itself, or all that its name resolves to (at most 16).
-pub(crate) async fn portals(portal: &Portal, deadline: Instant) -> Result<Vec<Portal>, Fault> {
+pub(crate) async fn portals(portal: &Portal, limit: &Limit) -> Result<Vec<Portal>, Fault> {
     let Host::Name(name) = portal.host() else { return Ok(vec![portal.clone()]) };
-    let lookup = tokio::time::timeout_at(deadline, tokio::net::lookup_host((name.as_str(), portal.port())));
-    let found: Vec<Portal> = match lookup.await {
-        Err(_) => {
-            return Err(Fault::new(Kind::TimedOut, format!("the name {name} could not be resolved in time")));
-        }
-        Ok(Err(_)) => Vec::new(),
-        Ok(Ok(addresses)) => {
+    let lookup = tokio::net::lookup_host((name.as_str(), portal.port()));
+    let found: Vec<Portal> = match limit.wait(lookup).await {
+        None => return Err(limit.fault(format!("the name {name} could not be resolved in time"))),
+        Some(Err(_)) => Vec::new(),
+        Some(Ok(addresses)) => {
             addresses.filter_map(|address| Portal::new(address.ip(), portal.port()).ok()).take(16).collect()
         }
     };
@@ -49,10 +48,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_number_is_itself_and_a_name_is_looked_up() {
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let limit = Limit::of(Duration::from_secs(5));
         let numeric: Portal = "192.0.2.21".parse().unwrap();
-        assert_eq!(portals(&numeric, deadline).await.unwrap(), vec![numeric]);
-        let local = portals(&"localhost:3261".parse().unwrap(), deadline).await.unwrap();
+        assert_eq!(portals(&numeric, &limit).await.unwrap(), vec![numeric]);
+        let local = portals(&"localhost:3261".parse().unwrap(), &limit).await.unwrap();
         assert!(
             local
                 .iter()

@@ -1,16 +1,20 @@
 //! Sessions that iscsid was killed over while it made or ended them: found, and removed from the kernel.
 //! It may not touch one that anything can still be done with, nor one whose maker may be at it.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | `makers` | the processes that make and end sessions |
 
 mod makers;
 
 use std::path::{Path, PathBuf};
 
 use self::makers::Makers;
-use super::sysfs::{Remains, Sysfs};
+use super::sysfs::{StaleSession, Sysfs};
 
 /// Removes what was abandoned.
 #[derive(Clone, Debug)]
-pub(crate) struct Abandoned {
+pub(crate) struct StaleSessions {
     sysfs: Sysfs,
     sys: PathBuf,
     proc: PathBuf,
@@ -19,12 +23,12 @@ pub(crate) struct Abandoned {
 /// What a look found.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    pub(crate) sessions: Vec<Remains>,
+    pub(crate) sessions: Vec<StaleSession>,
     /// An iscsid runs, or may: it may be ending what one before it has made, and holds it for a session that is up.
     pub(crate) has_iscsid: bool,
 }
 
-impl Abandoned {
+impl StaleSessions {
     pub(crate) fn new(sysfs: &Sysfs, sys: &Path, proc: &Path) -> Self {
         Self { sysfs: sysfs.clone(), sys: sys.to_owned(), proc: proc.to_owned() }
     }
@@ -33,12 +37,12 @@ impl Abandoned {
     /// maker is no more: iscsid, started again, can neither use nor end them. As long as an iscsiadm runs, an iscsid may be
     /// at the logout that it asked for: then only what no logout begins with. Blocks.
     pub(crate) fn find(&self) -> Found {
-        let mut sessions = self.sysfs.remains();
+        let mut sessions = self.sysfs.stale_sessions();
         if sessions.is_empty() {
             return Found::default();
         }
         let makers = Makers::look(&self.proc);
-        let may_end = |session: &Remains| session.is_being_ended && makers.has_asker && makers.is_any();
+        let may_end = |session: &StaleSession| session.is_being_ended && makers.has_asker && makers.is_any();
         sessions.retain(|session| makers.is_dead(&self.proc, session.creator) && !may_end(session));
         Found { sessions, has_iscsid: makers.is_any() }
     }
@@ -49,8 +53,8 @@ impl Abandoned {
     }
 
     /// Removes one from the kernel, with its connection if it has one; not if it is another than it was. Blocks.
-    pub(crate) fn remove(&self, session: &Remains) -> std::io::Result<()> {
-        if self.sysfs.remains_of(session.sid).as_ref() != Some(session) {
+    pub(crate) fn remove(&self, session: &StaleSession) -> std::io::Result<()> {
+        if self.sysfs.stale_session(session.sid).as_ref() != Some(session) {
             return Err(std::io::Error::other("it has changed meanwhile"));
         }
         super::transport::destroy(&self.sys, session.sid)
@@ -115,7 +119,7 @@ mod tests {
         put(root, &of(5, "target_id"), "0\n");
         let expected = [(1, false), (2, false), (4, false), (9, true)];
         let sys = root.join("sys");
-        let abandoned = Abandoned::new(&Sysfs::new(&sys), &sys, &root.join("proc"));
+        let abandoned = StaleSessions::new(&Sysfs::new(&sys), &sys, &root.join("proc"));
         let found = || {
             let found = abandoned.find();
             assert!(found.has_iscsid);

@@ -71,7 +71,7 @@ pub(crate) struct Map {
 /// A session of iSCSI over TCP that can have no disk any more, or not yet: it has no target, no portal, no connection, or
 /// its target was taken from it for a logout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Remains {
+pub(crate) struct StaleSession {
     pub(crate) sid: u32,
     /// The process that made it, by its number.
     pub(crate) creator: u32,
@@ -157,14 +157,14 @@ impl Sysfs {
 
     /// The sessions that iscsid could not take over so that they could be used or ended: it would have to know where they
     /// go, and most kernels take a target from a session only once.
-    pub(crate) fn remains(&self) -> Vec<Remains> {
+    pub(crate) fn stale_sessions(&self) -> Vec<StaleSession> {
         let sid = |name: &String| name.strip_prefix("session")?.parse().ok();
         let sids = names(&self.root.join("class/iscsi_session")).iter().filter_map(sid).collect::<Vec<_>>();
-        sids.into_iter().filter_map(|sid| self.remains_of(sid)).collect()
+        sids.into_iter().filter_map(|sid| self.stale_session(sid)).collect()
     }
 
     /// What is to be known of one of them; `None` also if anything of it could not be read.
-    pub(crate) fn remains_of(&self, sid: u32) -> Option<Remains> {
+    pub(crate) fn stale_session(&self, sid: u32) -> Option<StaleSession> {
         let path = self.root.join(format!("class/iscsi_session/session{sid}"));
         let connection = self.root.join(format!("class/iscsi_connection/connection{sid}:0"));
         let has_target = certain(&path, "targetname")?.is_some();
@@ -185,7 +185,11 @@ impl Sysfs {
         // What the kernel or the firmware made has no process's number (-1).
         let creator = attribute(&path, "creator")?.parse().ok()?;
         let is_being_ended = has_target && has_portal;
-        (attribute(&host, "proc_name")? == "iscsi_tcp").then_some(Remains { sid, creator, is_being_ended })
+        (attribute(&host, "proc_name")? == "iscsi_tcp").then_some(StaleSession {
+            sid,
+            creator,
+            is_being_ended,
+        })
     }
 
     fn session(&self, path: &Path, sid: u32) -> Option<Session> {
@@ -284,8 +288,8 @@ impl Sysfs {
         sectors(&self.root.join("class/block").join(device)).map(|sectors| sectors.saturating_mul(512))
     }
 
-    /// Whether there is such a network card.
-    pub(crate) fn has_card(&self, name: &str) -> bool {
+    /// Whether there is such a network interface.
+    pub(crate) fn has_interface(&self, name: &str) -> bool {
         self.root.join("class/net").join(name).exists()
     }
 

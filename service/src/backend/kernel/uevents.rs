@@ -1,7 +1,7 @@
-//! udev's and the kernel's device events, as a reason to look again.
-//! It may not believe what an event says: only that something may have changed.
+//! Device events of the kernel and of udev, as a reason to look again: what an event says is not believed.
+//! Device-mapper's are among them: dm-multipath reports a path that fails or returns as a change of the map.
 
-use std::os::fd::OwnedFd;
+use std::{io, os::fd::OwnedFd};
 
 use rustix::{
     io::Errno,
@@ -10,19 +10,28 @@ use rustix::{
         netlink::{KOBJECT_UEVENT, SocketAddrNetlink},
     },
 };
-use tokio::io::unix::AsyncFd;
+use tokio::{io::unix::AsyncFd, net::UnixDatagram};
+
+use crate::backend::host::layout::Layout;
 
 /// The kernel's own events (1) and udev's, which come when its work on a device is done (2).
 const GROUPS: u32 = 1 | 2;
 
 /// A subscription; what comes between two looks is not lost.
-pub(crate) struct Events {
-    socket: AsyncFd<OwnedFd>,
+pub(crate) enum Uevents {
+    Kernel(AsyncFd<OwnedFd>),
+    /// On a machine of files.
+    Socket(UnixDatagram),
 }
 
-impl Events {
-    /// Subscribes. Anybody may; it needs the host's network namespace.
-    pub(crate) fn subscribe() -> std::io::Result<Self> {
+impl Uevents {
+    /// Subscribes. Needs no privilege, but the host's network namespace.
+    pub(crate) fn subscribe(layout: &Layout) -> io::Result<Self> {
+        if let Some(path) = &layout.uevents {
+            // Of a daemon that was killed.
+            let _ = std::fs::remove_file(path);
+            return Ok(Self::Socket(UnixDatagram::bind(path)?));
+        }
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket =
             rustix::net::socket_with(AddressFamily::NETLINK, SocketType::DGRAM, flags, Some(KOBJECT_UEVENT))?;
@@ -31,28 +40,71 @@ impl Events {
             deprecated,
             reason = "its successor is an unsafe function; an OwnedFd keeps its one descriptor"
         )]
-        let socket = AsyncFd::new(socket)?;
-        Ok(Self { socket })
+        Ok(Self::Kernel(AsyncFd::new(socket)?))
     }
 
-    /// Waits until something happened, and takes all that is there.
-    pub(crate) async fn changed(&self) {
-        loop {
-            // An error of the socket (events were lost) is a reason to look again, too.
-            let Ok(mut ready) = self.socket.readable().await else { return };
-            let mut seen = false;
-            let mut buffer = [0_u8; 256];
-            loop {
-                match rustix::net::recv(self.socket.get_ref(), &mut buffer, RecvFlags::DONTWAIT) {
-                    Err(Errno::AGAIN) => break,
-                    Ok(_) | Err(Errno::NOBUFS) => seen = true,
-                    Err(_) => return,
+    /// Waits until something happened, and takes all that is there. An error is final.
+    pub(crate) async fn changed(&self) -> io::Result<()> {
+        match self {
+            Self::Kernel(socket) => loop {
+                let mut ready = socket.readable().await?;
+                let taken = take(|buffer| {
+                    let received = rustix::net::recv(socket.get_ref(), buffer, RecvFlags::DONTWAIT);
+                    received.map(drop).map_err(io::Error::from)
+                })?;
+                ready.clear_ready();
+                if taken {
+                    return Ok(());
                 }
-            }
-            ready.clear_ready();
-            if seen {
-                return;
-            }
+            },
+            Self::Socket(socket) => loop {
+                socket.readable().await?;
+                if take(|buffer| socket.try_recv(buffer).map(drop))? {
+                    return Ok(());
+                }
+            },
         }
+    }
+}
+
+/// Receives until nothing is left; whether anything was there. Lost events (`ENOBUFS`) are a reason to look again, too.
+fn take(mut receive: impl FnMut(&mut [u8]) -> io::Result<()>) -> io::Result<bool> {
+    let mut buffer = [0_u8; 256];
+    let mut seen = false;
+    loop {
+        match receive(&mut buffer) {
+            Ok(()) => seen = true,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(seen),
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::NOBUFS) => seen = true,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn events_of_a_machine_of_files_are_heard() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("run")).unwrap();
+        let layout = Layout::below(folder.path());
+        let sender = std::os::unix::net::UnixDatagram::unbound().unwrap();
+        for _ in 0..2 {
+            // The second time over the socket of the first.
+            let uevents = Uevents::subscribe(&layout).unwrap();
+            for _ in 0..3 {
+                sender.send_to(b"add@/x", layout.uevents.as_ref().unwrap()).unwrap();
+            }
+            uevents.changed().await.unwrap();
+            let more = tokio::time::timeout(std::time::Duration::from_millis(20), uevents.changed()).await;
+            assert!(more.is_err(), "all of them were taken");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_kernels_events_can_be_subscribed_to() {
+        assert!(matches!(Uevents::subscribe(&Layout::default()), Ok(Uevents::Kernel(_))));
     }
 }

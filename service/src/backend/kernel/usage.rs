@@ -1,5 +1,11 @@
 //! What uses a disk or map: found before a logout takes it away.
 //! It may not change anything, nor take "I could not look" for "nobody uses it".
+//!
+//! | room | what it is |
+//! |---|---|
+//! | `holder` | what holds a device, in words |
+//! | `opens` | processes that have a device open or mapped |
+//! | `tables` | the kernel's tables: mounts, swap, loop files, btrfs |
 
 mod holder;
 mod opens;

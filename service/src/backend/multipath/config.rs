@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use iscsi_initiator_dbus::{Fault, Kind, options::MultipathOptions};
 use rustix::io::Errno;
-use tokio::time::Instant;
 
 use super::{dropin, memory};
 pub(crate) use super::{
@@ -17,6 +16,7 @@ use crate::backend::{
     host::{
         atomic::Dir,
         layout::Layout,
+        limit::Limit,
         program::{self, ProgramError},
     },
     systemd::{Apart, Systemd},
@@ -68,6 +68,11 @@ impl Multipath {
         self.folder.with_extension("conf")
     }
 
+    /// Whether there is one.
+    pub(crate) fn has_main(&self) -> bool {
+        self.main().exists()
+    }
+
     fn program(&self) -> Result<&Path, Fault> {
         self.program.as_deref().ok_or_else(|| {
             Fault::new(Kind::BackendUnavailable, "multipath-tools is not installed: there is no multipath")
@@ -76,9 +81,9 @@ impl Multipath {
     }
 
     /// Of multipath-tools; it says so on standard error when asked for help.
-    pub(crate) async fn version(&self, deadline: Instant) -> Result<Version, Fault> {
+    pub(crate) async fn version(&self, limit: &Limit) -> Result<Version, Fault> {
         let program = self.program()?;
-        match program::run(program, &["-h"], deadline).await {
+        match program::run(program, &["-h"], limit).await {
             Ok(end) => Version::find(&end.complaint).ok_or_else(|| {
                 Fault::new(
                     Kind::BackendUnavailable,
@@ -86,9 +91,7 @@ impl Multipath {
                 )
                 .hint("install multipath-tools 0.8.8 or newer")
             }),
-            Err(ProgramError::TimedOut(_)) => {
-                Err(Fault::new(Kind::TimedOut, "multipath did not say its version in time"))
-            }
+            Err(ProgramError::TimedOut(_)) => Err(limit.fault("multipath did not say its version in time")),
             Err(error @ ProgramError::Start(..)) => {
                 Err(Fault::new(Kind::BackendUnavailable, error.to_string()))
             }

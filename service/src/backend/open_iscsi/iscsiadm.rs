@@ -1,13 +1,21 @@
 //! iscsiadm: what changes the kernel's sessions, and what its exit codes mean (include/iscsi_err.h).
 //! It may not be given a secret, nor a name that was not checked.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use iscsi_initiator_dbus::{Fault, Kind};
-use tokio::time::Instant;
 
 use super::database::NodeKey;
-use crate::backend::host::program::{self, Finished, ProgramError};
+pub(crate) use crate::backend::host::program::{ProgramError, Rest};
+use crate::backend::host::{
+    layout::Layout,
+    limit::Limit,
+    program::{self, Finished},
+};
+
+/// The installed program.
+#[derive(Clone, Debug)]
+pub(crate) struct Iscsiadm(PathBuf);
 
 /// Why iscsiadm did not do it.
 #[derive(Debug)]
@@ -34,26 +42,40 @@ const NOT_CONNECTED: i32 = 32;
 const UNKNOWN_SESSION: i32 = 2;
 const NOT_NOW: i32 = 9;
 
-/// Logs in to one node. Already logged in (15; 0 on Red Hat) is success.
-pub(crate) async fn login(iscsiadm: &Path, node: &NodeKey, deadline: Instant) -> Result<(), Refused> {
-    let portal = node.portal_argument();
-    let arguments = ["-m", "node", "-T", node.target.as_str(), "-p", &portal, "-I", &node.iface, "--login"];
-    judge(program::run(iscsiadm, &arguments, deadline).await, &[0, SESSION_EXISTS])
-}
+impl Iscsiadm {
+    /// `BackendUnavailable`, with what to install, if there is none.
+    pub(crate) fn find(layout: &Layout) -> Result<Self, Fault> {
+        layout.find_iscsiadm().map(|path| Self(path.to_owned())).ok_or_else(|| {
+            Fault::new(Kind::BackendUnavailable, "open-iscsi is not installed: there is no iscsiadm")
+                .hint("install the package open-iscsi (Debian) or open-iscsi (Arch)")
+        })
+    }
 
-/// Ends one session by its number: works without a record, too. Already gone (21) is success.
-pub(crate) async fn logout(iscsiadm: &Path, sid: u32, deadline: Instant) -> Result<(), Refused> {
-    let sid = sid.to_string();
-    judge(
-        program::run(iscsiadm, &["-m", "session", "-r", &sid, "--logout"], deadline).await,
-        &[0, NO_OBJECTS],
-    )
-}
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
 
-/// Has the kernel look at the disks of a session again, and for new ones; what it found is the kernel's to tell.
-pub(crate) async fn rescan(iscsiadm: &Path, sid: u32, deadline: Instant) -> Result<(), Refused> {
-    let sid = sid.to_string();
-    judge(program::run(iscsiadm, &["-m", "session", "-r", &sid, "--rescan"], deadline).await, &[0])
+    /// Logs in to one node. Already logged in (15; 0 on Red Hat) is success.
+    pub(crate) async fn login(&self, node: &NodeKey, limit: &Limit) -> Result<(), Refused> {
+        let portal = node.portal_argument();
+        let arguments =
+            ["-m", "node", "-T", node.target.as_str(), "-p", &portal, "-I", &node.iface, "--login"];
+        judge(program::run(&self.0, &arguments, limit).await, &[0, SESSION_EXISTS])
+    }
+
+    /// Ends one session by its number: works without a record, too. Already gone (21) is success.
+    pub(crate) async fn logout(&self, sid: u32, limit: &Limit) -> Result<(), Refused> {
+        let sid = sid.to_string();
+        let arguments = ["-m", "session", "-r", &sid, "--logout"];
+        judge(program::run(&self.0, &arguments, limit).await, &[0, NO_OBJECTS])
+    }
+
+    /// Has the kernel look at the disks of a session again, and for new ones; what it found is the kernel's to tell.
+    pub(crate) async fn rescan(&self, sid: u32, limit: &Limit) -> Result<(), Refused> {
+        let sid = sid.to_string();
+        let arguments = ["-m", "session", "-r", &sid, "--rescan"];
+        judge(program::run(&self.0, &arguments, limit).await, &[0])
+    }
 }
 
 fn judge(end: Result<Finished, ProgramError>, good: &[i32]) -> Result<(), Refused> {

@@ -20,11 +20,11 @@ pub(crate) type Wwids = BTreeMap<u64, String>;
 
 /// The memory; a file for each target.
 #[derive(Clone, Debug)]
-pub(crate) struct Luns {
+pub(crate) struct KnownLuns {
     state: PathBuf,
 }
 
-impl Luns {
+impl KnownLuns {
     pub(crate) fn new(state: &std::path::Path) -> Self {
         Self { state: state.to_owned() }
     }
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn what_a_lun_was_is_known_until_it_is_forgotten() {
         let folder = tempfile::tempdir().unwrap();
-        let luns = Luns::new(folder.path());
+        let luns = KnownLuns::new(folder.path());
         let target: Iqn = "iqn.2001-04.com.example:a".parse().unwrap();
         assert!(luns.of(&target).unwrap().is_empty());
         let wwids = Wwids::from([(0, "naa.6001".to_owned()), (256, "t10.x y".to_owned())]);
@@ -91,13 +91,13 @@ mod tests {
         assert!(luns.of(&target).unwrap().is_empty(), "nonsense is nothing");
         luns.forget(&target).unwrap();
         luns.forget(&target).unwrap();
-        assert!(Luns::new(&folder.path().join("none")).of(&target).unwrap().is_empty());
+        assert!(KnownLuns::new(&folder.path().join("none")).of(&target).unwrap().is_empty());
     }
 
     #[test]
     fn it_stays_small_whatever_a_target_shows() {
         let folder = tempfile::tempdir().unwrap();
-        let luns = Luns::new(folder.path());
+        let luns = KnownLuns::new(folder.path());
         let target: Iqn = "iqn.2001-04.com.example:a".parse().unwrap();
         let mut wwids: Wwids = (0..2000).map(|lun| (lun, format!("naa.{lun:032}"))).collect();
         wwids.insert(0, "x".repeat(4096));

@@ -4,7 +4,7 @@
 use iscsi_initiator_dbus::{Fault, Iqn, Kind};
 use iscsi_initiator_probe::{MutualFault, Refusal, Stage};
 
-use super::Asked;
+use super::asked::Asked;
 use crate::backend::open_iscsi::database::chap::ChapSecrets;
 
 /// What Ceph's gateways take (ceph-iscsi, `gwcli/utils.py`, `valid_credentials`: 12 to 16 and 8 to 64 characters).
@@ -29,7 +29,7 @@ impl Asked<'_> {
     /// Any refusal.
     pub(in crate::engine) fn fault(&self, refusal: &Refusal) -> Fault {
         let portal = self.portal;
-        let through = self.card.map(|card| format!(" through {card}")).unwrap_or_default();
+        let through = self.interface.map(|card| format!(" through {card}")).unwrap_or_default();
         let told = |kind| Fault::new(kind, format!("{portal}{through}: {refusal}"));
         let told_all = |kind| Fault::new(kind, format!("{portal}{through}: {refusal} ({})", self.seen()));
         match refusal {
@@ -50,10 +50,10 @@ impl Asked<'_> {
                 "see ip link; have the node made for another card: iscsictl forget {}, then iscsictl discover {portal}",
                 self.place()
             )),
-            Refusal::NoRoute if self.card.is_some() => told(Kind::PortalUnreachable).hint(format!(
+            Refusal::NoRoute if self.interface.is_some() => told(Kind::PortalUnreachable).hint(format!(
                 "the node is bound to this card: is the portal on its network? ip route get {} oif {}",
                 self.address.ip(),
-                self.card.unwrap_or_default()
+                self.interface.unwrap_or_default()
             )),
             Refusal::NoRoute => told(Kind::PortalUnreachable)
                 .hint(format!("check the network: ip route get {}", self.address.ip())),

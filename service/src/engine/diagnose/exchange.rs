@@ -1,14 +1,13 @@
-//! What an exchange with a portal says, check by check in the order of a login.
-//! It may not ask anything: it judges what was seen.
+//! What an exchange with a portal says, check by check in the order of a login. Asks nothing: it judges what was seen.
 
 use iscsi_initiator_dbus::{Fault, Iqn, Kind};
 use iscsi_initiator_probe::{Accepted, AuthKind, Listing, MutualFault, Refusal, Stage};
 
 use super::{
-    super::{damaged, login::NO_LUN},
-    portal::{Answer, Seen},
     report::Report,
+    seen::{Answer, Seen},
 };
+use crate::engine::{login::NO_LUN, records::lookup::damaged};
 
 /// In this order.
 const EXCHANGE: [&str; 6] = ["tcp", "iscsi", "discovery", "initiator-accepted", "chap", "mutual-chap"];

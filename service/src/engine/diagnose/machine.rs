@@ -1,61 +1,64 @@
-//! This machine's part of a login: programs, modules, daemons, and its name.
-//! It may not ask a portal, start a program, or start iscsid by looking at it.
+//! This machine's part of a login: programs, modules, daemons, and its name. No portal is asked, and iscsid is not started
+//! by looking at it.
 
 use std::time::Duration;
 
 use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result, results::Check};
 
-use super::{super::Engine, names, report::Report, unusable};
-use crate::backend::{
-    kernel::{
-        modules::{self, Module},
-        sysfs::Session,
+use super::{names, report::Report};
+use crate::{
+    backend::{
+        host::threads::blocking,
+        kernel::{
+            modules::{self, Module},
+            sysfs::Session,
+        },
+        open_iscsi::{
+            initiator_name::{self, NameFile},
+            iscsiadm::Iscsiadm,
+            iscsid::{self, Iscsid},
+        },
     },
-    open_iscsi::{
-        initiator_name::{self, NameFile},
-        iscsid::{self, Iscsid},
-    },
+    engine::{Engine, state::reader::Parts},
 };
 
 /// Both are written while a machine is installed; what lies further apart was not.
 const COPY: Duration = Duration::from_secs(3600);
 
-impl Engine {
-    /// Also for an examination, which goes on from here.
-    pub(in crate::engine) async fn look_at_machine(&self) -> Result<Vec<Check>> {
-        let mut report = Report::new("");
-        match self.iscsiadm() {
-            Ok(program) => {
-                let records = self.layout.find_database();
-                report.ok("open-iscsi", format!("{}, records in {}", program.display(), records.display()));
-            }
-            Err(fault) => report.failed("open-iscsi", &fault),
+/// Also for an examination, which goes on from here.
+pub(in crate::engine) async fn look(engine: &Engine) -> Result<Vec<Check>> {
+    let mut report = Report::new("");
+    match Iscsiadm::find(&engine.layout) {
+        Ok(program) => {
+            let records = engine.layout.find_database();
+            report
+                .ok("open-iscsi", format!("{}, records in {}", program.path().display(), records.display()));
         }
-        let layout = self.layout.clone();
-        let (transport, daemon, file, machine) = super::super::blocking(move || {
-            let transport = modules::transport(&layout.sys, &layout.modules);
-            let daemon = Iscsid::find(&layout.proc);
-            let written = std::fs::metadata(&layout.machine_id).and_then(|data| data.modified()).ok();
-            let machine = written.and_then(|written| written.elapsed().ok());
-            (transport, daemon, initiator_name::look(&layout.config), machine)
-        })
-        .await?;
-        modules(&mut report, transport);
-        self.daemon(&mut report, daemon.as_ref());
-        let sessions = self.sessions().await?;
-        let name = file_of_name(&mut report, &file);
-        in_use(&mut report, name.as_ref(), &file, daemon.as_ref(), &sessions);
-        let written = file.as_ref().ok().and_then(|file| file.age);
-        uniqueness(&mut report, name.as_ref(), written.zip(machine));
-        Ok(report.checks())
+        Err(fault) => report.failed("open-iscsi", &fault),
     }
+    let layout = engine.layout.clone();
+    let (transport, daemon, file, machine) = blocking(move || {
+        let transport = modules::transport(&layout.sys, &layout.modules);
+        let daemon = Iscsid::find(&layout.proc);
+        (transport, daemon, initiator_name::look(&layout.config), layout.machine_age())
+    })
+    .await?;
+    modules(&mut report, transport);
+    of_iscsid(&mut report, iscsid::check_reachable(&engine.layout.proc), daemon.as_ref());
+    let now = engine.state.look(Parts::SESSIONS).await?;
+    let sessions: Vec<&Session> = now.sessions().collect();
+    let name = file_of_name(&mut report, &file);
+    in_use(&mut report, name.as_ref(), &file, daemon.as_ref(), &sessions);
+    let written = file.as_ref().ok().and_then(|file| file.age);
+    uniqueness(&mut report, name.as_ref(), written.zip(machine));
+    Ok(report.checks())
+}
 
-    fn daemon(&self, report: &mut Report, daemon: Option<&Iscsid>) {
-        match (iscsid::check_reachable(&self.layout.proc), daemon) {
-            (Err(fault), _) => report.failed("iscsid", &fault),
-            (Ok(()), Some(daemon)) => report.ok("iscsid", format!("runs as process {}", daemon.pid)),
-            (Ok(()), None) => report.ok("iscsid", "its socket is open: the first login starts it"),
-        }
+fn of_iscsid(report: &mut Report, reachable: std::result::Result<(), Fault>, daemon: Option<&Iscsid>) {
+    match (reachable, daemon) {
+        (Err(fault), _) => report.failed("iscsid", &fault),
+        (Ok(()), Some(daemon)) => report.ok("iscsid", format!("runs as process {}", daemon.pid)),
+        (Ok(()), None) => report.ok("iscsid", "its socket is open: the first login starts it"),
     }
 }
 
@@ -132,7 +135,7 @@ fn in_use(
     name: Option<&Iqn>,
     file: &std::result::Result<NameFile, Fault>,
     daemon: Option<&Iscsid>,
-    sessions: &[Session],
+    sessions: &[&Session],
 ) {
     const NAME: &str = "initiator-name-used";
     let Some(name) = name else { return report.skipped(NAME, "there is no name") };
@@ -179,4 +182,9 @@ fn uniqueness(report: &mut Report, name: Option<&Iqn>, ages: Option<(Duration, D
         return report.warning(NAME, what, SET);
     }
     report.ok(NAME, "it is no default, and no older than this machine");
+}
+
+/// A failure of the machine's own, with the error that a login would end with.
+fn unusable(kind: Kind, what: impl Into<String>, hint: impl Into<String>) -> Fault {
+    Fault::new(kind, what).hint(hint)
 }

@@ -5,6 +5,9 @@ use std::{fmt, path::PathBuf};
 
 use iscsi_initiator_dbus::results::{CheckState, Finding};
 
+/// The name and the subject of a finding.
+pub(super) type Key = (String, String);
+
 /// A finding, and what the option `fix` does about it.
 pub(super) struct Found {
     pub(super) finding: Finding,
@@ -32,7 +35,7 @@ impl fmt::Display for Remedy {
 }
 
 impl Found {
-    pub(super) fn key(&self) -> super::Key {
+    pub(super) fn key(&self) -> Key {
         (self.finding.name.clone(), self.finding.subject.clone())
     }
 
@@ -96,6 +99,16 @@ impl Findings {
             last.remedy = Some(remedy);
         }
     }
+}
+
+/// A hint, or another where there is none.
+pub(super) fn or<'a>(hint: &'a str, other: &'a str) -> &'a str {
+    if hint.is_empty() { other } else { hint }
+}
+
+/// `1 file`, `2 files`.
+pub(super) fn count(number: usize, one: &str) -> String {
+    if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
 }
 
 #[cfg(test)]

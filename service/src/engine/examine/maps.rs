@@ -7,12 +7,18 @@ use iscsi_initiator_dbus::{
     fault::Result,
     options::{MultipathOptions, Queueing},
 };
-use tokio::time::Instant;
 
-use super::{Engine, Facts, Findings, Own, blocking, count, or};
+use super::{
+    facts::Facts,
+    found::{Findings, count, or},
+};
 use crate::{
-    backend::{kernel::sysfs::Disk, multipath::daemon::Greed},
-    engine::login::settle::is_claimed,
+    backend::{
+        host::{limit::Limit, threads::blocking},
+        kernel::sysfs::Disk,
+        multipath::{config::Own, daemon::Greed},
+    },
+    engine::Engine,
 };
 
 const CONFIG: &str = "multipath-config";
@@ -41,95 +47,93 @@ struct Lun {
     is_claimed: bool,
 }
 
-impl Engine {
-    pub(super) async fn maps(&self, facts: &Facts, deadline: Instant) -> Result<Findings> {
-        let mut findings = Findings::new();
-        let rule = self.rule(facts).await?;
-        self.configuration(&mut findings, facts, rule, deadline).await;
-        let multipath = self.multipath.clone();
-        // Without the list no LUN counts as listed.
-        let wwids = blocking(move || multipath.wwids()).await?.unwrap_or_default();
-        let (run, disks) = (self.layout.run.clone(), disks(facts));
-        let luns = blocking(move || luns(&disks, &wwids, |disk| is_claimed(&run, disk))).await?;
-        let is_ours = matches!(facts.own, Ok(Own::Ours(_)));
-        of_luns(&mut findings, &luns, rule, is_ours);
-        Ok(findings)
-    }
+pub(super) async fn look(engine: &Engine, facts: &Facts, limit: &Limit) -> Result<Findings> {
+    let mut findings = Findings::new();
+    let rule = rule(engine, facts).await?;
+    configuration(engine, &mut findings, facts, rule, limit).await;
+    let multipath = engine.multipath.clone();
+    // Without the list no LUN counts as listed.
+    let wwids = blocking(move || multipath.wwids()).await?.unwrap_or_default();
+    let (udev, disks) = (engine.state.udev.clone(), disks(facts));
+    let luns = blocking(move || luns(&disks, &wwids, |disk| udev.seen(&disk.number).is_claimed)).await?;
+    let is_ours = matches!(facts.own, Ok(Own::Ours(_)));
+    of_luns(&mut findings, &luns, rule, is_ours);
+    Ok(findings)
+}
 
-    async fn rule(&self, facts: &Facts) -> Result<Rule> {
-        if !self.multipath.is_installed() {
-            return Ok(Rule::NotInstalled);
-        }
-        if !facts.has_multipathd {
-            return Ok(Rule::Nobody);
-        }
-        let multipathd = self.multipathd.clone();
-        let greed = blocking(move || multipathd.greed()).await?;
-        Ok(greed.map_or(Rule::Unknown, Rule::Of))
+async fn rule(engine: &Engine, facts: &Facts) -> Result<Rule> {
+    if !engine.multipath.is_installed() {
+        return Ok(Rule::NotInstalled);
     }
+    if !facts.has_multipathd {
+        return Ok(Rule::Nobody);
+    }
+    let multipathd = engine.state.multipathd.clone();
+    let greed = blocking(move || multipathd.greed()).await?;
+    Ok(greed.map_or(Rule::Unknown, Rule::Of))
+}
 
-    async fn configuration(&self, findings: &mut Findings, facts: &Facts, rule: Rule, deadline: Instant) {
-        let file = self.multipath.file().display().to_string();
-        let is_stale = match &facts.own {
-            Ok(Own::Ours(text)) => self.fresher(text, deadline).await,
-            _ => None,
-        };
-        match (&facts.own, rule) {
-            (_, Rule::NotInstalled) => findings.skipped(CONFIG, "", "multipath-tools is not installed"),
-            (Err(fault), _) => {
-                findings.failed(CONFIG, &file, fault.message(), or(fault.next_step(), "ls -l the file"));
-            }
-            (Ok(Own::Foreign), _) => findings.warning(
+async fn configuration(engine: &Engine, findings: &mut Findings, facts: &Facts, rule: Rule, limit: &Limit) {
+    let file = engine.multipath.file().display().to_string();
+    let is_stale = match &facts.own {
+        Ok(Own::Ours(text)) => fresher(engine, text, limit).await,
+        _ => None,
+    };
+    match (&facts.own, rule) {
+        (_, Rule::NotInstalled) => findings.skipped(CONFIG, "", "multipath-tools is not installed"),
+        (Err(fault), _) => {
+            findings.failed(CONFIG, &file, fault.message(), or(fault.next_step(), "ls -l the file"));
+        }
+        (Ok(Own::Foreign), _) => findings.warning(
+            CONFIG,
+            &file,
+            "it was written or edited by somebody else, and is not touched",
+            format!("move it away, then set multipath up: {SETUP}"),
+        ),
+        (Ok(_), Rule::Unknown) => findings.warning(
+            CONFIG,
+            "",
+            "multipathd does not say what is in force",
+            "systemctl status multipathd.service has the details",
+        ),
+        (Ok(Own::Ours(_)), Rule::Of(Greed::Strict | Greed::Every)) => findings.warning(
+            CONFIG,
+            &file,
+            "another file overrides it: find_multipaths is not \"yes\", or multipathd has not read it",
+            "multipath -t shows what is in force: remove the setting there, or systemctl reload multipathd.service",
+        ),
+        (Ok(Own::Ours(_)), _) => match is_stale {
+            Some(again) => findings.warning(
                 CONFIG,
                 &file,
-                "it was written or edited by somebody else, and is not touched",
-                format!("move it away, then set multipath up: {SETUP}"),
+                "it was written for another version of multipath-tools, or by an older daemon",
+                format!("write it anew: {again}"),
             ),
-            (Ok(_), Rule::Unknown) => findings.warning(
-                CONFIG,
-                "",
-                "multipathd does not say what is in force",
-                "systemctl status multipathd.service has the details",
-            ),
-            (Ok(Own::Ours(_)), Rule::Of(Greed::Strict | Greed::Every)) => findings.warning(
-                CONFIG,
-                &file,
-                "another file overrides it: find_multipaths is not \"yes\", or multipathd has not read it",
-                "multipath -t shows what is in force: remove the setting there, or systemctl reload multipathd.service",
-            ),
-            (Ok(Own::Ours(_)), _) => match is_stale {
-                Some(again) => findings.warning(
-                    CONFIG,
-                    &file,
-                    "it was written for another version of multipath-tools, or by an older daemon",
-                    format!("write it anew: {again}"),
-                ),
-                None if rule == Rule::Nobody => {
-                    findings.ok(CONFIG, &file, "as it was written; multipathd does not run");
-                }
-                None => findings.ok(CONFIG, &file, "as it was written, and in force"),
-            },
-            (Ok(Own::Missing), Rule::Of(Greed::Strict)) => findings.warning(
-                CONFIG,
-                "",
-                "find_multipaths is \"strict\", as is multipath's own default: a new disk gets no map",
-                format!("set multipath up: {SETUP}"),
-            ),
-            (Ok(Own::Missing), Rule::Of(_)) => {
-                findings.ok(CONFIG, "", "not set up by this service; disks with two paths get a map");
+            None if rule == Rule::Nobody => {
+                findings.ok(CONFIG, &file, "as it was written; multipathd does not run");
             }
-            (Ok(Own::Missing), Rule::Nobody) => {
-                findings.skipped(CONFIG, "", "multipath was not set up, and multipathd does not run");
-            }
+            None => findings.ok(CONFIG, &file, "as it was written, and in force"),
+        },
+        (Ok(Own::Missing), Rule::Of(Greed::Strict)) => findings.warning(
+            CONFIG,
+            "",
+            "find_multipaths is \"strict\", as is multipath's own default: a new disk gets no map",
+            format!("set multipath up: {SETUP}"),
+        ),
+        (Ok(Own::Missing), Rule::Of(_)) => {
+            findings.ok(CONFIG, "", "not set up by this service; disks with two paths get a map");
+        }
+        (Ok(Own::Missing), Rule::Nobody) => {
+            findings.skipped(CONFIG, "", "multipath was not set up, and multipathd does not run");
         }
     }
+}
 
-    /// What would write our file as it should be now; `None` if it is so, or if that cannot be told.
-    async fn fresher(&self, text: &str, deadline: Instant) -> Option<String> {
-        let version = self.multipath.version(deadline).await.ok()?;
-        let options = self.multipath.options_of(text)?;
-        (self.multipath.wanted(&version, &options) != text).then(|| command(&options))
-    }
+/// What would write our file as it should be now; `None` if it is so, or if that cannot be told.
+async fn fresher(engine: &Engine, text: &str, limit: &Limit) -> Option<String> {
+    let version = engine.multipath.version(limit).await.ok()?;
+    let options = engine.multipath.options_of(text)?;
+    (engine.multipath.wanted(&version, &options) != text).then(|| command(&options))
 }
 
 /// The command that sets multipath up so.
@@ -257,8 +261,9 @@ fn first(names: &str) -> &str {
 mod tests {
     use iscsi_initiator_dbus::results::{CheckState, Finding};
 
-    use super::{super::Found, *};
+    use super::*;
     use crate::backend::kernel::sysfs::Map;
+    use crate::engine::examine::found::Found;
 
     fn disk(name: &str, wwid: &str, map: &str) -> Disk {
         let map = (!map.is_empty()).then(|| Map { name: map.to_owned(), ..Map::default() });

@@ -1,33 +1,27 @@
 //! The files by which polkit and the bus know this service.
 //! It may not ask polkit: the gate does, and tells what came of it.
 
-use std::{
-    future::Future,
-    path::{Path, PathBuf},
-};
+use std::{future::Future, path::Path};
 
 use iscsi_initiator_dbus::BUS_NAME;
 use iscsi_initiator_polkit::Action;
-use tokio::time::{Instant, timeout_at};
 
-use super::{Engine, Findings, Found, count};
+use super::found::{Findings, Found, count};
+use crate::{backend::host::limit::Limit, engine::Engine};
 
 const REINSTALL: &str = "install the files of iscsi-initiatord again";
 
-impl Engine {
-    /// `unknown` are the actions that polkit does not know.
-    pub(super) async fn policies(
-        &self,
-        unknown: impl Future<Output = Result<Vec<&'static str>, String>>,
-        deadline: Instant,
-    ) -> Vec<Found> {
-        let unknown = timeout_at(deadline, unknown).await;
-        let unknown = unknown.unwrap_or_else(|_| Err("no answer in time".to_owned()));
-        let mut findings = Findings::new();
-        of_polkit(&mut findings, place(&self.layout.polkit_actions, "policy").as_deref(), unknown);
-        of_bus(&mut findings, place(&self.layout.bus_policies, "conf").as_deref());
-        findings.list()
-    }
+/// `unknown` are the actions that polkit does not know.
+pub(super) async fn look(
+    engine: &Engine,
+    unknown: impl Future<Output = Result<Vec<&'static str>, String>>,
+    limit: &Limit,
+) -> Vec<Found> {
+    let unknown = limit.wait(unknown).await.unwrap_or_else(|| Err("no answer in time".to_owned()));
+    let mut findings = Findings::new();
+    of_polkit(&mut findings, engine.layout.find_polkit_policy().as_deref(), unknown);
+    of_bus(&mut findings, engine.layout.find_bus_policy().as_deref());
+    findings.list()
 }
 
 fn of_polkit(findings: &mut Findings, file: Option<&Path>, unknown: Result<Vec<&'static str>, String>) {
@@ -65,11 +59,6 @@ fn of_bus(findings: &mut Findings, file: Option<&Path>) {
             REINSTALL,
         ),
     }
-}
-
-fn place(folders: &[PathBuf], extension: &str) -> Option<PathBuf> {
-    let name = format!("{BUS_NAME}.{extension}");
-    folders.iter().map(|folder| folder.join(&name)).find(|file| file.is_file())
 }
 
 fn shown(file: Option<&Path>) -> String {

@@ -5,55 +5,51 @@ use std::collections::BTreeSet;
 
 use iscsi_initiator_dbus::fault::Result;
 
-use super::{Engine, Findings, Remedy, blocking, count};
-use crate::backend::host::{
-    atomic::Kind,
-    permissions::{self, Item, Trouble},
+use super::found::{Findings, Remedy, count};
+use crate::{
+    backend::host::{
+        permissions::{self, Item, Kind, Trouble},
+        threads::blocking,
+    },
+    engine::Engine,
 };
 
 const NAME: &str = "secret-files";
 
-impl Engine {
-    /// Each that others may read, those in `told`, and the others in one.
-    pub(super) async fn secret_files(&self, told: &BTreeSet<String>) -> Result<Findings> {
-        let layout = self.layout.clone();
-        let (items, unseen) = blocking(move || {
-            let database = layout.find_database();
-            permissions::look(&layout.config, &database, &layout.state)
-        })
-        .await?;
-        let mut findings = Findings::new();
-        let (mut files, mut is_first_rate) = (0, unseen.is_empty());
-        for item in &items {
-            is_first_rate &= item.trouble.is_none();
-            match item.trouble {
-                Some(trouble) => of(&mut findings, item, trouble),
-                None => {
-                    files += usize::from(item.modes.kind == Kind::File);
-                    let path = item.path().display().to_string();
-                    if told.contains(&path) {
-                        findings.ok(NAME, &path, format!("mode {:04o}, root's alone", item.modes.mode));
-                    }
+/// Each that others may read, those in `told`, and the others in one.
+pub(super) async fn look(engine: &Engine, told: &BTreeSet<String>) -> Result<Findings> {
+    let layout = engine.layout.clone();
+    let (items, unseen) = blocking(move || {
+        let database = layout.find_database();
+        permissions::look(&layout.config, &database, &layout.state)
+    })
+    .await?;
+    let mut findings = Findings::new();
+    let (mut files, mut is_first_rate) = (0, unseen.is_empty());
+    for item in &items {
+        is_first_rate &= item.trouble.is_none();
+        match item.trouble {
+            Some(trouble) => of(&mut findings, item, trouble),
+            None => {
+                files += usize::from(item.modes.kind == Kind::File);
+                let path = item.path().display().to_string();
+                if told.contains(&path) {
+                    findings.ok(NAME, &path, format!("mode {:04o}, root's alone", item.modes.mode));
                 }
             }
         }
-        for (path, error) in unseen {
-            let path = path.display().to_string();
-            findings.warning(
-                NAME,
-                &path,
-                format!("it cannot be looked at: {error}"),
-                format!("ls -ld {path}"),
-            );
-        }
-        let rest = if is_first_rate { "" } else { "other " };
-        findings.ok(
-            NAME,
-            "",
-            format!("{} that hold secrets, or may: root's alone", count(files, &format!("{rest}file"))),
-        );
-        Ok(findings)
     }
+    for (path, error) in unseen {
+        let path = path.display().to_string();
+        findings.warning(NAME, &path, format!("it cannot be looked at: {error}"), format!("ls -ld {path}"));
+    }
+    let rest = if is_first_rate { "" } else { "other " };
+    findings.ok(
+        NAME,
+        "",
+        format!("{} that hold secrets, or may: root's alone", count(files, &format!("{rest}file"))),
+    );
+    Ok(findings)
 }
 
 fn of(findings: &mut Findings, item: &Item, trouble: Trouble) {

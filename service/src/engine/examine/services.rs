@@ -3,7 +3,14 @@
 
 use iscsi_initiator_dbus::{fault::Result, results::Startup};
 
-use super::{Engine, Facts, Findings, Own, Remedy, Unit, count};
+use super::{
+    facts::Facts,
+    found::{Findings, Remedy, count},
+};
+use crate::{
+    backend::{kernel::sysfs::Session, multipath::config::Own, systemd::Unit},
+    engine::Engine,
+};
 
 const NAME: &str = "services";
 const SOCKET: &str = "iscsid.socket";
@@ -13,23 +20,21 @@ const AT_BOOT: [&str; 2] = ["open-iscsi.service", "iscsi.service"];
 const MULTIPATHD: &str = "multipathd.service";
 const MULTIPATHD_SOCKET: &str = "multipathd.socket";
 
-impl Engine {
-    pub(super) async fn services(&self, facts: &Facts) -> Result<Findings> {
-        let [debian, upstream] = AT_BOOT;
-        let (socket, iscsid, debian, upstream, multipathd, multipathd_socket) = tokio::try_join!(
-            self.systemd.look(SOCKET),
-            self.systemd.look(ISCSID),
-            self.systemd.look(debian),
-            self.systemd.look(upstream),
-            self.systemd.look(MULTIPATHD),
-            self.systemd.look(MULTIPATHD_SOCKET),
-        )?;
-        let mut findings = Findings::new();
-        of_iscsid(&mut findings, &socket, &iscsid);
-        at_boot(&mut findings, facts, if debian.is_there { &debian } else { &upstream });
-        of_multipathd(&mut findings, facts, &multipathd, &multipathd_socket);
-        Ok(findings)
-    }
+pub(super) async fn look(engine: &Engine, facts: &Facts) -> Result<Findings> {
+    let [debian, upstream] = AT_BOOT;
+    let (socket, iscsid, debian, upstream, multipathd, multipathd_socket) = tokio::try_join!(
+        engine.systemd.look(SOCKET),
+        engine.systemd.look(ISCSID),
+        engine.systemd.look(debian),
+        engine.systemd.look(upstream),
+        engine.systemd.look(MULTIPATHD),
+        engine.systemd.look(MULTIPATHD_SOCKET),
+    )?;
+    let mut findings = Findings::new();
+    of_iscsid(&mut findings, &socket, &iscsid);
+    at_boot(&mut findings, facts, if debian.is_there { &debian } else { &upstream });
+    of_multipathd(&mut findings, facts, &multipathd, &multipathd_socket);
+    Ok(findings)
 }
 
 /// The socket where there is one: it starts the service when somebody needs it.
@@ -117,7 +122,7 @@ fn of_multipathd(findings: &mut Findings, facts: &Facts, multipathd: &Unit, sock
     } else if multipathd.is_active {
         let detail = if multipathd.is_enabled { "active and enabled" } else { "active, and not enabled" };
         findings.ok(NAME, MULTIPATHD, detail);
-    } else if facts.sessions.iter().any(crate::backend::kernel::sysfs::Session::has_disk) {
+    } else if facts.sessions.iter().any(Session::has_disk) {
         findings.warning(
             NAME,
             MULTIPATHD,
@@ -137,7 +142,8 @@ fn of_multipathd(findings: &mut Findings, facts: &Facts, multipathd: &Unit, sock
 mod tests {
     use iscsi_initiator_dbus::results::{CheckState, Finding};
 
-    use super::{super::Found, *};
+    use super::*;
+    use crate::engine::examine::found::Found;
 
     fn unit(name: &str, is_enabled: bool, is_active: bool) -> Unit {
         Unit { name: name.to_owned(), is_there: true, is_enabled, is_active, ..Unit::default() }

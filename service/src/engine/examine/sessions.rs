@@ -1,7 +1,11 @@
 //! Sessions that need somebody: that have lost their portal, show no LUN, or that nothing is recorded of.
 //! It may not ask a portal, nor end a session.
 
-use super::{Facts, Findings, Session, count};
+use super::{
+    facts::Facts,
+    found::{Findings, count},
+};
+use crate::backend::kernel::sysfs::Session;
 
 const NAME: &str = "sessions";
 

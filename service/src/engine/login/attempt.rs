@@ -1,57 +1,48 @@
-//! One login through iscsid, at one node: within the caller's time, and taken back if it comes later.
-//! It may not leave the record changed, nor a session that its caller was told had failed.
+//! One login through iscsid, at one node: within the caller's time, and taken back if it comes later. The record is as it
+//! was afterwards.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use iscsi_initiator_dbus::{Fault, Kind, fault::Result, results::LogoutOutcome};
-use tokio::time::{Instant, timeout_at};
 
-use crate::backend::{
-    host::program::{ProgramError, Rest},
-    open_iscsi::{
-        database::NodeKey,
-        iscsiadm::{self, Refused},
+use crate::{
+    backend::{
+        host::{limit::Limit, threads::blocking},
+        kernel::sysfs::Session,
+        open_iscsi::{
+            database::NodeKey,
+            iscsiadm::{Iscsiadm, ProgramError, Refused, Rest},
+        },
+    },
+    engine::{
+        Engine,
+        call::DEFAULT_TIMEOUT,
+        leftovers::stale_sessions::{self, Reach},
+        logout,
+        state::{reader::Parts, watch::Predicate},
+        turns::claims::Claim,
     },
 };
-use crate::engine::{Engine, blocking, stale_sessions::Reach, turns::claims::Claim};
 
 /// How long the disks of a login that came late may look used: what has just come is looked at by many.
 const TAKE_BACK: Duration = Duration::from_secs(15);
 
 /// Logs in. The claim is on the node's target.
-pub(in crate::engine) async fn log_in(
+pub(super) async fn log_in(
     engine: &Arc<Engine>,
     node: &NodeKey,
-    iscsiadm: &Path,
+    iscsiadm: &Iscsiadm,
     claim: &Arc<Claim>,
-    deadline: Instant,
+    limit: &Limit,
 ) -> Result<()> {
-    let limit = deadline.saturating_duration_since(Instant::now());
-    let shortened = {
-        let (database, node) = (engine.database.clone(), node.clone());
-        blocking(move || database.shorten_patience(&node, limit)).await??
-    };
-    let login = {
-        let late =
-            |_| Fault::new(Kind::TimedOut, "iscsid was being restarted until the deadline").hint("try again");
-        let _in_use = timeout_at(deadline, engine.iscsid_in_use.read()).await.map_err(late)?;
-        iscsiadm::login(iscsiadm, node, deadline).await
-    };
-    if shortened {
-        // iscsid has its copy since the beginning of the attempt.
-        let (database, key) = (engine.database.clone(), node.clone());
-        let restored = blocking(move || database.restore_patience(&key)).await?;
-        if let Err(error) = restored {
-            tracing::warn!(target = %node.target, portal = %node.portal, %error, "the record is put back at the next start");
-        }
-    }
+    let login = with_fewer_retries(engine, node, iscsiadm, limit).await?;
     if matches!(login, Err(Refused::Code(_))) {
         // iscsid may have died over it.
-        engine.remove_abandoned(Reach::Restart, deadline).await;
+        stale_sessions::remove(engine, Reach::Restart, limit).await;
     }
     // The kernel decides, not the exit code.
-    let sessions = engine.sessions().await?;
-    let session = sessions.iter().find(|session| session.is_of(node));
+    let now = engine.state.look(Parts::SESSIONS).await?;
+    let session = now.session_of(node);
     match (login, session.is_some()) {
         (Ok(()), true) => Ok(()),
         // Logged in; iscsid is still looking for its LUNs.
@@ -63,19 +54,46 @@ pub(in crate::engine) async fn log_in(
         (Err(Refused::Program(ProgramError::TimedOut(rest))), _) => {
             let what = format!("{} let us in, but iscsid did not log in within the deadline", node.portal);
             let (engine, node, claim) = (Arc::clone(engine), node.clone(), Arc::clone(claim));
-            // Nobody waits for it, but the daemon may not leave before it is done.
-            let at_work = engine.activity.begin();
+            // No call waits for it, but the daemon may not leave before it is done.
+            let at_work = engine.turns.activity.begin();
             tokio::spawn(async move {
-                engine.take_back(rest, &node, claim).await;
+                take_back(&engine, rest, &node, claim).await;
                 drop(at_work);
             });
-            Err(Fault::new(Kind::TimedOut, what)
+            Err(limit
+                .fault(what)
                 .hint("journalctl -u iscsid shows what it waits for; try again with a longer timeout"))
         }
         (Err(refused), _) => Err(told(node, refused.into())),
         (Ok(()), false) => Err(Fault::new(Kind::Failed, "iscsid reported success, but there is no session")
             .hint("journalctl -u iscsid has the details")),
     }
+}
+
+/// Has iscsid log in, with as many retries as the caller has time for; the record says so meanwhile.
+async fn with_fewer_retries(
+    engine: &Engine,
+    node: &NodeKey,
+    iscsiadm: &Iscsiadm,
+    limit: &Limit,
+) -> Result<std::result::Result<(), Refused>> {
+    let shortened = {
+        let (database, node, left) = (engine.database.clone(), node.clone(), limit.left());
+        blocking(move || database.shorten_patience(&node, left)).await??
+    };
+    let login = match limit.wait(engine.turns.acts.iscsid.read()).await {
+        Some(_in_use) => Ok(iscsiadm.login(node, limit).await),
+        None => Err(limit.fault("iscsid was being restarted until the deadline").hint("try again")),
+    };
+    if shortened {
+        // iscsid has its copy since the beginning of the attempt.
+        let (database, key) = (engine.database.clone(), node.clone());
+        let restored = blocking(move || database.restore_patience(&key)).await?;
+        if let Err(error) = restored {
+            tracing::warn!(target = %node.target, portal = %node.portal, %error, "the record is put back at the next start");
+        }
+    }
+    login
 }
 
 /// An exit code, with the portal that it is about and where to look: the target has let us in a moment before.
@@ -90,35 +108,47 @@ fn told(node: &NodeKey, fault: Fault) -> Fault {
     Fault::new(fault.kind(), message).hint(hint)
 }
 
-impl Engine {
-    /// Waits for a login that missed its deadline, and ends the session that it made. Nobody was told of it,
-    /// so nobody uses it yet; who does all the same keeps it.
-    async fn take_back(&self, rest: Rest, node: &NodeKey, _claim: Arc<Claim>) {
-        rest.ended().await;
-        let Ok(mut sessions) = self.sessions().await else { return };
-        sessions.retain(|session| session.is_of(node));
-        if sessions.is_empty() {
-            return;
-        }
-        tracing::warn!(target = %node.target, portal = %node.portal, "a login came after its deadline: it is taken back");
-        let last = Instant::now() + TAKE_BACK;
-        loop {
-            match self.end_sessions(&sessions, false, crate::engine::deadline(None)).await {
-                // On a slow machine udev and multipathd are still at it.
-                Err(fault) if fault.kind() == Kind::InUse && Instant::now() < last => {
-                    tokio::time::sleep(Duration::from_millis(500)).await;
-                }
-                Err(fault) => {
-                    tracing::warn!(target = %node.target, portal = %node.portal, error = fault.message(), "it stays");
-                    return;
-                }
-                Ok(entries) => {
-                    if let Some(entry) = entries.iter().find(|entry| entry.outcome == LogoutOutcome::Failed) {
-                        tracing::warn!(target = %node.target, portal = %node.portal, error = entry.message, "it stays");
-                    }
-                    return;
-                }
+/// Waits for a login that was not waited for any longer, and ends the session that it made. Its caller was told that it
+/// failed, so nothing uses it yet; what does all the same keeps it.
+async fn take_back(engine: &Engine, rest: Rest, node: &NodeKey, _claim: Arc<Claim>) {
+    rest.ended().await;
+    let Ok(now) = engine.state.look(Parts::SESSIONS).await else { return };
+    let Some(session) = now.session_of(node).cloned() else { return };
+    tracing::warn!(target = %node.target, portal = %node.portal, "a login came after its deadline: it is taken back");
+    // On a slow machine udev and multipathd are still at it.
+    let mut ended = Ended { engine, session, stays: String::new() };
+    let done = engine.state.watch.until(&mut ended, &Limit::of(TAKE_BACK)).await;
+    let stays = match done {
+        Ok(Some(())) => return,
+        Ok(None) => ended.stays,
+        Err(fault) => fault.message().to_owned(),
+    };
+    tracing::warn!(target = %node.target, portal = %node.portal, error = stays, "it stays");
+}
+
+/// The session has ended: whatever only seems to use its disks is waited for.
+struct Ended<'a> {
+    engine: &'a Engine,
+    session: Session,
+    /// What used them at the last look.
+    stays: String,
+}
+
+impl Predicate for Ended<'_> {
+    type Is = ();
+
+    async fn look(&mut self) -> Result<Option<()>> {
+        let sessions = std::slice::from_ref(&self.session);
+        match logout::end(self.engine, sessions, false, &Limit::of(DEFAULT_TIMEOUT)).await {
+            Err(fault) if fault.kind() == Kind::InUse => {
+                fault.message().clone_into(&mut self.stays);
+                Ok(None)
             }
+            Err(fault) => Err(fault),
+            Ok(entries) => match entries.iter().find(|entry| entry.outcome == LogoutOutcome::Failed) {
+                Some(entry) => Err(Fault::new(Kind::Failed, entry.message.clone())),
+                None => Ok(Some(())),
+            },
         }
     }
 }

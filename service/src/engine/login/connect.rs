@@ -1,32 +1,43 @@
-//! From a portal and CHAP to usable disks: discovers, records, sets CHAP, logs in.
-//! It may not leave anything of a call that failed behind, nor choose among targets that nobody named.
+//! From a portal and CHAP to usable disks: discovers, records, sets CHAP, logs in. A call that fails leaves nothing behind,
+//! and no one chooses among targets that the caller did not name.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use iscsi_initiator_dbus::{
     Fault, Iqn, Kind, Portal,
     fault::Result,
-    results::{self, Startup, Step},
+    results::{self, LoginOutcome, Startup, Step},
 };
-use iscsi_initiator_polkit::{Action, Grant};
-use tokio::{sync::mpsc, task::JoinSet};
+use iscsi_initiator_polkit::Action;
+use tokio::task::JoinSet;
 
-use super::Wishes;
-use crate::backend::open_iscsi::{
-    database::{
-        Node, NodeKey,
-        chap::Proofs,
-        ifaces::Binding,
-        nodes::{Made, Origin},
-        picture::Picture,
+use super::{Wishes, log_in, take_back};
+use crate::{
+    backend::{
+        host::{limit::Limit, threads::blocking},
+        open_iscsi::{
+            database::{
+                Node, NodeKey,
+                chap::{ChapSecrets, Proofs},
+                ifaces::Binding,
+                nodes::{Made, Origin},
+                picture::Picture,
+            },
+            iscsiadm::Iscsiadm,
+            iscsid,
+        },
     },
-    iscsid,
-};
-use crate::engine::{
-    ChapSecrets, Engine, blocking, deadline, log_act,
-    records::{add::bound, discover::Given},
-    require,
-    turns::claims::Claim,
+    engine::{
+        Engine,
+        call::{Call, Progress, act},
+        records::{
+            add::{binding, bound},
+            discover::{Given, ask_any},
+            initiator_name,
+        },
+        state::reader::Parts,
+        turns::claims::Claim,
+    },
 };
 
 /// How many targets a message names.
@@ -35,39 +46,19 @@ const SHOWN: usize = 5;
 /// What a connection may be told.
 pub(crate) struct Connection {
     /// The whole call's limit.
-    pub(crate) timeout: Option<std::time::Duration>,
-    /// Stored in the records of the portals that let us in.
+    pub(crate) timeout: Option<Duration>,
+    /// Stored in the records of the portals that accepted the login.
     pub(crate) startup: Option<Startup>,
     /// Whether to answer only when disks and maps are there.
     pub(crate) wait: bool,
     /// LUNs that are other disks than before are taken as they are.
     pub(crate) accept_changed_luns: bool,
-    /// The network card to ask through, and to bind new nodes to.
-    pub(crate) card: Option<String>,
+    /// The network interface to ask through, and to bind new nodes to.
+    pub(crate) interface: Option<String>,
     /// For the targets' records, and for the discovery if that asks for CHAP.
     pub(crate) chap: Option<ChapSecrets>,
     /// Empty: the one that the portal has.
     pub(crate) targets: Vec<Iqn>,
-}
-
-/// Where the steps are told, and what became of them.
-pub(crate) struct Progress(Option<mpsc::UnboundedSender<(Step, String)>>);
-
-impl Progress {
-    pub(crate) fn nobody() -> Self {
-        Self(None)
-    }
-
-    pub(crate) fn to(listener: mpsc::UnboundedSender<(Step, String)>) -> Self {
-        Self(Some(listener))
-    }
-
-    fn tell(&self, step: Step, detail: String) {
-        if let Some(listener) = &self.0 {
-            // Who has gone need not be told.
-            let _ = listener.send((step, detail));
-        }
-    }
 }
 
 /// What is to be logged in to.
@@ -81,168 +72,189 @@ struct Goal {
 
 impl Engine {
     /// Connects to the granted portal's target or targets: an entry for each of their portals. Fails, with the most
-    /// telling reason, if none let us in; then every record is as it was.
+    /// telling reason, if none accepted the login; then every record is as it was.
     pub(crate) async fn connect(
         self: &Arc<Self>,
-        grant: &Grant,
+        call: &Call,
         connection: Connection,
-        progress: Progress,
     ) -> Result<Vec<results::Login>> {
-        require(grant, Action::Login)?;
-        let result = self.find_and_log_in(grant, connection, &progress).await;
-        log_act(grant, &result);
-        result
-    }
-
-    async fn find_and_log_in(
-        self: &Arc<Self>,
-        grant: &Grant,
-        connection: Connection,
-        progress: &Progress,
-    ) -> Result<Vec<results::Login>> {
-        let portal = grant.portal().ok_or_else(|| Fault::invalid("portal", "is missing"))?;
-        let Connection { timeout, startup, wait, accept_changed_luns, card, chap, targets } = connection;
-        let wishes = Wishes { startup, wait, accept_changed_luns, deadline: deadline(timeout) };
-        let proofs = chap.map(|chap| Proofs::with(Some(chap)));
-        progress.tell(Step::Discover, format!("asking {portal} for its targets"));
-        let goal = self
-            .find(portal, card.as_deref(), &targets, proofs.as_ref(), wishes)
+        act(call, Action::Login, connect(self, call.portal()?, connection, call.limit(), call.progress()))
             .await
-            .map_err(|fault| stopped(Step::Discover, fault))?;
-        progress.tell(Step::Discover, goal.to_string());
-        let claims = goal.targets.iter().map(|target| Ok(Arc::new(self.busy.claim(target)?)));
-        let claims = claims.collect::<Result<Vec<_>>>().map_err(|fault| stopped(Step::Record, fault))?;
-        let before = {
-            let (database, nodes) = (self.database.clone(), goal.nodes.clone());
-            blocking(move || database.pictures(&nodes))
-                .await?
-                .map_err(|error| stopped(Step::Record, error.into()))?
-        };
-        let result = self.record_and_log_in(&goal, proofs, &claims, &before, wishes, progress).await;
-        if result.is_err() {
-            progress.tell(Step::Undo, "putting the records back as they were".to_owned());
-            self.put_back(before).await?;
-        }
-        result
     }
+}
 
-    /// Asks the portal and chooses.
-    async fn find(
-        &self,
-        portal: &Portal,
-        card: Option<&str>,
-        named: &[Iqn],
-        proofs: Option<&Proofs>,
-        wishes: Wishes,
-    ) -> Result<Goal> {
-        self.iscsiadm()?;
-        iscsid::check_reachable(&self.layout.proc)?;
-        let binding = self.binding(card).await?;
-        let initiator = self.need_initiator_name().await?;
-        let (portal, listed) =
-            self.ask_any(portal, card, &initiator, Given::IfAsked(proofs), wishes.deadline).await?;
-        let offered: BTreeSet<&Iqn> = listed.nodes.iter().map(|node| &node.target).collect();
-        let targets = choose(&portal, &initiator, &offered, named)?;
-        let nodes: BTreeSet<NodeKey> = listed
-            .nodes
-            .iter()
-            .filter(|node| targets.contains(&node.target))
-            .cloned()
-            .map(|node| bound(node, binding.as_ref()))
-            .collect();
-        // What has a record of the old kind already is logged in to by that.
-        let known = self.nodes().await?;
-        let recorded = |node: NodeKey| {
-            let old = |other: &&Node| {
-                other.key.tpgt.is_none() && other.damage.is_none() && other.key.is_same(&node)
-            };
-            known.iter().find(old).map_or_else(|| node.clone(), |other| other.key.clone())
-        };
-        Ok(Goal { portal, targets, nodes: nodes.into_iter().map(recorded).collect(), binding })
-    }
-
-    /// From here on records change; whoever calls it puts them back if nothing came of it.
-    async fn record_and_log_in(
-        self: &Arc<Self>,
-        goal: &Goal,
-        proofs: Option<Proofs>,
-        claims: &[Arc<Claim>],
-        before: &[Picture],
-        wishes: Wishes,
-        progress: &Progress,
-    ) -> Result<Vec<results::Login>> {
-        let (database, nodes, from) =
-            (self.database.clone(), goal.nodes.clone(), Origin::Portal(goal.portal.clone()));
-        let binding = goal.binding.clone();
-        let made = blocking(move || database.add(&nodes, &from, wishes.startup, binding.as_ref()))
+async fn connect(
+    engine: &Arc<Engine>,
+    portal: &Portal,
+    connection: Connection,
+    limit: &Limit,
+    progress: &Progress,
+) -> Result<Vec<results::Login>> {
+    let Connection { startup, wait, accept_changed_luns, interface, chap, targets, .. } = connection;
+    let wishes = Wishes { startup, wait, accept_changed_luns };
+    let proofs = chap.map(|chap| Proofs::with(Some(chap)));
+    progress.report(Step::Discover, format!("asking {portal} for its targets"));
+    let goal = find(engine, portal, interface.as_deref(), &targets, proofs.as_ref(), limit)
+        .await
+        .map_err(|fault| stopped(Step::Discover, fault))?;
+    progress.report(Step::Discover, goal.to_string());
+    let claims = goal.targets.iter().map(|target| Ok(Arc::new(engine.turns.claims.claim(target)?)));
+    let claims = claims.collect::<Result<Vec<_>>>().map_err(|fault| stopped(Step::Record, fault))?;
+    let before = {
+        let (database, nodes) = (engine.database.clone(), goal.nodes.clone());
+        blocking(move || database.pictures(&nodes))
             .await?
-            .map_err(|error| stopped(Step::Record, error.into()))?;
-        let new = made.iter().filter(|made| **made == Made::New).count();
-        progress.tell(Step::Record, format!("{} nodes, {new} of them new", made.len()));
-        if let Some(chap) = proofs.and_then(|proofs| proofs.chap) {
-            let how = if chap.target.is_some() { "mutual CHAP" } else { "CHAP" };
-            let told = format!("{how} as {:?} in {} records", chap.username, goal.nodes.len());
-            let (database, nodes) = (self.database.clone(), goal.nodes.clone());
-            blocking(move || database.set_node_chap(&nodes, Some(&chap)))
-                .await?
-                .map_err(|error| stopped(Step::SetChap, error.into()))?;
-            progress.tell(Step::SetChap, told);
-        }
-        let portals = goal.nodes.iter().map(|node| node.portal.to_string()).collect::<Vec<_>>();
-        progress.tell(Step::Login, format!("logging in at {}", some_of(&portals)));
-        let mut logins = JoinSet::new();
-        for (target, claim) in goal.targets.iter().zip(claims) {
-            let nodes: Vec<Node> = self.nodes_of(target, None).await?;
-            let nodes: Vec<Node> = nodes.into_iter().filter(|node| goal.nodes.contains(&node.key)).collect();
-            let (engine, target, claim) = (Arc::clone(self), target.clone(), Arc::clone(claim));
-            logins.spawn(async move {
-                let result = engine.log_in_at(&target, &nodes, &claim, wishes).await;
-                (target, nodes, result)
-            });
-        }
-        let (mut entries, mut faults) = (Vec::new(), Vec::new());
-        while let Some(login) = logins.join_next().await {
-            let (target, nodes, result) =
-                login.map_err(|_| Fault::new(Kind::Failed, "an internal task failed"))?;
-            match result {
-                Ok(portals) => entries.extend(portals),
-                Err(fault) => faults.push((target, nodes, fault)),
-            }
-        }
-        if entries.is_empty() {
-            let faults = faults.into_iter().map(|(.., fault)| fault);
-            let telling = faults.min_by_key(|fault| fault.kind().rank());
-            let telling =
-                telling.unwrap_or_else(|| Fault::new(Kind::Failed, "there was nothing to log in to"));
-            return Err(stopped(Step::Login, telling));
-        }
-        for (target, nodes, fault) in faults {
-            // Only what became of another target keeps this call from failing.
-            let before = before.iter().filter(|picture| picture.is_of(&target)).cloned().collect();
-            self.put_back(before).await?;
-            entries.extend(
-                nodes.iter().map(|node| {
-                    results::Login::failed(target.as_str(), &node.key.portal.to_string(), &fault)
-                }),
-            );
-        }
-        entries.sort_by(|a, b| (&a.target, &a.portal).cmp(&(&b.target, &b.portal)));
-        let up = entries.iter().filter(|entry| entry.error.is_empty()).count();
-        progress.tell(Step::Login, format!("{up} of {} portals are up", entries.len()));
-        Ok(entries)
+            .map_err(|error| stopped(Step::Record, error.into()))?
+    };
+    let result = record_and_log_in(engine, &goal, proofs, &claims, &before, wishes, limit, progress).await;
+    if result.is_err() {
+        progress.report(Step::Undo, "putting the records back as they were".to_owned());
+        put_back(engine, before).await?;
     }
+    result
+}
 
-    /// Not the record of a session that is up all the same: nobody could log out of it by name.
-    async fn put_back(&self, mut before: Vec<Picture>) -> Result<()> {
-        let sessions = self.sessions().await?;
-        before.retain(|picture| !sessions.iter().any(|session| session.is_of(picture.node())));
-        let database = self.database.clone();
-        blocking(move || database.put_back(&before)).await?.map_err(|error| {
-            let fault = Fault::from(error);
-            Fault::new(fault.kind(), format!("the records could not be put back: {}", fault.message()))
-                .hint(fault.next_step())
-        })
+/// Asks the portal and chooses.
+async fn find(
+    engine: &Engine,
+    portal: &Portal,
+    interface: Option<&str>,
+    named: &[Iqn],
+    proofs: Option<&Proofs>,
+    limit: &Limit,
+) -> Result<Goal> {
+    Iscsiadm::find(&engine.layout)?;
+    iscsid::check_reachable(&engine.layout.proc)?;
+    let binding = binding(engine, interface).await?;
+    let initiator = initiator_name::needed(engine).await?;
+    let (portal, listed) =
+        ask_any(engine, portal, interface, &initiator, Given::IfAsked(proofs), limit).await?;
+    let offered: BTreeSet<&Iqn> = listed.nodes.iter().map(|node| &node.target).collect();
+    let targets = choose(&portal, &initiator, &offered, named)?;
+    let nodes: BTreeSet<NodeKey> = listed
+        .nodes
+        .iter()
+        .filter(|node| targets.contains(&node.target))
+        .cloned()
+        .map(|node| bound(node, binding.as_ref()))
+        .collect();
+    // What has a record of the old kind already is logged in to by that.
+    let now = engine.state.look(Parts::NODES).await?;
+    let is_old = |node: &&Node| node.key.tpgt.is_none() && node.damage.is_none();
+    let old: Vec<&NodeKey> = now.nodes().iter().filter(is_old).map(|node| &node.key).collect();
+    let recorded = |node: NodeKey| {
+        let old = old.iter().find(|other| other.is_same(&node)).map(|other| (*other).clone());
+        old.unwrap_or(node)
+    };
+    Ok(Goal { portal, targets, nodes: nodes.into_iter().map(recorded).collect(), binding })
+}
+
+/// From here on records change; its caller puts them back if nothing came of it.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "plain values, so that it is made of the same steps as a login"
+)]
+async fn record_and_log_in(
+    engine: &Arc<Engine>,
+    goal: &Goal,
+    proofs: Option<Proofs>,
+    claims: &[Arc<Claim>],
+    before: &[Picture],
+    wishes: Wishes,
+    limit: &Limit,
+    progress: &Progress,
+) -> Result<Vec<results::Login>> {
+    record(engine, goal, proofs, wishes.startup, progress).await?;
+    let portals = goal.nodes.iter().map(|node| node.portal.to_string()).collect::<Vec<_>>();
+    progress.report(Step::Login, format!("logging in at {}", some_of(&portals)));
+    let now = engine.state.look(Parts::NODES).await?;
+    let ours: BTreeSet<&NodeKey> = goal.nodes.iter().collect();
+    let mut logins = JoinSet::new();
+    for (target, claim) in goal.targets.iter().zip(claims) {
+        let mut nodes = now.nodes_of(target, None);
+        nodes.retain(|node| ours.contains(&node.key));
+        let (engine, target, claim) = (Arc::clone(engine), target.clone(), Arc::clone(claim));
+        let limit = limit.clone();
+        logins.spawn(async move {
+            let result = log_in(&engine, &target, &nodes, &claim, wishes, &limit).await;
+            (target, nodes, result)
+        });
     }
+    let (mut entries, mut faults) = (Vec::new(), Vec::new());
+    while let Some(login) = logins.join_next().await {
+        let (target, nodes, result) =
+            login.map_err(|_| Fault::new(Kind::Failed, "an internal task failed"))?;
+        match result {
+            Ok(portals) => entries.extend(portals),
+            Err(fault) => faults.push((target, nodes, fault)),
+        }
+    }
+    if limit.is_cancelled() {
+        // Targets that were done before it are left again, too.
+        let made = entries.iter().filter(|entry| entry.outcome == LoginOutcome::LoggedIn);
+        let sids: Vec<u32> = made.map(|entry| entry.sid).collect();
+        return Err(stopped(Step::Login, take_back(engine, &sids, limit).await));
+    }
+    if entries.is_empty() {
+        let faults = faults.into_iter().map(|(.., fault)| fault);
+        let telling = faults.min_by_key(|fault| fault.kind().rank());
+        let telling = telling.unwrap_or_else(|| Fault::new(Kind::Failed, "there was nothing to log in to"));
+        return Err(stopped(Step::Login, telling));
+    }
+    for (target, nodes, fault) in faults {
+        // Only what became of another target keeps this call from failing.
+        let before = before.iter().filter(|picture| picture.is_of(&target)).cloned().collect();
+        put_back(engine, before).await?;
+        entries.extend(
+            nodes
+                .iter()
+                .map(|node| results::Login::failed(target.as_str(), &node.key.portal.to_string(), &fault)),
+        );
+    }
+    entries.sort_by(|a, b| (&a.target, &a.portal).cmp(&(&b.target, &b.portal)));
+    let up = entries.iter().filter(|entry| entry.error.is_empty()).count();
+    progress.report(Step::Login, format!("{up} of {} portals are up", entries.len()));
+    Ok(entries)
+}
+
+/// The records of the nodes, with CHAP in them if that was given.
+async fn record(
+    engine: &Engine,
+    goal: &Goal,
+    proofs: Option<Proofs>,
+    startup: Option<Startup>,
+    progress: &Progress,
+) -> Result<()> {
+    let (database, nodes, from) =
+        (engine.database.clone(), goal.nodes.clone(), Origin::Portal(goal.portal.clone()));
+    let binding = goal.binding.clone();
+    let made = blocking(move || database.add(&nodes, &from, startup, binding.as_ref()))
+        .await?
+        .map_err(|error| stopped(Step::Record, error.into()))?;
+    let new = made.iter().filter(|made| **made == Made::New).count();
+    progress.report(Step::Record, format!("{} nodes, {new} of them new", made.len()));
+    if let Some(chap) = proofs.and_then(|proofs| proofs.chap) {
+        let how = if chap.target.is_some() { "mutual CHAP" } else { "CHAP" };
+        let done = format!("{how} as {:?} in {} records", chap.username, goal.nodes.len());
+        let (database, nodes) = (engine.database.clone(), goal.nodes.clone());
+        blocking(move || database.set_node_chap(&nodes, Some(&chap)))
+            .await?
+            .map_err(|error| stopped(Step::SetChap, error.into()))?;
+        progress.report(Step::SetChap, done);
+    }
+    Ok(())
+}
+
+/// Not the record of a session that is up all the same: no one could log out of it by name.
+async fn put_back(engine: &Engine, mut before: Vec<Picture>) -> Result<()> {
+    let now = engine.state.look(Parts::SESSIONS).await?;
+    before.retain(|picture| now.session_of(picture.node()).is_none());
+    let database = engine.database.clone();
+    blocking(move || database.put_back(&before)).await?.map_err(|error| {
+        let fault = Fault::from(error);
+        Fault::new(fault.kind(), format!("the records could not be put back: {}", fault.message()))
+            .hint(fault.next_step())
+    })
 }
 
 /// The targets named, if the portal has them; without a name the one that it has.

@@ -1,16 +1,18 @@
-//! A LUN that is another disk than it was: a login refuses it, because whoever uses it by its place would write to a
-//! disk that he does not mean. It may not take a disk whose identifier the kernel does not tell for another.
+//! A LUN that is another disk than it was: a login refuses it, because what uses it by its place would write to a disk
+//! that is not meant. A disk whose identifier the kernel does not tell is not taken for another.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result, results::LogoutOutcome};
-use tokio::time::Instant;
 
-use crate::backend::{
-    kernel::sysfs::Session,
-    open_iscsi::{database::NodeKey, known_luns::Wwids},
+use crate::{
+    backend::{
+        host::{limit::Limit, threads::blocking},
+        kernel::sysfs::Session,
+        open_iscsi::{database::NodeKey, known_luns::Wwids},
+    },
+    engine::{Engine, logout, state::reader::Parts},
 };
-use crate::engine::{Engine, blocking};
 
 /// A session to a wrong disk is worth more than the caller's deadline.
 const AT_LEAST: Duration = Duration::from_secs(10);
@@ -25,64 +27,61 @@ struct Change {
     is_new: bool,
 }
 
-impl Engine {
-    /// What the LUNs of a target were. Asked before a login, so that a memory that cannot be trusted stops it.
-    pub(in crate::engine) async fn known_luns(&self, target: &Iqn) -> Result<Wwids> {
-        let (luns, target) = (self.luns.clone(), target.clone());
-        blocking(move || luns.of(&target)).await?
-    }
+/// What the LUNs of a target were. Asked before a login, so that a memory that cannot be trusted stops it.
+pub(super) async fn known(engine: &Engine, target: &Iqn) -> Result<Wwids> {
+    let (luns, target) = (engine.known_luns.clone(), target.clone());
+    blocking(move || luns.of(&target)).await?
+}
 
-    /// Compares the LUNs of the sessions that a login has just made with what they were, and ends those that show
-    /// another disk; the reason for each. With `accept` they stay as they are, and that is remembered.
-    pub(in crate::engine) async fn refuse_other_disks(
-        &self,
-        target: &Iqn,
-        fresh: &[NodeKey],
-        mut known: Wwids,
-        accept: bool,
-        deadline: Instant,
-    ) -> Result<BTreeMap<NodeKey, Fault>> {
-        let mut sessions = self.sessions().await?;
-        sessions.retain(|session| session.target == target.as_str());
-        if accept {
-            known.clear();
-        }
-        let is_fresh = |session: &&Session| fresh.iter().any(|key| session.is_of(key));
-        let (new, up): (Vec<&Session>, Vec<&Session>) = sessions.iter().partition(is_fresh);
-        // Who uses a session that was up has seen its disks: they count, whatever they were.
-        up.iter().for_each(|session| learn(&mut known, session));
-        let changed: Vec<(&Session, Change)> = if accept { Vec::new() } else { changes(&known, &new) };
-        let is_refused = |session: &Session| changed.iter().any(|(other, _)| other.sid == session.sid);
-        new.iter().filter(|session| !is_refused(session)).for_each(|session| learn(&mut known, session));
-        let (luns, name) = (self.luns.clone(), target.clone());
-        if let Err(fault) = blocking(move || luns.remember(&name, &known)).await? {
-            // The sessions are up and the disks are right.
-            tracing::warn!(%target, error = fault.message(), "its LUNs could not be remembered");
-        }
-        let mut refused = BTreeMap::new();
-        if changed.is_empty() {
-            return Ok(refused);
-        }
-        let ending: Vec<Session> =
-            new.iter().filter(|session| is_refused(session)).map(|session| (*session).clone()).collect();
-        let ended = self.end_sessions(&ending, false, deadline.max(Instant::now() + AT_LEAST)).await;
-        for key in fresh {
-            let Some((_, change)) = changed.iter().find(|(session, _)| session.is_of(key)) else { continue };
-            tracing::error!(
-                %target, portal = %key.portal, lun = change.lun, is = %change.is, other = %change.other,
-                "a LUN is another disk than it should be: its session is ended"
-            );
-            let stand = match &ended {
-                Ok(entries) => match entries.iter().find(|entry| entry.outcome == LogoutOutcome::Failed) {
-                    None => "the session was ended again".to_owned(),
-                    Some(entry) => format!("the session could not be ended: {}", entry.message),
-                },
-                Err(fault) => format!("the session could not be ended: {}", fault.message()),
-            };
-            refused.insert(key.clone(), told(key, change, &stand));
-        }
-        Ok(refused)
+/// Compares the LUNs of the sessions that a login has just made with what they were, and ends those that show
+/// another disk; the reason for each. With `accept` they stay as they are, and that is remembered.
+pub(super) async fn refuse_changed(
+    engine: &Engine,
+    target: &Iqn,
+    fresh: &[NodeKey],
+    mut known: Wwids,
+    accept: bool,
+    limit: &Limit,
+) -> Result<BTreeMap<NodeKey, Fault>> {
+    let sessions = engine.state.look(Parts::SESSIONS).await?.sessions_of(target, None);
+    if accept {
+        known.clear();
     }
+    let is_fresh = |session: &&Session| fresh.iter().any(|key| session.is_of(key));
+    let (new, up): (Vec<&Session>, Vec<&Session>) = sessions.iter().partition(is_fresh);
+    // Who uses a session that was up has seen its disks: they count, whatever they were.
+    up.iter().for_each(|session| learn(&mut known, session));
+    let changed: Vec<(&Session, Change)> = if accept { Vec::new() } else { changes(&known, &new) };
+    let is_refused = |session: &Session| changed.iter().any(|(other, _)| other.sid == session.sid);
+    new.iter().filter(|session| !is_refused(session)).for_each(|session| learn(&mut known, session));
+    let (luns, name) = (engine.known_luns.clone(), target.clone());
+    if let Err(fault) = blocking(move || luns.remember(&name, &known)).await? {
+        // The sessions are up and the disks are right.
+        tracing::warn!(%target, error = fault.message(), "its LUNs could not be remembered");
+    }
+    let mut refused = BTreeMap::new();
+    if changed.is_empty() {
+        return Ok(refused);
+    }
+    let ending: Vec<Session> =
+        new.iter().filter(|session| is_refused(session)).map(|session| (*session).clone()).collect();
+    let ended = logout::end(engine, &ending, false, &limit.at_least(AT_LEAST)).await;
+    for key in fresh {
+        let Some((_, change)) = changed.iter().find(|(session, _)| session.is_of(key)) else { continue };
+        tracing::error!(
+            %target, portal = %key.portal, lun = change.lun, is = %change.is, other = %change.other,
+            "a LUN is another disk than it should be: its session is ended"
+        );
+        let stand = match &ended {
+            Ok(entries) => match entries.iter().find(|entry| entry.outcome == LogoutOutcome::Failed) {
+                None => "the session was ended again".to_owned(),
+                Some(entry) => format!("the session could not be ended: {}", entry.message),
+            },
+            Err(fault) => format!("the session could not be ended: {}", fault.message()),
+        };
+        refused.insert(key.clone(), told(key, change, &stand));
+    }
+    Ok(refused)
 }
 
 fn told(key: &NodeKey, change: &Change, stand: &str) -> Fault {

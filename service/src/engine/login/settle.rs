@@ -1,27 +1,22 @@
-//! After a login: waits until its disks and maps can be used.
-//! Device events are the reason to look again; it may not give up before the deadline, nor wait after it.
+//! The wait for the disks, the maps and their links, after a login and after a rescan.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use iscsi_initiator_dbus::fault::Result;
 use tokio::time::Instant;
 
-use crate::backend::{
-    kernel::{
-        sysfs::{Disk, Map, Session, Sysfs},
-        uevents::Events,
+use crate::{
+    backend::{
+        host::{limit::Limit, threads::blocking},
+        kernel::{
+            sysfs::{Disk, Map, Session, Sysfs},
+            udev::Udev,
+        },
+        multipath::daemon::{Greed, Multipathd},
     },
-    multipath::daemon::{Greed, Multipathd},
+    engine::{Engine, state::watch::Predicate},
 };
-use crate::engine::{Engine, blocking, state::listing::passed};
 
-/// The end of a scan comes without an event: that a session's LUNs were all found is looked for this often.
-const LOOK: Duration = Duration::from_millis(250);
-/// Events that come together are one.
-const FLURRY: Duration = Duration::from_millis(50);
 /// Where the kernel does not tell that a scan is over, a session without a disk after this has none.
 const SCAN: Duration = Duration::from_secs(3);
 
@@ -44,73 +39,63 @@ pub(in crate::engine) enum Settled {
     Unasked,
 }
 
-impl Engine {
-    /// Waits until every disk of these sessions can be used: found, seen by udev, and in its map if
-    /// multipathd makes one of it.
-    pub(in crate::engine) async fn settled(
-        &self,
-        sids: &[u32],
-        events: Option<&Events>,
-        deadline: Instant,
-    ) -> Result<Settled> {
-        let begun = Instant::now();
-        // Since when multipathd has had nothing to do, although it is expected to make a map.
-        let mut idle_since: Option<Instant> = None;
-        let mut greed = None;
-        loop {
-            if greed.is_none() {
-                // Until it answers: the answer costs multipathd more than all else here, and does not change meanwhile.
-                let multipathd = self.multipathd.clone();
-                greed = blocking(move || multipathd.greed().ok()).await?;
-            }
-            let look = Look {
-                sysfs: self.sysfs.clone(),
-                greed,
-                run: self.layout.run.clone(),
-                dev: self.layout.dev.clone(),
-                sids: sids.to_vec(),
-                waited: begun.elapsed(),
-            };
-            let multipathd = self.multipathd.clone();
-            let sight = blocking(move || look.sight(&multipathd)).await?;
-            if let Sight::Unmapped { is_busy: false, is_path } = sight {
-                let idle = idle_since.get_or_insert_with(Instant::now).elapsed();
-                match is_path {
-                    true if idle >= GIVEN_UP => return Ok(Settled::Unmapped),
-                    false if idle >= EXCLUDED => return Ok(Settled::Ready),
-                    _ => {}
-                }
-            } else {
-                idle_since = None;
-            }
-            if sight == Sight::Ready {
-                return Ok(Settled::Ready);
-            }
-            if passed(deadline) {
-                return Ok(Settled::Late);
-            }
-            let event = async {
-                match events {
-                    Some(events) => events.changed().await,
-                    None => std::future::pending().await,
-                }
-            };
-            // Whichever comes first only ends the wait; the next look decides.
-            if tokio::time::timeout_at(deadline.min(Instant::now() + LOOK), event).await.is_ok() {
-                // A new disk comes with dozens of events: one look for all of them.
-                tokio::time::sleep_until(deadline.min(Instant::now() + FLURRY)).await;
-            }
-        }
+/// Waits until every disk of these sessions can be used: found, seen by udev, and in its map if
+/// multipathd makes one of it.
+pub(in crate::engine) async fn settled(engine: &Engine, sids: &[u32], limit: &Limit) -> Result<Settled> {
+    let look = Look {
+        sysfs: engine.state.sysfs.clone(),
+        udev: engine.state.udev.clone(),
+        multipathd: engine.state.multipathd.clone(),
+        greed: None,
+        sids: sids.to_vec(),
+        waited: Duration::ZERO,
+    };
+    let mut usable = Usable { look, begun: Instant::now(), idle_since: None };
+    Ok(engine.state.watch.until(&mut usable, limit).await?.unwrap_or(Settled::Late))
+}
+
+/// Every disk can be used, or it is known that it will not be.
+struct Usable {
+    look: Look,
+    begun: Instant,
+    /// Since when multipathd has had nothing to do, although it is expected to make a map.
+    idle_since: Option<Instant>,
+}
+
+impl Predicate for Usable {
+    type Is = Settled;
+
+    async fn look(&mut self) -> Result<Option<Settled>> {
+        self.look.waited = self.begun.elapsed();
+        let mut look = self.look.clone();
+        let (sight, greed) = blocking(move || {
+            // Until it answers: the answer costs multipathd more than all else here, and does not change meanwhile.
+            look.greed = look.greed.or_else(|| look.multipathd.greed().ok());
+            (look.sight(), look.greed)
+        })
+        .await?;
+        self.look.greed = greed;
+        let Sight::Unmapped { is_busy: false, is_path } = sight else {
+            self.idle_since = None;
+            return Ok((sight == Sight::Ready).then_some(Settled::Ready));
+        };
+        let idle = self.idle_since.get_or_insert_with(Instant::now).elapsed();
+        Ok(match is_path {
+            true if idle >= GIVEN_UP => Some(Settled::Unmapped),
+            false if idle >= EXCLUDED => Some(Settled::Ready),
+            _ => None,
+        })
     }
 }
 
 /// One look at the sessions.
+#[derive(Clone)]
 struct Look {
     sysfs: Sysfs,
-    /// `None` if multipathd does not run.
+    udev: Udev,
+    multipathd: Multipathd,
+    /// `None` as long as multipathd has not said it.
     greed: Option<Greed>,
-    run: PathBuf,
-    dev: PathBuf,
     sids: Vec<u32>,
     waited: Duration,
 }
@@ -130,29 +115,32 @@ enum Sight {
 }
 
 impl Look {
-    fn sight(&self, multipathd: &Multipathd) -> Sight {
+    fn sight(&self) -> Sight {
         let sessions = self.sysfs.sessions();
         let ours: Vec<&Session> =
             sessions.iter().filter(|session| self.sids.contains(&session.sid)).collect();
         let was_scanned =
             |session: &Session| session.scanned.unwrap_or(!session.disks.is_empty() || self.waited > SCAN);
         let is_there = ours.iter().all(|session| {
-            was_scanned(session)
-                && session.disks.iter().all(|disk| is_named(disk) && is_in_udev(&self.run, disk))
+            was_scanned(session) && session.disks.iter().all(|disk| is_named(disk) && self.is_in_udev(disk))
         });
         let disks = || ours.iter().flat_map(|session| &session.disks);
         // A map can be used once udev has made its link.
-        let is_linked = |map: &Map| self.dev.join("mapper").join(&map.name).exists();
+        let is_linked = |map: &Map| self.udev.has_map_link(&map.name);
         if !is_there || !disks().filter_map(|disk| disk.map.as_ref()).all(is_linked) {
             return Sight::Coming;
         }
         // Among the disks of every session are the other paths.
-        let all: Vec<&Disk> = sessions.iter().flat_map(|session| &session.disks).collect();
-        let unmapped: Vec<&Disk> = disks().filter(|disk| self.expects_map(disk, &all)).collect();
+        let mut paths: HashMap<&str, usize> = HashMap::new();
+        for disk in sessions.iter().flat_map(|session| &session.disks) {
+            *paths.entry(disk.wwid.as_str()).or_default() += 1;
+        }
+        let has_two = |disk: &Disk| !disk.wwid.is_empty() && paths.get(disk.wwid.as_str()) > Some(&1);
+        let unmapped: Vec<&Disk> = disks().filter(|disk| self.expects_map(disk, has_two(disk))).collect();
         if unmapped.is_empty() {
             return Sight::Ready;
         }
-        match (multipathd.is_busy(), multipathd.addresses()) {
+        match (self.multipathd.is_busy(), self.multipathd.addresses()) {
             (Ok(is_busy), Ok(paths)) => Sight::Unmapped {
                 is_busy,
                 is_path: unmapped.iter().any(|disk| paths.contains(&disk.address())),
@@ -163,14 +151,18 @@ impl Look {
     }
 
     /// Whether multipathd should make a map of a disk that has none.
-    fn expects_map(&self, disk: &Disk, all: &[&Disk]) -> bool {
+    fn expects_map(&self, disk: &Disk, has_two_paths: bool) -> bool {
         let Some(greed) = self.greed else { return false };
-        let paths = || all.iter().filter(|other| other.wwid == disk.wwid).count();
         !disk.name.is_empty()
             && disk.map.is_none()
-            && (is_claimed(&self.run, disk)
-                || greed == Greed::Every
-                || (greed == Greed::TwoPaths && !disk.wwid.is_empty() && paths() > 1))
+            && (greed == Greed::Every
+                || (greed == Greed::TwoPaths && has_two_paths)
+                || self.udev.seen(&disk.number).is_claimed)
+    }
+
+    /// udev has written its file on the disk: its rules ran, and the links are there.
+    fn is_in_udev(&self, disk: &Disk) -> bool {
+        disk.name.is_empty() || self.udev.seen(&disk.number).is_done
     }
 }
 
@@ -179,36 +171,26 @@ fn is_named(disk: &Disk) -> bool {
     !disk.name.is_empty() || !disk.is_disk
 }
 
-/// udev found the disk to be a path of a multipath map.
-pub(in crate::engine) fn is_claimed(run: &Path, disk: &Disk) -> bool {
-    let properties = std::fs::read_to_string(run.join("udev/data").join(format!("b{}", disk.number)));
-    properties.is_ok_and(|text| text.lines().any(|line| line == "E:DM_MULTIPATH_DEVICE_PATH=1"))
-}
-
-/// udev has written its file on the disk: its rules ran, and the links are there.
-fn is_in_udev(run: &Path, disk: &Disk) -> bool {
-    disk.name.is_empty() || run.join("udev/data").join(format!("b{}", disk.number)).exists()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::host::layout::Layout;
-    use crate::backend::{host::atomic::Dir, kernel::sysfs};
+    use crate::backend::{
+        host::{atomic::Dir, layout::Layout},
+        kernel::sysfs,
+    };
 
     #[test]
     fn a_session_is_ready_when_its_disks_have_names_and_udev_is_done() {
         let folder = sysfs::tests::sample();
         let look = Look {
             sysfs: Sysfs::new(folder.path()),
+            udev: Udev::new(&Layout::below(folder.path())),
+            multipathd: Multipathd::new(&Layout::below(folder.path())),
             greed: None,
-            run: folder.path().join("run"),
-            dev: folder.path().join("dev"),
             sids: vec![1],
             waited: Duration::ZERO,
         };
-        let multipathd = Multipathd::new(&Layout::below(folder.path()));
-        let sight = || look.sight(&multipathd);
+        let sight = || look.sight();
         assert_eq!(sight(), Sight::Coming, "udev has not seen the disks");
         let data = folder.path().join("run/udev/data");
         std::fs::create_dir_all(&data).unwrap();
@@ -221,9 +203,9 @@ mod tests {
         std::fs::create_dir_all(&mapper).unwrap();
         Dir::open(&mapper).unwrap().replace("mpatha", b"", 0o600).unwrap();
         assert_eq!(sight(), Sight::Ready, "no multipathd, no other map to wait for");
-        let greedy = Look { greed: Some(Greed::Every), ..look };
+        let greedy = Look { greed: Some(Greed::Every), ..look.clone() };
         let unmapped = Sight::Unmapped { is_busy: false, is_path: true };
-        assert_eq!(greedy.sight(&multipathd), unmapped, "multipathd went away, and sdb should have a map");
+        assert_eq!(greedy.sight(), unmapped, "multipathd went away, and sdb should have a map");
         let unnamed = Disk { is_disk: true, ..Disk::default() };
         assert!(!is_named(&unnamed) && is_named(&Disk::default()));
     }

@@ -1,43 +1,43 @@
-//! Sessions that the machine runs from: the firmware's, those of the boot, those below the root file system.
-//! It may not be overridden, by nobody.
+//! Sessions that the machine runs from: the firmware's, those of the boot, those below the root file system. They are
+//! never logged out of, by force neither.
 
 use iscsi_initiator_dbus::{Fault, Kind, fault::Result};
 
-use super::super::{Engine, blocking};
-use crate::backend::{kernel::sysfs::Session, open_iscsi::database::Node};
+use crate::{
+    backend::{host::threads::blocking, kernel::sysfs::Session, open_iscsi::database::Node},
+    engine::{Engine, state::reader::Parts},
+};
 
 /// Without these the machine stops; what lies below them counts, too.
 const VITAL: &[&str] = &["/usr", "/boot", "/efi"];
 
-impl Engine {
-    /// `InUse` if one of the sessions is of that kind, with the reason.
-    pub(super) async fn check_boot(&self, sessions: &[Session]) -> Result<()> {
-        let nodes = self.nodes().await?;
-        let (sysfs, usage, sessions) = (self.sysfs.clone(), self.usage.clone(), sessions.to_vec());
-        let found = blocking(move || {
-            if !usage.knows_mounts() {
-                return Err(Fault::new(Kind::Failed, "what is mounted on this machine could not be read")
-                    .hint("without it nobody can tell what the machine runs from"));
-            }
-            let firmware = sysfs.firmware_targets();
-            Ok(sessions.into_iter().find_map(|session| {
-                let disks: Vec<String> = session.disks.iter().map(|disk| disk.name.clone()).collect();
-                let reason = by_name(&session, &firmware, &nodes).or_else(|| {
-                    let place = usage.mounted(&disks).into_iter().find(|place| is_vital(place))?;
-                    Some(format!("{place} is on its disks"))
-                })?;
-                Some((session, reason))
-            }))
-        })
-        .await??;
-        let Some((session, reason)) = found else { return Ok(()) };
-        let what = format!(
-            "this machine runs from the session to {} at {}: {reason}",
-            session.target,
-            session.portal_text()
-        );
-        Err(Fault::new(Kind::InUse, what).hint("it is never logged out of, not with force either"))
-    }
+/// `InUse` if one of the sessions is of that kind, with the reason.
+pub(super) async fn check(engine: &Engine, sessions: &[Session]) -> Result<()> {
+    let nodes = engine.state.look(Parts::NODES).await?.nodes().to_vec();
+    let (sysfs, usage, sessions) = (engine.state.sysfs.clone(), engine.usage.clone(), sessions.to_vec());
+    let found = blocking(move || {
+        if !usage.knows_mounts() {
+            return Err(Fault::new(Kind::Failed, "what is mounted on this machine could not be read")
+                .hint("without it nobody can tell what the machine runs from"));
+        }
+        let firmware = sysfs.firmware_targets();
+        Ok(sessions.into_iter().find_map(|session| {
+            let disks: Vec<String> = session.disks.iter().map(|disk| disk.name.clone()).collect();
+            let reason = by_name(&session, &firmware, &nodes).or_else(|| {
+                let place = usage.mounted(&disks).into_iter().find(|place| is_vital(place))?;
+                Some(format!("{place} is on its disks"))
+            })?;
+            Some((session, reason))
+        }))
+    })
+    .await??;
+    let Some((session, reason)) = found else { return Ok(()) };
+    let what = format!(
+        "this machine runs from the session to {} at {}: {reason}",
+        session.target,
+        session.portal_text()
+    );
+    Err(Fault::new(Kind::InUse, what).hint("it is never logged out of, not with force either"))
 }
 
 /// What firmware and records say.

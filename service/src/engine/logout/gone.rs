@@ -1,65 +1,60 @@
-//! A logout is done when nothing of it is left: disks, maps, their links, multipathd's paths.
-//! It may not wait beyond the caller's deadline, nor for what belongs to another session by now.
+//! The wait until nothing is left of a logout: disks, maps, their links, multipathd's paths. What belongs to another
+//! session by now is not waited for.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeSet;
 
 use iscsi_initiator_dbus::fault::Result;
-use tokio::time::Instant;
 
-use super::{
-    super::{Engine, blocking},
-    AGAIN,
-    plan::Plan,
-};
-use crate::backend::{
-    kernel::{
-        sysfs::{Disk, Map, Sysfs},
-        uevents::Events,
+use super::plan::Plan;
+use crate::{
+    backend::{
+        host::{limit::Limit, threads::blocking},
+        kernel::{
+            sysfs::{Disk, Map, Sysfs},
+            udev::Udev,
+        },
+        multipath::daemon::Multipathd,
     },
-    multipath::daemon::Multipathd,
+    engine::{Engine, state::watch::Predicate},
 };
-use crate::engine::state::listing::passed;
 
-impl Engine {
-    /// Waits for it; what is still there at the deadline, in words.
-    pub(super) async fn gone(
-        &self,
-        plan: &Plan,
-        events: Option<&Events>,
-        deadline: Instant,
-    ) -> Result<Vec<String>> {
-        loop {
-            let look = Look {
-                sysfs: self.sysfs.clone(),
-                multipathd: self.multipathd.clone(),
-                dev: self.layout.dev.clone(),
-                disks: plan.disks.iter().map(|(disk, _)| disk.clone()).collect(),
-                maps: plan.maps.clone(),
-            };
-            let left = blocking(move || look.left()).await?;
-            if left.is_empty() || passed(deadline) {
-                return Ok(left);
-            }
-            let event = async {
-                match events {
-                    Some(events) => events.changed().await,
-                    None => std::future::pending().await,
-                }
-            };
-            // Whichever comes first only ends the wait; the next look decides.
-            let _ = tokio::time::timeout_at(deadline.min(Instant::now() + AGAIN), event).await;
-        }
+/// Waits for it; what is still there at the limit, in words.
+pub(super) async fn gone(engine: &Engine, plan: &Plan, limit: &Limit) -> Result<Vec<String>> {
+    let look = Look {
+        sysfs: engine.state.sysfs.clone(),
+        multipathd: engine.state.multipathd.clone(),
+        udev: engine.state.udev.clone(),
+        disks: plan.disks.iter().map(|(disk, _)| disk.clone()).collect(),
+        maps: plan.maps.clone(),
+    };
+    let mut gone = Gone { look, left: Vec::new() };
+    engine.state.watch.until(&mut gone, limit).await?;
+    Ok(gone.left)
+}
+
+/// Nothing is left.
+struct Gone {
+    look: Look,
+    /// What was there at the last look, in words.
+    left: Vec<String>,
+}
+
+impl Predicate for Gone {
+    type Is = ();
+
+    async fn look(&mut self) -> Result<Option<()>> {
+        let look = self.look.clone();
+        self.left = blocking(move || look.left()).await?;
+        Ok(self.left.is_empty().then_some(()))
     }
 }
 
 /// One look.
+#[derive(Clone)]
 struct Look {
     sysfs: Sysfs,
     multipathd: Multipathd,
-    dev: PathBuf,
+    udev: Udev,
     disks: Vec<Disk>,
     maps: BTreeSet<Map>,
 }
@@ -80,10 +75,8 @@ impl Look {
             .map(|disk| disk.name.as_str())
             .chain(maps.iter().map(|map| map.device.as_str()))
             .collect();
-        // udev's: by-id, by-path, by-diskseq and what else there is.
-        let folders = std::fs::read_dir(self.dev.join("disk")).into_iter().flatten().flatten();
-        let folders = folders.map(|folder| folder.path()).chain([self.dev.join("mapper")]);
-        left.extend(folders.flat_map(|folder| links(&folder, &names)));
+        let links = self.udev.links_to(&names);
+        left.extend(links.iter().map(|link| format!("the link {}", link.display())));
         // multipathd notices last; without one, nobody keeps a path.
         if left.is_empty()
             && let Ok(paths) = self.multipathd.addresses()
@@ -103,30 +96,10 @@ impl Look {
     }
 }
 
-/// Links that lead to one of these devices or their partitions.
-fn links(folder: &Path, names: &[&str]) -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    let leads = |path: &Path| {
-        let target = std::fs::read_link(path).ok()?;
-        let target = target.file_name()?.to_str()?;
-        names.iter().any(|name| is_part_of(target, name)).then_some(())
-    };
-    let paths = entries.flatten().map(|entry| entry.path());
-    paths.filter(|path| leads(path).is_some()).map(|path| format!("the link {}", path.display())).collect()
-}
-
-/// `sda` itself or `sda1`; not `sdab`, and not `dm-10` for `dm-1`.
-fn is_part_of(device: &str, name: &str) -> bool {
-    let Some(rest) = device.strip_prefix(name) else { return false };
-    rest.is_empty()
-        || (rest.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(|c: char| c.is_ascii_digit()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::host::layout::Layout;
-    use crate::backend::kernel::sysfs::tests::sample;
+    use crate::backend::{host::layout::Layout, kernel::sysfs::tests::sample};
 
     #[test]
     fn what_is_left_is_named_until_it_is_gone() {
@@ -141,7 +114,7 @@ mod tests {
         let look = || Look {
             sysfs: sysfs.clone(),
             multipathd: Multipathd::new(&Layout::below(folder.path())),
-            dev: dev.clone(),
+            udev: Udev::new(&Layout::below(folder.path())),
             disks: plan.disks.iter().map(|(disk, _)| disk.clone()).collect(),
             maps: plan.maps.clone(),
         };
@@ -154,11 +127,5 @@ mod tests {
         assert_eq!(look().left().len(), 1, "the link is still there");
         std::fs::remove_file(by_id.join("wwn-0x1-part1")).unwrap();
         assert!(look().left().is_empty());
-    }
-
-    #[test]
-    fn a_partition_is_of_its_disk() {
-        assert!(is_part_of("sda", "sda") && is_part_of("sda12", "sda"));
-        assert!(!is_part_of("sdab", "sda") && !is_part_of("dm-10", "dm-1") && !is_part_of("sdb", "sda"));
     }
 }

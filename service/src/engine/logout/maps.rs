@@ -1,149 +1,198 @@
-//! The maps go before their disks: that is where the kernel itself refuses what is still open.
-//! It may not remove a map that another session carries.
+//! The maps go before their disks: that is where the kernel itself refuses what is still open. A map that another session
+//! carries stays.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use iscsi_initiator_dbus::{Fault, Kind, fault::Result};
 use tokio::time::Instant;
 
-use super::{
-    super::{Engine, blocking},
-    AGAIN, GLANCE,
-    plan::Plan,
-};
-use crate::backend::{
-    kernel::sysfs::Map,
-    multipath::daemon::{Multipathd, MultipathdError},
+use super::{plan::Plan, unused::GLANCE};
+use crate::{
+    backend::{
+        host::{limit::Limit, threads::blocking},
+        kernel::sysfs::{Map, Sysfs},
+        multipath::daemon::{Multipathd, MultipathdError},
+    },
+    engine::{
+        Engine,
+        state::watch::{Predicate, Watch},
+    },
 };
 
 /// How long multipathd may take to see that the paths have gone.
 const NOTICE: Duration = Duration::from_secs(20);
 
-impl Engine {
-    /// Removes the maps; multipathd refuses a map that anything has open, and then those that were removed
-    /// before it are made again. Then takes the paths that leave out of the maps that stay, so that what
-    /// is on its way through them comes to its end. Answers which maps are removed. By force none is begun after half
-    /// of the time that there is: the other half is the sessions'.
-    pub(super) async fn remove_maps(
-        &self,
-        plan: &Plan,
-        force: bool,
-        deadline: Instant,
-    ) -> Result<BTreeSet<Map>> {
-        let (multipathd, plan) = (self.multipathd.clone(), plan.clone());
-        let half = std::time::Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
-        blocking(move || {
-            let mut removed = BTreeSet::new();
-            for map in &plan.maps {
-                let name = map.name.as_str();
-                if force && std::time::Instant::now() >= half {
-                    tracing::warn!(map = name, "multipathd takes too long: going on without it");
-                    break;
-                }
-                if force {
-                    // Without this, what waits for a path would wait for ever.
-                    log_refusal(name, "stop queueing", multipathd.stop_queueing(name));
-                    if log_refusal(name, "remove", multipathd.remove_map(name)) {
-                        removed.insert(map.clone());
-                    }
-                    continue;
-                }
-                if let Err(error) = remove_patiently(&multipathd, name) {
-                    make_again(&multipathd, &removed);
-                    return Err(kept(name, error, &removed));
-                }
+type Answer = std::result::Result<(), MultipathdError>;
+
+/// Removes the maps; multipathd refuses a map that anything has open, and then those that were removed
+/// before it are made again. Then takes the paths that leave out of the maps that stay, so that what
+/// is on its way through them comes to its end. Answers which maps are removed. By force none is begun after half
+/// of the time that there is: the other half is the sessions'.
+pub(super) async fn remove(
+    engine: &Engine,
+    plan: &Plan,
+    force: bool,
+    limit: &Limit,
+) -> Result<BTreeSet<Map>> {
+    let multipathd = &engine.state.multipathd;
+    let half = Instant::now() + limit.left() / 2;
+    let mut removed = BTreeSet::new();
+    for map in &plan.maps {
+        let name = map.name.as_str();
+        if force {
+            if Instant::now() >= half {
+                tracing::warn!(map = name, "multipathd takes too long: going on without it");
+                break;
+            }
+            // Without this, what waits for a path would wait for ever.
+            log_refusal(name, "stop queueing", &ask(multipathd, name, Multipathd::stop_queueing).await?);
+            if log_refusal(name, "remove", &ask(multipathd, name, Multipathd::remove_map).await?) {
                 removed.insert(map.clone());
             }
-            for path in plan.leaving_paths() {
-                if force && std::time::Instant::now() >= half {
-                    break;
-                }
-                // If it stays in the map it fails there, and the kernel goes on with another.
-                log_refusal(&path, "take out the path", multipathd.remove_path(&path));
-            }
-            Ok(removed)
-        })
-        .await?
+            continue;
+        }
+        // Again and again for a moment: udev and blkid open a new map for a short while to look at it.
+        let mut attempt = Removed { multipathd, name, refused: None };
+        let answer = match engine.state.watch.until(&mut attempt, &Limit::of(GLANCE)).await? {
+            Some(answer) => answer,
+            None => attempt.refused.map_or(Ok(()), Err),
+        };
+        if let Err(error) = answer {
+            make_again(multipathd, &removed).await?;
+            return Err(kept(name, error, &removed));
+        }
+        removed.insert(map.clone());
     }
-
-    /// What waits for a path of these maps gets an error instead.
-    pub(super) async fn stop_queueing(&self, plan: &Plan) -> Result<()> {
-        let (multipathd, maps) = (self.multipathd.clone(), plan.maps.clone());
-        blocking(move || {
-            for map in maps {
-                log_refusal(&map.name, "stop queueing", multipathd.stop_queueing(&map.name));
-            }
-        })
-        .await
+    for path in plan.leaving_paths() {
+        if force && Instant::now() >= half {
+            break;
+        }
+        // If it stays in the map it fails there, and the kernel goes on with another.
+        log_refusal(&path, "take out the path", &ask(multipathd, &path, Multipathd::remove_path).await?);
     }
-
-    /// After a logout that failed: the paths of what is still there, and these maps of it.
-    pub(super) async fn restore_maps(&self, plan: &Plan, maps: BTreeSet<Map>) -> Result<()> {
-        let (multipathd, plan, sysfs) = (self.multipathd.clone(), plan.clone(), self.sysfs.clone());
-        blocking(move || {
-            let is_there = |name: &str| sysfs.number(name).is_some();
-            let left = |map: &Map| {
-                plan.disks.iter().any(|(disk, _)| disk.map.as_ref() == Some(map) && is_there(&disk.name))
-            };
-            make_again(&multipathd, &maps.into_iter().filter(left).collect());
-            for path in plan.leaving_paths().iter().filter(|path| is_there(path)) {
-                log_refusal(path, "put back the path", multipathd.add_path(path));
-            }
-        })
-        .await
-    }
+    Ok(removed)
 }
 
-/// After `stop_queueing`, where the map stays.
-pub(super) fn queue_again(multipathd: &Multipathd, maps: &BTreeSet<Map>) {
-    for map in maps {
-        log_refusal(&map.name, "queue again", multipathd.restore_queueing(&map.name));
-    }
+/// multipathd has removed the map, or does not answer.
+struct Removed<'a> {
+    multipathd: &'a Multipathd,
+    name: &'a str,
+    /// Why it did not, at the last attempt.
+    refused: Option<MultipathdError>,
 }
 
-fn make_again(multipathd: &Multipathd, maps: &BTreeSet<Map>) {
-    for map in maps {
-        log_refusal(&map.name, "make again", multipathd.add_map(&map.wwid));
-    }
-}
+impl Predicate for Removed<'_> {
+    type Is = Answer;
 
-/// Again and again for a moment: udev and blkid open a new map for a short while to look at it.
-fn remove_patiently(multipathd: &Multipathd, name: &str) -> std::result::Result<(), MultipathdError> {
-    let last = std::time::Instant::now() + GLANCE;
-    loop {
-        match multipathd.remove_map(name) {
-            Err(MultipathdError::Refused(_)) if std::time::Instant::now() < last => {
-                std::thread::sleep(AGAIN);
+    async fn look(&mut self) -> Result<Option<Answer>> {
+        match ask(self.multipathd, self.name, Multipathd::remove_map).await? {
+            Err(error @ MultipathdError::Refused(_)) => {
+                self.refused = Some(error);
+                Ok(None)
             }
-            result => return result,
+            answer => Ok(Some(answer)),
         }
     }
 }
 
+async fn ask(
+    multipathd: &Multipathd,
+    name: &str,
+    command: impl FnOnce(&Multipathd, &str) -> Answer + Send + 'static,
+) -> Result<Answer> {
+    let (multipathd, name) = (multipathd.clone(), name.to_owned());
+    blocking(move || command(&multipathd, &name)).await
+}
+
+/// What waits for a path of these maps gets an error instead.
+pub(super) async fn stop_queueing(engine: &Engine, plan: &Plan) -> Result<()> {
+    for map in &plan.maps {
+        let answer = ask(&engine.state.multipathd, &map.name, Multipathd::stop_queueing).await?;
+        log_refusal(&map.name, "stop queueing", &answer);
+    }
+    Ok(())
+}
+
+/// After `stop_queueing`, where the map stays. Blocks.
+pub(super) fn queue_again(multipathd: &Multipathd, maps: &BTreeSet<Map>) {
+    for map in maps {
+        log_refusal(&map.name, "queue again", &multipathd.restore_queueing(&map.name));
+    }
+}
+
+/// After a logout that failed: the paths of what is still there, and these maps of it.
+pub(super) async fn restore(engine: &Engine, plan: &Plan, maps: BTreeSet<Map>) -> Result<()> {
+    let multipathd = &engine.state.multipathd;
+    let left = {
+        let (sysfs, plan) = (engine.state.sysfs.clone(), plan.clone());
+        blocking(move || still_there(&sysfs, &plan, maps)).await?
+    };
+    make_again(multipathd, &left.maps).await?;
+    for path in &left.paths {
+        log_refusal(path, "put back the path", &ask(multipathd, path, Multipathd::add_path).await?);
+    }
+    Ok(())
+}
+
+struct Left {
+    maps: BTreeSet<Map>,
+    paths: Vec<String>,
+}
+
+fn still_there(sysfs: &Sysfs, plan: &Plan, maps: BTreeSet<Map>) -> Left {
+    let is_there = |name: &str| sysfs.number(name).is_some();
+    let has_path =
+        |map: &Map| plan.disks.iter().any(|(disk, _)| disk.map.as_ref() == Some(map) && is_there(&disk.name));
+    Left {
+        maps: maps.into_iter().filter(has_path).collect(),
+        paths: plan.leaving_paths().into_iter().filter(|path| is_there(path)).collect(),
+    }
+}
+
+async fn make_again(multipathd: &Multipathd, maps: &BTreeSet<Map>) -> Result<()> {
+    for map in maps {
+        log_refusal(&map.name, "make again", &ask(multipathd, &map.wwid, Multipathd::add_map).await?);
+    }
+    Ok(())
+}
+
 /// After a forced logout: what still uses a map gets errors, instead of waiting for ever for a path.
 /// multipathd goes back to queueing when it sees a path leave, so this is over when it has seen the last.
-pub(super) async fn let_go(multipathd: Multipathd, mut maps: BTreeSet<Map>) {
-    let last = Instant::now() + NOTICE;
-    while !maps.is_empty() && Instant::now() < last {
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        let multipathd = multipathd.clone();
-        let look = move || {
+pub(super) async fn let_go(watch: Watch, multipathd: Multipathd, maps: BTreeSet<Map>) {
+    let mut let_go = LetGo { multipathd, maps };
+    if let Err(fault) = watch.until(&mut let_go, &Limit::of(NOTICE)).await {
+        tracing::warn!(error = fault.message(), "multipathd could not be asked");
+    }
+}
+
+/// No map has a path any more, and none lets anything wait for one.
+struct LetGo {
+    multipathd: Multipathd,
+    maps: BTreeSet<Map>,
+}
+
+impl Predicate for LetGo {
+    type Is = ();
+
+    async fn look(&mut self) -> Result<Option<()>> {
+        if self.maps.is_empty() {
+            return Ok(Some(()));
+        }
+        let (multipathd, mut maps) = (self.multipathd.clone(), self.maps.clone());
+        let looking = blocking(move || {
             let states = multipathd.maps()?;
             maps.retain(|map| match states.get(&map.name) {
                 None => false,
                 Some(state) if state.paths == 0 && state.is_queueing => {
-                    log_refusal(&map.name, "stop queueing", multipathd.stop_queueing(&map.name));
+                    log_refusal(&map.name, "stop queueing", &multipathd.stop_queueing(&map.name));
                     true
                 }
                 Some(state) => state.paths > 0,
             });
             Ok::<_, MultipathdError>(maps)
-        };
-        match blocking(look).await {
-            Ok(Ok(left)) => maps = left,
-            Ok(Err(error)) => return tracing::warn!(%error, "multipathd could not be asked"),
-            Err(_) => return,
-        }
+        });
+        self.maps = looking.await??;
+        Ok(self.maps.is_empty().then_some(()))
     }
 }
 
@@ -169,11 +218,11 @@ fn kept(name: &str, error: MultipathdError, removed: &BTreeSet<Map>) -> Fault {
 }
 
 /// Whether it was done.
-fn log_refusal(map: &str, what: &str, result: std::result::Result<(), MultipathdError>) -> bool {
-    if let Err(error) = &result {
+fn log_refusal(map: &str, what: &str, answer: &Answer) -> bool {
+    if let Err(error) = answer {
         tracing::warn!(map, what, %error, "going on without multipathd");
     }
-    result.is_ok()
+    answer.is_ok()
 }
 
 #[cfg(test)]

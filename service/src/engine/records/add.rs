@@ -1,21 +1,32 @@
-//! Records a target at a portal by hand: for portals that list nothing, or are not to be asked.
-//! It may not touch a record that is there, nor go to the portal.
+//! Records a target at a portal by hand: for portals that list nothing, or are not to be asked. A record that is there
+//! stays as it is.
 
 use iscsi_initiator_dbus::{
-    Fault,
+    Fault, Iqn, Portal,
     fault::Result,
     options::AddOptions,
     results::{self, NodeState},
 };
-use iscsi_initiator_polkit::{Action, Grant};
+use iscsi_initiator_polkit::Action;
 
-use crate::backend::open_iscsi::database::{
-    NodeKey,
-    ifaces::Binding,
-    nodes::{Made, Origin},
-};
-use crate::engine::{
-    Engine, blocking, deadline, log_act, require, resolved, state::listing::node_of, target_of,
+use super::lookup::resolved;
+use crate::{
+    backend::{
+        host::threads::blocking,
+        open_iscsi::{
+            database::{
+                NodeKey,
+                ifaces::Binding,
+                nodes::{Made, Origin},
+            },
+            iscsiadm::Iscsiadm,
+        },
+    },
+    engine::{
+        Engine,
+        call::{Call, act},
+        state::{listing::node_of, reader::Parts},
+    },
 };
 
 /// The group of most targets. iscsid takes the target's word for it at the login (usr/login.c): a wrong one does no harm.
@@ -23,65 +34,68 @@ const USUAL_GROUP: u16 = 1;
 
 impl Engine {
     /// Records the granted target at the granted portal: an entry for each address of it.
-    pub(crate) async fn add_node(&self, grant: &Grant, options: &AddOptions) -> Result<Vec<results::Node>> {
-        require(grant, Action::Discover)?;
-        let result = self.record(grant, options).await;
-        log_act(grant, &result);
-        result
+    pub(crate) async fn add_node(&self, call: &Call, options: &AddOptions) -> Result<Vec<results::Node>> {
+        act(call, Action::Discover, async {
+            call.portal()?;
+            let portals = resolved(call.any_portal(), call.limit()).await?.unwrap_or_default();
+            record(self, call.target()?, portals, options).await
+        })
+        .await
     }
 
-    /// Whether this machine has the network card; asked before polkit is, since it is a fault of the argument.
-    pub(crate) fn check_card(&self, card: Option<&str>) -> Result<()> {
-        match card {
-            Some(card) if !self.sysfs.has_card(card) => {
-                Err(Fault::invalid("options.interface", format!("this machine has no network card {card}"))
+    /// Whether this machine has the network interface; asked before polkit is, since it is a fault of the argument.
+    pub(crate) fn check_interface(&self, interface: Option<&str>) -> Result<()> {
+        match interface {
+            Some(name) if !self.state.sysfs.has_interface(name) => {
+                Err(Fault::invalid("options.interface", format!("this machine has no network card {name}"))
                     .hint("ip link shows what it has"))
             }
             _ => Ok(()),
         }
     }
+}
 
-    /// What binds nodes to a network card.
-    pub(in crate::engine) async fn binding(&self, card: Option<&str>) -> Result<Option<Binding>> {
-        let Some(card) = card.map(str::to_owned) else { return Ok(None) };
-        let database = self.database.clone();
-        Ok(Some(blocking(move || database.binding(&card)).await??))
-    }
-
-    async fn record(&self, grant: &Grant, options: &AddOptions) -> Result<Vec<results::Node>> {
-        let target = target_of(grant)?;
-        let portals = resolved(grant.portal(), deadline(None)).await?;
-        let portals = portals.ok_or_else(|| Fault::invalid("portal", "is missing"))?;
-        self.iscsiadm()?;
-        let binding = self.binding(options.interface.as_deref()).await?;
-        let _claim = self.busy.claim(&target)?;
-        let wanted: Vec<NodeKey> = portals
-            .into_iter()
-            .map(|portal| NodeKey {
-                target: target.clone(),
-                portal,
-                tpgt: Some(options.tpgt.unwrap_or(USUAL_GROUP)),
-                iface: "default".to_owned(),
-            })
-            .map(|node| bound(node, binding.as_ref()))
-            .collect();
-        let made = {
-            let (database, keys, startup) = (self.database.clone(), wanted.clone(), options.startup);
-            blocking(move || database.add(&keys, &Origin::Static, startup, binding.as_ref())).await??
+async fn record(
+    engine: &Engine,
+    target: &Iqn,
+    portals: Vec<Portal>,
+    options: &AddOptions,
+) -> Result<Vec<results::Node>> {
+    Iscsiadm::find(&engine.layout)?;
+    let binding = binding(engine, options.interface.as_deref()).await?;
+    let _claim = engine.turns.claims.claim(target)?;
+    let wanted: Vec<NodeKey> = portals
+        .into_iter()
+        .map(|portal| NodeKey {
+            target: target.clone(),
+            portal,
+            tpgt: Some(options.tpgt.unwrap_or(USUAL_GROUP)),
+            iface: "default".to_owned(),
+        })
+        .map(|node| bound(node, binding.as_ref()))
+        .collect();
+    let made = {
+        let (database, keys, startup) = (engine.database.clone(), wanted.clone(), options.startup);
+        blocking(move || database.add(&keys, &Origin::Static, startup, binding.as_ref())).await??
+    };
+    let now = engine.state.look(Parts::NODES).await?;
+    let mut nodes = Vec::new();
+    for node in now.nodes() {
+        let state = match wanted.iter().position(|key| key.is_same(&node.key)).and_then(|at| made.get(at)) {
+            Some(Made::New) => NodeState::New,
+            Some(Made::Known) => NodeState::Known,
+            None => continue,
         };
-        let sessions = self.sessions().await?;
-        let mut nodes = Vec::new();
-        for node in self.nodes().await? {
-            let state = match wanted.iter().position(|key| key.is_same(&node.key)).and_then(|at| made.get(at))
-            {
-                Some(Made::New) => NodeState::New,
-                Some(Made::Known) => NodeState::Known,
-                None => continue,
-            };
-            nodes.push(node_of(&node, state, &sessions));
-        }
-        Ok(nodes)
+        nodes.push(node_of(node, state, &now));
     }
+    Ok(nodes)
+}
+
+/// What binds nodes to a network interface.
+pub(in crate::engine) async fn binding(engine: &Engine, interface: Option<&str>) -> Result<Option<Binding>> {
+    let Some(interface) = interface.map(str::to_owned) else { return Ok(None) };
+    let database = engine.database.clone();
+    Ok(Some(blocking(move || database.binding(&interface)).await??))
 }
 
 /// The node through this binding.

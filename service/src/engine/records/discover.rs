@@ -1,37 +1,47 @@
-//! Discovery: the portal is asked by our own probe, every name checked, and only then recorded.
-//! It may not let iscsiadm persist what a target says, nor touch a record that is there.
+//! Discovery: the portal is asked by our own probe, every name checked, and only then recorded. A record that is there
+//! stays as it is.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use iscsi_initiator_dbus::{
-    Fault, Iqn, Portal,
+    Fault, Iqn, Kind, Portal,
     fault::Result,
     results::{self, NodeState, Startup},
 };
-use iscsi_initiator_polkit::{Action, Grant};
-use tokio::time::Instant;
+use iscsi_initiator_polkit::Action;
 
-use super::add::bound;
-use crate::backend::{
-    host::resolve,
-    open_iscsi::database::{
-        NodeKey,
-        chap::Proofs,
-        nodes::{Made, Origin},
-    },
+use super::{
+    add::{binding, bound},
+    initiator_name,
 };
-use crate::engine::{
-    ChapSecrets, Engine, ask::Listed, blocking, deadline, log_act, require, state::listing::node_of,
+use crate::{
+    backend::{
+        host::{limit::Limit, resolve, threads::blocking},
+        open_iscsi::{
+            database::{
+                NodeKey,
+                chap::{ChapSecrets, Proofs},
+                nodes::{Made, Origin},
+            },
+            iscsiadm::Iscsiadm,
+        },
+    },
+    engine::{
+        Engine,
+        ask::{Listed, ask_targets},
+        call::{Call, act},
+        state::{listing::node_of, reader::Parts},
+    },
 };
 
 /// What a discovery may be told.
 pub(crate) struct Discovery {
     /// The whole call's limit.
-    pub(crate) timeout: Option<std::time::Duration>,
+    pub(crate) timeout: Option<Duration>,
     /// What new records get.
     pub(crate) startup: Option<Startup>,
-    /// The network card to ask through, and to bind new nodes to.
-    pub(crate) card: Option<String>,
+    /// The network interface to ask through, and to bind new nodes to.
+    pub(crate) interface: Option<String>,
     /// For this discovery session only.
     pub(crate) chap: Option<ChapSecrets>,
 }
@@ -39,90 +49,84 @@ pub(crate) struct Discovery {
 impl Engine {
     /// Asks the portal for its targets and records those that are new. Answers each node listed, and
     /// those recorded by an earlier discovery there that are not listed any more.
-    pub(crate) async fn discover(&self, grant: &Grant, discovery: Discovery) -> Result<Vec<results::Node>> {
-        require(grant, Action::Discover)?;
-        let result = self.ask_and_record(grant, discovery).await;
-        log_act(grant, &result);
-        result
+    pub(crate) async fn discover(&self, call: &Call, discovery: Discovery) -> Result<Vec<results::Node>> {
+        act(call, Action::Discover, ask_and_record(self, call.portal()?, discovery, call.limit())).await
     }
+}
 
-    async fn ask_and_record(&self, grant: &Grant, discovery: Discovery) -> Result<Vec<results::Node>> {
-        let portal = grant.portal().ok_or_else(|| Fault::invalid("portal", "is missing"))?;
-        let deadline = deadline(discovery.timeout);
-        self.iscsiadm()?;
-        let binding = self.binding(discovery.card.as_deref()).await?;
-        let initiator = self.need_initiator_name().await?;
-        let given = discovery.chap.map(|chap| Proofs::with(Some(chap)));
-        let given = given.as_ref().map_or(Given::IfAsked(None), Given::Only);
-        let (portal, listed) =
-            self.ask_any(portal, discovery.card.as_deref(), &initiator, given, deadline).await?;
-        if let Some(to) = &listed.redirected {
-            tracing::info!(%portal, %to, "the portal sent the discovery on");
-        }
-        let nodes = listed.nodes.into_iter().map(|node| bound(node, binding.as_ref()));
-        let listed: Vec<NodeKey> = nodes.collect::<BTreeSet<_>>().into_iter().collect();
-        let made = {
-            let (database, keys, from) =
-                (self.database.clone(), listed.clone(), Origin::Portal(portal.clone()));
-            blocking(move || database.add(&keys, &from, discovery.startup, binding.as_ref())).await??
+async fn ask_and_record(
+    engine: &Engine,
+    portal: &Portal,
+    discovery: Discovery,
+    limit: &Limit,
+) -> Result<Vec<results::Node>> {
+    let interface = discovery.interface.as_deref();
+    Iscsiadm::find(&engine.layout)?;
+    let binding = binding(engine, interface).await?;
+    let initiator = initiator_name::needed(engine).await?;
+    let given = discovery.chap.map(|chap| Proofs::with(Some(chap)));
+    let given = given.as_ref().map_or(Given::IfAsked(None), Given::Only);
+    let (portal, listed) = ask_any(engine, portal, interface, &initiator, given, limit).await?;
+    if let Some(to) = &listed.redirected {
+        tracing::info!(%portal, %to, "the portal sent the discovery on");
+    }
+    let nodes = listed.nodes.into_iter().map(|node| bound(node, binding.as_ref()));
+    let listed: Vec<NodeKey> = nodes.collect::<BTreeSet<_>>().into_iter().collect();
+    let made = {
+        let (database, keys, from) =
+            (engine.database.clone(), listed.clone(), Origin::Portal(portal.clone()));
+        blocking(move || database.add(&keys, &from, discovery.startup, binding.as_ref())).await??
+    };
+    let now = engine.state.look(Parts::NODES).await?;
+    let places: BTreeSet<(&Iqn, &Portal)> = listed.iter().map(|key| (&key.target, &key.portal)).collect();
+    let mut nodes = Vec::new();
+    for node in now.nodes() {
+        let state = match listed.binary_search(&node.key).ok().and_then(|at| made.get(at)) {
+            Some(Made::New) => NodeState::New,
+            Some(Made::Known) => NodeState::Known,
+            // Of the old kind, of another group, or bound to a network interface.
+            None if places.contains(&(&node.key.target, &node.key.portal)) => NodeState::Known,
+            None if node.discovered_at == Some((portal.host().to_string(), portal.port())) => NodeState::Gone,
+            None => continue,
         };
-        let sessions = self.sessions().await?;
-        let mut nodes = Vec::new();
-        for node in self.nodes().await? {
-            let state = match listed.iter().position(|key| *key == node.key).and_then(|at| made.get(at)) {
-                Some(Made::New) => NodeState::New,
-                Some(Made::Known) => NodeState::Known,
-                // Of the old kind, of another group, or bound to a network card.
-                None if listed
-                    .iter()
-                    .any(|key| key.target == node.key.target && key.portal == node.key.portal) =>
-                {
-                    NodeState::Known
-                }
-                None if node.discovered_at == Some((portal.host().to_string(), portal.port())) => {
-                    NodeState::Gone
-                }
-                None => continue,
-            };
-            nodes.push(node_of(&node, state, &sessions));
-        }
-        Ok(nodes)
+        nodes.push(node_of(node, state, &now));
     }
+    Ok(nodes)
+}
 
-    /// Asks the addresses of the portal one after the other until one answers.
-    pub(in crate::engine) async fn ask_any(
-        &self,
-        portal: &Portal,
-        card: Option<&str>,
-        initiator: &Iqn,
-        given: Given<'_>,
-        deadline: Instant,
-    ) -> Result<(Portal, Listed)> {
-        let mut last = Fault::new(iscsi_initiator_dbus::Kind::PortalUnreachable, "the portal has no address");
-        for portal in resolve::portals(portal, deadline).await? {
-            let (database, at) = (self.database.clone(), portal.clone());
-            let stored = async { Ok::<_, Fault>(blocking(move || database.discovery_proofs(&at)).await??) };
-            let answer = match given {
-                Given::Only(proofs) => self.ask_targets(&portal, card, initiator, &[proofs], deadline).await,
-                Given::IfAsked(Some(proofs)) => {
-                    let nothing = Proofs::with(None);
-                    let stored = stored.await?;
-                    // What is stored for this portal comes before what is given for the targets.
-                    let order: &[&Proofs] =
-                        if stored.chap.is_some() { &[&stored, proofs] } else { &[&nothing, proofs] };
-                    self.ask_targets(&portal, card, initiator, order, deadline).await
-                }
-                Given::IfAsked(None) => {
-                    self.ask_targets(&portal, card, initiator, &[&stored.await?], deadline).await
-                }
-            };
-            match answer {
-                Ok(listed) => return Ok((portal, listed)),
-                Err(fault) => last = fault,
+/// Asks the addresses of the portal one after the other until one answers.
+pub(in crate::engine) async fn ask_any(
+    engine: &Engine,
+    portal: &Portal,
+    interface: Option<&str>,
+    initiator: &Iqn,
+    given: Given<'_>,
+    limit: &Limit,
+) -> Result<(Portal, Listed)> {
+    let mut last = Fault::new(Kind::PortalUnreachable, "the portal has no address");
+    for portal in resolve::portals(portal, limit).await? {
+        let (database, at) = (engine.database.clone(), portal.clone());
+        let stored = async { Ok::<_, Fault>(blocking(move || database.discovery_proofs(&at)).await??) };
+        let answer = match given {
+            Given::Only(proofs) => ask_targets(&portal, interface, initiator, &[proofs], limit).await,
+            Given::IfAsked(Some(proofs)) => {
+                let nothing = Proofs::with(None);
+                let stored = stored.await?;
+                // What is stored for this portal comes before what is given for the targets.
+                let order: &[&Proofs] =
+                    if stored.chap.is_some() { &[&stored, proofs] } else { &[&nothing, proofs] };
+                ask_targets(&portal, interface, initiator, order, limit).await
             }
+            Given::IfAsked(None) => {
+                ask_targets(&portal, interface, initiator, &[&stored.await?], limit).await
+            }
+        };
+        match answer {
+            Ok(listed) => return Ok((portal, listed)),
+            Err(fault) => last = fault,
         }
-        Err(last)
     }
+    Err(last)
 }
 
 /// The credentials that a caller gave for a discovery.

@@ -1,51 +1,59 @@
-//! Removes node records, the damaged ones too.
-//! It may not remove the record of a session that is up: nobody could log out of it by name any more.
+//! Removes node records, the damaged ones too; never the record of a session that is up, since no one could log out of
+//! that by name any more.
 
-use iscsi_initiator_dbus::{Fault, Kind, fault::Result};
-use iscsi_initiator_polkit::{Action, Grant};
+use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result};
+use iscsi_initiator_polkit::Action;
 
-use crate::engine::{Engine, blocking, deadline, log_act, no_such_node, require, resolved, target_of};
+use super::lookup::{nodes_of, none, resolved};
+use crate::{
+    backend::host::threads::blocking,
+    engine::{
+        Engine,
+        call::{Call, act},
+        state::reader::Parts,
+    },
+};
 
 impl Engine {
     /// Removes what is recorded of the granted target at one portal or at all.
-    pub(crate) async fn forget(&self, grant: &Grant) -> Result<()> {
-        require(grant, Action::Configure)?;
-        let result = self.remove_records(grant).await;
-        log_act(grant, &result);
-        result
+    pub(crate) async fn forget(&self, call: &Call) -> Result<()> {
+        act(call, Action::Configure, async {
+            let portals = resolved(call.any_portal(), call.limit()).await?;
+            let _claim = self.turns.claims.claim(call.target()?)?;
+            remove(self, call.target()?, portals.as_deref(), call.any_portal()).await
+        })
+        .await
     }
+}
 
-    async fn remove_records(&self, grant: &Grant) -> Result<()> {
-        let target = target_of(grant)?;
-        let portals = resolved(grant.portal(), deadline(None)).await?;
-        let _claim = self.busy.claim(&target)?;
-        let nodes = self.nodes_of(&target, portals.as_deref()).await?;
-        if nodes.is_empty() {
-            // Without open-iscsi there are no nodes: that is the reason, then.
-            self.iscsiadm()?;
-            return Err(no_such_node(&target, grant.portal()));
-        }
-        let sessions = self.sessions().await?;
-        if let Some(up) = nodes.iter().find(|node| sessions.iter().any(|session| session.is_of(&node.key))) {
-            let what = format!("a session to {target} at {} is up", up.key.portal);
-            return Err(Fault::new(Kind::InUse, what)
-                .hint(format!("log out first: iscsictl logout {target} {}", up.key.portal)));
-        }
-        let (database, keys) =
-            (self.database.clone(), nodes.into_iter().map(|node| node.key).collect::<Vec<_>>());
-        blocking(move || database.forget(&keys)).await??;
-        // Look again: what counts is that they are gone.
-        if let Some(left) = self.nodes_of(&target, portals.as_deref()).await?.first() {
-            let what = format!(
-                "the record of {target} at {} is there again: another program made it",
-                left.key.portal
-            );
-            return Err(Fault::new(Kind::Failed, what).hint("try again"));
-        }
-        if self.nodes_of(&target, None).await?.is_empty() {
-            let luns = self.luns.clone();
-            blocking(move || luns.forget(&target)).await??;
-        }
-        Ok(())
+async fn remove(
+    engine: &Engine,
+    target: &Iqn,
+    portals: Option<&[Portal]>,
+    asked: Option<&Portal>,
+) -> Result<()> {
+    let now = engine.state.look(Parts::NODES).await?;
+    let nodes = now.nodes_of(target, portals);
+    if nodes.is_empty() {
+        return Err(none(engine, target, asked));
     }
+    if let Some(up) = nodes.iter().find(|node| now.session_of(&node.key).is_some()) {
+        let what = format!("a session to {target} at {} is up", up.key.portal);
+        return Err(Fault::new(Kind::InUse, what)
+            .hint(format!("log out first: iscsictl logout {target} {}", up.key.portal)));
+    }
+    let database = engine.database.clone();
+    let keys: Vec<_> = nodes.into_iter().map(|node| node.key).collect();
+    blocking(move || database.forget(&keys)).await??;
+    // Look again: what counts is that they are gone.
+    if let Some(left) = nodes_of(engine, target, portals).await?.first() {
+        let what =
+            format!("the record of {target} at {} is there again: another program made it", left.key.portal);
+        return Err(Fault::new(Kind::Failed, what).hint("try again"));
+    }
+    if nodes_of(engine, target, None).await?.is_empty() {
+        let (known_luns, target) = (engine.known_luns.clone(), target.clone());
+        blocking(move || known_luns.forget(&target)).await??;
+    }
+    Ok(())
 }

@@ -1,11 +1,24 @@
-//! This machine's initiator name.
-//! It may not change while a session is up: targets know the sessions by it.
+//! This machine's initiator name. It does not change while a session is up: targets know the sessions by it.
 
 use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result};
-use iscsi_initiator_polkit::{Action, Grant};
+use iscsi_initiator_polkit::Action;
 
-use crate::backend::{open_iscsi::initiator_name, systemd::Job};
-use crate::engine::{Engine, blocking, log_act, require};
+use crate::{
+    backend::{
+        host::threads::blocking,
+        open_iscsi::{initiator_name, iscsiadm::Iscsiadm},
+        systemd::Job,
+    },
+    engine::{
+        Engine,
+        call::{Call, act},
+        state::{reader::Parts, snapshot::Snapshot},
+    },
+};
+
+const ISCSID: &str = "iscsid.service";
+/// So many sessions a message names.
+const SHOWN: usize = 5;
 
 impl Engine {
     /// The name in open-iscsi's file, if there is one.
@@ -14,59 +27,56 @@ impl Engine {
         blocking(move || initiator_name::read(&config)).await?
     }
 
-    /// The name, or what to do to have one.
-    pub(in crate::engine) async fn need_initiator_name(&self) -> Result<Iqn> {
-        self.initiator_name().await?.ok_or_else(|| {
-            Fault::new(Kind::InvalidConfiguration, "this machine has no initiator name")
-                .hint("set one: iscsictl initiator-name iqn.YYYY-MM.reversed.domain:this-machine")
-        })
+    /// The same once no call is changing it.
+    pub(crate) async fn settled_initiator_name(&self) -> Result<Option<Iqn>> {
+        self.turns.claims.wait_for_everything().await;
+        self.initiator_name().await
     }
 
     /// Writes the name, keeps the old file as a backup, and makes iscsid use it; if iscsid cannot be made
     /// to, the old name is put back.
-    pub(crate) async fn set_initiator_name(&self, grant: &Grant, name: Iqn) -> Result<()> {
-        require(grant, Action::Configure)?;
-        let result = self.change_name(name).await;
-        log_act(grant, &result);
-        result
+    pub(crate) async fn set_initiator_name(&self, call: &Call, name: Iqn) -> Result<()> {
+        act(call, Action::Configure, change(self, name)).await
     }
+}
 
-    async fn change_name(&self, name: Iqn) -> Result<()> {
-        let _claim = self.busy.claim_everything()?;
-        self.iscsiadm()?;
-        let same = self.initiator_name().await?.as_ref() == Some(&name);
-        let sessions = self.sessions().await?;
-        if same && !sessions.is_empty() {
-            return Ok(());
-        }
-        if !sessions.is_empty() {
-            let up: Vec<String> = sessions
-                .iter()
-                .take(5)
-                .map(|session| {
-                    format!("session {} to {} at {}", session.sid, session.target, session.portal_text())
-                })
-                .collect();
-            let more = if sessions.len() > up.len() { ", and more" } else { "" };
-            return Err(Fault::new(
-                Kind::InUse,
-                format!("the name cannot change while sessions are up: {}{more}", up.join(", ")),
-            )
-            .hint("log out first: iscsictl logout TARGET"));
-        }
-        let config = self.layout.config.clone();
-        let before =
-            if same { None } else { Some(blocking(move || initiator_name::write(&config, &name)).await??) };
-        let restarted = self.systemd.job(Job::Restart, "iscsid.service").await;
-        if let (Err(_), Some(before)) = (&restarted, before) {
-            let config = self.layout.config.clone();
-            blocking(move || initiator_name::restore(&config, &before)).await??;
-            // It may have stopped halfway: with the old name in place it can start again.
-            if let Err(fault) = self.systemd.job(Job::Restart, "iscsid.service").await {
-                tracing::warn!(error = fault.message(), "iscsid was not restarted with the old name either");
-            }
-        }
-        self.changed.send_replace(());
-        restarted
+/// The name, or what to do to have one.
+pub(in crate::engine) async fn needed(engine: &Engine) -> Result<Iqn> {
+    engine.initiator_name().await?.ok_or_else(|| {
+        Fault::new(Kind::InvalidConfiguration, "this machine has no initiator name")
+            .hint("set one: iscsictl initiator-name iqn.YYYY-MM.reversed.domain:this-machine")
+    })
+}
+
+async fn change(engine: &Engine, name: Iqn) -> Result<()> {
+    let _claim = engine.turns.claims.claim_everything()?;
+    Iscsiadm::find(&engine.layout)?;
+    let is_same = engine.initiator_name().await?.as_ref() == Some(&name);
+    let now = engine.state.look(Parts::SESSIONS).await?;
+    if now.sessions().next().is_some() {
+        return if is_same { Ok(()) } else { Err(in_use(&now)) };
     }
+    let config = engine.layout.config.clone();
+    let before =
+        if is_same { None } else { Some(blocking(move || initiator_name::write(&config, &name)).await??) };
+    let restarted = engine.systemd.job(Job::Restart, ISCSID).await;
+    if let (Err(_), Some(before)) = (&restarted, before) {
+        let config = engine.layout.config.clone();
+        blocking(move || initiator_name::restore(&config, &before)).await??;
+        // It may have stopped halfway: with the old name in place it can start again.
+        if let Err(fault) = engine.systemd.job(Job::Restart, ISCSID).await {
+            tracing::warn!(error = fault.message(), "iscsid was not restarted with the old name either");
+        }
+    }
+    restarted
+}
+
+fn in_use(now: &Snapshot) -> Fault {
+    let name = |session: &crate::backend::kernel::sysfs::Session| {
+        format!("session {} to {} at {}", session.sid, session.target, session.portal_text())
+    };
+    let up: Vec<String> = now.sessions().take(SHOWN).map(name).collect();
+    let more = if now.sessions().count() > up.len() { ", and more" } else { "" };
+    Fault::new(Kind::InUse, format!("the name cannot change while sessions are up: {}{more}", up.join(", ")))
+        .hint("log out first: iscsictl logout TARGET")
 }

@@ -5,10 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use iscsi_initiator_dbus::fault::Result;
 
-use super::super::{Engine, blocking};
-use crate::backend::{
-    kernel::sysfs::{Map, Sysfs},
-    multipath::daemon::{Multipathd, MultipathdError},
+use crate::{
+    backend::{
+        host::threads::blocking,
+        kernel::sysfs::{Map, Sysfs},
+        multipath::daemon::{Multipathd, MultipathdError},
+    },
+    engine::{Engine, state::reader::Parts},
 };
 
 /// What became of the maps' sizes, by their names. What is as it was is not there.
@@ -43,23 +46,17 @@ impl Sizes {
     }
 }
 
-impl Engine {
-    /// Every map over a disk of these sessions gets the size of its paths, if they all have the same.
-    pub(super) async fn resize_maps(&self, sids: &[u32]) -> Result<Sizes> {
-        let (sysfs, multipathd, sids) = (self.sysfs.clone(), self.multipathd.clone(), sids.to_vec());
-        blocking(move || {
-            let sessions = sysfs.sessions();
-            let ours = sessions.iter().filter(|session| sids.contains(&session.sid));
-            let maps: BTreeSet<Map> =
-                ours.flat_map(|session| &session.disks).filter_map(|disk| disk.map.clone()).collect();
-            Sizes(
-                maps.into_iter()
-                    .filter_map(|map| Some((map.name.clone(), resize(&sysfs, &multipathd, &map)?)))
-                    .collect(),
-            )
-        })
-        .await
-    }
+/// Every map over a disk of these sessions gets the size of its paths, if they all have the same.
+pub(super) async fn resize_all(engine: &Engine, sids: &[u32]) -> Result<Sizes> {
+    let now = engine.state.look(Parts::SESSIONS).await?;
+    let ours = sids.iter().filter_map(|sid| now.session(*sid)).flat_map(|session| &session.disks);
+    let maps: BTreeSet<Map> = ours.filter_map(|disk| disk.map.clone()).collect();
+    let (sysfs, multipathd) = (engine.state.sysfs.clone(), engine.state.multipathd.clone());
+    blocking(move || {
+        let resized = |map: Map| Some((map.name.clone(), resize(&sysfs, &multipathd, &map)?));
+        Sizes(maps.into_iter().filter_map(resized).collect())
+    })
+    .await
 }
 
 /// `None` if there is nothing to do.

@@ -1,8 +1,7 @@
-//! Tests of what a rescan says of a session before and after it.
-//! It may not need a kernel's session.
+//! What a rescan says of a session before and after it.
 
 use super::*;
-use crate::backend::kernel::sysfs::Map;
+use crate::{backend::kernel::sysfs::Map, engine::state::snapshot::tests::of_sessions};
 
 fn disk(name: &str, lun: u64, size: u64, map: &str) -> Disk {
     let map = (!map.is_empty()).then(|| Map { name: map.into(), ..Map::default() });
@@ -11,6 +10,13 @@ fn disk(name: &str, lun: u64, size: u64, map: &str) -> Disk {
 
 fn session(disks: Vec<Disk>) -> Session {
     Session { sid: 7, target: "iqn.2001-04.com.example:disk".into(), disks, ..Session::default() }
+}
+
+/// What a rescan says of a session before and after it; `None`: it is gone.
+fn rescanned(before: &Session, after: Option<&Session>, is_ready: bool) -> Rescan {
+    let snapshot = |session: Option<&Session>| of_sessions(session.into_iter().cloned().collect());
+    let (then, now) = (snapshot(Some(before)), snapshot(after));
+    compare(before, now.session(before.sid), &then.diff(&now), &Sizes::default(), is_ready)
 }
 
 #[test]
@@ -30,7 +36,7 @@ fn what_is_new_other_or_gone_is_told_apart() {
         disk("sdf", 5, 64, "mpathf"),
         Disk { is_standby: true, ..disk("sdg", 6, 0, "") },
     ]);
-    let entry = compare(&before, &[after], &Sizes::default(), true);
+    let entry = rescanned(&before, Some(&after), true);
     assert_eq!(entry.devices, ["sda", "sdb", "sdc", "sdd", "sdf", "sdg"]);
     assert_eq!(entry.added, ["sdf", "sdg"]);
     assert_eq!(entry.resized, ["sda", "sdc"]);
@@ -47,11 +53,11 @@ fn what_is_new_other_or_gone_is_told_apart() {
 #[test]
 fn a_session_that_is_as_it_was_says_nothing() {
     let before = session(vec![disk("sda", 0, 64, "mpatha")]);
-    let entry = compare(&before, std::slice::from_ref(&before), &Sizes::default(), true);
+    let entry = rescanned(&before, Some(&before), true);
     assert_eq!(entry, Rescan { devices: vec!["sda".into()], ..Rescan::done(&before.target, "?", 7) });
-    let late = compare(&before, std::slice::from_ref(&before), &Sizes::default(), false);
+    let late = rescanned(&before, Some(&before), false);
     assert!(late.message.contains("not ready"), "{late:?}");
-    let gone = compare(&before, &[], &Sizes::default(), true);
+    let gone = rescanned(&before, None, true);
     assert_eq!((gone.outcome, gone.error.as_str()), (RescanOutcome::Failed, Kind::NotLoggedIn.name()));
 }
 

@@ -1,5 +1,4 @@
-//! Sessions, disks and maps as they are, and the nodes that are recorded.
-//! It may not start a program, wait for a daemon beyond its limit, or change anything.
+//! `ListPaths` and `ListNodes`: a snapshot as the bus shows it.
 
 use iscsi_initiator_dbus::{
     Fault, Portal,
@@ -7,66 +6,59 @@ use iscsi_initiator_dbus::{
     options::PathFilter,
     results::{self, NodeState},
 };
-use iscsi_initiator_polkit::{Action, Grant};
-use tokio::time::Instant;
+use iscsi_initiator_polkit::Action;
 
-use crate::backend::{
-    kernel::sysfs::{Disk, Session},
-    multipath::daemon::{MultipathdError, PathState},
-    open_iscsi::database::Node,
+use super::{reader::Parts, snapshot::Snapshot};
+use crate::{
+    backend::{
+        kernel::sysfs::{Disk, Session},
+        multipath::daemon::PathState,
+        open_iscsi::database::Node,
+    },
+    engine::{
+        Engine,
+        call::{Call, look},
+    },
 };
-use crate::engine::{Engine, blocking, require};
 
 impl Engine {
     /// A path for each LUN of each session; a session without a LUN is one entry without a device.
-    pub(crate) async fn list_paths(&self, grant: &Grant, filter: &PathFilter) -> Result<Vec<results::Path>> {
-        require(grant, Action::ListPaths)?;
-        let portals = numeric(filter)?;
-        let wanted = |session: &Session| match &filter.target {
-            Some(target) => session.matches(target, portals.as_deref()),
-            None => portals
-                .as_ref()
-                .is_none_or(|p| session.portal.as_ref().is_some_and(|portal| p.contains(portal))),
-        };
-        let sessions: Vec<Session> = self.all_sessions().await?.into_iter().filter(wanted).collect();
-        let has_map = sessions.iter().flat_map(|session| &session.disks).any(|disk| disk.map.is_some());
-        let multipathd = self.multipathd.clone();
-        let states =
-            if has_map { blocking(move || multipathd.paths()).await? } else { Ok(Default::default()) };
-        let states = states.unwrap_or_else(|error| {
-            // The kernel's view stands without it; the keys that only multipathd knows stay empty.
-            if !matches!(error, MultipathdError::NotRunning) {
-                tracing::warn!(%error, "multipathd could not be asked");
+    pub(crate) async fn list_paths(&self, call: &Call, filter: &PathFilter) -> Result<Vec<results::Path>> {
+        look(call, Action::ListPaths, async {
+            let portals = numeric(filter)?;
+            let wanted = |session: &&Session| match &filter.target {
+                Some(target) => session.matches(target, portals.as_deref()),
+                None => portals
+                    .as_ref()
+                    .is_none_or(|p| session.portal.as_ref().is_some_and(|portal| p.contains(portal))),
+            };
+            let now = self.state.look(Parts::PATHS).await?;
+            let mut paths = Vec::new();
+            for session in now.all_sessions().iter().filter(wanted) {
+                if session.disks.is_empty() {
+                    paths.push(path_of(session));
+                }
+                let disks = session.disks.iter();
+                paths.extend(disks.map(|disk| with_disk(path_of(session), disk, now.path(&disk.name))));
             }
-            Default::default()
-        });
-        let mut paths = Vec::new();
-        for session in &sessions {
-            if session.disks.is_empty() {
-                paths.push(path_of(session));
-            }
-            paths.extend(
-                session.disks.iter().map(|disk| with_disk(path_of(session), disk, states.get(&disk.name))),
-            );
-        }
-        Ok(paths)
+            Ok(paths)
+        })
+        .await
     }
 
     /// The recorded nodes; no portal is asked.
-    pub(crate) async fn list_nodes(&self, grant: &Grant, filter: &PathFilter) -> Result<Vec<results::Node>> {
-        require(grant, Action::ListPaths)?;
-        let portals = numeric(filter)?;
-        let sessions = self.sessions().await?;
-        let wanted = |node: &Node| {
-            filter.target.as_ref().is_none_or(|target| node.key.target == *target)
-                && portals.as_ref().is_none_or(|portals| portals.contains(&node.key.portal))
-        };
-        let nodes = self.nodes().await?;
-        Ok(nodes
-            .iter()
-            .filter(|node| wanted(node))
-            .map(|node| node_of(node, NodeState::Known, &sessions))
-            .collect())
+    pub(crate) async fn list_nodes(&self, call: &Call, filter: &PathFilter) -> Result<Vec<results::Node>> {
+        look(call, Action::ListPaths, async {
+            let portals = numeric(filter)?;
+            let wanted = |node: &&Node| {
+                filter.target.as_ref().is_none_or(|target| node.key.target == *target)
+                    && portals.as_ref().is_none_or(|portals| portals.contains(&node.key.portal))
+            };
+            let now = self.state.look(Parts::NODES).await?;
+            let nodes = now.nodes().iter().filter(wanted);
+            Ok(nodes.map(|node| node_of(node, NodeState::Known, &now)).collect())
+        })
+        .await
     }
 }
 
@@ -84,7 +76,7 @@ fn numeric(filter: &PathFilter) -> Result<Option<Vec<Portal>>> {
 const NO_GROUP: u16 = u16::MAX;
 
 /// A node as the bus shows it.
-pub(in crate::engine) fn node_of(node: &Node, state: NodeState, sessions: &[Session]) -> results::Node {
+pub(in crate::engine) fn node_of(node: &Node, state: NodeState, now: &Snapshot) -> results::Node {
     results::Node {
         target: node.key.target.to_string(),
         portal: node.key.portal.to_string(),
@@ -93,7 +85,7 @@ pub(in crate::engine) fn node_of(node: &Node, state: NodeState, sessions: &[Sess
         chap: node.chap,
         state,
         interface: node.interface.clone(),
-        logged_in: sessions.iter().any(|session| session.is_of(&node.key)),
+        logged_in: now.session_of(&node.key).is_some(),
     }
 }
 
@@ -129,9 +121,4 @@ fn with_disk(path: results::Path, disk: &Disk, state: Option<&PathState>) -> res
         priority: state.map_or(-1, |state| state.priority),
         ..path
     }
-}
-
-/// Used by the waits that poll nothing: a deadline in the past looks once.
-pub(in crate::engine) fn passed(deadline: Instant) -> bool {
-    Instant::now() >= deadline
 }

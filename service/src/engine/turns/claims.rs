@@ -1,16 +1,14 @@
-//! One change at a time for a target, and none while the initiator name changes.
-//! It may not make anybody wait: the second is told `Busy`.
+//! One change at a time for a target, and none while the initiator name changes. No call waits for another: the second
+//! gets `Busy`.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result};
+use tokio::sync::watch;
 
 /// What is being changed.
 #[derive(Clone)]
-pub(in crate::engine) struct Busy(Arc<Mutex<State>>);
+pub(in crate::engine) struct Claims(Arc<watch::Sender<State>>);
 
 #[derive(Default)]
 struct State {
@@ -21,62 +19,68 @@ struct State {
 /// Held while something is changed; dropped in every way a call can end.
 #[must_use]
 pub(in crate::engine) struct Claim {
-    busy: Busy,
+    claims: Claims,
     /// `None`: everything.
     target: Option<Iqn>,
 }
 
-impl Busy {
-    pub(in crate::engine) fn new() -> Self {
-        Self(Arc::default())
+impl Default for Claims {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(State::default())))
     }
+}
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // A panic cannot leave the sets half-changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
+impl Claims {
     /// For a change to one target.
     pub(in crate::engine) fn claim(&self, target: &Iqn) -> Result<Claim> {
-        let mut state = self.state();
-        if state.everything {
-            return Err(
-                Fault::new(Kind::Busy, "the initiator name is being changed").hint("try again in a moment")
-            );
-        }
-        if !state.targets.insert(target.clone()) {
-            return Err(Fault::new(Kind::Busy, format!("another call is working on {target}"))
-                .hint("try again when it is done"));
-        }
-        Ok(Claim { busy: self.clone(), target: Some(target.clone()) })
-    }
-
-    /// Whether nothing is being changed at this moment.
-    pub(in crate::engine) fn is_idle(&self) -> bool {
-        let state = self.state();
-        !state.everything && state.targets.is_empty()
+        let mut result = Ok(());
+        self.0.send_if_modified(|state| {
+            if state.everything {
+                result = Err(Fault::new(Kind::Busy, "the initiator name is being changed")
+                    .hint("try again in a moment"));
+            } else if !state.targets.insert(target.clone()) {
+                result = Err(Fault::new(Kind::Busy, format!("another call is working on {target}"))
+                    .hint("try again when it is done"));
+            }
+            result.is_ok()
+        });
+        result.map(|()| Claim { claims: self.clone(), target: Some(target.clone()) })
     }
 
     /// For a change that every target feels.
     pub(in crate::engine) fn claim_everything(&self) -> Result<Claim> {
-        let mut state = self.state();
-        if state.everything || !state.targets.is_empty() {
+        let is_free = self.0.send_if_modified(|state| {
+            let is_free = !state.everything && state.targets.is_empty();
+            state.everything |= is_free;
+            is_free
+        });
+        if !is_free {
             return Err(
                 Fault::new(Kind::Busy, "other calls are at work").hint("try again when they are done")
             );
         }
-        state.everything = true;
-        Ok(Claim { busy: self.clone(), target: None })
+        Ok(Claim { claims: self.clone(), target: None })
+    }
+
+    /// Whether nothing is being changed at this moment.
+    pub(in crate::engine) fn is_idle(&self) -> bool {
+        let state = self.0.borrow();
+        !state.everything && state.targets.is_empty()
+    }
+
+    /// Returns while no change is under way that every target feels.
+    pub(in crate::engine) async fn wait_for_everything(&self) {
+        // It cannot fail: this holds the sender.
+        let _ = self.0.subscribe().wait_for(|state| !state.everything).await;
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        let mut state = self.busy.state();
-        match &self.target {
+        self.claims.0.send_modify(|state| match &self.target {
             Some(target) => drop(state.targets.remove(target)),
             None => state.everything = false,
-        }
+        });
     }
 }
 
@@ -84,19 +88,26 @@ impl Drop for Claim {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_target_is_changed_by_one_call_at_a_time() {
-        let busy = Busy::new();
+    #[tokio::test]
+    async fn a_target_is_changed_by_one_call_at_a_time() {
+        let claims = Claims::default();
         let (one, two): (Iqn, Iqn) =
             ("iqn.2001-04.com.example:1".parse().unwrap(), "iqn.2001-04.com.example:2".parse().unwrap());
-        let claim = busy.claim(&one).unwrap();
-        assert_eq!(busy.claim(&one).err().map(|fault| fault.kind()), Some(Kind::Busy));
-        assert!(busy.claim(&two).is_ok(), "another target is free");
-        assert!(busy.claim_everything().is_err());
+        let claim = claims.claim(&one).unwrap();
+        assert_eq!(claims.claim(&one).err().map(|fault| fault.kind()), Some(Kind::Busy));
+        assert!(claims.claim(&two).is_ok(), "another target is free");
+        assert!(claims.claim_everything().is_err() && !claims.is_idle());
         drop(claim);
-        let everything = busy.claim_everything().unwrap();
-        assert!(busy.claim(&one).is_err() && busy.claim_everything().is_err());
+        let everything = claims.claim_everything().unwrap();
+        assert!(claims.claim(&one).is_err() && claims.claim_everything().is_err());
+        let waiting = tokio::spawn({
+            let claims = claims.clone();
+            async move { claims.wait_for_everything().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
         drop(everything);
-        assert!(busy.claim(&one).is_ok());
+        waiting.await.unwrap();
+        assert!(claims.claim(&one).is_ok() && claims.is_idle());
     }
 }

@@ -1,0 +1,52 @@
+//! What to ask a portal, and as whom.
+
+use iscsi_initiator_dbus::{Iqn, Secret};
+
+use super::{
+    algorithm::Algorithm,
+    chap::same,
+    refusal::{MutualFault, Refusal},
+};
+
+/// What to ask, and as whom.
+pub struct Question<'a> {
+    /// Our own name.
+    pub initiator: &'a Iqn,
+    /// The target to log in to; `None` is a discovery session.
+    pub target: Option<&'a Iqn>,
+    /// The credentials, if any are configured.
+    pub chap: Option<ChapAnswer<'a>>,
+    /// What to offer, the best first: [`Algorithm::DEFAULT`] unless somebody configured more.
+    pub algorithms: &'a [Algorithm],
+    /// The network card to ask through; `None` leaves it to the routes.
+    pub card: Option<&'a str>,
+}
+
+impl Question<'_> {
+    /// Refuses a question that must not reach the wire.
+    pub(super) fn check(&self) -> Result<(), Refusal> {
+        let Some(chap) = &self.chap else { return Ok(()) };
+        let is_name =
+            |name: &str| (1..=Secret::MAX).contains(&name.len()) && !name.chars().any(char::is_control);
+        if !is_name(chap.username) || chap.target.is_some_and(|(name, _)| !is_name(name)) {
+            return Err(Refusal::Question("a user name is empty, too long or holds a control character"));
+        }
+        if self.algorithms.is_empty() {
+            return Err(Refusal::Question("no CHAP algorithm is allowed"));
+        }
+        if chap.target.is_some_and(|(_, secret)| same(chap.secret, secret)) {
+            return Err(Refusal::MutualFailed(MutualFault::SameSecret));
+        }
+        Ok(())
+    }
+}
+
+/// What we prove and, for mutual CHAP, what the target must prove.
+pub struct ChapAnswer<'a> {
+    /// Our user name.
+    pub username: &'a str,
+    /// Our secret.
+    pub secret: &'a Secret,
+    /// The target's user name and secret.
+    pub target: Option<(&'a str, &'a Secret)>,
+}

@@ -1,0 +1,166 @@
+//! Changes of files below some folders, as a reason to read them again.
+
+use std::{
+    io,
+    mem::MaybeUninit,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags},
+    io::Errno,
+};
+use tokio::io::unix::AsyncFd;
+
+/// More folders than this are not watched; the kernel has a limit of its own (`fs.inotify.max_user_watches`).
+const MOST: usize = 16_384;
+
+/// A file that is written through a temporary one arrives by a rename.
+const CHANGES: WatchFlags = WatchFlags::CLOSE_WRITE
+    .union(WatchFlags::CREATE)
+    .union(WatchFlags::DELETE)
+    .union(WatchFlags::MOVED_FROM)
+    .union(WatchFlags::MOVED_TO)
+    .union(WatchFlags::ONLYDIR)
+    .union(WatchFlags::DONT_FOLLOW);
+
+/// A folder to watch, and how many levels of folders below it.
+#[derive(Clone, Debug)]
+pub(crate) struct Root {
+    pub(crate) path: PathBuf,
+    pub(crate) depth: usize,
+}
+
+/// The watched folders. A folder that appears below a root is watched, too; a root that is not there is not.
+pub(crate) struct Folders {
+    roots: Vec<Root>,
+    inotify: AsyncFd<OwnedFd>,
+}
+
+impl Folders {
+    /// Begins to watch. Costs a system call and a reading for each folder: do it where blocking is allowed.
+    pub(crate) fn watch(roots: Vec<Root>) -> io::Result<Unregistered> {
+        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        add_all(&inotify, &roots)?;
+        Ok(Unregistered { roots, inotify })
+    }
+
+    /// Waits until something changed, and takes all that is there. An error is final.
+    pub(crate) async fn changed(&mut self) -> io::Result<()> {
+        loop {
+            let mut ready = self.inotify.readable().await?;
+            let mut buffer = [const { MaybeUninit::uninit() }; 4096];
+            let mut reader = inotify::Reader::new(self.inotify.get_ref(), &mut buffer);
+            let (mut seen, mut has_new_folder) = (false, false);
+            loop {
+                match reader.next() {
+                    Ok(event) => {
+                        seen = true;
+                        // Lost events may have been of folders, too.
+                        let folders = ReadFlags::ISDIR | ReadFlags::QUEUE_OVERFLOW;
+                        has_new_folder |= event.events().intersects(folders);
+                    }
+                    Err(Errno::AGAIN) => break,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            ready.clear_ready();
+            if has_new_folder {
+                add_all(self.inotify.get_ref(), &self.roots)?;
+            }
+            if seen {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// What is watched, before the runtime knows of it.
+pub(crate) struct Unregistered {
+    roots: Vec<Root>,
+    inotify: OwnedFd,
+}
+
+impl Unregistered {
+    /// To be called within the runtime.
+    pub(crate) fn register(self) -> io::Result<Folders> {
+        #[expect(
+            deprecated,
+            reason = "its successor is an unsafe function; an OwnedFd keeps its one descriptor"
+        )]
+        let inotify = AsyncFd::new(self.inotify)?;
+        Ok(Folders { roots: self.roots, inotify })
+    }
+}
+
+/// Watches every folder that is there; one that is watched already stays so.
+fn add_all(inotify: &OwnedFd, roots: &[Root]) -> io::Result<()> {
+    let mut left = MOST;
+    roots.iter().try_for_each(|root| add(inotify, &root.path, root.depth, &mut left))
+}
+
+fn add(inotify: &OwnedFd, folder: &Path, depth: usize, left: &mut usize) -> io::Result<()> {
+    if *left == 0 {
+        return Ok(());
+    }
+    *left -= 1;
+    match inotify::add_watch(inotify, folder, CHANGES) {
+        Ok(_) => {}
+        // Gone meanwhile, no folder, or not for us.
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS) => return Ok(()),
+        // The kernel's limit: those that are watched go on.
+        Err(Errno::NOSPC) => {
+            *left = 0;
+            return Ok(());
+        }
+        Err(error) => return Err(error.into()),
+    }
+    if depth == 0 {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            add(inotify, &entry.path(), depth - 1, left)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::backend::host::atomic::Dir;
+
+    async fn has_changed(folders: &mut Folders) -> bool {
+        tokio::time::timeout(Duration::from_millis(200), folders.changed())
+            .await
+            .is_ok_and(|seen| seen.is_ok())
+    }
+
+    #[tokio::test]
+    async fn a_change_is_seen_also_in_a_folder_that_was_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = Dir::open(folder.path()).unwrap();
+        dir.make_dirs("nodes/a").unwrap();
+        let roots = vec![
+            Root { path: folder.path().join("nodes"), depth: 2 },
+            Root { path: folder.path().join("none"), depth: 2 },
+        ];
+        let mut folders = Folders::watch(roots).unwrap().register().unwrap();
+        assert!(!has_changed(&mut folders).await);
+        dir.replace("nodes/a/x", b"1", 0o600).unwrap();
+        assert!(has_changed(&mut folders).await);
+        dir.make_dirs("nodes/b/c").unwrap();
+        assert!(has_changed(&mut folders).await);
+        while has_changed(&mut folders).await {}
+        dir.replace("nodes/b/c/x", b"1", 0o600).unwrap();
+        assert!(has_changed(&mut folders).await, "the new folders are watched");
+        dir.replace("x", b"1", 0o600).unwrap();
+        assert!(!has_changed(&mut folders).await, "what lies beside them is not");
+        dir.remove("nodes/a/x").unwrap();
+        assert!(has_changed(&mut folders).await);
+    }
+}

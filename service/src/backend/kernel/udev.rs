@@ -1,0 +1,109 @@
+//! What udev says of devices: its database, its queue, and the links that it makes.
+
+use std::path::{Path, PathBuf};
+
+use crate::backend::host::layout::Layout;
+
+/// udev's files. Every method blocks.
+#[derive(Clone, Debug)]
+pub(crate) struct Udev {
+    run: PathBuf,
+    dev: PathBuf,
+}
+
+/// What udev says of a disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Its rules ran, and the links are there.
+    pub(crate) is_done: bool,
+    /// It found the disk to be a path of a multipath map: nothing else is to use it.
+    pub(crate) is_claimed: bool,
+}
+
+impl Udev {
+    pub(crate) fn new(layout: &Layout) -> Self {
+        Self { run: layout.run.clone(), dev: layout.dev.clone() }
+    }
+
+    /// What it says of a block device by its number (`8:0`); nothing yet of one that it has not seen.
+    pub(crate) fn seen(&self, number: &str) -> Seen {
+        let file = self.run.join("udev/data").join(format!("b{number}"));
+        let Ok(text) = std::fs::read(file) else { return Seen::default() };
+        let text = String::from_utf8_lossy(&text);
+        let is_claimed = text.lines().any(|line| line == "E:DM_MULTIPATH_DEVICE_PATH=1");
+        Seen { is_done: true, is_claimed }
+    }
+
+    /// Whether it has events to see to.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.run.join("udev/queue").exists()
+    }
+
+    /// Whether the map can be used by its name.
+    pub(crate) fn has_map_link(&self, map: &str) -> bool {
+        self.dev.join("mapper").join(map).exists()
+    }
+
+    /// The links in `/dev/disk` (by-id, by-path, by-diskseq, …) and `/dev/mapper` that lead to one of these devices or
+    /// their partitions.
+    pub(crate) fn links_to(&self, devices: &[&str]) -> Vec<PathBuf> {
+        let folders = std::fs::read_dir(self.dev.join("disk")).into_iter().flatten().flatten();
+        let folders = folders.map(|folder| folder.path()).chain([self.dev.join("mapper")]);
+        folders.flat_map(|folder| links(&folder, devices)).collect()
+    }
+}
+
+fn links(folder: &Path, devices: &[&str]) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let leads = |path: &PathBuf| {
+        let Ok(target) = std::fs::read_link(path) else { return false };
+        let target = target.file_name().and_then(|name| name.to_str());
+        target.is_some_and(|target| devices.iter().any(|device| is_part_of(target, device)))
+    };
+    entries.flatten().map(|entry| entry.path()).filter(leads).collect()
+}
+
+/// `sda` itself or `sda1`; not `sdab`, and not `dm-10` for `dm-1`.
+fn is_part_of(device: &str, name: &str) -> bool {
+    let Some(rest) = device.strip_prefix(name) else { return false };
+    rest.is_empty()
+        || (rest.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(|c: char| c.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::host::atomic::Dir;
+
+    #[test]
+    fn a_partition_is_of_its_disk() {
+        assert!(is_part_of("sda", "sda") && is_part_of("sda12", "sda"));
+        assert!(!is_part_of("sdab", "sda") && !is_part_of("dm-10", "dm-1") && !is_part_of("sdb", "sda"));
+    }
+
+    #[test]
+    fn a_disk_is_seen_with_what_udev_wrote_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = Dir::open(folder.path()).unwrap();
+        let udev = Udev::new(&Layout::below(folder.path()));
+        assert_eq!(udev.seen("8:0"), Seen::default());
+        dir.make_dirs("run/udev/data").unwrap();
+        dir.replace("run/udev/data/b8:0", b"I:1\nE:ID_MODEL=\xff\n", 0o644).unwrap();
+        assert_eq!(udev.seen("8:0"), Seen { is_done: true, is_claimed: false });
+        dir.replace("run/udev/data/b8:0", b"E:DM_MULTIPATH_DEVICE_PATH=1\n", 0o644).unwrap();
+        assert!(udev.seen("8:0").is_claimed && !udev.is_busy());
+        dir.replace("run/udev/queue", b"", 0o644).unwrap();
+        assert!(udev.is_busy());
+    }
+
+    #[test]
+    fn links_are_found_by_where_they_lead() {
+        let folder = tempfile::tempdir().unwrap();
+        let by_id = folder.path().join("dev/disk/by-id");
+        std::fs::create_dir_all(&by_id).unwrap();
+        std::os::unix::fs::symlink("../../sda1", by_id.join("wwn-0x1-part1")).unwrap();
+        let udev = Udev::new(&Layout::below(folder.path()));
+        assert_eq!(udev.links_to(&["sda"]), [by_id.join("wwn-0x1-part1")]);
+        assert!(udev.links_to(&["sdb", "sd"]).is_empty() && !udev.has_map_link("mpatha"));
+    }
+}

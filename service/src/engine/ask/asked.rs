@@ -1,0 +1,157 @@
+//! A question to a portal, with all that its refusal is told with.
+
+use std::net::SocketAddr;
+
+use iscsi_initiator_dbus::{Iqn, Portal, fault::Result};
+use iscsi_initiator_probe::{
+    self as probe, Accepted, Algorithm, AuthKind, ChapAnswer, Listing, Luns, Question, Refusal, Stage,
+};
+
+use crate::backend::{
+    host::{limit::Limit, resolve},
+    open_iscsi::database::chap::Proofs,
+};
+
+/// A question to a portal, and all that its refusal is told with.
+pub(in crate::engine) struct Asked<'a> {
+    pub(super) initiator: &'a Iqn,
+    pub(super) target: Option<&'a Iqn>,
+    pub(super) portal: &'a Portal,
+    pub(super) address: SocketAddr,
+    pub(super) proofs: &'a Proofs,
+    /// The network interface that the node is bound to.
+    pub(super) interface: Option<&'a str>,
+}
+
+impl<'a> Asked<'a> {
+    /// About a target at a numeric portal, or with `None` about the portal.
+    pub(in crate::engine) fn new(
+        initiator: &'a Iqn,
+        target: Option<&'a Iqn>,
+        portal: &'a Portal,
+        proofs: &'a Proofs,
+    ) -> Result<Self> {
+        Ok(Self {
+            initiator,
+            target,
+            portal,
+            address: resolve::socket_address(portal)?,
+            proofs,
+            interface: None,
+        })
+    }
+
+    /// The same through a network interface.
+    pub(in crate::engine) fn through(self, interface: Option<&'a str>) -> Self {
+        Self { interface, ..self }
+    }
+
+    /// Whether the target would let us in: with the digests that iscsid would offer, or with one of the others
+    /// if the target takes none of these.
+    pub(in crate::engine) async fn login(&self, limit: &Limit) -> std::result::Result<Accepted, Refusal> {
+        match within(
+            limit,
+            probe::login(self.address, &self.question(&self.proofs.algorithms), limit.deadline()),
+        )
+        .await
+        {
+            Err(refusal) if self.may_take_another(&refusal) => {
+                let again = within(
+                    limit,
+                    probe::login(self.address, &self.question(&self.others()), limit.deadline()),
+                )
+                .await;
+                unless_the_same(refusal, again)
+            }
+            answer => answer,
+        }
+    }
+
+    /// What the portal lists; likewise.
+    pub(in crate::engine) async fn list(&self, limit: &Limit) -> std::result::Result<Listing, Refusal> {
+        match within(
+            limit,
+            probe::send_targets(self.address, &self.question(&self.proofs.algorithms), limit.deadline()),
+        )
+        .await
+        {
+            Err(refusal) if self.may_take_another(&refusal) => {
+                let again = within(
+                    limit,
+                    probe::send_targets(self.address, &self.question(&self.others()), limit.deadline()),
+                )
+                .await;
+                unless_the_same(refusal, again)
+            }
+            answer => answer,
+        }
+    }
+
+    fn may_take_another(&self, refusal: &Refusal) -> bool {
+        is_about_digests(refusal) && !self.others().is_empty()
+    }
+
+    /// The digests that were not offered yet.
+    fn others(&self) -> Vec<Algorithm> {
+        let offered = &self.proofs.algorithms;
+        Algorithm::ALL.into_iter().filter(|algorithm| !offered.contains(algorithm)).collect()
+    }
+
+    /// Which LUNs the target shows us, after it let us in.
+    pub(in crate::engine) async fn luns(
+        &self,
+        accepted: &Accepted,
+        limit: &Limit,
+    ) -> std::result::Result<Luns, Refusal> {
+        let taken = match accepted.authenticated {
+            AuthKind::OneWay(taken) | AuthKind::Mutual(taken) => vec![taken],
+            AuthKind::None => self.proofs.algorithms.clone(),
+        };
+        within(limit, probe::luns(self.address, &self.question(&taken), limit.deadline())).await
+    }
+
+    /// Whether the portal lists the target, asked without credentials; `None` if it does not tell.
+    pub(in crate::engine) async fn is_listed(&self, target: &Iqn, limit: &Limit) -> Option<bool> {
+        let nothing = Proofs::with(None);
+        let asked = Asked { target: None, proofs: &nothing, ..*self };
+        let listing = asked.list(limit).await.ok()?;
+        Some(listing.nodes.iter().any(|found| found.target == *target))
+    }
+
+    fn question<'q>(&'q self, algorithms: &'q [Algorithm]) -> Question<'q> {
+        let chap = self.proofs.chap.as_ref().map(|chap| ChapAnswer {
+            username: &chap.username,
+            secret: &chap.secret,
+            target: chap.target.as_ref().map(|(name, secret)| (name.as_str(), secret)),
+        });
+        Question { initiator: self.initiator, target: self.target, chap, algorithms, card: self.interface }
+    }
+}
+
+/// The target was offered digests and saw nothing else yet. LIO, which shares none of them, says 02/01
+/// (iscsi_target_auth.c, `chap_server_open`), and the same of an initiator that it has no secret for.
+fn is_about_digests(refusal: &Refusal) -> bool {
+    matches!(
+        refusal,
+        Refusal::NoCommonAlgorithm | Refusal::Status { class: 2, detail: 1, stage: Stage::Challenge }
+    )
+}
+
+/// A target that refuses whatever is offered refuses something else.
+fn unless_the_same<T>(
+    first: Refusal,
+    again: std::result::Result<T, Refusal>,
+) -> std::result::Result<T, Refusal> {
+    match again {
+        Err(refusal) if is_about_digests(&refusal) => Err(first),
+        answer => answer,
+    }
+}
+
+/// An exchange that its caller may give up: the probe's connection is its own, and is closed with it.
+async fn within<T>(
+    limit: &Limit,
+    exchange: impl Future<Output = std::result::Result<T, Refusal>>,
+) -> std::result::Result<T, Refusal> {
+    limit.wait(exchange).await.unwrap_or(Err(Refusal::TimedOut { stage: Stage::Connect }))
+}

@@ -1,0 +1,135 @@
+//! One call: what was granted, until when, and where its steps are reported; and the one way to act on it.
+
+use std::{future::Future, time::Duration};
+
+use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result, results::Step};
+use iscsi_initiator_polkit::{Action, Grant};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::backend::host::limit::Limit;
+
+/// Shorter than the 25 s after which common D-Bus clients give up.
+pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What comes with every act. Inner steps take plain values out of it: acts are made of the same steps.
+pub(crate) struct Call {
+    grant: Grant,
+    limit: Limit,
+    progress: Progress,
+}
+
+impl Call {
+    /// A call that was allowed. Without a timeout it has 20 s.
+    pub(crate) fn new(
+        grant: Grant,
+        timeout: Option<Duration>,
+        cancel: CancellationToken,
+        progress: Progress,
+    ) -> Self {
+        Self { grant, limit: Limit::new(timeout.unwrap_or(DEFAULT_TIMEOUT), cancel), progress }
+    }
+
+    /// The target that was granted; `InvalidArgs` if there is none.
+    pub(super) fn target(&self) -> Result<&Iqn> {
+        self.grant.target().ok_or_else(|| Fault::invalid("target", "an iSCSI name is missing"))
+    }
+
+    /// The same where none means all.
+    pub(super) fn any_target(&self) -> Option<&Iqn> {
+        self.grant.target()
+    }
+
+    /// The portal that was granted; `InvalidArgs` if there is none.
+    pub(super) fn portal(&self) -> Result<&Portal> {
+        self.grant.portal().ok_or_else(|| Fault::invalid("portal", "is missing"))
+    }
+
+    /// The same where none means all.
+    pub(super) fn any_portal(&self) -> Option<&Portal> {
+        self.grant.portal()
+    }
+
+    pub(super) fn limit(&self) -> &Limit {
+        &self.limit
+    }
+
+    pub(super) fn progress(&self) -> &Progress {
+        &self.progress
+    }
+}
+
+/// Where the steps of a call are reported, and what became of them.
+#[derive(Clone)]
+pub(crate) struct Progress(Option<mpsc::UnboundedSender<(Step, String)>>);
+
+impl Progress {
+    /// To no one.
+    pub(crate) fn none() -> Self {
+        Self(None)
+    }
+
+    pub(crate) fn to(listener: mpsc::UnboundedSender<(Step, String)>) -> Self {
+        Self(Some(listener))
+    }
+
+    pub(super) fn report(&self, step: Step, detail: String) {
+        if let Some(listener) = &self.0 {
+            // A listener that has gone misses nothing.
+            let _ = listener.send((step, detail));
+        }
+    }
+}
+
+/// Does what a call was granted for, and writes down what became of it: who, what, where, and how it ended. A grant for
+/// another action opens nothing.
+pub(super) fn act<'a, T, W: Future<Output = Result<T>> + 'a>(
+    call: &'a Call,
+    action: Action,
+    work: W,
+) -> impl Future<Output = Result<T>> + use<'a, T, W> {
+    let looking = look(call, action, work);
+    async move {
+        let result = looking.await;
+        log(&call.grant, &result);
+        result
+    }
+}
+
+/// The same for what only looks: every local user may, so it is not written down.
+pub(super) fn look<'a, T, W: Future<Output = Result<T>> + 'a>(
+    call: &'a Call,
+    action: Action,
+    work: W,
+) -> impl Future<Output = Result<T>> + use<'a, T, W> {
+    // On the heap: the work of a login is large, and would be copied from caller to caller.
+    let work = Box::pin(work);
+    async move {
+        if call.grant.action() != action {
+            return Err(Fault::new(Kind::AccessDenied, "this was not what was allowed"));
+        }
+        work.await
+    }
+}
+
+fn log<T>(grant: &Grant, result: &Result<T>) {
+    let caller = grant.caller();
+    let target = grant.target().map_or("any", Iqn::as_str);
+    let portal = grant.portal().map_or_else(|| "any".to_owned(), Portal::to_string);
+    let (outcome, error) = match result {
+        Ok(_) => ("done", None),
+        // Shown with its unsafe characters escaped, as every text in the log is.
+        Err(fault) => (fault.kind().short(), Some(fault.message())),
+    };
+    tracing::info!(
+        uid = caller.uid(),
+        pid = caller.pid(),
+        unit = caller.unit(),
+        action = %grant.action(),
+        target,
+        portal,
+        outcome,
+        error,
+        "act"
+    );
+}

@@ -1,0 +1,34 @@
+//! What several parts of an examination go by: read once.
+
+use iscsi_initiator_dbus::fault::Result;
+
+use crate::{
+    backend::{
+        host::threads::blocking, kernel::sysfs::Session, multipath::config::Own, open_iscsi::database::Node,
+    },
+    engine::{Engine, state::reader::Parts},
+};
+
+pub(super) struct Facts {
+    /// Also those that are being made, or never will be.
+    pub(super) sessions: Vec<Session>,
+    pub(super) nodes: Result<Vec<Node>>,
+    /// Our multipath configuration.
+    pub(super) own: Result<Own>,
+    pub(super) has_multipathd: bool,
+}
+
+pub(super) async fn read(engine: &Engine) -> Result<Facts> {
+    let (multipath, multipathd) = (engine.multipath.clone(), engine.state.multipathd.clone());
+    // Records that cannot be read are a finding of their own, and hide no session.
+    let (sessions, nodes) = match engine.state.look(Parts::NODES).await {
+        Ok(now) => (now.all_sessions().to_vec(), Ok(now.nodes().to_vec())),
+        Err(fault) => (engine.state.look(Parts::SESSIONS).await?.all_sessions().to_vec(), Err(fault)),
+    };
+    Ok(Facts {
+        sessions,
+        nodes,
+        own: blocking(move || multipath.own()).await?,
+        has_multipathd: blocking(move || multipathd.runs()).await?,
+    })
+}

@@ -1,0 +1,52 @@
+//! Every part of an examination at the same time.
+
+use std::{collections::BTreeSet, future::Future};
+
+use iscsi_initiator_dbus::fault::Result;
+
+use super::{
+    facts,
+    found::{Findings, Found, or},
+    machine, maps, programs, records, secrets, services, sessions,
+};
+use crate::{backend::host::limit::Limit, engine::Engine};
+
+/// Every part at the same time; what has not answered by the deadline is told, and does not hold the others.
+/// Of the files in `told` also that they are as they should be.
+pub(super) async fn look(engine: &Engine, told: &BTreeSet<String>, limit: &Limit) -> Result<Vec<Found>> {
+    let late = || limit.fault("open-iscsi's records could not be read within the deadline");
+    let facts = limit.wait(facts::read(engine)).await.ok_or_else(late)??;
+    let (machine, programs, services, secrets, records, sessions, maps) = tokio::join!(
+        within("open-iscsi", limit, machine::look(engine)),
+        within("programs", limit, programs::look(engine, limit)),
+        within("services", limit, services::look(engine, &facts)),
+        within("secret-files", limit, secrets::look(engine, told)),
+        within("records", limit, records::look(engine, &facts)),
+        within("sessions", limit, async { Ok(sessions::look(&facts)) }),
+        within("lun-map", limit, maps::look(engine, &facts, limit)),
+    );
+    Ok([machine, programs, services, secrets, records, sessions, maps].into_iter().flatten().collect())
+}
+
+/// One part of a look: what it found, that it could not look, or that it did not answer in time.
+async fn within(name: &str, limit: &Limit, part: impl Future<Output = Result<Findings>>) -> Vec<Found> {
+    let mut findings = Findings::new();
+    match limit.wait(part).await {
+        Some(Ok(found)) => return found.list(),
+        Some(Err(fault)) => {
+            findings.failed(
+                name,
+                "",
+                fault.message(),
+                or(fault.next_step(), "journalctl -u iscsi-initiatord"),
+            );
+        }
+        None => findings.warning(
+            name,
+            "",
+            "it could not be looked at in time",
+            "try again with more of it: iscsictl doctor --timeout 60",
+        ),
+    }
+    findings.list()
+}

@@ -1,0 +1,30 @@
+//! What a killed daemon and a killed iscsid left behind.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | `stale_sessions` | sessions that iscsid was killed over |
+
+pub(super) mod stale_sessions;
+
+use std::sync::Arc;
+
+use super::Engine;
+use crate::{
+    backend::host::limit::Limit,
+    engine::{call::DEFAULT_TIMEOUT, leftovers::stale_sessions::Reach},
+};
+
+impl Engine {
+    /// Puts right what a daemon before this one, if it was killed, left half-done. To be called once, before the first
+    /// call can come.
+    pub(crate) fn clean_up(self: &Arc<Self>) {
+        self.database.recover();
+        let engine = Arc::clone(self);
+        let at_work = self.turns.activity.begin();
+        tokio::spawn(async move {
+            // Any local user can have the daemon started: by that alone no iscsid is restarted.
+            stale_sessions::remove(&engine, Reach::Remove, &Limit::of(DEFAULT_TIMEOUT)).await;
+            drop(at_work);
+        });
+    }
+}

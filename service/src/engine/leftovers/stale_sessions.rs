@@ -1,0 +1,109 @@
+//! Sessions that iscsid was killed over are removed, so that an act begins and ends with whole ones. It never fails the
+//! act that it is done for, nor removes a session that its maker may still finish.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::OwnedRwLockWriteGuard, time::sleep};
+
+use crate::{
+    backend::{
+        host::{limit::Limit, threads::blocking},
+        kernel::{
+            stale_sessions::{Found, StaleSessions},
+            sysfs::StaleSession,
+        },
+        systemd::{Job, Systemd},
+    },
+    engine::Engine,
+};
+
+const ISCSID: &str = "iscsid.service";
+
+/// With an iscsid that runs, only what is found twice is removed: nothing of it is seen half-done for so long, but a
+/// logout, and that has an iscsiadm waiting for it.
+const TWICE: Duration = Duration::from_secs(1);
+
+/// How far it may go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) enum Reach {
+    /// What no iscsid holds.
+    Remove,
+    /// Also what one holds that runs: it is restarted then.
+    Restart,
+}
+
+/// Removes what iscsid, if it was killed, has left half-made or half-ended. Costs a look at sysfs if there is none.
+pub(in crate::engine) async fn remove(engine: &Engine, reach: Reach, limit: &Limit) {
+    if find(&engine.stale_sessions).await.sessions.is_empty() {
+        return;
+    }
+    if limit.wait(remove_in_turn(engine, reach)).await.is_none() {
+        tracing::warn!("stale sessions could not be removed in time");
+    }
+}
+
+async fn remove_in_turn(engine: &Engine, reach: Reach) {
+    // Calls that come together need not do it twice.
+    let turn = Arc::clone(&engine.turns.acts.stale_sessions).lock_owned().await;
+    let mut found = find(&engine.stale_sessions).await;
+    if found.has_iscsid {
+        sleep(TWICE).await;
+        let again = find(&engine.stale_sessions).await;
+        found.sessions.retain(|session| again.sessions.contains(session));
+    }
+    // iscsid would take one that it holds for a session that is up, for ever, and refuse to log in beside it.
+    let may_be_held = found.sessions.iter().any(|session| session.is_being_ended);
+    let alone = match reach {
+        Reach::Restart if may_be_held => Arc::clone(&engine.turns.acts.iscsid).try_write_owned().ok(),
+        _ => None,
+    };
+    if found.has_iscsid && alone.is_none() {
+        found.sessions.retain(|session| !session.is_being_ended);
+    }
+    let (stale_sessions, systemd) = (engine.stale_sessions.clone(), engine.systemd.clone());
+    let at_work = engine.turns.activity.begin();
+    // Once begun it is brought to its end, whether a call waits for it or not.
+    let task = tokio::spawn(async move {
+        remove_all(&stale_sessions, &systemd, found.sessions, alone).await;
+        drop((turn, at_work));
+    });
+    // It cannot panic; were it cancelled, the runtime would be going down.
+    let _ = task.await;
+}
+
+async fn find(stale_sessions: &StaleSessions) -> Found {
+    let stale_sessions = stale_sessions.clone();
+    blocking(move || stale_sessions.find()).await.unwrap_or_default()
+}
+
+/// Removes them; with the right to, restarts an iscsid that would go on with one.
+async fn remove_all(
+    stale_sessions: &StaleSessions,
+    systemd: &Systemd,
+    sessions: Vec<StaleSession>,
+    alone: Option<OwnedRwLockWriteGuard<()>>,
+) {
+    let mut may_be_held = false;
+    for session in sessions {
+        let stale_sessions = stale_sessions.clone();
+        match blocking(move || stale_sessions.remove(&session)).await {
+            Ok(Ok(())) => {
+                tracing::warn!(sid = session.sid, "iscsid was killed over this session: removed");
+                may_be_held |= session.is_being_ended;
+            }
+            Ok(Err(error)) => tracing::warn!(sid = session.sid, %error, "a stale session stays"),
+            Err(_) => {}
+        }
+    }
+    if !may_be_held || alone.is_none() {
+        return;
+    }
+    let stale_sessions = stale_sessions.clone();
+    // Asked afterwards: one that is started now does not see what is gone.
+    if blocking(move || stale_sessions.has_iscsid()).await.unwrap_or(true) {
+        tracing::warn!("iscsid holds a session that is no more: it is restarted");
+        if let Err(fault) = systemd.job(Job::Restart, ISCSID).await {
+            tracing::warn!(error = fault.message(), "iscsid could not be restarted");
+        }
+    }
+}

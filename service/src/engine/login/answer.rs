@@ -1,0 +1,94 @@
+//! The entries of a login, read from the system again.
+
+use std::collections::BTreeMap;
+
+use iscsi_initiator_dbus::{
+    Fault, Iqn, Kind,
+    fault::Result,
+    results::{self, LoginOutcome},
+};
+
+use super::settle::Settled;
+use crate::{
+    backend::{kernel::sysfs::Session, open_iscsi::database::NodeKey},
+    engine::{Engine, records::lookup::no_such_node, state::reader::Parts},
+};
+
+/// What a session without a disk is told: tgt shows a LUN of its own that is none.
+pub(in crate::engine) const NO_LUN: &str = "the target offers this initiator no LUN that is a disk";
+
+/// What became of one node.
+pub(super) type Outcome = Result<Done>;
+
+/// A node that is up.
+pub(super) struct Done {
+    pub(super) outcome: LoginOutcome,
+    /// Worth telling although it worked.
+    pub(super) remark: String,
+}
+
+/// An entry for each node; or the most telling reason if every one failed.
+pub(super) async fn answer(
+    engine: &Engine,
+    target: &Iqn,
+    outcomes: BTreeMap<NodeKey, Outcome>,
+    settled: Settled,
+) -> Result<Vec<results::Login>> {
+    if outcomes.values().all(Result::is_err) {
+        let faults = outcomes.into_values().filter_map(Result::err);
+        return Err(faults
+            .min_by_key(|fault| fault.kind().rank())
+            .unwrap_or_else(|| no_such_node(target, None)));
+    }
+    let now = engine.state.look(Parts::SESSIONS).await?;
+    let of_node = |(key, outcome): (NodeKey, Outcome)| match outcome {
+        Err(fault) => results::Login::failed(target.as_str(), &key.portal.to_string(), &fault),
+        Ok(done) => entry(&key, done, now.session_of(&key), settled),
+    };
+    Ok(outcomes.into_iter().map(of_node).collect())
+}
+
+fn entry(key: &NodeKey, done: Done, session: Option<&Session>, settled: Settled) -> results::Login {
+    let (target, portal) = (key.target.as_str(), key.portal.to_string());
+    let Some(session) = session else {
+        let gone = Fault::new(Kind::Failed, "the session was lost again at once");
+        return results::Login::failed(target, &portal, &gone);
+    };
+    let disks = session.disks.iter().filter(|disk| !disk.name.is_empty());
+    let maps: Vec<String> =
+        disks.clone().filter_map(|disk| disk.map.as_ref().map(|map| map.name.clone())).collect();
+    let mut hint = String::new();
+    let message = if session.state != "LOGGED_IN" {
+        format!("the session is in state {}: the kernel is trying to reconnect", session.state)
+    } else if settled == Settled::Unasked {
+        done.remark
+    } else if session.scanned == Some(false) {
+        hint = format!("have them looked for: iscsictl rescan {target}");
+        "its LUNs were not looked for within the deadline".to_owned()
+    } else if !session.has_disk() {
+        hint = format!(
+            "have the gateway's administrator map a LUN to this initiator, then: iscsictl logout {target} and log in again"
+        );
+        NO_LUN.to_owned()
+    } else if settled == Settled::Late {
+        hint = "iscsictl paths shows what is there by now".to_owned();
+        "the disks or their maps were not ready within the deadline".to_owned()
+    } else if settled == Settled::Unmapped && disks.clone().any(|disk| disk.map.is_none()) {
+        hint = "journalctl -u multipathd has the reason".to_owned();
+        "multipathd made no map of a disk that it should have made one of".to_owned()
+    } else {
+        done.remark
+    };
+    results::Login {
+        target: target.to_owned(),
+        portal,
+        outcome: done.outcome,
+        sid: session.sid,
+        devices: disks.map(|disk| disk.name.clone()).collect(),
+        map: maps.first().cloned().unwrap_or_default(),
+        maps,
+        error: String::new(),
+        message,
+        hint,
+    }
+}

@@ -1,0 +1,146 @@
+//! Every portal at the same time: a dead one never delays a live one.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result, results::LoginOutcome};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    answer::{Done, Outcome},
+    attempt,
+};
+use crate::{
+    backend::{
+        host::{limit::Limit, threads::blocking},
+        open_iscsi::{
+            database::{Node, NodeKey},
+            iscsiadm::Iscsiadm,
+            iscsid,
+        },
+    },
+    engine::{
+        Engine,
+        ask::{ask_login, to_adopt},
+        leftovers::stale_sessions::{self, Reach},
+        records::{initiator_name, lookup::damaged},
+        state::reader::Parts,
+        turns::claims::Claim,
+    },
+};
+
+/// How long a portal that has not answered is still waited for once another would let us in. A live one
+/// that loses its first packet is heard of after a second.
+const STRAGGLERS: Duration = Duration::from_millis(1500);
+
+/// What the attempts of one call share.
+#[derive(Clone)]
+struct Attempts {
+    initiator: Iqn,
+    iscsiadm: Iscsiadm,
+    /// Kept by an attempt that goes on after the call.
+    claim: Arc<Claim>,
+    /// A portal would accept the login.
+    welcome: Arc<Notify>,
+    /// A portal that has not answered now is given up.
+    hurried: watch::Receiver<bool>,
+    limit: Limit,
+}
+
+/// Logs in at all of them; an outcome each.
+pub(super) async fn log_in(
+    engine: &Arc<Engine>,
+    nodes: &[Node],
+    claim: &Arc<Claim>,
+    limit: &Limit,
+) -> Result<BTreeMap<NodeKey, Outcome>> {
+    stale_sessions::remove(engine, Reach::Restart, limit).await;
+    let now = engine.state.look(Parts::SESSIONS).await?;
+    let (up, down): (Vec<&Node>, Vec<&Node>) =
+        nodes.iter().partition(|node| now.session_of(&node.key).is_some());
+    let already = || Done { outcome: LoginOutcome::AlreadyLoggedIn, remark: String::new() };
+    let mut outcomes: BTreeMap<NodeKey, Outcome> =
+        up.into_iter().map(|node| (node.key.clone(), Ok(already()))).collect();
+    if down.is_empty() {
+        return Ok(outcomes);
+    }
+    let iscsiadm = Iscsiadm::find(&engine.layout)?;
+    iscsid::check_reachable(&engine.layout.proc)?;
+    let initiator = initiator_name::needed(engine).await?;
+    let (hurry, hurried) = watch::channel(false);
+    let welcome = Arc::new(Notify::new());
+    let (claim, heard) = (Arc::clone(claim), Arc::clone(&welcome));
+    let shared = Attempts { initiator, iscsiadm, claim, welcome, hurried, limit: limit.clone() };
+    let mut attempts = JoinSet::new();
+    for node in down {
+        let (engine, node, shared) = (Arc::clone(engine), node.clone(), shared.clone());
+        attempts.spawn(async move {
+            let outcome = one_node(&engine, &node, shared).await;
+            (node.key, outcome)
+        });
+    }
+    // A session that is up counts as a portal that answered.
+    let mut hurry_at = (!outcomes.is_empty()).then(|| Instant::now() + STRAGGLERS);
+    let mut has_hurried = false;
+    loop {
+        let next = tokio::select! {
+            next = attempts.join_next() => next,
+            () = heard.notified(), if hurry_at.is_none() => {
+                hurry_at = Some(Instant::now() + STRAGGLERS);
+                continue;
+            }
+            () = sleep_until(hurry_at.unwrap_or(limit.deadline())), if hurry_at.is_some() && !has_hurried => {
+                hurry.send_replace(true);
+                has_hurried = true;
+                continue;
+            }
+        };
+        let Some(ended) = next else { break };
+        let (key, outcome) = ended.map_err(|_| Fault::new(Kind::Failed, "an internal task failed"))?;
+        outcomes.insert(key, outcome);
+    }
+    Ok(outcomes)
+}
+
+/// One node: asks the target itself, and only if that would accept the login, iscsid; then looks.
+async fn one_node(engine: &Arc<Engine>, node: &Node, mut shared: Attempts) -> Outcome {
+    if let Some(why) = node.damage {
+        return Err(damaged(&node.key, why));
+    }
+    let key = &node.key;
+    let proofs = {
+        let (database, key) = (engine.database.clone(), key.clone());
+        blocking(move || database.node_proofs(&key)).await??
+    };
+    let accepted = tokio::select! {
+        asked = ask_login(key, node.card.as_deref(), &shared.initiator, &proofs, &shared.limit) => asked?,
+        _ = shared.hurried.wait_for(|hurry| *hurry) => return Err(gave_up(&key.portal)),
+    };
+    shared.welcome.notify_one();
+    if shared.limit.is_cancelled() {
+        return Err(shared.limit.fault(""));
+    }
+    if let Some(taken) = to_adopt(&accepted, &proofs) {
+        let (database, key) = (engine.database.clone(), key.clone());
+        tracing::info!(target = %key.target, portal = %key.portal, %taken, "the target takes another digest: stored");
+        blocking(move || database.set_algorithm(&key, taken)).await??;
+    }
+    drop(proofs);
+    attempt::log_in(engine, key, &shared.iscsiadm, &shared.claim, &shared.limit).await?;
+    let remark = accepted.redirected.map(|redirect| {
+        let how = if redirect.permanent { "for good" } else { "for now" };
+        format!("the portal sends logins on to {}, {how}", redirect.to)
+    });
+    Ok(Done { outcome: LoginOutcome::LoggedIn, remark: remark.unwrap_or_default() })
+}
+
+fn gave_up(portal: &Portal) -> Fault {
+    let fault = Fault::new(Kind::TimedOut, format!("{portal} did not answer while the other portals did"));
+    match portal.address() {
+        Some(address) => fault.hint(format!("check the network to this portal: ping {address}")),
+        None => fault.hint("check the network to this portal"),
+    }
+}

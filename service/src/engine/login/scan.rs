@@ -1,0 +1,118 @@
+//! The kernel looks for the LUNs of sessions: iscsid may have died before it had that done.
+
+use std::time::Duration;
+
+use iscsi_initiator_dbus::{Fault, Kind, fault::Result};
+use tokio::task::JoinSet;
+
+use crate::{
+    backend::{
+        host::{limit::Limit, threads::blocking},
+        kernel::sysfs::{Session, Sysfs},
+        open_iscsi::{iscsiadm::Iscsiadm, iscsid::Iscsid},
+    },
+    engine::{
+        Engine,
+        state::{reader::Parts, watch::Predicate},
+    },
+};
+
+/// How long a session without a disk may take to be connected again, before its LUNs are given up.
+const RECONNECT: Duration = Duration::from_secs(10);
+
+/// Has the kernel look for the LUNs of sessions that show none. One that iscsid, started again, is just connecting is
+/// waited for.
+pub(super) async fn look_for_luns(engine: &Engine, sids: Vec<u32>, limit: &Limit) -> Result<()> {
+    if sids.is_empty() {
+        return Ok(());
+    }
+    let iscsiadm = Iscsiadm::find(&engine.layout)?;
+    let proc = engine.layout.proc.clone();
+    let takeover = blocking(move || Iscsid::takeover(&proc)).await?;
+    let begun = &limit.at_most(takeover.max(RECONNECT));
+    let is_taking_over = !takeover.is_zero();
+    let scans = JoinSet::new();
+    let mut begin = Begun { engine, iscsiadm, sids, is_taking_over, limit, scans };
+    engine.state.watch.until(&mut begin, begun).await?;
+    for fault in begin.scans.join_all().await.into_iter().filter_map(Result::err) {
+        // What is there in the end is looked at anyway.
+        tracing::warn!(error = fault.message(), "a session's LUNs could not be looked for");
+    }
+    Ok(())
+}
+
+/// For every session the look for its LUNs has begun, or is not needed.
+struct Begun<'a> {
+    engine: &'a Engine,
+    iscsiadm: Iscsiadm,
+    /// Those that are still to be seen to.
+    sids: Vec<u32>,
+    /// iscsid connects every session anew.
+    is_taking_over: bool,
+    /// For each look.
+    limit: &'a Limit,
+    scans: JoinSet<Result<()>>,
+}
+
+impl Predicate for Begun<'_> {
+    type Is = ();
+
+    async fn look(&mut self) -> Result<Option<()>> {
+        let now = self.engine.state.look(Parts::SESSIONS).await?;
+        let waiting = self.sids.iter().filter_map(|sid| now.session(*sid)).cloned().collect::<Vec<_>>();
+        for session in waiting {
+            let is_up = session.state == "LOGGED_IN" || !self.is_taking_over;
+            let has_disks = !session.disks.is_empty();
+            if has_disks && is_up {
+                self.sids.retain(|sid| *sid != session.sid);
+            } else if !has_disks && hindrance(&self.engine.state.sysfs, &session).is_none() {
+                self.sids.retain(|sid| *sid != session.sid);
+                let (iscsiadm, limit) = (self.iscsiadm.clone(), self.limit.clone());
+                self.scans.spawn(async move { scan(&iscsiadm, &session, &limit).await });
+            }
+        }
+        Ok(self.sids.is_empty().then_some(()))
+    }
+}
+
+/// Why there is no use in looking.
+pub(in crate::engine) fn hindrance(sysfs: &Sysfs, session: &Session) -> Option<Fault> {
+    if session.state != "LOGGED_IN" {
+        // The kernel would have it wait for the connection.
+        let what = format!(
+            "{}: the session is in state {}: the kernel is trying to reconnect",
+            session.portal_text(),
+            session.state
+        );
+        return Some(Fault::new(Kind::PortalUnreachable, what).hint(format!(
+            "iscsictl diagnose {} {} looks at the way there",
+            session.target,
+            session.portal_text()
+        )));
+    }
+    if !sysfs.can_scan(session.host) {
+        let what = format!("the daemon may not have host{} scanned", session.host);
+        return Some(Fault::new(Kind::BackendUnavailable, what).hint(
+            "its unit needs ReadWritePaths=/sys/devices/platform: systemctl cat iscsi-initiatord.service",
+        ));
+    }
+    None
+}
+
+/// Has the kernel look for the LUNs of one session; what it found is the kernel's to tell.
+pub(in crate::engine) async fn scan(iscsiadm: &Iscsiadm, session: &Session, limit: &Limit) -> Result<()> {
+    iscsiadm.rescan(session.sid, limit).await.map_err(|refused| {
+        let fault = Fault::from(refused);
+        match fault.kind() {
+            Kind::TimedOut => limit
+                .fault(format!(
+                    "{}: the target did not answer for all of its disks within the deadline",
+                    session.portal_text()
+                ))
+                .hint("iscsictl paths shows which; try again with a longer timeout"),
+            Kind::NoSuchNode => Fault::new(Kind::NotLoggedIn, "the session has ended"),
+            kind => Fault::new(kind, format!("{}: {}", session.portal_text(), fault.message()))
+                .hint(fault.next_step()),
+        }
+    })
+}

@@ -1,0 +1,107 @@
+//! iscsid ends the sessions; the kernel decides, not the exit code.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use iscsi_initiator_dbus::{
+    Fault, Kind,
+    fault::Result,
+    results::{self, LogoutOutcome},
+};
+use tokio::task::JoinSet;
+
+use crate::{
+    backend::{
+        host::{limit::Limit, threads::blocking},
+        kernel::sysfs::Session,
+        open_iscsi::{
+            iscsiadm::{Iscsiadm, Refused},
+            iscsid::Iscsid,
+        },
+    },
+    engine::{
+        Engine,
+        leftovers::stale_sessions::{self, Reach},
+        state::watch::{Predicate, Watch},
+    },
+};
+
+/// How long a session that iscsid is just connecting again is waited for.
+const RECONNECT: Duration = Duration::from_secs(5);
+
+/// Ends the sessions in parallel; an entry each.
+pub(super) async fn leave(
+    engine: &Engine,
+    iscsiadm: &Iscsiadm,
+    sessions: &[Session],
+    limit: &Limit,
+) -> Result<Vec<results::Logout>> {
+    let late = || limit.fault("iscsid was being restarted until the deadline").hint("try again");
+    let in_use = limit.wait(engine.turns.acts.iscsid.read()).await.ok_or_else(late)?;
+    let proc = engine.layout.proc.clone();
+    let takeover = blocking(move || Iscsid::takeover(&proc)).await?;
+    // iscsid, started anew, connects its sessions again first.
+    let again = limit.at_most(takeover.max(RECONNECT));
+    let mut leaving = JoinSet::new();
+    for session in sessions {
+        let logout =
+            Logout { iscsiadm: iscsiadm.clone(), sid: session.sid, limit: limit.clone(), last: None };
+        let (watch, session, again) = (engine.state.watch.clone(), session.clone(), again.clone());
+        leaving.spawn(async move { (session, log_out(&watch, logout, &again).await) });
+    }
+    let left = leaving.join_all().await;
+    drop(in_use);
+    if left.iter().any(|(_, done)| matches!(done, Err(Refused::Code(_)))) {
+        // iscsid may have died over it.
+        stale_sessions::remove(engine, Reach::Restart, limit).await;
+    }
+    let (sysfs, sids) = (engine.state.sysfs.clone(), sessions.iter().map(|s| s.sid).collect::<Vec<_>>());
+    let gone: BTreeSet<u32> =
+        blocking(move || sids.into_iter().filter(|sid| sysfs.has_session(*sid) == Some(false)).collect())
+            .await?;
+    let entry = |(session, done): (Session, std::result::Result<(), Refused>)| {
+        let fault = match done {
+            _ if gone.contains(&session.sid) => None,
+            Ok(()) => {
+                Some(Fault::new(Kind::Failed, "iscsid reported success, but the session is still there"))
+            }
+            Err(refused) => Some(refused.into()),
+        };
+        let portal = session.portal_text();
+        match fault {
+            None => results::Logout::done(&session.target, &portal, LogoutOutcome::LoggedOut),
+            Some(fault) => results::Logout::failed(&session.target, &portal, &fault),
+        }
+    };
+    Ok(left.into_iter().map(entry).collect())
+}
+
+/// Asks until iscsid has the session, or it is too late for that.
+async fn log_out(watch: &Watch, mut logout: Logout, again: &Limit) -> std::result::Result<(), Refused> {
+    match watch.until(&mut logout, again).await {
+        Ok(Some(done)) => done,
+        // The look itself does not fail.
+        Ok(None) | Err(_) => logout.last.unwrap_or(Ok(())),
+    }
+}
+
+/// iscsid has the session, so that its answer counts.
+struct Logout {
+    iscsiadm: Iscsiadm,
+    sid: u32,
+    limit: Limit,
+    /// The answer that came too early.
+    last: Option<std::result::Result<(), Refused>>,
+}
+
+impl Predicate for Logout {
+    type Is = std::result::Result<(), Refused>;
+
+    async fn look(&mut self) -> Result<Option<Self::Is>> {
+        let done = self.iscsiadm.logout(self.sid, &self.limit).await;
+        if !done.as_ref().is_err_and(Refused::is_too_early) {
+            return Ok(Some(done));
+        }
+        self.last = Some(done);
+        Ok(None)
+    }
+}

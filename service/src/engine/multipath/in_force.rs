@@ -1,0 +1,59 @@
+//! The wait until multipathd has read its configuration and makes no map any more: it tells nothing by itself.
+
+use iscsi_initiator_dbus::fault::Result;
+
+use super::units::MULTIPATHD;
+use crate::{
+    backend::{
+        host::{limit::Limit, threads::blocking},
+        multipath::daemon::{Multipathd, MultipathdError},
+        systemd::Job,
+    },
+    engine::{Engine, state::watch::Predicate},
+};
+
+/// Waits for it.
+pub(super) async fn in_force(engine: &Engine, limit: &Limit) -> Result<()> {
+    let mut idle = Idle { multipathd: engine.state.multipathd.clone(), error: None };
+    match (engine.state.watch.until(&mut idle, limit).await?, idle.error) {
+        (Some(()), _) => Ok(()),
+        (None, Some(error)) if !limit.is_cancelled() => Err(error.into()),
+        (None, _) => Err(limit
+            .fault("multipathd has not read its configuration in time")
+            .hint("journalctl -u multipathd has the details; try again with a longer timeout")),
+    }
+}
+
+/// multipathd has nothing to do.
+struct Idle {
+    multipathd: Multipathd,
+    /// Why it could not be asked at the last look.
+    error: Option<MultipathdError>,
+}
+
+impl Predicate for Idle {
+    type Is = ();
+
+    async fn look(&mut self) -> Result<Option<()>> {
+        let multipathd = self.multipathd.clone();
+        self.error = None;
+        match blocking(move || multipathd.is_idle()).await? {
+            Ok(is_idle) => Ok(is_idle.then_some(())),
+            // It may be on its way up.
+            Err(error) => {
+                self.error = Some(error);
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// Has multipathd read its configuration anew, if it runs.
+pub(super) async fn reread(engine: &Engine, limit: &Limit) -> Result<()> {
+    let multipathd = engine.state.multipathd.clone();
+    if blocking(move || multipathd.runs()).await? {
+        engine.systemd.job(Job::Reload, MULTIPATHD).await?;
+        in_force(engine, limit).await?;
+    }
+    Ok(())
+}

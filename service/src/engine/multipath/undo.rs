@@ -1,0 +1,63 @@
+//! What there was before the first setup, put back.
+
+use iscsi_initiator_dbus::{fault::Result, results::MultipathChange};
+
+use super::{
+    in_force::reread,
+    own_file,
+    setup::has_maps,
+    units::{self, undone},
+};
+use crate::{
+    backend::{
+        host::{limit::Limit, threads::blocking},
+        multipath::config::Memory,
+    },
+    engine::Engine,
+};
+
+/// Puts back what was there before the first setup. It may be called again until nothing is left.
+pub(super) async fn undo(engine: &Engine, is_dry: bool, limit: &Limit) -> Result<MultipathChange> {
+    let version = engine.multipath.version(limit).await?;
+    let before = own_file::text(engine).await?;
+    let multipath = engine.multipath.clone();
+    let memory = blocking(move || multipath.memory()).await??;
+    let mut change = own_file::change(engine, &version, before.as_deref(), None);
+    let memory = match (memory, &before) {
+        (Some(memory), _) => memory,
+        (None, Some(_)) => Memory::default(),
+        (None, None) => return Ok(change),
+    };
+    change.changed = true;
+    let has_maps = has_maps(engine).await?;
+    if has_maps {
+        // They go on; multipathd and its lists belong to them.
+        change.message = "maps are there: multipathd and its lists of them stay as they are".to_owned();
+        change.hint = "log out of the disks, then undo once more".to_owned();
+    } else {
+        let units = memory.services.iter().flat_map(|service| undone(service, is_dry));
+        change.services = units.collect();
+    }
+    if is_dry {
+        return Ok(change);
+    }
+    let (multipath, made_folder) = (engine.multipath.clone(), memory.made_folder);
+    blocking(move || multipath.remove(made_folder)).await??;
+    reread(engine, limit).await?;
+    if has_maps {
+        return Ok(change);
+    }
+    for service in memory.services.iter().rev() {
+        units::leave(engine, service).await?;
+    }
+    if memory.made_main {
+        engine.systemd.remove_empty_file(&engine.multipath.main()).await?;
+    }
+    let multipath = engine.multipath.clone();
+    blocking(move || {
+        multipath.put_lists_back(&memory.lists)?;
+        multipath.forget()
+    })
+    .await??;
+    Ok(change)
+}

@@ -1,0 +1,94 @@
+//! Which records a call means, and what to say where there is none or one that cannot be used.
+
+use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result};
+
+use crate::{
+    backend::{
+        host::{limit::Limit, resolve},
+        open_iscsi::{
+            database::{Node, NodeKey},
+            iscsiadm::Iscsiadm,
+        },
+    },
+    engine::{
+        Engine,
+        state::{reader::Parts, snapshot::Snapshot},
+    },
+};
+
+/// Every portal that the argument stands for; `None` stays "all".
+pub(in crate::engine) async fn resolved(
+    portal: Option<&Portal>,
+    limit: &Limit,
+) -> Result<Option<Vec<Portal>>> {
+    match portal {
+        None => Ok(None),
+        Some(portal) => resolve::portals(portal, limit).await.map(Some),
+    }
+}
+
+/// The recorded nodes of a target, at some portals or all.
+pub(in crate::engine) async fn nodes_of(
+    engine: &Engine,
+    target: &Iqn,
+    portals: Option<&[Portal]>,
+) -> Result<Vec<Node>> {
+    Ok(engine.state.look(Parts::NODES).await?.nodes_of(target, portals))
+}
+
+/// The nodes that a change is for, none of them damaged; `asked` is the portal as the caller named it.
+pub(in crate::engine) async fn sound_nodes_of(
+    engine: &Engine,
+    target: &Iqn,
+    portals: Option<&[Portal]>,
+    asked: Option<&Portal>,
+) -> Result<Vec<Node>> {
+    let nodes = nodes_of(engine, target, portals).await?;
+    if nodes.is_empty() {
+        return Err(none(engine, target, asked));
+    }
+    match nodes.iter().find_map(|node| Some((&node.key, node.damage?))) {
+        Some((key, why)) => Err(damaged(key, why)),
+        None => Ok(nodes),
+    }
+}
+
+/// After a change: what counts is what the records say now. `InvalidConfiguration` if one of them is not as wanted.
+pub(in crate::engine) fn check_again(
+    now: &Snapshot,
+    target: &Iqn,
+    portals: Option<&[Portal]>,
+    is_as_wanted: impl Fn(&Node) -> bool,
+) -> Result<()> {
+    let nodes = now.nodes_of(target, portals);
+    match nodes.iter().find(|node| node.damage.is_some() || !is_as_wanted(node)) {
+        Some(node) => Err(damaged(&node.key, "another program changed it at the same time")),
+        None => Ok(()),
+    }
+}
+
+/// There is no such node. Without open-iscsi there are no nodes at all: that is the reason, then.
+pub(in crate::engine) fn none(engine: &Engine, target: &Iqn, portal: Option<&Portal>) -> Fault {
+    match Iscsiadm::find(&engine.layout) {
+        Err(missing) => missing,
+        Ok(_) => no_such_node(target, portal),
+    }
+}
+
+pub(in crate::engine) fn no_such_node(target: &Iqn, portal: Option<&Portal>) -> Fault {
+    let at = portal.map(|portal| format!(" at {portal}")).unwrap_or_default();
+    let discover = portal.map_or_else(|| "ADDRESS".to_owned(), Portal::to_string);
+    Fault::new(Kind::NoSuchNode, format!("no node is recorded for {target}{at}"))
+        .hint(format!("discover it first: iscsictl discover {discover}"))
+}
+
+pub(in crate::engine) fn damaged(node: &NodeKey, why: impl std::fmt::Display) -> Fault {
+    Fault::new(
+        Kind::InvalidConfiguration,
+        format!("the record of {} at {} is damaged: {why}", node.target, node.portal),
+    )
+    .hint(format!(
+        "remove it and discover it again: iscsictl forget {} {}, then iscsictl discover {}",
+        node.target, node.portal, node.portal
+    ))
+}

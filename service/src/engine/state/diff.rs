@@ -1,0 +1,123 @@
+//! What is other between two snapshots.
+
+use std::collections::BTreeMap;
+
+use super::snapshot::Snapshot;
+use crate::backend::{
+    kernel::sysfs::{Disk, Map, Session},
+    open_iscsi::database::NodeKey,
+};
+
+/// What appeared, changed and vanished, each by what it is known by for as long as it exists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::engine) struct Diff {
+    pub(in crate::engine) nodes: Changes<NodeKey>,
+    /// By number. Its disks count for themselves.
+    pub(in crate::engine) sessions: Changes<u32>,
+    /// By address (`3:0:0:1`): a host's number is not given twice.
+    pub(in crate::engine) disks: Changes<String>,
+    /// By multipath's identifier.
+    pub(in crate::engine) maps: Changes<String>,
+    /// By the disk's kernel name.
+    pub(in crate::engine) paths: Changes<String>,
+}
+
+/// Keys of one kind, each in one of the three, sorted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::engine) struct Changes<K> {
+    pub(in crate::engine) appeared: Vec<K>,
+    pub(in crate::engine) changed: Vec<K>,
+    pub(in crate::engine) vanished: Vec<K>,
+}
+
+impl<K> Default for Changes<K> {
+    fn default() -> Self {
+        Self { appeared: Vec::new(), changed: Vec::new(), vanished: Vec::new() }
+    }
+}
+
+impl<K: Ord> Changes<K> {
+    fn of<V: PartialEq>(before: BTreeMap<K, V>, after: BTreeMap<K, V>) -> Self {
+        let mut changes = Self::default();
+        let mut before = before;
+        for (key, value) in after {
+            match before.remove(&key) {
+                None => changes.appeared.push(key),
+                Some(old) if old != value => changes.changed.push(key),
+                Some(_) => {}
+            }
+        }
+        changes.vanished.extend(before.into_keys());
+        changes
+    }
+}
+
+impl Snapshot {
+    /// What is other in a later snapshot; takes time in proportion to both.
+    pub(in crate::engine) fn diff(&self, later: &Self) -> Diff {
+        let nodes = |s: &Self| s.nodes().iter().map(|node| (node.key.clone(), node.clone())).collect();
+        let bare = |session: &Session| Session { disks: Vec::new(), ..session.clone() };
+        let sessions =
+            |s: &Self| s.all_sessions().iter().map(|session| (session.sid, bare(session))).collect();
+        let disks = |s: &Self| -> BTreeMap<String, Disk> {
+            s.disks().map(|disk| (disk.address(), disk.clone())).collect()
+        };
+        let maps = |s: &Self| -> BTreeMap<String, Map> {
+            s.maps().into_iter().map(|map| (map.wwid.clone(), map.clone())).collect()
+        };
+        let paths = |s: &Self| s.paths().clone().into_iter().collect();
+        Diff {
+            nodes: Changes::of(nodes(self), nodes(later)),
+            sessions: Changes::of(sessions(self), sessions(later)),
+            disks: Changes::of(disks(self), disks(later)),
+            maps: Changes::of(maps(self), maps(later)),
+            paths: Changes::of(paths(self), paths(later)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::state::snapshot::tests::of_sessions;
+
+    fn session(sid: u32, state: &str, disks: &[(u64, u64, &str)]) -> Session {
+        let disk = |(lun, size, map): &(u64, u64, &str)| Disk {
+            host: sid,
+            lun: *lun,
+            size: *size,
+            map: (!map.is_empty()).then(|| Map { wwid: (*map).into(), ..Map::default() }),
+            ..Disk::default()
+        };
+        Session {
+            sid,
+            target: "iqn.2001-04.com.example:disk".into(),
+            state: state.into(),
+            disks: disks.iter().map(disk).collect(),
+            ..Session::default()
+        }
+    }
+
+    #[test]
+    fn what_appeared_changed_and_vanished_is_told_by_kind() {
+        let before = of_sessions(vec![
+            session(1, "LOGGED_IN", &[(0, 64, "3600a"), (1, 64, "")]),
+            session(2, "LOGGED_IN", &[(0, 64, "3600a")]),
+        ]);
+        assert_eq!(before.diff(&before.clone()), Diff::default());
+        let after = of_sessions(vec![
+            session(1, "FAILED", &[(0, 64, "3600a"), (2, 64, "3600c")]),
+            session(3, "LOGGED_IN", &[(0, 128, "3600a")]),
+        ]);
+        let diff = before.diff(&after);
+        let changes = |appeared: Vec<u32>, changed, vanished| Changes { appeared, changed, vanished };
+        assert_eq!(diff.sessions, changes(vec![3], vec![1], vec![2]));
+        assert_eq!(diff.disks.appeared, ["1:0:0:2", "3:0:0:0"]);
+        assert_eq!(diff.disks.vanished, ["1:0:0:1", "2:0:0:0"]);
+        assert!(diff.disks.changed.is_empty(), "a session's state is not its disks'");
+        assert_eq!((diff.maps.appeared.as_slice(), diff.maps.vanished.len()), (&["3600c".to_owned()][..], 0));
+        assert_eq!(after.diff(&before).disks.appeared, diff.disks.vanished);
+        let resized = of_sessions(vec![session(1, "FAILED", &[(0, 65, "3600a"), (2, 64, "3600c")])]);
+        assert_eq!(after.diff(&resized).disks.changed, ["1:0:0:0"]);
+    }
+}

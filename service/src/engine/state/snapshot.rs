@@ -1,0 +1,137 @@
+//! The machine at one moment. Plain data: nothing here reads or waits.
+
+use std::collections::{BTreeSet, HashMap};
+
+use iscsi_initiator_dbus::{Iqn, Portal};
+
+use crate::backend::{
+    kernel::sysfs::{Disk, Map, Session},
+    multipath::daemon::PathState,
+    open_iscsi::database::{Node, NodeKey},
+};
+
+/// Nodes, sessions with their disks and maps, and the states of paths; as much of it as was asked for.
+#[derive(Clone, Debug, Default)]
+pub(in crate::engine) struct Snapshot {
+    /// By number, also those that are being made or never will be.
+    sessions: Vec<Session>,
+    /// Sorted.
+    nodes: Vec<Node>,
+    /// By the disk's kernel name; empty where multipathd has no map or does not answer.
+    paths: HashMap<String, PathState>,
+    /// Where the session of a target, portal and iface is in `sessions`: looked for once for each node.
+    places: HashMap<Place, usize>,
+}
+
+/// What a session is known by, as a node's record names it.
+type Place = (String, Option<Portal>, String);
+
+impl Snapshot {
+    pub(super) fn new(sessions: Vec<Session>, nodes: Vec<Node>, paths: HashMap<String, PathState>) -> Self {
+        let place =
+            |session: &Session| (session.target.clone(), session.portal.clone(), session.iface.clone());
+        // The first of several, as they are sorted.
+        let places = sessions.iter().enumerate().rev().map(|(at, session)| (place(session), at)).collect();
+        Self { sessions, nodes, paths, places }
+    }
+
+    /// Every session that something can be done with.
+    pub(in crate::engine) fn sessions(&self) -> impl Iterator<Item = &Session> {
+        self.sessions.iter().filter(|session| session.is_made())
+    }
+
+    /// Also those that are being made, or never will be.
+    pub(in crate::engine) fn all_sessions(&self) -> &[Session] {
+        &self.sessions
+    }
+
+    pub(in crate::engine) fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The state of a path by its disk's kernel name.
+    pub(in crate::engine) fn path(&self, disk: &str) -> Option<&PathState> {
+        self.paths.get(disk)
+    }
+
+    pub(in crate::engine) fn paths(&self) -> &HashMap<String, PathState> {
+        &self.paths
+    }
+
+    pub(in crate::engine) fn session(&self, sid: u32) -> Option<&Session> {
+        let at = self.sessions.binary_search_by_key(&sid, |session| session.sid).ok()?;
+        self.sessions.get(at)
+    }
+
+    /// The session of a node.
+    pub(in crate::engine) fn session_of(&self, node: &NodeKey) -> Option<&Session> {
+        let place = (node.target.to_string(), Some(node.portal.clone()), node.iface.clone());
+        self.sessions.get(*self.places.get(&place)?)
+    }
+
+    /// The sessions of a target, at some portals or all.
+    pub(in crate::engine) fn sessions_of(&self, target: &Iqn, portals: Option<&[Portal]>) -> Vec<Session> {
+        self.sessions().filter(|session| session.matches(target, portals)).cloned().collect()
+    }
+
+    /// The recorded nodes of a target, at some portals or all.
+    pub(in crate::engine) fn nodes_of(&self, target: &Iqn, portals: Option<&[Portal]>) -> Vec<Node> {
+        let is_it = |node: &&Node| {
+            node.key.target == *target && portals.is_none_or(|portals| portals.contains(&node.key.portal))
+        };
+        self.nodes.iter().filter(is_it).cloned().collect()
+    }
+
+    /// Every LUN of every session.
+    pub(in crate::engine) fn disks(&self) -> impl Iterator<Item = &Disk> {
+        self.sessions.iter().flat_map(|session| &session.disks)
+    }
+
+    /// Every multipath map over one of the disks.
+    pub(in crate::engine) fn maps(&self) -> BTreeSet<&Map> {
+        self.disks().filter_map(|disk| disk.map.as_ref()).collect()
+    }
+}
+
+#[cfg(test)]
+pub(in crate::engine) mod tests {
+    use super::*;
+
+    pub(in crate::engine) fn of_sessions(sessions: Vec<Session>) -> Snapshot {
+        Snapshot::new(sessions, Vec::new(), HashMap::new())
+    }
+
+    #[test]
+    fn the_session_of_a_node_is_found_by_what_its_record_names() {
+        let session = |sid: u32, iface: &str, portal: &str| Session {
+            sid,
+            target: "iqn.2001-04.com.example:disk".into(),
+            portal: portal.parse().ok(),
+            iface: iface.into(),
+            state: "LOGGED_IN".into(),
+            ..Session::default()
+        };
+        let half = Session { sid: 9, state: "FREE".into(), ..Session::default() };
+        let snapshot = of_sessions(vec![
+            session(1, "default", "192.0.2.21"),
+            session(3, "eth1", "192.0.2.21"),
+            session(4, "default", "192.0.2.21"),
+            half,
+        ]);
+        let node = |iface: &str, portal: &str| NodeKey {
+            target: "iqn.2001-04.com.example:disk".parse().unwrap(),
+            portal: portal.parse().unwrap(),
+            tpgt: Some(7),
+            iface: iface.into(),
+        };
+        let sid = |node: &NodeKey| snapshot.session_of(node).map(|session| session.sid);
+        assert_eq!(sid(&node("default", "192.0.2.21")), Some(1), "the first of two");
+        assert_eq!(sid(&node("eth1", "192.0.2.21")), Some(3));
+        assert_eq!(sid(&node("default", "192.0.2.37")), None);
+        assert_eq!((snapshot.sessions().count(), snapshot.all_sessions().len()), (3, 4));
+        assert!(snapshot.session(9).is_some() && snapshot.session(2).is_none());
+        let target = node("default", "192.0.2.21").target;
+        assert_eq!(snapshot.sessions_of(&target, Some(&["192.0.2.37".parse().unwrap()])).len(), 0);
+        assert_eq!(snapshot.sessions_of(&target, None).len(), 3);
+    }
+}

@@ -1,0 +1,223 @@
+//! The one listener for events, and waiting for what a look shows.
+//!
+//! Events are device events of the kernel and of udev (device-mapper's among them), and changes of open-iscsi's files. They
+//! are a reason to look again, and nothing more. What has no event is found by a look now and then: the end of a scan for
+//! LUNs, a session's state, and whatever goes on within multipathd, udev and iscsid.
+
+use std::{future::Future, time::Duration};
+
+use iscsi_initiator_dbus::fault::Result;
+use tokio::{sync::watch, time::sleep};
+
+use crate::backend::{
+    host::{
+        inotify::{Folders, Root},
+        layout::Layout,
+        limit::Limit,
+        threads::blocking,
+    },
+    kernel::uevents::Uevents,
+};
+
+/// Between two looks while no event comes.
+const TICK: Duration = Duration::from_millis(250);
+/// Events that come together are one: a new disk comes with dozens.
+const FLURRY: Duration = Duration::from_millis(20);
+/// A record lies so deep below the database: `nodes/TARGET/PORTAL/IFACE`.
+const DEPTH: usize = 2;
+
+/// What has happened, by how often.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Count {
+    devices: u64,
+    files: u64,
+}
+
+/// The listener; one for the daemon. Copies share it.
+#[derive(Clone)]
+pub(in crate::engine) struct Watch(watch::Sender<Count>);
+
+/// Something that is waited for.
+pub(in crate::engine) trait Predicate: Send {
+    /// What it comes to.
+    type Is: Send;
+
+    /// Looks once. `None`: not yet.
+    fn look(&mut self) -> impl Future<Output = Result<Option<Self::Is>>> + Send;
+}
+
+impl Watch {
+    /// Listens from now on, until the runtime ends. Without events, the looks now and then must do.
+    pub(in crate::engine) fn start(layout: &Layout) -> Self {
+        let (count, _) = watch::channel(Count::default());
+        match Uevents::subscribe(layout) {
+            Ok(uevents) => drop(tokio::spawn(hear_devices(uevents, count.clone()))),
+            Err(error) => tracing::warn!(%error, "no device events"),
+        }
+        tokio::spawn(hear_files(layout.clone(), count.clone()));
+        Self(count)
+    }
+
+    /// Looks until the predicate comes to something, at once and after each event; `None` if the limit is over first. The
+    /// last look begins after that.
+    pub(in crate::engine) async fn until<P: Predicate>(
+        &self,
+        predicate: &mut P,
+        limit: &Limit,
+    ) -> Result<Option<P::Is>> {
+        let mut events = self.0.subscribe();
+        loop {
+            events.mark_unchanged();
+            let is_last = limit.is_over();
+            if let Some(is) = predicate.look().await? {
+                return Ok(Some(is));
+            }
+            if is_last {
+                return Ok(None);
+            }
+            let next = async {
+                tokio::select! {
+                    // It cannot fail: this holds a sender.
+                    _ = events.changed() => sleep(FLURRY).await,
+                    () = sleep(TICK) => {}
+                }
+            };
+            limit.wait(next).await;
+        }
+    }
+
+    /// Returns when open-iscsi's files have changed since the last time.
+    pub(in crate::engine) fn files(&self) -> FileEvents {
+        let events = self.0.subscribe();
+        let seen = events.borrow().files;
+        FileEvents { events, seen }
+    }
+}
+
+/// Changes of open-iscsi's configuration and records.
+pub(crate) struct FileEvents {
+    events: watch::Receiver<Count>,
+    seen: u64,
+}
+
+impl FileEvents {
+    /// Waits for the next change; several at once are one.
+    pub(crate) async fn changed(&mut self) {
+        let seen = self.seen;
+        let counted = self.events.wait_for(|count| count.files != seen).await.map(|count| count.files);
+        match counted {
+            Ok(files) => self.seen = files,
+            // The engine is gone, and so is whoever would change something.
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+async fn hear_devices(uevents: Uevents, count: watch::Sender<Count>) {
+    loop {
+        if let Err(error) = uevents.changed().await {
+            return tracing::warn!(%error, "no device events any more");
+        }
+        count.send_modify(|count| count.devices += 1);
+    }
+}
+
+async fn hear_files(layout: Layout, count: watch::Sender<Count>) {
+    let watching = blocking(move || {
+        let database = layout.find_database();
+        let records = |name: &str| Root { path: database.join(name), depth: DEPTH };
+        let root = |path: &std::path::Path| Root { path: path.to_owned(), depth: 0 };
+        Folders::watch(vec![root(&layout.config), root(&database), records("nodes"), records("send_targets")])
+    });
+    let folders = match watching.await {
+        Ok(folders) => folders.and_then(|folders| folders.register()),
+        Err(fault) => return tracing::warn!(error = fault.message(), "no events of files"),
+    };
+    let mut folders = match folders {
+        Ok(folders) => folders,
+        Err(error) => return tracing::warn!(%error, "no events of files"),
+    };
+    loop {
+        if let Err(error) = folders.changed().await {
+            return tracing::warn!(%error, "no events of files any more");
+        }
+        count.send_modify(|count| count.files += 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    };
+
+    use tokio::time::Instant;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    /// Comes true with the n-th look.
+    struct Nth(u32, Arc<AtomicU32>);
+
+    impl Predicate for Nth {
+        type Is = u32;
+
+        async fn look(&mut self) -> Result<Option<u32>> {
+            let looks = self.1.fetch_add(1, Ordering::Relaxed) + 1;
+            Ok((looks >= self.0).then_some(looks))
+        }
+    }
+
+    fn quiet() -> (Watch, watch::Sender<Count>) {
+        let (count, _) = watch::channel(Count::default());
+        (Watch(count.clone()), count)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_there_is_not_waited_for_and_what_is_not_is_looked_at_now_and_then() {
+        let (watch, _) = quiet();
+        let begun = Instant::now();
+        let looks = Arc::default();
+        let limit = Limit::of(Duration::from_secs(1));
+        assert_eq!(watch.until(&mut Nth(1, Arc::clone(&looks)), &limit).await.unwrap(), Some(1));
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        assert_eq!(watch.until(&mut Nth(9, looks), &limit).await.unwrap(), None);
+        assert_eq!(begun.elapsed(), Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_event_is_a_reason_to_look_and_many_at_once_are_one() {
+        let (watch, count) = quiet();
+        let looks = Arc::<AtomicU32>::default();
+        let waiting = tokio::spawn({
+            let (watch, looks) = (watch.clone(), Arc::clone(&looks));
+            async move { watch.until(&mut Nth(3, looks), &Limit::of(Duration::from_secs(5))).await }
+        });
+        let begun = Instant::now();
+        for _ in 0..2 {
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            (0..50).for_each(|_| count.send_modify(|count| count.devices += 1));
+        }
+        assert_eq!(waiting.await.unwrap().unwrap(), Some(3));
+        assert!(begun.elapsed() < TICK, "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_gives_up_ends_the_wait_after_one_more_look() {
+        let (watch, _) = quiet();
+        let cancel = CancellationToken::new();
+        let limit = Limit::new(Duration::from_secs(60), cancel.clone());
+        let looks = Arc::<AtomicU32>::default();
+        let waiting = tokio::spawn({
+            let looks = Arc::clone(&looks);
+            async move { watch.until(&mut Nth(u32::MAX, looks), &limit).await }
+        });
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        let before = looks.load(Ordering::Relaxed);
+        let begun = Instant::now();
+        cancel.cancel();
+        assert_eq!(waiting.await.unwrap().unwrap(), None);
+        assert_eq!((looks.load(Ordering::Relaxed) - before, begun.elapsed()), (1, Duration::ZERO));
+    }
+}

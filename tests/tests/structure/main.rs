@@ -1,0 +1,86 @@
+//! The structure of the crates, held by tests: which file takes names from which, what the engine leaves to the
+//! backend, how many rooms a folder has, and that each parent file lists its rooms.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | `attributes` | which items only tests see |
+//! | `circles` | which file takes a name from which, and the circles in that |
+//! | `direction` | which part of the workspace may use which |
+//! | `facts` | what the checks need to know of each file: modules, names, calls |
+//! | `names` | where a path leads: a definition, a module or another crate |
+//! | `not_yet` | what is still wrong, and may only become less |
+//! | `reader` | a crate's files and modules |
+//! | `rooms` | the number of rooms, and the tables of rooms |
+//! | `self_test` | each check fails on a tiny crate that is wrong |
+//! | `tree` | the files of the workspace, or of a test |
+//! | `visitor` | what the code inside an item mentions and calls |
+//! | `walls` | what the engine must leave to the backend |
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on must fail"
+)]
+
+mod attributes;
+mod circles;
+mod direction;
+mod facts;
+mod names;
+mod not_yet;
+mod reader;
+mod rooms;
+mod self_test;
+mod tree;
+mod visitor;
+mod walls;
+
+use std::sync::LazyLock;
+
+use facts::Facts;
+use tree::Tree;
+
+/// Parsed once for all tests.
+static PROJECT: LazyLock<Facts> = LazyLock::new(|| Facts::of(&Tree::of_project()));
+
+/// Fails with all that was found, one finding a line.
+fn none(complaints: &[String]) {
+    assert!(complaints.is_empty(), "\n\n{}\n", complaints.join("\n"));
+}
+
+#[test]
+fn every_file_is_declared_and_thus_looked_at_unless_it_holds_tests() {
+    let unread = PROJECT.unread.iter().filter(|path| !path.ends_with("tests.rs"));
+    none(
+        &unread
+            .map(|path| format!("{path}:1: no `mod` declares it: declare or remove it"))
+            .collect::<Vec<_>>(),
+    );
+}
+
+#[test]
+fn no_files_take_names_from_each_other_in_a_circle() {
+    none(&circles::compare(&circles::all(&PROJECT), not_yet::CIRCLES));
+}
+
+#[test]
+fn nothing_in_the_engine_opens_a_file_or_a_socket_or_starts_a_program() {
+    none(&not_yet::compare(&walls::broken(&PROJECT), not_yet::WALLS, "WALLS"));
+}
+
+#[test]
+fn the_engine_the_backend_and_the_bus_have_at_most_twelve_rooms_each() {
+    none(&rooms::too_many(&PROJECT));
+}
+
+#[test]
+fn each_parent_file_begins_with_a_table_of_its_rooms() {
+    let listed: Vec<_> = not_yet::TABLES.iter().map(|file| (*file, rooms::TABLE)).collect();
+    none(&not_yet::compare(&rooms::missing_tables(&PROJECT), &listed, "TABLES"));
+}
+
+#[test]
+fn no_part_uses_what_lies_above_it() {
+    none(&direction::reversed(&PROJECT));
+}

@@ -1,0 +1,60 @@
+//! The files of the workspace that the checks look at, or those of a test.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+/// The workspace.
+const PROJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+/// Texts by their paths below the workspace.
+pub(crate) struct Tree(BTreeMap<String, String>);
+
+impl Tree {
+    /// Every member's Cargo.toml and Rust files, but not the tests crate.
+    pub(crate) fn of_project() -> Self {
+        let mut tree = Self(BTreeMap::new());
+        tree.read("Cargo.toml");
+        for member in tree.members() {
+            tree.read(&format!("{member}/Cargo.toml"));
+            tree.read_folder(&format!("{member}/src"));
+        }
+        tree
+    }
+
+    /// A workspace in memory.
+    pub(crate) fn of(files: &[(&str, &str)]) -> Self {
+        Self(files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect())
+    }
+
+    pub(crate) fn text(&self, path: &str) -> Option<&str> {
+        self.0.get(path).map(String::as_str)
+    }
+
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// The folders of the workspace's members.
+    pub(crate) fn members(&self) -> Vec<String> {
+        let manifest = self.text("Cargo.toml").unwrap();
+        let list = manifest.split("members = [").nth(1).and_then(|rest| rest.split(']').next()).unwrap();
+        let names = list.split(',').map(|name| name.trim().trim_matches('"').to_owned());
+        names.filter(|name| !name.is_empty() && name != "tests").collect()
+    }
+
+    fn read_folder(&mut self, folder: &str) {
+        for entry in fs::read_dir(Path::new(PROJECT).join(folder)).unwrap() {
+            let entry = entry.unwrap();
+            let path = format!("{folder}/{}", entry.file_name().to_str().unwrap());
+            if entry.file_type().unwrap().is_dir() {
+                self.read_folder(&path);
+            } else if path.ends_with(".rs") {
+                self.read(&path);
+            }
+        }
+    }
+
+    fn read(&mut self, path: &str) {
+        let text = fs::read_to_string(Path::new(PROJECT).join(path)).unwrap();
+        self.0.insert(path.to_owned(), text);
+    }
+}

@@ -8,12 +8,12 @@
     reason = "a test that cannot go on must fail"
 )]
 
-mod fake;
+mod room;
 
 use std::{collections::HashMap, fs::File, os::fd::OwnedFd};
 
-use fake::{Room, SECRET, TARGET, call, machine::Picture, target::Fake};
 use iscsi_initiator_dbus::{BUS_NAME, Fault, INTERFACE, Kind, OBJECT_PATH};
+use room::{Room, SECRET, TARGET, call, machine::Picture, target::Script};
 use zbus::{Message, ObjectPath, Variant, fdo::PropertiesProxy, names::InterfaceName};
 
 type Options = HashMap<String, Variant<'static>>;
@@ -25,7 +25,7 @@ fn options<const N: usize>(entries: [(&str, Variant<'static>); N]) -> Options {
 /// A room with something to lose, and a look at it.
 struct Table {
     room: Room,
-    target: fake::target::Listening,
+    target: room::target::Listening,
     before: Picture,
     portal: String,
 }
@@ -33,7 +33,7 @@ struct Table {
 impl Table {
     async fn start() -> Self {
         let room = Room::start().await;
-        let target = Fake::listing([(TARGET, "")]).listen().await;
+        let target = Script::listing([(TARGET, "")]).listen().await;
         room.machine.record(TARGET, "127.0.0.1", target.address.port(), "");
         let (before, portal) = (room.machine.picture(), target.portal());
         Self { room, target, before, portal }

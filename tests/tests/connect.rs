@@ -1,5 +1,5 @@
 //! `Connect` and `Forget` through the bus: what they choose, tell, record and put back.
-//! It may not touch a disk: the machine is a temporary directory, and no session ever comes of a login.
+//! Must not touch a disk: the machine is a temporary directory, and no session ever comes of a login.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,15 +8,15 @@
     reason = "a test that cannot go on must fail"
 )]
 
-mod fake;
+mod room;
 
 use std::{collections::HashMap, time::Duration};
 
-use fake::{
-    Room, SECRET, TARGET, fails,
-    target::{Fake, Listening},
-};
 use iscsi_initiator_dbus::{Kind, proxy::InitiatorProxy};
+use room::{
+    Room, SECRET, TARGET, fails,
+    target::{Listening, Script},
+};
 
 use zbus::{Variant, export::ordered_stream::OrderedStreamExt as _};
 
@@ -38,13 +38,15 @@ fn with(
 }
 
 async fn client(room: &Room) -> InitiatorProxy<'static> {
+    // iscsiadm says that all is well, and makes no session.
+    room.machine.programs_answer(0);
     InitiatorProxy::new(&room.root).await.unwrap()
 }
 
 /// A portal that lists these, all at itself.
-async fn portal(targets: &[&str], fake: Fake) -> Listening {
-    let listing = Fake::listing(targets.iter().map(|target| (*target, "")));
-    Fake { list: listing.list, ..fake }.listen().await
+async fn portal(targets: &[&str], script: Script) -> Listening {
+    let listing = Script::listing(targets.iter().map(|target| (*target, "")));
+    Script { list: listing.list, ..script }.listen().await
 }
 
 #[tokio::test]
@@ -52,7 +54,7 @@ async fn a_connect_that_fails_leaves_every_record_as_it_was() {
     let room = Room::start().await;
     let client = client(&room).await;
     let old = "node.session.auth.authmethod = CHAP\nnode.session.auth.username = before\nnode.session.auth.password = before-secret\n";
-    let rejecting = Fake { wants_chap: true, refuses_proof: true, ..Fake::default() };
+    let rejecting = Script::default().with_chap(room::another_chap());
     let target = portal(&[TARGET], rejecting).await;
     // The discovery asks for CHAP as well, and refuses it: nothing is recorded.
     let before = room.machine.picture_of("db");
@@ -62,7 +64,7 @@ async fn a_connect_that_fails_leaves_every_record_as_it_was() {
     assert!(room.machine.picture_of("db") == before);
 
     // It would let us in, but no session comes of it: whatever was recorded and set is put back.
-    let target = portal(&[TARGET], Fake { wants_chap: true, ..Fake::default() }).await;
+    let target = portal(&[TARGET], Script::default().with_chap(room::chap())).await;
     let port = target.address.port();
     for is_known in [false, true] {
         if is_known {
@@ -76,21 +78,21 @@ async fn a_connect_that_fails_leaves_every_record_as_it_was() {
     }
     // It was asked with what was given, not with what was recorded.
     assert!(room.machine.calls().contains("[--login]"));
-    assert!(target.proofs.lock().unwrap().len() >= 2);
+    assert!(target.proofs().len() >= 2);
 }
 
 #[tokio::test]
 async fn only_what_was_named_is_connected_and_nobody_chooses() {
     let room = Room::start().await;
     let client = client(&room).await;
-    let two = portal(&[TARGET, OTHER], Fake::default()).await;
+    let two = portal(&[TARGET, OTHER], Script::default()).await;
     let before = room.machine.picture_of("db");
     let fault =
         fails(client.connect(&two.portal(), Options::new()).await, Kind::InvalidArgs, "options.targets: ");
     assert!(fault.message().contains(TARGET) && fault.message().contains(OTHER), "{fault}");
     let missing = with(Options::new(), "targets", vec!["iqn.2001-04.com.example:none".to_owned()]);
     fails(client.connect(&two.portal(), missing).await, Kind::TargetNotFound, "iqn.2001-04.com.example:none");
-    let none = portal(&[], Fake::default()).await;
+    let none = portal(&[], Script::default()).await;
     fails(client.connect(&none.portal(), Options::new()).await, Kind::TargetNotFound, "lists no target");
     assert!(room.machine.picture_of("db") == before);
     assert_eq!(room.machine.calls(), "");
@@ -107,7 +109,7 @@ async fn the_steps_are_told_in_order_to_the_caller_and_to_nobody_else() {
     let stranger = InitiatorProxy::new(&stranger).await.unwrap();
     let (mut mine, mut theirs) =
         (client.receive_progress().await.unwrap(), stranger.receive_progress().await.unwrap());
-    let target = portal(&[TARGET], Fake { wants_chap: true, ..Fake::default() }).await;
+    let target = portal(&[TARGET], Script::default().with_chap(room::chap())).await;
 
     // Who gives no number is told nothing.
     fails(client.connect(&target.portal(), chap()).await, Kind::Failed, "");

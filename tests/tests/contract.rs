@@ -8,7 +8,7 @@
     reason = "a test that cannot go on must fail"
 )]
 
-mod fake;
+mod room;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -16,11 +16,11 @@ use std::{
     path::Path,
 };
 
-use fake::Room;
 use iscsi_initiator_dbus::{
     BUS_NAME, Fault, INTERFACE, INTROSPECTION, Kind, OBJECT_PATH, proxy::InitiatorProxy,
 };
 use iscsi_initiator_tests::harness::{process::program, world::output};
+use room::Room;
 use roxmltree::{Document, Node, ParsingOptions};
 use zbus::{Variant, fdo::IntrospectableProxy};
 
@@ -149,7 +149,7 @@ async fn the_client_can_call_every_method_and_read_every_property() {
     let called: BTreeSet<String> = answers.iter().map(|(method, _)| (*method).to_owned()).collect();
     assert_eq!(called, names("method"));
 
-    assert_eq!(client.initiator_name().await.unwrap(), fake::machine::INITIATOR);
+    assert_eq!(client.initiator_name().await.unwrap(), room::machine::INITIATOR);
     assert!(!client.version().await.unwrap().is_empty());
     let features = client.features().await.unwrap();
     for feature in [

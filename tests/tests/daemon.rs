@@ -1,5 +1,5 @@
 //! The daemon through its bus: CHAP into the records, what is recorded, one call at a time, and when it is idle.
-//! It may not touch a disk: the machine is a temporary directory, and its targets are fakes.
+//! Must not touch a disk: the machine is a temporary directory, and its targets play scripts.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,7 +8,7 @@
     reason = "a test that cannot go on must fail"
 )]
 
-mod fake;
+mod room;
 
 use std::{
     collections::HashMap,
@@ -18,15 +18,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fake::{
-    Room, SECRET, SOON, TARGET, fails,
-    machine::{CONF, record_text},
-    target::Fake,
-};
 use iscsi_initiator_dbus::{
     Fault, Kind,
     proxy::InitiatorProxy,
     results::{ChapMode, NodeState, Startup},
+};
+use room::{
+    Room, SECRET, SOON, TARGET, fails,
+    machine::{CONF, record_text},
+    target::{Chap, Script},
 };
 use tokio::time::timeout;
 use zbus::Variant;
@@ -109,7 +109,7 @@ async fn the_default_and_a_portals_chap_are_private_files() {
     assert!(room.machine.picture_of(&record) == before, "an existing record was touched");
 
     // What is discovered from now on has it; its own secret stays out of the answer.
-    let target = Fake::listing([("iqn.2001-04.com.example:new", "")]).listen().await;
+    let target = Script::listing([("iqn.2001-04.com.example:new", "")]).listen().await;
     let nodes = client.discover(&target.portal(), Options::new()).await.unwrap();
     assert_eq!(nodes[0].chap, ChapMode::OneWay);
     client.set_chap("", "", Options::from([("clear", true.into())])).await.unwrap();
@@ -288,7 +288,7 @@ async fn the_recorded_nodes_are_listed_with_what_their_records_say() {
 #[tokio::test]
 async fn a_second_call_on_a_target_is_told_busy_and_others_go_on() {
     let room = Room::start().await;
-    let slow = Fake { is_silent: true, ..Fake::default() }.listen().await;
+    let slow = Script::silent().listen().await;
     room.machine.record(TARGET, "127.0.0.1", slow.address.port(), "");
     let other = "iqn.2001-04.com.example:other";
     room.machine.record(other, "192.0.2.21", 3260, "");
@@ -324,7 +324,7 @@ async fn a_second_call_on_a_target_is_told_busy_and_others_go_on() {
 #[tokio::test]
 async fn without_open_iscsi_it_says_what_to_install() {
     let room = Room::start().await;
-    let target = Fake::listing([(TARGET, "")]).listen().await;
+    let target = Script::listing([(TARGET, "")]).listen().await;
     room.machine.record(TARGET, "127.0.0.1", target.address.port(), "");
     std::fs::remove_file(room.machine.at("bin/iscsiadm")).unwrap();
     let client = client(&room).await;
@@ -345,15 +345,15 @@ async fn without_open_iscsi_it_says_what_to_install() {
 #[tokio::test]
 async fn a_login_without_a_session_afterwards_is_no_login() {
     let room = Room::start().await;
-    let target = Fake::default().listen().await;
+    let target = Script::default().listen().await;
     room.machine.record(TARGET, "127.0.0.1", target.address.port(), "");
     let client = client(&room).await;
     // iscsiadm says 0, or 15 ("there is a session"), and the kernel has none.
-    for answer in ["0", "15"] {
-        room.machine.put("bin/answer", answer, 0o644);
+    for answer in [0, 15] {
+        room.machine.programs_answer(answer);
         fails(client.login(TARGET, "", Options::new()).await, Kind::Failed, "there is no session");
     }
-    room.machine.put("bin/answer", "8", 0o644);
+    room.machine.programs_answer(8);
     fails(client.login(TARGET, "", Options::new()).await, Kind::TimedOut, "exit code 8");
     room.machine.put("proc/self/net/unix", "Num\n", 0o444);
     let calls = room.machine.calls();
@@ -365,19 +365,20 @@ async fn a_login_without_a_session_afterwards_is_no_login() {
 async fn a_target_that_takes_another_digest_is_asked_again_and_its_record_says_so() {
     let room = Room::start().await;
     let client = client(&room).await;
-    for (number, name) in [("6", "SHA1"), ("7", "SHA256"), ("8", "SHA3-256")] {
-        let fake = Fake { wants_chap: true, takes_only: Some(number), ..Fake::default() };
-        let target = fake.listen().await;
+    // iscsiadm makes no session.
+    room.machine.programs_answer(0);
+    for (algorithm, name) in [(6, "SHA1"), (7, "SHA256"), (8, "SHA3-256")] {
+        let chap = Chap { algorithm, ..room::chap() };
+        let target = Script::default().with_chap(chap).listen().await;
         let record =
             room.machine.record(TARGET, "127.0.0.1", target.address.port(), &lines("node.session", SECRET));
         let before = room.machine.text(&record);
-        // The fake iscsiadm makes no session.
         fails(client.login(TARGET, &target.portal(), Options::new()).await, Kind::Failed, "no session");
         let adopted = format!("node.session.auth.chap_algs = {name}\n# END RECORD");
         assert_eq!(room.machine.text(&record), before.replace("# END RECORD", &adopted));
     }
     // One that has no secret for us refuses whatever is offered: that is no digest's fault.
-    let target = Fake { wants_chap: true, takes_only: Some("99"), ..Fake::default() }.listen().await;
+    let target = Script::default().with_chap(Chap { algorithm: 99, ..room::chap() }).listen().await;
     let record =
         room.machine.record(TARGET, "127.0.0.1", target.address.port(), &lines("node.session", SECRET));
     let before = room.machine.text(&record);
@@ -389,9 +390,10 @@ async fn a_target_that_takes_another_digest_is_asked_again_and_its_record_says_s
 #[tokio::test]
 async fn what_goes_on_after_a_login_that_timed_out_keeps_the_target_and_the_daemon() {
     let room = Room::start().await;
-    let target = Fake::default().listen().await;
+    let target = Script::default().listen().await;
     let record = room.machine.record(TARGET, "127.0.0.1", target.address.port(), "");
     let before = room.machine.text(&record);
+    room.machine.programs_answer(0);
     room.machine.put("bin/delay", "3", 0o644);
     let client = client(&room).await;
     let options = || Options::from([("timeout", 1_u32.into())]);

@@ -8,16 +8,16 @@
     reason = "a test that cannot go on must fail"
 )]
 
-mod fake;
+mod room;
 
 use std::{
     collections::{BTreeSet, HashMap},
     time::Instant,
 };
 
-use fake::{Room, SECRET, TARGET, fails, machine::Picture, target::Fake};
 use iscsi_initiator_dbus::{Fault, INTROSPECTION, Kind};
 use iscsi_initiator_tests::harness::{DEADLINE, MEMBER, Peer, STRANGER};
+use room::{Room, SECRET, TARGET, fails, machine::Picture, target::Script};
 use zbus::{Message, Variant};
 
 /// polkit's own default allows everybody to look; here nobody but root and the members of `iscsi`.
@@ -88,15 +88,15 @@ fn no_method_is_left_out() {
 }
 
 /// A machine with a record of a target that would let everybody in.
-async fn room(rules: &str) -> (Room, fake::target::Listening) {
+async fn room(rules: &str) -> (Room, room::target::Listening) {
     let room = Room::start_with_rules(rules).await;
-    let target = Fake::listing([(TARGET, "")]).listen().await;
+    let target = Script::listing([(TARGET, "")]).listen().await;
     let chap = format!("node.session.auth.username = libvirtd\nnode.session.auth.password = {SECRET}\n");
     room.machine.record(TARGET, "127.0.0.1", target.address.port(), &chap);
     (room, target)
 }
 
-fn assert_untouched(room: &Room, target: &fake::target::Listening, before: &Picture, call: &str) {
+fn assert_untouched(room: &Room, target: &room::target::Listening, before: &Picture, call: &str) {
     assert!(room.machine.picture() == *before, "{call} changed a file");
     assert_eq!(room.machine.calls(), "", "{call} started iscsiadm");
     assert_eq!(target.visits(), 0, "{call} went to the target");

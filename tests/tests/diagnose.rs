@@ -1,5 +1,5 @@
 //! `Diagnose` through the bus: every check of this machine and of a portal, and that it touches nothing.
-//! It may not touch a disk: the machine is a temporary directory, and its targets are fakes.
+//! Must not touch a disk: the machine is a temporary directory, and its targets play scripts.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,19 +8,19 @@
     reason = "a test that cannot go on must fail"
 )]
 
-mod fake;
+mod room;
 
 use std::{collections::HashMap, time::Duration};
 
-use fake::{
-    Room, SECRET, TARGET,
-    machine::INITIATOR,
-    target::{Fake, Listening},
-};
 use iscsi_initiator_dbus::{
     Kind,
     proxy::InitiatorProxy,
     results::{Check, CheckState},
+};
+use room::{
+    Room, SECRET, TARGET,
+    machine::INITIATOR,
+    target::{Listening, Script},
 };
 use zbus::Variant;
 
@@ -75,8 +75,8 @@ fn state(checks: &[Check], name: &str) -> CheckState {
     find(checks, name).state
 }
 
-async fn target(fake: Fake) -> Listening {
-    Fake { list: Fake::listing([(TARGET, "")]).list, ..fake }.listen().await
+async fn target(script: Script) -> Listening {
+    Script { list: Script::listing([(TARGET, "")]).list, ..script }.listen().await
 }
 
 fn recorded_chap() -> String {
@@ -86,7 +86,7 @@ fn recorded_chap() -> String {
 #[tokio::test]
 async fn the_checks_come_in_the_order_of_a_login() {
     let room = Room::start().await;
-    let target = target(Fake { wants_chap: true, ..Fake::default() }).await;
+    let target = target(Script::default().with_chap(room::chap())).await;
     room.machine.record(TARGET, "127.0.0.1", target.address.port(), &recorded_chap());
     let checks = diagnose(&room, TARGET, &target.portal(), Options::new()).await;
     assert_eq!(names(&checks), [&MACHINE[..], &PORTAL[..]].concat());
@@ -102,7 +102,7 @@ async fn the_checks_come_in_the_order_of_a_login() {
     ] {
         assert_eq!(state(&checks, name), CheckState::Ok, "{checks:#?}");
     }
-    // The fake asks for CHAP before it lists, and none is stored for that.
+    // The target asks for CHAP before it lists, and none is stored for that.
     assert_eq!(state(&checks, "discovery"), CheckState::Warning);
     assert!(find(&checks, "chap").detail.contains("libvirtd"));
     for check in &checks {
@@ -117,27 +117,27 @@ async fn the_checks_come_in_the_order_of_a_login() {
 #[tokio::test]
 async fn a_secret_is_shown_only_to_the_portal_that_it_is_recorded_for() {
     let room = Room::start().await;
-    let honest = target(Fake { wants_chap: true, ..Fake::default() }).await;
-    let curious = target(Fake { wants_chap: true, ..Fake::default() }).await;
+    let honest = target(Script::default().with_chap(room::chap())).await;
+    let curious = target(Script::default().with_chap(room::chap())).await;
     room.machine.record(TARGET, "127.0.0.1", honest.address.port(), &recorded_chap());
     let checks = diagnose(&room, TARGET, &curious.portal(), Options::new()).await;
     assert_eq!(state(&checks, "chap"), CheckState::Failed, "{checks:#?}");
     assert_eq!(find(&checks, "chap").error, Kind::ChapRejected.name());
     assert_eq!(state(&checks, "node-record"), CheckState::Warning, "it is not recorded there");
-    assert!(curious.proofs.lock().unwrap().is_empty(), "it learned something of the secret");
+    assert!(curious.proofs().is_empty(), "it learned something of the secret");
     // What the caller gives is the caller's to show.
     let given = Options::from([("username", "libvirtd".into()), ("secret", SECRET.into())]);
     let checks = diagnose(&room, TARGET, &curious.portal(), given).await;
     assert_eq!(state(&checks, "chap"), CheckState::Ok, "{checks:#?}");
-    assert!(!curious.proofs.lock().unwrap().is_empty());
+    assert!(!curious.proofs().is_empty());
 }
 
 #[tokio::test]
 async fn the_first_thing_that_is_wrong_is_named_and_what_comes_after_is_not_judged() {
     let room = Room::start().await;
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let silent = Fake { is_silent: true, ..Fake::default() }.listen().await;
-    let rejecting = target(Fake { wants_chap: true, refuses_proof: true, ..Fake::default() }).await;
+    let silent = Script::silent().listen().await;
+    let rejecting = target(Script::default().with_chap(room::another_chap())).await;
     for (portal, failed, kind) in [
         (closed, "tcp", Kind::PortalUnreachable),
         (silent.address, "iscsi", Kind::TimedOut),
@@ -160,12 +160,12 @@ async fn the_first_thing_that_is_wrong_is_named_and_what_comes_after_is_not_judg
 #[tokio::test]
 async fn a_portal_alone_is_looked_at_and_its_only_target_with_it() {
     let room = Room::start().await;
-    let one = target(Fake::default()).await;
+    let one = target(Script::default()).await;
     let checks = diagnose(&room, "", &one.portal(), Options::new()).await;
     assert_eq!(state(&checks, "discovery"), CheckState::Ok);
     assert_eq!(state(&checks, "initiator-accepted"), CheckState::Ok, "{checks:#?}");
     assert!(find(&checks, "initiator-accepted").detail.contains(INITIATOR));
-    let two = Fake::listing([(TARGET, ""), ("iqn.2001-04.com.example:other", "")]).listen().await;
+    let two = Script::listing([(TARGET, ""), ("iqn.2001-04.com.example:other", "")]).listen().await;
     let checks = diagnose(&room, "", &two.portal(), Options::new()).await;
     assert_eq!(state(&checks, "initiator-accepted"), CheckState::Skipped);
     assert!(find(&checks, "initiator-accepted").hint.contains("iscsictl diagnose TARGET"));
@@ -221,7 +221,7 @@ async fn this_machines_own_faults_are_found() {
 #[tokio::test]
 async fn a_damaged_record_is_found_and_its_repair_named() {
     let room = Room::start().await;
-    let target = target(Fake::default()).await;
+    let target = target(Script::default()).await;
     let port = target.address.port();
     let path = format!("db/nodes/{TARGET}/127.0.0.1,{port},1/default");
     for damaged in ["", "# BEGIN RECORD 2.1.11\nnode.name = iq"] {
@@ -239,7 +239,7 @@ async fn a_damaged_record_is_found_and_its_repair_named() {
 #[tokio::test]
 async fn a_session_that_is_up_is_seen_and_left_alone() {
     let room = Room::start().await;
-    let target = target(Fake::default()).await;
+    let target = target(Script::default()).await;
     let port = target.address.port();
     room.machine.record(TARGET, "127.0.0.1", port, "");
     room.machine.session(TARGET, "127.0.0.1", &port.to_string());
@@ -254,13 +254,13 @@ async fn a_session_that_is_up_is_seen_and_left_alone() {
 #[tokio::test]
 async fn a_portal_that_sends_us_on_is_followed_once_and_told() {
     let room = Room::start().await;
-    let real = target(Fake::default()).await;
-    let first = Fake { sends_to: Some(real.portal()), ..Fake::default() }.listen().await;
+    let real = target(Script::default()).await;
+    let first = Script::sending_to(&real.portal()).listen().await;
     let checks = diagnose(&room, TARGET, &first.portal(), Options::new()).await;
     let accepted = find(&checks, "initiator-accepted");
     assert_eq!(accepted.state, CheckState::Ok, "{checks:#?}");
     assert!(accepted.detail.contains(&format!("after sending us on to {}", real.portal())), "{accepted:?}");
-    let loops = Fake { sends_to: Some(first.portal()), ..Fake::default() }.listen().await;
+    let loops = Script::sending_to(&first.portal()).listen().await;
     let checks = diagnose(&room, TARGET, &loops.portal(), Options::new()).await;
     let refused = find(&checks, "initiator-accepted");
     assert_eq!(refused.error, Kind::TargetRejected.name(), "{checks:#?}");

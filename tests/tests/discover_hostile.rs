@@ -8,19 +8,19 @@
     reason = "a test that cannot go on must fail"
 )]
 
-mod fake;
+mod room;
 
 use std::{collections::HashMap, fs, os::unix::fs::MetadataExt as _, sync::Arc, time::Instant};
 
-use fake::{
-    Room, SECRET, TARGET, fails,
-    machine::record_text,
-    target::{Fake, Listening},
-};
 use iscsi_initiator_dbus::{
     Fault, Iqn, Kind,
     proxy::InitiatorProxy,
     results::{ChapMode, Node, NodeState, Startup},
+};
+use room::{
+    Room, SECRET, TARGET, fails,
+    machine::record_text,
+    target::{Chap, Listening, Script},
 };
 use zbus::Variant;
 
@@ -136,7 +136,7 @@ async fn bad_names_and_addresses_leave_nothing_behind_and_good_ones_beside_them_
         // The empty one leaves the name alone: then it is at the portal that was asked.
         listed.push(("iqn.2001-04.com.example:elsewhere", address));
     }
-    let target = Fake::listing(listed).listen().await;
+    let target = Script::listing(listed).listen().await;
     let nodes = discover(&room, &target.portal(), Options::new()).await.unwrap();
 
     let mut expected: Vec<String> = good.iter().map(|name| node_path(name, "127.0.0.1:3260")).collect();
@@ -155,7 +155,7 @@ async fn bad_names_and_addresses_leave_nothing_behind_and_good_ones_beside_them_
 async fn existing_records_keep_every_byte_whatever_is_listed() {
     let room = Room::start().await;
     let chap = format!("node.session.auth.username = me\nnode.session.auth.password = {SECRET}\n");
-    let target = Fake::listing([
+    let target = Script::listing([
         (TARGET, "127.0.0.1:3260,1"),
         ("iqn.2001-04.com.example:new", "127.0.0.1:3260,1"),
         (&format!("{TARGET}\nnode.session.auth.password = x"), "127.0.0.1:3260,1"),
@@ -191,10 +191,10 @@ async fn ten_thousand_targets_are_refused_as_a_whole() {
     let room = Room::start().await;
     let before = room.machine.picture();
     let names: Vec<String> = (0..10_000).map(|n| format!("iqn.a:{n}")).collect();
-    let target = Fake::listing(names.iter().map(|name| (name.as_str(), ""))).listen().await;
+    let target = Script::listing(names.iter().map(|name| (name.as_str(), ""))).listen().await;
     let asked = Instant::now();
     fails(discover(&room, &target.portal(), Options::new()).await, Kind::TargetRejected, "too many targets");
-    assert!(asked.elapsed() < fake::SOON, "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < room::SOON, "{:?}", asked.elapsed());
     assert!(room.machine.picture() == before);
 }
 
@@ -202,7 +202,7 @@ async fn ten_thousand_targets_are_refused_as_a_whole() {
 async fn as_many_as_a_large_gateway_has_are_recorded() {
     let room = Room::start().await;
     let names: Vec<String> = (0..1000).map(|n| format!("iqn.2001-04.com.example:{n}")).collect();
-    let target = Fake::listing(names.iter().map(|name| (name.as_str(), ""))).listen().await;
+    let target = Script::listing(names.iter().map(|name| (name.as_str(), ""))).listen().await;
     let asked = Instant::now();
     let nodes = discover(&room, &target.portal(), Options::new()).await.unwrap();
     assert_eq!((nodes.len(), check_database(&room, &[]).len()), (1000, 1000));
@@ -213,7 +213,7 @@ async fn as_many_as_a_large_gateway_has_are_recorded() {
 #[tokio::test]
 async fn an_empty_list_is_an_empty_answer() {
     let room = Room::start().await;
-    let target = Fake::default().listen().await;
+    let target = Script::default().listen().await;
     assert_eq!(discover(&room, &target.portal(), Options::new()).await.unwrap(), []);
     assert!(check_database(&room, &[]).is_empty());
 }
@@ -229,7 +229,7 @@ async fn a_list_that_is_none_leaves_nothing_behind() {
         b"TargetName=iqn.2001-04.com.example:a\0\xff\xfe=1\0",
         b"TargetName=iqn.2001-04.com.example:a\0=\0",
     ] {
-        let target = Fake { list: Arc::new(list.to_vec()), ..Fake::default() }.listen().await;
+        let target = Script { list: Arc::new(list.to_vec()), ..Script::default() }.listen().await;
         fails(discover(&room, &target.portal(), Options::new()).await, Kind::TargetRejected, "");
         assert!(room.machine.picture() == before, "{:?}", String::from_utf8_lossy(list));
     }
@@ -239,7 +239,7 @@ async fn a_list_that_is_none_leaves_nothing_behind() {
 async fn a_portal_that_says_nothing_is_given_up_at_the_callers_deadline() {
     let room = Room::start().await;
     let before = room.machine.picture();
-    let target = Fake { is_silent: true, ..Fake::default() }.listen().await;
+    let target = Script::silent().listen().await;
     let asked = Instant::now();
     let options = Options::from([("timeout", 1_u32.into())]);
     fails(discover(&room, &target.portal(), options).await, Kind::TimedOut, &target.portal());
@@ -247,9 +247,8 @@ async fn a_portal_that_says_nothing_is_given_up_at_the_callers_deadline() {
     assert!(room.machine.picture() == before);
 }
 
-async fn with_chap(refuses_proof: bool) -> Listening {
-    let fake = Fake::listing([(TARGET, "")]);
-    Fake { wants_chap: true, refuses_proof, ..fake }.listen().await
+async fn with_chap(chap: Chap) -> Listening {
+    Script::listing([(TARGET, "")]).with_chap(chap).listen().await
 }
 
 #[tokio::test]
@@ -257,7 +256,7 @@ async fn a_discovery_that_wants_chap_says_so_and_stores_nothing_of_what_it_is_gi
     let room = Room::start().await;
     let before = room.machine.picture();
     let chap = || Options::from([("username", "libvirtd".into()), ("secret", SECRET.into())]);
-    let strict = with_chap(true).await;
+    let strict = with_chap(room::another_chap()).await;
     let fault =
         fails(discover(&room, &strict.portal(), Options::new()).await, Kind::ChapRejected, "none is set");
     // What set-chap stores without a target and a portal is for logins: it would not help here.
@@ -266,7 +265,7 @@ async fn a_discovery_that_wants_chap_says_so_and_stores_nothing_of_what_it_is_gi
     assert!(!fault.to_string().contains(SECRET), "{fault}");
     assert!(room.machine.picture() == before, "a refused discovery changed a file");
 
-    let content = with_chap(false).await;
+    let content = with_chap(room::chap()).await;
     let nodes = discover(&room, &content.portal(), chap()).await.unwrap();
     assert_eq!((nodes.len(), nodes[0].chap), (1, ChapMode::None));
     assert_eq!(check_database(&room, &[]).len(), 1);
@@ -276,13 +275,13 @@ async fn a_discovery_that_wants_chap_says_so_and_stores_nothing_of_what_it_is_gi
 #[tokio::test]
 async fn stored_discovery_chap_is_used_at_its_portal_only() {
     let room = Room::start().await;
-    let (one, other) = (with_chap(false).await, with_chap(false).await);
+    let (one, other) = (with_chap(room::chap()).await, with_chap(room::chap()).await);
     let client = InitiatorProxy::new(&room.root).await.unwrap();
     let chap = Options::from([("username", "libvirtd".into()), ("secret", SECRET.into())]);
     client.set_chap("", &one.portal(), chap).await.unwrap();
     assert_eq!(discover(&room, &one.portal(), Options::new()).await.unwrap().len(), 1);
     fails(discover(&room, &other.portal(), Options::new()).await, Kind::ChapRejected, "none is set");
-    assert_eq!(other.proofs.lock().unwrap().len(), 0, "a secret's proof went to another portal");
+    assert_eq!(other.proofs().len(), 0, "a secret's proof went to another portal");
 }
 
 #[tokio::test]
@@ -291,7 +290,7 @@ async fn a_link_planted_in_the_database_is_not_followed() {
     let outside = room.machine.at("outside");
     fs::create_dir(&outside).unwrap();
     std::os::unix::fs::symlink(&outside, room.machine.at(format!("db/nodes/{TARGET}"))).unwrap();
-    let target = Fake::listing([(TARGET, "")]).listen().await;
+    let target = Script::listing([(TARGET, "")]).listen().await;
     let answer = discover(&room, &target.portal(), Options::new()).await;
     fails(answer, Kind::InvalidConfiguration, "");
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
@@ -302,7 +301,7 @@ async fn a_link_planted_in_the_database_is_not_followed() {
 #[tokio::test]
 async fn a_damaged_record_is_made_new_when_its_node_is_listed() {
     let room = Room::start().await;
-    let target = Fake::listing([(TARGET, "")]).listen().await;
+    let target = Script::listing([(TARGET, "")]).listen().await;
     let port = target.address.port();
     let path = room.machine.record(TARGET, "127.0.0.1", port, "");
     room.machine.put(&path, record_text(TARGET, "127.0.0.1", port, "").get(..40).unwrap(), 0o600);

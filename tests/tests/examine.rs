@@ -1,5 +1,5 @@
 //! `Examine` through the bus: every finding good and bad, and fixes that change what they say and nothing else.
-//! It may not touch a disk or a unit: the machine is a temporary directory, and its systemd is a fake.
+//! Must not touch a disk or a unit: the machine is a temporary directory, and its systemd a stand-in.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,7 +8,7 @@
     reason = "a test that cannot go on must fail"
 )]
 
-mod fake;
+mod room;
 
 use std::{
     collections::HashMap,
@@ -17,13 +17,13 @@ use std::{
     time::Instant,
 };
 
-use fake::{Room, SECRET, SOON, TARGET, fails, machine::Picture, systemd};
 use iscsi_initiator_dbus::{
     Kind,
     proxy::InitiatorProxy,
     results::{CheckState, Finding},
 };
 use iscsi_initiator_tests::harness::{MEMBER, STRANGER};
+use room::{Room, SECRET, SOON, TARGET, fails, machine::Picture, systemd};
 use zbus::{Connection, Variant};
 
 type Options<'a> = HashMap<&'a str, Variant<'a>>;
@@ -70,7 +70,7 @@ fn mode(room: &Room, path: &str, mode: u32) {
     fs::set_permissions(room.machine.at(path), Permissions::from_mode(mode)).unwrap();
 }
 
-/// All but the fake programs, which write down that they were called.
+/// All but the programs, which write down that they were called.
 fn pictures(room: &Room) -> Vec<Picture> {
     ["etc", "db", "state", "scratch", "sys", "run", "share"].map(|part| room.machine.picture_of(part)).into()
 }
@@ -173,7 +173,7 @@ async fn files_that_others_may_read_are_found_and_fixed_and_nothing_else() {
     mode(&room, &record, 0o644);
     mode(&room, "etc/iscsid.conf", 0o644);
     mode(&room, "db/send_targets", 0o755);
-    machine.put("etc/initiatorname.iscsi", &machine.text("etc/initiatorname.iscsi"), 0o644);
+    mode(&room, "etc/initiatorname.iscsi", 0o644);
     let found = look(&room).await;
     for (subject, state, fix) in [
         ("192.0.2.37,3260,1/default", CheckState::Failed, "make it mode 0600"),

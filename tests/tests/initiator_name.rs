@@ -1,5 +1,5 @@
 //! The initiator name through the bus: written, kept as a backup, made known, and put back when iscsid does not follow.
-//! It may not reach the host's systemd: there is none on the private bus, or a fake one.
+//! It may not reach the host's systemd: there is none on the private bus, or a stand-in.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,16 +8,16 @@
     reason = "a test that cannot go on must fail"
 )]
 
-mod fake;
+mod room;
 
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use fake::{Room, fails, machine::INITIATOR, systemd};
 use iscsi_initiator_dbus::{BUS_NAME, INTERFACE, Kind, OBJECT_PATH, proxy::InitiatorProxy};
 use iscsi_initiator_tests::harness::{DEADLINE, STRANGER, World, world::output};
+use room::{Room, fails, machine::INITIATOR, systemd};
 use tokio::time::timeout;
 use zbus::{export::ordered_stream::OrderedStreamExt as _, fdo::PropertiesProxy};
 

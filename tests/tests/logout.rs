@@ -3,14 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
-mod fake;
+mod room;
 
 use std::time::Instant;
 
 use iscsi_initiator_dbus::Kind;
 use zbus::Variant;
 
-use self::fake::{Room, SOON, TARGET, fails};
+use self::room::{Room, SOON, TARGET, fails};
 
 type Options = std::collections::HashMap<&'static str, Variant<'static>>;
 
@@ -39,7 +39,7 @@ fn forced() -> Options {
 #[tokio::test]
 async fn each_device_is_named_with_its_holder() {
     let room = room("").await;
-    let mounts = format!("{}36 35 8:0 / /mnt rw - ext4 /dev/sda rw\n", fake::machine::ROOT);
+    let mounts = format!("{}36 35 8:0 / /mnt rw - ext4 /dev/sda rw\n", room::machine::ROOT);
     room.machine.put("proc/self/mountinfo", &mounts, 0o444);
     room.machine.put("sys/block/loop0/loop/backing_file", "/mnt/image\n", 0o444);
     room.machine.process(4711, "qemu-system-x86", "/dev/sdb");

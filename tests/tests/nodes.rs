@@ -3,14 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
-mod fake;
+mod room;
 
-use fake::{Room, TARGET, fails, machine::record_text};
 use iscsi_initiator_dbus::{
     Kind,
     proxy::InitiatorProxy,
     results::{NodeState, Startup},
 };
+use room::{Room, TARGET, fails, machine::record_text};
 
 const PORTAL: &str = "192.0.2.21:3260";
 
@@ -77,6 +77,7 @@ async fn a_rescan_asks_for_each_session_and_reads_what_there_is_then() {
     room.machine.disk("sda", 0, "8:0");
     room.machine.put("run/udev/data/b8:0", "I:1\n", 0o644);
     // As under a unit that keeps all of /sys to be read only: said, not passed over.
+    std::fs::remove_file(room.machine.at("sys/class/scsi_host/host3/scan")).unwrap();
     let fault = fails(client.rescan(TARGET, "", options()).await, Kind::BackendUnavailable, "host3");
     assert!(fault.next_step().contains("ReadWritePaths"), "{fault}");
     assert_eq!(room.machine.calls(), "");
@@ -116,7 +117,7 @@ async fn a_node_is_added_without_asking_anybody_and_only_if_it_is_not_there() {
     let room = Room::start().await;
     let client = client(&room).await;
     let none = std::collections::HashMap::new;
-    let target = fake::target::Fake::listing([(OTHER, "")]).listen().await;
+    let target = room::target::Script::listing([(OTHER, "")]).listen().await;
     let record = room.machine.record(TARGET, "192.0.2.21", 3260, "node.startup = automatic\n");
     let before = room.machine.picture_of(&record);
     let nodes = client.add_node(TARGET, "192.0.2.21", none()).await.unwrap();
@@ -136,7 +137,8 @@ async fn a_node_is_added_without_asking_anybody_and_only_if_it_is_not_there() {
     assert_eq!((room.machine.mode(&path), target.visits()), (0o600, 0));
     let nodes = client.add_node(OTHER, &target.portal(), none()).await.unwrap();
     assert!(nodes.iter().all(|node| node.tpgt == 7 && node.state == NodeState::Known), "{nodes:?}");
-    // The login goes by it; the fake iscsiadm makes no session.
+    // The login goes by it; iscsiadm makes no session.
+    room.machine.programs_answer(0);
     fails(client.login(OTHER, "", none()).await, Kind::Failed, "no session");
     assert!(room.machine.calls().contains(&format!("[-p] [{},7] [-I] [default]", target.portal())));
     client.forget(OTHER, "").await.unwrap();
@@ -148,7 +150,7 @@ async fn a_record_of_the_old_kind_is_listed_logged_in_to_and_forgotten() {
     let room = Room::start().await;
     let client = client(&room).await;
     let none = std::collections::HashMap::new;
-    let target = fake::target::Fake::listing([(TARGET, "")]).listen().await;
+    let target = room::target::Script::listing([(TARGET, "")]).listen().await;
     let port = target.address.port();
     let path = format!("db/nodes/{TARGET}/127.0.0.1,{port}");
     let text = record_text(TARGET, "127.0.0.1", port, "").replace("node.tpgt = 1\n", "");
@@ -166,6 +168,7 @@ async fn a_record_of_the_old_kind_is_listed_logged_in_to_and_forgotten() {
     assert_eq!(room.machine.text(&path), text);
     client.set_startup(TARGET, "", "automatic").await.unwrap();
     assert!(room.machine.text(&path).contains("node.startup = automatic\n"));
+    room.machine.programs_answer(0);
     fails(client.login(TARGET, "", none()).await, Kind::Failed, "no session");
     fails(client.connect(&target.portal(), none()).await, Kind::Failed, "no session");
     let call = format!("[-T] [{TARGET}] [-p] [{}] [-I] [default] [--login]", target.portal());
@@ -180,7 +183,7 @@ async fn nodes_of_one_portal_are_told_apart_by_their_network_card() {
     let client = client(&room).await;
     let none = std::collections::HashMap::new;
     let through = || std::collections::HashMap::from([("interface", "lo".into())]);
-    let target = fake::target::Fake::listing([(TARGET, "")]).listen().await;
+    let target = room::target::Script::listing([(TARGET, "")]).listen().await;
     let portal = target.portal();
     let shown = |nodes: Vec<iscsi_initiator_dbus::results::Node>| -> Vec<(String, NodeState)> {
         nodes.into_iter().map(|node| (node.interface, node.state)).collect()
@@ -205,7 +208,8 @@ async fn nodes_of_one_portal_are_told_apart_by_their_network_card() {
         (iface, 0o600)
     );
 
-    // A login goes through both; the fake iscsiadm makes no session.
+    // A login goes through both; iscsiadm makes no session.
+    room.machine.programs_answer(0);
     fails(client.login(TARGET, "", none()).await, Kind::Failed, "no session");
     let calls = room.machine.calls();
     for iface in ["default", "lo"] {
@@ -240,7 +244,8 @@ async fn nodes_of_one_portal_are_told_apart_by_their_network_card() {
 async fn a_connect_through_a_card_that_fails_leaves_no_iface() {
     let room = Room::start().await;
     let client = client(&room).await;
-    let target = fake::target::Fake::listing([(TARGET, "")]).listen().await;
+    let target = room::target::Script::listing([(TARGET, "")]).listen().await;
+    room.machine.programs_answer(0);
     let before = room.machine.database();
     let options = std::collections::HashMap::from([("interface", "lo".into())]);
     fails(client.connect(&target.portal(), options).await, Kind::Failed, "no session");

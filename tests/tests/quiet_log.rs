@@ -8,7 +8,7 @@
     reason = "a test that cannot go on must fail"
 )]
 
-mod fake;
+mod room;
 
 use std::{
     collections::HashMap,
@@ -16,8 +16,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use fake::{Room, SECRET, TARGET, fails, target::Fake};
 use iscsi_initiator_dbus::{Kind, proxy::InitiatorProxy};
+use room::{Room, SECRET, TARGET, fails, target::Script};
 use tracing_subscriber::fmt::MakeWriter;
 use zbus::Variant;
 
@@ -69,8 +69,7 @@ async fn no_secret_is_logged_at_any_level_whatever_becomes_of_the_call() {
         .init();
     let room = Room::start().await;
     let client = InitiatorProxy::new(&room.root).await.unwrap();
-    let strict =
-        Fake { wants_chap: true, refuses_proof: true, ..Fake::listing([(TARGET, "")]) }.listen().await;
+    let strict = Script::listing([(TARGET, "")]).with_chap(room::another_chap()).listen().await;
     let path = room.machine.record(TARGET, "127.0.0.1", strict.address.port(), "");
 
     // Stored: as text, from a pipe, for both sides, for a portal, as the default.
@@ -112,7 +111,7 @@ async fn no_secret_is_logged_at_any_level_whatever_becomes_of_the_call() {
     for heard in ["outcome=\"ChapRejected\"", "outcome=\"done\"", " TRACE ", "zbus", "SetChap", "libvirtd"] {
         assert!(written.contains(heard), "{heard} is not in {} bytes of log", written.len());
     }
-    let proofs = strict.proofs.lock().unwrap().clone();
+    let proofs = strict.proofs();
     assert!(proofs.len() >= 2, "{proofs:?}");
     // With a proof and its challenge a secret can be guessed at leisure.
     let proofs = proofs.iter().map(|proof| proof.trim_start_matches("0x").to_owned());

@@ -8,16 +8,17 @@
     reason = "helpers of tests are tests"
 )]
 
-mod peer;
+mod asking;
 
 use std::{net::SocketAddr, time::Duration};
 
+use asking::*;
 use iscsi_initiator_dbus::Secret;
+use iscsi_initiator_fake::target::scsi::Unit;
 use iscsi_initiator_probe::{
-    Accepted, Algorithm, AuthKind, ChapAnswer, Found, MutualFault, Question, Redirect, Refusal, Stage, login,
-    send_targets,
+    Accepted, Algorithm, AuthKind, ChapAnswer, Found, Luns, MutualFault, Question, Redirect, Refusal, Stage,
+    login, send_targets,
 };
-use peer::*;
 use tokio::{
     net::TcpListener,
     time::{Instant, timeout},
@@ -25,17 +26,17 @@ use tokio::{
 
 #[tokio::test]
 async fn an_honest_target_lets_us_in() {
-    let open = honest(Honest::default()).await;
+    let open = listening(Script::default()).await;
     for with in [With::Nothing, With::Chap] {
         assert_eq!(log_in(open, with, LONG).await, Ok(accepted(Some(1), AuthKind::None)));
     }
-    let closed = honest(WITH_CHAP).await;
+    let closed = listening(Script::default().with_chap(chap())).await;
     assert_eq!(
         log_in(closed, With::Chap, LONG).await,
         Ok(accepted(Some(1), AuthKind::OneWay(Algorithm::Md5)))
     );
     assert_eq!(log_in(closed, With::Nothing, LONG).await, Err(Refusal::ChapRequired));
-    let other = honest(Honest { secret: "otherpassword", ..WITH_CHAP }).await;
+    let other = listening(Script::default().with_chap(Chap::new("me", "otherpassword"))).await;
     let wrong = Refusal::Status { class: 2, detail: 1, stage: Stage::Proof };
     assert_eq!(log_in(other, With::Chap, LONG).await, Err(wrong.clone()));
     assert_eq!(list(other, With::Chap, LONG).await, Err(wrong));
@@ -49,10 +50,11 @@ async fn mutual_chap_is_believed_only_with_the_right_secret() {
         (Some(("wg", "theirpassword")), Err(Refusal::MutualFailed(MutualFault::WrongName))),
         (None, Err(Refusal::MutualFailed(MutualFault::NotOffered))),
     ] {
-        let at = honest(Honest { own, ..WITH_CHAP }).await;
+        let own = own.map(|(name, secret): (&str, &str)| (name.to_owned(), secret.to_owned()));
+        let at = listening(Script::default().with_chap(Chap { own, ..chap() })).await;
         assert_eq!(log_in(at, With::Mutual, LONG).await, expected);
     }
-    let open = target(|mut peer| async move {
+    let open = serve(|mut peer| async move {
         let first = peer.request().await.unwrap();
         assert_eq!(first.value("AuthMethod"), Some("CHAP"));
         peer.agree(&first, "AuthMethod=None").await;
@@ -84,12 +86,10 @@ async fn equal_secrets_never_reach_the_wire() {
 
 #[tokio::test]
 async fn a_portal_lists_its_targets() {
-    let at = honest(Honest {
-        list: "TargetName=iqn.2001-04.com.example:a TargetAddress=192.0.2.1:3260,1 \
-               TargetAddress=[2001:db8::5]:3261,2 \
-               TargetName=iqn.2001-04.com.example:b ",
-        ..Honest::default()
-    })
+    let at = listening(Script::listing([
+        ("iqn.2001-04.com.example:a", "192.0.2.1:3260,1\0TargetAddress=[2001:db8::5]:3261,2"),
+        ("iqn.2001-04.com.example:b", ""),
+    ]))
     .await;
     let listing = list(at, With::Nothing, LONG).await.unwrap();
     let show = |found: &Found| format!("{} {} {} {:?}", found.target, found.host, found.port, found.tpgt);
@@ -102,15 +102,15 @@ async fn a_portal_lists_its_targets() {
         ]
     );
     assert_eq!((listing.refused, listing.accepted.authenticated), (0, AuthKind::None));
-    let empty = honest(Honest { own: Some(("gw", "theirpassword")), ..WITH_CHAP }).await;
+    let empty = listening(Script::default().with_chap(chap().mutual("gw", "theirpassword"))).await;
     let listing = list(empty, With::Mutual, LONG).await.unwrap();
     assert_eq!((listing.nodes.len(), listing.accepted.authenticated), (0, AuthKind::Mutual(Algorithm::Md5)));
 }
 
 #[tokio::test]
 async fn a_target_that_does_not_say_goodbye_costs_little() {
-    let at = target(|mut peer| async move {
-        let _ = let_in(&mut peer, Honest::default()).await;
+    let at = serve(|mut peer| async move {
+        let _ = Script::default().let_in(&mut peer).await;
         let request = peer.request().await.unwrap();
         peer.agree(&request, "").await;
         let request = peer.request().await.unwrap();
@@ -125,8 +125,18 @@ async fn a_target_that_does_not_say_goodbye_costs_little() {
     assert!(begin.elapsed() < Duration::from_secs(5));
 }
 
+#[tokio::test]
+async fn a_target_shows_its_luns_and_which_are_disks() {
+    let tape = Unit { kind: 1, ..Unit::disk(1) };
+    let units = vec![Unit::disk(0), tape, Unit::disk(300)];
+    let at = listening(Script { units, ..Script::default().with_chap(chap()) }).await;
+    assert_eq!(survey(at, With::Chap, LONG).await, Ok(Luns { present: 3, disks: 2 }));
+    let none = listening(Script::default()).await;
+    assert_eq!(survey(none, With::Nothing, LONG).await, Ok(Luns { present: 0, disks: 0 }));
+}
+
 async fn redirecting(to: String, detail: u8) -> SocketAddr {
-    target(move |mut peer| {
+    serve(move |mut peer| {
         let to = to.clone();
         async move {
             let request = peer.request().await.unwrap();
@@ -138,7 +148,7 @@ async fn redirecting(to: String, detail: u8) -> SocketAddr {
 
 #[tokio::test]
 async fn one_redirection_is_followed() {
-    let end = honest(Honest { list: "TargetName=iqn.2001-04.com.example:a ", ..WITH_CHAP }).await;
+    let end = listening(Script::listing([("iqn.2001-04.com.example:a", "")]).with_chap(chap())).await;
     let way = redirecting(format!("{end},1"), 1).await;
     let redirected = Some(Redirect { to: end.to_string().parse().unwrap(), permanent: false });
     let expected = Accepted { redirected, ..accepted(Some(1), AuthKind::OneWay(Algorithm::Md5)) };

@@ -8,15 +8,15 @@
     reason = "helpers of tests are tests"
 )]
 
-mod peer;
+mod asking;
 
 use std::net::SocketAddr;
 
-use iscsi_initiator_probe::{Luns, MutualFault, Refusal, Stage};
-use peer::{
+use asking::{
     corpus::{Seed, recorded, seeds},
     *,
 };
+use iscsi_initiator_probe::{Luns, MutualFault, Refusal, Stage};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpSocket, TcpStream},
@@ -25,7 +25,7 @@ use tokio::{
 
 #[tokio::test]
 async fn a_target_that_reflects_is_found_out() {
-    let at = target(|mut peer| async move {
+    let at = serve(|mut peer| async move {
         for text in ["AuthMethod=CHAP", "CHAP_A=5 CHAP_I=1 CHAP_C=0x00"] {
             let request = peer.request().await.unwrap();
             peer.agree(&request, text).await;
@@ -41,13 +41,15 @@ async fn a_target_that_reflects_is_found_out() {
 
 #[tokio::test]
 async fn a_list_of_bad_names_is_an_empty_list() {
-    let at = honest(Honest {
-        list: "TargetName=../../etc/iscsi TargetAddress=127.0.0.1:1,1 \
-               TargetName=iqn.2001-04.com.example:a\nnode.startup \
-               TargetName=iqn.2001-04.com.example:a,b TargetName=iqn.2001-04.com.example:ok \
-               TargetAddress=[fe80::1%lo]:3260,1 TargetAddress=[fe80::1]:3260,1 TargetAddress=127.0.0.1:0,1 ",
-        ..Honest::default()
-    })
+    let at = listening(Script::listing([
+        ("../../etc/iscsi", "127.0.0.1:1,1"),
+        ("iqn.2001-04.com.example:a\nnode.startup", ""),
+        ("iqn.2001-04.com.example:a,b", ""),
+        (
+            "iqn.2001-04.com.example:ok",
+            "[fe80::1%lo]:3260,1\0TargetAddress=[fe80::1]:3260,1\0TargetAddress=127.0.0.1:0,1",
+        ),
+    ]))
     .await;
     let listing = list(at, With::Nothing, LONG).await.unwrap();
     assert_eq!((listing.nodes, listing.refused), (vec![], 6));
@@ -55,10 +57,10 @@ async fn a_list_of_bad_names_is_an_empty_list() {
 
 /// A target that logs in honestly and answers every text request with the same.
 async fn chatty(flags: u8, text: String, edit: fn(&mut [u8])) -> SocketAddr {
-    target(move |mut peer| {
+    serve(move |mut peer| {
         let text = text.clone();
         async move {
-            let _ = let_in(&mut peer, Honest::default()).await;
+            let _ = Script::default().let_in(&mut peer).await;
             while let Some(request) = peer.request().await {
                 match request.bhs[0] {
                     0x43 => peer.agree(&request, "").await,
@@ -81,16 +83,16 @@ async fn endless_lists_end() {
         list(chatty(C, piece, |_| {}).await, With::Nothing, LONG).await,
         protocol("too long a list of targets")
     );
-    let thousands = honest(Honest { list: names(1025).leak(), ..Honest::default() }).await;
+    let thousands = chatty(T, names(1025), |_| {}).await;
     // One PDU of 38 KiB is more than we declared to take.
     let refused = list(thousands, With::Nothing, LONG).await;
     assert_eq!(refused, protocol("a data segment beyond its limit"));
     // 10,800 targets within the megabyte.
     let short: String = (0..900).map(|n| format!("TargetName=iqn.a:{n}\0")).collect();
-    let at = target(move |mut peer| {
+    let at = serve(move |mut peer| {
         let short = short.clone();
         async move {
-            let _ = let_in(&mut peer, Honest::default()).await;
+            let _ = Script::default().let_in(&mut peer).await;
             let request = peer.request().await.unwrap();
             peer.agree(&request, "").await;
             for round in 0..12 {
@@ -125,8 +127,8 @@ async fn broken_text_responses_are_refused() {
     let at = chatty(T, name(), |pdu| (pdu[0], pdu[36]) = (0x32, 2)).await;
     assert_eq!(list(at, With::Nothing, LONG).await, Err(Refusal::Closed { stage: Stage::Targets }));
     // Pings without an end are one silence.
-    let at = target(|mut peer| async move {
-        let _ = let_in(&mut peer, Honest::default()).await;
+    let at = serve(|mut peer| async move {
+        let _ = Script::default().let_in(&mut peer).await;
         let request = peer.request().await.unwrap();
         peer.agree(&request, "").await;
         let request = peer.request().await.unwrap();
@@ -141,7 +143,7 @@ async fn broken_text_responses_are_refused() {
 
 /// A target that answers each login request with this.
 async fn stubborn(flags: u8, text: &'static str, edit: fn(&mut [u8])) -> SocketAddr {
-    target(move |mut peer| async move {
+    serve(move |mut peer| async move {
         while let Some(request) = peer.request().await {
             peer.answer(&request, flags, text.replace(' ', "\0").as_bytes(), edit).await;
         }
@@ -178,7 +180,7 @@ async fn broken_login_responses_are_refused() {
 #[tokio::test]
 async fn refusals_come_through_without_a_reason_in_text() {
     for (class, detail) in [(2, 2), (2, 3), (3, 1), (2, 0), (7, 9)] {
-        let at = target(move |mut peer| async move {
+        let at = serve(move |mut peer| async move {
             let request = peer.request().await.unwrap();
             peer.refuse(&request, class, detail, "").await;
         })
@@ -198,7 +200,7 @@ async fn a_redirection_that_hides_where_it_leads_is_not_followed() {
     for nowhere in
         ["[::ffff:0.0.0.0]:3260", "[::ffff:224.0.0.1]", "[fe80::1%lo]:3260", "../../x", "192.0.2.1:0"]
     {
-        let at = target(move |mut peer| async move {
+        let at = serve(move |mut peer| async move {
             let request = peer.request().await.unwrap();
             peer.refuse(&request, 1, 2, &format!("TargetAddress={nowhere}\0")).await;
         })
@@ -217,7 +219,7 @@ async fn hanging_up_is_noticed_at_each_stage() {
         (3, Stage::Parameters),
         (4, Stage::Targets),
     ] {
-        let at = target(move |mut peer| async move {
+        let at = serve(move |mut peer| async move {
             for text in ["AuthMethod=CHAP", "CHAP_A=5 CHAP_I=1 CHAP_C=0x00", "", ""].into_iter().take(rounds)
             {
                 let request = peer.request().await.unwrap();
@@ -234,11 +236,11 @@ async fn hanging_up_is_noticed_at_each_stage() {
 
 #[tokio::test]
 async fn silence_ends_at_the_deadline() {
-    let silent = target(Peer::linger).await;
+    let silent = serve(Peer::linger).await;
     let late = Err(Refusal::TimedOut { stage: Stage::Greeting });
     assert_eq!(log_in(silent, With::Chap, SHORT).await, late);
     // A byte at a time is no answer either; the length it promises is one we allow.
-    let slow = target(|mut peer| async move {
+    let slow = serve(|mut peer| async move {
         let mut pdu = [0; 48 + 8192];
         (pdu[0], pdu[6]) = (0x23, 0x20);
         peer.drip(&pdu).await;
@@ -246,8 +248,8 @@ async fn silence_ends_at_the_deadline() {
     .await;
     assert_eq!(log_in(slow, With::Chap, SHORT).await, late);
     // Nor is it one where the login was quick.
-    let slow = target(|mut peer| async move {
-        let _ = let_in(&mut peer, Honest::default()).await;
+    let slow = serve(|mut peer| async move {
+        let _ = Script::default().let_in(&mut peer).await;
         let request = peer.request().await.unwrap();
         peer.agree(&request, "").await;
         let mut pdu = [b'x'; 48 + 8192];
@@ -262,8 +264,8 @@ async fn silence_ends_at_the_deadline() {
 
 /// A target that logs in honestly and answers each command with this, so many times.
 async fn showing(flags: u8, data: &'static [u8], times: usize, edit: fn(&mut [u8])) -> SocketAddr {
-    target(move |mut peer| async move {
-        let _ = let_in(&mut peer, Honest::default()).await;
+    serve(move |mut peer| async move {
+        let _ = Script::default().let_in(&mut peer).await;
         while let Some(request) = peer.request().await {
             if request.bhs[0] == 0x43 {
                 peer.agree(&request, "").await;
@@ -336,7 +338,7 @@ async fn other_servers_are_not_taken_for_targets() {
         &[0x43; 48],
     ] {
         // It waits after its greeting, as SSH does.
-        let at = target(move |mut peer| async move {
+        let at = serve(move |mut peer| async move {
             let _ = peer.stream.write_all(greeting).await;
             peer.linger().await;
         })

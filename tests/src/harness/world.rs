@@ -4,14 +4,14 @@
 use std::{future::Future, path::Path, process::Stdio};
 
 use iscsi_initiator_dbus::{BUS_NAME, INTERFACE, OBJECT_PATH};
+use iscsi_initiator_fake::Bus;
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
     process::{Child, Command},
     task::JoinHandle,
     time::timeout,
 };
-use zbus::{Connection, connection, export::ordered_stream::OrderedStreamExt as _, fdo::DBusProxy};
+use zbus::{Connection, export::ordered_stream::OrderedStreamExt as _, fdo::DBusProxy};
 
 use super::{
     DEADLINE, Peer, User, files,
@@ -24,9 +24,8 @@ pub struct World {
     // Dropped in this order: the daemon, polkitd, the bus, the files.
     daemon: Option<JoinHandle<()>>,
     polkitd: Child,
-    bus: Child,
+    bus: Bus,
     root: Connection,
-    address: String,
     directory: tempfile::TempDir,
 }
 
@@ -56,17 +55,19 @@ impl World {
         );
         let directory = tempfile::tempdir().expect("make a temporary directory");
         files::lay_out(directory.path(), rules);
-        let (bus, address) = start_bus(directory.path()).await;
-        let polkitd = start_polkitd(directory.path(), &address);
-        let root = connect(&address).await;
-        let world = Self { daemon: None, polkitd, bus, root, address, directory };
+        let mut dbus_daemon = program_in(directory.path(), "dbus-daemon");
+        dbus_daemon.arg(format!("--config-file={}/bus.conf", directory.path().display()));
+        let bus = Bus::start(dbus_daemon.into_std());
+        let polkitd = start_polkitd(directory.path(), bus.address());
+        let root = bus.connect().await;
+        let world = Self { daemon: None, polkitd, bus, root, directory };
         world.wait_for("org.freedesktop.PolicyKit1").await;
         world
     }
 
     /// The address of the bus.
     pub fn address(&self) -> &str {
-        &self.address
+        self.bus.address()
     }
 
     /// A directory of this test's own, which everybody may read.
@@ -76,7 +77,7 @@ impl World {
 
     /// A connection of root's.
     pub async fn connect(&self) -> Connection {
-        connect(&self.address).await
+        self.bus.connect().await
     }
 
     /// Runs the daemon under test in this process until the world ends, on a connection of its own (root's).
@@ -113,7 +114,7 @@ impl World {
     /// A program of this user, with the private bus as its system bus: the built daemon, the CLI.
     pub fn command_as(&self, user: User, name: impl AsRef<Path>) -> Command {
         let mut command = program_as(user, name);
-        command.env("DBUS_SYSTEM_BUS_ADDRESS", &self.address);
+        command.env("DBUS_SYSTEM_BUS_ADDRESS", self.address());
         command
     }
 
@@ -128,7 +129,7 @@ impl World {
     /// busctl on the private bus; append what it should do and give it to [`output`].
     pub fn busctl(&self, user: User) -> Command {
         let mut busctl = self.command_as(user, "busctl");
-        busctl.arg(format!("--address={}", self.address)).arg("--timeout=60");
+        busctl.arg(format!("--address={}", self.address())).arg("--timeout=60");
         busctl
     }
 
@@ -165,7 +166,6 @@ impl Drop for World {
         }
         // A stopped process dies of SIGKILL too; its handle would send it anyway, but only after the bus is gone.
         let _ = self.polkitd.start_kill();
-        let _ = self.bus.start_kill();
     }
 }
 
@@ -179,28 +179,8 @@ pub async fn output(mut command: Command) -> Reply {
     }
 }
 
-async fn start_bus(directory: &Path) -> (Child, String) {
-    let mut command = program_in(directory, "dbus-daemon");
-    command.arg(format!("--config-file={}/bus.conf", directory.display()));
-    command.args(["--nofork", "--nopidfile", "--nosyslog", "--print-address=1"]).stdout(Stdio::piped());
-    let mut bus = command.spawn().expect("start setpriv (package util-linux)");
-    let mut lines = BufReader::new(bus.stdout.take().expect("dbus-daemon's output")).lines();
-    let address = timeout(DEADLINE, lines.next_line()).await.expect("dbus-daemon's address in time");
-    let address = address.expect("read dbus-daemon's output");
-    (
-        bus,
-        address.expect(
-            "dbus-daemon's address (packages dbus-daemon, util-linux, mount); its messages are above",
-        ),
-    )
-}
-
 fn start_polkitd(directory: &Path, address: &str) -> Child {
     let mut command = program_in(directory, "/usr/lib/polkit-1/polkitd");
     command.arg("--no-debug").env("DBUS_SYSTEM_BUS_ADDRESS", address).stdout(Stdio::null());
     command.spawn().expect("start setpriv (package util-linux)")
-}
-
-async fn connect(address: &str) -> Connection {
-    connection::Builder::address(address).build().await.expect("connect to the private bus")
 }

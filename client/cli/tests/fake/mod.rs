@@ -1,11 +1,11 @@
 //! A bus of our own with a fake daemon on it, and the real iscsictl run against it.
-//! It may not touch the system bus.
+//! Must not touch the system bus.
 
 use std::{
     collections::HashMap,
     fs::File,
-    io::{BufRead, BufReader, Write},
-    process::{Child, Command, Output, Stdio},
+    io::Write,
+    process::{Command, Output, Stdio},
     sync::{Arc, Mutex},
 };
 
@@ -372,8 +372,7 @@ fn up(target: &str, portal: &str, sid: u32) -> Login {
 
 /// The bus, and the daemon on it; both end with this.
 pub struct Bus {
-    daemon: Child,
-    address: String,
+    bus: iscsi_initiator_fake::Bus,
     seen: Arc<Mutex<Seen>>,
     runtime: tokio::runtime::Runtime,
     service: Option<Connection>,
@@ -382,25 +381,13 @@ pub struct Bus {
 impl Bus {
     /// A bus without the daemon.
     pub fn empty() -> Self {
-        Self::with_services("/nonexistent".as_ref())
+        Self::on(iscsi_initiator_fake::Bus::session())
     }
 
-    /// A bus that looks for what it can start below this folder.
-    fn with_services(data: &std::path::Path) -> Self {
-        let mut daemon = command("dbus-daemon")
-            .env("XDG_DATA_HOME", data)
-            .args(["--session", "--nofork", "--nopidfile", "--print-address"])
-            .stdout(Stdio::piped())
-            // It complains that it may not raise its limit of descriptors.
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut address = String::new();
-        BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut address).unwrap();
+    fn on(bus: iscsi_initiator_fake::Bus) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let address = address.trim().to_owned();
-        Self { daemon, address, seen: Arc::default(), runtime, service: None }
+        Self { bus, seen: Arc::default(), runtime, service: None }
     }
 
     /// A bus with the fake daemon.
@@ -419,14 +406,14 @@ impl Bus {
             format!("[D-BUS Service]\nName={BUS_NAME}\nExec=/bin/false\n"),
         )
         .unwrap();
-        (Self::with_services(folder.path()).with_daemon(), folder)
+        (Self::on(iscsi_initiator_fake::Bus::session_with(folder.path())).with_daemon(), folder)
     }
 
     fn with_daemon(self) -> Self {
         let mut bus = self;
-        let stranger = zbus::connection::Builder::address(bus.address.as_str()).build();
-        let fake = Fake { seen: bus.seen.clone(), stranger: bus.runtime.block_on(stranger).unwrap() };
-        let service = zbus::connection::Builder::address(bus.address.as_str())
+        let stranger = bus.runtime.block_on(bus.bus.connect());
+        let fake = Fake { seen: bus.seen.clone(), stranger };
+        let service = zbus::connection::Builder::address(bus.bus.address())
             .name(BUS_NAME)
             .serve_at(OBJECT_PATH, fake)
             .build();
@@ -437,7 +424,7 @@ impl Bus {
     /// `iscsictl` with these arguments, ready to be started.
     pub fn iscsictl(&self, args: &[&str]) -> Command {
         let mut program = command(env!("CARGO_BIN_EXE_iscsictl"));
-        program.args(args).env("DBUS_SYSTEM_BUS_ADDRESS", &self.address);
+        program.args(args).env("DBUS_SYSTEM_BUS_ADDRESS", self.bus.address());
         program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         program
     }
@@ -445,7 +432,7 @@ impl Bus {
     /// A shell on a terminal of its own, ready to be started.
     pub fn terminal(&self, line: &str) -> Command {
         let mut program = command("script");
-        program.args(["-qec", line, "/dev/null"]).env("DBUS_SYSTEM_BUS_ADDRESS", &self.address);
+        program.args(["-qec", line, "/dev/null"]).env("DBUS_SYSTEM_BUS_ADDRESS", self.bus.address());
         program.env("ISCSICTL", env!("CARGO_BIN_EXE_iscsictl")).env("TERM", "xterm").env("SHELL", "/bin/sh");
         program.stdin(Stdio::piped()).stdout(Stdio::piped());
         program
@@ -476,17 +463,7 @@ impl Bus {
     }
 }
 
-impl Drop for Bus {
-    fn drop(&mut self) {
-        let _ = self.daemon.kill();
-        let _ = self.daemon.wait();
-    }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the proofs start a bus, a terminal and the program under test"
-)]
+#[expect(clippy::disallowed_methods, reason = "the proofs start a terminal and the program under test")]
 pub fn command(name: &str) -> Command {
     Command::new(name)
 }

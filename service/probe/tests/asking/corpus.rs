@@ -5,7 +5,7 @@ use std::{fs, net::SocketAddr, path::Path};
 
 use tokio::io::AsyncWriteExt;
 
-use super::{Honest, Peer, let_in, target};
+use super::{Peer, Script, serve};
 
 /// One file of a corpus.
 pub(crate) struct Seed {
@@ -26,11 +26,11 @@ pub(crate) fn seeds(of: &str) -> Vec<Seed> {
 /// A target that plays a recording, from the first request on or after an honest login, and hangs up.
 pub(crate) async fn recorded(stream: &[u8], from_the_first: bool) -> SocketAddr {
     let pdus = pdus(stream);
-    target(move |mut peer| {
+    serve(move |mut peer| {
         let pdus = pdus.clone();
         async move {
             if !from_the_first {
-                let _ = let_in(&mut peer, Honest::default()).await;
+                let _ = Script::default().let_in(&mut peer).await;
                 let request = peer.request().await.unwrap();
                 peer.agree(&request, "").await;
             }

@@ -1,7 +1,7 @@
-//! What stands in for the outside in the tests of the daemon: a machine's files, iscsiadm, targets, systemd.
-//! It may not stand in for the daemon, the bus or polkit: those are the real ones.
+//! The daemon under test on a machine of its own, and calls to it.
+//! Must not stand in for the daemon, the bus or polkit: those are the real ones.
 
-#![allow(dead_code, unreachable_pub, reason = "each test program uses its part")]
+#![allow(dead_code, unused_imports, unreachable_pub, reason = "each test program uses its part")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -9,24 +9,31 @@
     reason = "a test that cannot go on must fail"
 )]
 
-pub mod machine;
-pub mod systemd;
-pub mod target;
-
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use iscsi_initiator_dbus::{BUS_NAME, Fault, INTERFACE, Kind, OBJECT_PATH};
 use iscsi_initiator_tests::harness::World;
-use iscsi_initiatord::{Activity, serve};
+use iscsi_initiatord::{Activity, Layout, serve};
 use tokio::{sync::oneshot, time::timeout};
 use zbus::{Connection, DynamicType, Message};
 
-pub use self::machine::Machine;
+use iscsi_initiator_fake::target::Chap;
+pub use iscsi_initiator_fake::{Machine, machine, systemd, target};
 
 /// The target of most tests.
 pub const TARGET: &str = "iqn.2003-01.com.example:disks";
 /// The secret of most tests: it may be in a record, and nowhere else.
 pub const SECRET: &str = "mypassword12";
+
+/// What a target wants proved that takes it.
+pub fn chap() -> Chap {
+    Chap::new("libvirtd", SECRET)
+}
+
+/// What a target wants proved that takes another secret.
+pub fn another_chap() -> Chap {
+    Chap::new("libvirtd", "anothersecret")
+}
 
 /// The daemon on a machine of its own, on a private bus with the real polkitd.
 pub struct Room {
@@ -45,7 +52,7 @@ impl Room {
     pub async fn start_with_rules(rules: &str) -> Self {
         let mut world = World::start_with_rules(rules).await;
         let machine = Machine::new();
-        let layout = machine.layout();
+        let layout = Layout::below(&machine.root());
         let (send, activity) = oneshot::channel();
         world
             .serve(|connection| async move {
@@ -56,6 +63,23 @@ impl Room {
             .await;
         let root = world.connect().await;
         Self { activity: activity.await.unwrap(), root, world, machine }
+    }
+
+    /// A machine with multipathd, beside a gateway: two portals, two LUNs, CHAP. Its nodes are recorded.
+    pub async fn with_gateway() -> (Self, [SocketAddr; 2]) {
+        let room = Self::start().await;
+        let portals = room.machine.add_gateway(TARGET, chap());
+        room.machine.start_multipathd();
+        for portal in portals {
+            room.record(portal, SECRET);
+        }
+        (room, portals)
+    }
+
+    /// A record of the target at this portal, with this secret; its path.
+    pub fn record(&self, portal: SocketAddr, secret: &str) -> String {
+        let chap = format!("node.session.auth.username = libvirtd\nnode.session.auth.password = {secret}\n");
+        self.machine.record(TARGET, &portal.ip().to_string(), portal.port(), &chap)
     }
 
     /// Root calls.

@@ -1,0 +1,196 @@
+//! What the machine's programs are answered: iscsiadm's logins, logouts and rescans, and versions.
+//! Must not be quicker than iscsid: each step takes the time that the machine's delays say.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    net::{TcpListener, TcpStream},
+    time::sleep,
+};
+
+use super::{
+    Core,
+    model::{Iscsid, Session},
+    records::Node,
+};
+use crate::target::Login;
+
+/// iscsiadm's exit codes (include/iscsi_err.h).
+const LOST_IN_BETWEEN: i32 = 18;
+const SESSION_EXISTS: i32 = 15;
+const NO_OBJECTS: i32 = 21;
+const INVALID: i32 = 7;
+const TRANSPORT: i32 = 8;
+
+/// How a program ends.
+#[derive(Default)]
+struct End {
+    code: i32,
+    output: String,
+    complaint: String,
+}
+
+/// Answers the script that stands in for the programs (tests/fake/program): it sends its name and arguments, a line
+/// each, and an empty line.
+pub(super) fn serve(core: &Arc<Core>, listener: std::net::TcpListener) {
+    listener.set_nonblocking(true).unwrap();
+    let own = Arc::clone(core);
+    core.spawn(async move {
+        let listener = TcpListener::from_std(listener).unwrap();
+        while let Ok((stream, _)) = listener.accept().await {
+            let core = Arc::clone(&own);
+            tokio::spawn(async move { drop(answer(&core, stream).await) });
+        }
+    });
+}
+
+async fn answer(core: &Arc<Core>, mut stream: TcpStream) -> std::io::Result<()> {
+    let (reader, mut writer) = stream.split();
+    let mut lines = BufReader::new(reader).lines();
+    let mut words = Vec::new();
+    while let Some(word) = lines.next_line().await?.filter(|word| !word.is_empty()) {
+        words.push(word);
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let End { code, output, complaint } = core.run(&words).await;
+    let mut text = format!("{code}\n");
+    output.lines().for_each(|line| text.push_str(&format!("1 {line}\n")));
+    complaint.lines().for_each(|line| text.push_str(&format!("2 {line}\n")));
+    writer.write_all(text.as_bytes()).await
+}
+
+impl Core {
+    async fn run(self: &Arc<Self>, words: &[&str]) -> End {
+        let code = |code| End { code, ..End::default() };
+        match words {
+            [name @ ("iscsiadm" | "iscsid"), "--version"] => {
+                End { output: format!("{name} version 2.1.11"), ..End::default() }
+            }
+            ["multipath", "-h"] => {
+                End { complaint: "multipath-tools v0.11.1 (02/02, 2025)".to_owned(), ..End::default() }
+            }
+            ["iscsiadm", "-m", "node", "-T", target, "-p", portal, "-I", iface, "--login"] => {
+                match node(target, portal, iface) {
+                    Some(node) => code(self.log_in(&node).await),
+                    None => code(INVALID),
+                }
+            }
+            ["iscsiadm", "-m", "session", "-r", sid, "--logout"] => {
+                code(self.log_out(sid.parse().unwrap_or_default()).await)
+            }
+            ["iscsiadm", "-m", "session", "-r", sid, "--rescan"] => {
+                code(self.rescan(sid.parse().unwrap_or_default()).await)
+            }
+            _ => End { code: INVALID, complaint: format!("unexpected: {words:?}"), ..End::default() },
+        }
+    }
+
+    /// As iscsid does it: with what is in the record, and the name that it was started with.
+    async fn log_in(self: &Arc<Self>, node: &Node) -> i32 {
+        let Some(credentials) = self.credentials(node) else { return NO_OBJECTS };
+        let Some(portal) = node.portal() else { return TRANSPORT };
+        let (delays, faults, pid) = {
+            let mut model = self.model();
+            let running = model.iscsid.as_ref().map(|iscsid| iscsid.pid);
+            // Its socket is systemd's, which starts it.
+            let pid = running.unwrap_or_else(|| self.start_iscsid(&mut model, Duration::ZERO));
+            (model.delays, model.faults, pid)
+        };
+        sleep(delays.login).await;
+        if let Some(code) = faults.login {
+            return code;
+        }
+        let sid = {
+            let mut model = self.model();
+            let running = model.iscsid.clone().filter(|iscsid| iscsid.pid == pid);
+            let Some(Iscsid { initiator, .. }) = running else { return LOST_IN_BETWEEN };
+            let is_it = |session: &Session| {
+                session.target == node.target
+                    && session.portal() == Some(portal)
+                    && session.iface == node.iface
+            };
+            if model.sessions.values().any(is_it) {
+                return SESSION_EXISTS;
+            }
+            let login = Login { initiator: initiator.clone(), target: Some(node.target.clone()) };
+            if let Err(code) = model.log_in(portal, &login, &credentials) {
+                return code;
+            }
+            let session = Session {
+                host: 0,
+                target: node.target.clone(),
+                address: node.address.clone(),
+                port: node.port,
+                iface: node.iface.clone(),
+                initiator,
+                state: "LOGGED_IN",
+                creator: pid,
+                is_scanned: false,
+                disks: Default::default(),
+            };
+            self.make_session(&mut model, session)
+        };
+        if !faults.no_scan {
+            sleep(delays.scan).await;
+            self.look_for_luns(sid);
+        }
+        faults.login_after_all.unwrap_or_default()
+    }
+
+    async fn log_out(self: &Arc<Self>, sid: u32) -> i32 {
+        let (delay, fault) = {
+            let model = self.model();
+            (model.delays.logout, model.faults.logout)
+        };
+        sleep(delay).await;
+        if let Some(code) = fault {
+            return code;
+        }
+        let mut model = self.model();
+        if !model.sessions.contains_key(&sid) {
+            return NO_OBJECTS;
+        }
+        self.remove_session(&mut model, sid);
+        0
+    }
+
+    async fn rescan(self: &Arc<Self>, sid: u32) -> i32 {
+        let (delay, fault) = {
+            let model = self.model();
+            (model.delays.scan, model.faults.rescan)
+        };
+        sleep(delay).await;
+        if let Some(code) = fault {
+            return code;
+        }
+        if self.look_for_luns(sid) { 0 } else { NO_OBJECTS }
+    }
+
+    /// The kernel looks for what the target offers now. A session that no target of the gateway belongs to is left alone.
+    fn look_for_luns(self: &Arc<Self>, sid: u32) -> bool {
+        let mut model = self.model();
+        let Some(session) = model.sessions.get(&sid) else { return false };
+        if let Some(target) = model.targets.get(&session.target) {
+            let luns = target.luns.clone();
+            self.scan(&mut model, sid, &luns);
+        }
+        true
+    }
+}
+
+/// A node as its arguments have it: `192.0.2.21:3260,1`, `[2001:db8::5]:3260,1`, without a group `192.0.2.21:3260`.
+fn node(target: &str, portal: &str, iface: &str) -> Option<Node> {
+    let (place, tpgt) = match portal.split_once(',') {
+        Some((place, tpgt)) => (place, Some(tpgt.parse().ok()?)),
+        None => (portal, None),
+    };
+    let (address, port) = place.rsplit_once(':')?;
+    Some(Node {
+        target: target.to_owned(),
+        address: address.trim_matches(['[', ']']).to_owned(),
+        port: port.parse().ok()?,
+        tpgt,
+        iface: iface.to_owned(),
+    })
+}

@@ -133,3 +133,6 @@ fn log<T>(grant: &Grant, result: &Result<T>) {
         "act"
     );
 }
+
+#[cfg(test)]
+mod tests;

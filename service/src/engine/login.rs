@@ -6,6 +6,7 @@
 //! | `answer` | the entries, read from the system again |
 //! | `attempt` | one login through iscsid, within the caller's time |
 //! | `connect` | from a portal and CHAP to usable disks in one call |
+//! | `hold` | the claim on a target, and the logins that go on under it |
 //! | `lun_identity` | a LUN that is another disk than it was is refused |
 //! | `portals` | every portal at the same time |
 //! | `scan` | the kernel looks for the LUNs of sessions that show none |
@@ -14,6 +15,7 @@
 mod answer;
 mod attempt;
 pub(crate) mod connect;
+mod hold;
 mod lun_identity;
 mod portals;
 pub(super) mod scan;
@@ -32,6 +34,7 @@ use iscsi_initiator_polkit::Action;
 pub(super) use self::answer::NO_LUN;
 use self::{
     answer::{Done, Outcome},
+    hold::Hold,
     settle::Settled,
 };
 use crate::{
@@ -52,7 +55,6 @@ use crate::{
             startup,
         },
         state::{reader::Parts, snapshot::Snapshot},
-        turns::claims::Claim,
     },
 };
 
@@ -79,7 +81,7 @@ impl Engine {
     ) -> Result<Vec<results::Login>> {
         act(call, Action::Login, async {
             let (target, asked, limit) = (call.target()?, call.any_portal(), call.limit());
-            let claim = Arc::new(self.turns.claims.claim(target)?);
+            let hold = Hold::new(self.turns.claims.claim(target)?);
             let portals = resolved(asked, limit).await?;
             let nodes = nodes_of(self, target, portals.as_deref()).await?;
             if nodes.is_empty() {
@@ -90,18 +92,18 @@ impl Engine {
                 wait: options.wait,
                 accept_changed_luns: options.accept_changed_luns,
             };
-            log_in(self, target, &nodes, &claim, wishes, limit).await
+            log_in(self, target, &nodes, &hold, wishes, limit).await
         })
         .await
     }
 }
 
-/// Logs in to one target at these nodes. The claim is on the target.
+/// Logs in to one target, whose claim is held, at these nodes.
 async fn log_in(
     engine: &Arc<Engine>,
     target: &Iqn,
     nodes: &[Node],
-    claim: &Arc<Claim>,
+    hold: &Hold,
     wishes: Wishes,
     limit: &Limit,
 ) -> Result<Vec<results::Login>> {
@@ -110,7 +112,7 @@ async fn log_in(
     }
     // Asked before the first login, so that a memory that cannot be trusted stops it.
     let known_luns = if wishes.wait { lun_identity::known(engine, target).await? } else { Wwids::new() };
-    let mut outcomes = portals::log_in(engine, nodes, claim, limit).await?;
+    let mut outcomes = portals::log_in(engine, nodes, hold, limit).await?;
     let mut settled = if wishes.wait { Settled::Ready } else { Settled::Unasked };
     if wishes.wait && outcomes.values().any(Result::is_ok) {
         let usable = make_usable(engine, &outcomes, limit).await?;

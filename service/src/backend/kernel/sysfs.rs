@@ -261,10 +261,19 @@ impl Sysfs {
         })
     }
 
+    /// Every multipath map.
+    pub(crate) fn multipath_maps(&self) -> Vec<Map> {
+        let map = |device: String| {
+            let (name, uuid) = self.dm(&device)?;
+            Some(Map { name, device, wwid: uuid.strip_prefix("mpath-")?.to_owned() })
+        };
+        let devices = names(&self.root.join("class/block")).into_iter();
+        devices.filter(|device| device.starts_with("dm-")).filter_map(map).collect()
+    }
+
     /// Whether there is any multipath map.
     pub(crate) fn has_multipath_map(&self) -> bool {
-        let devices = names(&self.root.join("class/block"));
-        devices.iter().any(|device| self.dm(device).is_some_and(|(_, uuid)| uuid.starts_with("mpath-")))
+        !self.multipath_maps().is_empty()
     }
 
     /// The devices stacked directly on a device or partition.

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use iscsi_initiator_dbus::{Fault, Kind, fault::Result, results::LogoutOutcome};
 
+use super::hold::Hold;
 use crate::{
     backend::{
         host::{limit::Limit, threads::blocking},
@@ -21,19 +22,18 @@ use crate::{
         leftovers::stale_sessions::{self, Reach},
         logout,
         state::{reader::Parts, watch::Predicate},
-        turns::claims::Claim,
     },
 };
 
 /// How long the disks of a login that came late may look used: what has just come is looked at by many.
 const TAKE_BACK: Duration = Duration::from_secs(15);
 
-/// Logs in. The claim is on the node's target.
+/// Logs in. The claim on the node's target is held.
 pub(super) async fn log_in(
     engine: &Arc<Engine>,
     node: &NodeKey,
     iscsiadm: &Iscsiadm,
-    claim: &Arc<Claim>,
+    hold: &Hold,
     limit: &Limit,
 ) -> Result<()> {
     let login = with_fewer_retries(engine, node, iscsiadm, limit).await?;
@@ -54,13 +54,8 @@ pub(super) async fn log_in(
         }
         (Err(Refused::Program(ProgramError::TimedOut(rest))), _) => {
             let what = format!("{} let us in, but iscsid did not log in within the deadline", node.portal);
-            let (engine, node, claim) = (Arc::clone(engine), node.clone(), Arc::clone(claim));
-            // No call waits for it, but the daemon may not leave before it is done.
-            let at_work = engine.turns.activity.begin();
-            tokio::spawn(async move {
-                take_back(&engine, rest, &node, claim).await;
-                drop(at_work);
-            });
+            let (late, node) = (Arc::clone(engine), node.clone());
+            hold.go_on(&engine.turns.activity, async move { take_back(&late, rest, &node).await });
             Err(limit
                 .fault(what)
                 .hint("journalctl -u iscsid shows what it waits for; try again with a longer timeout"))
@@ -113,7 +108,7 @@ fn told(node: &NodeKey, fault: Fault) -> Fault {
 
 /// Waits for a login that was not waited for any longer, and ends the session that it made. Its caller was told that it
 /// failed, so nothing uses it yet; what does all the same keeps it.
-async fn take_back(engine: &Engine, rest: Rest, node: &NodeKey, _claim: Arc<Claim>) {
+async fn take_back(engine: &Engine, rest: Rest, node: &NodeKey) {
     rest.ended().await;
     let Ok(now) = engine.state.look(Parts::SESSIONS).await else { return };
     let Some(session) = now.session_of(node).cloned() else { return };

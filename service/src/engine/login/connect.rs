@@ -11,7 +11,7 @@ use iscsi_initiator_dbus::{
 use iscsi_initiator_polkit::Action;
 use tokio::task::JoinSet;
 
-use super::{Wishes, log_in, take_back};
+use super::{Wishes, hold::Hold, log_in, take_back};
 use crate::{
     backend::{
         host::{limit::Limit, threads::blocking},
@@ -36,7 +36,6 @@ use crate::{
             initiator_name,
         },
         state::reader::Parts,
-        turns::claims::Claim,
     },
 };
 
@@ -98,14 +97,13 @@ async fn connect(
         .await
         .map_err(|fault| stopped(Step::Discover, fault))?;
     progress.report(Step::Discover, goal.to_string());
-    let claims = goal.targets.iter().map(|target| Ok(Arc::new(engine.turns.claims.claim(target)?)));
-    let claims = claims.collect::<Result<Vec<_>>>().map_err(|fault| stopped(Step::Record, fault))?;
+    let holds = goal.targets.iter().map(|target| Ok(Hold::new(engine.turns.claims.claim(target)?)));
+    let holds = holds.collect::<Result<Vec<_>>>().map_err(|fault| stopped(Step::Record, fault))?;
     let mut before = back_up(engine, &goal).await.map_err(|fault| stopped(Step::Record, fault))?;
-    let result =
-        record_and_log_in(engine, &goal, proofs, &claims, &mut before, wishes, limit, progress).await;
+    let result = record_and_log_in(engine, &goal, proofs, &holds, &mut before, wishes, limit, progress).await;
     if result.is_err() {
         progress.report(Step::Undo, "putting the records back as they were".to_owned());
-        put_back(engine, before).await?;
+        put_back(engine, before, goal.targets.iter().zip(&holds)).await?;
     } else if let Err(fault) = blocking(move || settle::done(before)).await? {
         // The sessions are up: as long as they are, their records stay.
         tracing::error!(error = fault.message(), "an undo entry that is not needed could not be removed");
@@ -166,7 +164,7 @@ async fn record_and_log_in(
     engine: &Arc<Engine>,
     goal: &Goal,
     proofs: Option<Proofs>,
-    claims: &[Arc<Claim>],
+    holds: &[Hold],
     before: &mut settle::Left,
     wishes: Wishes,
     limit: &Limit,
@@ -178,13 +176,13 @@ async fn record_and_log_in(
     let now = engine.state.look(Parts::NODES).await?;
     let ours: BTreeSet<&NodeKey> = goal.nodes.iter().collect();
     let mut logins = JoinSet::new();
-    for (target, claim) in goal.targets.iter().zip(claims) {
+    for (target, hold) in goal.targets.iter().zip(holds) {
         let mut nodes = now.nodes_of(target, None);
         nodes.retain(|node| ours.contains(&node.key));
-        let (engine, target, claim) = (Arc::clone(engine), target.clone(), Arc::clone(claim));
+        let (engine, target, hold) = (Arc::clone(engine), target.clone(), hold.clone());
         let limit = limit.clone();
         logins.spawn(async move {
-            let result = log_in(&engine, &target, &nodes, &claim, wishes, &limit).await;
+            let result = log_in(&engine, &target, &nodes, &hold, wishes, &limit).await;
             (target, nodes, result)
         });
     }
@@ -214,7 +212,7 @@ async fn record_and_log_in(
         let is_its = |undo: &Undo| matches!(undo, Undo::Records(backup) if *backup.target() == target);
         let (its, others) = std::mem::take(before).into_iter().partition(|(_, undo)| is_its(undo));
         *before = others;
-        put_back(engine, its).await?;
+        put_back(engine, its, goal.targets.iter().zip(holds)).await?;
         entries.extend(
             nodes
                 .iter()
@@ -255,12 +253,52 @@ async fn record(
     Ok(())
 }
 
+/// Puts the records back. Where a login goes on after the call, that of its session is put back when it has ended.
+async fn put_back<'a>(
+    engine: &Arc<Engine>,
+    before: settle::Left,
+    targets: impl Iterator<Item = (&'a Iqn, &'a Hold)>,
+) -> Result<()> {
+    let mut rest = before;
+    for (target, hold) in targets.filter(|(_, hold)| hold.has_late()) {
+        let is_its = |undo: &Undo| matches!(undo, Undo::Records(backup) if backup.target() == target);
+        let (its, others) = rest.into_iter().partition(|(_, undo)| is_its(undo));
+        rest = others;
+        let (engine, hold, its) =
+            (Arc::clone(engine), hold.clone(), put_back_what_is_down(engine, its).await?);
+        let activity = engine.turns.activity.clone();
+        let late = async move {
+            hold.ended().await;
+            if let Err(fault) = put_back_now(&engine, its).await {
+                tracing::warn!(
+                    error = fault.message(),
+                    "the records of a login that came late are put back later"
+                );
+            }
+        };
+        let at_work = activity.begin();
+        tokio::spawn(async move {
+            late.await;
+            drop(at_work);
+        });
+    }
+    put_back_now(engine, rest).await
+}
+
 /// Not the record of a session that is up all the same: no one could log out of it by name.
-async fn put_back(engine: &Engine, before: settle::Left) -> Result<()> {
+async fn put_back_now(engine: &Engine, before: settle::Left) -> Result<()> {
     let now = engine.state.look(Parts::SESSIONS).await?;
     let database = engine.database.clone();
     let is_up = move |node: &NodeKey| now.session_of(node).is_some();
     blocking(move || settle::put_back(&database, before, is_up)).await?
+}
+
+/// The same, and the entries stay for the records that are not put back yet.
+async fn put_back_what_is_down(engine: &Engine, before: settle::Left) -> Result<settle::Left> {
+    let now = engine.state.look(Parts::SESSIONS).await?;
+    let database = engine.database.clone();
+    let is_up = move |node: &NodeKey| now.session_of(node).is_some();
+    blocking(move || settle::put_back_for_now(&database, &before, is_up).map(|()| before)).await?
 }
 
 /// The targets named, if the portal has them; without a name the one that it has.

@@ -12,6 +12,7 @@ use tokio::{
 use super::{
     answer::{Done, Outcome},
     attempt,
+    hold::Hold,
 };
 use crate::{
     backend::{
@@ -28,7 +29,6 @@ use crate::{
         leftovers::stale_sessions::{self, Reach},
         records::{initiator_name, lookup::damaged},
         state::reader::Parts,
-        turns::claims::Claim,
     },
 };
 
@@ -42,7 +42,7 @@ struct Attempts {
     initiator: Iqn,
     iscsiadm: Iscsiadm,
     /// Kept by an attempt that goes on after the call.
-    claim: Arc<Claim>,
+    hold: Hold,
     /// A portal would accept the login.
     welcome: Arc<Notify>,
     /// A portal that has not answered now is given up.
@@ -54,7 +54,7 @@ struct Attempts {
 pub(super) async fn log_in(
     engine: &Arc<Engine>,
     nodes: &[Node],
-    claim: &Arc<Claim>,
+    hold: &Hold,
     limit: &Limit,
 ) -> Result<BTreeMap<NodeKey, Outcome>> {
     stale_sessions::remove(engine, Reach::Restart, limit).await;
@@ -72,8 +72,8 @@ pub(super) async fn log_in(
     let initiator = initiator_name::needed(engine).await?;
     let (hurry, hurried) = watch::channel(false);
     let welcome = Arc::new(Notify::new());
-    let (claim, heard) = (Arc::clone(claim), Arc::clone(&welcome));
-    let shared = Attempts { initiator, iscsiadm, claim, welcome, hurried, limit: limit.clone() };
+    let (hold, heard) = (hold.clone(), Arc::clone(&welcome));
+    let shared = Attempts { initiator, iscsiadm, hold, welcome, hurried, limit: limit.clone() };
     let mut attempts = JoinSet::new();
     for node in down {
         let (engine, node, shared) = (Arc::clone(engine), node.clone(), shared.clone());
@@ -129,7 +129,7 @@ async fn one_node(engine: &Arc<Engine>, node: &Node, mut shared: Attempts) -> Ou
         blocking(move || database.set_algorithm(&key, taken)).await??;
     }
     drop(proofs);
-    attempt::log_in(engine, key, &shared.iscsiadm, &shared.claim, &shared.limit).await?;
+    attempt::log_in(engine, key, &shared.iscsiadm, &shared.hold, &shared.limit).await?;
     let remark = accepted.redirected.map(|redirect| {
         let how = if redirect.permanent { "for good" } else { "for now" };
         format!("the portal sends logins on to {}, {how}", redirect.to)

@@ -67,7 +67,9 @@ impl Look {
         let ours: Vec<&Disk> = self.disks.iter().filter(|disk| self.may_be_ours(disk)).collect();
         let is_there = |disk: &&&Disk| self.sysfs.number(&disk.name).is_some();
         left.extend(ours.iter().filter(is_there).map(|disk| format!("the disk {}", disk.name)));
-        let maps: Vec<&Map> = self.maps.iter().filter(|map| self.may_be(map)).collect();
+        let has_disk = !left.is_empty();
+        let maps: Vec<&Map> =
+            self.maps.iter().filter(|map| self.may_be(map) && !self.is_anothers(map)).collect();
         let has_map = |map: &&&Map| self.sysfs.number(&map.device).is_some();
         left.extend(maps.iter().filter(has_map).map(|map| format!("the map {}", map.name)));
         let names: Vec<&str> = ours
@@ -77,6 +79,11 @@ impl Look {
             .collect();
         let links = self.udev.links_to(&names);
         left.extend(links.iter().map(|link| format!("the link {}", link.display())));
+        if !has_disk {
+            let made_again = self.made_again();
+            left.retain(|what| !made_again.contains(what));
+            left.extend(made_again);
+        }
         // multipathd notices last; without one, nobody keeps a path.
         if left.is_empty()
             && let Ok(paths) = self.multipathd.addresses()
@@ -84,6 +91,27 @@ impl Look {
             left.extend(paths.intersection(&addresses).map(|path| format!("multipathd's path {path}")));
         }
         left
+    }
+
+    /// Maps that were made again after they were removed, since another path of their disks came up meanwhile, and have
+    /// lost that one, too: multipathd keeps them if they queue. It is asked to remove them, and refuses if they are used.
+    fn made_again(&self) -> Vec<String> {
+        let is_ours = |map: &Map| self.maps.iter().any(|ours| ours.wwid == map.wwid);
+        let mut maps = self.sysfs.multipath_maps();
+        maps.retain(|map| is_ours(map) && self.sysfs.slaves(&map.device).is_empty());
+        for map in &maps {
+            if let Err(error) = self.multipathd.remove_map(&map.name) {
+                tracing::debug!(map = map.name, %error, "a map without a path is not removed");
+            }
+        }
+        maps.into_iter().map(|map| format!("the map {}", map.name)).collect()
+    }
+
+    /// Another session carries the map by now.
+    fn is_anothers(&self, map: &Map) -> bool {
+        let is_ours =
+            |slave: &String| self.disks.iter().any(|disk| disk.name == *slave && self.may_be_ours(disk));
+        self.sysfs.slaves(&map.device).iter().any(|slave| !is_ours(slave))
     }
 
     /// The name is gone, or still that disk's.

@@ -93,16 +93,16 @@ impl Predicate for Unused<'_> {
         let is_last = Instant::now() >= *self.over.get_or_insert_with(|| Instant::now() + GLANCE);
         let Some(looked) = self.limit.wait(users(self.engine, &plan)).await else { return Ok(None) };
         let (found, claims) = looked?;
-        if found.is_empty() {
-            return Ok(Some(Ok((plan, claims))));
-        }
-        let is_glance = found.iter().all(|used| is_glance(&used.holder));
-        let is_udevs = found.iter().all(|used| matches!(used.holder, Holder::Udev(_)));
-        // A map that was made during the look held its disks, or had claimed them: it is in the next plan. On a slow
-        // machine what looks at new devices takes longer.
+        // A map that was made during the look held its disks, or had claimed them: it is in the next plan.
         let is_same = async || {
             Ok::<_, Fault>(self::plan(self.engine, self.sessions).await?.devices() == plan.devices())
         };
+        if found.is_empty() {
+            return Ok(is_same().await?.then_some(Ok((plan, claims))));
+        }
+        let is_glance = found.iter().all(|used| is_glance(&used.holder));
+        let is_udevs = found.iter().all(|used| matches!(used.holder, Holder::Udev(_)));
+        // On a slow machine what looks at new devices takes longer.
         let is_last = (is_last && !are_coming && is_same().await?) || self.limit.left() <= LOOK;
         if is_udevs && is_last {
             // On a slow machine it looks for longer. It only reads, and starts again with the next disk.

@@ -47,6 +47,21 @@ impl Files {
         self.folder.path().join(format!("spare/{}", self.count.fetch_add(1, Ordering::Relaxed)))
     }
 
+    /// Whether this process, or one that it has started, has the file open: as the daemon's claims on devices are.
+    pub(super) fn is_open(&self, path: &str) -> bool {
+        let Ok(path) = self.at(path).canonicalize() else { return false };
+        let mut processes = vec!["self".to_owned()];
+        for task in fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+            let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            processes.extend(children.split_whitespace().map(str::to_owned));
+        }
+        let opened = |process: &String| {
+            let files = fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
+            files.filter_map(|file| fs::read_link(file.path()).ok()).any(|file| file == path)
+        };
+        processes.iter().any(opened)
+    }
+
     pub(super) fn put(&self, path: &str, text: &str, mode: u32) {
         let (path, spare) = (self.at(path), self.spare());
         make_parent(&path);

@@ -22,7 +22,11 @@ impl Core {
             |disk: &&Disk| disk.is_path && disk.is.serial() == wwid && model.map_over(disk.key).is_none();
         let paths: Vec<&Disk> = model.disks().filter(is_path).collect();
         let Some(size) = paths.first().map(|disk| disk.is.size) else { return false };
-        let is_claimed = |disk: &&Disk| disk.device().is_some_and(|name| model.is_mounted(name));
+        // The daemon under test claims a disk by an exclusive open, which the kernel keeps multipathd's map away with.
+        let is_claimed = |disk: &&Disk| {
+            disk.device()
+                .is_some_and(|name| model.is_mounted(name) || self.files.is_open(&format!("dev/{name}")))
+        };
         if paths.iter().any(is_claimed) || !self.may_make_map(model, wwid) {
             return false;
         }

@@ -113,22 +113,40 @@ pub(crate) fn put_back(
 ) -> Result<(), Fault> {
     let mut result = Ok(());
     for (entry, undo) in entries {
-        let undone = match &undo {
-            Undo::LoginRetries(change) => database.put_login_retries_back(change),
-            Undo::Records(backup) => database.put_records_back(backup, &keep),
-            Undo::InitiatorName(_) | Undo::MultipathSetup(_) => {
-                entry.give_back();
-                continue;
-            }
-        };
-        let undone = undone.map_err(|error: DatabaseError| {
-            let fault = Fault::from(error);
-            Fault::new(fault.kind(), format!("the records could not be put back: {}", fault.message()))
-                .hint(fault.next_step())
-        });
-        result = result.and(undone.and_then(|()| Ok(entry.done()?)));
+        match in_records(database, &undo, &keep) {
+            None => entry.give_back(),
+            Some(undone) => result = result.and(undone.and_then(|()| Ok(entry.done()?))),
+        }
     }
     result
+}
+
+/// The same, and the entries stay: for nodes whose turn to be put back is still to come.
+pub(crate) fn put_back_for_now(
+    database: &Database,
+    entries: &Left,
+    keep: impl Fn(&NodeKey) -> bool,
+) -> Result<(), Fault> {
+    let undone = entries.iter().filter_map(|(_, undo)| in_records(database, undo, &keep));
+    undone.fold(Ok(()), Result::and)
+}
+
+/// `None` if it is not about records.
+fn in_records(
+    database: &Database,
+    undo: &Undo,
+    keep: impl Fn(&NodeKey) -> bool,
+) -> Option<Result<(), Fault>> {
+    let undone = match undo {
+        Undo::LoginRetries(change) => database.put_login_retries_back(change),
+        Undo::Records(backup) => database.put_records_back(backup, keep),
+        Undo::InitiatorName(_) | Undo::MultipathSetup(_) => return None,
+    };
+    Some(undone.map_err(|error: DatabaseError| {
+        let fault = Fault::from(error);
+        Fault::new(fault.kind(), format!("the records could not be put back: {}", fault.message()))
+            .hint(fault.next_step())
+    }))
 }
 
 /// Undoes what calls about this target left behind; to be called with the claim on the target, before a change.

@@ -1,0 +1,228 @@
+//! Acts that their caller gives up, at one moment after the other until they come to their end: all is as it was before
+//! the call, or as after it.
+//! It may not need a kernel, nor polkit: the machine is iscsi-initiator-fake's, the grants are forged.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use iscsi_initiator_dbus::{
+    Secret,
+    options::{LoginOptions, LogoutOptions, RescanOptions},
+    results::LoginOutcome,
+};
+use iscsi_initiator_fake::{Bus, Machine, target};
+use iscsi_initiator_polkit::Details;
+
+use super::*;
+use crate::{
+    Activity, Layout,
+    backend::open_iscsi::database::chap::ChapSecrets,
+    engine::{Engine, login::connect::Connection},
+};
+
+const TARGET: &str = "iqn.2003-01.com.example:disks";
+const SECRET: &str = "mypassword12";
+/// Between two moments at which a call is given up.
+const STEP: Duration = Duration::from_millis(12);
+
+struct World {
+    machine: Machine,
+    portals: [SocketAddr; 2],
+    engine: std::sync::Arc<Engine>,
+    /// As they were before the call.
+    records: BTreeMap<String, String>,
+    activity: Activity,
+    target: Iqn,
+    portal: Portal,
+    // The bus that systemd would be asked on.
+    _bus: Bus,
+}
+
+impl World {
+    /// A gateway with CHAP, multipathd; each step takes long enough for a call to be given up in it.
+    async fn new() -> Self {
+        let (machine, bus) = (Machine::new(), Bus::session());
+        let portals = machine.add_gateway(TARGET, target::Chap::new("libvirtd", SECRET));
+        machine.start_multipathd();
+        let slow = Duration::from_millis(15);
+        machine.delay(|delays| {
+            (delays.login, delays.scan, delays.disk) = (slow, slow, slow);
+            (delays.udev, delays.map, delays.logout) = (slow, slow, slow);
+        });
+        let activity = Activity::default();
+        let engine = Engine::new(Layout::below(&machine.root()), &bus.connect().await, activity.clone());
+        let portal = portals[0].to_string().parse().unwrap();
+        let records = machine.database();
+        Self {
+            machine,
+            portals,
+            engine,
+            records,
+            activity,
+            target: TARGET.parse().unwrap(),
+            portal,
+            _bus: bus,
+        }
+    }
+
+    /// The same, with a record of each portal.
+    async fn recorded() -> Self {
+        let mut world = Self::new().await;
+        let chap = format!("node.session.auth.username = libvirtd\nnode.session.auth.password = {SECRET}\n");
+        for portal in world.portals {
+            world.machine.record(TARGET, &portal.ip().to_string(), portal.port(), &chap);
+        }
+        world.records = world.machine.database();
+        world
+    }
+
+    /// The same, logged in.
+    async fn up() -> Self {
+        let world = Self::recorded().await;
+        let entries = world.log_in(CancellationToken::new()).await.unwrap();
+        assert!(entries.iter().all(|entry| entry.outcome == LoginOutcome::LoggedIn), "{entries:?}");
+        world
+    }
+
+    fn call(&self, action: Action, portal: Option<&Portal>, cancel: CancellationToken) -> Call {
+        let target = portal.is_none().then_some(&self.target);
+        let grant = Grant::forged(action, Details { target, portal });
+        Call::new(grant, None, cancel, Progress::none())
+    }
+
+    async fn log_in(&self, cancel: CancellationToken) -> Result<Vec<iscsi_initiator_dbus::results::Login>> {
+        let options = LoginOptions { wait: true, ..LoginOptions::default() };
+        self.engine.login(&self.call(Action::Login, None, cancel), &options).await
+    }
+
+    async fn connect(&self, cancel: CancellationToken) -> Result<()> {
+        let secret = Secret::new(SECRET.to_owned()).unwrap();
+        let chap = Some(ChapSecrets { username: "libvirtd".to_owned(), secret, target: None });
+        let connection = Connection {
+            timeout: None,
+            startup: None,
+            wait: true,
+            accept_changed_luns: false,
+            interface: None,
+            chap,
+            targets: Vec::new(),
+        };
+        let call = self.call(Action::Login, Some(&self.portal), cancel);
+        self.engine.connect(&call, connection).await.map(drop)
+    }
+
+    async fn log_out(&self, cancel: CancellationToken) -> Result<()> {
+        let options = LogoutOptions::default();
+        self.engine.logout(&self.call(Action::Logout, None, cancel), &options).await.map(drop)
+    }
+
+    async fn rescan(&self, cancel: CancellationToken) -> Result<()> {
+        let options = RescanOptions { wait: true, ..RescanOptions::default() };
+        self.engine.rescan(&self.call(Action::Login, None, cancel), &options).await.map(drop)
+    }
+
+    /// Sessions, disks and maps.
+    fn devices(&self) -> (usize, usize, usize) {
+        (self.machine.sessions().len(), self.machine.disks().len(), self.machine.maps().len())
+    }
+
+    /// After what goes on behind a call that was given up: a login that comes late is ended again.
+    async fn quiet(&self) {
+        self.activity.idle_for(Duration::from_millis(50)).await;
+        let left = std::fs::read_dir(self.machine.at("state/undo")).into_iter().flatten().flatten();
+        let names: Vec<_> = left.map(|file| file.file_name()).filter(|name| name != ".lock").collect();
+        assert!(names.is_empty(), "still to be undone: {names:?}");
+    }
+}
+
+/// Gives a call up after each number of steps until it comes to its end, each on a machine of its own. How many were
+/// given up.
+async fn at_each_moment<M, A, C>(make: M, act: A, check: C) -> usize
+where
+    M: AsyncFn() -> World,
+    A: AsyncFn(&World, CancellationToken) -> Result<()>,
+    C: AsyncFn(&World, &Result<()>),
+{
+    for moment in 0..200 {
+        let world = make().await;
+        let cancel = CancellationToken::new();
+        let (done, ()) = tokio::join!(act(&world, cancel.clone()), async {
+            tokio::time::sleep(STEP * moment).await;
+            cancel.cancel();
+        });
+        if let Err(fault) = &done {
+            assert_eq!(fault.kind(), Kind::Cancelled, "{moment}: {fault:?}");
+        }
+        world.quiet().await;
+        check(&world, &done).await;
+        if done.is_ok() {
+            return usize::try_from(moment).unwrap_or_default();
+        }
+    }
+    unreachable!("a call without an end");
+}
+
+#[tokio::test]
+async fn a_login_that_is_given_up_leaves_no_session() {
+    let given_up = at_each_moment(
+        World::recorded,
+        async |world, cancel| world.log_in(cancel).await.map(drop),
+        async |world, done| {
+            let devices = if done.is_ok() { (2, 4, 2) } else { (0, 0, 0) };
+            assert_eq!(world.devices(), devices, "{done:?}");
+            assert_eq!(world.machine.database(), world.records, "the records are as they were");
+            if done.is_err() {
+                world.log_in(CancellationToken::new()).await.unwrap();
+                assert_eq!(world.devices(), (2, 4, 2), "and the next login is one as any other");
+            }
+        },
+    );
+    assert!(given_up.await > 4);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_given_up_leaves_no_record() {
+    let given_up = at_each_moment(
+        World::new,
+        async |world, cancel| world.connect(cancel).await,
+        async |world, done| {
+            let (devices, records) = if done.is_ok() { ((2, 4, 2), 2) } else { ((0, 0, 0), 0) };
+            assert_eq!((world.devices(), world.machine.database().len()), (devices, records), "{done:?}");
+        },
+    );
+    assert!(given_up.await > 4);
+}
+
+#[tokio::test]
+async fn a_logout_that_is_given_up_leaves_everything_or_nothing() {
+    let given_up = at_each_moment(
+        World::up,
+        async |world, cancel| world.log_out(cancel).await,
+        async |world, done| {
+            let devices = if done.is_ok() { (0, 0, 0) } else { (2, 4, 2) };
+            assert_eq!(world.devices(), devices, "{done:?}");
+        },
+    );
+    assert!(given_up.await > 0);
+}
+
+#[tokio::test]
+async fn a_rescan_that_is_given_up_takes_nothing_away() {
+    let new_lun = async || {
+        let world = World::up().await;
+        world.machine.add_lun(TARGET, 2, iscsi_initiator_fake::machine::Lun::disk(3, 64));
+        world
+    };
+    let given_up = at_each_moment(
+        new_lun,
+        async |world, cancel| world.rescan(cancel).await,
+        async |world, done| {
+            let (sessions, disks, maps) = world.devices();
+            assert!(sessions == 2 && (4..=6).contains(&disks) && (2..=3).contains(&maps), "{done:?}");
+            if done.is_err() {
+                world.rescan(CancellationToken::new()).await.unwrap();
+            }
+            assert_eq!(world.devices(), (2, 6, 3), "found at last");
+        },
+    );
+    assert!(given_up.await > 1);
+}

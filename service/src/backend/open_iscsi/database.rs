@@ -1,16 +1,32 @@
 //! open-iscsi's database of node and discovery records.
 //!
 //! Must only be changed under its lock, and whole files at a time.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | `backup` | what a target's records were before a call changed them |
+//! | `chap` | the CHAP of nodes and of discoveries |
+//! | `discoveries` | discovery records as a whole |
+//! | `forget` | removing node records |
+//! | `iface_name` | what may be the name of an iface |
+//! | `ifaces` | open-iscsi's ifaces, which bind a node to a network card |
+//! | `lock` | open-iscsi's lock of the database |
+//! | `login_retries` | iscsid's retries of a first login, lowered for one attempt |
+//! | `nodes` | node records: listed, looked up, made, changed |
+//! | `record` | one record's file as text: what is not changed stays byte for byte |
+//! | `recover` | what a daemon that was killed left here |
 
 pub(crate) mod backup;
 pub(crate) mod chap;
 mod discoveries;
 mod forget;
+mod iface_name;
 pub(crate) mod ifaces;
 pub(crate) mod lock;
 pub(crate) mod login_retries;
 pub(crate) mod nodes;
 pub(crate) mod record;
+mod recover;
 
 use std::path::{Path, PathBuf};
 
@@ -38,7 +54,7 @@ pub(crate) struct NodeKey {
     /// the file, not a folder with a file for each iface.
     pub(crate) tpgt: Option<u16>,
     /// `default` if it is bound to no network card.
-    #[serde(deserialize_with = "ifaces::deserialize")]
+    #[serde(deserialize_with = "iface_name::deserialize")]
     pub(crate) iface: String,
 }
 
@@ -167,22 +183,25 @@ impl Database {
         open(&self.root)
     }
 
-    /// Removes what a daemon that was killed left of its writing and of its lock, and puts back what one without the
-    /// undo journal had changed; to be called once, at the start, before the journal is looked at.
-    pub(crate) fn recover(&self) {
-        if let Err(error) = self.recover_former_journal() {
-            tracing::warn!(%error, "records that an older daemon left changed could not be put back");
-        }
-        for path in [&self.root, &self.config] {
-            if let Ok(dir) = Dir::open(path)
-                && let Err(error) = dir.remove_leftover()
-            {
-                tracing::warn!(path = %path.display(), %error, "a leftover could not be removed");
+    /// Changes the records of these nodes. All of them are changed in memory before the first is written.
+    fn edit(
+        &self,
+        nodes: &[NodeKey],
+        change: impl Fn(&mut Record) -> Result<(), RecordError>,
+    ) -> Result<(), DatabaseError> {
+        let dir = open(&self.root)?;
+        let _lock = self.locked()?;
+        let mut changed = Vec::with_capacity(nodes.len());
+        for node in nodes {
+            let path = node.path();
+            let mut record = read(&dir, &path)?.ok_or(DatabaseError::NoSuchNode)?;
+            if record.get("node.name").is_some_and(|name| name != node.target.as_str()) {
+                return Err(in_record(&dir, &path)(RecordError::CutOff));
             }
+            change(&mut record).map_err(in_record(&dir, &path))?;
+            changed.push((path, record));
         }
-        if let Err(error) = lock::recover(&self.lock) {
-            tracing::warn!(%error, "a leftover lock could not be removed");
-        }
+        changed.iter().try_for_each(|(path, record)| write(&dir, path, record))
     }
 }
 

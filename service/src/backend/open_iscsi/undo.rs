@@ -7,145 +7,30 @@
 //!
 //! | room | what it is |
 //! |---|---|
+//! | `change` | a change with what undoes it: login retries, records, the initiator name, a setup of multipath |
+//! | `error` | why the journal cannot be read or written |
 //! | `folder` | the folder of entries, one writer at a time, and their encoding |
 //! | `settle` | what puts records back, in a call that failed and at the start |
 //!
 //! Entries hold secrets: mode 0600 in a folder of mode 0700, wiped from memory, and shown nowhere. An entry is data
 //! from disk all the same: names in it are parsed as any other before they become a path.
 
+mod change;
+mod error;
 mod folder;
 pub(crate) mod settle;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use iscsi_initiator_dbus::{Fault, Iqn, Kind as FaultKind};
-use rustix::io::Errno;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 
 use self::folder::Folder;
-use super::{
-    database::{NodeKey, backup::RecordsBackup, login_retries::LoginRetries},
-    initiator_name::NameChange,
+pub(crate) use self::{
+    change::{Kind, Undo},
+    error::UndoError,
+    folder::{FOLDER, MULTIPATH},
 };
-use crate::backend::{
-    host::{atomic::Held, layout::Layout},
-    multipath::memory::Setup,
-};
-
-/// Beneath the daemon's state.
-pub(crate) const FOLDER: &str = "undo";
-/// What the undo of a complete multipath setup needs: lasting, and so not an entry.
-pub(crate) const MULTIPATH: &str = "multipath.json";
-/// The largest entry, written or read: some 4096 records of 7 KiB.
-const LIMIT: u64 = 64 * 1024 * 1024;
-
-/// A change, with what undoes it. Its `Debug` shows no content of a file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(crate) enum Undo {
-    /// A record's login retries, lowered for one attempt.
-    LoginRetries(LoginRetries),
-    /// Records of one target, made or changed.
-    Records(RecordsBackup),
-    /// The initiator name.
-    InitiatorName(NameChange),
-    /// A setup of multipath.
-    MultipathSetup(Setup),
-}
-
-/// What an entry is of: a part of its file's name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    LoginRetries,
-    Records,
-    InitiatorName,
-    MultipathSetup,
-}
-
-impl Kind {
-    const ALL: [Self; 4] = [Self::LoginRetries, Self::Records, Self::InitiatorName, Self::MultipathSetup];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::LoginRetries => "login-retries",
-            Self::Records => "records",
-            Self::InitiatorName => "initiator-name",
-            Self::MultipathSetup => "multipath-setup",
-        }
-    }
-}
-
-impl Undo {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::LoginRetries(_) => Kind::LoginRetries,
-            Self::Records(_) => Kind::Records,
-            Self::InitiatorName(_) => Kind::InitiatorName,
-            Self::MultipathSetup(_) => Kind::MultipathSetup,
-        }
-    }
-
-    /// What it is about, so that the entries about one thing are found by their names.
-    fn tag(&self) -> u64 {
-        match self {
-            Self::LoginRetries(change) => tag_of_node(&change.node),
-            Self::Records(backup) => tag_of_target(backup.target()),
-            Self::InitiatorName(_) | Self::MultipathSetup(_) => 0,
-        }
-    }
-}
-
-fn tag_of_node(node: &NodeKey) -> u64 {
-    tag(&node.path())
-}
-
-fn tag_of_target(target: &Iqn) -> u64 {
-    tag(target.as_str())
-}
-
-/// FNV-1a: the same in every version. Two things with one tag are told apart by what their entries hold.
-fn tag(text: &str) -> u64 {
-    let add = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, add)
-}
-
-/// Why the journal cannot be read or written. Nothing has been changed then.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum UndoError {
-    #[error("{path}: {error}")]
-    Io { path: PathBuf, error: Errno },
-    #[error("what has to be put back if this fails is larger than {} MiB", LIMIT / (1024 * 1024))]
-    TooLarge,
-    #[error("{0} cannot be read")]
-    Unreadable(PathBuf),
-}
-
-impl From<UndoError> for Fault {
-    fn from(error: UndoError) -> Self {
-        match &error {
-            UndoError::Io { path, error: Errno::NOSPC | Errno::DQUOT } => Self::new(
-                FaultKind::Failed,
-                format!("the disk is full: nothing could be written below {}", path.display()),
-            )
-            .hint("make room there, and try again"),
-            UndoError::Io { path, error: Errno::TIMEDOUT } => Self::new(
-                FaultKind::Busy,
-                format!("another iscsi-initiatord does not finish its write below {}", path.display()),
-            )
-            .hint("try again in a moment"),
-            UndoError::Io { path, error: Errno::PERM | Errno::LOOP | Errno::NOTDIR } => Self::new(
-                FaultKind::InvalidConfiguration,
-                format!("{} is not a folder owned by root", path.display()),
-            )
-            .hint("move it away, and try again"),
-            UndoError::Io { .. } => Self::new(FaultKind::Failed, error.to_string()),
-            UndoError::TooLarge => {
-                Self::new(FaultKind::Failed, error.to_string()).hint("name fewer targets in one call")
-            }
-            UndoError::Unreadable(_) => Self::new(FaultKind::InvalidConfiguration, error.to_string()),
-        }
-    }
-}
+use crate::backend::host::{atomic::Held, layout::Layout};
 
 /// The journal; one for the daemon. Every method blocks: call it where blocking is allowed.
 #[derive(Clone, Debug)]
@@ -307,11 +192,6 @@ impl Drop for Entry {
             tracing::warn!(entry = self.name, "a change was not completed: it is still to be undone");
         }
     }
-}
-
-/// In messages: where the entries are.
-fn at(path: &Path) -> impl Fn(Errno) -> UndoError + '_ {
-    move |error| UndoError::Io { path: path.to_owned(), error }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use rustix::{
     io::{Errno, Result},
 };
 
-use super::Dir;
+use super::dir::Dir;
 
 /// A file with a lock (flock) on it: given back when this is dropped, or when the process ends, however it ends.
 pub(crate) struct Held {

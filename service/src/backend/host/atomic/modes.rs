@@ -8,7 +8,10 @@ use rustix::{
     io::{Errno, Result},
 };
 
-use super::{Dir, TEMPORARY, step};
+use super::{
+    dir::{Dir, TEMPORARY},
+    steps::step,
+};
 
 /// What something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -93,7 +93,7 @@ mod stopped {
 mod tests {
     use std::os::unix::process::ExitStatusExt;
 
-    use super::{super::Dir, count, die_at};
+    use super::{super::dir::Dir, count, die_at};
 
     const FOLDER: &str = "STEPS_FOLDER";
 

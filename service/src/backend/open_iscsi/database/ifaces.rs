@@ -2,7 +2,7 @@
 //!
 //! Must not change or remove an iface that this daemon did not make.
 
-use super::{Database, DatabaseError, Dir, io, open, read};
+use super::{Database, DatabaseError, Dir, iface_name::is_iface, io, open, read};
 
 /// Says that an iface is ours to remove. iscsiadm drops it when it changes one, and then it is not.
 const OURS: &str = "# made by iscsi-initiatord";
@@ -99,20 +99,4 @@ pub(super) fn release(dir: &Dir, iface: &str) -> Result<(), DatabaseError> {
     }
     let path = path(iface);
     dir.remove(&path).map_err(io(dir, &path))
-}
-
-/// A name that open-iscsi gives an iface: it becomes an argument and a path.
-pub(super) fn is_iface(name: &str) -> bool {
-    (1..=64).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b':'))
-        && !name.starts_with(['.', '-'])
-}
-
-/// For a name read from disk, which becomes a path.
-pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let name = <String as serde::Deserialize>::deserialize(deserializer)?;
-    if is_iface(&name) {
-        return Ok(name);
-    }
-    Err(serde::de::Error::custom("not the name of an iface"))
 }

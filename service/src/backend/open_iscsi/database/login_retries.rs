@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Database, DatabaseError, NodeKey, ifaces::is_iface, in_record, io, open, parse_folder, read, write,
-};
+use super::{Database, DatabaseError, NodeKey, in_record, open, read, write};
 
 /// iscsid goes on for so many times the login timeout (usr/initiator.c, `iscsi_retry_initial_login`).
 const RETRIES: &str = "node.session.initial_login_retry_max";
@@ -15,19 +13,15 @@ const TIMEOUT: &str = "node.conn[0].timeo.login_timeout";
 const DEFAULT_RETRIES: i64 = 4;
 const DEFAULT_TIMEOUT: u64 = 30;
 
-/// Where daemons before the undo journal wrote down what to put back: a line each of path, number and former line,
-/// with tabs between.
-const FORMER_JOURNAL: &str = ".iscsi-initiatord.patience";
-
 /// One record whose retries were lowered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LoginRetries {
     pub(crate) node: NodeKey,
     /// What was set: if something else stands there later, another program has set it, and it stays.
-    set: String,
+    pub(super) set: String,
     /// The line as it stood; `None` if the record did not say.
-    former: Option<String>,
+    pub(super) former: Option<String>,
 }
 
 impl Database {
@@ -83,34 +77,4 @@ impl Database {
             Err(error) => Err(error),
         }
     }
-
-    /// What a daemon before the undo journal left when it was killed: put back once, and its file removed.
-    pub(super) fn recover_former_journal(&self) -> Result<(), DatabaseError> {
-        let dir = match open(&self.root) {
-            Err(DatabaseError::Io { error: rustix::io::Errno::NOENT, .. }) => return Ok(()),
-            dir => dir?,
-        };
-        let Some(bytes) = dir.read(FORMER_JOURNAL).map_err(io(&dir, FORMER_JOURNAL))? else { return Ok(()) };
-        // Written whole: a line that cannot be read is another program's.
-        let text = std::str::from_utf8(&bytes).unwrap_or_default();
-        let mut changes = text.lines().filter_map(former_line);
-        changes.try_for_each(|change| self.put_login_retries_back(&change))?;
-        dir.remove(FORMER_JOURNAL).map_err(io(&dir, FORMER_JOURNAL))
-    }
-}
-
-fn former_line(line: &str) -> Option<LoginRetries> {
-    let mut parts = line.splitn(3, '\t');
-    let (path, set, former) = (parts.next()?, parts.next()?, parts.next()?);
-    let mut steps = path.strip_prefix("nodes/")?.split('/');
-    let (target, (portal, tpgt)) = (steps.next()?.parse().ok()?, parse_folder(steps.next()?)?);
-    let iface = steps.next();
-    // A folder for each iface where there is a portal group, and a file where there is none.
-    if tpgt.is_some() != iface.is_some() || steps.next().is_some() {
-        return None;
-    }
-    let iface = iface.unwrap_or("default");
-    let node = is_iface(iface).then(|| NodeKey { target, portal, tpgt, iface: iface.to_owned() })?;
-    let former = (!former.is_empty()).then(|| former.to_owned());
-    Some(LoginRetries { node, set: set.to_owned(), former })
 }

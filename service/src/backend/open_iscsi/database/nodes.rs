@@ -10,10 +10,10 @@ use rustix::io::Errno;
 use super::{
     Database, DatabaseError, Node, NodeKey,
     chap::chap_mode,
-    ifaces::{self, Binding, is_iface},
+    iface_name::is_iface,
+    ifaces::{self, Binding},
     in_record, io, open, parse_folder, read,
     record::Record,
-    write,
 };
 
 /// Whether a discovered node had a record.
@@ -99,27 +99,6 @@ impl Database {
             record.set("node.startup", startup.as_str())?;
             record.set("node.conn[0].startup", startup.as_str())
         })
-    }
-
-    /// All of them are changed in memory before the first is written.
-    pub(super) fn edit(
-        &self,
-        nodes: &[NodeKey],
-        change: impl Fn(&mut Record) -> Result<(), super::RecordError>,
-    ) -> Result<(), DatabaseError> {
-        let dir = open(&self.root)?;
-        let _lock = self.locked()?;
-        let mut changed = Vec::with_capacity(nodes.len());
-        for node in nodes {
-            let path = node.path();
-            let mut record = read(&dir, &path)?.ok_or(DatabaseError::NoSuchNode)?;
-            if record.get("node.name").is_some_and(|name| name != node.target.as_str()) {
-                return Err(in_record(&dir, &path)(super::RecordError::CutOff));
-            }
-            change(&mut record).map_err(in_record(&dir, &path))?;
-            changed.push((path, record));
-        }
-        changed.iter().try_for_each(|(path, record)| write(&dir, path, record))
     }
 
     /// The lines of iscsid.conf that go into every new record, as iscsiadm copies them

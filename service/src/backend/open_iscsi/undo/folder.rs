@@ -6,9 +6,16 @@ use rustix::io::Errno;
 use serde::{Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
-use super::{FOLDER, Kind as EntryKind, LIMIT, MULTIPATH, Undo, UndoError, at};
+use super::{
+    change::{Kind as EntryKind, Undo},
+    error::{LIMIT, UndoError, at},
+};
 use crate::backend::host::atomic::{Dir, Held, Kind};
 
+/// Beneath the daemon's state.
+pub(crate) const FOLDER: &str = "undo";
+/// What the undo of a complete multipath setup needs: lasting, and so not an entry.
+pub(crate) const MULTIPATH: &str = "multipath.json";
 /// Locked while the folder is read or written: between processes, and between the threads of one.
 const TURN: &str = ".lock";
 /// A turn takes milliseconds.

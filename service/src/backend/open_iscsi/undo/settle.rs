@@ -6,7 +6,10 @@ use std::{path::Path, time::Duration};
 
 use iscsi_initiator_dbus::{Fault, Iqn};
 
-use super::{Entry, Journal, Kind, Undo, tag_of_node, tag_of_target};
+use super::{
+    Entry, Journal,
+    change::{Kind, Undo, tag_of_node, tag_of_target},
+};
 use crate::backend::open_iscsi::{
     database::{Database, DatabaseError, NodeKey, login_retries::LoginRetries},
     initiator_name,

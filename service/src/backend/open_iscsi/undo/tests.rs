@@ -7,13 +7,15 @@ use std::{
     time::Duration,
 };
 
-use iscsi_initiator_dbus::Secret;
+use iscsi_initiator_dbus::{Fault, Secret};
+use rustix::io::Errno;
 
 use super::{settle::*, *};
 use crate::backend::{
     host::atomic::{Dir, steps::at_every_step},
+    multipath::memory::Setup,
     open_iscsi::{
-        database::{Database, chap::ChapSecrets, nodes::Origin},
+        database::{Database, NodeKey, chap::ChapSecrets, login_retries::LoginRetries, nodes::Origin},
         initiator_name,
     },
 };
@@ -125,7 +127,7 @@ impl World {
     }
 }
 
-fn shorten(world: &World, node: &NodeKey, limit: Duration) -> Option<(Entry, super::LoginRetries)> {
+fn shorten(world: &World, node: &NodeKey, limit: Duration) -> Option<(Entry, LoginRetries)> {
     shorten_login_retries(&world.journal, &world.database, node, limit).unwrap()
 }
 
@@ -510,7 +512,7 @@ fn where_nothing_can_be_written_nothing_is_changed() {
     state.replace("undo", b"", 0o600).unwrap();
     let fault =
         shorten_login_retries(&world.journal, &world.database, &key("192.0.2.21"), SHORT).err().unwrap();
-    assert_eq!(fault.kind(), FaultKind::InvalidConfiguration);
+    assert_eq!(fault.kind(), iscsi_initiator_dbus::Kind::InvalidConfiguration);
     assert!(fault.message().contains("state/undo"), "{}", fault.message());
     let nodes = [key("192.0.2.21"), key("192.0.2.37")];
     assert!(connect(&world, &nodes, None).is_err());

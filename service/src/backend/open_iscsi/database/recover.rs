@@ -1,0 +1,61 @@
+//! What a daemon that was killed left in the database, put right once at the start.
+
+use super::{
+    Database, DatabaseError, NodeKey, iface_name::is_iface, io, lock, login_retries::LoginRetries, open,
+    parse_folder,
+};
+use crate::backend::host::atomic::Dir;
+
+/// Where daemons before the undo journal wrote down what to put back: a line each of path, number and former line,
+/// with tabs between.
+const FORMER_JOURNAL: &str = ".iscsi-initiatord.patience";
+
+impl Database {
+    /// Removes what a daemon that was killed left of its writing and of its lock, and puts back what one without the
+    /// undo journal had changed; to be called once, at the start, before the journal is looked at.
+    pub(crate) fn recover(&self) {
+        if let Err(error) = self.recover_former_journal() {
+            tracing::warn!(%error, "records that an older daemon left changed could not be put back");
+        }
+        for path in [&self.root, &self.config] {
+            if let Ok(dir) = Dir::open(path)
+                && let Err(error) = dir.remove_leftover()
+            {
+                tracing::warn!(path = %path.display(), %error, "a leftover could not be removed");
+            }
+        }
+        if let Err(error) = lock::recover(&self.lock) {
+            tracing::warn!(%error, "a leftover lock could not be removed");
+        }
+    }
+
+    /// What a daemon before the undo journal left when it was killed: put back once, and its file removed.
+    fn recover_former_journal(&self) -> Result<(), DatabaseError> {
+        let dir = match open(&self.root) {
+            Err(DatabaseError::Io { error: rustix::io::Errno::NOENT, .. }) => return Ok(()),
+            dir => dir?,
+        };
+        let Some(bytes) = dir.read(FORMER_JOURNAL).map_err(io(&dir, FORMER_JOURNAL))? else { return Ok(()) };
+        // Written whole: a line that cannot be read is another program's.
+        let text = std::str::from_utf8(&bytes).unwrap_or_default();
+        let mut changes = text.lines().filter_map(former_line);
+        changes.try_for_each(|change| self.put_login_retries_back(&change))?;
+        dir.remove(FORMER_JOURNAL).map_err(io(&dir, FORMER_JOURNAL))
+    }
+}
+
+fn former_line(line: &str) -> Option<LoginRetries> {
+    let mut parts = line.splitn(3, '\t');
+    let (path, set, former) = (parts.next()?, parts.next()?, parts.next()?);
+    let mut steps = path.strip_prefix("nodes/")?.split('/');
+    let (target, (portal, tpgt)) = (steps.next()?.parse().ok()?, parse_folder(steps.next()?)?);
+    let iface = steps.next();
+    // A folder for each iface where there is a portal group, and a file where there is none.
+    if tpgt.is_some() != iface.is_some() || steps.next().is_some() {
+        return None;
+    }
+    let iface = iface.unwrap_or("default");
+    let node = is_iface(iface).then(|| NodeKey { target, portal, tpgt, iface: iface.to_owned() })?;
+    let former = (!former.is_empty()).then(|| former.to_owned());
+    Some(LoginRetries { node, set: set.to_owned(), former })
+}

@@ -3,10 +3,12 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | `furnish` | what the machine has beyond what a test needs |
 //! | `greeting` | what is printed first: where everything is, and commands to try |
 //! | `knobs` | what a line of the input does |
 //! | `lines` | the lines of the input, as they come |
 
+mod furnish;
 mod greeting;
 mod knobs;
 mod lines;
@@ -50,6 +52,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let machine = Machine::new();
     let portals = machine.add_gateway(TARGET, Chap::new(USER, SECRET));
     machine.start_multipathd();
+    furnish::furnish(&machine)?;
     let bus = Bus::session();
     let stand_ins = bus.connect().await;
     let denied = polkit::serve(&stand_ins, &Action::ALL.map(Action::id)).await;

@@ -34,9 +34,9 @@ impl Greeting {
             format!("{iscsictl} paths"),
             format!("{iscsictl} diagnose {TARGET}"),
             format!("{iscsictl} rescan {TARGET}"),
-            format!("{iscsictl} logout {TARGET}"),
             format!("{busctl} Discover 'sa{{sv}}' {portal} 0"),
             format!("{busctl} ListPaths 'a{{sv}}' 0"),
+            format!("{iscsictl} logout {TARGET}"),
         ]
         .join("\n")
     }
@@ -51,7 +51,7 @@ impl fmt::Display for Greeting {
         )?;
         writeln!(
             f,
-            "polkit is a stand-in that allows everything to everybody on this bus: try `deny login`.\n"
+            "polkit is a stand-in that allows everything (`deny login` changes that); only your user gets to this bus.\n"
         )?;
         writeln!(f, "bus      {address}")?;
         writeln!(f, "machine  {}", root.display())?;

@@ -76,7 +76,7 @@ async fn at_every_write(case: Case) {
                     let (case, known) = (Rc::clone(&case), Rc::clone(&known));
                     attempts.spawn_local(async move {
                         let scene = Scene::new(case.prepare).await;
-                        scene.dies_at(n, case.act, (case.options)(), &known.0, &known.1).await.then_some(n)
+                        scene.dies_at(n, case.act, case.options, &known.0, &known.1).await.then_some(n)
                     });
                 }
                 let through = attempts.join_all().await.into_iter().flatten().min();

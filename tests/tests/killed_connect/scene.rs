@@ -93,13 +93,13 @@ impl Scene {
         &self,
         n: u64,
         act: Act,
-        options: Options,
+        options: fn() -> Options,
         before: &Records,
         after: &Records,
     ) -> bool {
         let (mut daemon, is_up) = self.start(n).await;
         // The bus says that nobody will answer.
-        let is_dead = !is_up || matches!(self.call(act, options).await, Err(zbus::Error::FDO(_)));
+        let is_dead = !is_up || matches!(self.call(act, options()).await, Err(zbus::Error::FDO(_)));
         if is_dead {
             daemon.has_aborted().await;
         }
@@ -111,6 +111,11 @@ impl Scene {
         let (daemon, is_up) = self.start(0).await;
         assert!(is_up);
         self.settled(&format!("killed at write {n} of {act:?}"), before, after).await;
+        if n.is_multiple_of(3) {
+            // Nothing stands in the way of another call.
+            let again = self.call(act, options()).await;
+            assert!(self.records() == *after, "killed at write {n} of {act:?}, and called again: {again:?}");
+        }
         daemon.kill(&self.caller).await;
         !is_dead
     }

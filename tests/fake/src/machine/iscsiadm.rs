@@ -54,8 +54,8 @@ async fn answer(core: &Arc<Core>, mut stream: TcpStream) -> std::io::Result<()> 
     }
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     // Others see it run, also when the daemon that started it is no more.
-    let name = words.first().filter(|name| **name == "iscsiadm");
-    let pid = name.map(|name| core.start_process(&mut core.model(), name));
+    let is_seen = matches!(words.as_slice(), ["iscsiadm", "-m", ..]);
+    let pid = is_seen.then(|| core.start_process(&mut core.model(), "iscsiadm"));
     let End { code, output, complaint } = core.run(&words).await;
     if let Some(pid) = pid {
         core.end_process(&mut core.model(), pid);

@@ -12,7 +12,7 @@ CARGO      ?= cargo
 RELEASE     = $(TARGET)/release
 NAME        = org.cloudatlas.IscsiInitiator
 
-.PHONY: help setup build check unit test fuzz bench demo shell install uninstall clean
+.PHONY: help setup build check unit test fuzz bench dev demo shell install uninstall clean
 
 help: ## list these commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ fuzz: setup ## any bytes at the login probe (TIME=60: seconds for each of its ta
 
 bench: setup ## what a failed login is like with iscsiadm and with this: the tables of docs/failures.md, measured anew
 	@tests/bench
+
+dev: ## the daemon on a private bus beside a fake machine, for who writes a client (knobs from the standard input: help)
+	@tests/dev
 
 demo: setup ## the main job, told step by step on a real machine with a real gateway (STAY=1: and a shell there)
 	@tests/demo $(if $(STAY),--stay)

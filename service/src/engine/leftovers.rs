@@ -21,6 +21,7 @@ impl Engine {
     /// call can come.
     pub(crate) fn clean_up(self: &Arc<Self>) {
         self.database.recover();
+        self.known_luns.recover();
         let later = undo::at_once(self);
         let engine = Arc::clone(self);
         let at_work = self.turns.activity.begin();

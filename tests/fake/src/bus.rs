@@ -8,6 +8,7 @@ use std::{
     sync::mpsc,
 };
 
+use tempfile::TempDir;
 use zbus::{Connection, connection};
 
 use crate::DEADLINE;
@@ -17,6 +18,8 @@ use crate::DEADLINE;
 pub struct Bus {
     daemon: Child,
     address: String,
+    /// Where its socket is, unless its configuration says that.
+    folder: Option<TempDir>,
 }
 
 impl Bus {
@@ -27,10 +30,14 @@ impl Bus {
 
     /// The same, with what it can start below this folder, in `dbus-1/services`.
     pub fn session_with(data: &Path) -> Self {
+        let folder = tempfile::tempdir().expect("make a folder for the socket");
         let mut command = program("dbus-daemon");
+        command.arg(format!("--address=unix:path={}/bus", folder.path().display()));
         // It complains that it may not raise its limit of descriptors.
         command.env("XDG_DATA_HOME", data).arg("--session").stderr(Stdio::null());
-        Self::start(command)
+        let mut bus = Self::start(command);
+        bus.folder = Some(folder);
+        bus
     }
 
     /// A bus with this configuration file.
@@ -52,7 +59,7 @@ impl Bus {
             let read = BufReader::new(output).read_line(&mut line);
             send.send(read.map(|_| line.trim().to_owned()))
         });
-        let mut bus = Self { daemon, address: String::new() };
+        let mut bus = Self { daemon, address: String::new(), folder: None };
         bus.address = address.recv_timeout(DEADLINE).expect("an address in time").expect("read an address");
         assert!(
             !bus.address.is_empty(),

@@ -38,7 +38,7 @@ mod tree;
 mod visitor;
 mod walls;
 
-use std::sync::LazyLock;
+use std::{fs, path::Path, sync::LazyLock};
 
 use facts::Facts;
 use tree::Tree;
@@ -90,4 +90,31 @@ fn each_parent_file_begins_with_a_table_of_its_rooms() {
 #[test]
 fn no_part_uses_what_lies_above_it() {
     none(&direction::reversed(&PROJECT));
+}
+
+#[test]
+fn only_tests_are_built_with_what_ends_the_daemon_between_two_writes() {
+    let tree = Tree::of_project();
+    let asks =
+        |text: &str| text.contains("\"steps\"") || text.contains("/steps") || text.contains("all-features");
+    let mut texts: Vec<_> = tree
+        .paths()
+        .filter(|path| path.ends_with("Cargo.toml"))
+        .map(|path| (path.to_owned(), tree.text(path).unwrap().to_owned()))
+        .collect();
+    let read =
+        |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)).unwrap();
+    let own = read("tests/Cargo.toml");
+    let (program, tests) = own.split_once("[dev-dependencies]").unwrap();
+    assert!(asks(tests), "the tests need it");
+    texts.extend([
+        ("tests/Cargo.toml".to_owned(), program.to_owned()),
+        ("Makefile".to_owned(), read("Makefile")),
+    ]);
+    let asking = texts.iter().filter(|(_, text)| asks(text));
+    none(
+        &asking
+            .map(|(path, _)| format!("{path}: asks for the feature steps: leave that to tests"))
+            .collect::<Vec<_>>(),
+    );
 }

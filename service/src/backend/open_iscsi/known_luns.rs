@@ -63,6 +63,15 @@ impl KnownLuns {
         }
     }
 
+    /// At the start: removes the half-written file of a daemon that was killed.
+    pub(crate) fn recover(&self) {
+        if let Err(error) = Dir::open(&self.state).and_then(|dir| dir.remove_leftover())
+            && error != Errno::NOENT
+        {
+            tracing::warn!(path = %self.state.display(), %error, "a leftover could not be removed");
+        }
+    }
+
     fn fault(&self, error: Errno) -> Fault {
         Fault::new(Kind::Failed, format!("{}: {error}", self.state.join(FOLDER).display()))
     }

@@ -28,7 +28,9 @@ pub(super) enum Entry<'a> {
 
 impl Files {
     pub(super) fn new() -> Self {
-        let files = Self { folder: tempfile::tempdir().unwrap(), count: AtomicU64::new(0) };
+        // In memory, where that can be had: the daemon waits for the disk at every write.
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let files = Self { folder, count: AtomicU64::new(0) };
         for name in ["root", "spare"] {
             fs::create_dir(files.folder.path().join(name)).unwrap();
         }

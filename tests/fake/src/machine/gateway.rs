@@ -236,6 +236,9 @@ impl Machine {
 
     /// Somebody listens there again.
     pub fn open_portal(&self, at: SocketAddr) {
+        if self.core.model().portals.get(&at).is_some_and(|portal| portal.task.is_some()) {
+            return;
+        }
         // The one before may not have ended yet.
         let listener = std::iter::repeat_with(|| {
             TcpListener::bind(at).inspect_err(|_| std::thread::sleep(Duration::from_millis(5)))

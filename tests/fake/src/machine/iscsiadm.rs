@@ -53,7 +53,13 @@ async fn answer(core: &Arc<Core>, mut stream: TcpStream) -> std::io::Result<()> 
         words.push(word);
     }
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    // Others see it run, also when the daemon that started it is no more.
+    let is_seen = matches!(words.as_slice(), ["iscsiadm", "-m", ..]);
+    let pid = is_seen.then(|| core.start_process(&mut core.model(), "iscsiadm"));
     let End { code, output, complaint } = core.run(&words).await;
+    if let Some(pid) = pid {
+        core.end_process(&mut core.model(), pid);
+    }
     let mut text = format!("{code}\n");
     output.lines().for_each(|line| text.push_str(&format!("1 {line}\n")));
     complaint.lines().for_each(|line| text.push_str(&format!("2 {line}\n")));

@@ -46,7 +46,7 @@ impl Machine {
             ["close", portal] => self.portal(portal).map(|portal| self.close_portal(portal)),
             ["open", portal] => self.portal(portal).map(|portal| self.open_portal(portal)),
             ["find-multipaths", word] => find(word).map(|find| self.find_multipaths(find)),
-            ["hold", device, name] => {
+            ["hold", device, name] if self.has(device).is_some() => {
                 return Ok(self.hold(device, name).to_string());
             }
             ["mount", device, place] => self.has(device).map(|()| self.mount(device, place)),

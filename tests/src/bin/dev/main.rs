@@ -1,0 +1,83 @@
+//! `make dev`: the daemon on a private bus beside a fake machine, for who writes a client.
+//! Must not touch the host: what there is lies in two temporary folders, which go when this ends.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `furnish` | what the machine has beyond what a test needs |
+//! | `greeting` | what is printed first: where everything is, and commands to try |
+//! | `knobs` | what a line of the input does |
+//! | `lines` | the lines of the input, as they come |
+
+mod furnish;
+mod greeting;
+mod knobs;
+mod lines;
+
+use std::{
+    error::Error,
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use iscsi_initiator_fake::{Bus, Machine, polkit, systemd, target::Chap};
+use iscsi_initiator_polkit::Action;
+use iscsi_initiatord::{Layout, serve};
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::{greeting::Greeting, knobs::Knobs};
+
+const TARGET: &str = "iqn.2003-01.com.example:disks";
+const USER: &str = "libvirtd";
+const SECRET: &str = "mypassword12";
+
+fn main() -> ExitCode {
+    // As the daemon does it.
+    tracing_subscriber::fmt().with_writer(io::stderr).with_target(false).with_ansi(false).init();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let done = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(run()));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Where nothing can be written, the exit code says it.
+            let _ = writeln!(io::stderr(), "dev: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Plays until `quit`, the end of the input, or a signal.
+async fn run() -> Result<(), Box<dyn Error>> {
+    let (mut interrupt, mut terminate, mut hang_up) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+    let machine = Machine::new();
+    let portals = machine.add_gateway(TARGET, Chap::new(USER, SECRET));
+    machine.start_multipathd();
+    furnish::furnish(&machine)?;
+    let bus = Bus::session();
+    let stand_ins = bus.connect().await;
+    let denied = polkit::serve(&stand_ins, &Action::ALL.map(Action::id)).await;
+    systemd::serve_machine(&stand_ins, &machine).await;
+    let connection = bus.connect().await;
+    let _activity = serve(&connection, Layout::below(&machine.root())).await?;
+    let greeting = Greeting::new(&bus, &machine, portals)?;
+    say(&greeting.to_string())?;
+    let mut lines = lines::read();
+    let knobs = Knobs { machine: machine.clone(), denied, greeting };
+    loop {
+        let line = tokio::select! {
+            line = lines.recv() => line,
+            _ = interrupt.recv() => None,
+            _ = terminate.recv() => None,
+            _ = hang_up.recv() => None,
+        };
+        let Some(line) = line.filter(|line| line.trim() != "quit") else { return Ok(()) };
+        say(&knobs.turn(line).await)?;
+    }
+}
+
+/// To whoever turns the knobs, be it a person or a script.
+fn say(text: &str) -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    writeln!(output, "{text}")?;
+    output.flush()
+}

@@ -1,0 +1,177 @@
+//! The machine, its gateway and the bus of one attempt: a call that the daemon may die in, and its next start.
+//! Must not outlive its attempt.
+
+use std::{collections::HashMap, fs, net::SocketAddr, path::Path};
+
+use iscsi_initiator_dbus::{BUS_NAME, INTERFACE, OBJECT_PATH};
+use iscsi_initiator_fake::{Bus, Machine, polkit, systemd, target::Chap};
+use iscsi_initiator_tests::harness::DEADLINE;
+use tokio::time::{Duration, Instant, sleep, timeout};
+use zbus::{Connection, Variant};
+
+use crate::{
+    daemon::Daemon,
+    records::{self, Records},
+};
+
+pub(crate) const TARGET: &str = "iqn.2003-01.com.example:disks";
+pub(crate) const SECRET: &str = "mypassword12";
+/// The target does not take it.
+pub(crate) const OTHER_SECRET: &str = "anothersecret";
+
+/// What is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    Connect,
+    Login,
+}
+
+pub(crate) struct Scene {
+    pub(crate) machine: Machine,
+    pub(crate) portals: [SocketAddr; 2],
+    bus: Bus,
+    caller: Connection,
+    /// polkit's and systemd's.
+    _stand_ins: Connection,
+}
+
+type Options = HashMap<&'static str, Variant<'static>>;
+
+impl Scene {
+    /// A machine with multipathd, beside a gateway: two portals, two LUNs, CHAP.
+    pub(crate) async fn new(prepare: fn(&Self)) -> Self {
+        let machine = Machine::new();
+        let portals = machine.add_gateway(TARGET, Chap::new("libvirtd", SECRET));
+        machine.start_multipathd();
+        // While one portal is logged in to, the records of the other change: an iscsiadm outlives its daemon.
+        machine.delay(|delays| delays.login = Duration::from_millis(100));
+        let bus = Bus::session();
+        let (caller, stand_ins) = (bus.connect().await, bus.connect().await);
+        polkit::serve(&stand_ins, &[]).await;
+        systemd::serve_machine(&stand_ins, &machine).await;
+        let scene = Self { machine, portals, bus, caller, _stand_ins: stand_ins };
+        prepare(&scene);
+        scene
+    }
+
+    pub(crate) fn records(&self) -> Records {
+        records::read(&self.machine, &self.portals)
+    }
+
+    async fn start(&self, dies_at: u64) -> (Daemon, bool) {
+        let mut daemon = Daemon::start(&self.machine.root(), self.bus.address(), dies_at);
+        let is_up = daemon.is_up(&self.caller).await;
+        (daemon, is_up)
+    }
+
+    async fn call(&self, act: Act, options: Options) -> zbus::Result<()> {
+        let to = (Some(BUS_NAME), OBJECT_PATH, Some(INTERFACE));
+        let portal = self.portals[0].to_string();
+        let reply = async {
+            match act {
+                Act::Connect => {
+                    self.caller.call_method(to.0, to.1, to.2, "Connect", &(portal, options)).await
+                }
+                Act::Login => {
+                    self.caller.call_method(to.0, to.1, to.2, "Login", &(TARGET, "", options)).await
+                }
+            }
+        };
+        timeout(DEADLINE, reply).await.expect("a reply in time").map(drop)
+    }
+
+    /// A call of a daemon that lives.
+    pub(crate) async fn call_to_the_end(&self, act: Act, options: Options) -> zbus::Result<()> {
+        let (_daemon, is_up) = self.start(0).await;
+        assert!(is_up);
+        self.call(act, options).await
+    }
+
+    /// The daemon dies at its n-th write in the call, and is started again; some starts die, too. Returns whether the
+    /// call got through.
+    pub(crate) async fn dies_at(
+        &self,
+        n: u64,
+        act: Act,
+        options: fn() -> Options,
+        before: &Records,
+        after: &Records,
+    ) -> bool {
+        let (mut daemon, is_up) = self.start(n).await;
+        // The bus says that nobody will answer.
+        let is_dead = !is_up || matches!(self.call(act, options()).await, Err(zbus::Error::FDO(_)));
+        if is_dead {
+            daemon.has_aborted().await;
+        }
+        daemon.kill(&self.caller).await;
+        if n.is_multiple_of(2) {
+            let (daemon, _) = self.start(1 + n / 2 % 6).await;
+            daemon.kill(&self.caller).await;
+        }
+        let (daemon, is_up) = self.start(0).await;
+        assert!(is_up);
+        self.settled(&format!("killed at write {n} of {act:?}"), before, after).await;
+        if n.is_multiple_of(3) {
+            // Nothing stands in the way of another call.
+            let again = self.call(act, options()).await;
+            assert!(self.records() == *after, "killed at write {n} of {act:?}, and called again: {again:?}");
+        }
+        daemon.kill(&self.caller).await;
+        !is_dead
+    }
+
+    /// Nothing is under way any more, and all is well.
+    async fn settled(&self, when: &str, before: &Records, after: &Records) {
+        let began = Instant::now();
+        while let Some(left) = self.under_way() {
+            assert!(began.elapsed() < DEADLINE, "{when}: {left}");
+            sleep(Duration::from_millis(20)).await;
+        }
+        let (now, up) = (self.records(), self.portals_up());
+        if let Some(complaint) = records::complaint(&now, before, after, &up) {
+            panic!("{when}: {complaint}\nsessions at {up:?}");
+        }
+        for portal in &up {
+            let has_record = now.keys().any(|path| path.contains(&format!("{TARGET}/{portal}")));
+            assert!(has_record, "{when}: the session at {portal} has no record");
+        }
+        let leftovers = leftovers(&self.machine.root());
+        assert!(leftovers.is_empty(), "{when}: {leftovers:?} left");
+    }
+
+    /// An undo that is still to be done, or an iscsiadm that a killed daemon had started.
+    fn under_way(&self) -> Option<String> {
+        let names = |path: &str| {
+            let entries = fs::read_dir(self.machine.at(path)).into_iter().flatten().flatten();
+            entries.filter_map(|entry| entry.file_name().into_string().ok()).collect::<Vec<_>>()
+        };
+        let undo = names("state/undo").into_iter().find(|name| name != ".lock");
+        let comm = |pid: &String| fs::read_to_string(self.machine.at(format!("proc/{pid}/comm")));
+        let is_iscsiadm = |pid: &String| comm(pid).is_ok_and(|name| name == "iscsiadm\n");
+        undo.map(|name| format!("the undo entry {name} is left"))
+            .or_else(|| names("proc").into_iter().find(is_iscsiadm).map(|_| "iscsiadm runs".to_owned()))
+    }
+
+    /// `127.0.0.1,PORT0`, where a session is.
+    fn portals_up(&self) -> Vec<String> {
+        let status = self.machine.status();
+        let is_up = |portal: &SocketAddr| status.contains(&format!("{TARGET} at {portal}: LOGGED_IN"));
+        let portals = self.portals.iter().enumerate().filter(|(_, portal)| is_up(portal));
+        portals.map(|(index, portal)| format!("{},PORT{index}", portal.ip())).collect()
+    }
+}
+
+/// What only a write or a lock under way may have there.
+fn leftovers(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        let (path, name) = (entry.path(), entry.file_name().into_string().unwrap());
+        if name.contains(".tmp") || name == "lock.write" {
+            found.push(path.display().to_string());
+        }
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(leftovers(&path));
+        }
+    }
+    found
+}

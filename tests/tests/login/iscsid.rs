@@ -122,6 +122,23 @@ async fn an_iscsiadm_that_says_done_and_has_done_nothing_is_not_believed() {
 }
 
 #[tokio::test]
+async fn a_session_that_is_up_counts_whatever_iscsiadm_says() {
+    let (room, _) = Room::with_gateway().await;
+    // 15: another program was quicker; 11: the answer was lost on its way.
+    for code in [15, 11] {
+        room.machine.fail(|faults| faults.login_after_all = Some(code));
+        let entries = room.login(Options::new()).await.unwrap();
+        for entry in entries {
+            assert_eq!(
+                (entry.outcome, entry.devices.len(), entry.maps.len()),
+                (LoginOutcome::LoggedIn, 2, 2)
+            );
+        }
+        room.client().await.logout(TARGET, "", Options::new()).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_login_that_comes_after_its_deadline_is_taken_back() {
     let (room, _) = Room::with_gateway().await;
     room.machine.delay(|delays| delays.login = Duration::from_secs(3));

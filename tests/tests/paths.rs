@@ -1,5 +1,5 @@
-//! A path dies and returns: `ListPaths` shows what kernel and multipathd have, and a login and the other path go on.
-//! Must not wait for a signal: the paths have none yet, whoever wants to know asks.
+//! A path dies and returns: `ListPaths` shows what kernel and multipathd have, and the other path carries the maps.
+//! Must not wait for a signal: the interface has none for paths yet.
 
 #![allow(
     clippy::unwrap_used,

@@ -3,7 +3,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `told` | what it chooses and tells, and records that are forgotten |
+//! | `steps` | the target that is chosen, the steps that are reported, and records that are forgotten |
 //! | `undone` | each failure leaves the records as they were |
 
 #![allow(
@@ -15,7 +15,7 @@
 
 #[path = "../room/mod.rs"]
 mod room;
-mod told;
+mod steps;
 mod undone;
 
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! What `Connect` chooses, tells and puts back, and what `Forget` removes, beside targets that play a script.
+//! The target that `Connect` chooses and the steps that it reports, and what `Forget` removes, beside scripted targets.
 //! Must not touch a disk: no session ever comes of a login here.
 
 use std::time::Duration;

@@ -132,6 +132,11 @@ impl Machine {
         self.core.files.put(path, text, mode);
     }
 
+    /// Removes a file, a link or a folder.
+    pub fn remove(&self, path: &str) {
+        self.core.files.remove(path);
+    }
+
     pub fn text(&self, path: &str) -> String {
         fs::read_to_string(self.at(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     }

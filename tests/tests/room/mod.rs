@@ -9,16 +9,23 @@
     reason = "a test that cannot go on must fail"
 )]
 
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
-use iscsi_initiator_dbus::{BUS_NAME, Fault, INTERFACE, Kind, OBJECT_PATH};
+use iscsi_initiator_dbus::{
+    BUS_NAME, Fault, INTERFACE, Kind, OBJECT_PATH,
+    proxy::InitiatorProxy,
+    results::{Login, LoginOutcome},
+};
 use iscsi_initiator_tests::harness::World;
 use iscsi_initiatord::{Activity, Layout, serve};
 use tokio::{sync::oneshot, time::timeout};
-use zbus::{Connection, DynamicType, Message};
+use zbus::{Connection, DynamicType, Message, Variant};
 
 use iscsi_initiator_fake::target::Chap;
 pub use iscsi_initiator_fake::{Machine, machine, systemd, target};
+
+/// The options of a call.
+pub type Options = HashMap<&'static str, Variant<'static>>;
 
 /// The target of most tests.
 pub const TARGET: &str = "iqn.2003-01.com.example:disks";
@@ -82,6 +89,43 @@ impl Room {
         self.machine.record(TARGET, &portal.ip().to_string(), portal.port(), &chap)
     }
 
+    /// The same, logged in to at both portals: `sda` and `sdb`, `sdc` and `sdd`, `mpatha` and `mpathb`.
+    pub async fn logged_in() -> (Self, [SocketAddr; 2]) {
+        let (room, portals) = Self::with_gateway().await;
+        let entries = room.login(Options::new()).await.unwrap();
+        let is_whole = |entry: &Login| {
+            entry.outcome == LoginOutcome::LoggedIn
+                && (entry.devices.len(), entry.maps.len()) == (2, 2)
+                && entry.message.is_empty()
+        };
+        assert!(entries.len() == 2 && entries.iter().all(is_whole), "{entries:?}");
+        (room, portals)
+    }
+
+    /// Root's calls.
+    pub async fn client(&self) -> InitiatorProxy<'static> {
+        InitiatorProxy::new(&self.root).await.unwrap()
+    }
+
+    /// Root logs in to the target of most tests, at all of its portals.
+    pub async fn login(&self, options: Options) -> Result<Vec<Login>, Fault> {
+        self.client().await.login(TARGET, "", options).await
+    }
+
+    /// Nothing is left that would have to be put back.
+    #[track_caller]
+    pub fn owes_nothing(&self) {
+        let entries = std::fs::read_dir(self.machine.at("state/undo")).into_iter().flatten().flatten();
+        let mut left: Vec<_> = entries.map(|entry| entry.file_name()).collect();
+        left.retain(|name| name != ".lock");
+        assert!(left.is_empty(), "{left:?}");
+    }
+
+    /// How often iscsiadm was called with this word: `--login`, `--logout`, `--rescan`.
+    pub fn runs(&self, word: &str) -> usize {
+        self.machine.calls().matches(&format!("[{word}]")).count()
+    }
+
     /// Root calls.
     pub async fn call<B>(&self, method: &str, body: &B) -> Result<Message, Fault>
     where
@@ -115,3 +159,24 @@ pub fn fails<T>(result: Result<T, Fault>, kind: Kind, words: &str) -> Fault {
 
 /// What a call without a wait needs, on a busy machine.
 pub const SOON: Duration = Duration::from_secs(3);
+
+/// The only option of a call.
+pub fn option(key: &'static str, value: impl Into<Variant<'static>>) -> Options {
+    Options::from([(key, value.into())])
+}
+
+/// A deadline of so many seconds.
+pub fn within(seconds: u32) -> Options {
+    option("timeout", seconds)
+}
+
+/// Waits until it is so: for what happens beside the calls.
+pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let waiting = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let done = timeout(iscsi_initiator_tests::harness::DEADLINE, waiting).await;
+    assert!(done.is_ok(), "still not: {what}");
+}

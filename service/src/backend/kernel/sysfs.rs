@@ -196,6 +196,8 @@ impl Sysfs {
         let target = attribute(path, "targetname").unwrap_or_default();
         let connection = self.root.join(format!("class/iscsi_connection/connection{sid}:0"));
         let device = path.join("device");
+        // Before the disks: what was scanned by then shows all that the scan has found.
+        let scanned = attribute(path, "target_state").map(|state| state == "SCANNED");
         let disks = self.disks(&device);
         // Gone while it was read.
         let state = attribute(path, "state")?;
@@ -207,7 +209,7 @@ impl Sysfs {
             iface: attribute(path, "ifacename").unwrap_or_else(|| "default".to_owned()),
             initiator: attribute(path, "initiatorname").unwrap_or_default(),
             state,
-            scanned: attribute(path, "target_state").map(|state| state == "SCANNED"),
+            scanned,
             host,
             disks,
         })

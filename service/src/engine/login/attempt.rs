@@ -60,10 +60,17 @@ pub(super) async fn log_in(
                 .fault(what)
                 .hint("journalctl -u iscsid shows what it waits for; try again with a longer timeout"))
         }
+        // Up and whole, whatever iscsiadm says. What the kernel has not looked at is iscsid's to finish, at the next login.
+        (Err(Refused::Code(_)), _) if session.is_some_and(is_whole) => Ok(()),
         (Err(refused), _) => Err(told(node, refused.into())),
         (Ok(()), false) => Err(Fault::new(Kind::Failed, "iscsid reported success, but there is no session")
             .hint("journalctl -u iscsid has the details")),
     }
+}
+
+/// Whether iscsid has nothing to do for it any more: it is logged in, and its LUNs were looked for.
+fn is_whole(session: &Session) -> bool {
+    session.state == "LOGGED_IN" && session.scanned.unwrap_or(!session.disks.is_empty())
 }
 
 /// Has iscsid log in, with as many retries as the caller has time for; the record says so meanwhile.

@@ -147,7 +147,8 @@ impl Core {
     async fn log_out(self: &Arc<Self>, sid: u32) -> i32 {
         let (delay, fault) = {
             let model = self.model();
-            (model.delays.logout, model.faults.logout)
+            let only = model.faults.logout_of.filter(|(only, _)| *only == sid).map(|(_, code)| code);
+            (model.delays.logout, model.faults.logout.or(only))
         };
         sleep(delay).await;
         if let Some(code) = fault {

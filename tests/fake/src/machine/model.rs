@@ -85,6 +85,8 @@ pub struct Faults {
     /// Logs in, and says that it did not.
     pub login_after_all: Option<i32>,
     pub logout: Option<i32>,
+    /// The same for the session of this number alone.
+    pub logout_of: Option<(u32, i32)>,
     pub rescan: Option<i32>,
     /// The kernel does not look for the LUNs of a new session.
     pub no_scan: bool,

@@ -1,38 +1,20 @@
-//! `Connect` and `Forget` through the bus: what they choose, tell, record and put back.
-//! Must not touch a disk: the machine is a temporary directory, and no session ever comes of a login.
+//! The target that `Connect` chooses and the steps that it reports, and what `Forget` removes, beside scripted targets.
+//! Must not touch a disk: no session ever comes of a login here.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on must fail"
-)]
-
-mod room;
-
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use iscsi_initiator_dbus::{Kind, proxy::InitiatorProxy};
-use room::{
-    Room, SECRET, TARGET, fails,
-    target::{Listening, Script},
-};
-
 use zbus::{Variant, export::ordered_stream::OrderedStreamExt as _};
 
-type Options<'a> = HashMap<&'a str, Variant<'a>>;
+use crate::{
+    OTHER, chap,
+    room::{
+        self, Options, Room, SECRET, TARGET, fails,
+        target::{Listening, Script},
+    },
+};
 
-const OTHER: &str = "iqn.2001-04.com.example:other";
-
-fn chap() -> Options<'static> {
-    Options::from([("username", "libvirtd".into()), ("secret", SECRET.into())])
-}
-
-fn with(
-    mut options: Options<'static>,
-    key: &'static str,
-    value: impl Into<Variant<'static>>,
-) -> Options<'static> {
+fn with(mut options: Options, key: &'static str, value: impl Into<Variant<'static>>) -> Options {
     options.insert(key, value.into());
     options
 }

@@ -1,0 +1,137 @@
+//! iscsid or multipathd does not do its part: the logout stops, says where it stands, and makes again what it removed.
+//! Must not take an exit code for the kernel's word.
+
+use std::time::Duration;
+
+use iscsi_initiator_dbus::{Kind, results::LogoutOutcome};
+
+use crate::{
+    left, left_without_a_trace, log_out,
+    room::{Options, Room, fails, option, until, within},
+};
+
+/// Sessions and maps are as they were, and can be left once whatever it was is over.
+async fn is_up_again(room: &Room) {
+    until("the maps are made again", || room.machine.maps().len() == 2).await;
+    assert_eq!((room.machine.sessions().len(), room.machine.disks().len()), (2, 4));
+    let status = room.machine.status();
+    assert_eq!(status.matches("2 paths").count(), 2, "{status}");
+    room.owes_nothing();
+}
+
+#[tokio::test]
+async fn with_a_logout_that_iscsiadm_refuses_the_maps_come_back() {
+    let (room, _) = Room::logged_in().await;
+    let records = room.machine.picture_of("db");
+    for (code, kind, words) in [
+        (20, Kind::BackendUnavailable, "iscsid cannot be reached"),
+        (28, Kind::InUse, "iscsid says that the session is in use"),
+        (1, Kind::Failed, "iscsiadm failed"),
+        (8, Kind::TimedOut, "the target did not answer in time"),
+    ] {
+        room.machine.fail(|faults| faults.logout = Some(code));
+        let fault = fails(log_out(&room, Options::new()).await, kind, words);
+        assert!(fault.message().contains(&format!("(iscsiadm exit code {code})")), "{fault}");
+        let stand = "; before, mpatha, mpathb was removed";
+        assert!(fault.message().contains(stand), "{fault}");
+        // What is only late may still end the sessions: a map made now would lose its paths.
+        if kind != Kind::TimedOut {
+            assert!(fault.message().ends_with("and is made again"), "{fault}");
+            is_up_again(&room).await;
+        }
+    }
+    assert!(room.machine.picture_of("db") == records);
+    room.machine.fail(|faults| faults.logout = None);
+    left_without_a_trace(&room, &log_out(&room, Options::new()).await.unwrap());
+}
+
+#[tokio::test]
+async fn where_one_session_stays_its_maps_come_back_with_its_path() {
+    let (room, portals) = Room::logged_in().await;
+    let paths = room.client().await.list_paths(option("portal", portals[0].to_string())).await.unwrap();
+    room.machine.fail(|faults| faults.logout_of = Some((paths[0].sid, 1)));
+    let entries = log_out(&room, Options::new()).await.unwrap();
+    let [stays, gone] = entries.as_slice() else { panic!("{entries:?}") };
+    assert_eq!((stays.outcome, stays.error.as_str()), (LogoutOutcome::Failed, Kind::Failed.name()));
+    let told = "iscsiadm failed (iscsiadm exit code 1); before, mpatha, mpathb was removed and is made again";
+    assert_eq!(stays.message, told);
+    assert_eq!((gone.outcome, gone.message.as_str()), (LogoutOutcome::LoggedOut, ""));
+    until("the maps are made again", || room.machine.status().matches("1 paths").count() == 2).await;
+    assert_eq!((room.machine.sessions(), room.machine.disks().len()), (vec![paths[0].sid], 2));
+}
+
+#[tokio::test]
+async fn an_iscsiadm_that_says_done_and_has_done_nothing_is_not_believed() {
+    let (room, _) = Room::logged_in().await;
+    room.machine.programs_answer(0);
+    let words = "iscsid reported success, but the session is still there";
+    fails(log_out(&room, Options::new()).await, Kind::Failed, words);
+    is_up_again(&room).await;
+}
+
+#[tokio::test]
+async fn an_iscsid_that_hangs_is_told_and_goes_on_with_it() {
+    let (room, _) = Room::logged_in().await;
+    room.machine.delay(|delays| delays.logout = Duration::from_millis(2500));
+    let words = "iscsid did not finish within the deadline";
+    let fault = fails(log_out(&room, within(2)).await, Kind::TimedOut, words);
+    assert!(fault.message().ends_with("mpatha, mpathb was removed; iscsid goes on with it"), "{fault}");
+    until("iscsid has ended both", || room.machine.sessions().is_empty()).await;
+    assert!(room.machine.maps().is_empty());
+}
+
+#[tokio::test]
+async fn an_iscsid_that_does_not_have_the_session_yet_is_asked_again() {
+    let (room, _) = Room::logged_in().await;
+    room.machine.fail(|faults| faults.logout = Some(2));
+    let taking_over = async {
+        until("iscsiadm was asked", || room.runs("--logout") >= 2).await;
+        room.machine.fail(|faults| faults.logout = None);
+    };
+    let (entries, ()) = tokio::join!(log_out(&room, Options::new()), taking_over);
+    left_without_a_trace(&room, &entries.unwrap());
+}
+
+#[tokio::test]
+async fn without_iscsids_socket_nothing_is_torn_down() {
+    let (room, _) = Room::logged_in().await;
+    room.machine.put(
+        "proc/self/net/unix",
+        "Num       RefCount Protocol Flags    Type St Inode Path\n",
+        0o444,
+    );
+    let fault =
+        fails(log_out(&room, Options::new()).await, Kind::BackendUnavailable, "iscsid is not running");
+    assert_eq!(fault.next_step(), "systemctl start iscsid.socket");
+    is_up_again(&room).await;
+}
+
+#[tokio::test]
+async fn a_map_that_multipathd_keeps_stops_it_and_the_maps_before_it_come_back() {
+    let (room, _) = Room::logged_in().await;
+    room.machine.multipathd_answers("del map mpathb", "map or partition in use");
+    // A glance at the map is waited for: 4 s.
+    let words = "multipathd keeps the map mpathb (map or partition in use): something has it open; mpatha was removed \
+                 before it and is made again, no session was ended";
+    fails(log_out(&room, Options::new()).await, Kind::InUse, words);
+    assert_eq!(room.runs("--logout"), 0);
+    is_up_again(&room).await;
+    room.machine.multipathd_answers("del map mpathb", "");
+    left_without_a_trace(&room, &log_out(&room, Options::new()).await.unwrap());
+}
+
+#[tokio::test]
+async fn without_multipathd_the_maps_stay_and_so_do_the_sessions() {
+    let (room, _) = Room::logged_in().await;
+    room.machine.stop_multipathd();
+    let words = "removing the map mpatha: multipathd is not running; nothing was torn down";
+    let fault = fails(log_out(&room, Options::new()).await, Kind::BackendUnavailable, words);
+    assert_eq!(fault.next_step(), "systemctl start multipathd");
+    is_up_again(&room).await;
+
+    // By force it goes on without it, and the maps are left without a path.
+    let entries = log_out(&room, option("force", true)).await.unwrap();
+    left(&room, &entries, "");
+    assert!(entries.iter().all(|entry| entry.outcome == LogoutOutcome::LoggedOut), "{entries:?}");
+    assert_eq!(room.machine.maps().len(), 2);
+}

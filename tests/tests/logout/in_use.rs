@@ -1,0 +1,141 @@
+//! What keeps a logout away is named, with the device that it uses, and nothing is touched then.
+//! Must not take a device that is open for one that is free.
+
+use std::time::Instant;
+
+use iscsi_initiator_dbus::{
+    Kind,
+    results::{LoginOutcome, LogoutOutcome},
+};
+
+use crate::{
+    left, log_out,
+    room::{self, Options, Room, SOON, TARGET, fails, option, within},
+};
+
+/// A session with two disks, and a record of it with these lines.
+async fn room(more: &str) -> Room {
+    let room = Room::start().await;
+    room.machine.record(TARGET, "192.0.2.21", 3260, more);
+    room.machine.session(TARGET, "192.0.2.21", "3260");
+    room.machine.disk("sda", 0, "8:0");
+    room.machine.disk("sdb", 1, "8:16");
+    room
+}
+
+/// The call fails so, and neither iscsiadm has run nor a file changed.
+async fn stays(room: &Room, options: Options, words: &str) {
+    let before = room.machine.picture();
+    fails(room.call("Logout", &(TARGET, "", options)).await, Kind::InUse, words);
+    assert_eq!(room.machine.calls(), "");
+    assert_eq!(room.machine.picture(), before);
+}
+
+fn forced() -> Options {
+    option("force", true)
+}
+
+#[tokio::test]
+async fn each_device_is_named_with_its_holder() {
+    let room = room("").await;
+    let mounts = format!("{}36 35 8:0 / /mnt rw - ext4 /dev/sda rw\n", room::machine::ROOT);
+    room.machine.put("proc/self/mountinfo", &mounts, 0o444);
+    room.machine.put("sys/block/loop0/loop/backing_file", "/mnt/image\n", 0o444);
+    room.machine.process(4711, "qemu-system-x86", "/dev/sdb");
+    let words = "sda is mounted on /mnt; sda holds /mnt/image, which is the loop device loop0; \
+                 sdb is held open by qemu-system-x86 (pid 4711)";
+    stays(&room, Options::new(), words).await;
+}
+
+#[tokio::test]
+async fn what_is_only_open_is_looked_at_again_within_the_callers_time() {
+    let room = room("").await;
+    room.machine.process(77, "blkid", "/dev/sda");
+    let began = Instant::now();
+    stays(&room, within(1), "sda is held open by blkid (pid 77)").await;
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn the_boots_sessions_stay_by_force_too() {
+    for (more, words) in [
+        ("node.conn[0].startup = onboot\n", "node.startup = onboot"),
+        ("node.discovery_type = fw\n", "node.discovery_type = fw"),
+    ] {
+        stays(&room(more).await, forced(), words).await;
+    }
+    let room = room("").await;
+    room.machine.put("sys/firmware/ibft/target0/target-name", TARGET, 0o444);
+    stays(&room, forced(), "the firmware booted from its target").await;
+}
+
+#[tokio::test]
+async fn the_disks_of_the_root_file_system_stay_by_force_too() {
+    let room = room("").await;
+    room.machine.put("proc/1/mountinfo", "1 0 8:16 / / rw - ext4 /dev/root rw\n", 0o444);
+    stays(&room, forced(), "this machine runs from the session to").await;
+}
+
+/// The logout is refused for these words, and everything is still up.
+async fn stays_up(room: &Room, options: Options, words: &str) {
+    let (devices, records) = (room.machine.picture_of("sys"), room.machine.picture_of("db"));
+    let fault = fails(log_out(room, options).await, Kind::InUse, words);
+    assert!(fault.next_step().contains("then log out again"), "{fault}");
+    assert_eq!(room.runs("--logout"), 0);
+    assert_eq!((room.machine.sessions().len(), room.machine.maps().len()), (2, 2));
+    assert!(room.machine.picture_of("sys") == devices && room.machine.picture_of("db") == records);
+    room.owes_nothing();
+}
+
+#[tokio::test]
+async fn a_map_that_is_mounted_or_swapped_on_or_open_stays_with_all_its_paths() {
+    let (room, _) = Room::logged_in().await;
+    room.machine.mount("dm-1", "/mnt");
+    stays_up(&room, Options::new(), "the disks are in use: dm-1 is mounted on /mnt").await;
+    room.machine.unmount("/mnt");
+    room.machine.swap("dm-0", true);
+    stays_up(&room, Options::new(), "the disks are in use: dm-0 is used as swap space").await;
+    room.machine.swap("dm-0", false);
+    let pid = room.machine.hold("dm-0", "qemu-system-x86");
+    let words = format!("the disks are in use: dm-0 is held open by qemu-system-x86 (pid {pid})");
+    stays_up(&room, within(1), &words).await;
+    room.machine.release(pid);
+    left(&room, &log_out(&room, Options::new()).await.unwrap(), "");
+}
+
+#[tokio::test]
+async fn a_path_below_a_map_may_be_open_as_well() {
+    let (room, _) = Room::logged_in().await;
+    let pid = room.machine.hold("sdc", "dd");
+    stays_up(&room, within(1), &format!("sdc is held open by dd (pid {pid})")).await;
+}
+
+#[tokio::test]
+async fn a_glance_at_a_disk_is_waited_for() {
+    let (room, _) = Room::logged_in().await;
+    let pid = room.machine.hold("dm-0", "blkid");
+    let machine = room.machine.clone();
+    let glance = async {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        machine.release(pid);
+    };
+    let (entries, ()) = tokio::join!(log_out(&room, Options::new()), glance);
+    left(&room, &entries.unwrap(), "");
+}
+
+#[tokio::test]
+async fn by_force_the_sessions_end_under_what_uses_the_disks() {
+    let (room, _) = Room::logged_in().await;
+    room.machine.hold("dm-0", "qemu-system-x86");
+    let entries = log_out(&room, forced()).await.unwrap();
+    assert_eq!(entries.len(), 2);
+    left(&room, &entries, "");
+    // What is open keeps its map; the other one is gone.
+    assert_eq!(room.machine.maps(), ["mpatha"]);
+    let again = log_out(&room, Options::new()).await.unwrap();
+    assert!(again.iter().all(|entry| entry.outcome == LogoutOutcome::NotLoggedIn), "{again:?}");
+    // Its paths come back to it.
+    let entries = room.login(Options::new()).await.unwrap();
+    assert!(entries.iter().all(|entry| entry.outcome == LoginOutcome::LoggedIn), "{entries:?}");
+    assert_eq!(room.machine.maps(), ["mpatha", "mpathb"]);
+}

@@ -1,0 +1,120 @@
+//! Sessions that cannot be looked behind: none at all, one that is down, an iscsiadm or a multipathd that refuses.
+//! Must not change a size that the kernel does not have.
+
+use std::time::Duration;
+
+use iscsi_initiator_dbus::{Kind, results::RescanOutcome};
+
+use crate::{
+    counts, rescan,
+    room::{Options, Room, TARGET, fails, machine::Lun, option, until, within},
+    size,
+};
+
+#[tokio::test]
+async fn who_is_not_logged_in_is_told_to_log_in() {
+    let (room, portals) = Room::with_gateway().await;
+    let words = format!("there is no session to {TARGET}");
+    let fault = fails(rescan(&room, Options::new()).await, Kind::NotLoggedIn, &words);
+    assert_eq!(fault.next_step(), format!("log in first: iscsictl login {TARGET}"));
+    let here = portals[0].to_string();
+    let none = room.client().await.rescan("", &here, Options::new()).await;
+    fails(none, Kind::NotLoggedIn, &format!("there is no session at {here}"));
+    assert_eq!(room.machine.calls(), "");
+}
+
+#[tokio::test]
+async fn a_session_that_is_down_is_named_and_the_other_looked_behind() {
+    let (room, portals) = Room::logged_in().await;
+    room.machine.add_lun(TARGET, 5, Lun::disk(5, 32));
+    room.machine.pull_cable(portals[0]);
+    until("the session is given up", || room.machine.status().contains("FREE")).await;
+    let entries = rescan(&room, Options::new()).await.unwrap();
+    let [down, up] = entries.as_slice() else { panic!("{entries:?}") };
+    assert_eq!((down.outcome, down.error.as_str()), (RescanOutcome::Failed, Kind::PortalUnreachable.name()));
+    assert!(down.message.contains("the session is in state FREE"), "{down:?}");
+    assert!(down.hint.contains("iscsictl diagnose"), "{down:?}");
+    assert_eq!((up.outcome, up.added.len()), (RescanOutcome::Rescanned, 1));
+    assert_eq!(room.runs("--rescan"), 1);
+
+    room.machine.pull_cable(portals[1]);
+    let told = fails(rescan(&room, Options::new()).await, Kind::PortalUnreachable, "the kernel is trying");
+    assert!(told.next_step().contains("iscsictl diagnose"), "{told}");
+    assert_eq!(room.runs("--rescan"), 1);
+}
+
+#[tokio::test]
+async fn an_iscsiadm_that_refuses_is_explained() {
+    let (room, portals) = Room::logged_in().await;
+    room.machine.add_lun(TARGET, 5, Lun::disk(5, 32));
+    for (code, kind, words) in [
+        (1, Kind::Failed, "iscsiadm failed (iscsiadm exit code 1)"),
+        (6, Kind::InvalidConfiguration, "(iscsiadm exit code 6)"),
+        (21, Kind::NotLoggedIn, "the session has ended"),
+    ] {
+        room.machine.fail(|faults| faults.rescan = Some(code));
+        let fault = fails(rescan(&room, Options::new()).await, kind, words);
+        let is_named = portals.iter().any(|at| fault.message().contains(&at.to_string()));
+        assert!(is_named || code == 21, "{fault}");
+    }
+    assert_eq!(room.machine.disks().len(), 4);
+}
+
+#[tokio::test]
+async fn a_target_that_does_not_answer_in_time_is_told() {
+    let (room, _) = Room::logged_in().await;
+    room.machine.delay(|delays| delays.scan = Duration::from_millis(1500));
+    let words = "the target did not answer for all of its disks within the deadline";
+    let fault = fails(rescan(&room, within(1)).await, Kind::TimedOut, words);
+    assert!(fault.next_step().contains("a longer timeout"), "{fault}");
+    assert_eq!(room.machine.sessions().len(), 2);
+}
+
+#[tokio::test]
+async fn a_new_disk_that_is_not_ready_in_time_is_told() {
+    let (room, _) = Room::logged_in().await;
+    room.machine.add_lun(TARGET, 5, Lun::disk(5, 32));
+    room.machine.delay(|delays| delays.map = Duration::from_secs(3600));
+    let entries = rescan(&room, within(2)).await.unwrap();
+    for entry in &entries {
+        assert_eq!((entry.outcome, counts(entry)), (RescanOutcome::Rescanned, [3, 1, 0, 0, 0]));
+        assert_eq!(entry.message, "the disks or their maps were not ready within the deadline");
+        assert!(entry.hint.contains("iscsictl paths"), "{entry:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_does_not_wait_is_answered_before_the_map_is_there() {
+    let (room, _) = Room::logged_in().await;
+    room.machine.add_lun(TARGET, 5, Lun::disk(5, 32));
+    room.machine.delay(|delays| delays.map = Duration::from_secs(3600));
+    let entries = rescan(&room, option("wait", false)).await.unwrap();
+    assert!(entries.iter().all(|entry| entry.maps.is_empty() && entry.message.is_empty()), "{entries:?}");
+    assert_eq!(room.machine.maps().len(), 2);
+}
+
+#[tokio::test]
+async fn a_multipathd_that_refuses_the_new_size_is_told() {
+    let (room, _) = Room::logged_in().await;
+    room.machine.resize_lun(TARGET, 0, 256);
+    room.machine.multipathd_answers("resize map", "fail");
+    for entry in rescan(&room, Options::new()).await.unwrap() {
+        assert_eq!((entry.outcome, counts(&entry)), (RescanOutcome::Rescanned, [2, 0, 1, 0, 0]));
+        let told = "mpatha keeps its size, although its paths have another: multipathd refused: fail";
+        assert_eq!(entry.message, told);
+        assert!(entry.hint.contains("journalctl -u multipathd"), "{entry:?}");
+    }
+    assert_eq!(size(&room, "dm-0"), 64 << 20);
+    // The next rescan tries again.
+    room.machine.multipathd_answers("resize map", "");
+    let entries = rescan(&room, Options::new()).await.unwrap();
+    assert!(entries.iter().all(|entry| entry.maps == ["mpatha"] && entry.message.is_empty()), "{entries:?}");
+    assert_eq!(size(&room, "dm-0"), 256 << 20);
+}
+
+#[tokio::test]
+async fn without_iscsiadm_it_says_what_to_install() {
+    let (room, _) = Room::logged_in().await;
+    room.machine.remove("bin/iscsiadm");
+    fails(rescan(&room, Options::new()).await, Kind::BackendUnavailable, "open-iscsi is not installed");
+}

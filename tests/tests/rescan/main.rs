@@ -1,0 +1,165 @@
+//! Rescan through the bus: what changed behind a session is found, up to the maps; and each way in which it fails.
+//! Must not remove a disk or a map.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `fails` | sessions that cannot be looked behind |
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on must fail"
+)]
+
+mod fails;
+#[path = "../room/mod.rs"]
+mod room;
+
+use iscsi_initiator_dbus::{
+    Fault,
+    results::{Rescan, RescanOutcome},
+};
+use room::{Options, Room, TARGET, machine::Lun};
+
+async fn rescan(room: &Room, options: Options) -> Result<Vec<Rescan>, Fault> {
+    room.client().await.rescan(TARGET, "", options).await
+}
+
+/// Both sessions were looked behind.
+async fn rescanned(room: &Room) -> [Rescan; 2] {
+    let entries = rescan(room, Options::new()).await.unwrap();
+    assert!(entries.iter().all(|entry| entry.outcome == RescanOutcome::Rescanned), "{entries:?}");
+    entries.try_into().unwrap()
+}
+
+/// How many of a kind: devices, added, resized, vanished, maps.
+fn counts(entry: &Rescan) -> [usize; 5] {
+    [&entry.devices, &entry.added, &entry.resized, &entry.vanished, &entry.maps].map(Vec::len)
+}
+
+fn size(room: &Room, device: &str) -> u64 {
+    let sectors: u64 = room.machine.text(&format!("sys/class/block/{device}/size")).trim().parse().unwrap();
+    sectors * 512
+}
+
+#[tokio::test]
+async fn where_nothing_changed_nothing_is_told() {
+    let (room, _) = Room::logged_in().await;
+    let devices = room.machine.status();
+    for entry in rescanned(&room).await {
+        assert_eq!((counts(&entry), entry.message.as_str()), ([2, 0, 0, 0, 0], ""));
+    }
+    assert_eq!((room.machine.status(), room.runs("--rescan")), (devices, 2));
+}
+
+#[tokio::test]
+async fn a_new_lun_is_there_with_its_map() {
+    const STEP: std::time::Duration = std::time::Duration::from_millis(100);
+    let (room, _) = Room::logged_in().await;
+    room.machine.add_lun(TARGET, 5, Lun::disk(5, 32));
+    room.machine.delay(|delays| {
+        delays.disk = STEP;
+        delays.udev = STEP;
+        delays.map = STEP;
+        delays.link = STEP;
+    });
+    for entry in rescanned(&room).await {
+        assert_eq!((counts(&entry), entry.message.as_str()), ([3, 1, 0, 0, 1], ""));
+        assert_eq!(
+            (entry.maps.as_slice(), size(&room, &entry.added[0])),
+            (&["mpathc".to_owned()][..], 32 << 20)
+        );
+    }
+    assert!(room.machine.at("dev/mapper/mpathc").symlink_metadata().is_ok());
+    assert_eq!(room.machine.maps(), ["mpatha", "mpathb", "mpathc"]);
+}
+
+#[tokio::test]
+async fn a_lun_that_grew_is_larger_up_to_its_map() {
+    let (room, _) = Room::logged_in().await;
+    room.machine.resize_lun(TARGET, 0, 256);
+    for entry in rescanned(&room).await {
+        assert_eq!((counts(&entry), entry.message.as_str()), ([2, 0, 1, 0, 1], ""));
+        assert_eq!(
+            (entry.maps.as_slice(), size(&room, &entry.resized[0])),
+            (&["mpatha".to_owned()][..], 256 << 20)
+        );
+    }
+    assert_eq!((size(&room, "dm-0"), size(&room, "dm-1")), (256 << 20, 128 << 20));
+}
+
+#[tokio::test]
+async fn a_map_keeps_its_size_until_all_of_its_paths_have_another() {
+    let (room, portals) = Room::logged_in().await;
+    let client = room.client().await;
+    room.machine.resize_lun(TARGET, 0, 256);
+    let entries = client.rescan(TARGET, &portals[0].to_string(), Options::new()).await.unwrap();
+    let [entry] = entries.as_slice() else { panic!("{entries:?}") };
+    assert_eq!(counts(entry), [2, 0, 1, 0, 0]);
+    assert!(
+        entry.message.contains("mpatha keeps its size, since its paths have different ones: "),
+        "{entry:?}"
+    );
+    assert!(entry.hint.contains("iscsictl rescan"), "{entry:?}");
+    assert_eq!(size(&room, "dm-0"), 64 << 20);
+
+    // The other path follows: then it is the map's turn.
+    let entries = client.rescan(TARGET, &portals[1].to_string(), Options::new()).await.unwrap();
+    assert_eq!((counts(&entries[0]), entries[0].message.as_str()), ([2, 0, 1, 0, 1], ""));
+    assert_eq!(size(&room, "dm-0"), 256 << 20);
+}
+
+#[tokio::test]
+async fn a_lun_that_shrank_is_told_as_a_danger() {
+    let (room, _) = Room::logged_in().await;
+    room.machine.resize_lun(TARGET, 1, 32);
+    for entry in rescanned(&room).await {
+        assert_eq!(counts(&entry), [2, 0, 1, 0, 1]);
+        assert_eq!(entry.message, format!("{} is smaller than before", entry.resized[0]));
+        assert!(entry.hint.contains("may reach beyond its end"), "{entry:?}");
+    }
+    assert_eq!(size(&room, "dm-1"), 32 << 20);
+}
+
+#[tokio::test]
+async fn a_lun_that_is_gone_is_told_and_its_disk_stays() {
+    let (room, _) = Room::logged_in().await;
+    let (disks, maps) = (room.machine.disks(), room.machine.maps());
+    room.machine.remove_lun(TARGET, 1);
+    for entry in rescanned(&room).await {
+        assert_eq!(counts(&entry), [2, 0, 0, 1, 0]);
+        let told = format!("{} is not offered by the target any more, and not removed", entry.vanished[0]);
+        assert_eq!(entry.message, told);
+        assert!(entry.hint.contains("iscsictl logout"), "{entry:?}");
+    }
+    assert_eq!((room.machine.disks(), room.machine.maps()), (disks, maps));
+    assert_eq!(size(&room, "dm-1"), 128 << 20, "a map is never made empty");
+
+    // It comes back as what it was.
+    room.machine.add_lun(TARGET, 1, Lun::disk(2, 128));
+    for entry in rescanned(&room).await {
+        assert_eq!((counts(&entry), entry.message.as_str()), ([2, 0, 1, 0, 0], ""));
+    }
+}
+
+#[tokio::test]
+async fn a_lun_that_is_another_disk_now_is_told() {
+    let (room, _) = Room::logged_in().await;
+    room.machine.swap_lun(TARGET, 0, 77);
+    for entry in rescanned(&room).await {
+        assert_eq!(counts(&entry), [2, 0, 0, 0, 0]);
+        assert_eq!(entry.message, format!("{} is another LUN than before", entry.devices[0]));
+        assert!(entry.hint.contains("stop what uses it"), "{entry:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_target_every_session_is_looked_behind() {
+    let (room, portals) = Room::logged_in().await;
+    room.machine.add_lun(TARGET, 5, Lun::disk(5, 32));
+    let client = room.client().await;
+    let entries = client.rescan("", "", Options::new()).await.unwrap();
+    let told: Vec<_> = entries.iter().map(|entry| (entry.portal.clone(), entry.added.len())).collect();
+    assert_eq!(told, portals.map(|at| (at.to_string(), 1)));
+}

@@ -10,7 +10,7 @@ use crate::{
     backend::{
         host::{limit::Limit, threads::blocking},
         kernel::{
-            sysfs::Session,
+            sysfs::{Disk, Session},
             usage::{Claims, Holder, Use},
         },
         multipath::daemon::PathState,
@@ -87,7 +87,9 @@ impl Predicate for Unused<'_> {
         let are_coming = elapsed < self.coming && are_devices_coming(self.engine, self.limit).await?;
         // Our own claim in between would keep multipathd from making the map, and it takes that for final.
         let may_wait = has_time && (are_coming || elapsed < GLANCE);
-        if may_wait && awaits_map(self.engine, &plan).await? {
+        if may_wait
+            && (awaits_map(self.engine, &plan).await? || awaits_disk(self.engine, self.sessions).await?)
+        {
             return Ok(None);
         }
         let is_last = Instant::now() >= *self.over.get_or_insert_with(|| Instant::now() + GLANCE);
@@ -142,6 +144,19 @@ async fn awaits_map(engine: &Engine, plan: &Plan) -> Result<bool> {
     let (multipathd, udev, plan) = (engine.state.multipathd.clone(), engine.state.udev.clone(), plan.clone());
     let is_claimed = move || plan.bare().any(|disk| udev.seen(&disk.number).is_claimed);
     blocking(move || is_claimed() && multipathd.pid().is_some()).await
+}
+
+/// Whether the kernel is still looking for LUNs of what leaves: what uses a disk that comes later is not known yet, and a
+/// map that is made of it would outlive it.
+async fn awaits_disk(engine: &Engine, sessions: &[Session]) -> Result<bool> {
+    let (sysfs, sids) = (engine.state.sysfs.clone(), sessions.iter().map(|s| s.sid).collect::<Vec<_>>());
+    let is_coming = |session: &Session| {
+        let is_unnamed = |disk: &Disk| disk.is_disk && disk.name.is_empty();
+        session.state == "LOGGED_IN"
+            && (session.scanned == Some(false) || session.disks.iter().any(is_unnamed))
+    };
+    blocking(move || sysfs.sessions().iter().any(|session| sids.contains(&session.sid) && is_coming(session)))
+        .await
 }
 
 /// A forced logout says in the log what it overrides, as far as that can be told without opening a device.

@@ -32,7 +32,7 @@ test: setup ## everything: make check, then the scenarios on the testbed
 fuzz: setup ## any bytes at the login probe (TIME=60: seconds for each of its targets)
 	@tests/fuzz $(TIME)
 
-bench: setup ## what a failed login is like with iscsiadm and with this: the tables of docs/failures.md, measured anew
+bench: setup ## how a look grows, and what a failed login is like with iscsiadm and with this: the tables in docs/, measured anew
 	@tests/bench
 
 dev: ## the daemon on a private bus beside a fake machine, for who writes a client (knobs from the standard input: help)

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `backend` | what the daemon rests on: the kernel, open-iscsi, multipath, systemd, files |
 //! | `bus` | the interface: parse, ask polkit, do, answer |
-//! | `engine` | what can be done, with a Grant |
+//! | `engine` | what can be done, with a `Call` that polkit allowed |
 
 mod backend;
 mod bus;

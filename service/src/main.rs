@@ -16,10 +16,13 @@ const GRACE: Duration = Duration::from_millis(200);
 /// How long the bus may take at the start, and calls at work at the end; less than the unit's TimeoutStopSec.
 const PATIENCE: Duration = Duration::from_secs(25);
 
+/// How long threads that are still at work may take then.
+const LEAVING: Duration = Duration::from_secs(2);
+
 const USAGE: &str = "\
 iscsi-initiatord: the D-Bus service org.cloudatlas.IscsiInitiator
 
-Started by systemd when somebody calls it. Options:
+Started by systemd when a call arrives. Options:
   --database DIR   where open-iscsi keeps its records, if not where iscsiadm says
   --version        print the version
   --help           print this";
@@ -46,7 +49,12 @@ fn main() -> ExitCode {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(16).build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(run(layout)).map_err(|error| error.to_string()),
+        Ok(runtime) => {
+            let result = runtime.block_on(run(layout)).map_err(|error| error.to_string());
+            // A thread that the kernel holds must not hold the process.
+            runtime.shutdown_timeout(LEAVING);
+            result
+        }
         Err(error) => Err(error.to_string()),
     };
     match result {

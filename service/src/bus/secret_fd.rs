@@ -44,10 +44,14 @@ async fn one(argument: &str, key: &str, credentials: Credentials) -> Result<(Str
         SecretSource::Text(secret) => secret,
         SecretSource::Fd(fd) => {
             let name = format!("{argument}.{key}-fd");
-            let _turn = READERS
+            let turn = READERS
                 .try_acquire()
                 .map_err(|_| Fault::new(Kind::Busy, "too many secrets are being read").hint("try again"))?;
-            let read = tokio::task::spawn_blocking(move || from_fd(fd.into()));
+            let read = tokio::task::spawn_blocking(move || {
+                // Its place is taken for as long as the thread is.
+                let _turn = turn;
+                from_fd(fd.into())
+            });
             let limit = tokio::time::timeout(PATIENCE * 2, read).await;
             let bytes = match limit {
                 Ok(Ok(bytes)) => bytes.map_err(|why| Fault::invalid(&name, why))?,
@@ -68,7 +72,7 @@ fn from_fd(fd: std::os::fd::OwnedFd) -> std::result::Result<Zeroizing<Vec<u8>>, 
         FileType::from_raw_mode(stat.st_mode),
         FileType::Fifo | FileType::Socket | FileType::RegularFile
     ) {
-        return Err("is no pipe, socket or regular file");
+        return Err("is not a pipe, socket or regular file");
     }
     let deadline = std::time::Instant::now() + PATIENCE;
     let mut file = File::from(fd);
@@ -125,6 +129,6 @@ mod tests {
     #[test]
     fn a_device_is_refused() {
         let zero = std::fs::File::open("/dev/zero").unwrap();
-        assert_eq!(from_fd(zero.into()).err(), Some("is no pipe, socket or regular file"));
+        assert_eq!(from_fd(zero.into()).err(), Some("is not a pipe, socket or regular file"));
     }
 }

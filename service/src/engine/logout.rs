@@ -105,7 +105,14 @@ pub(super) async fn end(
     // From here on it is brought to its end.
     let limit = &limit.at_least(std::time::Duration::ZERO);
     let removed = maps::remove(engine, &plan, force, limit).await?;
-    let mut left = leave::leave(engine, &iscsiadm, sessions, limit).await?;
+    let mut left = match leave::leave(engine, &iscsiadm, sessions, limit).await {
+        Ok(left) => left,
+        Err(fault) => {
+            // What of it is still there gets its maps and paths back.
+            maps::restore(engine, &plan, removed).await?;
+            return Err(fault);
+        }
+    };
     // Until here nothing could begin to use a bare disk.
     drop(claims);
     if left.iter().any(|entry| entry.outcome == LogoutOutcome::Failed) {
@@ -116,7 +123,11 @@ pub(super) async fn end(
     // A map that something keeps open outlives its sessions: the answer need not wait for it.
     let kept = plan.maps.difference(&removed).cloned().collect();
     let (watch, multipathd) = (engine.state.watch.clone(), engine.state.multipathd.clone());
-    tokio::spawn(maps::let_go(watch, multipathd, kept));
+    let at_work = engine.turns.activity.begin();
+    tokio::spawn(async move {
+        maps::let_go(watch, multipathd, kept).await;
+        drop(at_work);
+    });
     Ok(left)
 }
 

@@ -39,7 +39,7 @@ async fn each_of_iscsiadms_codes_is_an_error_of_its_own() {
         room.machine.fail(|faults| faults.login = Some(code));
         let words = format!("(iscsiadm exit code {code})");
         let fault = stays_out(&room, Options::new(), kind, &words).await;
-        assert!(fault.message().contains("the target let us in, but iscsid failed"), "{fault}");
+        assert!(fault.message().contains("the target accepted the login, but iscsid failed"), "{fault}");
         assert!(portals.iter().any(|at| fault.message().contains(&at.to_string())), "{fault}");
         assert!(!fault.next_step().is_empty() && room.machine.sessions().is_empty(), "{fault}");
     }
@@ -53,7 +53,7 @@ async fn iscsid_that_was_not_restarted_after_a_new_name_is_refused_by_the_target
     room.machine.put("etc/initiatorname.iscsi", &format!("InitiatorName={NAME}\n"), 0o600);
     room.machine.know_only(TARGET, NAME);
     // The daemon asks by the new name, and iscsid goes by the old one.
-    let words = "the target let us in, but iscsid failed: the target refused authentication or this initiator name \
+    let words = "the target accepted the login, but iscsid failed: the target refused authentication or this initiator name \
                  (iscsiadm exit code 24)";
     let fault = stays_out(&room, Options::new(), Kind::TargetRejected, words).await;
     assert!(fault.next_step().contains("iscsictl diagnose"), "{fault}");
@@ -142,7 +142,7 @@ async fn a_session_that_is_up_counts_whatever_iscsiadm_says() {
 async fn a_login_that_comes_after_its_deadline_is_taken_back() {
     let (room, _) = Room::with_gateway().await;
     room.machine.delay(|delays| delays.login = Duration::from_secs(3));
-    let words = "let us in, but iscsid did not log in within the deadline";
+    let words = "accepted the login, but iscsid did not log in within the deadline";
     let fault = stays_out(&room, within(2), Kind::TimedOut, words).await;
     assert!(fault.next_step().contains("try again with a longer timeout"), "{fault}");
     // As long as it may still come, the target is not free for another call.

@@ -112,12 +112,18 @@ impl Room {
         self.client().await.login(TARGET, "", options).await
     }
 
-    /// Nothing is left that would have to be put back.
-    #[track_caller]
-    pub fn owes_nothing(&self) {
+    /// What would have to be put back.
+    pub fn debts(&self) -> Vec<std::ffi::OsString> {
         let entries = std::fs::read_dir(self.machine.at("state/undo")).into_iter().flatten().flatten();
         let mut left: Vec<_> = entries.map(|entry| entry.file_name()).collect();
         left.retain(|name| name != ".lock");
+        left
+    }
+
+    /// Nothing is left that would have to be put back.
+    #[track_caller]
+    pub fn owes_nothing(&self) {
+        let left = self.debts();
         assert!(left.is_empty(), "{left:?}");
     }
 

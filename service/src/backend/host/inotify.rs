@@ -67,7 +67,9 @@ impl Folders {
             }
             ready.clear_ready();
             if has_new_folder {
-                add_all(self.inotify.get_ref(), &self.roots)?;
+                // Thousands of folders may have come: not on the thread that answers calls.
+                let (inotify, roots) = (self.inotify.get_ref().try_clone()?, self.roots.clone());
+                tokio::task::spawn_blocking(move || add_all(&inotify, &roots)).await??;
             }
             if seen {
                 return Ok(());

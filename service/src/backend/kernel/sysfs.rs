@@ -18,7 +18,7 @@ const ATTRIBUTE_LIMIT: usize = 4096;
 pub(crate) struct Session {
     pub(crate) sid: u32,
     /// As the kernel has it; checked where it matters. Empty while the session is being made, and if iscsid died at
-    /// that, until somebody removes it (abandoned.rs).
+    /// that, until it is removed (stale_sessions.rs).
     pub(crate) target: String,
     /// The portal that was asked for, also while the connection is down; `None` if it is unreadable.
     pub(crate) portal: Option<Portal>,

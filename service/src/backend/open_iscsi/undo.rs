@@ -74,14 +74,24 @@ impl Journal {
         }
     }
 
-    /// Puts something else in the entry's place, whole; on an error the former content is there.
+    /// Puts something else in the entry's place, whole; on an error one of the two is there.
     pub(crate) fn update(&self, entry: &mut Entry, undo: &Undo) -> Result<(), UndoError> {
         let bytes = folder::encode(undo)?;
         let folder = Folder::make(&self.state)?;
-        let held = folder.dir.replace_held(&entry.name, &bytes, 0o600).map_err(folder.io(&entry.name))?;
-        // The new file is locked before the old one is let go.
-        entry.held = Some(held);
-        Ok(())
+        match folder.dir.replace_held(&entry.name, &bytes, 0o600) {
+            Ok(held) => {
+                // The new file is locked before the old one is let go.
+                entry.held = Some(held);
+                Ok(())
+            }
+            Err(error) => {
+                // It may have got its name before the error; in this turn no other can have locked it since.
+                if let Ok(Some(held)) = folder.dir.hold(&entry.name) {
+                    entry.held = Some(held);
+                }
+                Err(folder.io(&entry.name)(error))
+            }
+        }
     }
 
     /// The entries of daemons that are no more, the newest first: a change within a change is undone before it. One that

@@ -226,3 +226,19 @@ async fn a_rescan_that_is_given_up_takes_nothing_away() {
     );
     assert!(given_up.await > 1);
 }
+
+#[tokio::test]
+async fn a_grant_for_another_action_opens_nothing() {
+    let world = World::up().await;
+    let call = world.call(Action::Login, None, CancellationToken::new());
+    let fault = world.engine.logout(&call, &LogoutOptions::default()).await.unwrap_err();
+    assert_eq!(fault.kind(), Kind::AccessDenied);
+    let call = world.call(Action::Logout, None, CancellationToken::new());
+    let options = LogoutOptions { force: true, ..LogoutOptions::default() };
+    let fault = world.engine.logout(&call, &options).await.unwrap_err();
+    assert_eq!(
+        (fault.kind(), world.devices()),
+        (Kind::AccessDenied, (2, 4, 2)),
+        "force asks for an action of its own"
+    );
+}

@@ -42,8 +42,15 @@ pub(super) async fn log_in(
         stale_sessions::remove(engine, Reach::Restart, limit).await;
     }
     // The kernel decides, not the exit code.
-    let now = engine.state.look(Parts::SESSIONS).await?;
-    let session = now.session_of(node);
+    let now = match (engine.state.look(Parts::SESSIONS).await, &login) {
+        // What goes on is taken back, seen or not.
+        (Err(fault), Err(Refused::Program(ProgramError::TimedOut(_)))) => {
+            tracing::warn!(error = fault.message(), "what became of a login could not be looked at");
+            None
+        }
+        (now, _) => Some(now?),
+    };
+    let session = now.as_ref().and_then(|now| now.session_of(node));
     match (login, session.is_some()) {
         (Ok(()), true) => Ok(()),
         // Logged in; iscsid is still looking for its LUNs.
@@ -53,7 +60,8 @@ pub(super) async fn log_in(
             Ok(())
         }
         (Err(Refused::Program(ProgramError::TimedOut(rest))), _) => {
-            let what = format!("{} let us in, but iscsid did not log in within the deadline", node.portal);
+            let what =
+                format!("{} accepted the login, but iscsid did not log in within the deadline", node.portal);
             let (late, node) = (Arc::clone(engine), node.clone());
             hold.go_on(&engine.turns.activity, async move { take_back(&late, rest, &node).await });
             Err(limit
@@ -103,7 +111,8 @@ async fn with_fewer_retries(
 
 /// An exit code, with the portal that it is about and where to look: the target has let us in a moment before.
 fn told(node: &NodeKey, fault: Fault) -> Fault {
-    let message = format!("{}: the target let us in, but iscsid failed: {}", node.portal, fault.message());
+    let message =
+        format!("{}: the target accepted the login, but iscsid failed: {}", node.portal, fault.message());
     let hint = match fault.next_step() {
         "" => {
             format!("iscsictl diagnose {} {}; journalctl -u iscsid has the details", node.target, node.portal)
@@ -117,7 +126,14 @@ fn told(node: &NodeKey, fault: Fault) -> Fault {
 /// failed, so nothing uses it yet; what does all the same keeps it.
 async fn take_back(engine: &Engine, rest: Rest, node: &NodeKey) {
     rest.ended().await;
-    let Ok(now) = engine.state.look(Parts::SESSIONS).await else { return };
+    let now = match engine.state.look(Parts::SESSIONS).await {
+        Ok(now) => now,
+        Err(fault) => {
+            let error = fault.message();
+            tracing::warn!(target = %node.target, portal = %node.portal, error, "a late login is not looked for");
+            return;
+        }
+    };
     let Some(session) = now.session_of(node).cloned() else { return };
     tracing::warn!(target = %node.target, portal = %node.portal, "a login came after its deadline: it is taken back");
     // On a slow machine udev and multipathd are still at it.

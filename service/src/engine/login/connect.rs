@@ -212,7 +212,9 @@ async fn record_and_log_in(
         let is_its = |undo: &Undo| matches!(undo, Undo::Records(backup) if *backup.target() == target);
         let (its, others) = std::mem::take(before).into_iter().partition(|(_, undo)| is_its(undo));
         *before = others;
-        put_back(engine, its, goal.targets.iter().zip(holds)).await?;
+        if let Err(fault) = put_back(engine, its, goal.targets.iter().zip(holds)).await {
+            tracing::warn!(%target, error = fault.message(), "the records of a target that failed are put back later");
+        }
         entries.extend(
             nodes
                 .iter()
@@ -259,13 +261,15 @@ async fn put_back<'a>(
     before: settle::Left,
     targets: impl Iterator<Item = (&'a Iqn, &'a Hold)>,
 ) -> Result<()> {
-    let mut rest = before;
+    let (mut rest, mut result) = (before, Ok(()));
     for (target, hold) in targets.filter(|(_, hold)| hold.has_late()) {
         let is_its = |undo: &Undo| matches!(undo, Undo::Records(backup) if backup.target() == target);
         let (its, others) = rest.into_iter().partition(|(_, undo)| is_its(undo));
         rest = others;
-        let (engine, hold, its) =
-            (Arc::clone(engine), hold.clone(), put_back_what_is_down(engine, its).await?);
+        let (its, done) = put_back_what_is_down(engine, its).await;
+        result = result.and(done);
+        let Some(its) = its else { continue };
+        let (engine, hold) = (Arc::clone(engine), hold.clone());
         let activity = engine.turns.activity.clone();
         let late = async move {
             hold.ended().await;
@@ -282,7 +286,7 @@ async fn put_back<'a>(
             drop(at_work);
         });
     }
-    put_back_now(engine, rest).await
+    result.and(put_back_now(engine, rest).await)
 }
 
 /// Not the record of a session that is up all the same: no one could log out of it by name.
@@ -293,12 +297,22 @@ async fn put_back_now(engine: &Engine, before: settle::Left) -> Result<()> {
     blocking(move || settle::put_back(&database, before, is_up)).await?
 }
 
-/// The same, and the entries stay for the records that are not put back yet.
-async fn put_back_what_is_down(engine: &Engine, before: settle::Left) -> Result<settle::Left> {
-    let now = engine.state.look(Parts::SESSIONS).await?;
+/// The same, and the entries stay for the records that are not put back yet; `None` if they were lost with a thread.
+async fn put_back_what_is_down(engine: &Engine, before: settle::Left) -> (Option<settle::Left>, Result<()>) {
+    let now = match engine.state.look(Parts::SESSIONS).await {
+        Ok(now) => now,
+        Err(fault) => return (Some(before), Err(fault)),
+    };
     let database = engine.database.clone();
     let is_up = move |node: &NodeKey| now.session_of(node).is_some();
-    blocking(move || settle::put_back_for_now(&database, &before, is_up).map(|()| before)).await?
+    let done = blocking(move || {
+        let done = settle::put_back_for_now(&database, &before, is_up);
+        (before, done)
+    });
+    match done.await {
+        Ok((before, done)) => (Some(before), done),
+        Err(fault) => (None, Err(fault)),
+    }
 }
 
 /// The targets named, if the portal has them; without a name the one that it has.

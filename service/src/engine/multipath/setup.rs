@@ -28,7 +28,8 @@ const TAKE_BACK: Duration = Duration::from_secs(15);
 /// A setup under way, and its entry in the undo journal.
 struct UnderWay {
     setup: Setup,
-    entry: Entry,
+    /// `None` only while it is being written.
+    entry: Option<Entry>,
 }
 
 /// Sets it up, or says what that would change.
@@ -71,11 +72,11 @@ pub(super) async fn setup(
     let UnderWay { setup, entry } = under_way;
     if let Err(fault) = result {
         if take_back::take_back(engine, &setup, &limit.at_least(TAKE_BACK)).await {
-            blocking(move || entry.done()).await??;
+            done(entry).await?;
         }
         return Err(fault);
     }
-    blocking(move || entry.done()).await??;
+    done(entry).await?;
     Ok(change)
 }
 
@@ -85,7 +86,7 @@ async fn begin(engine: &Engine, wanted: &str, before: Option<String>) -> Result<
     blocking(move || {
         let setup = multipath.plan(&wanted, before)?;
         let entry = journal.write(&Undo::MultipathSetup(setup.clone()))?;
-        Ok(UnderWay { setup, entry })
+        Ok(UnderWay { setup, entry: Some(entry) })
     })
     .await?
 }
@@ -153,9 +154,20 @@ async fn remember(engine: &Engine, before: Setup, needs_main: bool, missing: &[S
     .await?
 }
 
+async fn done(entry: Option<Entry>) -> Result<()> {
+    let Some(entry) = entry else { return Ok(()) };
+    Ok(blocking(move || entry.done()).await??)
+}
+
 /// How far it has come, before the next step.
 async fn write_down(engine: &Engine, under_way: &mut UnderWay) -> Result<()> {
-    let undo = Undo::MultipathSetup(under_way.setup.clone());
-    // A small file: it holds nothing up.
-    Ok(engine.journal.update(&mut under_way.entry, &undo)?)
+    let (undo, journal) = (Undo::MultipathSetup(under_way.setup.clone()), engine.journal.clone());
+    let Some(mut entry) = under_way.entry.take() else { return Ok(()) };
+    let (entry, written) = blocking(move || {
+        let written = journal.update(&mut entry, &undo);
+        (entry, written)
+    })
+    .await?;
+    under_way.entry = Some(entry);
+    Ok(written?)
 }

@@ -1,4 +1,5 @@
-//! Makes snapshots: the only place of the engine that reads sessions, disks, records and path states.
+//! Makes snapshots of sessions, disks, records and path states. A predicate of a wait that needs more than a snapshot
+//! holds (udev's view, sizes, links) reads that in its own look.
 //!
 //! A snapshot takes time in proportion to what there is: some thirty small files for each path, one or two for each node,
 //! and one answer of multipathd's. `docs/architecture.md` has the figures.

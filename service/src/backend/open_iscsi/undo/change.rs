@@ -11,7 +11,7 @@ use crate::backend::{
     },
 };
 
-/// A change, with what undoes it. Its `Debug` shows no content of a file.
+/// A change, with what undoes it. Its `Debug` shows no content of a file that may hold secrets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum Undo {

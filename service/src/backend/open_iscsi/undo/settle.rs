@@ -1,4 +1,5 @@
-//! Put records back: in the call that failed, and at the start for a daemon that was killed.
+//! Put back records, login retries and the initiator name: in the call that failed, and at the start for a daemon that was
+//! killed.
 //!
 //! Each undo is idempotent, and its entry is removed only when everything is back: killed in between, it is done again.
 

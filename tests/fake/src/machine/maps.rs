@@ -72,6 +72,7 @@ impl Core {
         if let Some(disk) = model.disk_mut(key) {
             disk.is_path = false;
         }
+        model.multipathd.addresses.remove(&key);
         let Some(minor) = model.map_over(key) else { return };
         if let Some(disk) = model.disk(key) {
             self.hide_path(minor, disk);

@@ -39,6 +39,8 @@ pub(super) struct Multipathd {
     /// What it answers to commands that begin so.
     refusals: BTreeMap<String, String>,
     task: Option<AbortHandle>,
+    /// The addresses of its paths by their keys: one that is gone stays until it has heard of that.
+    pub(super) addresses: BTreeMap<u64, String>,
 }
 
 /// `find_multipaths` of multipath.conf(5): of which disks it makes maps.
@@ -114,6 +116,7 @@ impl Machine {
         self.core.end_process(&mut model, pid);
         let disks = model.sessions.values_mut().flat_map(|session| session.disks.values_mut());
         disks.for_each(|disk| disk.is_path = false);
+        model.multipathd.addresses.clear();
     }
 
     /// The abstract name of its socket, without the NUL before it.
@@ -174,8 +177,7 @@ impl Core {
             ["show", "daemon"] => return format!("pid {} idle\n", model.multipathd.pid.unwrap_or_default()),
             ["show", "status"] => return status(model),
             ["show", "paths", "raw", "format", "\"%i\""] => {
-                let paths = model.disks().filter(|disk| disk.is_path);
-                return paths.map(|disk| disk.address() + "\n").collect();
+                return model.multipathd.addresses.values().map(|address| format!("{address}\n")).collect();
             }
             ["del", "path", name] => self.drop_path(model, name),
             ["add", "path", name] => {
@@ -231,7 +233,8 @@ impl Core {
     fn multipathd_takes(self: &Arc<Self>, model: &mut Model, key: u64) {
         let Some(disk) = model.disk_mut(key).filter(|disk| disk.name.is_some()) else { return };
         disk.is_path = true;
-        let wwid = disk.is.serial();
+        let (wwid, address) = (disk.is.serial(), disk.address());
+        model.multipathd.addresses.insert(key, address);
         if self.extend_map(model, &wwid) || !self.wants_map(model, &wwid) {
             return;
         }

@@ -167,9 +167,9 @@ async fn a_secret_behind_a_descriptor_is_read_to_its_end_or_refused() {
     let open = |path: &str| OwnedFd::from(File::open(path).unwrap());
     let (_, writing) = std::io::pipe().unwrap();
     for (fd, words) in [
-        (open("/dev/zero"), "no pipe, socket or regular file"),
-        (open("/dev/null"), "no pipe, socket or regular file"),
-        (open("/tmp"), "no pipe, socket or regular file"),
+        (open("/dev/zero"), "not a pipe, socket or regular file"),
+        (open("/dev/null"), "not a pipe, socket or regular file"),
+        (open("/tmp"), "not a pipe, socket or regular file"),
         (writing.into(), "cannot be read"),
         (pipe(&[b'x'; 257]), "more than 255 bytes"),
         (pipe(&[b'x'; 60_000]), "more than 255 bytes"),

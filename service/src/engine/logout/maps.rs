@@ -21,6 +21,8 @@ use crate::{
 
 /// How long multipathd may take to see that the paths have gone.
 const NOTICE: Duration = Duration::from_secs(20);
+/// How long a map must look as if nothing waited for a path any more.
+const QUIET: Duration = Duration::from_secs(1);
 
 type Answer = std::result::Result<(), MultipathdError>;
 
@@ -159,7 +161,7 @@ async fn make_again(multipathd: &Multipathd, maps: &BTreeSet<Map>) -> Result<()>
 /// After a forced logout: what still uses a map gets errors, instead of waiting for ever for a path.
 /// multipathd goes back to queueing when it sees a path leave, so this is over when it has seen the last.
 pub(super) async fn let_go(watch: Watch, multipathd: Multipathd, maps: BTreeSet<Map>) {
-    let mut let_go = LetGo { multipathd, maps };
+    let mut let_go = LetGo { multipathd, maps, quiet_since: None };
     if let Err(fault) = watch.until(&mut let_go, &Limit::of(NOTICE)).await {
         tracing::warn!(error = fault.message(), "multipathd could not be asked");
     }
@@ -169,30 +171,33 @@ pub(super) async fn let_go(watch: Watch, multipathd: Multipathd, maps: BTreeSet<
 struct LetGo {
     multipathd: Multipathd,
     maps: BTreeSet<Map>,
+    /// Since when it looks so.
+    quiet_since: Option<Instant>,
 }
 
 impl Predicate for LetGo {
     type Is = ();
 
     async fn look(&mut self) -> Result<Option<()>> {
-        if self.maps.is_empty() {
-            return Ok(Some(()));
-        }
-        let (multipathd, mut maps) = (self.multipathd.clone(), self.maps.clone());
+        let (multipathd, maps) = (self.multipathd.clone(), self.maps.clone());
         let looking = blocking(move || {
             let states = multipathd.maps()?;
-            maps.retain(|map| match states.get(&map.name) {
-                None => false,
-                Some(state) if state.paths == 0 && state.is_queueing => {
+            let mut is_quiet = true;
+            for (map, state) in maps.iter().filter_map(|map| Some((map, states.get(&map.name)?))) {
+                if state.paths == 0 && state.is_queueing {
                     log_refusal(&map.name, "stop queueing", &multipathd.stop_queueing(&map.name));
-                    true
                 }
-                Some(state) => state.paths > 0,
-            });
-            Ok::<_, MultipathdError>(maps)
+                is_quiet &= state.paths == 0 && !state.is_queueing;
+            }
+            Ok::<_, MultipathdError>(is_quiet)
         });
-        self.maps = looking.await??;
-        Ok(self.maps.is_empty().then_some(()))
+        if !looking.await?? {
+            self.quiet_since = None;
+            return Ok(None);
+        }
+        // It forgets the last path a moment before it goes back to queueing.
+        let quiet = self.quiet_since.get_or_insert_with(Instant::now).elapsed();
+        Ok((self.maps.is_empty() || quiet >= QUIET).then_some(()))
     }
 }
 

@@ -7,7 +7,10 @@
 use std::{future::Future, time::Duration};
 
 use iscsi_initiator_dbus::fault::Result;
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 
 use crate::backend::{
     host::{
@@ -23,6 +26,10 @@ use crate::backend::{
 const TICK: Duration = Duration::from_millis(250);
 /// Events that come together are one: a new disk comes with dozens.
 const FLURRY: Duration = Duration::from_millis(20);
+/// After a look it pauses for so many times what that took.
+const SHARE: u32 = 4;
+/// But never longer than this.
+const LONGEST: Duration = Duration::from_secs(1);
 /// A record lies so deep below the database: `nodes/TARGET/PORTAL/IFACE`.
 const DEPTH: usize = 2;
 
@@ -69,17 +76,20 @@ impl Watch {
         loop {
             events.mark_unchanged();
             let is_last = limit.is_over();
+            let begun = Instant::now();
             if let Some(is) = predicate.look().await? {
                 return Ok(Some(is));
             }
             if is_last {
                 return Ok(None);
             }
+            // What is looked at needs the processor, too: udev and multipathd, above all.
+            let pause = begun.elapsed().saturating_mul(SHARE).clamp(FLURRY, LONGEST);
             let next = async {
                 tokio::select! {
                     // It cannot fail: this holds a sender.
-                    _ = events.changed() => sleep(FLURRY).await,
-                    () = sleep(TICK) => {}
+                    _ = events.changed() => sleep(pause).await,
+                    () = sleep(TICK.max(pause)) => {}
                 }
             };
             limit.wait(next).await;

@@ -1,5 +1,5 @@
 //! The entries of the fuzz targets: any bytes go in, and what must hold of the answer is asserted.
-//! It may not be part of a program: it is compiled for tests and for `service/fuzz`, and panics by design.
+//! Must not be part of a program: it is compiled for tests and for `service/probe/fuzz`, and panics by design.
 //!
 //! | room | what it is |
 //! |---|---|

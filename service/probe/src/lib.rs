@@ -1,5 +1,5 @@
 //! The login probe: asks a portal, over its own connection, whether it would let us in and what it offers.
-//! It may not touch the kernel's sessions, open-iscsi or the disk, nor repeat a target's text in an error.
+//! Must not touch the kernel's sessions, open-iscsi or the disk, nor repeat a target's text in an error.
 //!
 //! | module | holds |
 //! |---|---|

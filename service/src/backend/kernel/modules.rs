@@ -1,5 +1,5 @@
 //! What the running kernel can: whether it has the modules for iSCSI over TCP and for multipath maps.
-//! It may not load a module.
+//! Must not load a module.
 
 use std::{io::Read, path::Path};
 

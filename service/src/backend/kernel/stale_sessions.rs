@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use self::makers::Makers;
 use super::sysfs::{StaleSession, Sysfs};
 
-/// Removes what was abandoned.
+/// Finds and removes stale sessions.
 #[derive(Clone, Debug)]
 pub(crate) struct StaleSessions {
     sysfs: Sysfs,

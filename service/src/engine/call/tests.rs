@@ -1,6 +1,6 @@
 //! Acts that their caller gives up, at one moment after the other until they come to their end: all is as it was before
 //! the call, or as after it.
-//! It may not need a kernel, nor polkit: the machine is iscsi-initiator-fake's, the grants are forged.
+//! Must not need a kernel, nor polkit: the machine is iscsi-initiator-fake's, the grants are forged.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 

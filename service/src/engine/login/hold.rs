@@ -1,6 +1,6 @@
 //! The claim on a target, and the logins that go on under it when their call has been answered.
 //!
-//! It may not be let go before the last of them has ended.
+//! Must not be let go before the last of them has ended.
 
 use std::sync::Arc;
 

@@ -8,7 +8,7 @@ use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result, results::Check};
 use super::{names, report::Report};
 use crate::{
     backend::{
-        host::threads::blocking,
+        host::threads::reading,
         kernel::{
             modules::{self, Module},
             sysfs::Session,
@@ -37,7 +37,7 @@ pub(in crate::engine) async fn look(engine: &Engine) -> Result<Vec<Check>> {
         Err(fault) => report.failed("open-iscsi", &fault),
     }
     let layout = engine.layout.clone();
-    let (transport, daemon, file, machine) = blocking(move || {
+    let (transport, daemon, file, machine) = reading(move || {
         let transport = modules::transport(&layout.sys, &layout.modules);
         let daemon = Iscsid::find(&layout.proc);
         (transport, daemon, initiator_name::look(&layout.config), layout.machine_age())

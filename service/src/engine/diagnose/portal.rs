@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     backend::{
-        host::{limit::Limit, threads::blocking},
+        host::{limit::Limit, threads::reading},
         open_iscsi::database::{NodeKey, chap::Proofs},
     },
     engine::{Engine, ask::asked::Asked, state::reader::Parts},
@@ -39,7 +39,7 @@ pub(super) async fn look(engine: &Engine, portal: &Portal, subject: Subject) -> 
     };
     let (database, at) = (engine.database.clone(), portal.clone());
     // A discovery record that cannot be read has no credentials.
-    let stored = blocking(move || database.discovery_proofs(&at)).await?;
+    let stored = reading(move || database.discovery_proofs(&at)).await?;
     let stored = stored.unwrap_or_else(|_| Proofs::with(None));
     let asked = match Asked::new(initiator, None, portal, &stored) {
         Ok(asked) => asked,
@@ -102,7 +102,7 @@ async fn look_at_target(
 async fn proofs_of(engine: &Engine, node: &NodeKey) -> Result<Proofs> {
     let (database, node) = (engine.database.clone(), node.clone());
     // Damaged or gone since it was looked at: as if it had none.
-    Ok(blocking(move || database.node_proofs(&node)).await?.unwrap_or_else(|_| Proofs::with(None)))
+    Ok(reading(move || database.node_proofs(&node)).await?.unwrap_or_else(|_| Proofs::with(None)))
 }
 
 fn explained(asked: &Asked<'_>, refusal: Refusal) -> (Refusal, Fault) {

@@ -4,7 +4,7 @@ use iscsi_initiator_dbus::fault::Result;
 
 use crate::{
     backend::{
-        host::threads::blocking, kernel::sysfs::Session, multipath::config::Own, open_iscsi::database::Node,
+        host::threads::reading, kernel::sysfs::Session, multipath::config::Own, open_iscsi::database::Node,
     },
     engine::{Engine, state::reader::Parts},
 };
@@ -28,7 +28,7 @@ pub(super) async fn read(engine: &Engine) -> Result<Facts> {
     Ok(Facts {
         sessions,
         nodes,
-        own: blocking(move || multipath.own()).await?,
-        has_multipathd: blocking(move || multipathd.runs()).await?,
+        own: reading(move || multipath.own()).await?,
+        has_multipathd: reading(move || multipathd.runs()).await?,
     })
 }

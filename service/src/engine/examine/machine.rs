@@ -5,7 +5,7 @@ use iscsi_initiator_dbus::fault::Result;
 use super::found::Findings;
 use crate::{
     backend::{
-        host::threads::blocking,
+        host::threads::reading,
         kernel::modules::{self, Module},
     },
     engine::{Engine, diagnose},
@@ -30,7 +30,7 @@ async fn module_for_maps(engine: &Engine, findings: &mut Findings) -> Result<()>
     const NAME: &str = "kernel-modules";
     const MODULE: &str = "dm_multipath";
     let layout = engine.layout.clone();
-    match blocking(move || modules::module(&layout.sys, &layout.modules, MODULE)).await? {
+    match reading(move || modules::module(&layout.sys, &layout.modules, MODULE)).await? {
         Module::Loaded => findings.ok(NAME, MODULE, "dm_multipath is loaded"),
         Module::Loadable => {
             findings.ok(NAME, MODULE, "dm_multipath is not loaded; multipathd loads it with the first map");

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     backend::{
-        host::{limit::Limit, threads::blocking},
+        host::{limit::Limit, threads::reading},
         kernel::sysfs::Disk,
         multipath::{config::Own, daemon::Greed},
     },
@@ -53,9 +53,9 @@ pub(super) async fn look(engine: &Engine, facts: &Facts, limit: &Limit) -> Resul
     configuration(engine, &mut findings, facts, rule, limit).await;
     let multipath = engine.multipath.clone();
     // Without the list no LUN counts as listed.
-    let wwids = blocking(move || multipath.wwids()).await?.unwrap_or_default();
+    let wwids = reading(move || multipath.wwids()).await?.unwrap_or_default();
     let (udev, disks) = (engine.state.udev.clone(), disks(facts));
-    let luns = blocking(move || luns(&disks, &wwids, |disk| udev.seen(&disk.number).is_claimed)).await?;
+    let luns = reading(move || luns(&disks, &wwids, |disk| udev.seen(&disk.number).is_claimed)).await?;
     let is_ours = matches!(facts.own, Ok(Own::Ours(_)));
     of_luns(&mut findings, &luns, rule, is_ours);
     Ok(findings)
@@ -69,7 +69,7 @@ async fn rule(engine: &Engine, facts: &Facts) -> Result<Rule> {
         return Ok(Rule::Nobody);
     }
     let multipathd = engine.state.multipathd.clone();
-    let greed = blocking(move || multipathd.greed()).await?;
+    let greed = reading(move || multipathd.greed()).await?;
     Ok(greed.map_or(Rule::Unknown, Rule::Of))
 }
 

@@ -8,7 +8,7 @@ use super::{
     found::{Findings, count, or},
 };
 use crate::{
-    backend::host::threads::blocking,
+    backend::host::threads::reading,
     engine::{Engine, records::lookup::damaged},
 };
 
@@ -16,7 +16,7 @@ pub(super) async fn look(engine: &Engine, facts: &Facts) -> Result<Findings> {
     const NAME: &str = "records";
     let mut findings = Findings::new();
     let database = engine.database.clone();
-    let discoveries = blocking(move || database.discoveries()).await?;
+    let discoveries = reading(move || database.discoveries()).await?;
     match &facts.nodes {
         Err(fault) => {
             findings.failed(NAME, "", fault.message(), or(fault.next_step(), "ls -lR the folder of records"));
@@ -55,9 +55,9 @@ async fn leftovers(engine: &Engine, findings: &mut Findings) -> Result<()> {
     const HINT: &str = "have it put right: systemctl restart iscsi-initiatord.service";
     let journal = engine.journal.clone();
     // Those of calls at work are held by them.
-    let has_entries = blocking(move || journal.has_left_any()).await?;
+    let has_entries = reading(move || journal.has_left_any()).await?;
     let layout = engine.layout.clone();
-    let files = blocking(move || layout.leftovers()).await?;
+    let files = reading(move || layout.leftovers()).await?;
     if has_entries {
         let what = "a call that was cut off has left a change that is still to be put back";
         findings.warning(NAME, "", what, HINT);

@@ -9,7 +9,7 @@ use super::found::{Findings, Remedy, count};
 use crate::{
     backend::host::{
         permissions::{self, Item, Kind, Trouble},
-        threads::blocking,
+        threads::reading,
     },
     engine::Engine,
 };
@@ -19,7 +19,7 @@ const NAME: &str = "secret-files";
 /// Each that others may read, those in `told`, and the others in one.
 pub(super) async fn look(engine: &Engine, told: &BTreeSet<String>) -> Result<Findings> {
     let layout = engine.layout.clone();
-    let (items, unseen) = blocking(move || {
+    let (items, unseen) = reading(move || {
         let database = layout.find_database();
         permissions::look(&layout.config, &database, &layout.state)
     })

@@ -7,7 +7,10 @@ use tokio::{sync::OwnedRwLockWriteGuard, time::sleep};
 
 use crate::{
     backend::{
-        host::{limit::Limit, threads::blocking},
+        host::{
+            limit::Limit,
+            threads::{blocking, reading},
+        },
         kernel::{
             stale_sessions::{Found, StaleSessions},
             sysfs::StaleSession,
@@ -73,7 +76,7 @@ async fn remove_in_turn(engine: &Engine, reach: Reach) {
 
 async fn find(stale_sessions: &StaleSessions) -> Found {
     let stale_sessions = stale_sessions.clone();
-    blocking(move || stale_sessions.find()).await.unwrap_or_default()
+    reading(move || stale_sessions.find()).await.unwrap_or_default()
 }
 
 /// Removes them; with the right to, restarts an iscsid that would go on with one.
@@ -100,7 +103,7 @@ async fn remove_all(
     }
     let stale_sessions = stale_sessions.clone();
     // Asked afterwards: one that is started now does not see what is gone.
-    if blocking(move || stale_sessions.has_iscsid()).await.unwrap_or(true) {
+    if reading(move || stale_sessions.has_iscsid()).await.unwrap_or(true) {
         tracing::warn!("iscsid holds a session that is no more: it is restarted");
         if let Err(fault) = systemd.job(Job::Restart, ISCSID).await {
             tracing::warn!(error = fault.message(), "iscsid could not be restarted");

@@ -6,7 +6,10 @@ use iscsi_initiator_dbus::{Iqn, fault::Result};
 
 use crate::{
     backend::{
-        host::{limit::Limit, threads::blocking},
+        host::{
+            limit::Limit,
+            threads::{blocking, reading},
+        },
         kernel::stale_sessions::StaleSessions,
         open_iscsi::{
             database::NodeKey,
@@ -131,6 +134,6 @@ impl Predicate for NoIscsiadm {
 
     async fn look(&mut self) -> Result<Option<()>> {
         let processes = self.0.clone();
-        Ok((!blocking(move || processes.has_asker()).await?).then_some(()))
+        Ok((!reading(move || processes.has_asker()).await?).then_some(()))
     }
 }

@@ -186,14 +186,17 @@ async fn record_and_log_in(
             (target, nodes, result)
         });
     }
-    let (mut entries, mut faults) = (Vec::new(), Vec::new());
+    let (mut entries, mut faults, mut lost) = (Vec::new(), Vec::new(), None);
     while let Some(login) = logins.join_next().await {
-        let (target, nodes, result) =
-            login.map_err(|_| Fault::new(Kind::Failed, "an internal task failed"))?;
-        match result {
-            Ok(portals) => entries.extend(portals),
-            Err(fault) => faults.push((target, nodes, fault)),
+        match login {
+            Ok((_, _, Ok(portals))) => entries.extend(portals),
+            Ok((target, nodes, Err(fault))) => faults.push((target, nodes, fault)),
+            // The others come to their end first.
+            Err(error) => lost = Some(error),
         }
+    }
+    if lost.is_some() {
+        return Err(Fault::new(Kind::Failed, "an internal task failed; the journal has the details"));
     }
     if limit.is_cancelled() {
         // Targets that were done before it are left again, too.

@@ -7,7 +7,10 @@ use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result, results::LogoutOutco
 
 use crate::{
     backend::{
-        host::{limit::Limit, threads::blocking},
+        host::{
+            limit::Limit,
+            threads::{blocking, reading},
+        },
         kernel::sysfs::Session,
         open_iscsi::{database::NodeKey, known_luns::Wwids},
     },
@@ -30,7 +33,7 @@ struct Change {
 /// What the LUNs of a target were. Asked before a login, so that a memory that cannot be trusted stops it.
 pub(super) async fn known(engine: &Engine, target: &Iqn) -> Result<Wwids> {
     let (luns, target) = (engine.known_luns.clone(), target.clone());
-    blocking(move || luns.of(&target)).await?
+    reading(move || luns.of(&target)).await?
 }
 
 /// Compares the LUNs of the sessions that a login has just made with what they were, and ends those that show

@@ -16,7 +16,10 @@ use super::{
 };
 use crate::{
     backend::{
-        host::{limit::Limit, threads::blocking},
+        host::{
+            limit::Limit,
+            threads::{blocking, reading},
+        },
         open_iscsi::{
             database::{Node, NodeKey},
             iscsiadm::Iscsiadm,
@@ -85,6 +88,7 @@ pub(super) async fn log_in(
     // A session that is up counts as a portal that answered.
     let mut hurry_at = (!outcomes.is_empty()).then(|| Instant::now() + STRAGGLERS);
     let mut has_hurried = false;
+    let mut lost = None;
     loop {
         let next = tokio::select! {
             next = attempts.join_next() => next,
@@ -99,10 +103,16 @@ pub(super) async fn log_in(
             }
         };
         let Some(ended) = next else { break };
-        let (key, outcome) = ended.map_err(|_| Fault::new(Kind::Failed, "an internal task failed"))?;
-        outcomes.insert(key, outcome);
+        match ended {
+            Ok((key, outcome)) => drop(outcomes.insert(key, outcome)),
+            // The others come to their end first.
+            Err(error) => lost = Some(error),
+        }
     }
-    Ok(outcomes)
+    match lost {
+        None => Ok(outcomes),
+        Some(_) => Err(Fault::new(Kind::Failed, "an internal task failed; the journal has the details")),
+    }
 }
 
 /// One node: asks the target itself, and only if that would accept the login, iscsid; then looks.
@@ -113,7 +123,7 @@ async fn one_node(engine: &Arc<Engine>, node: &Node, mut shared: Attempts) -> Ou
     let key = &node.key;
     let proofs = {
         let (database, key) = (engine.database.clone(), key.clone());
-        blocking(move || database.node_proofs(&key)).await??
+        reading(move || database.node_proofs(&key)).await??
     };
     let accepted = tokio::select! {
         asked = ask_login(key, node.card.as_deref(), &shared.initiator, &proofs, &shared.limit) => asked?,

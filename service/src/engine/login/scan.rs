@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     backend::{
-        host::{limit::Limit, threads::blocking},
+        host::{limit::Limit, threads::reading},
         kernel::sysfs::{Session, Sysfs},
         open_iscsi::{iscsiadm::Iscsiadm, iscsid::Iscsid},
     },
@@ -28,7 +28,7 @@ pub(super) async fn look_for_luns(engine: &Engine, sids: Vec<u32>, limit: &Limit
     }
     let iscsiadm = Iscsiadm::find(&engine.layout)?;
     let proc = engine.layout.proc.clone();
-    let takeover = blocking(move || Iscsid::takeover(&proc)).await?;
+    let takeover = reading(move || Iscsid::takeover(&proc)).await?;
     let begun = &limit.at_most(takeover.max(RECONNECT));
     let is_taking_over = !takeover.is_zero();
     let scans = JoinSet::new();

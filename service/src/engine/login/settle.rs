@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::{
     backend::{
-        host::{limit::Limit, threads::blocking},
+        host::{limit::Limit, threads::reading},
         kernel::{
             sysfs::{Disk, Map, Session, Sysfs},
             udev::Udev,
@@ -68,7 +68,7 @@ impl Predicate for Usable {
     async fn look(&mut self) -> Result<Option<Settled>> {
         self.look.waited = self.begun.elapsed();
         let mut look = self.look.clone();
-        let (sight, greed) = blocking(move || {
+        let (sight, greed) = reading(move || {
             // Until it answers: the answer costs multipathd more than all else here, and does not change meanwhile.
             look.greed = look.greed.or_else(|| look.multipathd.greed().ok());
             (look.sight(), look.greed)

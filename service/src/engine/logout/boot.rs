@@ -4,7 +4,7 @@
 use iscsi_initiator_dbus::{Fault, Kind, fault::Result};
 
 use crate::{
-    backend::{host::threads::blocking, kernel::sysfs::Session, open_iscsi::database::Node},
+    backend::{host::threads::reading, kernel::sysfs::Session, open_iscsi::database::Node},
     engine::{Engine, state::reader::Parts},
 };
 
@@ -15,7 +15,7 @@ const VITAL: &[&str] = &["/usr", "/boot", "/efi"];
 pub(super) async fn check(engine: &Engine, sessions: &[Session]) -> Result<()> {
     let nodes = engine.state.look(Parts::NODES).await?.nodes().to_vec();
     let (sysfs, usage, sessions) = (engine.state.sysfs.clone(), engine.usage.clone(), sessions.to_vec());
-    let found = blocking(move || {
+    let found = reading(move || {
         if !usage.knows_mounts() {
             return Err(Fault::new(Kind::Failed, "what is mounted on this machine could not be read")
                 .hint("without it nobody can tell what the machine runs from"));

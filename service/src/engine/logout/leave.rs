@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     backend::{
-        host::{limit::Limit, threads::blocking},
+        host::{limit::Limit, threads::reading},
         kernel::sysfs::Session,
         open_iscsi::{
             iscsiadm::{Iscsiadm, Refused},
@@ -38,7 +38,7 @@ pub(super) async fn leave(
     let late = || limit.fault("iscsid was being restarted until the deadline").hint("try again");
     let in_use = limit.wait(engine.turns.acts.iscsid.read()).await.ok_or_else(late)?;
     let proc = engine.layout.proc.clone();
-    let takeover = blocking(move || Iscsid::takeover(&proc)).await?;
+    let takeover = reading(move || Iscsid::takeover(&proc)).await?;
     // iscsid, started anew, connects its sessions again first.
     let again = limit.at_most(takeover.max(RECONNECT));
     let mut leaving = JoinSet::new();
@@ -56,7 +56,7 @@ pub(super) async fn leave(
     }
     let (sysfs, sids) = (engine.state.sysfs.clone(), sessions.iter().map(|s| s.sid).collect::<Vec<_>>());
     let gone: BTreeSet<u32> =
-        blocking(move || sids.into_iter().filter(|sid| sysfs.has_session(*sid) == Some(false)).collect())
+        reading(move || sids.into_iter().filter(|sid| sysfs.has_session(*sid) == Some(false)).collect())
             .await?;
     let entry = |(session, done): (Session, std::result::Result<(), Refused>)| {
         let fault = match done {

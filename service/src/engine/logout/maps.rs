@@ -9,7 +9,10 @@ use tokio::time::Instant;
 use super::{plan::Plan, unused::GLANCE};
 use crate::{
     backend::{
-        host::{limit::Limit, threads::blocking},
+        host::{
+            limit::Limit,
+            threads::{blocking, reading},
+        },
         kernel::sysfs::{Map, Sysfs},
         multipath::daemon::{Multipathd, MultipathdError},
     },
@@ -127,7 +130,7 @@ pub(super) async fn restore(engine: &Engine, plan: &Plan, maps: BTreeSet<Map>) -
     let multipathd = &engine.state.multipathd;
     let left = {
         let (sysfs, plan) = (engine.state.sysfs.clone(), plan.clone());
-        blocking(move || still_there(&sysfs, &plan, maps)).await?
+        reading(move || still_there(&sysfs, &plan, maps)).await?
     };
     make_again(multipathd, &left.maps).await?;
     for path in &left.paths {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::plan::Plan;
 use crate::{
     backend::{
-        host::{limit::Limit, threads::blocking},
+        host::{limit::Limit, threads::reading},
         kernel::{
             sysfs::{Disk, Session},
             usage::{Claims, Holder, Use},
@@ -34,7 +34,7 @@ const NAMED: usize = 8;
 pub(super) async fn plan(engine: &Engine, sessions: &[Session]) -> Result<Plan> {
     let (sysfs, sids) = (engine.state.sysfs.clone(), sessions.iter().map(|s| s.sid).collect::<Vec<_>>());
     let multipathd = engine.state.multipathd.clone();
-    blocking(move || {
+    reading(move || {
         let mut now = sysfs.sessions();
         now.retain(|session| sids.contains(&session.sid));
         // Asked only where another path decides; without an answer the kernel's word must do.
@@ -123,7 +123,7 @@ impl Predicate for Unused<'_> {
 async fn users(engine: &Engine, plan: &Plan) -> Result<(Vec<Use>, Claims)> {
     let (usage, multipathd) = (engine.usage.clone(), engine.state.multipathd.clone());
     let (devices, paths, addresses) = (plan.devices(), plan.paths(), plan.addresses.clone());
-    blocking(move || {
+    reading(move || {
         // multipathd looks after its paths, we after nothing for long.
         let skip: Vec<u32> = multipathd.pid().into_iter().chain([std::process::id()]).collect();
         usage.of(&devices, &paths, &addresses, &skip)
@@ -135,7 +135,7 @@ async fn users(engine: &Engine, plan: &Plan) -> Result<(Vec<Use>, Claims)> {
 async fn are_devices_coming(engine: &Engine, limit: &Limit) -> Result<bool> {
     let (multipathd, udev) = (engine.state.multipathd.clone(), engine.state.udev.clone());
     // Without a multipathd nothing makes maps.
-    let look = blocking(move || udev.is_busy() || multipathd.is_busy().unwrap_or(false));
+    let look = reading(move || udev.is_busy() || multipathd.is_busy().unwrap_or(false));
     limit.wait(look).await.unwrap_or(Ok(false))
 }
 
@@ -143,7 +143,7 @@ async fn are_devices_coming(engine: &Engine, limit: &Limit) -> Result<bool> {
 async fn awaits_map(engine: &Engine, plan: &Plan) -> Result<bool> {
     let (multipathd, udev, plan) = (engine.state.multipathd.clone(), engine.state.udev.clone(), plan.clone());
     let is_claimed = move || plan.bare().any(|disk| udev.seen(&disk.number).is_claimed);
-    blocking(move || is_claimed() && multipathd.pid().is_some()).await
+    reading(move || is_claimed() && multipathd.pid().is_some()).await
 }
 
 /// Whether the kernel is still looking for LUNs of what leaves: what uses a disk that comes later is not known yet, and a
@@ -155,14 +155,14 @@ async fn awaits_disk(engine: &Engine, sessions: &[Session]) -> Result<bool> {
         session.state == "LOGGED_IN"
             && (session.scanned == Some(false) || session.disks.iter().any(is_unnamed))
     };
-    blocking(move || sysfs.sessions().iter().any(|session| sids.contains(&session.sid) && is_coming(session)))
+    reading(move || sysfs.sessions().iter().any(|session| sids.contains(&session.sid) && is_coming(session)))
         .await
 }
 
 /// A forced logout says in the log what it overrides, as far as that can be told without opening a device.
 pub(super) async fn log_overridden(engine: &Engine, plan: &Plan) -> Result<()> {
     let (usage, devices) = (engine.usage.clone(), plan.devices());
-    let places = blocking(move || usage.mounted(&devices)).await?;
+    let places = reading(move || usage.mounted(&devices)).await?;
     if !places.is_empty() {
         tracing::warn!(?places, "these are mounted on disks that are taken away by force");
     }

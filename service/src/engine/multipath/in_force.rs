@@ -5,7 +5,7 @@ use iscsi_initiator_dbus::fault::Result;
 use super::units::MULTIPATHD;
 use crate::{
     backend::{
-        host::{limit::Limit, threads::blocking},
+        host::{limit::Limit, threads::reading},
         multipath::daemon::{Multipathd, MultipathdError},
         systemd::Job,
     },
@@ -37,7 +37,7 @@ impl Predicate for Idle {
     async fn look(&mut self) -> Result<Option<()>> {
         let multipathd = self.multipathd.clone();
         self.error = None;
-        match blocking(move || multipathd.is_idle()).await? {
+        match reading(move || multipathd.is_idle()).await? {
             Ok(is_idle) => Ok(is_idle.then_some(())),
             // It may be on its way up.
             Err(error) => {
@@ -51,7 +51,7 @@ impl Predicate for Idle {
 /// Has multipathd read its configuration anew, if it runs.
 pub(super) async fn reread(engine: &Engine, limit: &Limit) -> Result<()> {
     let multipathd = engine.state.multipathd.clone();
-    if blocking(move || multipathd.runs()).await? {
+    if reading(move || multipathd.runs()).await? {
         engine.systemd.job(Job::Reload, MULTIPATHD).await?;
         in_force(engine, limit).await?;
     }

@@ -4,7 +4,7 @@ use iscsi_initiator_dbus::{Fault, Kind, fault::Result, results::MultipathChange}
 
 use crate::{
     backend::{
-        host::threads::blocking,
+        host::threads::reading,
         multipath::config::{Own, Version},
     },
     engine::Engine,
@@ -13,7 +13,7 @@ use crate::{
 /// What it holds; `InvalidConfiguration` if it is not as this daemon wrote it.
 pub(super) async fn text(engine: &Engine) -> Result<Option<String>> {
     let multipath = engine.multipath.clone();
-    match blocking(move || multipath.own()).await?? {
+    match reading(move || multipath.own()).await?? {
         Own::Foreign => Err(foreign(engine)),
         Own::Missing => Ok(None),
         Own::Ours(text) => Ok(Some(text)),

@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     backend::{
-        host::{limit::Limit, threads::blocking},
+        host::{
+            limit::Limit,
+            threads::{blocking, reading},
+        },
         multipath::{
             config::{Memory, Service},
             memory::Setup,
@@ -101,7 +104,7 @@ async fn set_up(
 ) -> Result<()> {
     let was_running = {
         let multipathd = engine.state.multipathd.clone();
-        blocking(move || multipathd.runs()).await?
+        reading(move || multipathd.runs()).await?
     };
     remember(engine, under_way.setup.clone(), needs_main, missing).await?;
     if needs_main {

@@ -5,7 +5,10 @@ use iscsi_initiator_dbus::{Fault, Kind, fault::Result};
 use super::{in_force::reread, units};
 use crate::{
     backend::{
-        host::{limit::Limit, threads::blocking},
+        host::{
+            limit::Limit,
+            threads::{blocking, reading},
+        },
         multipath::memory::Setup,
         open_iscsi::undo::{self, Undo, settle::Left},
     },
@@ -15,7 +18,7 @@ use crate::{
 /// Before another setup or undo begins: what is left of one that was cut off would undo that, too.
 pub(super) async fn all_left(engine: &Engine, limit: &Limit) -> Result<()> {
     let journal = engine.journal.clone();
-    let left = blocking(move || journal.left_of(undo::Kind::MultipathSetup)).await??;
+    let left = reading(move || journal.left_of(undo::Kind::MultipathSetup)).await??;
     all(engine, left, limit).await
 }
 
@@ -67,5 +70,5 @@ pub(super) async fn take_back(engine: &Engine, setup: &Setup, limit: &Limit) -> 
 /// Whether there is any multipath map.
 pub(super) async fn has_maps(engine: &Engine) -> Result<bool> {
     let sysfs = engine.state.sysfs.clone();
-    blocking(move || sysfs.has_multipath_map()).await
+    reading(move || sysfs.has_multipath_map()).await
 }

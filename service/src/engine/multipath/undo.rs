@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     backend::{
-        host::{limit::Limit, threads::blocking},
+        host::{
+            limit::Limit,
+            threads::{blocking, reading},
+        },
         multipath::config::Memory,
     },
     engine::Engine,
@@ -21,7 +24,7 @@ pub(super) async fn undo(engine: &Engine, is_dry: bool, limit: &Limit) -> Result
     let version = engine.multipath.version(limit).await?;
     let before = own_file::text(engine).await?;
     let multipath = engine.multipath.clone();
-    let memory = blocking(move || multipath.memory()).await??;
+    let memory = reading(move || multipath.memory()).await??;
     let mut change = own_file::change(engine, &version, before.as_deref(), None);
     let memory = match (memory, &before) {
         (Some(memory), _) => memory,

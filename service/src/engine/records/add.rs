@@ -12,7 +12,7 @@ use iscsi_initiator_polkit::Action;
 use super::lookup::resolved;
 use crate::{
     backend::{
-        host::threads::blocking,
+        host::threads::{blocking, reading},
         open_iscsi::{
             database::{
                 NodeKey,
@@ -96,7 +96,7 @@ async fn record(
 pub(in crate::engine) async fn binding(engine: &Engine, interface: Option<&str>) -> Result<Option<Binding>> {
     let Some(interface) = interface.map(str::to_owned) else { return Ok(None) };
     let database = engine.database.clone();
-    Ok(Some(blocking(move || database.binding(&interface)).await??))
+    Ok(Some(reading(move || database.binding(&interface)).await??))
 }
 
 /// The node through this binding.

@@ -16,7 +16,11 @@ use super::{
 };
 use crate::{
     backend::{
-        host::{limit::Limit, resolve, threads::blocking},
+        host::{
+            limit::Limit,
+            resolve,
+            threads::{blocking, reading},
+        },
         open_iscsi::{
             database::{
                 NodeKey,
@@ -106,7 +110,7 @@ pub(in crate::engine) async fn ask_any(
     let mut last = Fault::new(Kind::PortalUnreachable, "the portal has no address");
     for portal in resolve::portals(portal, limit).await? {
         let (database, at) = (engine.database.clone(), portal.clone());
-        let stored = async { Ok::<_, Fault>(blocking(move || database.discovery_proofs(&at)).await??) };
+        let stored = async { Ok::<_, Fault>(reading(move || database.discovery_proofs(&at)).await??) };
         let answer = match given {
             Given::Only(proofs) => ask_targets(&portal, interface, initiator, &[proofs], limit).await,
             Given::IfAsked(Some(proofs)) => {

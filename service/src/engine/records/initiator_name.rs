@@ -5,7 +5,7 @@ use iscsi_initiator_polkit::Action;
 
 use crate::{
     backend::{
-        host::threads::blocking,
+        host::threads::{blocking, reading},
         kernel::sysfs::Session,
         open_iscsi::{
             initiator_name::{self, NameChange},
@@ -29,7 +29,7 @@ impl Engine {
     /// The name in open-iscsi's file, if there is one.
     pub(crate) async fn initiator_name(&self) -> Result<Option<Iqn>> {
         let config = self.layout.config.clone();
-        blocking(move || initiator_name::read(&config)).await?
+        reading(move || initiator_name::read(&config)).await?
     }
 
     /// The same once no call is changing it.

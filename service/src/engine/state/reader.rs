@@ -4,21 +4,17 @@
 //! A snapshot takes time in proportion to what there is: some thirty small files for each path, one or two for each node,
 //! and one answer of multipathd's. `docs/architecture.md` has the figures.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
-use iscsi_initiator_dbus::{Fault, Kind, fault::Result};
+use iscsi_initiator_dbus::fault::Result;
 
 use super::{snapshot::Snapshot, watch::Watch};
 use crate::backend::{
-    host::{layout::Layout, limit::Limit, threads::blocking},
+    host::{layout::Layout, threads::reading},
     kernel::{sysfs::Sysfs, udev::Udev},
     multipath::daemon::{Multipathd, MultipathdError},
     open_iscsi::database::Database,
 };
-
-/// A snapshot that is not there by then does not come: what it reads hangs. Whatever the caller's own limit is: also
-/// what is put back after it must be looked at.
-const READ: Duration = Duration::from_secs(30);
 
 /// What a snapshot is to hold, beside sessions with their disks and maps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,10 +54,7 @@ impl State {
     /// the kernel's view stands without it.
     pub(in crate::engine) async fn look(&self, parts: Parts) -> Result<Snapshot> {
         let state = self.clone();
-        let reading = blocking(move || state.read(parts));
-        let late =
-            || Fault::new(Kind::TimedOut, "sysfs or open-iscsi's records could not be read within 30 s");
-        Limit::of(READ).wait(reading).await.ok_or_else(late)??
+        reading(move || state.read(parts)).await?
     }
 
     fn read(&self, parts: Parts) -> Result<Snapshot> {

@@ -6,10 +6,12 @@
 //! | `backend` | what the daemon rests on: the kernel, open-iscsi, multipath, systemd, files |
 //! | `bus` | the interface: parse, ask polkit, do, answer |
 //! | `engine` | what can be done, with a `Call` that polkit allowed |
+//! | `life` | when the daemon leaves, and that no call is lost then |
 
 mod backend;
 mod bus;
 mod engine;
+mod life;
 
 use std::sync::Arc;
 
@@ -21,6 +23,7 @@ use zbus::Connection;
 pub use self::backend::host::atomic::steps;
 pub use self::backend::host::layout::Layout;
 pub use self::engine::turns::activity::Activity;
+pub use self::life::live;
 use crate::{
     bus::{Manager, mirror},
     engine::Engine,

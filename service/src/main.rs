@@ -3,18 +3,13 @@
 
 use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
-use iscsi_initiator_dbus::BUS_NAME;
-use iscsi_initiatord::{Layout, serve};
-use tokio::signal::unix::{SignalKind, signal};
+use iscsi_initiatord::{Layout, live, serve};
 use zbus::Connection;
 
 /// How long it stays without a call. systemd starts it again for the next one.
 const QUIET: Duration = Duration::from_secs(30);
-/// How long calls that were under way to us when the name was given back may take to arrive.
-const GRACE: Duration = Duration::from_millis(200);
-
-/// How long the bus may take at the start, and calls at work at the end; less than the unit's TimeoutStopSec.
-const PATIENCE: Duration = Duration::from_secs(25);
+/// How long the bus may take at the start.
+const CONNECT: Duration = Duration::from_secs(25);
 
 /// How long threads that are still at work may take then.
 const LEAVING: Duration = Duration::from_secs(2);
@@ -122,37 +117,11 @@ async fn run(layout: Layout) -> zbus::Result<()> {
         let activity = serve(&connection, layout).await?;
         Ok((connection, activity))
     };
-    let connected = tokio::time::timeout(PATIENCE, connecting).await;
+    let connected = tokio::time::timeout(CONNECT, connecting).await;
     let (connection, activity) =
         connected.unwrap_or_else(|_| Err(zbus::Error::Failure("the system bus does not answer".into())))?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        () = activity.idle_for(QUIET) => tracing::info!("idle, leaving"),
-        _ = terminate.recv() => tracing::info!("asked to leave"),
-        _ = interrupt.recv() => tracing::info!("asked to leave"),
-        () = closed(&connection) => return Err(zbus::Error::Failure("the system bus went away".into())),
-    }
-    // Calls that come later start a new daemon; those at work or on their way are still answered here. A
-    // further SIGTERM changes nothing: systemd sends one when the name is given back, and after
-    // TimeoutStopSec it does not ask any more.
-    connection.release_name(BUS_NAME).await?;
-    if tokio::time::timeout(PATIENCE, activity.idle_for(GRACE)).await.is_err() {
-        tracing::warn!("leaving although calls are at work");
-    }
-    Ok(())
-}
-
-/// Returns when the bus has closed the connection.
-async fn closed(connection: &Connection) {
-    use tokio_stream::StreamExt;
-    let mut messages = zbus::MessageStream::from(connection);
-    while let Some(message) = messages.next().await {
-        if message.is_err() {
-            return;
-        }
-    }
+    live(&connection, &activity, QUIET).await
 }
 
 #[cfg(test)]

@@ -23,11 +23,12 @@ impl Core {
         let paths: Vec<&Disk> = model.disks().filter(is_path).collect();
         let Some(size) = paths.first().map(|disk| disk.is.size) else { return false };
         // The daemon under test claims a disk by an exclusive open, which the kernel keeps multipathd's map away with.
-        let is_claimed = |disk: &&Disk| {
+        let is_claimed = |disk: &Disk| {
             disk.device()
                 .is_some_and(|name| model.is_mounted(name) || self.files.is_open(&format!("dev/{name}")))
         };
-        if paths.iter().any(is_claimed) || !self.may_make_map(model, wwid) {
+        let are_claimed = |paths: &[&Disk]| paths.iter().any(|disk| is_claimed(disk));
+        if are_claimed(&paths) || !self.may_make_map(model, wwid) {
             return false;
         }
         let minor = (0..).find(|minor| !model.maps.contains_key(minor)).unwrap_or_default();
@@ -40,6 +41,12 @@ impl Core {
             paths: paths.iter().map(|disk| disk.key).collect(),
         };
         self.show_map(minor, &map, &paths);
+        // In the kernel only one of the two gets the disk. Here who claims it looks for a map after that, and the map is
+        // shown before this, so that at least one of them gives way.
+        if are_claimed(&paths) {
+            self.hide_map(minor, &paths);
+            return false;
+        }
         let keys = map.paths.clone();
         model.maps.insert(minor, map);
         keys.into_iter().for_each(|key| self.write_udev(model, key));

@@ -1,0 +1,92 @@
+//! The daemon leaves when it is idle, and each call around that moment is answered: by it, or by the next one.
+//! Each daemon is a process that the bus starts, with the end of life of the program and a short wait before it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on must fail"
+)]
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use iscsi_initiator_dbus::{BUS_NAME, proxy::InitiatorProxy};
+use iscsi_initiator_fake::{Bus, Machine, polkit};
+use iscsi_initiatord::{Layout, live, serve};
+use tokio::time::{Duration, sleep};
+use zbus::{Connection, connection, fdo::DBusProxy};
+
+const ENTRANCE: &str = "a_daemon_that_the_bus_starts";
+/// The bus hands its own environment on.
+const ROOT: &str = "LIFE_ROOT";
+const ADDRESS: &str = "DBUS_STARTER_ADDRESS";
+const QUIET: Duration = Duration::from_millis(60);
+
+/// In the process that the bus starts; without its variables, nothing.
+#[test]
+fn a_daemon_that_the_bus_starts() {
+    let (Ok(root), Ok(address)) = (std::env::var(ROOT), std::env::var(ADDRESS)) else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let connection = connection::Builder::address(address.as_str()).build().await.unwrap();
+        let activity = serve(&connection, Layout::below(Path::new(&root))).await.unwrap();
+        // The last one loses its bus with the test.
+        drop(live(&connection, &activity, QUIET).await);
+    });
+}
+
+fn put(path: &Path, text: &str) {
+    #[expect(clippy::disallowed_methods, reason = "below a temporary directory of the test's own")]
+    fs::write(path, text).unwrap();
+}
+
+/// A bus that starts the daemon for a call.
+fn bus(folder: &Path, root: &Path) -> Bus {
+    let program = std::env::current_exe().unwrap();
+    // The bus's own output, which it would inherit, is closed.
+    let exec = format!(
+        "/bin/sh -c \"exec {} --exact {ENTRANCE} --nocapture --test-threads=1 >/dev/null\"",
+        program.display()
+    );
+    put(
+        &folder.join(format!("{BUS_NAME}.service")),
+        &format!("[D-BUS Service]\nName={BUS_NAME}\nExec=/usr/bin/env {ROOT}={} {exec}\n", root.display()),
+    );
+    let here = folder.display();
+    put(
+        &folder.join("bus.conf"),
+        &format!(
+            "<busconfig><type>session</type><listen>unix:path={here}/bus</listen><servicedir>{here}</servicedir>\
+             <policy context=\"default\"><allow send_destination=\"*\"/><allow receive_sender=\"*\"/><allow own=\"*\"/></policy>\
+             </busconfig>"
+        ),
+    );
+    Bus::with_config(&folder.join("bus.conf"))
+}
+
+/// Who answers to the name; empty between two daemons.
+async fn owner(bus: &DBusProxy<'_>) -> String {
+    bus.get_name_owner(BUS_NAME.try_into().unwrap()).await.map(|name| name.to_string()).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn each_call_around_the_moment_at_which_it_leaves_is_answered() {
+    let (folder, machine) = (tempfile::tempdir().unwrap(), Machine::new());
+    let bus = bus(folder.path(), &machine.root());
+    let authority = bus.connect().await;
+    let _denied = polkit::serve(&authority, &[]).await;
+    let connection: Connection = bus.connect().await;
+    let names = DBusProxy::new(&connection).await.unwrap();
+    let client = InitiatorProxy::new(&connection).await.unwrap();
+    let mut owners = BTreeSet::new();
+    // Around the moment, on either side of it and ever closer; the call itself begins the wait anew.
+    for round in 0..60_u32 {
+        let offset = Duration::from_micros(u64::from(round % 30) * 400);
+        sleep(if round < 30 { QUIET.saturating_sub(offset) } else { QUIET + offset }).await;
+        let answer = client.list_paths(std::collections::HashMap::new()).await;
+        assert!(answer.is_ok(), "round {round}: {answer:?}");
+        owners.insert(owner(&names).await);
+    }
+    owners.remove("");
+    assert!((5..60).contains(&owners.len()), "it did not leave, or left at once: {owners:?}");
+}

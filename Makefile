@@ -12,7 +12,7 @@ CARGO      ?= cargo
 RELEASE     = $(TARGET)/release
 NAME        = org.cloudatlas.IscsiInitiator
 
-.PHONY: help setup build check unit test fuzz bench dev demo shell install uninstall clean
+.PHONY: help setup build check lint doc deny unit bus case test soak fuzz bench dev demo shell install uninstall clean
 
 help: ## list these commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,8 +26,29 @@ build: ## build the daemon and the CLI
 check: ## format, lints, unit and bus tests: before every commit
 	@tests/check
 
+lint: ## format and lints alone
+	@tests/check lint
+
+doc: ## the documentation of the crates, where a warning is an error
+	@tests/check doc
+
+unit: ## the unit tests (TEST=name: those whose name has it)
+	@tests/check unit $(TEST)
+
+bus: ## the tests on a private bus (TEST=name: that program of tests/tests, for example login)
+	@tests/check bus $(TEST)
+
+case: setup ## one scenario on the testbed's machine (CASE=name, SUITE=bookworm: Debian 12)
+	@tests/case $(if $(SUITE),--suite $(SUITE)) $(CASE)
+
 test: setup ## everything: make check, then the scenarios on the testbed
 	@tests/all
+
+soak: setup ## the long scenarios whole: fifty logins and logouts, and a kill at each step
+	@tests/case --soak logout-loop kill-steps
+
+deny: ## licences, bans and sources of the dependencies (cargo-deny, installed if it is missing)
+	@tests/deny
 
 fuzz: setup ## any bytes at the login probe (TIME=60: seconds for each of its targets)
 	@tests/fuzz $(TIME)

@@ -1,7 +1,10 @@
 //! Starts programs, as any user; what was started ends with its handle.
 //! It may not wait: who starts a program does.
 
-use std::{path::Path, process::Stdio};
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
 use tokio::process::Command;
 
@@ -34,6 +37,14 @@ pub fn program(name: impl AsRef<Path>) -> Command {
         .stdin(Stdio::null())
         .kill_on_drop(true);
     command
+}
+
+/// A program of this workspace, built in the same way as the test that asks: `iscsictl`.
+pub fn built(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test program");
+    let path = test.ancestors().nth(2).expect("a folder of the build").join(name);
+    assert!(path.exists(), "{} is missing: cargo build -p {name} makes it", path.display());
+    path
 }
 
 /// A program of root's that sees the files of `world` in the place of the host's. Killed when the test's thread

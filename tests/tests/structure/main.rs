@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `attributes` | which items only tests see |
 //! | `circles` | which file takes a name from which, and the circles in that |
+//! | `deadlines` | the page of deadlines, made of the constants |
 //! | `direction` | which part of the workspace may use which |
 //! | `facts` | what the checks need to know of each file: modules, names, calls |
 //! | `names` | where a path leads: a definition, a module or another crate |
@@ -26,6 +27,7 @@
 
 mod attributes;
 mod circles;
+mod deadlines;
 mod direction;
 mod facts;
 mod names;
@@ -69,6 +71,28 @@ fn no_files_take_names_from_each_other_in_a_circle() {
 #[test]
 fn the_page_on_the_architecture_names_files_and_functions_that_exist() {
     none(&pages::missing(&Tree::of_project(), &pages::text()));
+}
+
+#[test]
+fn the_page_of_deadlines_is_what_the_constants_say() {
+    let page = deadlines::page(&Tree::of_project());
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(deadlines::PAGE);
+    if std::env::var_os("UPDATE").is_some() {
+        #[expect(clippy::disallowed_methods, reason = "asked for: a generated page of the work tree")]
+        fs::write(&path, &page).unwrap();
+    }
+    let written = fs::read_to_string(&path).unwrap();
+    assert!(written == page, "{}: write it anew: UPDATE=1 make bus TEST=structure", deadlines::PAGE);
+}
+
+#[test]
+fn every_deadline_says_what_it_is_for() {
+    let silent = deadlines::all(&Tree::of_project()).into_iter().filter(|deadline| deadline.says.is_empty());
+    none(
+        &silent
+            .map(|deadline| format!("{}: {} has no comment above it", deadline.file, deadline.name))
+            .collect::<Vec<_>>(),
+    );
 }
 
 #[test]

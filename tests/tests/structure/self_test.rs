@@ -314,3 +314,17 @@ fn a_page_that_names_what_is_not_there_is_found() {
         assert_eq!(crate::pages::missing(&tree, wrong).len(), 1, "{wrong}");
     }
 }
+
+#[test]
+fn a_deadline_is_found_with_what_is_said_above_it() {
+    let tree = Tree::of(&[(
+        "a/src/lib.rs",
+        "/// How long\n/// it may take.\nconst ONE: Duration = Duration::from_secs(3);\n\
+         const TWO: Duration = Duration::from_millis(5);\n/// x\nfn f() {}\n\
+         #[cfg(test)]\nmod tests {\n    const T: Duration = Duration::from_secs(1);\n}\n",
+    )]);
+    let found = crate::deadlines::all(&tree);
+    let shown: Vec<_> = found.iter().map(|d| (d.value.as_str(), d.says.as_str(), d.name.as_str())).collect();
+    assert_eq!(shown, [("3 s", "How long it may take.", "ONE"), ("5 ms", "", "TWO")]);
+    assert!(crate::deadlines::page(&tree).ends_with("| 5 ms |  | `a/src/lib.rs` (`TWO`) |\n"));
+}

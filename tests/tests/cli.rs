@@ -1,0 +1,156 @@
+//! iscsictl with the daemon and the real polkit: each exit code, by what really happened, and what programs read.
+//! Must not need a kernel: iscsid, kernel and gateway are those of iscsi-initiator-fake.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on must fail"
+)]
+
+mod room;
+
+use std::{fs::Permissions, net::SocketAddr, os::unix::fs::PermissionsExt as _, path::PathBuf};
+
+use iscsi_initiator_tests::harness::{MEMBER, ROOT, Reply, STRANGER, User, process::built, world::output};
+use room::{Room, SECRET, TARGET, another_chap};
+use serde_json::Value;
+
+/// A member may do most; a stranger may not even look.
+const RULES: &str = r#"polkit.addRule(function (action, subject) {
+    if (action.id.indexOf("org.cloudatlas.IscsiInitiator.") != 0) { return polkit.Result.NOT_HANDLED; }
+    if (subject.user == "stranger") { return polkit.Result.NO; }
+    if (subject.user == "member") { return polkit.Result.YES; }
+    return polkit.Result.NOT_HANDLED;
+});
+"#;
+
+/// Machine and gateway of the other tests, and iscsictl where everybody may run it.
+struct Desk {
+    room: Room,
+    portals: [SocketAddr; 2],
+    program: PathBuf,
+}
+
+impl Desk {
+    async fn new() -> Self {
+        let room = Room::start_with_rules(RULES).await;
+        let portals = room.machine.add_gateway(TARGET, room::chap());
+        room.machine.start_multipathd();
+        let program = room.world.directory().join("iscsictl");
+        std::fs::copy(built("iscsictl"), &program).unwrap();
+        std::fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+        Self { room, portals, program }
+    }
+
+    async fn run(&self, user: User, arguments: &[&str]) -> Reply {
+        let mut command = self.room.world.command_as(user, &self.program);
+        command.args(arguments);
+        output(command).await
+    }
+
+    /// Runs it as a member; it must end with this code.
+    async fn ends(&self, code: i32, arguments: &[&str]) -> Reply {
+        let reply = self.run(MEMBER, arguments).await;
+        assert_eq!(reply.code, code, "{arguments:?}: {reply:?}");
+        reply
+    }
+
+    fn portal(&self, n: usize) -> String {
+        self.portals[n].to_string()
+    }
+
+    fn record_all(&self) {
+        for portal in self.portals {
+            self.room.record(portal, SECRET);
+        }
+    }
+}
+
+fn rows(reply: &Reply) -> Vec<Value> {
+    serde_json::from_str(&reply.stdout).unwrap()
+}
+
+fn keys(row: &Value) -> Vec<&str> {
+    let mut keys: Vec<_> = row.as_object().unwrap().keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    keys
+}
+
+#[tokio::test]
+async fn from_the_first_look_to_the_last_each_step_ends_with_0_and_has_its_keys() {
+    let desk = Desk::new().await;
+    let found = rows(&desk.ends(0, &["discover", &desk.portal(0), "--json"]).await);
+    assert_eq!(found.len(), 2);
+    let node = ["chap", "interface", "logged-in", "portal", "startup", "state", "target", "tpgt"];
+    assert_eq!(keys(&found[0]), node);
+    let secret = desk.room.world.directory().join("secret");
+    #[expect(clippy::disallowed_methods, reason = "below a temporary directory of the test's own")]
+    std::fs::write(&secret, format!("{SECRET}\n")).unwrap();
+    std::os::unix::fs::chown(&secret, Some(MEMBER.uid), Some(MEMBER.uid)).unwrap();
+    let set = ["set-chap", TARGET, "--user", "libvirtd", "--secret-file", secret.to_str().unwrap()];
+    std::fs::set_permissions(&secret, Permissions::from_mode(0o644)).unwrap();
+    let refused = desk.ends(2, &set).await;
+    assert!(refused.stderr.contains("secret") && !refused.stderr.contains(SECRET), "{}", refused.stderr);
+    std::fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
+    desk.ends(0, &set).await;
+    let entries = rows(&desk.ends(0, &["login", TARGET, "--json"]).await);
+    assert!(entries.iter().all(|row| row["outcome"] == "logged-in"), "{entries:?}");
+    assert!(entries.iter().all(|row| row["devices"].as_array().unwrap().len() == 2), "{entries:?}");
+    assert_eq!(rows(&desk.ends(0, &["paths", "--json"]).await).len(), 4);
+    let table = desk.ends(0, &["paths"]).await.stdout;
+    assert!(table.contains("mpatha") && table.contains(&desk.portal(0)), "{table}");
+    desk.ends(0, &["logout", TARGET]).await;
+    assert!(desk.room.machine.sessions().is_empty());
+}
+
+#[tokio::test]
+async fn who_is_refused_ends_with_3_and_a_word_that_is_no_name_with_2() {
+    let desk = Desk::new().await;
+    assert_eq!(desk.run(STRANGER, &["paths"]).await.code, 3);
+    assert_eq!(desk.run(ROOT, &["paths"]).await.code, 0);
+    desk.ends(2, &["login", "nonsense"]).await;
+    let refused = desk.ends(2, &["set-chap", TARGET, "--user", "libvirtd", "--secret", SECRET]).await;
+    assert!(refused.stderr.contains("process list"), "{}", refused.stderr);
+}
+
+#[tokio::test]
+async fn what_the_target_says_ends_with_4_or_5_and_what_is_unknown_with_8() {
+    let desk = Desk::new().await;
+    desk.ends(8, &["login", TARGET]).await;
+    desk.record_all();
+    desk.room.machine.want_chap(TARGET, &another_chap());
+    let refused = desk.ends(4, &["login", TARGET]).await;
+    assert!(refused.stderr.contains("hint: "), "{}", refused.stderr);
+    desk.room.machine.disable_target(TARGET, true);
+    desk.ends(5, &["login", TARGET]).await;
+}
+
+#[tokio::test]
+async fn a_portal_that_refuses_ends_with_6_or_with_11_if_another_does_not() {
+    let desk = Desk::new().await;
+    desk.record_all();
+    desk.room.machine.close_portal(desk.portals[0]);
+    desk.ends(6, &["login", TARGET, &desk.portal(0)]).await;
+    desk.ends(11, &["login", TARGET]).await;
+    desk.ends(0, &["logout", TARGET]).await;
+}
+
+#[tokio::test]
+async fn a_portal_that_is_silent_ends_with_7() {
+    let desk = Desk::new().await;
+    desk.record_all();
+    desk.room.machine.silence(desk.portals[0], true);
+    desk.ends(7, &["login", TARGET, &desk.portal(0), "--timeout", "2"]).await;
+}
+
+#[tokio::test]
+async fn disks_that_are_in_use_end_with_9_and_are_still_there() {
+    let desk = Desk::new().await;
+    desk.record_all();
+    desk.ends(0, &["login", TARGET]).await;
+    desk.room.machine.mount("dm-0", "/srv/disks");
+    let refused = desk.ends(9, &["logout", TARGET]).await;
+    assert!(refused.stderr.contains("/srv/disks"), "{}", refused.stderr);
+    assert_eq!(desk.room.machine.sessions().len(), 2);
+}

@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     }
     log_to_stderr();
     if let Err(error) = lay_down_capabilities() {
-        tracing::error!(%error, "the capabilities could not be laid down");
+        tracing::error!(%error, "cannot drop the capabilities");
         return ExitCode::FAILURE;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(16).build();
@@ -139,7 +139,7 @@ async fn run(layout: Layout) -> zbus::Result<()> {
     // TimeoutStopSec it does not ask any more.
     connection.release_name(BUS_NAME).await?;
     if tokio::time::timeout(PATIENCE, activity.idle_for(GRACE)).await.is_err() {
-        tracing::warn!("leaving although calls are at work");
+        tracing::warn!("leaving although calls are running");
     }
     Ok(())
 }

@@ -39,7 +39,7 @@ pub(super) fn redirection(text: &[u8], permanent: bool) -> Refusal {
     };
     match keys.get("TargetAddress").and_then(portal) {
         Some((to, _)) => Refusal::Redirected { to, permanent },
-        None => Refusal::Protocol("a redirection to no portal"),
+        None => Refusal::Protocol("a redirection to an invalid portal"),
     }
 }
 

@@ -131,7 +131,7 @@ impl Expected<'_> {
         let (name, given) = match (keys.get("CHAP_N"), keys.get("CHAP_R")) {
             (None, None) => return Ok(false),
             (Some(name), Some(given)) => (name, given),
-            _ => return Err(Refusal::Protocol("half a CHAP response")),
+            _ => return Err(Refusal::Protocol("an incomplete CHAP response")),
         };
         let given = binary(given).ok_or(Refusal::Protocol("a bad CHAP_R"))?;
         if !self.proof.fits(&given) {
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(expected.verify(&Keys::parse(b"").unwrap()), Ok(false));
         assert_eq!(
             expected.verify(&Keys::parse(b"CHAP_N=gw").unwrap()),
-            Err(Refusal::Protocol("half a CHAP response"))
+            Err(Refusal::Protocol("an incomplete CHAP response"))
         );
     }
 

@@ -70,14 +70,14 @@ impl Survey {
             let so_far = u32::try_from(self.data.len()).unwrap_or(u32::MAX);
             let all = u32::try_from(data.len()).ok().and_then(|more| so_far.checked_add(more));
             if offset != so_far || all.is_none_or(|all| all > self.expected) {
-                return Err(Refusal::Protocol("data that was not asked for"));
+                return Err(Refusal::Protocol("data that was not requested"));
             }
             self.data.extend_from_slice(data);
         }
         let Some((status, stat_sn)) = response.end else { return Ok(Step::Wait) };
         self.numbers.exp_stat_sn = stat_sn.wrapping_add(1);
         if !response.completed || status != 0 {
-            return Err(Refusal::Protocol("a refused SCSI command"));
+            return Err(Refusal::Protocol("a failed SCSI command"));
         }
         match &mut self.left {
             None => self.left = Some(list(&self.data)?),
@@ -172,12 +172,12 @@ mod tests {
                 Ok(_) => String::new(),
             };
         assert!(refused(answer(9, None, Some((0, 5))), &[]).contains("another command"));
-        assert!(refused(answer(8, Some(1), None), &[0; 8]).contains("not asked for"));
-        assert!(refused(answer(8, Some(0), None), &[0; 521]).contains("not asked for"));
-        assert!(refused(answer(8, None, Some((2, 5))), &[]).contains("refused SCSI command"));
+        assert!(refused(answer(8, Some(1), None), &[0; 8]).contains("not requested"));
+        assert!(refused(answer(8, Some(0), None), &[0; 521]).contains("not requested"));
+        assert!(refused(answer(8, None, Some((2, 5))), &[]).contains("failed SCSI command"));
         assert!(
             refused(ScsiResponse { completed: false, ..answer(8, None, Some((0, 5))) }, &[])
-                .contains("refused")
+                .contains("failed SCSI command")
         );
         assert!(refused(answer(8, Some(0), Some((0, 5))), &[0; 4]).contains("short list"));
         let (mut survey, _) = Survey::begin(NUMBERS);

@@ -171,13 +171,13 @@ impl LoginResponse {
             return Err(Refusal::Protocol("an unknown version"));
         }
         if self.phase != Some(phase) {
-            return Err(Refusal::Protocol("another login stage"));
+            return Err(Refusal::Protocol("an unexpected login stage"));
         }
         match self.transit {
             None => Ok(false),
             Some(_) if self.more => Err(Refusal::Protocol("both T and C")),
-            Some(_) if next.is_none() => Err(Refusal::Protocol("a transit that was not asked for")),
-            Some(given) if given != next => Err(Refusal::Protocol("a transit to another stage")),
+            Some(_) if next.is_none() => Err(Refusal::Protocol("a transition that was not requested")),
+            Some(given) if given != next => Err(Refusal::Protocol("a transition to another stage")),
             Some(_) => Ok(true),
         }
     }
@@ -238,7 +238,7 @@ pub(super) fn lengths(bhs: &[u8; BHS], limit: usize) -> Result<(usize, usize), R
     }
     let length = [bhs[5], bhs[6], bhs[7]].iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
     if length > limit {
-        return Err(Refusal::Protocol("a data segment beyond its limit"));
+        return Err(Refusal::Protocol("a data segment that is too long"));
     }
     Ok((length, length.next_multiple_of(4)))
 }

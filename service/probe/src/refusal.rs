@@ -27,13 +27,13 @@ pub enum Stage {
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Connect => "connecting",
-            Self::Greeting => "the first login request",
-            Self::Challenge => "asking for a CHAP challenge",
-            Self::Proof => "the CHAP response",
-            Self::Parameters => "negotiating a session",
-            Self::Targets => "listing the targets",
-            Self::Luns => "listing the LUNs",
+            Self::Connect => "the connection",
+            Self::Greeting => "the reply to the login request",
+            Self::Challenge => "the CHAP challenge",
+            Self::Proof => "the reply to the CHAP response",
+            Self::Parameters => "the session parameters",
+            Self::Targets => "the list of targets",
+            Self::Luns => "the list of LUNs",
         })
     }
 }
@@ -42,16 +42,16 @@ impl fmt::Display for Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum MutualFault {
     /// Its proof does not fit the secret that we have for it.
-    #[error("its secret is another one")]
+    #[error("its secret does not match")]
     WrongSecret,
     /// Its proof fits, its user name does not.
-    #[error("its user name is another one")]
+    #[error("its user name does not match")]
     WrongName,
     /// It gave no proof, or chose to need none.
-    #[error("it offers no proof of itself")]
+    #[error("it did not offer mutual CHAP")]
     NotOffered,
     /// It gave back our own challenge or our own proof.
-    #[error("it reflected what we sent")]
+    #[error("it sent back our own challenge or response")]
     Reflected,
     /// Both secrets are one, so that anybody could reflect our proof: nothing was sent.
     #[error("both secrets are the same")]
@@ -62,7 +62,7 @@ pub enum MutualFault {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The question is at fault; nothing was sent.
-    #[error("the question cannot be asked: {0}")]
+    #[error("cannot ask the portal: {0}")]
     Question(&'static str),
     /// TCP RST: the host is there, nothing listens.
     #[error("nothing listens at the portal")]
@@ -71,28 +71,28 @@ pub enum Refusal {
     #[error("no route to the portal")]
     NoRoute,
     /// The network card to ask through is not there; nothing was sent.
-    #[error("this machine does not have the network card that the node is bound to")]
+    #[error("this machine does not have the network interface that the node is bound to")]
     NoCard,
     /// Our own system failed.
-    #[error("the system failed: {0}")]
+    #[error("a system call failed: {0}")]
     System(io::ErrorKind),
     /// The deadline came first.
-    #[error("no answer in time while {stage}", stage = .stage)]
+    #[error("timed out waiting for {stage}", stage = .stage)]
     TimedOut {
         /// While waiting for what.
         stage: Stage,
     },
     /// The peer hung up.
-    #[error("the portal hung up at {stage}", stage = .stage)]
+    #[error("the portal closed the connection before {stage} arrived", stage = .stage)]
     Closed {
         /// Instead of what.
         stage: Stage,
     },
     /// Something answers, but does not speak iSCSI.
-    #[error("what listens there does not speak iSCSI")]
+    #[error("the server there does not speak iSCSI")]
     NotIscsi,
     /// The login was refused (RFC 7143, section 11.13.5).
-    #[error("the target refused {stage}: {class:02x}/{detail:02x}, {}", meaning(*class, *detail))]
+    #[error("the target sent login status {class:02x}/{detail:02x} ({}) instead of {stage}", meaning(*class, *detail))]
     Status {
         /// 2: our fault; 3: the target's.
         class: u8,
@@ -102,7 +102,7 @@ pub enum Refusal {
         stage: Stage,
     },
     /// The target threw our PDU back (RFC 7143, section 11.17).
-    #[error("the target rejected a PDU at {stage}, reason {reason:#04x}")]
+    #[error("the target rejected a PDU (reason {reason:#04x}) instead of sending {stage}")]
     Rejected {
         /// RFC 7143, section 11.17.1.
         reason: u8,
@@ -113,16 +113,16 @@ pub enum Refusal {
     #[error("the target asks for CHAP")]
     ChapRequired,
     /// The target has neither of the methods we offered.
-    #[error("the target shares no authentication method with us")]
+    #[error("the target and this machine have no authentication method in common")]
     NoCommonMethod,
     /// The target has none of the digests we offered.
-    #[error("the target shares no CHAP algorithm with us")]
+    #[error("the target and this machine have no CHAP algorithm in common")]
     NoCommonAlgorithm,
     /// Mutual CHAP failed on our side.
-    #[error("the target did not prove itself: {0}")]
+    #[error("the target did not authenticate itself: {0}")]
     MutualFailed(MutualFault),
     /// The portal sent us on, and we did not follow: it is the second time, a host name or our own loopback.
-    #[error("the portal sent us on to {to}")]
+    #[error("the portal redirected the login to {to}")]
     Redirected {
         /// Where to.
         to: Portal,
@@ -165,16 +165,23 @@ mod tests {
     fn refusals_read_well() {
         let status = Refusal::Status { class: 2, detail: 1, stage: Stage::Proof };
         for (refusal, text) in [
-            (status, "the target refused the CHAP response: 02/01, authentication failed"),
-            (Refusal::TimedOut { stage: Stage::Connect }, "no answer in time while connecting"),
-            (Refusal::Closed { stage: Stage::Greeting }, "the portal hung up at the first login request"),
+            (
+                status,
+                "the target sent login status 02/01 (authentication failed) instead of the reply to the CHAP \
+                 response",
+            ),
+            (Refusal::TimedOut { stage: Stage::Connect }, "timed out waiting for the connection"),
+            (
+                Refusal::Closed { stage: Stage::Greeting },
+                "the portal closed the connection before the reply to the login request arrived",
+            ),
             (
                 Refusal::Rejected { reason: 4, stage: Stage::Targets },
-                "the target rejected a PDU at listing the targets, reason 0x04",
+                "the target rejected a PDU (reason 0x04) instead of sending the list of targets",
             ),
             (
                 Refusal::MutualFailed(MutualFault::NotOffered),
-                "the target did not prove itself: it offers no proof of itself",
+                "the target did not authenticate itself: it did not offer mutual CHAP",
             ),
         ] {
             assert_eq!(refusal.to_string(), text);

@@ -223,7 +223,7 @@ mod tests {
         for (text, why) in [
             ("TargetAddress=192.0.2.1:3260,1", "an address without a target"),
             ("SendTargets=Reject", "the target does not list targets"),
-            ("targetname=x", "a key that is none"),
+            ("targetname=x", "a malformed key"),
             (&many, "too many targets"),
             (&portals, "too many portals of one target"),
             (&nodes, "too many nodes"),

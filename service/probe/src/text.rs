@@ -22,7 +22,7 @@ pub(super) fn pairs(text: &[u8]) -> impl Iterator<Item = Result<(&str, &[u8]), R
             return Err(Refusal::Protocol("a key without a value"));
         };
         let key = std::str::from_utf8(key).ok().filter(|key| is_key(key));
-        key.map(|key| (key, value)).ok_or(Refusal::Protocol("a key that is none"))
+        key.map(|key| (key, value)).ok_or(Refusal::Protocol("a malformed key"))
     })
 }
 
@@ -42,9 +42,9 @@ pub(super) fn value<'a>(key: &str, raw: &'a [u8]) -> Result<&'a str, Refusal> {
         _ => LONGEST,
     };
     if raw.len() > longest {
-        return Err(Refusal::Protocol("a value beyond its limit"));
+        return Err(Refusal::Protocol("a value that is too long"));
     }
-    let text = std::str::from_utf8(raw).map_err(|_| Refusal::Protocol("a value that is no text"))?;
+    let text = std::str::from_utf8(raw).map_err(|_| Refusal::Protocol("a value that is not text"))?;
     if text.chars().any(char::is_control) {
         return Err(Refusal::Protocol("a control character in a value"));
     }
@@ -61,7 +61,7 @@ impl<'a> Keys<'a> {
         for pair in pairs(text) {
             let (key, raw) = pair?;
             if keys.get(key).is_some() {
-                return Err(Refusal::Protocol("a key twice"));
+                return Err(Refusal::Protocol("a duplicate key"));
             }
             if keys.0.len() == MOST_KEYS {
                 return Err(Refusal::Protocol("too many keys"));
@@ -217,18 +217,18 @@ mod tests {
         let long_binary = format!("CHAP_C=0x{}", "0".repeat(2049));
         for (text, why) in [
             (&b"AuthMethod"[..], "a key without a value"),
-            (b"=CHAP", "a key that is none"),
-            (b"authMethod=CHAP", "a key that is none"),
-            (b"Auth Method=CHAP", "a key that is none"),
-            (b"Auth\xff=CHAP", "a key that is none"),
-            (long_key.as_bytes(), "a key that is none"),
-            (b"A=1\0A=1\0", "a key twice"),
-            (b"A=\xff\0", "a value that is no text"),
+            (b"=CHAP", "a malformed key"),
+            (b"authMethod=CHAP", "a malformed key"),
+            (b"Auth Method=CHAP", "a malformed key"),
+            (b"Auth\xff=CHAP", "a malformed key"),
+            (long_key.as_bytes(), "a malformed key"),
+            (b"A=1\0A=1\0", "a duplicate key"),
+            (b"A=\xff\0", "a value that is not text"),
             (b"A=a\nb\0", "a control character in a value"),
             (b"A=a\x1b[2J\0", "a control character in a value"),
             (b"A=a\xc2\x85\0", "a control character in a value"),
-            (long_value.as_bytes(), "a value beyond its limit"),
-            (long_binary.as_bytes(), "a value beyond its limit"),
+            (long_value.as_bytes(), "a value that is too long"),
+            (long_binary.as_bytes(), "a value that is too long"),
         ] {
             assert_eq!(fault(text), Some(Refusal::Protocol(why)), "{:?}", String::from_utf8_lossy(text));
         }

@@ -163,7 +163,7 @@ async fn one_redirection_is_followed() {
     assert_eq!(log_in(named, With::Chap, LONG).await, Err(unresolved));
     for nowhere in ["127.0.0.1:0", "[fe80::1%lo]:3260", "0.0.0.0", ""] {
         let at = redirecting(nowhere.into(), 1).await;
-        assert_eq!(log_in(at, With::Chap, LONG).await, protocol("a redirection to no portal"));
+        assert_eq!(log_in(at, With::Chap, LONG).await, protocol("a redirection to an invalid portal"));
     }
 }
 

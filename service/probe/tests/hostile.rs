@@ -86,7 +86,7 @@ async fn endless_lists_end() {
     let thousands = chatty(T, names(1025), |_| {}).await;
     // One PDU of 38 KiB is more than we declared to take.
     let refused = list(thousands, With::Nothing, LONG).await;
-    assert_eq!(refused, protocol("a data segment beyond its limit"));
+    assert_eq!(refused, protocol("a data segment that is too long"));
     // 10,800 targets within the megabyte.
     let short: String = (0..900).map(|n| format!("TargetName=iqn.a:{n}\0")).collect();
     let at = serve(move |mut peer| {
@@ -117,7 +117,7 @@ async fn broken_text_responses_are_refused() {
         (T, |pdu| pdu[19] ^= 1, "a response to another request"),
         (T, |pdu| pdu[4] = 1, "an additional header segment"),
         (T, |pdu| pdu[0] = 0x23, "no text response"),
-        (T, |pdu| pdu[48] = b't', "a key that is none"),
+        (T, |pdu| pdu[48] = b't', "a malformed key"),
     ] {
         assert_eq!(list(chatty(flags, name(), edit).await, With::Nothing, LONG).await, protocol(why));
     }
@@ -159,19 +159,19 @@ async fn broken_login_responses_are_refused() {
         (0, "AuthMethod=CHAP", (|pdu| pdu[16] ^= 1) as fn(&mut [u8]), "a response to another request"),
         (0, "AuthMethod=CHAP", |pdu| pdu[3] = 1, "an unknown version"),
         (0, "AuthMethod=CHAP", |pdu| pdu[4] = 1, "an additional header segment"),
-        (0, "AuthMethod=CHAP AuthMethod=CHAP", |_| {}, "a key twice"),
+        (0, "AuthMethod=CHAP AuthMethod=CHAP", |_| {}, "a duplicate key"),
         (0, "AuthMethod=CH\x1bAP", |_| {}, "a control character in a value"),
         (0, "nonsense", |_| {}, "a key without a value"),
         (0, "AuthMethod=CHAP", |_| {}, "no CHAP_A"),
         (0, "", |_| {}, "too many login responses"),
-        (0, "", |pdu| pdu[5..8].fill(0xff), "a data segment beyond its limit"),
-        (0, longer, |_| {}, "a data segment beyond its limit"),
-        (0, long, |_| {}, "a value beyond its limit"),
+        (0, "", |pdu| pdu[5..8].fill(0xff), "a data segment that is too long"),
+        (0, longer, |_| {}, "a data segment that is too long"),
+        (0, long, |_| {}, "a value that is too long"),
         (C, long, |_| {}, "too much text in a login"),
         (C, "", |_| {}, "too many login responses"),
         (T | C | 1, "", |_| {}, "both T and C"),
-        (T | 1, "AuthMethod=None", |_| {}, "a transit that was not asked for"),
-        (T | 4 | 3, "", |_| {}, "another login stage"),
+        (T | 1, "AuthMethod=None", |_| {}, "a transition that was not requested"),
+        (T | 4 | 3, "", |_| {}, "an unexpected login stage"),
     ] {
         assert_eq!(log_in(stubborn(flags, text, edit).await, With::Chap, LONG).await, protocol(why));
     }
@@ -206,7 +206,7 @@ async fn a_redirection_that_hides_where_it_leads_is_not_followed() {
         })
         .await;
         let refused = log_in(at, With::Chap, LONG).await;
-        assert_eq!(refused, protocol("a redirection to no portal"), "{nowhere}");
+        assert_eq!(refused, protocol("a redirection to an invalid portal"), "{nowhere}");
     }
 }
 
@@ -290,14 +290,14 @@ async fn broken_answers_to_commands_are_refused() {
     assert_eq!(survey(honest, With::Nothing, LONG).await, Ok(Luns { present: 0, disks: 0 }));
     for (flags, data, times, edit, why) in [
         (0, &[][..], 600, (|_| {}) as fn(&mut [u8]), "too many SCSI responses"),
-        (T | S, &[0; 600], 1, |_| {}, "data that was not asked for"),
-        (0, &[0; 500], 2, |_| {}, "data that was not asked for"),
-        (T | S, &[0; 8], 1, |pdu| pdu[43] = 8, "data that was not asked for"),
+        (T | S, &[0; 600], 1, |_| {}, "data that was not requested"),
+        (0, &[0; 500], 2, |_| {}, "data that was not requested"),
+        (T | S, &[0; 8], 1, |pdu| pdu[43] = 8, "data that was not requested"),
         (T | S, &[0; 8], 1, |pdu| pdu[19] ^= 1, "a response to another command"),
-        (T | S, &[0; 8], 1, |pdu| pdu[3] = 2, "a refused SCSI command"),
-        (T, &[], 1, |pdu| (pdu[0], pdu[2]) = (0x21, 1), "a refused SCSI command"),
+        (T | S, &[0; 8], 1, |pdu| pdu[3] = 2, "a failed SCSI command"),
+        (T, &[], 1, |pdu| (pdu[0], pdu[2]) = (0x21, 1), "a failed SCSI command"),
         (T | S, &[0; 4], 1, |_| {}, "a short list of LUNs"),
-        (T | S, &[0; 32769], 1, |_| {}, "a data segment beyond its limit"),
+        (T | S, &[0; 32769], 1, |_| {}, "a data segment that is too long"),
         (T, &[0; 8], 1, |pdu| pdu[0] = 0x24, "no SCSI response"),
     ] {
         let at = showing(flags, data, times, edit).await;

@@ -107,9 +107,9 @@ impl Systemd {
         let short = unit.split('.').next().unwrap_or(unit);
         let why = match tokio::time::timeout(JOB, self.try_job(job, unit)).await {
             Ok(Ok(result)) if result == "done" => return Ok(()),
-            Ok(Ok(result)) => format!("systemd says \"{result}\""),
+            Ok(Ok(result)) => format!("systemd reports \"{result}\""),
             Ok(Err(error)) => error.to_string(),
-            Err(_) => "systemd did not finish within 15 s".to_owned(),
+            Err(_) => "timed out waiting for systemd (15 s)".to_owned(),
         };
         Err(Fault::new(Kind::BackendUnavailable, format!("{short} could not be {past}: {why}"))
             .hint(format!("systemctl {word} {unit}; journalctl -u {unit} has the details")))
@@ -131,7 +131,7 @@ impl Systemd {
                 return Ok(end.result);
             }
         }
-        Err(zbus::Error::Failure("the bus went away".into()))
+        Err(zbus::Error::Failure("lost the connection to the bus".into()))
     }
 
     /// Runs a program to its end in a unit of its own, with one folder in the place of another; what it says goes
@@ -162,7 +162,7 @@ impl Systemd {
         match end {
             Ok(Ok(result)) => Ok(result == "done"),
             Ok(Err(error)) => Err(failed(error.to_string())),
-            Err(_) => Err(failed("it did not finish within 15 s".to_owned())),
+            Err(_) => Err(failed("timed out waiting for it (15 s)".to_owned())),
         }
     }
 
@@ -193,7 +193,7 @@ impl Systemd {
                 return Ok(end.result);
             }
         }
-        Err(zbus::Error::Failure("the bus went away".into()))
+        Err(zbus::Error::Failure("lost the connection to the bus".into()))
     }
 
     /// Makes an empty file where this daemon may not write: systemd does it, in a unit of its own.
@@ -202,7 +202,7 @@ impl Systemd {
         if made && path.exists() {
             return Ok(());
         }
-        Err(Fault::new(Kind::Failed, format!("{} could not be made", path.display())))
+        Err(Fault::new(Kind::Failed, format!("cannot create {}", path.display())))
     }
 
     /// Removes a file likewise, if it is still empty.
@@ -211,7 +211,7 @@ impl Systemd {
         if !is_empty || self.run("/usr/bin/rm", &["-f"], path).await? {
             return Ok(());
         }
-        Err(Fault::new(Kind::Failed, format!("{} could not be removed", path.display())))
+        Err(Fault::new(Kind::Failed, format!("cannot remove {}", path.display())))
     }
 
     async fn run(&self, program: &str, arguments: &[&str], path: &Path) -> Result<bool, Fault> {

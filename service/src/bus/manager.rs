@@ -159,7 +159,11 @@ impl Manager {
         let target = if target.is_empty() { None } else { Some(options::target("target", target)?) };
         let portal = options::portal("portal", portal)?;
         if target.is_none() && portal.is_none() {
-            return Err(Fault::invalid("target", "is missing, and so is the portal: one of them is needed"));
+            return Err(Fault::invalid(
+                "target",
+                "is missing, and so is the portal: at least one of them \
+                 is required",
+            ));
         }
         let options = DiagnoseOptions::parse(options)?;
         let grant = self.ask(&call, Action::Login, target.as_ref(), portal.as_ref()).await?;

@@ -33,7 +33,7 @@ pub(super) async fn read(argument: &'static str, chap: Chap) -> Result<ChapSecre
         // RFC 7143, section 12.1.3: who has one could play the other.
         return Err(Fault::invalid(
             &format!("{argument}.target-secret"),
-            "is the same as the other secret: they must differ",
+            "must differ from the other secret",
         ));
     }
     Ok(ChapSecrets { username: initiator.0, secret: initiator.1, target })
@@ -55,7 +55,7 @@ async fn one(argument: &str, key: &str, credentials: Credentials) -> Result<(Str
             let limit = tokio::time::timeout(PATIENCE * 2, read).await;
             let bytes = match limit {
                 Ok(Ok(bytes)) => bytes.map_err(|why| Fault::invalid(&name, why))?,
-                _ => return Err(Fault::invalid(&name, "could not be read in time")),
+                _ => return Err(Fault::invalid(&name, "timed out while reading it")),
             };
             // Moved, not copied: what is left behind would not be wiped.
             let mut bytes = bytes;
@@ -81,11 +81,11 @@ fn from_fd(fd: std::os::fd::OwnedFd) -> std::result::Result<Zeroizing<Vec<u8>>, 
     let mut chunk = Zeroizing::new([0_u8; Secret::MAX + 2]);
     loop {
         let left = deadline.saturating_duration_since(std::time::Instant::now());
-        let limit = Timespec::try_from(left).map_err(|_| "could not be read in time")?;
+        let limit = Timespec::try_from(left).map_err(|_| "timed out while reading it")?;
         let readable =
             poll(&mut [PollFd::new(&file, PollFlags::IN)], Some(&limit)).map_err(|_| "cannot be read")?;
         if readable == 0 {
-            return Err("could not be read in time: its other end is still open");
+            return Err("timed out waiting for its end: the other side is still open");
         }
         let read = match file.read(&mut *chunk) {
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,

@@ -94,7 +94,8 @@ fn unless_cancelled(limit: &Limit, fault: Fault) -> Fault {
 
 async fn numeric_nodes(listing: Listing, portal: &Portal, limit: &Limit) -> Result<Listed> {
     if listing.refused > 0 {
-        tracing::warn!(%portal, refused = listing.refused, "the portal listed names or addresses that are none");
+        tracing::warn!(%portal, refused = listing.refused, "the portal listed malformed target names or \
+             addresses");
     }
     let mut nodes = Vec::new();
     let mut names: BTreeSet<String> = BTreeSet::new();
@@ -115,7 +116,7 @@ async fn numeric_nodes(listing: Listing, portal: &Portal, limit: &Limit) -> Resu
                 iface: "default".to_owned(),
             })),
             Err(fault) => {
-                tracing::warn!(%portal, error = fault.message(), "a listed address is left out")
+                tracing::warn!(%portal, error = fault.message(), "a listed address is skipped")
             }
         }
         if nodes.len() > MOST_NODES {

@@ -69,7 +69,7 @@ async fn in_turn(
     limit: &Limit,
 ) -> Result<Vec<Finding>> {
     let late =
-        || Fault::new(Kind::Busy, "another call examines this machine").hint("try again when it is done");
+        || Fault::new(Kind::Busy, "another call is examining this machine").hint("try again when it is done");
     let _turn = limit.wait(engine.turns.acts.examination.lock()).await.ok_or_else(late)?;
     let findings = async {
         if fix {

@@ -206,8 +206,7 @@ async fn take_back(engine: &Engine, made: &[u32], limit: &Limit) -> Fault {
 }
 
 fn stays(cancelled: &Fault, why: &str) -> Fault {
-    let what =
-        format!("{}, but a session that it had made could not be ended again: {why}", cancelled.message());
+    let what = format!("{}; the session that it had made could not be ended: {why}", cancelled.message());
     Fault::new(cancelled.kind(), what).hint("iscsictl paths shows it; iscsictl logout TARGET ends it")
 }
 
@@ -219,8 +218,7 @@ async fn set_startup(engine: &Engine, nodes: Vec<NodeKey>, startup: Startup) -> 
     let set = blocking(move || database.set_startup(&nodes, startup)).await?;
     set.map_err(|error| {
         let fault = Fault::from(error);
-        let what =
-            format!("logged in, but the next start of the machine is not set to do so: {}", fault.message());
+        let what = format!("logged in, but the login at boot could not be set: {}", fault.message());
         Fault::new(fault.kind(), what).hint(fault.next_step())
     })
 }

@@ -88,7 +88,7 @@ pub(super) async fn end(
     let iscsiadm = Iscsiadm::find(&engine.layout)?;
     iscsid::check_reachable(&engine.layout.proc)?;
     boot::check(engine, sessions).await?;
-    let late = || limit.fault("another logout is still at work").hint("try again");
+    let late = || limit.fault("another logout is still running").hint("try again");
     let _turn = limit.wait(engine.turns.acts.logout.lock()).await.ok_or_else(late)?;
     let (plan, claims) = if force {
         let plan = unused::plan(engine, sessions).await?;
@@ -142,10 +142,10 @@ async fn stand_by(
     let is_over = !entries.iter().any(|entry| entry.error == Kind::TimedOut.name());
     maps::restore(engine, plan, if is_over { removed.clone() } else { BTreeSet::new() }).await?;
     let names = removed.iter().map(|map| map.name.as_str()).collect::<Vec<_>>().join(", ");
-    let again = if is_over { " and is made again" } else { "; iscsid goes on with it" };
+    let again = if is_over { " and is made again" } else { "; iscsid continues with it" };
     for entry in entries.iter_mut().filter(|entry| entry.outcome == LogoutOutcome::Failed) {
         if !names.is_empty() {
-            entry.message = format!("{}; before, {names} was removed{again}", entry.message);
+            entry.message = format!("{}; before that, {names} was removed{again}", entry.message);
         }
     }
     Ok(())

@@ -34,7 +34,8 @@ impl Engine {
     ) -> Result<MultipathChange> {
         act(call, Action::Configure, async {
             let _turn = self.turns.acts.multipath.try_lock().map_err(|_| {
-                Fault::new(Kind::Busy, "another call sets multipath up").hint("try again when it is done")
+                Fault::new(Kind::Busy, "another call is setting multipath up")
+                    .hint("try again when it is done")
             })?;
             if !options.dry_run {
                 take_back::all_left(self, call.limit()).await?;

@@ -115,7 +115,13 @@ fn claims(engine: &Engine, sessions: &[Session]) -> (Vec<Claim>, BTreeMap<String
         let claim = target
             .parse::<Iqn>()
             .map_err(|why| {
-                Fault::new(Kind::Failed, format!("the kernel has a session to no iSCSI name: {why}"))
+                Fault::new(
+                    Kind::Failed,
+                    format!(
+                        "the kernel has a session whose target is not an iSCSI \
+                     name: {why}"
+                    ),
+                )
             })
             .and_then(|name| engine.turns.claims.claim(&name));
         match claim {
@@ -181,23 +187,23 @@ fn compare(before: &Session, now: Option<&Session>, diff: &Diff, sizes: &Sizes, 
     let mut remarks = Remarks::default();
     remarks.add(
         &entry.vanished,
-        "not offered by the target any more, and not removed",
-        &format!("stop what uses it, then: iscsictl logout {target} and log in again"),
+        "no longer offered by the target, and not removed",
+        &format!("stop what uses it, then: iscsictl logout {target} && iscsictl login {target}"),
     );
     remarks.add(
         &other,
         "another LUN than before",
-        &format!("stop what uses it, then: iscsictl logout {target} and log in again"),
+        &format!("stop what uses it, then: iscsictl logout {target} && iscsictl login {target}"),
     );
-    remarks.add(&smaller, "smaller than before", "what lies on it may reach beyond its end");
+    remarks.add(&smaller, "smaller than before", "the data on it may reach beyond its end");
     for map in &maps {
         if let Some((what, hint)) = sizes.remark(map, target) {
             remarks.tell(what, &hint);
         }
     }
     if !is_ready {
-        let what = "the disks or their maps were not ready within the deadline".to_owned();
-        remarks.tell(what, "iscsictl paths shows what is there by now");
+        let what = "timed out waiting for the disks or their maps".to_owned();
+        remarks.tell(what, "iscsictl paths shows what is there so far");
     }
     entry.message = remarks.said.join("; ");
     entry.hint = remarks.hint;

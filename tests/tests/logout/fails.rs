@@ -25,9 +25,9 @@ async fn with_a_logout_that_iscsiadm_refuses_the_maps_come_back() {
     let records = room.machine.picture_of("db");
     for (code, kind, words) in [
         (20, Kind::BackendUnavailable, "iscsid cannot be reached"),
-        (28, Kind::InUse, "iscsid says that the session is in use"),
+        (28, Kind::InUse, "iscsid reports that the session is in use"),
         (1, Kind::Failed, "iscsiadm failed"),
-        (8, Kind::TimedOut, "the target did not answer in time"),
+        (8, Kind::TimedOut, "timed out waiting for the target"),
     ] {
         room.machine.fail(|faults| faults.logout = Some(code));
         let fault = fails(log_out(&room, Options::new()).await, kind, words);
@@ -73,9 +73,9 @@ async fn an_iscsiadm_that_says_done_and_has_done_nothing_is_not_believed() {
 async fn an_iscsid_that_hangs_is_told_and_goes_on_with_it() {
     let (room, _) = Room::logged_in().await;
     room.machine.delay(|delays| delays.logout = Duration::from_millis(2500));
-    let words = "iscsid did not finish within the deadline";
+    let words = "timed out waiting for iscsid";
     let fault = fails(log_out(&room, within(2)).await, Kind::TimedOut, words);
-    assert!(fault.message().ends_with("mpatha, mpathb was removed; iscsid goes on with it"), "{fault}");
+    assert!(fault.message().ends_with("mpatha, mpathb was removed; iscsid continues with it"), "{fault}");
     until("iscsid has ended both", || room.machine.sessions().is_empty()).await;
     assert!(room.machine.maps().is_empty());
 }

@@ -64,7 +64,7 @@ async fn an_iscsiadm_that_refuses_is_explained() {
 async fn a_target_that_does_not_answer_in_time_is_told() {
     let (room, _) = Room::logged_in().await;
     room.machine.delay(|delays| delays.scan = Duration::from_millis(1500));
-    let words = "the target did not answer for all of its disks within the deadline";
+    let words = "timed out waiting for the target to answer for all of its disks";
     let fault = fails(rescan(&room, within(1)).await, Kind::TimedOut, words);
     assert!(fault.next_step().contains("a longer timeout"), "{fault}");
     assert_eq!(room.machine.sessions().len(), 2);
@@ -78,7 +78,7 @@ async fn a_new_disk_that_is_not_ready_in_time_is_told() {
     let entries = rescan(&room, within(2)).await.unwrap();
     for entry in &entries {
         assert_eq!((entry.outcome, counts(entry)), (RescanOutcome::Rescanned, [3, 1, 0, 0, 0]));
-        assert_eq!(entry.message, "the disks or their maps were not ready within the deadline");
+        assert_eq!(entry.message, "timed out waiting for the disks or their maps");
         assert!(entry.hint.contains("iscsictl paths"), "{entry:?}");
     }
 }

@@ -240,11 +240,11 @@ fn broken_responses_are_refused_for_their_own_reason() {
         (LoginResponse { itt: 8, ..base() }, "", "a response to another request"),
         (LoginResponse { itt: 8, ..status(2, 1) }, "", "a response to another request"),
         (LoginResponse { version: 1, ..base() }, "", "an unknown version"),
-        (LoginResponse { phase: OPERATIONAL, ..base() }, "", "another login stage"),
-        (LoginResponse { phase: None, ..base() }, "", "another login stage"),
+        (LoginResponse { phase: OPERATIONAL, ..base() }, "", "an unexpected login stage"),
+        (LoginResponse { phase: None, ..base() }, "", "an unexpected login stage"),
         (LoginResponse { more: true, ..done() }, "", "both T and C"),
-        (done(), "AuthMethod=CHAP", "a transit that was not asked for"),
-        (base(), "AuthMethod=CHAP AuthMethod=None", "a key twice"),
+        (done(), "AuthMethod=CHAP", "a transition that was not requested"),
+        (base(), "AuthMethod=CHAP AuthMethod=None", "a duplicate key"),
         (base(), "AuthMethod=CHAP TargetPortalGroupTag=65536", "a bad TargetPortalGroupTag"),
     ] {
         assert_eq!(refusal(With::Chap, &[(response, text)]), Refusal::Protocol(why));
@@ -253,7 +253,7 @@ fn broken_responses_are_refused_for_their_own_reason() {
         let response = LoginResponse { transit: Some(next), ..base() };
         assert_eq!(
             refusal(With::Nothing, &[(response, "")]),
-            Refusal::Protocol("a transit to another stage")
+            Refusal::Protocol("a transition to another stage")
         );
     }
     let begin = [(base(), "AuthMethod=CHAP"), (base(), CHALLENGE), (base(), CHALLENGE)];

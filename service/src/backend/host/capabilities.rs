@@ -28,7 +28,7 @@ impl Raised {
     pub(crate) fn new(wanted: CapabilitySet) -> Self {
         let before = raise(wanted);
         if let Err(error) = before {
-            tracing::warn!(%error, ?wanted, "a capability could not be raised");
+            tracing::warn!(%error, ?wanted, "cannot raise a capability");
         }
         Self { before: before.ok(), _stays: PhantomData }
     }
@@ -40,7 +40,7 @@ impl Drop for Raised {
         if let Some(before) = self.before
             && let Err(error) = set_capabilities(None, before)
         {
-            tracing::error!(%error, "a capability could not be laid down again");
+            tracing::error!(%error, "cannot drop a capability again");
         }
     }
 }

@@ -33,7 +33,7 @@ pub(crate) struct Finished {
 pub(crate) enum ProgramError {
     #[error("{0} could not be started: {1}")]
     Start(String, std::io::Error),
-    #[error("it was not waited for any longer")]
+    #[error("timed out waiting for it")]
     TimedOut(Rest),
 }
 

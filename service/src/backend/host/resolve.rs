@@ -12,14 +12,14 @@ pub(crate) async fn portals(portal: &Portal, limit: &Limit) -> Result<Vec<Portal
     let Host::Name(name) = portal.host() else { return Ok(vec![portal.clone()]) };
     let lookup = tokio::net::lookup_host((name.as_str(), portal.port()));
     let found: Vec<Portal> = match limit.wait(lookup).await {
-        None => return Err(limit.fault(format!("the name {name} could not be resolved in time"))),
+        None => return Err(limit.fault(format!("timed out resolving the host name {name}"))),
         Some(Err(_)) => Vec::new(),
         Some(Ok(addresses)) => {
             addresses.filter_map(|address| Portal::new(address.ip(), portal.port()).ok()).take(16).collect()
         }
     };
     if found.is_empty() {
-        return Err(Fault::new(Kind::PortalUnreachable, format!("the name {name} has no address"))
+        return Err(Fault::new(Kind::PortalUnreachable, format!("the host name {name} has no address"))
             .hint("check the name, or use the portal's address"));
     }
     Ok(found)

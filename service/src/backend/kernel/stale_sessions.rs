@@ -61,7 +61,7 @@ impl StaleSessions {
     /// Removes one from the kernel, with its connection if it has one; not if it is another than it was. Blocks.
     pub(crate) fn remove(&self, session: &StaleSession) -> std::io::Result<()> {
         if self.sysfs.stale_session(session.sid).as_ref() != Some(session) {
-            return Err(std::io::Error::other("it has changed meanwhile"));
+            return Err(std::io::Error::other("it has changed in the meantime"));
         }
         super::transport::destroy(&self.sys, session.sid)
     }

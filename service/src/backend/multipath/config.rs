@@ -81,7 +81,7 @@ impl Multipath {
 
     fn program(&self) -> Result<&Path, Fault> {
         self.program.as_deref().ok_or_else(|| {
-            Fault::new(Kind::BackendUnavailable, "multipath-tools is not installed: there is no multipath")
+            Fault::new(Kind::BackendUnavailable, "multipath-tools is not installed: cannot find multipath")
                 .hint("install the package multipath-tools (Debian, Arch) or device-mapper-multipath")
         })
     }
@@ -93,11 +93,14 @@ impl Multipath {
             Ok(end) => Version::find(&end.complaint).ok_or_else(|| {
                 Fault::new(
                     Kind::BackendUnavailable,
-                    format!("{} does not say its version", program.display()),
+                    format!("{} does not report its version", program.display()),
                 )
                 .hint("install multipath-tools 0.8.8 or newer")
             }),
-            Err(ProgramError::TimedOut(_)) => Err(limit.fault("multipath did not say its version in time")),
+            Err(ProgramError::TimedOut(_)) => Err(limit.fault(
+                "timed out waiting for multipath to report \
+                 its version",
+            )),
             Err(error @ ProgramError::Start(..)) => {
                 Err(Fault::new(Kind::BackendUnavailable, error.to_string()))
             }
@@ -205,7 +208,7 @@ impl Multipath {
     pub(crate) fn memory(&self) -> Result<Option<Memory>, Fault> {
         let unreadable = |path: &Path| {
             Fault::new(Kind::InvalidConfiguration, format!("{} cannot be read", path.display()))
-                .hint("it says how to undo a multipath setup: remove it to forget that")
+                .hint(format!("it holds what an undo would restore; to give that up: rm {}", path.display()))
         };
         match self.journal.lasting(MULTIPATH) {
             Ok(None) => {}
@@ -300,13 +303,13 @@ fn fault(path: &Path, error: Errno) -> Fault {
     let path = path.display();
     match error {
         Errno::PERM | Errno::LOOP | Errno::INVAL | Errno::FBIG => {
-            Fault::new(Kind::InvalidConfiguration, format!("{path} is not a plain file of root's"))
+            Fault::new(Kind::InvalidConfiguration, format!("{path} is not a regular file owned by root"))
         }
         Errno::NOENT => {
             Fault::new(Kind::BackendUnavailable, format!("{path} is missing")).hint("install multipath-tools")
         }
         Errno::NOSPC | Errno::DQUOT => {
-            Fault::new(Kind::Failed, format!("the disk is full: {path} was left as it was"))
+            Fault::new(Kind::Failed, format!("the disk is full: {path} is unchanged"))
         }
         error => Fault::new(Kind::Failed, format!("{path}: {error}")),
     }

@@ -68,11 +68,11 @@ pub(crate) struct MapState {
 pub(crate) enum MultipathdError {
     #[error("multipathd is not running")]
     NotRunning,
-    #[error("multipathd's socket: {0}")]
+    #[error("cannot use multipathd's socket: {0}")]
     Io(#[from] std::io::Error),
-    #[error("multipathd's answer makes no sense")]
+    #[error("cannot parse multipathd's reply")]
     Answer,
-    #[error("multipathd refused: {0}")]
+    #[error("multipathd rejected the command: {0}")]
     Refused(String),
 }
 

@@ -25,7 +25,7 @@ impl Multipath {
             (Some(now), Some(before)) if now == before.as_bytes() => {}
             (Some(now), _) if now != setup.wanted.as_bytes() => {
                 let file = self.file();
-                tracing::warn!(file = %file.display(), "edited since a setup that was cut off: it stays");
+                tracing::warn!(file = %file.display(), "edited after an interrupted setup: left in place");
             }
             (_, Some(before)) => self.write(before)?,
             (_, None) => self.remove(setup.made_folder)?,

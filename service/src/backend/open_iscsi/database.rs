@@ -119,7 +119,7 @@ pub(crate) enum DatabaseError {
     Record { path: PathBuf, error: RecordError },
     #[error("no such node")]
     NoSuchNode,
-    #[error("open-iscsi's iface {0} is another one than the network card of that name")]
+    #[error("the open-iscsi iface {0} does not bind to the network interface of that name")]
     IfaceTaken(String),
 }
 
@@ -128,7 +128,7 @@ impl From<DatabaseError> for Fault {
         match &error {
             DatabaseError::Lock(LockError::Held(path)) => {
                 Self::new(Kind::Busy, "open-iscsi's database is locked by another program")
-                    .hint(format!("if no iscsiadm is running, remove {}", path.display()))
+                    .hint(format!("if no iscsiadm is running: rm {}", path.display()))
             }
             DatabaseError::Lock(_) | DatabaseError::Record { .. } => {
                 Self::new(Kind::InvalidConfiguration, error.to_string())
@@ -136,7 +136,7 @@ impl From<DatabaseError> for Fault {
             DatabaseError::Io { error: Errno::PERM | Errno::LOOP | Errno::INVAL | Errno::FBIG, path } => {
                 Self::new(
                     Kind::InvalidConfiguration,
-                    format!("{} is not a plain file of root's", path.display()),
+                    format!("{} is not a regular file owned by root", path.display()),
                 )
             }
             DatabaseError::Io { error: Errno::NOENT, path } => Self::new(
@@ -145,11 +145,11 @@ impl From<DatabaseError> for Fault {
             )
             .hint("install the package open-iscsi"),
             DatabaseError::Io { error: Errno::NOSPC | Errno::DQUOT, path } => {
-                Self::new(Kind::Failed, format!("the disk is full: {} was left as it was", path.display()))
+                Self::new(Kind::Failed, format!("the disk is full: {} is unchanged", path.display()))
             }
             DatabaseError::Io { .. } => Self::new(Kind::Failed, error.to_string()),
             DatabaseError::IfaceTaken(name) => Self::new(Kind::InvalidConfiguration, error.to_string())
-                .hint(format!("look at it and remove it if it is not needed: iscsiadm -m iface -I {name}")),
+                .hint(format!("if nothing needs it, delete it: iscsiadm -m iface -I {name} -o delete")),
             DatabaseError::NoSuchNode => Self::new(Kind::NoSuchNode, error.to_string()),
         }
     }

@@ -37,7 +37,7 @@ fn fault(path: &Path, error: Errno) -> Fault {
     match error {
         Errno::PERM | Errno::LOOP | Errno::INVAL | Errno::FBIG => Fault::new(
             Kind::InvalidConfiguration,
-            format!("{} is not a plain file of root's", path.display()),
+            format!("{} is not a regular file owned by root", path.display()),
         ),
         Errno::NOENT => {
             Fault::new(Kind::BackendUnavailable, "open-iscsi is not installed").hint("install open-iscsi")

@@ -46,8 +46,8 @@ impl Iscsiadm {
     /// `BackendUnavailable`, with what to install, if there is none.
     pub(crate) fn find(layout: &Layout) -> Result<Self, Fault> {
         layout.find_iscsiadm().map(|path| Self(path.to_owned())).ok_or_else(|| {
-            Fault::new(Kind::BackendUnavailable, "open-iscsi is not installed: there is no iscsiadm")
-                .hint("install the package open-iscsi (Debian) or open-iscsi (Arch)")
+            Fault::new(Kind::BackendUnavailable, "open-iscsi is not installed: cannot find iscsiadm")
+                .hint("install the package open-iscsi")
         })
     }
 
@@ -94,7 +94,7 @@ impl From<Refused> for Fault {
     fn from(refused: Refused) -> Self {
         let code = match refused {
             Refused::Program(ProgramError::TimedOut(_)) => {
-                return Self::new(Kind::TimedOut, "iscsid did not finish within the deadline");
+                return Self::new(Kind::TimedOut, "timed out waiting for iscsid");
             }
             Refused::Program(error @ ProgramError::Start(..)) => {
                 return Self::new(Kind::BackendUnavailable, error.to_string()).hint("install open-iscsi");
@@ -103,20 +103,20 @@ impl From<Refused> for Fault {
         };
         let (kind, meaning) = match code {
             AUTHORIZATION => {
-                (Kind::TargetRejected, "the target refused authentication or this initiator name")
+                (Kind::TargetRejected, "the target rejected the authentication or this initiator name")
             }
             4 => (Kind::PortalUnreachable, "the connection failed"),
             5 => (Kind::TargetUnavailable, "the login failed"),
-            8 | 11 | 33 => (Kind::TimedOut, "the target did not answer in time"),
-            19 => (Kind::TargetRejected, "the target rejected the login for good"),
+            8 | 11 | 33 => (Kind::TimedOut, "timed out waiting for the target"),
+            19 => (Kind::TargetRejected, "the target rejected the login, and retrying does not help"),
             6 => (Kind::InvalidConfiguration, "open-iscsi could not read or lock its database"),
-            7 => (Kind::InvalidConfiguration, "open-iscsi found a parameter of the record wrong"),
+            7 => (Kind::InvalidConfiguration, "open-iscsi rejected a parameter of the record"),
             12 => (Kind::BackendUnavailable, "the kernel module iscsi_tcp is not loaded"),
-            13 => (Kind::BackendUnavailable, "iscsid refused to be asked"),
+            13 => (Kind::BackendUnavailable, "iscsid denied access"),
             18 | 20 => (Kind::BackendUnavailable, "iscsid cannot be reached"),
-            NO_OBJECTS => (Kind::NoSuchNode, "open-iscsi does not have that node"),
-            28 => (Kind::InUse, "iscsid says that the session is in use"),
-            32 => (Kind::TargetUnavailable, "the target is likely not connected"),
+            NO_OBJECTS => (Kind::NoSuchNode, "open-iscsi has no such node"),
+            28 => (Kind::InUse, "iscsid reports that the session is in use"),
+            32 => (Kind::TargetUnavailable, "the target is probably not connected"),
             _ => (Kind::Failed, "iscsiadm failed"),
         };
         let fault = Self::new(kind, format!("{meaning} (iscsiadm exit code {code})"));

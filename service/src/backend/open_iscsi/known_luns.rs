@@ -38,7 +38,8 @@ impl KnownLuns {
         let bytes = dir.read(&file(target)).map_err(|error| self.fault(error))?;
         let wwids = bytes.as_ref().and_then(|bytes| serde_json::from_slice(bytes).ok());
         if let (Some(bytes), None) = (&bytes, &wwids) {
-            tracing::warn!(%target, length = bytes.len(), "what is remembered of its LUNs cannot be read: learnt anew");
+            tracing::warn!(%target, length = bytes.len(), "cannot read the stored LUN identifiers: \
+                 learning them anew");
         }
         Ok(wwids.unwrap_or_default())
     }
@@ -68,7 +69,7 @@ impl KnownLuns {
         if let Err(error) = Dir::open(&self.state).and_then(|dir| dir.remove_leftover())
             && error != Errno::NOENT
         {
-            tracing::warn!(path = %self.state.display(), %error, "a leftover could not be removed");
+            tracing::warn!(path = %self.state.display(), %error, "cannot remove a leftover file");
         }
     }
 

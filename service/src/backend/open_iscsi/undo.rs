@@ -67,7 +67,8 @@ impl Journal {
             Err(error) => {
                 // It may have got its name before the error. Undone later it would undo what came after it.
                 if let Err(error) = folder.dir.remove(&name) {
-                    tracing::error!(entry = name, %error, "an undo entry that is not needed could not be removed");
+                    tracing::error!(entry = name, %error, "cannot remove an undo entry that is not needed \
+                         any more");
                 }
                 Err(folder.io(&name)(error))
             }
@@ -100,7 +101,7 @@ impl Journal {
         let Some(folder) = Folder::open(&self.state)? else { return Ok(Vec::new()) };
         folder.dir.remove_leftover().map_err(folder.io("."))?;
         for name in folder.foreign()? {
-            tracing::warn!(file = ?name, "unknown file among the undo entries: it stays as it is");
+            tracing::warn!(file = ?name, "unknown file among the undo entries: left in place");
         }
         self.take(&folder, |_, _| true)
     }
@@ -130,13 +131,13 @@ impl Journal {
                 Ok(None) => continue,
                 Ok(held) => held,
                 Err(error) => {
-                    tracing::warn!(entry = name, %error, "an undo entry cannot be opened: it stays as it is");
+                    tracing::warn!(entry = name, %error, "cannot open an undo entry: left in place");
                     continue;
                 }
             };
             match folder.read(&name, kind) {
                 Some(undo) => taken.push((Entry { journal: self.clone(), name, held }, undo)),
-                None => tracing::warn!(entry = name, "an undo entry cannot be read: it stays as it is"),
+                None => tracing::warn!(entry = name, "cannot read an undo entry: left in place"),
             }
         }
         Ok(taken)
@@ -199,7 +200,7 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         if self.held.is_some() {
-            tracing::warn!(entry = self.name, "a change was not completed: it is still to be undone");
+            tracing::warn!(entry = self.name, "a change was not completed and has yet to be undone");
         }
     }
 }

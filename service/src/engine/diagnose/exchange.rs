@@ -12,7 +12,7 @@ use crate::engine::{login::NO_LUN, records::lookup::damaged};
 /// In this order.
 const EXCHANGE: [&str; 6] = ["tcp", "iscsi", "discovery", "initiator-accepted", "chap", "mutual-chap"];
 const REST: [&str; 3] = ["luns", "session", "node-record"];
-const AFTER: &str = "not looked at, since a check before it failed";
+const AFTER: &str = "not checked: an earlier check failed";
 /// How many targets a detail names.
 const SHOWN: usize = 5;
 
@@ -92,16 +92,16 @@ fn exchanged(report: &mut Report, initiator: &Iqn, listing: &Answer<Listing>, se
     if reached <= Reach::Nothing {
         return Err(("tcp", fault()));
     }
-    report.ok("tcp", "something listens there");
+    report.ok("tcp", "a server accepts connections there");
     if reached == Reach::Tcp {
         return Err(("iscsi", fault()));
     }
-    report.ok("iscsi", "it speaks iSCSI");
+    report.ok("iscsi", "the server speaks iSCSI");
     discovery(report, initiator, listing, seen)?;
     let Some(seen) = seen else {
-        let hint = "name one: iscsictl diagnose TARGET PORTAL";
+        let hint = "name a target: iscsictl diagnose TARGET PORTAL";
         for name in ["initiator-accepted", "chap", "mutual-chap"] {
-            report.skipped_with(name, "only a target can say", hint);
+            report.skipped_with(name, "this check needs a target", hint);
         }
         return Ok(());
     };
@@ -110,10 +110,10 @@ fn exchanged(report: &mut Report, initiator: &Iqn, listing: &Answer<Listing>, se
             let sent = accepted
                 .redirected
                 .as_ref()
-                .map(|redirect| format!(", after sending us on to {}", redirect.to));
-            let group = accepted.tpgt.map(|tpgt| format!(" at portal group {tpgt}")).unwrap_or_default();
+                .map(|redirect| format!(", after a redirection to {}", redirect.to));
+            let group = accepted.tpgt.map(|tpgt| format!(" in portal group {tpgt}")).unwrap_or_default();
             let how = sent.unwrap_or_default();
-            report.ok("initiator-accepted", format!("the target lets in {initiator}{group}{how}"));
+            report.ok("initiator-accepted", format!("the target accepts {initiator}{group}{how}"));
             authenticated(report, accepted, &seen.user);
             Ok(())
         }
@@ -146,7 +146,7 @@ fn discovery(report: &mut Report, initiator: &Iqn, listing: &Answer<Listing>, se
                 (_, true) => report.ok(NAME, format!("the portal lists {}", seen.target)),
                 (Ok(_), false) => report.warning(
                     NAME,
-                    format!("the portal lets us in to {}, but does not list it", seen.target),
+                    format!("the portal accepts logins to {}, but does not list it", seen.target),
                     "nothing needs to be done for a login; the gateway hides it from discovery",
                 ),
                 (Err(_), false) => {
@@ -163,8 +163,9 @@ fn discovery(report: &mut Report, initiator: &Iqn, listing: &Answer<Listing>, se
             match names.len() {
                 0 => report.warning(
                     NAME,
-                    format!("the portal lists no target to the initiator name {initiator}"),
-                    "have the gateway allow this name, or set the one that it has: iscsictl initiator-name NAME",
+                    format!("the portal lists no target for the initiator name {initiator}"),
+                    "have the gateway's administrator allow this name, or set the one that the gateway \
+                     expects: iscsictl initiator-name NAME",
                 ),
                 n => report.ok(NAME, format!("the portal lists {n} targets: {shown}{more}")),
             }
@@ -181,19 +182,25 @@ fn discovery(report: &mut Report, initiator: &Iqn, listing: &Answer<Listing>, se
 }
 
 fn authenticated(report: &mut Report, accepted: &Accepted, user: &str) {
-    let none = "the target asks for none";
+    let none = "the target does not ask for CHAP";
     match accepted.authenticated {
         AuthKind::None if user.is_empty() => report.skipped("chap", none),
         AuthKind::None => report.skipped("chap", format!("{none}, although the user {user:?} is set")),
         AuthKind::OneWay(algorithm) | AuthKind::Mutual(algorithm) => {
-            report.ok("chap", format!("the target took the secret of the user {user:?} with {algorithm}"));
+            report.ok(
+                "chap",
+                format!(
+                    "the target accepted the secret of the user {user:?} with \
+                 {algorithm}"
+                ),
+            );
         }
     }
     match accepted.authenticated {
         AuthKind::Mutual(algorithm) => {
-            report.ok("mutual-chap", format!("the target proved itself with {algorithm}"));
+            report.ok("mutual-chap", format!("the target authenticated itself with {algorithm}"));
         }
-        _ => report.skipped("mutual-chap", "not set up: the target need not prove itself"),
+        _ => report.skipped("mutual-chap", "not set up: the target does not have to authenticate itself"),
     }
 }
 
@@ -201,12 +208,12 @@ fn authenticated(report: &mut Report, accepted: &Accepted, user: &str) {
 fn chap_before_mutual(report: &mut Report, refusal: &Refusal) {
     match refusal {
         Refusal::MutualFailed(MutualFault::WrongSecret | MutualFault::WrongName) => {
-            report.ok("chap", "the target answered to our proof");
+            report.ok("chap", "the target replied to our CHAP response");
         }
         Refusal::MutualFailed(MutualFault::SameSecret) => {
             report.skipped("chap", "nothing was sent: both secrets are the same");
         }
-        _ => report.skipped("chap", "not judged, since the target did not prove itself"),
+        _ => report.skipped("chap", "not checked: the target did not authenticate itself"),
     }
 }
 
@@ -231,7 +238,7 @@ fn place(refusal: &Refusal) -> &'static str {
 fn rest(report: &mut Report, seen: Option<&Seen>) {
     let Some(seen) = seen else {
         for name in REST {
-            report.skipped(name, "no target is named");
+            report.skipped(name, "no target is given");
         }
         return;
     };
@@ -261,7 +268,7 @@ fn luns(report: &mut Report, seen: &Seen) {
         }
         (None, Some(Err((_, fault)))) => report.warning(
             NAME,
-            format!("the target did not say which LUNs it has: {}", fault.message()),
+            format!("cannot list the target's LUNs: {}", fault.message()),
             "log in to see them: iscsictl login TARGET",
         ),
         (None, None) => report.skipped(NAME, AFTER),
@@ -281,7 +288,7 @@ fn session(report: &mut Report, seen: &Seen) {
                 "session {} is in state {}: the kernel is trying to reconnect",
                 session.sid, session.state
             ),
-            "journalctl -u iscsid says why; iscsictl paths shows when it is back",
+            "journalctl -u iscsid has the reason; iscsictl paths shows when it is back",
         ),
     }
 }
@@ -291,8 +298,8 @@ fn record(report: &mut Report, seen: &Seen) {
     match &seen.record {
         None => report.warning(
             NAME,
-            "the target is not recorded at this portal: a login needs that",
-            "record it: iscsictl discover PORTAL, or do all at once: iscsictl connect PORTAL",
+            "the target is not recorded at this portal, which a login requires",
+            "record it: iscsictl discover PORTAL; or do everything in one step: iscsictl connect PORTAL",
         ),
         Some(node) => match node.damage {
             Some(why) => report.failed(NAME, &damaged(&node.key, why)),

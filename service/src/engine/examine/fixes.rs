@@ -20,7 +20,7 @@ use crate::{
 pub(super) async fn fix_all(engine: &Engine, limit: &Limit) -> Result<Vec<Finding>> {
     // A setup of multipath has its own idea of what its units are to be like.
     let _turn = engine.turns.acts.multipath.try_lock().map_err(|_| {
-        Fault::new(Kind::Busy, "another call sets multipath up or fixes this machine")
+        Fault::new(Kind::Busy, "another call is setting multipath up or fixing this machine")
             .hint("try again when it is done")
     })?;
     let mut outcomes: BTreeMap<Key, Result<()>> = BTreeMap::new();
@@ -71,7 +71,7 @@ async fn fix(engine: &Engine, remedy: &Remedy, limit: &Limit) -> Result<()> {
                 Some(done) => {
                     done.unwrap_or_else(|_| Err(Fault::new(Kind::Failed, "an internal task failed")))
                 }
-                None => Err(limit.fault(format!("systemd did not change {unit} in time"))),
+                None => Err(limit.fault(format!("timed out waiting for systemd to change {unit}"))),
             }
         }
     }

@@ -26,7 +26,7 @@ pub(super) enum Remedy {
 impl fmt::Display for Remedy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Narrow { mode, .. } => write!(f, "make it mode {mode:04o}"),
+            Self::Narrow { mode, .. } => write!(f, "set its mode to {mode:04o}"),
             Self::Unit { unit, enable: true, start: true } => write!(f, "enable and start {unit}"),
             Self::Unit { unit, enable: true, .. } => write!(f, "enable {unit}"),
             Self::Unit { unit, .. } => write!(f, "start {unit}"),
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn fixes_are_told_in_words() {
         let narrow = Remedy::Narrow { root: "/etc".into(), relative: "x".into(), mode: 0o600 };
-        assert_eq!(narrow.to_string(), "make it mode 0600");
+        assert_eq!(narrow.to_string(), "set its mode to 0600");
         let unit = |enable, start| Remedy::Unit { unit: "iscsid.socket".into(), enable, start }.to_string();
         assert_eq!(unit(true, true), "enable and start iscsid.socket");
         assert_eq!(
@@ -129,6 +129,6 @@ mod tests {
         findings.warning("secret-files", "/etc/x", "seen", "do");
         findings.with(narrow);
         let told: Vec<Finding> = findings.list().into_iter().map(Found::told).collect();
-        assert_eq!((told[0].fix.as_str(), told[0].fixed), ("make it mode 0600", false));
+        assert_eq!((told[0].fix.as_str(), told[0].fixed), ("set its mode to 0600", false));
     }
 }

@@ -82,18 +82,19 @@ async fn configuration(engine: &Engine, findings: &mut Findings, facts: &Facts, 
     match (&facts.own, rule) {
         (_, Rule::NotInstalled) => findings.skipped(CONFIG, "", "multipath-tools is not installed"),
         (Err(fault), _) => {
-            findings.failed(CONFIG, &file, fault.message(), or(fault.next_step(), "ls -l the file"));
+            let look = format!("see who owns it: ls -l {file}");
+            findings.failed(CONFIG, &file, fault.message(), or(fault.next_step(), &look));
         }
         (Ok(Own::Foreign), _) => findings.warning(
             CONFIG,
             &file,
-            "it was written or edited by somebody else, and is not touched",
+            "it was written or edited by another program or person, and is left alone",
             format!("move it away, then set multipath up: {SETUP}"),
         ),
         (Ok(_), Rule::Unknown) => findings.warning(
             CONFIG,
             "",
-            "multipathd does not say what is in force",
+            "multipathd does not report the settings in force",
             "systemctl status multipathd.service has the details",
         ),
         (Ok(Own::Ours(_)), Rule::Of(Greed::Strict | Greed::Every)) => findings.warning(
@@ -107,12 +108,12 @@ async fn configuration(engine: &Engine, findings: &mut Findings, facts: &Facts, 
                 CONFIG,
                 &file,
                 "it was written for another version of multipath-tools, or by an older daemon",
-                format!("write it anew: {again}"),
+                format!("write it again: {again}"),
             ),
             None if rule == Rule::Nobody => {
-                findings.ok(CONFIG, &file, "as it was written; multipathd does not run");
+                findings.ok(CONFIG, &file, "unchanged since it was written; multipathd is not running");
             }
-            None => findings.ok(CONFIG, &file, "as it was written, and in force"),
+            None => findings.ok(CONFIG, &file, "unchanged since it was written, and in force"),
         },
         (Ok(Own::Missing), Rule::Of(Greed::Strict)) => findings.warning(
             CONFIG,
@@ -124,7 +125,7 @@ async fn configuration(engine: &Engine, findings: &mut Findings, facts: &Facts, 
             findings.ok(CONFIG, "", "not set up by this service; disks with two paths get a map");
         }
         (Ok(Own::Missing), Rule::Nobody) => {
-            findings.skipped(CONFIG, "", "multipath was not set up, and multipathd does not run");
+            findings.skipped(CONFIG, "", "multipath was not set up, and multipathd is not running");
         }
     }
 }
@@ -195,11 +196,11 @@ fn of_luns(findings: &mut Findings, luns: &BTreeMap<String, Lun>, rule: Rule, is
                 MAP,
                 id,
                 format!(
-                    "{} leads to the same LUN as {}, and is not in its map {map}",
+                    "{} leads to the same LUN as {}, but is not in its map {map}",
                     names(false),
                     names(true)
                 ),
-                format!("multipath -d -v3 /dev/{} tells why", first(&names(false))),
+                format!("see why: multipath -d -v3 /dev/{}", first(&names(false))),
             ),
             (None, _) if lun.paths.len() == 1 && is_fine_alone(lun, rule) => bare += 1,
             (None, _) => without_map(findings, id, lun, rule, is_ours, &names(false)),
@@ -212,7 +213,7 @@ fn of_luns(findings: &mut Findings, luns: &BTreeMap<String, Lun>, rule: Rule, is
         findings.ok(MAP, "", format!("{} with one path, and no map", count(bare, "LUN")));
     }
     if luns.is_empty() {
-        findings.skipped(MAP, "", "no iSCSI disk is there");
+        findings.skipped(MAP, "", "there is no iSCSI disk");
     }
 }
 
@@ -230,19 +231,23 @@ fn without_map(findings: &mut Findings, id: &str, lun: &Lun, rule: Rule, is_ours
     let what = |why: &str| format!("{names}: {paths} and no map: {why}");
     let setup = format!("set multipath up: {SETUP}");
     let (why, hint) = match rule {
-        Rule::NotInstalled => {
-            ("multipath-tools is not installed", format!("install the package multipath-tools, then {setup}"))
-        }
+        Rule::NotInstalled => (
+            "multipath-tools is not installed",
+            format!(
+                "install the package multipath-tools, then: \
+                 {setup}"
+            ),
+        ),
         Rule::Nobody if is_ours => {
-            ("multipathd does not run", "systemctl enable --now multipathd.service".to_owned())
+            ("multipathd is not running", "systemctl enable --now multipathd.service".to_owned())
         }
-        Rule::Nobody => ("multipathd does not run", setup),
+        Rule::Nobody => ("multipathd is not running", setup),
         Rule::Of(Greed::Strict) if !lun.is_listed => {
-            ("find_multipaths is \"strict\", and its WWID is not in multipath's list", setup)
+            ("find_multipaths is \"strict\", and its WWID is not in multipath's list of WWIDs", setup)
         }
         Rule::Unknown | Rule::Of(_) => (
-            "multipathd makes none, be it that a blacklist excludes it or that it is in use",
-            format!("multipath -d -v3 /dev/{} tells why", first(names)),
+            "multipathd makes none: a blacklist may exclude it, or it is in use",
+            format!("see why: multipath -d -v3 /dev/{}", first(names)),
         ),
     };
     // With one path nothing is lost yet; with more, each is used as if it were a disk of its own.
@@ -284,7 +289,7 @@ mod tests {
             (Rule::Of(Greed::Strict), vec![], "strict", SETUP),
             (Rule::Of(Greed::Strict), vec!["36001"], "blacklist", "multipath -d -v3 /dev/sda"),
             (Rule::Of(Greed::TwoPaths), vec![], "blacklist", "multipath -d -v3 /dev/sda"),
-            (Rule::Nobody, vec![], "does not run", SETUP),
+            (Rule::Nobody, vec![], "is not running", SETUP),
             (Rule::NotInstalled, vec![], "not installed", "install"),
         ] {
             let found = told(&two, &wwids, rule);

@@ -14,7 +14,7 @@ use crate::{backend::host::limit::Limit, engine::Engine};
 /// Every part at the same time; what has not answered by the deadline is told, and does not hold the others.
 /// Of the files in `told` also that they are as they should be.
 pub(super) async fn look(engine: &Engine, told: &BTreeSet<String>, limit: &Limit) -> Result<Vec<Found>> {
-    let late = || limit.fault("open-iscsi's records could not be read within the deadline");
+    let late = || limit.fault("timed out reading the open-iscsi records");
     let facts = limit.wait(facts::read(engine)).await.ok_or_else(late)??;
     let (machine, programs, services, secrets, records, sessions, maps) = tokio::join!(
         within("open-iscsi", limit, machine::look(engine)),
@@ -44,8 +44,8 @@ async fn within(name: &str, limit: &Limit, part: impl Future<Output = Result<Fin
         None => findings.warning(
             name,
             "",
-            "it could not be looked at in time",
-            "try again with more of it: iscsictl doctor --timeout 60",
+            "timed out examining this",
+            "try again with a longer timeout: iscsictl doctor --timeout 60",
         ),
     }
     findings.list()

@@ -9,7 +9,7 @@ use iscsi_initiator_polkit::Action;
 use super::found::{Findings, Found, count};
 use crate::{backend::host::limit::Limit, engine::Engine};
 
-const REINSTALL: &str = "install the files of iscsi-initiatord again";
+const REINSTALL: &str = "reinstall iscsi-initiatord";
 
 /// `unknown` are the actions that polkit does not know.
 pub(super) async fn look(
@@ -17,7 +17,7 @@ pub(super) async fn look(
     unknown: impl Future<Output = Result<Vec<&'static str>, String>>,
     limit: &Limit,
 ) -> Vec<Found> {
-    let unknown = limit.wait(unknown).await.unwrap_or_else(|| Err("no answer in time".to_owned()));
+    let unknown = limit.wait(unknown).await.unwrap_or_else(|| Err("timed out waiting for polkit".to_owned()));
     let mut findings = Findings::new();
     of_polkit(&mut findings, engine.layout.find_polkit_policy().as_deref(), unknown);
     of_bus(&mut findings, engine.layout.find_bus_policy().as_deref());
@@ -33,14 +33,15 @@ fn of_polkit(findings: &mut Findings, file: Option<&Path>, unknown: Result<Vec<&
             findings.ok(NAME, &subject, what);
         }
         Ok(unknown) => {
-            let what = format!("polkit does not know {}: it refuses that to everybody", unknown.join(", "));
+            let what =
+                format!("polkit does not know {}: no caller is authorised for that", unknown.join(", "));
             let hint = if file.is_some() { "systemctl restart polkit.service" } else { REINSTALL };
             findings.failed(NAME, &subject, what, hint);
         }
         Err(why) => findings.warning(
             NAME,
             &subject,
-            format!("polkit does not say what it knows: {why}"),
+            format!("cannot ask polkit which actions it knows: {why}"),
             "systemctl status polkit.service has the details",
         ),
     }
@@ -49,12 +50,13 @@ fn of_polkit(findings: &mut Findings, file: Option<&Path>, unknown: Result<Vec<&
 fn of_bus(findings: &mut Findings, file: Option<&Path>) {
     const NAME: &str = "bus-policy";
     match file {
-        Some(_) => findings.ok(NAME, &shown(file), "it says that root alone owns the name, and who may call"),
+        Some(_) => findings.ok(NAME, &shown(file), "it lets only root own the name, and says who may call"),
         None => findings.warning(
             NAME,
             "",
             format!(
-                "there is no {BUS_NAME}.conf where the bus looks: who may own the name is left to others"
+                "there is no {BUS_NAME}.conf where the bus looks for it: other files decide who may own \
+                 the name"
             ),
             REINSTALL,
         ),

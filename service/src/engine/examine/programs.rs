@@ -12,7 +12,7 @@ use crate::{
 };
 
 const NAME: &str = "programs";
-const OPEN_ISCSI: &str = "install the package open-iscsi (Debian) or open-iscsi (Arch)";
+const OPEN_ISCSI: &str = "install the package open-iscsi";
 const MULTIPATH: &str = "install the package multipath-tools (Debian, Arch) or device-mapper-multipath";
 
 pub(super) async fn look(engine: &Engine, limit: &Limit) -> Result<Findings> {
@@ -26,7 +26,7 @@ pub(super) async fn look(engine: &Engine, limit: &Limit) -> Result<Findings> {
         (Some(one), Some(other)) if one != other => findings.failed(
             NAME,
             "iscsid",
-            format!("iscsid has the version {other}, iscsiadm {one}: they do not understand each other"),
+            format!("iscsid has version {other}, iscsiadm has version {one}: they cannot work together"),
             "install both from the same package",
         ),
         _ => tell(&mut findings, "iscsid", iscsid, theirs.as_deref()),
@@ -42,7 +42,7 @@ pub(super) async fn look(engine: &Engine, limit: &Limit) -> Result<Findings> {
     }
     match engine.layout.find_multipathd() {
         Some(daemon) => findings.ok(NAME, "multipathd", daemon.display().to_string()),
-        None => findings.failed(NAME, "multipathd", "there is multipath, and no multipathd", MULTIPATH),
+        None => findings.failed(NAME, "multipathd", "there is multipath, but no multipathd", MULTIPATH),
     }
     Ok(findings)
 }
@@ -54,7 +54,7 @@ fn tell(findings: &mut Findings, program: &str, path: Option<&Path>, version: Op
             findings.ok(NAME, program, format!("{}, version {version}", path.display()));
         }
         (Some(path), None) => {
-            findings.ok(NAME, program, format!("{}; it does not say its version", path.display()));
+            findings.ok(NAME, program, format!("{}; it does not report its version", path.display()));
         }
     }
 }

@@ -43,20 +43,21 @@ fn of_iscsid(findings: &mut Findings, socket: &Unit, iscsid: &Unit) {
         return findings.failed(
             NAME,
             ISCSID,
-            format!("there is no {SOCKET} and no {ISCSID}"),
+            format!("there is neither {SOCKET} nor {ISCSID}"),
             "install the package open-iscsi",
         );
     }
     if socket.is_there || socket.is_masked {
-        needed(findings, socket, "no login works");
+        needed(findings, socket, "logins do not work");
     } else {
-        needed(findings, iscsid, "no login works");
+        needed(findings, iscsid, "logins do not work");
     }
     if iscsid.has_failed {
         let hint = format!("journalctl -u {ISCSID}, then systemctl restart {ISCSID}");
-        findings.failed(NAME, ISCSID, "it was started and failed: no session is looked after", hint);
+        findings.failed(NAME, ISCSID, "it was started and failed: no session is supervised", hint);
     } else if socket.is_there {
-        let detail = if iscsid.is_active { "it runs" } else { "it does not run: its socket starts it" };
+        let detail =
+            if iscsid.is_active { "it is running" } else { "it is not running: its socket starts it" };
         findings.ok(NAME, ISCSID, detail);
     }
 }
@@ -74,7 +75,7 @@ fn needed(findings: &mut Findings, unit: &Unit, without: &str) {
         (true, false) => findings.warning(
             NAME,
             name,
-            "it is active, and will not be after the next boot",
+            "it is active, but will not be after the next boot",
             format!("systemctl enable {name}"),
         ),
         (false, is_enabled) => findings.failed(
@@ -97,15 +98,15 @@ fn at_boot(findings: &mut Findings, facts: &Facts, unit: &Unit) {
     let wanted = nodes.iter().filter(|node| node.startup == Startup::Automatic).count();
     let name = &unit.name;
     match (wanted, unit.is_there && unit.is_enabled) {
-        (0, true) => findings.ok(NAME, name, "enabled; no node is to be logged in to at boot"),
-        (0, false) => findings.skipped(NAME, name, "no node is to be logged in to at boot"),
+        (0, true) => findings.ok(NAME, name, "enabled; no node is set to log in at boot"),
+        (0, false) => findings.skipped(NAME, name, "no node is set to log in at boot"),
         (wanted, true) => {
             findings.ok(NAME, name, format!("enabled: logs in to {} at boot", count(wanted, "node")));
         }
         (wanted, false) => findings.warning(
             NAME,
             name,
-            format!("{} to be logged in to at boot, and it is not enabled", count(wanted, "node")),
+            format!("{} set to log in at boot, but it is not enabled", count(wanted, "node")),
             format!("systemctl enable {name}"),
         ),
     }
@@ -120,20 +121,25 @@ fn of_multipathd(findings: &mut Findings, facts: &Facts, multipathd: &Unit, sock
     if is_set_up {
         needed(findings, multipathd, "no disk gets a map");
     } else if multipathd.is_active {
-        let detail = if multipathd.is_enabled { "active and enabled" } else { "active, and not enabled" };
+        let detail = if multipathd.is_enabled { "active and enabled" } else { "active, but not enabled" };
         findings.ok(NAME, MULTIPATHD, detail);
     } else if facts.sessions.iter().any(Session::has_disk) {
         findings.warning(
             NAME,
             MULTIPATHD,
-            "it does not run: no iSCSI disk gets a map",
+            "it is not running: no iSCSI disk gets a map",
             "set multipath up: iscsictl multipath setup",
         );
     } else {
-        findings.skipped(NAME, MULTIPATHD, "it does not run, and multipath was not set up");
+        findings.skipped(NAME, MULTIPATHD, "it is not running, and multipath was not set up");
     }
     if socket.is_there {
-        let detail = if socket.is_active { "its socket is open" } else { "not open: multipathd needs none" };
+        let detail = if socket.is_active {
+            "its socket is open"
+        } else {
+            "not open: multipathd does not \
+             need it"
+        };
         findings.ok(NAME, MULTIPATHD_SOCKET, detail);
     }
 }

@@ -31,8 +31,8 @@ pub(super) fn look(facts: &Facts) -> Findings {
 fn of(findings: &mut Findings, facts: &Facts, session: &Session) -> bool {
     let (target, portal, sid) = (&session.target, session.portal_text(), session.sid);
     if !session.is_made() {
-        let what = format!("session {sid} has no target: iscsid is making it, or died at that");
-        let hint = "if it stays, the next login or logout takes it away; it has no disk";
+        let what = format!("session {sid} has no target: iscsid is setting it up, or died while doing so");
+        let hint = "if it stays, the next login or logout removes it; it has no disk";
         findings.warning(NAME, "", what, hint);
         return true;
     }
@@ -47,30 +47,36 @@ fn of(findings: &mut Findings, facts: &Facts, session: &Session) -> bool {
                 NAME,
                 &subject,
                 what,
-                format!("look at the portal: iscsictl diagnose {target} {portal}; or leave it: {leave}"),
+                format!("check the portal: iscsictl diagnose {target} {portal}; or log out: {leave}"),
             );
             return true;
         }
         state => {
-            let what = format!("session {sid} is {state}: iscsid is trying to connect it again");
+            let what = format!("session {sid} is {state}: iscsid is trying to reconnect it");
             findings.warning(NAME, &subject, what, format!("iscsictl diagnose {target} {portal}"));
             return true;
         }
     }
     let nodes = facts.nodes.as_deref().unwrap_or_default();
     if facts.nodes.is_ok() && !nodes.iter().any(|node| session.is_of(&node.key)) {
-        let what = format!("session {sid} has no node record: after its end nobody knows of it");
+        let what = format!("session {sid} has no node record: once it ends, its target is unknown here");
         findings.warning(
             NAME,
             &subject,
             what,
-            format!("record it: iscsictl discover {portal}; or leave it: {leave}"),
+            format!("record it: iscsictl discover {portal}; or log out: {leave}"),
         );
         return true;
     }
     if session.scanned == Some(true) && session.disks.is_empty() {
-        let what = format!("session {sid} shows no LUN");
-        findings.warning(NAME, &subject, what, "have a LUN given to this initiator on the gateway");
+        let what = format!("session {sid} has no LUN");
+        findings.warning(
+            NAME,
+            &subject,
+            what,
+            "have the gateway's administrator map a LUN to this \
+             initiator",
+        );
         return true;
     }
     false

@@ -41,7 +41,7 @@ pub(in crate::engine) async fn remove(engine: &Engine, reach: Reach, limit: &Lim
         return;
     }
     if limit.wait(remove_in_turn(engine, reach)).await.is_none() {
-        tracing::warn!("stale sessions could not be removed in time");
+        tracing::warn!("timed out removing stale sessions");
     }
 }
 
@@ -91,10 +91,10 @@ async fn remove_all(
         let stale_sessions = stale_sessions.clone();
         match blocking(move || stale_sessions.remove(&session)).await {
             Ok(Ok(())) => {
-                tracing::warn!(sid = session.sid, "iscsid was killed over this session: removed");
+                tracing::warn!(sid = session.sid, "removed a session that a killed iscsid left half made");
                 may_be_held |= session.is_being_ended;
             }
-            Ok(Err(error)) => tracing::warn!(sid = session.sid, %error, "a stale session stays"),
+            Ok(Err(error)) => tracing::warn!(sid = session.sid, %error, "cannot remove a stale session"),
             Err(_) => {}
         }
     }
@@ -104,9 +104,9 @@ async fn remove_all(
     let stale_sessions = stale_sessions.clone();
     // Asked afterwards: one that is started now does not see what is gone.
     if reading(move || stale_sessions.has_iscsid()).await.unwrap_or(true) {
-        tracing::warn!("iscsid holds a session that is no more: it is restarted");
+        tracing::warn!("iscsid holds a session that no longer exists: restarting it");
         if let Err(fault) = systemd.job(Job::Restart, ISCSID).await {
-            tracing::warn!(error = fault.message(), "iscsid could not be restarted");
+            tracing::warn!(error = fault.message(), "cannot restart iscsid");
         }
     }
 }

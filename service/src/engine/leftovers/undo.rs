@@ -46,7 +46,7 @@ pub(super) fn at_once(engine: &Engine) -> Later {
     let left = match engine.journal.left() {
         Ok(left) => left,
         Err(error) => {
-            tracing::warn!(%error, "what a killed daemon left cannot be looked at");
+            tracing::warn!(%error, "cannot examine what a killed daemon left behind");
             return Later::default();
         }
     };
@@ -54,7 +54,11 @@ pub(super) fn at_once(engine: &Engine) -> Later {
     let (config, proc) = (&engine.layout.config, &engine.layout.proc);
     let (left, settled) = settle::settle_initiator_names(config, proc, left);
     if let Err(fault) = settled {
-        tracing::warn!(error = fault.message(), "the initiator name is put back later");
+        tracing::warn!(
+            error = fault.message(),
+            "cannot restore the initiator name yet, trying again \
+             later"
+        );
     }
     let (mut records, setups): (Left, Left) =
         left.into_iter().partition(|(_, undo)| matches!(undo, Undo::Records(_)));
@@ -99,14 +103,14 @@ pub(in crate::engine) async fn claim(engine: &Engine, target: &Iqn) -> Result<Cl
 pub(super) async fn later(engine: &Engine, later: Later) {
     let Later { records, claims, setups } = later;
     if let Err(fault) = put_records_back(engine, records, claims).await {
-        tracing::warn!(error = fault.message(), "records are put back later");
+        tracing::warn!(error = fault.message(), "cannot restore records yet, trying again later");
     }
     if setups.is_empty() {
         return;
     }
     let _turn = engine.turns.acts.multipath.lock().await;
     if let Err(fault) = take_back::all(engine, setups, &Limit::of(DEFAULT_TIMEOUT)).await {
-        tracing::error!(error = fault.message(), "a setup of multipath is taken back later");
+        tracing::error!(error = fault.message(), "cannot undo a multipath setup yet, trying again later");
     }
 }
 

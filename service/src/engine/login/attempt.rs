@@ -45,7 +45,7 @@ pub(super) async fn log_in(
     let now = match (engine.state.look(Parts::SESSIONS).await, &login) {
         // What goes on is taken back, seen or not.
         (Err(fault), Err(Refused::Program(ProgramError::TimedOut(_)))) => {
-            tracing::warn!(error = fault.message(), "what became of a login could not be looked at");
+            tracing::warn!(error = fault.message(), "cannot see what became of a login");
             None
         }
         (now, _) => Some(now?),
@@ -95,7 +95,7 @@ async fn with_fewer_retries(
     };
     let login = match limit.wait(engine.turns.acts.iscsid.read()).await {
         Some(_in_use) => Ok(iscsiadm.login(node, limit).await),
-        None => Err(limit.fault("iscsid was being restarted until the deadline").hint("try again")),
+        None => Err(limit.fault("timed out waiting for iscsid to be restarted").hint("try again")),
     };
     if let Some((entry, change)) = shortened {
         // iscsid has its copy since the beginning of the attempt.
@@ -103,7 +103,8 @@ async fn with_fewer_retries(
         let restored = blocking(move || settle::undo_login_retries(&database, entry, &change)).await?;
         if let Err(fault) = restored {
             let error = fault.message();
-            tracing::warn!(target = %node.target, portal = %node.portal, error, "the record is put back later");
+            tracing::warn!(target = %node.target, portal = %node.portal, error, "cannot restore the \
+                 record yet, trying again later");
         }
     }
     login
@@ -130,12 +131,14 @@ async fn take_back(engine: &Engine, rest: Rest, node: &NodeKey) {
         Ok(now) => now,
         Err(fault) => {
             let error = fault.message();
-            tracing::warn!(target = %node.target, portal = %node.portal, error, "a late login is not looked for");
+            tracing::warn!(target = %node.target, portal = %node.portal, error, "cannot look for a late \
+                 login");
             return;
         }
     };
     let Some(session) = now.session_of(node).cloned() else { return };
-    tracing::warn!(target = %node.target, portal = %node.portal, "a login came after its deadline: it is taken back");
+    tracing::warn!(target = %node.target, portal = %node.portal, "a login succeeded after its deadline: \
+         logging out again");
     // On a slow machine udev and multipathd are still at it.
     let mut ended = Ended { engine, session, stays: String::new() };
     let done = engine.state.watch.until(&mut ended, &Limit::of(TAKE_BACK)).await;
@@ -144,7 +147,8 @@ async fn take_back(engine: &Engine, rest: Rest, node: &NodeKey) {
         Ok(None) => ended.stays,
         Err(fault) => fault.message().to_owned(),
     };
-    tracing::warn!(target = %node.target, portal = %node.portal, error = stays, "it stays");
+    tracing::warn!(target = %node.target, portal = %node.portal, error = stays, "cannot end a late \
+         session: left in place");
 }
 
 /// The session has ended: whatever only seems to use its disks is waited for.

@@ -102,11 +102,11 @@ async fn connect(
     let mut before = back_up(engine, &goal).await.map_err(|fault| stopped(Step::Record, fault))?;
     let result = record_and_log_in(engine, &goal, proofs, &holds, &mut before, wishes, limit, progress).await;
     if result.is_err() {
-        progress.report(Step::Undo, "putting the records back as they were".to_owned());
+        progress.report(Step::Undo, "restoring the records".to_owned());
         put_back(engine, before, goal.targets.iter().zip(&holds)).await?;
     } else if let Err(fault) = blocking(move || settle::done(before)).await? {
         // The sessions are up: as long as they are, their records stay.
-        tracing::error!(error = fault.message(), "an undo entry that is not needed could not be removed");
+        tracing::error!(error = fault.message(), "cannot remove an undo entry that is not needed any more");
     }
     result
 }
@@ -207,7 +207,7 @@ async fn record_and_log_in(
     if entries.is_empty() {
         let faults = faults.into_iter().map(|(.., fault)| fault);
         let telling = faults.min_by_key(|fault| fault.kind().rank());
-        let telling = telling.unwrap_or_else(|| Fault::new(Kind::Failed, "there was nothing to log in to"));
+        let telling = telling.unwrap_or_else(|| Fault::new(Kind::Failed, "there is nothing to log in to"));
         return Err(stopped(Step::Login, telling));
     }
     for (target, nodes, fault) in faults {
@@ -216,7 +216,8 @@ async fn record_and_log_in(
         let (its, others) = std::mem::take(before).into_iter().partition(|(_, undo)| is_its(undo));
         *before = others;
         if let Err(fault) = put_back(engine, its, goal.targets.iter().zip(holds)).await {
-            tracing::warn!(%target, error = fault.message(), "the records of a target that failed are put back later");
+            tracing::warn!(%target, error = fault.message(), "cannot restore the records of a target that \
+                 failed yet, trying again later");
         }
         entries.extend(
             nodes
@@ -279,7 +280,7 @@ async fn put_back<'a>(
             if let Err(fault) = put_back_now(&engine, its).await {
                 tracing::warn!(
                     error = fault.message(),
-                    "the records of a login that came late are put back later"
+                    "cannot restore the records of a late login yet, trying again later"
                 );
             }
         };
@@ -323,7 +324,7 @@ fn choose(portal: &Portal, initiator: &Iqn, offered: &BTreeSet<&Iqn>, named: &[I
     if let Some(missing) = named.iter().find(|target| !offered.contains(target)) {
         let what = format!("{portal} does not list the target {missing} (initiator name {initiator})");
         return Err(Fault::new(Kind::TargetNotFound, what)
-            .hint(format!("see what it has: iscsictl discover {portal}")));
+            .hint(format!("list its targets: iscsictl discover {portal}")));
     }
     if !named.is_empty() {
         return Ok(named.to_vec());
@@ -332,14 +333,17 @@ fn choose(portal: &Portal, initiator: &Iqn, offered: &BTreeSet<&Iqn>, named: &[I
         [one] => Ok(vec![(**one).clone()]),
         [] => Err(Fault::new(
             Kind::TargetNotFound,
-            format!("{portal} lists no target to the initiator name {initiator}"),
+            format!("{portal} lists no target for the initiator name {initiator}"),
         )
-        .hint("have the gateway allow this name, or set the one that it has: iscsictl initiator-name NAME")),
+        .hint(
+            "have the gateway's administrator allow this name, or set the one that the gateway expects: \
+             iscsictl initiator-name NAME",
+        )),
         many => {
             let names: Vec<String> = many.iter().map(ToString::to_string).collect();
-            let why = format!("is needed, since {portal} has {} targets: {}", names.len(), some_of(&names));
+            let why = format!("is required, since {portal} has {} targets: {}", names.len(), some_of(&names));
             Err(Fault::invalid("options.targets", why)
-                .hint("name it: iscsictl connect PORTAL --target TARGET"))
+                .hint("name one: iscsictl connect PORTAL --target TARGET"))
         }
     }
 }

@@ -60,7 +60,7 @@ pub(super) async fn refuse_changed(
     let (luns, name) = (engine.known_luns.clone(), target.clone());
     if let Err(fault) = blocking(move || luns.remember(&name, &known)).await? {
         // The sessions are up and the disks are right.
-        tracing::warn!(%target, error = fault.message(), "its LUNs could not be remembered");
+        tracing::warn!(%target, error = fault.message(), "cannot store the identifiers of its LUNs");
     }
     let mut refused = BTreeMap::new();
     if changed.is_empty() {
@@ -73,11 +73,11 @@ pub(super) async fn refuse_changed(
         let Some((_, change)) = changed.iter().find(|(session, _)| session.is_of(key)) else { continue };
         tracing::error!(
             %target, portal = %key.portal, lun = change.lun, is = %change.is, other = %change.other,
-            "a LUN is another disk than it should be: its session is ended"
+            "a LUN is not the expected disk: ending its session"
         );
         let stand = match &ended {
             Ok(entries) => match entries.iter().find(|entry| entry.outcome == LogoutOutcome::Failed) {
-                None => "the session was ended again".to_owned(),
+                None => "the session was ended".to_owned(),
                 Some(entry) => format!("the session could not be ended: {}", entry.message),
             },
             Err(fault) => format!("the session could not be ended: {}", fault.message()),
@@ -98,7 +98,8 @@ fn told(key: &NodeKey, change: &Change, stand: &str) -> Fault {
         )
     };
     Fault::new(Kind::LunChanged, format!("{what}; {stand}")).hint(format!(
-        "ask the gateway's administrator; if it is meant: iscsictl login {} --accept-changed-luns",
+        "ask the gateway's administrator; if the change is intended: iscsictl login {} \
+         --accept-changed-luns",
         key.target
     ))
 }

@@ -135,20 +135,27 @@ async fn one_node(engine: &Arc<Engine>, node: &Node, mut shared: Attempts) -> Ou
     }
     if let Some(taken) = to_adopt(&accepted, &proofs) {
         let (database, key) = (engine.database.clone(), key.clone());
-        tracing::info!(target = %key.target, portal = %key.portal, %taken, "the target takes another digest: stored");
+        tracing::info!(target = %key.target, portal = %key.portal, %taken, "the target accepts another \
+             digest: stored");
         blocking(move || database.set_algorithm(&key, taken)).await??;
     }
     drop(proofs);
     attempt::log_in(engine, key, &shared.iscsiadm, &shared.hold, &shared.limit).await?;
     let remark = accepted.redirected.map(|redirect| {
-        let how = if redirect.permanent { "for good" } else { "for now" };
-        format!("the portal sends logins on to {}, {how}", redirect.to)
+        let how = if redirect.permanent { "permanently" } else { "temporarily" };
+        format!("the portal redirects logins to {}, {how}", redirect.to)
     });
     Ok(Done { outcome: LoginOutcome::LoggedIn, remark: remark.unwrap_or_default() })
 }
 
 fn gave_up(portal: &Portal) -> Fault {
-    let fault = Fault::new(Kind::TimedOut, format!("{portal} did not answer while the other portals did"));
+    let fault = Fault::new(
+        Kind::TimedOut,
+        format!(
+            "timed out waiting for {portal} while the other \
+         portals answered"
+        ),
+    );
     match portal.address() {
         Some(address) => fault.hint(format!("check the network to this portal: ping {address}")),
         None => fault.hint("check the network to this portal"),

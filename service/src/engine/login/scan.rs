@@ -36,7 +36,7 @@ pub(super) async fn look_for_luns(engine: &Engine, sids: Vec<u32>, limit: &Limit
     engine.state.watch.until(&mut begin, begun).await?;
     for fault in begin.scans.join_all().await.into_iter().filter_map(Result::err) {
         // What is there in the end is looked at anyway.
-        tracing::warn!(error = fault.message(), "a session's LUNs could not be looked for");
+        tracing::warn!(error = fault.message(), "cannot scan for a session's LUNs");
     }
     Ok(())
 }
@@ -85,13 +85,13 @@ pub(in crate::engine) fn hindrance(sysfs: &Sysfs, session: &Session) -> Option<F
             session.state
         );
         return Some(Fault::new(Kind::PortalUnreachable, what).hint(format!(
-            "iscsictl diagnose {} {} looks at the way there",
+            "check the way to the portal: iscsictl diagnose {} {}",
             session.target,
             session.portal_text()
         )));
     }
     if !sysfs.can_scan(session.host) {
-        let what = format!("the daemon may not have host{} scanned", session.host);
+        let what = format!("the daemon is not permitted to have host{} scanned", session.host);
         return Some(Fault::new(Kind::BackendUnavailable, what).hint(
             "its unit needs ReadWritePaths=/sys/devices/platform: systemctl cat iscsi-initiatord.service",
         ));
@@ -106,7 +106,7 @@ pub(in crate::engine) async fn scan(iscsiadm: &Iscsiadm, session: &Session, limi
         match fault.kind() {
             Kind::TimedOut => limit
                 .fault(format!(
-                    "{}: the target did not answer for all of its disks within the deadline",
+                    "{}: timed out waiting for the target to answer for all of its disks",
                     session.portal_text()
                 ))
                 .hint("iscsictl paths shows which; try again with a longer timeout"),

@@ -18,7 +18,7 @@ pub(super) async fn check(engine: &Engine, sessions: &[Session]) -> Result<()> {
     let found = reading(move || {
         if !usage.knows_mounts() {
             return Err(Fault::new(Kind::Failed, "what is mounted on this machine could not be read")
-                .hint("without it nobody can tell what the machine runs from"));
+                .hint("without it the disks that this machine runs from are not known"));
         }
         let firmware = sysfs.firmware_targets();
         Ok(sessions.into_iter().find_map(|session| {
@@ -37,7 +37,7 @@ pub(super) async fn check(engine: &Engine, sessions: &[Session]) -> Result<()> {
         session.target,
         session.portal_text()
     );
-    Err(Fault::new(Kind::InUse, what).hint("it is never logged out of, not with force either"))
+    Err(Fault::new(Kind::InUse, what).hint("it is never logged out of, not even with force"))
 }
 
 /// What firmware and records say.
@@ -46,7 +46,7 @@ fn by_name(session: &Session, firmware: &[String], nodes: &[Node]) -> Option<Str
         return Some("the firmware booted from its target".to_owned());
     }
     let node = nodes.iter().find(|node| session.is_of(&node.key))?;
-    node.boot.map(|key| format!("its record is for the boot ({key})"))
+    node.boot.map(|key| format!("its record is marked for the boot ({key})"))
 }
 
 fn is_vital(place: &str) -> bool {

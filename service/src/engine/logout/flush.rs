@@ -19,7 +19,7 @@ pub(super) async fn flush(engine: &Engine, plan: &Plan, limit: &Limit) -> Result
             write_back(&dev.join(&device)).map_err(|error| {
                 Fault::new(
                     Kind::Failed,
-                    format!("what was written to {device} could not be brought to the disk ({error})"),
+                    format!("cannot write the cached data of {device} to the disk ({error})"),
                 )
             })
         })
@@ -39,11 +39,11 @@ pub(super) async fn flush(engine: &Engine, plan: &Plan, limit: &Limit) -> Result
                 let _ = blocking(move || maps::queue_again(&multipathd, &maps)).await;
                 drop(at_work);
             });
-            Err(limit.fault("the disks did not take what was written within the deadline"))
+            Err(limit.fault("timed out writing the cached data to the disks"))
         }
     };
     result.map_err(|fault| {
         let what = format!("{}; nothing was torn down", fault.message());
-        Fault::new(fault.kind(), what).hint("iscsictl paths shows how the disks are")
+        Fault::new(fault.kind(), what).hint("iscsictl paths shows the state of the disks")
     })
 }

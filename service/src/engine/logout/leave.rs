@@ -35,7 +35,7 @@ pub(super) async fn leave(
     sessions: &[Session],
     limit: &Limit,
 ) -> Result<Vec<results::Logout>> {
-    let late = || limit.fault("iscsid was being restarted until the deadline").hint("try again");
+    let late = || limit.fault("timed out waiting for iscsid to be restarted").hint("try again");
     let in_use = limit.wait(engine.turns.acts.iscsid.read()).await.ok_or_else(late)?;
     let proc = engine.layout.proc.clone();
     let takeover = reading(move || Iscsid::takeover(&proc)).await?;

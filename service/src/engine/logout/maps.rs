@@ -46,7 +46,7 @@ pub(super) async fn remove(
         let name = map.name.as_str();
         if force {
             if Instant::now() >= half {
-                tracing::warn!(map = name, "multipathd takes too long: going on without it");
+                tracing::warn!(map = name, "timed out waiting for multipathd: continuing without it");
                 break;
             }
             // Without this, what waits for a path would wait for ever.
@@ -166,7 +166,7 @@ async fn make_again(multipathd: &Multipathd, maps: &BTreeSet<Map>) -> Result<()>
 pub(super) async fn let_go(watch: Watch, multipathd: Multipathd, maps: BTreeSet<Map>) {
     let mut let_go = LetGo { multipathd, maps, quiet_since: None };
     if let Err(fault) = watch.until(&mut let_go, &Limit::of(NOTICE)).await {
-        tracing::warn!(error = fault.message(), "multipathd could not be asked");
+        tracing::warn!(error = fault.message(), "cannot query multipathd");
     }
 }
 
@@ -228,7 +228,7 @@ fn kept(name: &str, error: MultipathdError, removed: &BTreeSet<Map>) -> Fault {
 /// Whether it was done.
 fn log_refusal(map: &str, what: &str, answer: &Answer) -> bool {
     if let Err(error) = answer {
-        tracing::warn!(map, what, %error, "going on without multipathd");
+        tracing::warn!(map, what, %error, "continuing without multipathd");
     }
     answer.is_ok()
 }

@@ -58,7 +58,7 @@ pub(super) async fn unused(engine: &Engine, sessions: &[Session], limit: &Limit)
     match (engine.state.watch.until(&mut unused, limit).await?, unused.used) {
         (Some(verdict), _) => verdict,
         (None, Some(used)) if !limit.is_cancelled() => Err(used),
-        (None, _) => Err(limit.fault("what uses the disks could not be found out within the deadline")),
+        (None, _) => Err(limit.fault("timed out finding out what uses the disks")),
     }
 }
 
@@ -164,7 +164,7 @@ pub(super) async fn log_overridden(engine: &Engine, plan: &Plan) -> Result<()> {
     let (usage, devices) = (engine.usage.clone(), plan.devices());
     let places = reading(move || usage.mounted(&devices)).await?;
     if !places.is_empty() {
-        tracing::warn!(?places, "these are mounted on disks that are taken away by force");
+        tracing::warn!(?places, "file systems are mounted on disks that are removed by force");
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ pub(super) async fn in_force(engine: &Engine, limit: &Limit) -> Result<()> {
         (Some(()), _) => Ok(()),
         (None, Some(error)) if !limit.is_cancelled() => Err(error.into()),
         (None, _) => Err(limit
-            .fault("multipathd has not read its configuration in time")
+            .fault("timed out waiting for multipathd to read its configuration")
             .hint("journalctl -u multipathd has the details; try again with a longer timeout")),
     }
 }

@@ -24,7 +24,7 @@ fn foreign(engine: &Engine) -> Fault {
     Fault::new(
         Kind::InvalidConfiguration,
         format!(
-            "{} was written or edited by another program or person: it is not touched",
+            "{} was written or edited by another program or person: it is left alone",
             engine.multipath.file().display()
         ),
     )

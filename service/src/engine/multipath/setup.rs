@@ -48,14 +48,14 @@ pub(super) async fn setup(
     if let Some(why) = verdict.against_us {
         return Err(Fault::new(
             Kind::InvalidConfiguration,
-            format!("multipath {version} does not take the configuration: {why}; the one in force stays"),
+            format!("multipath {version} rejected the configuration: {why}; the one in force stays"),
         )
         .hint("update multipath-tools, and report this"));
     }
     let mut change = own_file::change(engine, &version, before.as_deref(), Some(&wanted));
     if !verdict.others.is_empty() {
         change.message =
-            format!("multipath finds fault with other files, too: {}", verdict.others.join("; "));
+            format!("multipath reports faults in other files too: {}", verdict.others.join("; "));
         change.hint = "multipath -t shows all of it".to_owned();
     }
     if verdict.find_multipaths != "yes" {

@@ -26,9 +26,9 @@ pub(super) async fn all_left(engine: &Engine, limit: &Limit) -> Result<()> {
 pub(in crate::engine) async fn all(engine: &Engine, left: Left, limit: &Limit) -> Result<()> {
     for (entry, undo) in left {
         let Undo::MultipathSetup(setup) = undo else { continue };
-        tracing::info!("taking back a setup of multipath that was cut off");
+        tracing::info!("undoing an interrupted multipath setup");
         if !take_back(engine, &setup, limit).await {
-            let what = "a setup of multipath that was cut off could not be taken back";
+            let what = "cannot undo an interrupted multipath setup";
             return Err(Fault::new(Kind::Failed, what)
                 .hint("journalctl -u iscsi-initiatord has the details; try again"));
         }
@@ -44,11 +44,7 @@ pub(super) async fn take_back(engine: &Engine, setup: &Setup, limit: &Limit) -> 
     let mut note = |what: &str, result: Result<()>| {
         if let Err(fault) = result {
             is_whole = false;
-            tracing::error!(
-                what,
-                error = fault.message(),
-                "a failed setup of multipath could not be taken back"
-            );
+            tracing::error!(what, error = fault.message(), "cannot undo a failed multipath setup");
         }
     };
     for service in setup.services.iter().rev() {
@@ -62,7 +58,7 @@ pub(super) async fn take_back(engine: &Engine, setup: &Setup, limit: &Limit) -> 
     }
     // What it cannot read now it reads when it is started: nothing is left to put back.
     if let Err(fault) = reread(engine, limit).await {
-        tracing::error!(error = fault.message(), "multipathd has not read its configuration again");
+        tracing::error!(error = fault.message(), "multipathd has not reread its configuration");
     }
     is_whole
 }

@@ -35,8 +35,8 @@ pub(super) async fn undo(engine: &Engine, is_dry: bool, limit: &Limit) -> Result
     let has_maps = has_maps(engine).await?;
     if has_maps {
         // They go on; multipathd and its lists belong to them.
-        change.message = "maps are there: multipathd and its lists of them stay as they are".to_owned();
-        change.hint = "log out of the disks, then undo once more".to_owned();
+        change.message = "there are maps: multipathd and its lists of maps stay as they are".to_owned();
+        change.hint = "log out of the disks, then undo once more: iscsictl multipath undo".to_owned();
     } else {
         let units = memory.services.iter().flat_map(|service| undone(service, is_dry));
         change.services = units.collect();

@@ -47,10 +47,14 @@ impl Engine {
     /// Whether this machine has the network interface; asked before polkit is, since it is a fault of the argument.
     pub(crate) fn check_interface(&self, interface: Option<&str>) -> Result<()> {
         match interface {
-            Some(name) if !self.state.sysfs.has_interface(name) => {
-                Err(Fault::invalid("options.interface", format!("this machine has no network card {name}"))
-                    .hint("ip link shows what it has"))
-            }
+            Some(name) if !self.state.sysfs.has_interface(name) => Err(Fault::invalid(
+                "options.interface",
+                format!(
+                    "this machine has no network interface \
+                     {name}"
+                ),
+            )
+            .hint("list its interfaces: ip link")),
             _ => Ok(()),
         }
     }

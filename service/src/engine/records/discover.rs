@@ -72,7 +72,7 @@ async fn ask_and_record(
     let given = given.as_ref().map_or(Given::IfAsked(None), Given::Only);
     let (portal, listed) = ask_any(engine, portal, interface, &initiator, given, limit).await?;
     if let Some(to) = &listed.redirected {
-        tracing::info!(%portal, %to, "the portal sent the discovery on");
+        tracing::info!(%portal, %to, "the portal redirected the discovery");
     }
     let nodes = listed.nodes.into_iter().map(|node| bound(node, binding.as_ref()));
     let listed: Vec<NodeKey> = nodes.collect::<BTreeSet<_>>().into_iter().collect();

@@ -48,8 +48,7 @@ async fn remove(
     blocking(move || database.forget(&keys)).await??;
     // Look again: what counts is that they are gone.
     if let Some(left) = nodes_of(engine, target, portals).await?.first() {
-        let what =
-            format!("the record of {target} at {} is there again: another program made it", left.key.portal);
+        let what = format!("another program made the record of {target} at {} again", left.key.portal);
         return Err(Fault::new(Kind::Failed, what).hint("try again"));
     }
     if nodes_of(engine, target, None).await?.is_empty() {

@@ -76,7 +76,7 @@ async fn change(engine: &Engine, name: Iqn) -> Result<()> {
     blocking(put_back).await??;
     // It may have stopped halfway: with the old name in place it can start again.
     if let Err(fault) = engine.systemd.job(Job::Restart, ISCSID).await {
-        tracing::warn!(error = fault.message(), "iscsid was not restarted with the old name either");
+        tracing::warn!(error = fault.message(), "cannot restart iscsid with the old name either");
     }
     restarted
 }

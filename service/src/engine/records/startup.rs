@@ -45,6 +45,6 @@ pub(in crate::engine) fn refuse_boots(nodes: &[Node]) -> Result<()> {
                 key.target, key.portal
             ),
         )
-        .hint("name another portal, or have it changed where the boot is set up")),
+        .hint("name another portal, or change it where the boot is configured")),
     }
 }

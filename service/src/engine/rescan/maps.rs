@@ -35,8 +35,8 @@ impl Sizes {
         match self.0.get(map)? {
             Size::Changed => None,
             Size::Disagreed(paths) => Some((
-                format!("{map} keeps its size, since its paths have different ones: {}", paths.join(", ")),
-                format!("look at all portals: iscsictl rescan {target}"),
+                format!("{map} keeps its size, since its paths differ in size: {}", paths.join(", ")),
+                format!("rescan all portals: iscsictl rescan {target}"),
             )),
             Size::Refused(why) => Some((
                 format!("{map} keeps its size, although its paths have another: {why}"),
@@ -87,7 +87,7 @@ fn resize(sysfs: &Sysfs, multipathd: &Multipathd, map: &Map) -> Option<Size> {
     // Look again: multipathd says "ok" to much.
     match sysfs.size(&map.device) {
         Some(now) if now == wanted => Some(Size::Changed),
-        _ => Some(Size::Refused("multipathd said ok, and it has not".to_owned())),
+        _ => Some(Size::Refused("multipathd reported success, but the size is unchanged".to_owned())),
     }
 }
 

@@ -64,7 +64,7 @@ impl State {
         let paths = if parts.paths && has_map() { self.multipathd.paths() } else { Ok(HashMap::new()) };
         let paths = paths.unwrap_or_else(|error| {
             if !matches!(error, MultipathdError::NotRunning) {
-                tracing::warn!(%error, "multipathd could not be asked");
+                tracing::warn!(%error, "cannot query multipathd");
             }
             HashMap::new()
         });

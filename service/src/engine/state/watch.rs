@@ -59,7 +59,7 @@ impl Watch {
         let (count, _) = watch::channel(Count::default());
         match Uevents::subscribe(layout) {
             Ok(uevents) => drop(tokio::spawn(hear_devices(uevents, count.clone()))),
-            Err(error) => tracing::warn!(%error, "no device events"),
+            Err(error) => tracing::warn!(%error, "cannot receive device events"),
         }
         tokio::spawn(hear_files(layout.clone(), count.clone()));
         Self(count)
@@ -126,7 +126,7 @@ impl FileEvents {
 async fn hear_devices(uevents: Uevents, count: watch::Sender<Count>) {
     loop {
         if let Err(error) = uevents.changed().await {
-            return tracing::warn!(%error, "no device events any more");
+            return tracing::warn!(%error, "lost the device events");
         }
         count.send_modify(|count| count.devices += 1);
     }
@@ -141,15 +141,15 @@ async fn hear_files(layout: Layout, count: watch::Sender<Count>) {
     });
     let folders = match watching.await {
         Ok(folders) => folders.and_then(|folders| folders.register()),
-        Err(fault) => return tracing::warn!(error = fault.message(), "no events of files"),
+        Err(fault) => return tracing::warn!(error = fault.message(), "cannot receive file events"),
     };
     let mut folders = match folders {
         Ok(folders) => folders,
-        Err(error) => return tracing::warn!(%error, "no events of files"),
+        Err(error) => return tracing::warn!(%error, "cannot receive file events"),
     };
     loop {
         if let Err(error) = folders.changed().await {
-            return tracing::warn!(%error, "no events of files any more");
+            return tracing::warn!(%error, "lost the file events");
         }
         count.send_modify(|count| count.files += 1);
     }

@@ -56,7 +56,7 @@ impl Claims {
         });
         if !is_free {
             return Err(
-                Fault::new(Kind::Busy, "other calls are at work").hint("try again when they are done")
+                Fault::new(Kind::Busy, "other calls are running").hint("try again when they are done")
             );
         }
         Ok(Claim { claims: self.clone(), target: None })

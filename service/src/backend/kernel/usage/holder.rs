@@ -133,13 +133,13 @@ impl fmt::Display for Holder {
             Self::Mapper { name } => write!(f, "is held by the device-mapper device {name}"),
             Self::Other { name } => write!(f, "is held by {name}"),
             Self::Open(process) => write!(f, "is held open by {process}"),
-            Self::Udev(process) => write!(f, "is looked at by udev's {process}"),
+            Self::Udev(process) => write!(f, "is being probed by udev's {process}"),
             Self::Claim => write!(f, "is claimed by a file system, a volume manager or another program"),
             Self::Unknown(error) => {
                 write!(f, "could not be examined ({})", Errno::from_raw_os_error(*error))
             }
             Self::Unseen(processes) => {
-                write!(f, "may be held open by one of {processes} processes that could not be looked into")
+                write!(f, "may be held open by one of {processes} processes that could not be inspected")
             }
             Self::TooDeep => write!(f, "has too many devices stacked on it"),
         }

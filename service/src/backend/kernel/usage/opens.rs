@@ -89,7 +89,7 @@ pub(super) fn look(proc: &Path, wanted: &Wanted, skip: &[u32]) -> Seen {
     if seen.unseen > 0 {
         tracing::warn!(
             processes = seen.unseen,
-            "these could not be looked into: what they have open is not known"
+            "cannot inspect these processes: what they have open is not known"
         );
     }
     seen

@@ -90,7 +90,7 @@ fn udevs_look_is_told_from_a_use_by_its_cgroup() {
         set(&folder, &place, "maps", "7f00-7f01 rw-s 00000000 00:05 300 /dev/sdb\n");
     };
     process(7, "0::/system.slice/systemd-udevd.service/udev\n");
-    assert_eq!(of(&usage, "sdb"), ["sdb is looked at by udev's (udev-worker) (pid 7)"]);
+    assert_eq!(of(&usage, "sdb"), ["sdb is being probed by udev's (udev-worker) (pid 7)"]);
     process(8, "0::/user.slice/system.slice/systemd-udevd.service\n");
     assert_eq!(of(&usage, "sdb").first().unwrap(), "sdb is held open by (udev-worker) (pid 8)");
 }
@@ -122,10 +122,7 @@ fn who_cannot_be_looked_into_may_use_it() {
     let (folder, usage) = world();
     set(&folder, "proc/7", "comm", "closed\n");
     set(&folder, "proc/7", "fd", "no folder");
-    assert_eq!(
-        of(&usage, "sdb"),
-        ["sdb may be held open by one of 1 processes that could not be looked into"]
-    );
+    assert_eq!(of(&usage, "sdb"), ["sdb may be held open by one of 1 processes that could not be inspected"]);
 }
 
 #[test]

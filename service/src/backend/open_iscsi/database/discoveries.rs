@@ -21,7 +21,7 @@ impl Database {
                 Ok(Some(_)) => number += 1,
                 Err(DatabaseError::Record { path, error }) => damaged.push((path, error.to_string())),
                 Err(DatabaseError::Io { path, .. }) => {
-                    damaged.push((path, "it is not a plain file of root's".to_owned()));
+                    damaged.push((path, "it is not a regular file owned by root".to_owned()));
                 }
                 Err(error) => return Err(error),
             }

@@ -13,5 +13,5 @@ pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(deserializer: D) -> 
     if is_iface(&name) {
         return Ok(name);
     }
-    Err(serde::de::Error::custom("not the name of an iface"))
+    Err(serde::de::Error::custom("not an iface name"))
 }

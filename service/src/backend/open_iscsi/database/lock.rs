@@ -29,9 +29,7 @@ const STALE: Duration = Duration::from_secs(60);
 pub(crate) enum LockError {
     #[error("the lock {0} is held by another program")]
     Held(PathBuf),
-    #[error(
-        "the lock directory {0} is not safe: it must be a directory of root's that nobody else can write"
-    )]
+    #[error("the lock directory {0} is not safe: it must be owned by root and writable by root only")]
     Unsafe(PathBuf),
     #[error("the lock directory {0}: {1}")]
     Io(PathBuf, Errno),
@@ -77,7 +75,7 @@ impl Drop for Lock {
     fn drop(&mut self) {
         let given_back = step().and_then(|()| rustix::fs::unlinkat(&self.dir, TAKEN, AtFlags::empty()));
         if let Err(error) = given_back {
-            tracing::error!(%error, "the database lock could not be given back");
+            tracing::error!(%error, "cannot release the database lock");
         }
     }
 }

@@ -22,9 +22,9 @@ pub(crate) enum RecordError {
     Empty,
     #[error("it is not text")]
     NotText,
-    #[error("it is cut off")]
+    #[error("it is truncated")]
     CutOff,
-    #[error("it is not a plain file of root's")]
+    #[error("it is not a regular file owned by root")]
     Unsafe,
     #[error("a key or value is too long or holds a control character")]
     BadLine,

@@ -15,17 +15,17 @@ impl Database {
     /// undo journal had changed; to be called once, at the start, before the journal is looked at.
     pub(crate) fn recover(&self) {
         if let Err(error) = self.recover_former_journal() {
-            tracing::warn!(%error, "records that an older daemon left changed could not be put back");
+            tracing::warn!(%error, "cannot restore records that an older daemon left modified");
         }
         for path in [&self.root, &self.config] {
             if let Ok(dir) = Dir::open(path)
                 && let Err(error) = dir.remove_leftover()
             {
-                tracing::warn!(path = %path.display(), %error, "a leftover could not be removed");
+                tracing::warn!(path = %path.display(), %error, "cannot remove a leftover file");
             }
         }
         if let Err(error) = lock::recover(&self.lock) {
-            tracing::warn!(%error, "a leftover lock could not be removed");
+            tracing::warn!(%error, "cannot remove a leftover lock");
         }
     }
 

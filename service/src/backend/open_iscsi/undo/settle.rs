@@ -63,7 +63,11 @@ pub(crate) fn shorten_login_retries(
         (Err(fault), Some((entry, change))) => {
             // The record may have been written in spite of the error.
             if let Err(fault) = undo_login_retries(database, entry, &change) {
-                tracing::warn!(error = fault.message(), "a record's login retries are put back later");
+                tracing::warn!(
+                    error = fault.message(),
+                    "cannot restore a record's login retries yet, \
+                     trying again later"
+                );
             }
             Err(fault)
         }
@@ -145,7 +149,7 @@ fn in_records(
     };
     Some(undone.map_err(|error: DatabaseError| {
         let fault = Fault::from(error);
-        Fault::new(fault.kind(), format!("the records could not be put back: {}", fault.message()))
+        Fault::new(fault.kind(), format!("cannot restore the records: {}", fault.message()))
             .hint(fault.next_step())
     }))
 }
@@ -194,7 +198,12 @@ pub(crate) fn settle_initiator_names(config: &Path, proc: &Path, left: Left) -> 
             continue;
         };
         let settled = initiator_name::is_in_force(config, proc, change).and_then(|is_complete| {
-            tracing::info!(entry = entry.name, is_complete, "a change of the initiator name was cut off");
+            tracing::info!(
+                entry = entry.name,
+                is_complete,
+                "a change of the initiator name was \
+                 interrupted"
+            );
             if is_complete { Ok(()) } else { initiator_name::put_back(config, change) }
         });
         result = result.and(settled.and_then(|()| Ok(entry.done()?)));
@@ -218,12 +227,12 @@ fn settle(
         tracing::info!(
             entry = entry.name,
             target = target.map(Iqn::as_str),
-            "putting back what a call that was cut off had changed"
+            "restoring what an interrupted call had changed"
         );
         if let Err(fault) = put_back(database, vec![(entry, undo)], &keep) {
             tracing::warn!(
                 error = fault.message(),
-                "what a call that was cut off had changed is put back later"
+                "cannot restore what an interrupted call had changed yet, trying again later"
             );
         }
     }

@@ -51,8 +51,9 @@ impl Caller {
             .call_method(Some(bus), "/org/freedesktop/DBus", Some(bus), "GetConnectionCredentials", &(name,))
             .await?;
         let credentials: ConnectionCredentials = reply.body().deserialize()?;
-        let uid =
-            credentials.unix_user_id().ok_or_else(|| zbus::Error::Failure("the bus told no uid".into()))?;
+        let uid = credentials
+            .unix_user_id()
+            .ok_or_else(|| zbus::Error::Failure("the bus reported no uid".into()))?;
         let pid = credentials.process_id();
         Ok(Self { name: name.as_str().to_owned(), uid, pid, unit: pid.map_or_else(unknown, unit_of) })
     }
@@ -65,7 +66,7 @@ impl Caller {
         // Asked after listening, so that nothing happens unseen in between.
         while bus.name_has_owner(self.name.as_str().try_into()?).await? {
             if poll_fn(|context| Pin::new(&mut changes).poll_next(context)).await.is_none() {
-                return Err(zbus::Error::Failure("the bus is gone".into()));
+                return Err(zbus::Error::Failure("lost the connection to the bus".into()));
             }
         }
         Ok(())

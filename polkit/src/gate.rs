@@ -93,7 +93,7 @@ impl Gate {
     pub async fn unknown_actions(&self) -> Result<Vec<&'static str>, String> {
         let known = match timeout(self.limits.list, authority::actions(&self.connection)).await {
             Ok(known) => known.map_err(|error| error.to_string())?,
-            Err(_) => return Err(format!("no answer within {:?}", self.limits.list)),
+            Err(_) => return Err(format!("timed out after {:?}", self.limits.list)),
         };
         let ids = Action::ALL.into_iter().map(Action::id);
         Ok(ids.filter(|id| !known.iter().any(|known| known == id)).collect())
@@ -116,7 +116,7 @@ impl Gate {
             Ok(Ok(Answer::No | Answer::Dismissed)) => return Err(Refusal::NotAuthorized),
             Ok(Ok(Answer::Challenge)) => {}
             Ok(Err(error)) => return Err(Refusal::Unavailable(error.to_string())),
-            Err(_) => return Err(Refusal::Unavailable(format!("no answer within {:?}", self.limits.check))),
+            Err(_) => return Err(Refusal::Unavailable(format!("timed out after {:?}", self.limits.check))),
         }
         let (Some(caller), true) = (caller, call.primary().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH))
         else {

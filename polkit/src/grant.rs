@@ -19,7 +19,7 @@ use crate::{Action, Caller, details::Details};
 /// }
 /// ```
 #[derive(Debug)]
-#[must_use = "an authorization that nobody uses was asked for in vain"]
+#[must_use = "an authorization that is not used was asked for in vain"]
 pub struct Grant {
     action: Action,
     caller: Caller,

@@ -45,7 +45,7 @@ impl Refusal {
         match self {
             Self::Left => Some("the caller left"),
             Self::NoAgent => Some("no authentication agent"),
-            Self::Unanswered(_) => Some("nobody answered"),
+            Self::Unanswered(_) => Some("not answered"),
             Self::Unavailable(reason) => Some(reason),
             _ => None,
         }
@@ -63,25 +63,26 @@ impl Refusal {
                     .hint("start the program under pkttyagent as iscsictl(1) shows, or let a polkit rule allow the action")
             }
             Self::Unanswered(limit) => {
-                denied(format!("nobody answered the authentication dialog within {} s", limit.as_secs()))
+                denied(format!("the authentication dialog was not answered within {} s", limit.as_secs()))
             }
             Self::Challenge => Fault::new(
                 Kind::InteractiveAuthorizationRequired,
-                format!("{action} needs a password, and the call did not allow to ask for it"),
+                format!("{action} needs a password, and the call did not allow asking for one"),
             )
             .hint(
                 "set the message flag ALLOW_INTERACTIVE_AUTHORIZATION, or let a polkit rule allow the action",
             ),
             Self::Busy(Full::Yours(each)) => {
-                Fault::new(Kind::Busy, format!("{each} authentication dialogs of this user wait already"))
+                Fault::new(Kind::Busy, format!("{each} authentication dialogs of this user are open \
+                     already"))
                     .hint("answer or close one of them")
             }
             Self::Busy(Full::All(all)) => {
-                Fault::new(Kind::Busy, format!("{all} authentication dialogs wait already"))
+                Fault::new(Kind::Busy, format!("{all} authentication dialogs are open already"))
                     .hint("try again later")
             }
-            Self::Unavailable(_) => denied("polkit could not be asked, so nothing is allowed".to_owned())
-                .hint("see systemctl status polkit and the log of iscsi-initiatord"),
+            Self::Unavailable(_) => denied("polkit could not be asked, so nothing is authorised".to_owned())
+                .hint("systemctl status polkit and journalctl -u iscsi-initiatord have the details"),
         }
     }
 }

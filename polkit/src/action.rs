@@ -1,5 +1,5 @@
 //! What polkit can be asked for: the actions of the `.policy` file.
-//! It may not say who is allowed what: that is the file's and the rules' to say.
+//! Must not say who is allowed what: the policy file and the rules do.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
 //! The calls to polkitd: one that asks nobody, one that asks a person and can be taken back, and one for what it knows.
-//! It may not turn trouble into a yes: whatever is not polkit's clear yes is something else.
+//! Must not turn a failure into an approval: anything but polkit's explicit yes is a rejection.
 
 use std::{
     collections::HashMap,

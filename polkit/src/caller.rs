@@ -1,5 +1,5 @@
 //! Who called: for the log, and to count questions by user.
-//! It may not decide anything: polkit identifies the caller by itself, by the unique name.
+//! Must not decide anything: polkit identifies the caller by the unique name.
 
 use std::{fmt::Write as _, fs::File, future::poll_fn, io::Read as _, pin::Pin};
 

@@ -1,5 +1,5 @@
 //! The way from a message on the bus to a [`Grant`].
-//! It may not hold a lock while it waits, nor let a wait go without a limit.
+//! Must not hold a lock while waiting, or wait without a limit.
 
 use std::{sync::Arc, time::Duration};
 

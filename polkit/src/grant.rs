@@ -1,5 +1,5 @@
 //! The proof that polkit said yes: what an engine method wants to see before it acts.
-//! It may not be made elsewhere, copied or kept for later.
+//! Must not be made elsewhere, copied or kept for later.
 
 use iscsi_initiator_dbus::{Iqn, Portal};
 

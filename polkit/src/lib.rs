@@ -1,5 +1,5 @@
 //! Asks polkit whether a caller may do something, and hands out a [`Grant`] if so.
-//! It may not act on anything, nor decide by itself: polkit does.
+//! Must not act on anything, or decide by itself: polkit decides.
 //!
 //! | module | holds |
 //! |---|---|

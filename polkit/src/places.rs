@@ -1,5 +1,5 @@
 //! How many questions may wait for a person: so many in all, so many for one user.
-//! It may not wait: a place is free now, or it is refused.
+//! Must not wait: a place is free now, or the request is rejected.
 
 use std::{
     collections::HashMap,

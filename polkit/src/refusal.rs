@@ -1,5 +1,5 @@
 //! Every way to be refused: what the caller reads, and what the log calls it.
-//! It may not show a caller more than he needs: the reasons of trouble go to the log.
+//! Must not show callers more than they need: the reasons for failures go to the log.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! The interface on the bus: parse, ask polkit, do, answer.
-//! It may not start a program, read a file of open-iscsi's, or decide who may do what.
+//! Must not start a program, read an open-iscsi file, or decide who may do what.
 //!
 //! | room | what it is |
 //! |---|---|

@@ -1,5 +1,5 @@
 //! The daemon iscsi-initiatord: `main -> bus -> engine -> backend`; nothing points back.
-//! It may not be linked by a client: what they share is in the contract crate.
+//! Must not be linked by a client: the contract crate holds what they share.
 //!
 //! | room | what it is |
 //! |---|---|

@@ -1,5 +1,5 @@
 //! The program iscsi-initiatord: serves the system bus until nothing is left to do.
-//! It may not do anything itself: no file, no program, no decision.
+//! Must not do anything itself: no file, no program, no decision.
 
 use std::{io::IsTerminal, process::ExitCode, time::Duration};
 

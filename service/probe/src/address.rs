@@ -1,5 +1,5 @@
 //! Where a target says it is: `TargetAddress=host[:port][,portal group]` (RFC 7143, section 13.8).
-//! It may not believe a zone: that names an interface of another machine.
+//! Must not accept a zone: it names an interface of another machine.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -1,5 +1,5 @@
 //! CHAP (RFC 1994; RFC 7143, section 12.1.3): what we prove and what a target must prove.
-//! It may not send anything, and nothing in it that derives from a secret can be printed.
+//! Must not send anything. Nothing derived from a secret can be printed.
 
 use md5::Md5;
 use sha1::Sha1;

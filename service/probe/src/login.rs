@@ -1,5 +1,5 @@
 //! The login phase (RFC 7143, section 6.3) as a machine: responses go in, requests or a verdict come out.
-//! It may not know a socket, a clock or a source of randomness.
+//! Must not use a socket, a clock or a source of randomness.
 
 use zeroize::Zeroizing;
 

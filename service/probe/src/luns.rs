@@ -1,5 +1,5 @@
 //! Which LUNs a target shows us: REPORT LUNS and an INQUIRY each (SPC-4, sections 6.33 and 6.6), without a socket.
-//! It may not send a command that writes, reserves or waits.
+//! Must not send a command that writes, reserves or waits.
 
 use zeroize::Zeroizing;
 

@@ -1,5 +1,5 @@
 //! The operational parameters of a session that lasts for a question or two (RFC 7143, section 13).
-//! It may not accept anything that was not offered.
+//! Must not accept anything that was not offered.
 
 use super::{
     refusal::Refusal,

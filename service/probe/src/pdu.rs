@@ -1,5 +1,5 @@
 //! The PDUs of a probe, to the byte (RFC 7143, section 11).
-//! It may not look into the text they carry, nor believe a length before its limit is checked.
+//! Must not interpret the text of a PDU, or trust a length before its limit is checked.
 
 use zeroize::Zeroizing;
 

@@ -18,8 +18,8 @@ pub struct Question<'a> {
     pub chap: Option<ChapAnswer<'a>>,
     /// What to offer, the best first: [`Algorithm::DEFAULT`] unless somebody configured more.
     pub algorithms: &'a [Algorithm],
-    /// The network card to ask through; `None` leaves it to the routes.
-    pub card: Option<&'a str>,
+    /// The network interface to ask through; `None` leaves it to the routes.
+    pub interface: Option<&'a str>,
 }
 
 impl Question<'_> {

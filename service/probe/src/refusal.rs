@@ -1,5 +1,5 @@
 //! Every way in which a probe is turned away, and when.
-//! It may not carry a secret or a text of the target: it goes to the log and to callers.
+//! Must not carry a secret or a text of the target: refusals go to the log and to callers.
 
 use std::{fmt, io};
 
@@ -70,9 +70,9 @@ pub enum Refusal {
     /// The network or the host cannot be reached.
     #[error("no route to the portal")]
     NoRoute,
-    /// The network card to ask through is not there; nothing was sent.
+    /// The network interface to ask through is not there; nothing was sent.
     #[error("this machine does not have the network interface that the node is bound to")]
-    NoCard,
+    NoInterface,
     /// Our own system failed.
     #[error("a system call failed: {0}")]
     System(io::ErrorKind),

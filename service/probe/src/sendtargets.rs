@@ -1,5 +1,5 @@
 //! The text phase of a discovery session (RFC 7143, appendix C): asks for all targets and reads the records.
-//! It may not take more than its limits, and a bad record never becomes a node.
+//! Must not exceed its limits, or turn a malformed record into a node.
 
 use std::{collections::HashSet, net::SocketAddr};
 

@@ -1,5 +1,5 @@
 //! The one place of the probe with a connection, a clock and randomness.
-//! It may not hold a connection beyond the caller's deadline, nor resolve a name.
+//! Must not hold a connection beyond the caller's deadline, or resolve a name.
 
 use std::{
     io::{self, ErrorKind},
@@ -149,7 +149,7 @@ async fn talk(
     goal: Goal,
     stage: &mut Stage,
 ) -> Result<(Wire, Accepted, Option<Numbers>), Refusal> {
-    let mut wire = Wire::connect(at, question.card).await?;
+    let mut wire = Wire::connect(at, question.interface).await?;
     let (mut login, mut request) = Login::begin(question, goal, roll()?);
     loop {
         *stage = login.stage();
@@ -177,10 +177,10 @@ struct Wire {
 }
 
 impl Wire {
-    async fn connect(at: SocketAddr, card: Option<&str>) -> Result<Self, Refusal> {
-        let stream = match card {
+    async fn connect(at: SocketAddr, interface: Option<&str>) -> Result<Self, Refusal> {
+        let stream = match interface {
             None => TcpStream::connect(at).await,
-            Some(card) => bound(at, card)?.connect(at).await,
+            Some(interface) => bound(at, interface)?.connect(at).await,
         };
         let stream = stream.map_err(|error| unconnected(&error))?;
         // Requests are answered one by one: nothing is gained by waiting for more of them.
@@ -286,12 +286,12 @@ impl Wire {
 }
 
 /// As iscsid does it (usr/io.c, `bind_conn_to_iface`). Whoever has not bound a socket yet may (Linux 5.7).
-fn bound(at: SocketAddr, card: &str) -> Result<TcpSocket, Refusal> {
+fn bound(at: SocketAddr, interface: &str) -> Result<TcpSocket, Refusal> {
     let socket = if at.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
     let socket = socket.map_err(|error| Refusal::System(error.kind()))?;
-    match socket.bind_device(Some(card.as_bytes())) {
+    match socket.bind_device(Some(interface.as_bytes())) {
         Ok(()) => Ok(socket),
-        Err(error) if Errno::from_io_error(&error) == Some(Errno::NODEV) => Err(Refusal::NoCard),
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::NODEV) => Err(Refusal::NoInterface),
         Err(error) => Err(Refusal::System(error.kind())),
     }
 }

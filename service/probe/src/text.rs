@@ -1,5 +1,5 @@
 //! `key=value` data (RFC 7143, section 6.1): what is read is checked, what is written is ours.
-//! It may not decide what a key means, nor repeat a value in an error.
+//! Must not decide what a key means, or repeat a value in an error.
 
 use zeroize::Zeroizing;
 

@@ -1,5 +1,5 @@
 //! The probe against targets that follow the RFC: what it finds out, and what it believes.
-//! It may not depend on time.
+//! Must not depend on time.
 
 #![allow(
     clippy::unwrap_used,
@@ -77,7 +77,7 @@ async fn equal_secrets_never_reach_the_wire() {
         target: None,
         chap: Some(chap),
         algorithms: Algorithm::DEFAULT,
-        card: None,
+        interface: None,
     };
     let refused = login(at, &question, Instant::now() + LONG).await;
     assert_eq!(refused, Err(Refusal::MutualFailed(MutualFault::SameSecret)));
@@ -172,7 +172,7 @@ fn the_questions_may_wait_on_any_thread() {
     fn is_send<A: Send>(_: &A) {}
     let me = iqn("iqn.2001-04.com.example:me");
     let question =
-        Question { initiator: &me, target: None, chap: None, algorithms: Algorithm::DEFAULT, card: None };
+        Question { initiator: &me, target: None, chap: None, algorithms: Algorithm::DEFAULT, interface: None };
     let deadline = Instant::now();
     is_send(&login(([127, 0, 0, 1], 1).into(), &question, deadline));
     is_send(&send_targets(([127, 0, 0, 1], 1).into(), &question, deadline));

@@ -1,5 +1,5 @@
 //! The probe against targets that lie, stall or never end: each time the exact refusal, before the deadline.
-//! It may not use a port or an address beyond the loopback.
+//! Must not use a port or an address beyond the loopback.
 
 #![allow(
     clippy::unwrap_used,

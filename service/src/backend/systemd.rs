@@ -1,5 +1,5 @@
 //! systemd over its bus interface: units started, enabled and reloaded, each waited for.
-//! It may not start systemctl, nor believe that a job is done before systemd itself says so.
+//! Must not start systemctl, or treat a job as done before systemd itself reports it.
 //!
 //! | room | what it is |
 //! |---|---|

@@ -1,5 +1,5 @@
 //! The interface `org.cloudatlas.IscsiInitiator`.
-//! It may not hold state or a lock: every method takes `&self`, parses, asks, does, answers.
+//! Must not hold state or a lock: every method takes `&self`.
 
 use std::{sync::Arc, time::Duration};
 

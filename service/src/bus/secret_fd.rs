@@ -1,5 +1,5 @@
 //! Secrets that come as a file descriptor.
-//! It may not read one before polkit allowed the call, nor wait for one without a limit.
+//! Must not read a secret before polkit has allowed the call, or wait for one without a limit.
 
 use std::{fs::File, io::Read, time::Duration};
 

@@ -76,11 +76,11 @@ async fn in_turn(
             return fixes::fix_all(engine, limit).await;
         }
         let found = parts::look(engine, &BTreeSet::new(), limit).await?;
-        Ok(found.into_iter().map(Found::told).collect())
+        Ok(found.into_iter().map(Found::report).collect())
     };
     let (findings, policies) = tokio::join!(findings, policies::look(engine, unknown, limit));
     if limit.is_cancelled() {
         return Err(limit.fault(""));
     }
-    Ok(findings?.into_iter().chain(policies.into_iter().map(Found::told)).collect())
+    Ok(findings?.into_iter().chain(policies.into_iter().map(Found::report)).collect())
 }

@@ -1,5 +1,5 @@
 //! Lists of targets under any bytes: what becomes a node could be one, and there is an end to them.
-//! It may not hold more than the probe itself: the fuzzer counts every byte.
+//! Must not hold more memory than the probe itself: the fuzzer counts every byte.
 
 use std::{collections::HashSet, net::SocketAddr};
 

@@ -1,5 +1,5 @@
 //! The login machine against any target: whoever gets in said and proved what it had to.
-//! It may not roll dice: one input is one run.
+//! Must not use randomness: one input is one run.
 
 use iscsi_initiator_dbus::Iqn;
 
@@ -35,7 +35,7 @@ pub fn login(bytes: &[u8]) -> bool {
     let goal = if way & 4 == 0 { Goal::Authenticate } else { Goal::Session };
     let target = (goal == Goal::Authenticate || way & 8 != 0).then_some(&disk);
     let algorithms = offered(*offer);
-    let question = Question { initiator: &me, target, chap, algorithms: &algorithms, card: None };
+    let question = Question { initiator: &me, target, chap, algorithms: &algorithms, interface: None };
     question.check().unwrap();
     run(&question, goal, Wire(stream))
 }

@@ -1,5 +1,5 @@
 //! The survey of LUNs under any target: it ends, and counts no more than was listed.
-//! It may not know a LUN by anything but what the target says of it.
+//! Must not know a LUN from anything but the target's responses.
 
 use super::common::Wire;
 use crate::{

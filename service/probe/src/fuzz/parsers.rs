@@ -1,5 +1,5 @@
 //! The parsers under any bytes: headers, text, addresses.
-//! It may not use a parser to check itself where a plain second reading will do.
+//! Must not check a parser with itself where a simple second one will do.
 
 use std::collections::HashSet;
 

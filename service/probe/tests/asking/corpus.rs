@@ -1,5 +1,4 @@
 //! The fuzzer's corpus as targets: what it plays to the machines is played over a socket.
-//! It may not know what a seed is about.
 
 use std::{fs, net::SocketAddr, path::Path};
 

@@ -49,7 +49,7 @@ pub(crate) async fn ask<A>(
     let chap =
         (with != With::Nothing).then_some(ChapAnswer { username: "me", secret: &ours, target: mutual });
     let target = (!for_a_list).then_some(&disk);
-    let question = Question { initiator: &me, target, chap, algorithms: Algorithm::DEFAULT, card: None };
+    let question = Question { initiator: &me, target, chap, algorithms: Algorithm::DEFAULT, interface: None };
     let slack = Duration::from_millis(500);
     timeout(time + slack, asked(&question, Instant::now() + time)).await.expect("the deadline holds")
 }

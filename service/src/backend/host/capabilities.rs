@@ -1,5 +1,5 @@
 //! A right of root's that the daemon has laid down, raised again for one thread and one moment.
-//! It may not outlive that moment, nor be carried to another thread.
+//! Must not outlive that moment or move to another thread.
 
 use std::marker::PhantomData;
 

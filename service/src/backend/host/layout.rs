@@ -1,5 +1,5 @@
 //! Where everything lies on this machine.
-//! It may not guess where open-iscsi itself tells: its database's place is compiled into iscsiadm.
+//! Must not guess what open-iscsi itself knows: the path of its database is compiled into iscsiadm.
 
 use std::{
     io::Read,

@@ -1,5 +1,5 @@
 //! The files that hold secrets, or may: which there are, who else may read them, and taking that from them.
-//! It may not tell what is in a file but for one thing: whether a secret is.
+//! Must not reveal anything about a file's content except whether it holds a secret.
 
 use std::path::{Path, PathBuf};
 

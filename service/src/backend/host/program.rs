@@ -1,5 +1,5 @@
 //! The one place that starts a program.
-//! It may not use a shell, a relative path, the caller's environment, or wait or read without a limit.
+//! Must not use a shell, a relative path or the caller's environment, or wait or read without a limit.
 
 use std::{path::Path, process::Stdio, time::Duration};
 

@@ -1,5 +1,6 @@
 //! Host names to addresses, within a deadline.
-//! It may not be asked twice for one call: iscsid gets numbers only, since it resolves in its only thread.
+//! Must not resolve twice for one call. iscsid gets numeric addresses only, since it resolves in its
+//! only thread.
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 

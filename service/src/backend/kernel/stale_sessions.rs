@@ -1,5 +1,5 @@
 //! Sessions that iscsid was killed over while it made or ended them: found, and removed from the kernel.
-//! It may not touch one that anything can still be done with, nor one whose maker may be at it.
+//! Must not touch a session that still works, or one whose maker may still be working on it.
 //!
 //! | room | what it is |
 //! |---|---|

@@ -1,5 +1,5 @@
 //! Sessions, disks and maps as the kernel shows them in sysfs.
-//! It may not start a program, nor read the files that hold a session's secret.
+//! Must not start a program, or read the files that hold a session's secret.
 
 use std::{
     io::ErrorKind,

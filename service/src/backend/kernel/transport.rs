@@ -1,5 +1,5 @@
 //! The kernel's iSCSI transport over netlink, as iscsid speaks to it (include/scsi/iscsi_if.h).
-//! It may not ask for anything but the end of a session of iSCSI over TCP.
+//! Must not request anything except the end of an iSCSI session over TCP.
 
 use std::{io, os::fd::OwnedFd, path::Path, time::Duration};
 
@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Ends a session, whatever state it is in. Its connection goes first: the kernel keeps a session that has one.
 pub(super) fn destroy(sys: &Path, sid: u32) -> io::Result<()> {
     // Held while the handle is read and while the socket is made and used: the kernel looks at both.
-    let _rights = Raised::new(TO_ASK_THE_TRANSPORT);
+    let _capabilities = Raised::new(TO_ASK_THE_TRANSPORT);
     let handle = handle(sys)?;
     let socket = open()?;
     if sys.join(format!("class/iscsi_connection/connection{sid}:0")).exists() {

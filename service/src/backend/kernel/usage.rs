@@ -1,5 +1,5 @@
 //! What uses a disk or map: found before a logout takes it away.
-//! It may not change anything, nor take "I could not look" for "nobody uses it".
+//! Must not change anything, or take “could not look” for “not in use”.
 //!
 //! | room | what it is |
 //! |---|---|
@@ -67,7 +67,7 @@ impl Usage {
         addresses: &[String],
         skip: &[u32],
     ) -> (Vec<Use>, Claims) {
-        let rights = Raised::new(TO_LOOK_INTO_PROCESSES);
+        let capabilities = Raised::new(TO_LOOK_INTO_PROCESSES);
         let tables = Tables::read(&self.sysfs, &self.proc);
         let mut all = Climb::default();
         let mut quiet = Vec::new();
@@ -87,7 +87,7 @@ impl Usage {
             chars: chars.filter_map(|(name, number)| Some((numbers(&number)?, name))).collect(),
         };
         let seen = opens::look(&self.proc, &wanted, skip);
-        drop(rights);
+        drop(capabilities);
         if seen.unseen > 0
             && let Some(device) = devices.first().or_else(|| paths.first())
         {
@@ -123,9 +123,9 @@ impl Usage {
 
     /// Where the devices carry a file system that is mounted, all the way up; opens nothing. Blocks.
     pub(crate) fn mounted(&self, devices: &[String]) -> BTreeSet<String> {
-        let rights = Raised::new(TO_LOOK_INTO_PROCESSES);
+        let capabilities = Raised::new(TO_LOOK_INTO_PROCESSES);
         let tables = Tables::read(&self.sysfs, &self.proc);
-        drop(rights);
+        drop(capabilities);
         let mut climb = Climb::default();
         devices.iter().for_each(|device| self.climb(device, &tables, DEPTH, &mut climb));
         let mut places = BTreeSet::new();

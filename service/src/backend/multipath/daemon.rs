@@ -1,5 +1,5 @@
 //! multipathd's socket: what it says of maps and paths, and the removal of a map.
-//! It may not start multipathd: a connection to its socket would, where systemd holds that.
+//! Must not start multipathd: where systemd holds the socket, connecting to it would.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -45,7 +45,7 @@ impl PathState {
 
 /// Of which disks multipathd makes maps (multipath.conf(5), `find_multipaths`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Greed {
+pub(crate) enum FindMultipaths {
     /// `strict`, its own default: of those in /etc/multipath/wwids.
     Strict,
     /// `yes`: also of those with two paths.
@@ -126,9 +126,9 @@ impl Multipathd {
     }
 
     /// Which disks it makes maps of: its `find_multipaths`, after all configuration files.
-    pub(crate) fn greed(&self) -> Result<Greed, MultipathdError> {
+    pub(crate) fn find_multipaths(&self) -> Result<FindMultipaths, MultipathdError> {
         let answer = self.ask("show config local")?;
-        Ok(greed(&String::from_utf8_lossy(&answer)))
+        Ok(find_multipaths(&String::from_utf8_lossy(&answer)))
     }
 
     /// Whether it has read its configuration and has nothing to do (`show daemon`: `pid 123 idle`).
@@ -229,12 +229,12 @@ fn is_busy(status: &str) -> Option<bool> {
 }
 
 /// The value in the printed configuration; `on` and `off` are its old words for `yes` and `no`.
-fn greed(config: &str) -> Greed {
+fn find_multipaths(config: &str) -> FindMultipaths {
     let value = config.lines().find_map(|line| line.trim().strip_prefix("find_multipaths"));
     match value.map(|value| value.trim().trim_matches('"')) {
-        Some("yes" | "on") => Greed::TwoPaths,
-        Some("no" | "off" | "greedy" | "smart") => Greed::Every,
-        _ => Greed::Strict,
+        Some("yes" | "on") => FindMultipaths::TwoPaths,
+        Some("no" | "off" | "greedy" | "smart") => FindMultipaths::Every,
+        _ => FindMultipaths::Strict,
     }
 }
 
@@ -303,14 +303,14 @@ mod tests {
     }
 
     #[test]
-    fn the_greed_is_read_from_the_configuration() {
+    fn find_multipaths_is_read_from_the_configuration() {
         let config =
             |value: &str| format!("defaults {{\n\tfind_multipaths {value}\n\tpolling_interval 2\n}}\n");
-        assert_eq!(greed(&config("\"yes\"")), Greed::TwoPaths);
-        assert_eq!(greed(&config("yes")), Greed::TwoPaths);
-        assert_eq!(greed(&config("\"greedy\"")), Greed::Every);
-        assert_eq!(greed(&config("\"strict\"")), Greed::Strict);
-        assert_eq!(greed("timeout\n"), Greed::Strict);
+        assert_eq!(find_multipaths(&config("\"yes\"")), FindMultipaths::TwoPaths);
+        assert_eq!(find_multipaths(&config("yes")), FindMultipaths::TwoPaths);
+        assert_eq!(find_multipaths(&config("\"greedy\"")), FindMultipaths::Every);
+        assert_eq!(find_multipaths(&config("\"strict\"")), FindMultipaths::Strict);
+        assert_eq!(find_multipaths("timeout\n"), FindMultipaths::Strict);
     }
 
     #[test]

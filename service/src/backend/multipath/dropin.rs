@@ -1,5 +1,5 @@
 //! The text of our file for the installed multipath-tools.
-//! It may not hold a setting without its reason.
+//! Must not hold a setting without its reason.
 
 use std::fmt;
 

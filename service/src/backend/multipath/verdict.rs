@@ -1,5 +1,5 @@
 //! What multipath's parser says of a configuration (`multipath -t`): it ends well whatever it finds.
-//! It may not be lenient with our own file: a single complaint is one too many.
+//! Must not ignore a complaint about our own file.
 
 use std::path::Path;
 

@@ -9,7 +9,7 @@
 //! | `discoveries` | discovery records as a whole |
 //! | `forget` | removing node records |
 //! | `iface_name` | what may be the name of an iface |
-//! | `ifaces` | open-iscsi's ifaces, which bind a node to a network card |
+//! | `ifaces` | open-iscsi's ifaces, which bind a node to a network interface |
 //! | `lock` | open-iscsi's lock of the database |
 //! | `login_retries` | iscsid's retries of a first login, lowered for one attempt |
 //! | `nodes` | node records: listed, looked up, made, changed |
@@ -53,7 +53,7 @@ pub(crate) struct NodeKey {
     /// `None` in a record of the old kind, as `iscsiadm -o new` still makes it if it is told none: there the portal is
     /// the file, not a folder with a file for each iface.
     pub(crate) tpgt: Option<u16>,
-    /// `default` if it is bound to no network card.
+    /// `default` if it is bound to no network interface.
     #[serde(deserialize_with = "iface_name::deserialize")]
     pub(crate) iface: String,
 }
@@ -98,10 +98,10 @@ pub(crate) struct Node {
     pub(crate) chap: ChapMode,
     /// The portal whose discovery recorded it.
     pub(crate) discovered_at: Option<(String, u16)>,
-    /// The network card that it is bound to, by name.
-    pub(crate) card: Option<String>,
+    /// The network interface that it is bound to, by name.
+    pub(crate) interface: Option<String>,
     /// The same for people, or the hardware address if it is bound to that; empty if it is bound to none.
-    pub(crate) interface: String,
+    pub(crate) bound_to: String,
     /// What in its record makes it the boot's, if anything does.
     pub(crate) boot: Option<&'static str>,
     /// Why its record cannot be used, if it cannot.

@@ -1,5 +1,5 @@
 //! iscsiadm: what changes the kernel's sessions, and what its exit codes mean (include/iscsi_err.h).
-//! It may not be given a secret, nor a name that was not checked.
+//! Must not get a secret, or a name that was not checked.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,5 @@
 //! iscsid: whether it can be reached, and since when it runs.
-//! It may not speak to its socket: that is a C struct that changes from version to version.
+//! Must not talk to its socket: the protocol is a C struct that changes between versions.
 
 use std::{path::Path, time::Duration};
 

@@ -1,5 +1,5 @@
 //! Which disk each LUN of a target was: its identifier, as it was at the last login, also after a restart.
-//! It may not be believed where the kernel shows otherwise for a session that is up.
+//! Must not override what the kernel shows for a session that is up.
 
 use std::{collections::BTreeMap, path::PathBuf};
 

@@ -124,7 +124,7 @@ impl<'a> Asked<'a> {
             secret: &chap.secret,
             target: chap.target.as_ref().map(|(name, secret)| (name.as_str(), secret)),
         });
-        Question { initiator: self.initiator, target: self.target, chap, algorithms, card: self.interface }
+        Question { initiator: self.initiator, target: self.target, chap, algorithms, interface: self.interface }
     }
 }
 

@@ -1,5 +1,5 @@
 //! A refusal of the probe as the contract's error: what was seen, and the command to run next.
-//! It may not hold a secret, nor say how long one is: only that it is outside of what a gateway takes.
+//! Must not contain a secret or its length, only that the length is outside what a gateway accepts.
 
 use iscsi_initiator_dbus::{Fault, Iqn, Kind};
 use iscsi_initiator_probe::{MutualFault, Refusal, Stage};
@@ -29,57 +29,57 @@ impl Asked<'_> {
     /// Any refusal.
     pub(in crate::engine) fn fault(&self, refusal: &Refusal) -> Fault {
         let portal = self.portal;
-        let through = self.interface.map(|card| format!(" through {card}")).unwrap_or_default();
-        let told = |kind| Fault::new(kind, format!("{portal}{through}: {refusal}"));
-        let told_all = |kind| Fault::new(kind, format!("{portal}{through}: {refusal} ({})", self.seen()));
+        let through = self.interface.map(|interface| format!(" through {interface}")).unwrap_or_default();
+        let report = |kind| Fault::new(kind, format!("{portal}{through}: {refusal}"));
+        let report_seen = |kind| Fault::new(kind, format!("{portal}{through}: {refusal} ({})", self.seen()));
         match refusal {
             Refusal::Status { class, detail, stage } => self.status(*class, *detail, *stage),
             Refusal::ChapRequired => self.chap_missing(),
             Refusal::MutualFailed(why) => self.mutual(*why),
-            Refusal::NoCommonMethod => told_all(Kind::TargetRejected).hint(format!(
+            Refusal::NoCommonMethod => report_seen(Kind::TargetRejected).hint(format!(
                 "the target does not offer CHAP: clear it with iscsictl set-chap {} --clear, or have the \
                  gateway's administrator set it up",
                 self.place()
             )),
-            Refusal::NoCommonAlgorithm => told_all(Kind::TargetRejected)
+            Refusal::NoCommonAlgorithm => report_seen(Kind::TargetRejected)
                 .hint("have the gateway's administrator allow MD5, SHA1, SHA256 or SHA3-256"),
-            Refusal::Refused => told(Kind::PortalUnreachable).hint(format!(
+            Refusal::Refused => report(Kind::PortalUnreachable).hint(format!(
                 "check the address, the port, and that the gateway's iSCSI service is running, then: \
                  iscsictl discover {portal}"
             )),
-            Refusal::NoCard => told(Kind::InvalidConfiguration).hint(format!(
+            Refusal::NoInterface => report(Kind::InvalidConfiguration).hint(format!(
                 "list the interfaces: ip link; record the node again without this one: iscsictl forget \
                  {}, then: iscsictl discover {portal}",
                 self.place()
             )),
-            Refusal::NoRoute if self.interface.is_some() => told(Kind::PortalUnreachable).hint(format!(
+            Refusal::NoRoute if self.interface.is_some() => report(Kind::PortalUnreachable).hint(format!(
                 "the node is bound to this interface; check that the portal is on its network: ip route \
                  get {} oif {}",
                 self.address.ip(),
                 self.interface.unwrap_or_default()
             )),
-            Refusal::NoRoute => told(Kind::PortalUnreachable)
+            Refusal::NoRoute => report(Kind::PortalUnreachable)
                 .hint(format!("check the network: ip route get {}", self.address.ip())),
-            Refusal::TimedOut { stage: Stage::Connect } => told(Kind::TimedOut)
+            Refusal::TimedOut { stage: Stage::Connect } => report(Kind::TimedOut)
                 .hint(format!("check the network and any firewall on the way: ping {}", self.address.ip())),
-            Refusal::TimedOut { .. } => told(Kind::TimedOut).hint(format!(
+            Refusal::TimedOut { .. } => report(Kind::TimedOut).hint(format!(
                 "the server there accepts connections, but does not reply: check the port, or restart the \
                  gateway's iSCSI service, then: iscsictl discover {portal}"
             )),
-            Refusal::NotIscsi => told(Kind::PortalUnreachable).hint(format!(
+            Refusal::NotIscsi => report(Kind::PortalUnreachable).hint(format!(
                 "check the port, which is 3260 by default: iscsictl discover {}",
                 self.address.ip()
             )),
             Refusal::Question(_) => Fault::new(Kind::InvalidConfiguration, refusal.to_string())
                 .hint(format!("set the user name and the secret again: {}", self.with_chap())),
-            Refusal::System(_) => told(Kind::Failed).hint("journalctl -u iscsi-initiatord has the details"),
-            Refusal::Redirected { to, .. } => told_all(Kind::TargetRejected)
+            Refusal::System(_) => report(Kind::Failed).hint("journalctl -u iscsi-initiatord has the details"),
+            Refusal::Redirected { to, .. } => report_seen(Kind::TargetRejected)
                 .hint(format!("discover that portal and log in there: iscsictl discover {to}")),
-            Refusal::Closed { .. } => told_all(Kind::TargetRejected).hint(
+            Refusal::Closed { .. } => report_seen(Kind::TargetRejected).hint(
                 "the gateway's log has the reason: ask its administrator to search it for this \
                      initiator name",
             ),
-            Refusal::Rejected { .. } | Refusal::Protocol(_) => told_all(Kind::TargetRejected)
+            Refusal::Rejected { .. } | Refusal::Protocol(_) => report_seen(Kind::TargetRejected)
                 .hint(format!("check that an iSCSI target listens there: iscsictl discover {portal}")),
         }
     }

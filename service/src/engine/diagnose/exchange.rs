@@ -31,7 +31,7 @@ enum Reach {
 fn reach<T>(answer: &Answer<T>) -> Reach {
     match answer {
         Err((Refusal::Question(_) | Refusal::MutualFailed(MutualFault::SameSecret), _)) => Reach::Unasked,
-        Err((Refusal::Refused | Refusal::NoRoute | Refusal::NoCard | Refusal::System(_), _)) => {
+        Err((Refusal::Refused | Refusal::NoRoute | Refusal::NoInterface | Refusal::System(_), _)) => {
             Reach::Nothing
         }
         Err((Refusal::TimedOut { stage: Stage::Connect }, _)) => Reach::Nothing,

@@ -1,5 +1,5 @@
 //! Initiator names that more than one machine has.
-//! It may not know a machine: a name counts as shared because it was printed somewhere, not because of who uses it.
+//! A name counts as shared because it was published, not because another machine uses it.
 
 /// Names from the documents and images that people copy, and where each is from.
 const PRINTED: &[(&str, &str)] = &[

@@ -84,7 +84,7 @@ async fn look_at_target(
         _ => Proofs::with(None),
     };
     let proofs = subject.given.as_deref().unwrap_or(&recorded);
-    let interface = record.as_ref().and_then(|node| node.card.as_deref());
+    let interface = record.as_ref().and_then(|node| node.interface.as_deref());
     let asked = Asked::new(initiator, Some(target), portal, proofs)?.through(interface);
     let login = asked.login(&subject.limit).await.map_err(|refusal| explained(&asked, refusal));
     let luns = match (&login, &session) {

@@ -31,11 +31,11 @@ pub(super) async fn fix_all(engine: &Engine, limit: &Limit) -> Result<Vec<Findin
         tracing::info!(what = found.finding.subject, fix = %remedy, error, "fixed");
         outcomes.insert(found.key(), outcome);
     }
-    let told = outcomes.keys().map(|(_, subject)| subject.clone()).collect();
+    let named = outcomes.keys().map(|(_, subject)| subject.clone()).collect();
     let mut findings = Vec::new();
-    for found in parts::look(engine, &told, limit).await? {
+    for found in parts::look(engine, &named, limit).await? {
         let (key, is_open) = (found.key(), found.remedy.is_some());
-        let mut finding = found.told();
+        let mut finding = found.report();
         match outcomes.get(&key) {
             Some(Ok(())) => finding.fixed = !is_open,
             Some(Err(fault)) => {

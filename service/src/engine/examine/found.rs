@@ -1,5 +1,4 @@
 //! Findings as they are made, each with the fix that is safe, if there is one.
-//! It may not fix anything, nor judge: whoever looked says how it stands.
 
 use std::{fmt, path::PathBuf};
 
@@ -40,7 +39,7 @@ impl Found {
     }
 
     /// As the bus shows it.
-    pub(super) fn told(self) -> Finding {
+    pub(super) fn report(self) -> Finding {
         let fix = self.remedy.map(|remedy| remedy.to_string()).unwrap_or_default();
         Finding { fix, ..self.finding }
     }
@@ -128,7 +127,7 @@ mod tests {
         let mut findings = Findings::new();
         findings.warning("secret-files", "/etc/x", "seen", "do");
         findings.with(narrow);
-        let told: Vec<Finding> = findings.list().into_iter().map(Found::told).collect();
-        assert_eq!((told[0].fix.as_str(), told[0].fixed), ("set its mode to 0600", false));
+        let reported: Vec<Finding> = findings.list().into_iter().map(Found::report).collect();
+        assert_eq!((reported[0].fix.as_str(), reported[0].fixed), ("set its mode to 0600", false));
     }
 }

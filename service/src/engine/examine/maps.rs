@@ -1,5 +1,5 @@
 //! Multipath: whether the configuration in force gives iSCSI disks maps, and whether each LUN has the one it should have.
-//! It may not run multipath's parser, nor have a map made.
+//! Must not run multipath's parser or have a map made.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::{
     backend::{
         host::{limit::Limit, threads::reading},
         kernel::sysfs::Disk,
-        multipath::{config::Own, daemon::Greed},
+        multipath::{config::Own, daemon::FindMultipaths},
     },
     engine::Engine,
 };
@@ -33,7 +33,7 @@ enum Rule {
     Nobody,
     /// It runs and does not say.
     Unknown,
-    Of(Greed),
+    Of(FindMultipaths),
 }
 
 /// A LUN, by all its paths.
@@ -69,8 +69,8 @@ async fn rule(engine: &Engine, facts: &Facts) -> Result<Rule> {
         return Ok(Rule::Nobody);
     }
     let multipathd = engine.state.multipathd.clone();
-    let greed = reading(move || multipathd.greed()).await?;
-    Ok(greed.map_or(Rule::Unknown, Rule::Of))
+    let find_multipaths = reading(move || multipathd.find_multipaths()).await?;
+    Ok(find_multipaths.map_or(Rule::Unknown, Rule::Of))
 }
 
 async fn configuration(engine: &Engine, findings: &mut Findings, facts: &Facts, rule: Rule, limit: &Limit) {
@@ -97,7 +97,7 @@ async fn configuration(engine: &Engine, findings: &mut Findings, facts: &Facts, 
             "multipathd does not report the settings in force",
             "systemctl status multipathd.service has the details",
         ),
-        (Ok(Own::Ours(_)), Rule::Of(Greed::Strict | Greed::Every)) => findings.warning(
+        (Ok(Own::Ours(_)), Rule::Of(FindMultipaths::Strict | FindMultipaths::Every)) => findings.warning(
             CONFIG,
             &file,
             "another file overrides it: find_multipaths is not \"yes\", or multipathd has not read it",
@@ -115,7 +115,7 @@ async fn configuration(engine: &Engine, findings: &mut Findings, facts: &Facts, 
             }
             None => findings.ok(CONFIG, &file, "unchanged since it was written, and in force"),
         },
-        (Ok(Own::Missing), Rule::Of(Greed::Strict)) => findings.warning(
+        (Ok(Own::Missing), Rule::Of(FindMultipaths::Strict)) => findings.warning(
             CONFIG,
             "",
             "find_multipaths is \"strict\", as is multipath's own default: a new disk gets no map",
@@ -220,8 +220,8 @@ fn of_luns(findings: &mut Findings, luns: &BTreeMap<String, Lun>, rule: Rule, is
 /// A LUN with one path and without a map, where that is what was asked for.
 fn is_fine_alone(lun: &Lun, rule: Rule) -> bool {
     match rule {
-        Rule::Of(Greed::TwoPaths) => !lun.is_listed,
-        Rule::Of(Greed::Strict | Greed::Every) => false,
+        Rule::Of(FindMultipaths::TwoPaths) => !lun.is_listed,
+        Rule::Of(FindMultipaths::Strict | FindMultipaths::Every) => false,
         Rule::NotInstalled | Rule::Nobody | Rule::Unknown => !lun.is_claimed,
     }
 }
@@ -242,7 +242,7 @@ fn without_map(findings: &mut Findings, id: &str, lun: &Lun, rule: Rule, is_ours
             ("multipathd is not running", "systemctl enable --now multipathd.service".to_owned())
         }
         Rule::Nobody => ("multipathd is not running", setup),
-        Rule::Of(Greed::Strict) if !lun.is_listed => {
+        Rule::Of(FindMultipaths::Strict) if !lun.is_listed => {
             ("find_multipaths is \"strict\", and its WWID is not in multipath's list of WWIDs", setup)
         }
         Rule::Unknown | Rule::Of(_) => (
@@ -275,24 +275,24 @@ mod tests {
         Disk { name: name.to_owned(), wwid: wwid.to_owned(), is_disk: true, map, ..Disk::default() }
     }
 
-    fn told(disks: &[Disk], wwids: &[&str], rule: Rule) -> Vec<Finding> {
+    fn report(disks: &[Disk], wwids: &[&str], rule: Rule) -> Vec<Finding> {
         let wwids: Vec<String> = wwids.iter().map(|wwid| (*wwid).to_owned()).collect();
         let mut findings = Findings::new();
         of_luns(&mut findings, &luns(disks, &wwids, |_| false), rule, false);
-        findings.list().into_iter().map(Found::told).collect()
+        findings.list().into_iter().map(Found::report).collect()
     }
 
     #[test]
     fn two_paths_without_a_map_are_told_with_the_reason() {
         let two = [disk("sda", "naa.6001", ""), disk("sdb", "naa.6001", "")];
         for (rule, wwids, words, hint) in [
-            (Rule::Of(Greed::Strict), vec![], "strict", SETUP),
-            (Rule::Of(Greed::Strict), vec!["36001"], "blacklist", "multipath -d -v3 /dev/sda"),
-            (Rule::Of(Greed::TwoPaths), vec![], "blacklist", "multipath -d -v3 /dev/sda"),
+            (Rule::Of(FindMultipaths::Strict), vec![], "strict", SETUP),
+            (Rule::Of(FindMultipaths::Strict), vec!["36001"], "blacklist", "multipath -d -v3 /dev/sda"),
+            (Rule::Of(FindMultipaths::TwoPaths), vec![], "blacklist", "multipath -d -v3 /dev/sda"),
             (Rule::Nobody, vec![], "is not running", SETUP),
             (Rule::NotInstalled, vec![], "not installed", "install"),
         ] {
-            let found = told(&two, &wwids, rule);
+            let found = report(&two, &wwids, rule);
             let [one] = found.as_slice() else { panic!("{found:?}") };
             assert_eq!((one.state, one.subject.as_str()), (CheckState::Failed, "naa.6001"), "{rule:?}");
             assert!(one.detail.contains(words) && one.detail.starts_with("sda, sdb: 2 paths"), "{one:?}");
@@ -304,25 +304,25 @@ mod tests {
     fn one_path_is_fine_where_maps_are_made_of_two() {
         let one = [disk("sda", "naa.6001", "")];
         for (rule, state) in [
-            (Rule::Of(Greed::TwoPaths), CheckState::Ok),
+            (Rule::Of(FindMultipaths::TwoPaths), CheckState::Ok),
             (Rule::Nobody, CheckState::Ok),
-            (Rule::Of(Greed::Strict), CheckState::Warning),
-            (Rule::Of(Greed::Every), CheckState::Warning),
+            (Rule::Of(FindMultipaths::Strict), CheckState::Warning),
+            (Rule::Of(FindMultipaths::Every), CheckState::Warning),
         ] {
-            assert_eq!(told(&one, &[], rule)[0].state, state, "{rule:?}");
+            assert_eq!(report(&one, &[], rule)[0].state, state, "{rule:?}");
         }
-        assert_eq!(told(&[], &[], Rule::Nobody)[0].state, CheckState::Skipped);
+        assert_eq!(report(&[], &[], Rule::Nobody)[0].state, CheckState::Skipped);
     }
 
     #[test]
     fn a_path_beside_the_map_of_its_lun_is_found() {
-        let rule = Rule::Of(Greed::TwoPaths);
-        let found = told(&[disk("sda", "naa.6001", "mpatha"), disk("sdb", "naa.6001", "")], &[], rule);
+        let rule = Rule::Of(FindMultipaths::TwoPaths);
+        let found = report(&[disk("sda", "naa.6001", "mpatha"), disk("sdb", "naa.6001", "")], &[], rule);
         assert_eq!(found[0].state, CheckState::Warning);
         assert!(found[0].detail.starts_with("sdb leads to the same LUN as sda"), "{found:?}");
         let sound =
             [disk("sda", "naa.6001", "mpatha"), disk("sdb", "naa.6001", "mpatha"), disk("sdc", "", "x")];
-        let found = told(&sound, &[], rule);
+        let found = report(&sound, &[], rule);
         assert_eq!((found.len(), found[0].detail.as_str()), (1, "2 LUNs in a map with all paths"));
     }
 

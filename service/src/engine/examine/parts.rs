@@ -12,15 +12,15 @@ use super::{
 use crate::{backend::host::limit::Limit, engine::Engine};
 
 /// Every part at the same time; what has not answered by the deadline is told, and does not hold the others.
-/// Of the files in `told` also that they are as they should be.
-pub(super) async fn look(engine: &Engine, told: &BTreeSet<String>, limit: &Limit) -> Result<Vec<Found>> {
+/// Of the files in `named` also that they are as they should be.
+pub(super) async fn look(engine: &Engine, named: &BTreeSet<String>, limit: &Limit) -> Result<Vec<Found>> {
     let late = || limit.fault("timed out reading the open-iscsi records");
     let facts = limit.wait(facts::read(engine)).await.ok_or_else(late)??;
     let (machine, programs, services, secrets, records, sessions, maps) = tokio::join!(
         within("open-iscsi", limit, machine::look(engine)),
         within("programs", limit, programs::look(engine, limit)),
         within("services", limit, services::look(engine, &facts)),
-        within("secret-files", limit, secrets::look(engine, told)),
+        within("secret-files", limit, secrets::look(engine, named)),
         within("records", limit, records::look(engine, &facts)),
         within("sessions", limit, async { Ok(sessions::look(&facts)) }),
         within("lun-map", limit, maps::look(engine, &facts, limit)),

@@ -1,5 +1,5 @@
 //! The files by which polkit and the bus know this service.
-//! It may not ask polkit: the gate does, and tells what came of it.
+//! Must not ask polkit itself: the gate does, and reports the result.
 
 use std::{future::Future, path::Path};
 
@@ -75,17 +75,17 @@ mod tests {
 
     #[test]
     fn actions_that_polkit_does_not_know_are_named() {
-        let told = |unknown, file: Option<&Path>| {
+        let report = |unknown, file: Option<&Path>| {
             let mut findings = Findings::new();
             of_polkit(&mut findings, file, unknown);
-            findings.list().remove(0).told()
+            findings.list().remove(0).report()
         };
         let file = Some(Path::new("/usr/share/polkit-1/actions/x.policy"));
-        assert_eq!(told(Ok(Vec::new()), file).state, CheckState::Ok);
-        let old = told(Ok(vec![Action::Configure.id()]), file);
+        assert_eq!(report(Ok(Vec::new()), file).state, CheckState::Ok);
+        let old = report(Ok(vec![Action::Configure.id()]), file);
         assert!(old.state == CheckState::Failed && old.detail.contains(".configure:"), "{old:?}");
         assert!(old.hint.contains("restart polkit"), "{old:?}");
-        assert!(told(Ok(vec![Action::Login.id()]), None).hint.contains("install"));
-        assert_eq!(told(Err("gone".to_owned()), file).state, CheckState::Warning);
+        assert!(report(Ok(vec![Action::Login.id()]), None).hint.contains("install"));
+        assert_eq!(report(Err("gone".to_owned()), file).state, CheckState::Warning);
     }
 }

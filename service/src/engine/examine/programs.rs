@@ -1,5 +1,5 @@
 //! The programs of open-iscsi and multipath-tools: where they are, and which versions.
-//! It may not run one with anything but the question for its version.
+//! Must not run a program except to ask for its version.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
 //! Node and discovery records: whether they can be used; and what a killed daemon left of its work on them.
-//! It may not repair one: what was in it, only its target knows.
+//! Must not repair a record: only its target knows what it held.
 
 use iscsi_initiator_dbus::fault::Result;
 

@@ -1,5 +1,5 @@
 //! Who may read the files that hold secrets, or may.
-//! It may not show a secret, nor count as safe what it could not look at.
+//! Must not show a secret, or count a file as safe that it could not examine.
 
 use std::collections::BTreeSet;
 
@@ -16,8 +16,8 @@ use crate::{
 
 const NAME: &str = "secret-files";
 
-/// Each that others may read, those in `told`, and the others in one.
-pub(super) async fn look(engine: &Engine, told: &BTreeSet<String>) -> Result<Findings> {
+/// Each that others may read, those in `named`, and the others in one.
+pub(super) async fn look(engine: &Engine, named: &BTreeSet<String>) -> Result<Findings> {
     let layout = engine.layout.clone();
     let (items, unseen) = reading(move || {
         let database = layout.find_database();
@@ -33,7 +33,7 @@ pub(super) async fn look(engine: &Engine, told: &BTreeSet<String>) -> Result<Fin
             None => {
                 files += usize::from(item.modes.kind == Kind::File);
                 let path = item.path().display().to_string();
-                if told.contains(&path) {
+                if named.contains(&path) {
                     findings.ok(
                         NAME,
                         &path,

@@ -1,5 +1,5 @@
 //! The units that iSCSI and multipath need: whether they run, and will at the next boot.
-//! It may not have one started to see whether it would.
+//! Must not start a unit to see whether it would start.
 
 use iscsi_initiator_dbus::{fault::Result, results::Startup};
 
@@ -155,10 +155,10 @@ mod tests {
         Unit { name: name.to_owned(), is_there: true, is_enabled, is_active, ..Unit::default() }
     }
 
-    fn told(look: impl FnOnce(&mut Findings)) -> Vec<Finding> {
+    fn report(look: impl FnOnce(&mut Findings)) -> Vec<Finding> {
         let mut findings = Findings::new();
         look(&mut findings);
-        findings.list().into_iter().map(Found::told).collect()
+        findings.list().into_iter().map(Found::report).collect()
     }
 
     #[test]
@@ -170,17 +170,17 @@ mod tests {
             (true, false, CheckState::Failed, "start iscsid.socket"),
             (false, false, CheckState::Failed, "enable and start iscsid.socket"),
         ] {
-            let found = told(|findings| of_iscsid(findings, &unit(SOCKET, enabled, active), &service));
+            let found = report(|findings| of_iscsid(findings, &unit(SOCKET, enabled, active), &service));
             assert_eq!((found[0].state, found[0].fix.as_str()), (state, fix));
             assert_eq!((found.len(), found[1].state), (2, CheckState::Ok), "the service need not run");
         }
         let masked = Unit { is_there: false, is_masked: true, ..unit(SOCKET, false, false) };
-        let found = told(|findings| of_iscsid(findings, &masked, &service));
+        let found = report(|findings| of_iscsid(findings, &masked, &service));
         assert_eq!((found[0].state, found[0].fix.as_str()), (CheckState::Failed, ""));
         let failed = Unit { has_failed: true, ..service };
-        let found = told(|findings| of_iscsid(findings, &unit(SOCKET, true, true), &failed));
+        let found = report(|findings| of_iscsid(findings, &unit(SOCKET, true, true), &failed));
         assert_eq!(found[1].state, CheckState::Failed);
-        let found = told(|findings| of_iscsid(findings, &Unit::default(), &Unit::default()));
+        let found = report(|findings| of_iscsid(findings, &Unit::default(), &Unit::default()));
         assert!(found[0].hint.contains("install"), "{found:?}");
     }
 
@@ -189,10 +189,10 @@ mod tests {
         let facts = |own| Facts { sessions: Vec::new(), nodes: Ok(Vec::new()), own, has_multipathd: false };
         let (off, none) = (unit(MULTIPATHD, false, false), Unit::default());
         let ours = facts(Ok(Own::Ours(String::new())));
-        let found = told(|findings| of_multipathd(findings, &ours, &off, &none));
+        let found = report(|findings| of_multipathd(findings, &ours, &off, &none));
         assert_eq!(found[0].fix, "enable and start multipathd.service");
         for own in [Own::Missing, Own::Foreign] {
-            let found = told(|findings| of_multipathd(findings, &facts(Ok(own)), &off, &none));
+            let found = report(|findings| of_multipathd(findings, &facts(Ok(own)), &off, &none));
             assert_eq!((found[0].state, found[0].fix.as_str()), (CheckState::Skipped, ""));
         }
     }

@@ -1,5 +1,5 @@
 //! Sessions that need somebody: that have lost their portal, show no LUN, or that nothing is recorded of.
-//! It may not ask a portal, nor end a session.
+//! Must not contact a portal or end a session.
 
 use super::{
     facts::Facts,

@@ -70,7 +70,7 @@ pub(super) async fn log_in(
         }
         // Up and whole, whatever iscsiadm says. What the kernel has not looked at is iscsid's to finish, at the next login.
         (Err(Refused::Code(_)), _) if session.is_some_and(is_whole) => Ok(()),
-        (Err(refused), _) => Err(told(node, refused.into())),
+        (Err(refused), _) => Err(report(node, refused.into())),
         (Ok(()), false) => Err(Fault::new(Kind::Failed, "iscsid reported success, but there is no session")
             .hint("journalctl -u iscsid has the details")),
     }
@@ -111,7 +111,7 @@ async fn with_fewer_retries(
 }
 
 /// An exit code, with the portal that it is about and where to look: the target has let us in a moment before.
-fn told(node: &NodeKey, fault: Fault) -> Fault {
+fn report(node: &NodeKey, fault: Fault) -> Fault {
     let message =
         format!("{}: the target accepted the login, but iscsid failed: {}", node.portal, fault.message());
     let hint = match fault.next_step() {

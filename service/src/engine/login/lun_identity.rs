@@ -82,12 +82,12 @@ pub(super) async fn refuse_changed(
             },
             Err(fault) => format!("the session could not be ended: {}", fault.message()),
         };
-        refused.insert(key.clone(), told(key, change, &stand));
+        refused.insert(key.clone(), report(key, change, &stand));
     }
     Ok(refused)
 }
 
-fn told(key: &NodeKey, change: &Change, stand: &str) -> Fault {
+fn report(key: &NodeKey, change: &Change, stand: &str) -> Fault {
     let Change { lun, is, other, is_new } = change;
     let what = if *is_new {
         format!("LUN {lun} of {} is {is} at {} and {other} at another portal", key.target, key.portal)

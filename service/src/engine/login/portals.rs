@@ -126,7 +126,7 @@ async fn one_node(engine: &Arc<Engine>, node: &Node, mut shared: Attempts) -> Ou
         reading(move || database.node_proofs(&key)).await??
     };
     let accepted = tokio::select! {
-        asked = ask_login(key, node.card.as_deref(), &shared.initiator, &proofs, &shared.limit) => asked?,
+        asked = ask_login(key, node.interface.as_deref(), &shared.initiator, &proofs, &shared.limit) => asked?,
         _ = shared.hurried.wait_for(|hurry| *hurry) => return Err(gave_up(&key.portal)),
     };
     shared.welcome.notify_one();

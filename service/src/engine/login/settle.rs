@@ -12,7 +12,7 @@ use crate::{
             sysfs::{Disk, Map, Session, Sysfs},
             udev::Udev,
         },
-        multipath::daemon::{Greed, Multipathd},
+        multipath::daemon::{FindMultipaths, Multipathd},
     },
     engine::{Engine, state::watch::Predicate},
 };
@@ -46,7 +46,7 @@ pub(in crate::engine) async fn settled(engine: &Engine, sids: &[u32], limit: &Li
         sysfs: engine.state.sysfs.clone(),
         udev: engine.state.udev.clone(),
         multipathd: engine.state.multipathd.clone(),
-        greed: None,
+        find_multipaths: None,
         sids: sids.to_vec(),
         waited: Duration::ZERO,
     };
@@ -68,13 +68,13 @@ impl Predicate for Usable {
     async fn look(&mut self) -> Result<Option<Settled>> {
         self.look.waited = self.begun.elapsed();
         let mut look = self.look.clone();
-        let (sight, greed) = reading(move || {
+        let (sight, find_multipaths) = reading(move || {
             // Until it answers: the answer costs multipathd more than all else here, and does not change meanwhile.
-            look.greed = look.greed.or_else(|| look.multipathd.greed().ok());
-            (look.sight(), look.greed)
+            look.find_multipaths = look.find_multipaths.or_else(|| look.multipathd.find_multipaths().ok());
+            (look.sight(), look.find_multipaths)
         })
         .await?;
-        self.look.greed = greed;
+        self.look.find_multipaths = find_multipaths;
         let Sight::Unmapped { is_busy: false, is_path } = sight else {
             self.idle_since = None;
             return Ok((sight == Sight::Ready).then_some(Settled::Ready));
@@ -95,7 +95,7 @@ struct Look {
     udev: Udev,
     multipathd: Multipathd,
     /// `None` as long as multipathd has not said it.
-    greed: Option<Greed>,
+    find_multipaths: Option<FindMultipaths>,
     sids: Vec<u32>,
     waited: Duration,
 }
@@ -152,11 +152,11 @@ impl Look {
 
     /// Whether multipathd should make a map of a disk that has none.
     fn expects_map(&self, disk: &Disk, has_two_paths: bool) -> bool {
-        let Some(greed) = self.greed else { return false };
+        let Some(find_multipaths) = self.find_multipaths else { return false };
         !disk.name.is_empty()
             && disk.map.is_none()
-            && (greed == Greed::Every
-                || (greed == Greed::TwoPaths && has_two_paths)
+            && (find_multipaths == FindMultipaths::Every
+                || (find_multipaths == FindMultipaths::TwoPaths && has_two_paths)
                 || self.udev.seen(&disk.number).is_claimed)
     }
 
@@ -186,7 +186,7 @@ mod tests {
             sysfs: Sysfs::new(folder.path()),
             udev: Udev::new(&Layout::below(folder.path())),
             multipathd: Multipathd::new(&Layout::below(folder.path())),
-            greed: None,
+            find_multipaths: None,
             sids: vec![1],
             waited: Duration::ZERO,
         };
@@ -203,9 +203,9 @@ mod tests {
         std::fs::create_dir_all(&mapper).unwrap();
         Dir::open(&mapper).unwrap().replace("mpatha", b"", 0o600).unwrap();
         assert_eq!(sight(), Sight::Ready, "no multipathd, no other map to wait for");
-        let greedy = Look { greed: Some(Greed::Every), ..look.clone() };
+        let every = Look { find_multipaths: Some(FindMultipaths::Every), ..look.clone() };
         let unmapped = Sight::Unmapped { is_busy: false, is_path: true };
-        assert_eq!(greedy.sight(), unmapped, "multipathd went away, and sdb should have a map");
+        assert_eq!(every.sight(), unmapped, "multipathd went away, and sdb should have a map");
         let unnamed = Disk { is_disk: true, ..Disk::default() };
         assert!(!is_named(&unnamed) && is_named(&Disk::default()));
     }

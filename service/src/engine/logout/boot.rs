@@ -80,14 +80,14 @@ mod tests {
             startup: Startup::Manual,
             chap: ChapMode::None,
             discovered_at: None,
-            card: None,
-            interface: String::new(),
+            interface: None,
+            bound_to: String::new(),
             boot,
             damage: None,
         };
         assert_eq!(by_name(session, &[], &[node(None)]), None);
-        let told = by_name(session, &[], &[node(Some("node.startup = onboot"))]).unwrap_or_default();
-        assert!(told.contains("onboot"), "{told}");
+        let reason = by_name(session, &[], &[node(Some("node.startup = onboot"))]).unwrap_or_default();
+        assert!(reason.contains("onboot"), "{reason}");
         let ibft = folder.path().join("firmware/ibft/target0");
         std::fs::create_dir_all(&ibft).unwrap();
         Dir::open(&ibft).unwrap().replace("target-name", session.target.as_bytes(), 0o444).unwrap();

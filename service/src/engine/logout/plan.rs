@@ -1,5 +1,4 @@
 //! What leaves with some sessions: disks, whole maps, and single paths of maps that stay.
-//! It may not change anything.
 
 use std::collections::BTreeSet;
 

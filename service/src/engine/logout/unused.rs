@@ -110,7 +110,7 @@ impl Predicate for Unused<'_> {
             // On a slow machine it looks for longer. It only reads, and starts again with the next disk.
             return Ok(Some(Ok((plan, claims))));
         }
-        let used = told(&plan, &found);
+        let used = report(&plan, &found);
         if !is_glance || is_last {
             return Ok(Some(Err(used)));
         }
@@ -174,7 +174,7 @@ fn is_glance(holder: &Holder) -> bool {
     matches!(holder, Holder::Open(_) | Holder::Udev(_) | Holder::Map { .. } | Holder::Claim)
 }
 
-fn told(plan: &Plan, found: &[Use]) -> Fault {
+fn report(plan: &Plan, found: &[Use]) -> Fault {
     let shown = found.iter().take(NAMED).map(ToString::to_string).collect::<Vec<_>>().join("; ");
     let more = if found.len() > NAMED { "; and more" } else { "" };
     let stranded = plan.stranded.iter().map(|map| map.name.as_str()).collect::<Vec<_>>().join(", ");

@@ -7,7 +7,7 @@ use iscsi_initiator_dbus::{Fault, Kind, fault::Result, options::MultipathOptions
 use super::{
     in_force::in_force,
     own_file, take_back,
-    units::{self, MULTIPATHD, told},
+    units::{self, MULTIPATHD, report},
 };
 use crate::{
     backend::{
@@ -65,7 +65,7 @@ pub(super) async fn setup(
     let missing = units::missing(engine).await?;
     let needs_main = !engine.multipath.has_main()
         && engine.systemd.needs_path(MULTIPATHD, &engine.multipath.main()).await?;
-    change.services = missing.iter().flat_map(|service| told(service, options.dry_run)).collect();
+    change.services = missing.iter().flat_map(|service| report(service, options.dry_run)).collect();
     change.changed = !change.difference.is_empty() || !change.services.is_empty() || needs_main;
     if options.dry_run || !change.changed {
         return Ok(change);

@@ -44,7 +44,7 @@ pub(super) async fn leave(engine: &Engine, service: &Service) -> Result<()> {
 }
 
 /// What a setup does to it, in words.
-pub(super) fn told(service: &Service, is_dry: bool) -> Vec<String> {
+pub(super) fn report(service: &Service, is_dry: bool) -> Vec<String> {
     let (enabled, started) = if is_dry { ("to be enabled", "to be started") } else { ("enabled", "started") };
     words(service, enabled, started)
 }
@@ -69,9 +69,9 @@ mod tests {
     #[test]
     fn units_are_told_in_words() {
         let service = Service { unit: "multipathd.service".into(), enabled: true, started: true };
-        assert_eq!(told(&service, false), ["multipathd.service: enabled", "multipathd.service: started"]);
+        assert_eq!(report(&service, false), ["multipathd.service: enabled", "multipathd.service: started"]);
         assert_eq!(
-            told(&service, true),
+            report(&service, true),
             ["multipathd.service: to be enabled", "multipathd.service: to be started"]
         );
         let service = Service { enabled: false, ..service };

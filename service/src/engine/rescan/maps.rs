@@ -1,5 +1,5 @@
 //! Gives multipath maps the size of their paths.
-//! It may not touch a map whose paths do not agree: multipathd takes the first one's word.
+//! Must not resize a map whose paths differ in size: multipathd uses the size of the first one.
 
 use std::collections::{BTreeMap, BTreeSet};
 

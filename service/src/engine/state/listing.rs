@@ -84,7 +84,7 @@ pub(in crate::engine) fn node_of(node: &Node, state: NodeState, now: &Snapshot) 
         startup: node.startup,
         chap: node.chap,
         state,
-        interface: node.interface.clone(),
+        interface: node.bound_to.clone(),
         logged_in: now.session_of(&node.key).is_some(),
     }
 }

@@ -72,9 +72,9 @@ impl Watch {
         predicate: &mut P,
         limit: &Limit,
     ) -> Result<Option<P::Is>> {
-        let mut events = self.0.subscribe();
+        let mut changes = self.0.subscribe();
         loop {
-            events.mark_unchanged();
+            changes.mark_unchanged();
             let is_last = limit.is_over();
             let begun = Instant::now();
             if let Some(is) = predicate.look().await? {
@@ -88,7 +88,7 @@ impl Watch {
             let next = async {
                 tokio::select! {
                     // It cannot fail: this holds a sender.
-                    _ = events.changed() => sleep(pause).await,
+                    _ = changes.changed() => sleep(pause).await,
                     () = sleep(TICK.max(pause)) => {}
                 }
             };
@@ -98,15 +98,15 @@ impl Watch {
 
     /// Returns when open-iscsi's files have changed since the last time.
     pub(in crate::engine) fn files(&self) -> FileEvents {
-        let events = self.0.subscribe();
-        let seen = events.borrow().files;
-        FileEvents { events, seen }
+        let changes = self.0.subscribe();
+        let seen = changes.borrow().files;
+        FileEvents { changes, seen }
     }
 }
 
 /// Changes of open-iscsi's configuration and records.
 pub(crate) struct FileEvents {
-    events: watch::Receiver<Count>,
+    changes: watch::Receiver<Count>,
     seen: u64,
 }
 
@@ -114,7 +114,7 @@ impl FileEvents {
     /// Waits for the next change; several at once are one.
     pub(crate) async fn changed(&mut self) {
         let seen = self.seen;
-        let counted = self.events.wait_for(|count| count.files != seen).await.map(|count| count.files);
+        let counted = self.changes.wait_for(|count| count.files != seen).await.map(|count| count.files);
         match counted {
             Ok(files) => self.seen = files,
             // The engine is gone, and so is whoever would change something.

@@ -1,5 +1,4 @@
 //! Whether a call, or what goes on after one, is at work, so that the daemon can leave when nothing is.
-//! It may not end a call.
 
 use std::{sync::Arc, time::Duration};
 

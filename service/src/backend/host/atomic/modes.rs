@@ -1,5 +1,5 @@
 //! Who may read what lies below a directory of open-iscsi's, and taking that from everybody but root.
-//! It may not widen a mode, follow a symlink, or change what is not root's own.
+//! Must not widen a mode, follow a symlink, or change a file that root does not own.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

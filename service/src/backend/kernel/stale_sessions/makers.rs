@@ -1,5 +1,5 @@
 //! The processes that make and end sessions: which live, and by which numbers the kernel may know them.
-//! It may not take "I could not look" for "there is none".
+//! Must not take “could not look” for “there is none”.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -28,7 +28,7 @@ pub(super) struct Makers {
 impl Makers {
     pub(super) fn look(proc: &Path) -> Self {
         // Where /proc hides other users' processes (hidepid), root without its rights is another user, too.
-        let _rights = Raised::new(TO_LOOK_INTO_PROCESSES);
+        let _capabilities = Raised::new(TO_LOOK_INTO_PROCESSES);
         let Ok(entries) = std::fs::read_dir(proc) else { return Self { is_unsure: true, ..Self::default() } };
         let mut makers = Self::default();
         for entry in entries {

@@ -1,5 +1,4 @@
 //! Who or what holds a device, in words: what it is, and how to find it.
-//! It may not look anything up.
 
 use std::{fmt, path::Path};
 

@@ -1,5 +1,6 @@
 //! Which processes have a device open or mapped, as a running QEMU or dd has.
-//! It may not wait for a file system that another process serves, go on without a limit, or take "not seen" for "not open".
+//! Must not wait for a file system that another process serves, run without a limit, or take “not
+//! seen” for “not open”.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},

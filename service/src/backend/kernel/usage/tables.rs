@@ -1,5 +1,5 @@
 //! The kernel's tables of what lies on block devices: mounts of all mount namespaces, swap, loop files, btrfs.
-//! It may not open a device, nor follow a path that it read.
+//! Must not open a device or follow a path that it read.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

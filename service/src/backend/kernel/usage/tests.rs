@@ -1,5 +1,5 @@
 //! What is found on a machine of files.
-//! It may not look at the host's own tables.
+//! Must not read the host's own tables.
 
 use super::*;
 use crate::backend::{host::atomic::Dir, kernel::sysfs};

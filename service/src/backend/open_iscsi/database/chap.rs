@@ -1,5 +1,5 @@
 //! CHAP in open-iscsi's files: in node and discovery records, and the defaults in iscsid.conf.
-//! It may not touch another key, nor show a secret.
+//! Must not touch another key or show a secret.
 
 use iscsi_initiator_dbus::{Portal, Secret, results::ChapMode};
 use iscsi_initiator_probe::Algorithm;

@@ -1,5 +1,5 @@
 //! Discovery records as a whole: how many there are, and which cannot be used.
-//! It may not change one, nor tell what is in it.
+//! Must not change a record or reveal what is in it.
 
 use std::path::PathBuf;
 

@@ -1,5 +1,5 @@
 //! The lock of open-iscsi's database, as iscsiadm takes it (usr/idbm.c, `idbm_lock`).
-//! It may not be held across anything that waits: iscsiadm up to 2.1.9 goes on without it after 30 s.
+//! Must not be held across anything that waits: iscsiadm up to 2.1.9 continues without it after 30 s.
 
 use std::{
     os::fd::OwnedFd,

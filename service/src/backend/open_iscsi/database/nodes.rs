@@ -1,5 +1,5 @@
 //! Node and discovery records: listed, made, changed.
-//! It may not touch an existing record but for the keys it was asked to set.
+//! Must not change an existing record except for the keys that it was asked to set.
 
 use iscsi_initiator_dbus::{
     Iqn, Portal,
@@ -165,8 +165,8 @@ fn look(dir: &super::Dir, key: NodeKey) -> Result<Node, DatabaseError> {
         startup: Startup::Manual,
         chap: ChapMode::None,
         discovered_at: None,
-        card: None,
-        interface: String::new(),
+        interface: None,
+        bound_to: String::new(),
         boot: None,
         damage: None,
     };
@@ -199,9 +199,9 @@ fn look(dir: &super::Dir, key: NodeKey) -> Result<Node, DatabaseError> {
                 (record.get("node.discovery_type") == Some("fw")).then_some("node.discovery_type = fw")
             };
             node.chap = chap_mode(&record);
-            node.card = record.get("iface.net_ifacename").filter(|name| is_iface(name)).map(str::to_owned);
+            node.interface = record.get("iface.net_ifacename").filter(|name| is_iface(name)).map(str::to_owned);
             let hardware = || record.get("iface.hwaddress").filter(|_| node.key.iface != "default");
-            node.interface = node.card.as_deref().or_else(hardware).unwrap_or_default().to_owned();
+            node.bound_to = node.interface.as_deref().or_else(hardware).unwrap_or_default().to_owned();
             let port = record.get("node.discovery_port").and_then(|port| port.parse().ok());
             node.discovered_at = record.get("node.discovery_address").map(str::to_owned).zip(port);
         }
@@ -224,7 +224,7 @@ fn new_record(
     record.set("node.startup", "manual")?;
     record.set("iface.iscsi_ifacename", &node.iface)?;
     if let Some(binding) = binding {
-        record.set("iface.net_ifacename", &binding.card)?;
+        record.set("iface.net_ifacename", &binding.interface)?;
     }
     record.set("iface.transport_name", "tcp")?;
     match origin {

@@ -1,5 +1,5 @@
 //! The text of a record or of iscsid.conf: `key = value` lines (usr/idbm.c, `idbm_recinfo_config`).
-//! It may not print itself: a record holds secrets.
+//! Must not be printed: a record holds secrets.
 
 use zeroize::Zeroizing;
 

@@ -140,10 +140,10 @@ fn secrets() -> ChapSecrets {
 }
 
 /// What a Connect does to the records.
-fn connect(world: &World, nodes: &[NodeKey], card: Option<&str>) -> Result<Left, Fault> {
+fn connect(world: &World, nodes: &[NodeKey], interface: Option<&str>) -> Result<Left, Fault> {
     let targets = [TARGET.parse().unwrap()];
     let entries = back_up_records(&world.journal, &world.database, &targets, nodes, |_| false)?;
-    let binding = card.map(|card| world.database.binding(card)).transpose()?;
+    let binding = interface.map(|interface| world.database.binding(interface)).transpose()?;
     world.database.add(nodes, &Origin::Static, None, binding.as_ref())?;
     world.database.set_node_chap(nodes, Some(&secrets()))?;
     Ok(entries)

@@ -1,4 +1,4 @@
-//! What polkit can be asked for: the actions of the `.policy` file.
+//! The actions of the `.policy` file.
 //! Must not say who is allowed what: the policy file and the rules do.
 
 use std::fmt;
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
     use crate::POLICY;
 
-    /// The text between two marks, wherever they stand.
+    /// The text between two marks.
     fn between<'a>(text: &'a str, open: &'a str, close: &'a str) -> Vec<&'a str> {
         text.split(open).skip(1).map(|rest| rest.split(close).next().unwrap()).collect()
     }

@@ -1,4 +1,4 @@
-//! Asks polkit whether a caller may do something, and hands out a [`Grant`] if so.
+//! Asks polkit whether a caller may do something, and returns a [`Grant`] if so.
 //! Must not act on anything, or decide by itself: polkit decides.
 //!
 //! | module | holds |

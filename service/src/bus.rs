@@ -1,4 +1,4 @@
-//! The interface on the bus: parse, ask polkit, do, answer.
+//! The D-Bus interface: parse, ask polkit, act, reply.
 //! Must not start a program, read an open-iscsi file, or decide who may do what.
 //!
 //! | room | what it is |

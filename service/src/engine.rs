@@ -1,4 +1,5 @@
-//! What can be done: each act takes a call that was allowed, acts through the backend, and looks again.
+//! The operations of the daemon: each takes an authorized call, acts through the backend, and
+//! checks the result.
 //!
 //! | room | what it is |
 //! |---|---|
@@ -47,13 +48,13 @@ use crate::backend::{
 /// The engine; one for the daemon.
 pub(crate) struct Engine {
     layout: Layout,
-    /// What the machine looks like.
+    /// The state of the machine.
     state: State,
-    /// Which calls are at work.
+    /// The calls that are running.
     turns: Turns,
     database: Database,
     known_luns: KnownLuns,
-    /// What has to be put back if a change is cut off.
+    /// The backups for changes that are interrupted.
     journal: Journal,
     stale_sessions: StaleSessions,
     usage: Usage,
@@ -62,7 +63,7 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// An engine on this machine. `bus` is where systemd is asked.
+    /// An engine for this machine. `bus` is where systemd is reached.
     pub(crate) fn new(layout: Layout, bus: &Connection, activity: Activity) -> Arc<Self> {
         let database = Database::new(&layout.find_database(), &layout.config, &layout.lock);
         let state = State::new(&layout, &database);
@@ -80,7 +81,7 @@ impl Engine {
         })
     }
 
-    /// Changes of open-iscsi's files, by whomever.
+    /// Changes of open-iscsi's files, by any program.
     pub(crate) fn file_events(&self) -> FileEvents {
         self.state.watch.files()
     }

@@ -171,8 +171,13 @@ async fn one_redirection_is_followed() {
 fn the_questions_may_wait_on_any_thread() {
     fn is_send<A: Send>(_: &A) {}
     let me = iqn("iqn.2001-04.com.example:me");
-    let question =
-        Question { initiator: &me, target: None, chap: None, algorithms: Algorithm::DEFAULT, interface: None };
+    let question = Question {
+        initiator: &me,
+        target: None,
+        chap: None,
+        algorithms: Algorithm::DEFAULT,
+        interface: None,
+    };
     let deadline = Instant::now();
     is_send(&login(([127, 0, 0, 1], 1).into(), &question, deadline));
     is_send(&send_targets(([127, 0, 0, 1], 1).into(), &question, deadline));

@@ -1,4 +1,4 @@
-//! Secrets that come as a file descriptor.
+//! Secrets passed as a file descriptor.
 //! Must not read a secret before polkit has allowed the call, or wait for one without a limit.
 
 use std::{fs::File, io::Read, time::Duration};
@@ -19,10 +19,10 @@ use crate::backend::open_iscsi::database::chap::ChapSecrets;
 
 /// How long the writer of a pipe may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// A descriptor on a hostile file system can hold the thread that reads it; this is how many may.
+/// How many threads may read secrets: a descriptor on a hostile file system can block its thread.
 static READERS: Semaphore = Semaphore::const_new(4);
 
-/// CHAP with its secrets read.
+/// CHAP credentials with their secrets read.
 pub(super) async fn read(argument: &'static str, chap: Chap) -> Result<ChapSecrets> {
     let initiator = one(argument, "secret", chap.initiator).await?;
     let target = match chap.target {
@@ -30,7 +30,7 @@ pub(super) async fn read(argument: &'static str, chap: Chap) -> Result<ChapSecre
         None => None,
     };
     if target.as_ref().is_some_and(|(_, secret)| secret.expose() == initiator.1.expose()) {
-        // RFC 7143, section 12.1.3: who has one could play the other.
+        // RFC 7143, section 12.1.3: with the same secret, either side could impersonate the other.
         return Err(Fault::invalid(
             &format!("{argument}.target-secret"),
             "must differ from the other secret",
@@ -48,7 +48,7 @@ async fn one(argument: &str, key: &str, credentials: Credentials) -> Result<(Str
                 .try_acquire()
                 .map_err(|_| Fault::new(Kind::Busy, "too many secrets are being read").hint("try again"))?;
             let read = tokio::task::spawn_blocking(move || {
-                // Its place is taken for as long as the thread is.
+                // Held for as long as the thread runs.
                 let _turn = turn;
                 from_fd(fd.into())
             });
@@ -57,7 +57,7 @@ async fn one(argument: &str, key: &str, credentials: Credentials) -> Result<(Str
                 Ok(Ok(bytes)) => bytes.map_err(|why| Fault::invalid(&name, why))?,
                 _ => return Err(Fault::invalid(&name, "timed out while reading it")),
             };
-            // Moved, not copied: what is left behind would not be wiped.
+            // Moved, not copied: a copy would not be wiped.
             let mut bytes = bytes;
             Secret::from_bytes(std::mem::take(&mut *bytes)).map_err(|why| Fault::invalid(&name, why))?
         }

@@ -1,5 +1,5 @@
-//! Everything that a login needs, looked at in order: what was seen, and what to do. Nothing is changed, and no portal is
-//! shown a secret that is not recorded for it.
+//! Checks everything that a login needs, in order: what was seen, and what to do. Changes nothing.
+//! No portal sees a secret that is not recorded for it.
 //!
 //! | room | what it is |
 //! |---|---|
@@ -35,8 +35,8 @@ use crate::backend::{
 };
 
 impl Engine {
-    /// The checks in their order: first this machine, then each portal: the granted one, or all that are recorded
-    /// for the target.
+    /// The checks in order: first this machine, then each portal: the granted one, or all that are
+    /// recorded for the target.
     pub(crate) async fn diagnose(
         self: &Arc<Self>,
         call: &Call,
@@ -78,7 +78,7 @@ async fn look(
     Ok(checks)
 }
 
-/// The numeric portals to look at, and what there is to say of their names.
+/// The numeric portals to check, and the result of resolving their names.
 async fn portals_of(
     engine: &Engine,
     subject: &Subject,

@@ -1,5 +1,6 @@
-//! This machine's iSCSI and multipath as a whole: what was seen, what to do, and the fixes that are safe. No service is
-//! started by looking, no portal is asked, and what a person should decide is left to them.
+//! Examines this machine's iSCSI and multipath setup as a whole: what was seen, what to do, and the
+//! fixes that are safe. Starts no service, contacts no portal, and leaves decisions to the
+//! administrator.
 //!
 //! | room | what it is |
 //! |---|---|
@@ -41,11 +42,11 @@ use super::{
 };
 use crate::backend::host::limit::Limit;
 
-/// The actions that polkit does not know, or why that cannot be told.
+/// The actions that polkit does not know, or why that could not be determined.
 type Unknown = std::result::Result<Vec<&'static str>, String>;
 
 impl Engine {
-    /// What there is to say of this machine; with the option `fix`, of the machine after the fixes.
+    /// The findings about this machine; with the option `fix`, about the machine after the fixes.
     /// `unknown` are the actions that polkit does not know.
     pub(crate) async fn examine(
         &self,

@@ -1,5 +1,5 @@
-//! multipath set up for iSCSI disks, shown, and undone. No configuration takes effect that multipath's parser has not read,
-//! and nothing is left of half of a failed setup.
+//! Sets multipath up for iSCSI disks, shows what that would change, and undoes it. No configuration
+//! takes effect that multipath's parser has not checked, and a failed setup leaves nothing behind.
 //!
 //! | room | what it is |
 //! |---|---|
@@ -26,7 +26,7 @@ use super::{
 };
 
 impl Engine {
-    /// Sets it up, says what that would change, or undoes it.
+    /// Sets multipath up, reports what that would change, or undoes it.
     pub(crate) async fn setup_multipath(
         &self,
         call: &Call,

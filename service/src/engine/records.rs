@@ -1,4 +1,4 @@
-//! What is written down of targets, portals and this machine.
+//! The records of targets and portals, and this machine's name.
 //!
 //! | room | what it is |
 //! |---|---|

@@ -1,5 +1,5 @@
-//! Looks for what changed behind sessions that are up: new LUNs, other sizes, LUNs that are not offered any more. A disk or
-//! a map is never removed: what uses it is not known here.
+//! Scans sessions that are up for changes: new LUNs, other sizes, LUNs that are no longer offered.
+//! Never removes a disk or a map, because this code does not know what uses it.
 //!
 //! | room | what it is |
 //! |---|---|
@@ -38,8 +38,8 @@ use crate::backend::{
 };
 
 impl Engine {
-    /// Rescans the sessions of the granted target and portal, or all: an entry each. Fails, with the most telling
-    /// reason, if none could be.
+    /// Rescans the sessions of the granted target and portal, or all, with an entry each. Fails
+    /// with the most specific reason if none could be scanned.
     pub(crate) async fn rescan(&self, call: &Call, options: &RescanOptions) -> Result<Vec<Rescan>> {
         act(call, Action::Login, async {
             let (target, limit) = (call.any_target(), call.limit());
@@ -107,7 +107,7 @@ async fn look_behind(
     answer(entries)
 }
 
-/// A claim on each target, or why there is none.
+/// A claim on each target, or the reason why there is none.
 fn claims(engine: &Engine, sessions: &[Session]) -> (Vec<Claim>, BTreeMap<String, Fault>) {
     let targets: BTreeSet<&str> = sessions.iter().map(|session| session.target.as_str()).collect();
     let (mut claims, mut busy) = (Vec::new(), BTreeMap::new());
@@ -146,7 +146,7 @@ fn failed(session: &Session, fault: &Fault) -> Rescan {
     Rescan::failed(&session.target, &session.portal_text(), session.sid, fault)
 }
 
-/// What is other than before, as the kernel has it now.
+/// The differences, as the kernel shows them now.
 fn compare(before: &Session, now: Option<&Session>, diff: &Diff, sizes: &Sizes, is_ready: bool) -> Rescan {
     let (target, portal) = (before.target.as_str(), before.portal_text());
     let Some(now) = now else {
@@ -210,7 +210,7 @@ fn compare(before: &Session, now: Option<&Session>, diff: &Diff, sizes: &Sizes, 
     entry
 }
 
-/// What needs attention; the first has the hint.
+/// Messages that need attention; the hint is that of the first.
 #[derive(Default)]
 struct Remarks {
     said: Vec<String>,
@@ -233,7 +233,7 @@ impl Remarks {
     }
 }
 
-/// The entries in order; or the most telling reason if none was looked at.
+/// The entries in order, or the most specific reason if no session was scanned.
 fn answer(mut entries: Vec<Rescan>) -> Result<Vec<Rescan>> {
     entries.sort_by(|a, b| (&a.target, &a.portal, a.sid).cmp(&(&b.target, &b.portal, b.sid)));
     if entries.iter().any(|entry| entry.outcome == RescanOutcome::Rescanned) {

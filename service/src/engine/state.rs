@@ -1,4 +1,4 @@
-//! What the machine looks like: the one side that reads.
+//! The state of the machine: the only part of the engine that reads it.
 //!
 //! | room | what it is |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! Which calls are at work, and on what.
+//! Which calls are running, and on what.
 //!
 //! | room | what it is |
 //! |---|---|
@@ -12,7 +12,7 @@ pub(super) mod claims;
 
 use self::{activity::Activity, acts::Acts, claims::Claims};
 
-/// All of them.
+/// All turns.
 pub(super) struct Turns {
     pub(super) activity: Activity,
     pub(super) acts: Acts,

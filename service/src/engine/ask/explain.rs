@@ -1,4 +1,5 @@
-//! A refusal of the probe as the contract's error: what was seen, and the command to run next.
+//! Turns a refusal of the probe into the contract's error: what was seen, and the command to run
+//! next.
 //! Must not contain a secret or its length, only that the length is outside what a gateway accepts.
 
 use iscsi_initiator_dbus::{Fault, Iqn, Kind};
@@ -7,12 +8,13 @@ use iscsi_initiator_probe::{MutualFault, Refusal, Stage};
 use super::asked::Asked;
 use crate::backend::open_iscsi::database::chap::ChapSecrets;
 
-/// What Ceph's gateways take (ceph-iscsi, `gwcli/utils.py`, `valid_credentials`: 12 to 16 and 8 to 64 characters).
+/// What Ceph gateways accept (ceph-iscsi, `gwcli/utils.py`, `valid_credentials`: 12 to 16 and 8 to
+/// 64 characters).
 const CEPH_SECRET: std::ops::RangeInclusive<usize> = 12..=16;
 const CEPH_USER: std::ops::RangeInclusive<usize> = 8..=64;
 
 impl Asked<'_> {
-    /// The target is not in the portal's list.
+    /// The portal does not list the target.
     pub(in crate::engine) fn not_listed(&self, target: &Iqn) -> Fault {
         let portal = self.portal;
         Fault::new(
@@ -26,7 +28,7 @@ impl Asked<'_> {
         .hint(format!("list its targets: iscsictl discover {portal}"))
     }
 
-    /// Any refusal.
+    /// The fault for any refusal.
     pub(in crate::engine) fn fault(&self, refusal: &Refusal) -> Fault {
         let portal = self.portal;
         let through = self.interface.map(|interface| format!(" through {interface}")).unwrap_or_default();
@@ -84,7 +86,7 @@ impl Asked<'_> {
         }
     }
 
-    /// As whom we asked.
+    /// The credentials and the initiator name that were used.
     fn seen(&self) -> String {
         let name = format!("initiator name {}", self.initiator);
         match self.chap_seen() {
@@ -113,7 +115,7 @@ impl Asked<'_> {
             )
             .hint(format!("ask the gateway's administrator to set up CHAP for {initiator}, then: {}", self.with_chap())),
             (2, 1, Some(chap)) => {
-                // tgt answers so, too, to mutual CHAP that it does not have.
+                // tgt also sends this if it has no mutual CHAP.
                 let or_mutual = if chap.target.is_some() { ", or has no mutual CHAP for it" } else { "" };
                 let why = limits(chap).map(|why| format!("{why}; ")).unwrap_or_default();
                 Fault::new(
@@ -127,7 +129,7 @@ impl Asked<'_> {
                 format!(
                     "{portal} does not know the initiator name {initiator}, or does not accept it (login \
                      status 02/02{})",
-                    // The name is said already.
+                    // The message already has the name.
                     self.chap_seen().map(|chap| format!("; {chap}")).unwrap_or_default()
                 ),
             )
@@ -155,12 +157,12 @@ impl Asked<'_> {
         }
     }
 
-    /// What `set-chap` takes for what was asked.
+    /// The place as `set-chap` takes it.
     fn place(&self) -> String {
         self.target.map_or_else(|| format!("--portal {}", self.portal), ToString::to_string)
     }
 
-    /// The command that takes CHAP for what was asked: a discovery has its own.
+    /// The command that sets CHAP: a discovery has its own.
     fn with_chap(&self) -> String {
         match self.target {
             Some(target) => format!("iscsictl set-chap {target} --user NAME"),
@@ -202,7 +204,7 @@ impl Asked<'_> {
     }
 }
 
-/// What a gateway cannot say itself: that it could never have taken these.
+/// What a gateway cannot report: that it could never have accepted these credentials.
 fn limits(chap: &ChapSecrets) -> Option<String> {
     let outside = |what: &str, length: usize, range: &std::ops::RangeInclusive<usize>| {
         let (than, least, most) = match length {

@@ -1,4 +1,5 @@
-//! What an exchange with a portal says, check by check in the order of a login. Asks nothing: it judges what was seen.
+//! Judges an exchange with a portal, check by check in the order of a login. Contacts no portal
+//! itself.
 
 use iscsi_initiator_dbus::{Fault, Iqn, Kind};
 use iscsi_initiator_probe::{Accepted, AuthKind, Listing, MutualFault, Refusal, Stage};
@@ -9,7 +10,7 @@ use super::{
 };
 use crate::engine::{login::NO_LUN, records::lookup::damaged};
 
-/// In this order.
+/// In the order of a login.
 const EXCHANGE: [&str; 6] = ["tcp", "iscsi", "discovery", "initiator-accepted", "chap", "mutual-chap"];
 const REST: [&str; 3] = ["luns", "session", "node-record"];
 const AFTER: &str = "not checked: an earlier check failed";
@@ -23,7 +24,7 @@ enum Reach {
     Unasked,
     /// No connection.
     Nothing,
-    /// A connection, and no answer that is iSCSI.
+    /// A connection, and no iSCSI reply.
     Tcp,
     Iscsi,
 }
@@ -44,7 +45,7 @@ fn reach<T>(answer: &Answer<T>) -> Reach {
     }
 }
 
-/// No portal could be asked.
+/// No portal could be contacted.
 pub(super) fn nothing_asked(report: &mut Report, why: &str) {
     for name in EXCHANGE.into_iter().chain(REST) {
         report.skipped(name, why);
@@ -60,7 +61,7 @@ pub(super) fn unreachable(report: &mut Report, fault: &Fault) {
     }
 }
 
-/// The checks of a portal that was asked.
+/// The checks of a portal that was contacted.
 pub(super) fn judge(report: &mut Report, initiator: &Iqn, listing: &Answer<Listing>, seen: Option<&Seen>) {
     match exchanged(report, initiator, listing, seen) {
         Ok(()) => {}
@@ -81,7 +82,7 @@ type Ended = std::result::Result<(), (&'static str, Fault)>;
 fn exchanged(report: &mut Report, initiator: &Iqn, listing: &Answer<Listing>, seen: Option<&Seen>) -> Ended {
     let login = seen.map(|seen| &seen.login);
     let reached = reach(listing).max(login.map_or(Reach::Unasked, reach));
-    // Both were turned away alike, or only one was asked.
+    // Both were rejected for the same reason, or only one was sent.
     let fault = || {
         let faults = [listing.as_ref().err(), login.and_then(|login| login.as_ref().err())];
         let mut faults = faults.into_iter().flatten();
@@ -174,7 +175,7 @@ fn discovery(report: &mut Report, initiator: &Iqn, listing: &Answer<Listing>, se
         (Err((_, fault)), Some(seen)) => match (unknown(seen), &seen.login) {
             (Some(unknown), _) => return Err((NAME, unknown)),
             (None, Ok(_)) => report.warning(NAME, fault.message(), fault.next_step()),
-            // What the target itself says comes next.
+            // The target's own result comes next.
             (None, Err(_)) => report.skipped_with(NAME, fault.message(), fault.next_step()),
         },
     }
@@ -204,7 +205,7 @@ fn authenticated(report: &mut Report, accepted: &Accepted, user: &str) {
     }
 }
 
-/// What is known of our own proof where the target's failed.
+/// What is known about our own proof if the target's proof failed.
 fn chap_before_mutual(report: &mut Report, refusal: &Refusal) {
     match refusal {
         Refusal::MutualFailed(MutualFault::WrongSecret | MutualFault::WrongName) => {
@@ -217,7 +218,7 @@ fn chap_before_mutual(report: &mut Report, refusal: &Refusal) {
     }
 }
 
-/// Which check a refused login belongs to.
+/// Which check a rejected login belongs to.
 fn place(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::MutualFailed(_) => "mutual-chap",
@@ -234,7 +235,7 @@ fn place(refusal: &Refusal) -> &'static str {
     }
 }
 
-/// What does not hang on the exchange.
+/// The checks that do not depend on the exchange.
 fn rest(report: &mut Report, seen: Option<&Seen>) {
     let Some(seen) = seen else {
         for name in REST {

@@ -1,5 +1,5 @@
-//! This machine's part of a login: programs, modules, daemons, and its name. No portal is asked, and iscsid is not started
-//! by looking at it.
+//! This machine's part of a login: programs, modules, daemons, and its name. Contacts no portal,
+//! and does not start iscsid.
 
 use std::time::Duration;
 
@@ -22,10 +22,11 @@ use crate::{
     engine::{Engine, state::reader::Parts},
 };
 
-/// Both are written while a machine is installed; what lies further apart was not.
+/// Both files are written while a machine is installed, so a longer interval means that they were
+/// not.
 const COPY: Duration = Duration::from_secs(3600);
 
-/// Also for an examination, which goes on from here.
+/// Also used by an examination.
 pub(in crate::engine) async fn look(engine: &Engine) -> Result<Vec<Check>> {
     let mut report = Report::new("");
     match Iscsiadm::find(&engine.layout) {
@@ -84,7 +85,7 @@ fn modules(report: &mut Report, transport: Module) {
     }
 }
 
-/// The file and its name; `None` if there is none that can be used.
+/// The file and its name; `None` if there is no usable one.
 fn file_of_name(report: &mut Report, file: &std::result::Result<NameFile, Fault>) -> Option<Iqn> {
     const NAME: &str = "initiator-name";
     const SET: &str = "iscsictl initiator-name iqn.YYYY-MM.reversed.domain:this-machine";
@@ -133,7 +134,7 @@ fn file_of_name(report: &mut Report, file: &std::result::Result<NameFile, Fault>
     Some(name)
 }
 
-/// The file is read by iscsid when it starts, and by the kernel when a session begins.
+/// iscsid reads the file when it starts, and the kernel gets the name when a session begins.
 fn in_use(
     report: &mut Report,
     name: Option<&Iqn>,
@@ -169,8 +170,8 @@ fn in_use(
     }
 }
 
-/// A copy of a machine gets an identity of its own when it starts, but keeps the name. `ages`: of the file with the
-/// name, and of the machine's identity.
+/// A copied machine gets its own identity when it starts, but keeps the name. `ages`: of the file
+/// with the name, and of the machine's identity.
 fn uniqueness(report: &mut Report, name: Option<&Iqn>, ages: Option<(Duration, Duration)>) {
     const NAME: &str = "initiator-name-unique";
     const SET: &str = "set a name that only this machine has: iscsictl initiator-name \
@@ -191,7 +192,7 @@ fn uniqueness(report: &mut Report, name: Option<&Iqn>, ages: Option<(Duration, D
     report.ok(NAME, "it is not a known default, and not older than this machine");
 }
 
-/// A failure of the machine's own, with the error that a login would end with.
+/// A problem of this machine, with the error that a login would end with.
 fn unusable(kind: Kind, what: impl Into<String>, hint: impl Into<String>) -> Fault {
     Fault::new(kind, what).hint(hint)
 }

@@ -1,4 +1,4 @@
-//! The checks as they are found, one after the other.
+//! The results of the checks, in order.
 
 use iscsi_initiator_dbus::{
     Fault,

@@ -1,4 +1,4 @@
-//! The fixes that are safe: modes and units. What needs a person to decide is not fixed.
+//! The fixes that are safe: modes and units. Whatever needs a decision is not fixed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,9 +16,9 @@ use crate::{
     engine::Engine,
 };
 
-/// Looks, fixes, and looks again: what counts is how it stands then.
+/// Examines, fixes, and examines again: what counts is the state after that.
 pub(super) async fn fix_all(engine: &Engine, limit: &Limit) -> Result<Vec<Finding>> {
-    // A setup of multipath has its own idea of what its units are to be like.
+    // A setup of multipath decides itself about its units.
     let _turn = engine.turns.acts.multipath.try_lock().map_err(|_| {
         Fault::new(Kind::Busy, "another call is setting multipath up or fixing this machine")
             .hint("try again when it is done")
@@ -60,7 +60,7 @@ async fn fix(engine: &Engine, remedy: &Remedy, limit: &Limit) -> Result<()> {
         }
         Remedy::Unit { unit, enable, start } => {
             let (systemd, name) = (engine.systemd.clone(), unit.clone());
-            // Once begun it is brought to its end.
+            // Once started it runs to its end.
             let act = tokio::spawn(async move {
                 if enable {
                     systemd.enable(&name).await?;

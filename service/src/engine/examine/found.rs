@@ -1,4 +1,4 @@
-//! Findings as they are made, each with the fix that is safe, if there is one.
+//! Findings, each with its safe fix, if there is one.
 
 use std::{fmt, path::PathBuf};
 
@@ -13,10 +13,10 @@ pub(super) struct Found {
     pub(super) remedy: Option<Remedy>,
 }
 
-/// What may be done without a person who decides: it takes nothing away from anybody who should have it.
+/// A fix that needs no decision: it takes no access away that a user should have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Remedy {
-    /// Makes a file or folder root's alone.
+    /// Makes a file or folder accessible to root only.
     Narrow { root: PathBuf, relative: String, mode: u32 },
     /// Has a unit started, now and at the next boot.
     Unit { unit: String, enable: bool, start: bool },
@@ -38,14 +38,14 @@ impl Found {
         (self.finding.name.clone(), self.finding.subject.clone())
     }
 
-    /// As the bus shows it.
+    /// The finding as the bus shows it.
     pub(super) fn report(self) -> Finding {
         let fix = self.remedy.map(|remedy| remedy.to_string()).unwrap_or_default();
         Finding { fix, ..self.finding }
     }
 }
 
-/// Findings, one after the other.
+/// A list of findings.
 #[derive(Default)]
 pub(super) struct Findings(Vec<Found>);
 
@@ -92,7 +92,7 @@ impl Findings {
         self.0.push(Found { finding, remedy: None });
     }
 
-    /// The last one can be fixed so.
+    /// Adds the fix for the last finding.
     pub(super) fn with(&mut self, remedy: Remedy) {
         if let Some(last) = self.0.last_mut() {
             last.remedy = Some(remedy);
@@ -100,7 +100,7 @@ impl Findings {
     }
 }
 
-/// A hint, or another where there is none.
+/// A hint, or another if it is empty.
 pub(super) fn or<'a>(hint: &'a str, other: &'a str) -> &'a str {
     if hint.is_empty() { other } else { hint }
 }

@@ -1,4 +1,5 @@
-//! Multipath: whether the configuration in force gives iSCSI disks maps, and whether each LUN has the one it should have.
+//! Multipath: whether the configuration in force makes maps for iSCSI disks, and whether each LUN
+//! has the map that it should have.
 //! Must not run multipath's parser or have a map made.
 
 use std::collections::BTreeMap;
@@ -29,21 +30,22 @@ const SETUP: &str = "iscsictl multipath setup";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rule {
     NotInstalled,
-    /// multipathd does not run.
+    /// multipathd is not running.
     Nobody,
-    /// It runs and does not say.
+    /// It is running and does not report the setting.
     Unknown,
     Of(FindMultipaths),
 }
 
-/// A LUN, by all its paths.
+/// A LUN with all its paths.
 #[derive(Default)]
 struct Lun {
-    /// The disks' names, and the map that each is in.
+    /// The names of the disks, and the map that each is in.
     paths: Vec<(String, Option<String>)>,
-    /// In multipath's list of WWIDs: gets a map whatever `find_multipaths` says.
+    /// Whether it is in multipath's list of WWIDs: then it gets a map whatever `find_multipaths`
+    /// says.
     is_listed: bool,
-    /// udev keeps it for multipath: nothing else may use it.
+    /// Whether udev reserves it for multipath: then nothing else may use it.
     is_claimed: bool,
 }
 
@@ -130,14 +132,15 @@ async fn configuration(engine: &Engine, findings: &mut Findings, facts: &Facts, 
     }
 }
 
-/// What would write our file as it should be now; `None` if it is so, or if that cannot be told.
+/// The command that would write the file as it should be now; `None` if it is so, or if that is
+/// unknown.
 async fn fresher(engine: &Engine, text: &str, limit: &Limit) -> Option<String> {
     let version = engine.multipath.version(limit).await.ok()?;
     let options = engine.multipath.options_of(text)?;
     (engine.multipath.wanted(&version, &options) != text).then(|| command(&options))
 }
 
-/// The command that sets multipath up so.
+/// The command that sets multipath up with these options.
 fn command(options: &MultipathOptions) -> String {
     let mut command = SETUP.to_owned();
     if options.only_iscsi {
@@ -159,7 +162,7 @@ fn disks(facts: &Facts) -> Vec<Disk> {
     disks.filter(|disk| disk.is_disk && !disk.name.is_empty()).cloned().collect()
 }
 
-/// By their WWIDs; a disk without one is a LUN of its own.
+/// By their WWIDs; a disk without one counts as a separate LUN.
 fn luns(disks: &[Disk], wwids: &[String], is_claimed: impl Fn(&Disk) -> bool) -> BTreeMap<String, Lun> {
     let mut luns: BTreeMap<String, Lun> = BTreeMap::new();
     for disk in disks {
@@ -172,7 +175,8 @@ fn luns(disks: &[Disk], wwids: &[String], is_claimed: impl Fn(&Disk) -> bool) ->
     luns
 }
 
-/// What multipath calls a disk with this identifier: the type's digit, then the number (scsi_id's ID_SERIAL).
+/// How multipath identifies a disk with this identifier: the type's digit, then the number
+/// (scsi_id's ID_SERIAL).
 fn udev_name(wwid: &str) -> Option<String> {
     let (kind, number) = wwid.split_once('.')?;
     match kind {
@@ -217,7 +221,7 @@ fn of_luns(findings: &mut Findings, luns: &BTreeMap<String, Lun>, rule: Rule, is
     }
 }
 
-/// A LUN with one path and without a map, where that is what was asked for.
+/// A LUN with one path and without a map, where that is intended.
 fn is_fine_alone(lun: &Lun, rule: Rule) -> bool {
     match rule {
         Rule::Of(FindMultipaths::TwoPaths) => !lun.is_listed,
@@ -250,7 +254,8 @@ fn without_map(findings: &mut Findings, id: &str, lun: &Lun, rule: Rule, is_ours
             format!("see why: multipath -d -v3 /dev/{}", first(names)),
         ),
     };
-    // With one path nothing is lost yet; with more, each is used as if it were a disk of its own.
+    // With one path nothing is lost yet. With more, each path is used as if it were a separate
+    // disk.
     if lun.paths.len() > 1 || lun.is_claimed {
         findings.failed(MAP, id, what(why), hint);
     } else {

@@ -1,4 +1,4 @@
-//! The programs of open-iscsi and multipath-tools: where they are, and which versions.
+//! The programs of open-iscsi and multipath-tools: their paths and versions.
 //! Must not run a program except to ask for its version.
 
 use std::path::Path;
@@ -22,7 +22,7 @@ pub(super) async fn look(engine: &Engine, limit: &Limit) -> Result<Findings> {
         tokio::join!(version(iscsiadm, limit), version(iscsid, limit), engine.multipath.version(limit),);
     tell(&mut findings, "iscsiadm", iscsiadm, ours.as_deref());
     match (&ours, &theirs) {
-        // They speak to each other in a C struct that changes from version to version.
+        // They talk to each other in a C struct that changes between versions.
         (Some(one), Some(other)) if one != other => findings.failed(
             NAME,
             "iscsid",

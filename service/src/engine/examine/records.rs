@@ -1,4 +1,4 @@
-//! Node and discovery records: whether they can be used; and what a killed daemon left of its work on them.
+//! Node and discovery records: whether they are usable, and what a killed daemon left half done.
 //! Must not repair a record: only its target knows what it held.
 
 use iscsi_initiator_dbus::fault::Result;
@@ -50,12 +50,12 @@ pub(super) async fn look(engine: &Engine, facts: &Facts) -> Result<Findings> {
     Ok(findings)
 }
 
-/// What the next start of this daemon puts right.
+/// What the next start of this daemon cleans up.
 async fn leftovers(engine: &Engine, findings: &mut Findings) -> Result<()> {
     const NAME: &str = "leftovers";
     const HINT: &str = "have it cleaned up: systemctl restart iscsi-initiatord.service";
     let journal = engine.journal.clone();
-    // Those of calls at work are held by them.
+    // Running calls hold their entries.
     let has_entries = reading(move || journal.has_left_any()).await?;
     let layout = engine.layout.clone();
     let files = reading(move || layout.leftovers()).await?;

@@ -1,4 +1,4 @@
-//! Who may read the files that hold secrets, or may.
+//! Who may read the files that hold or may hold secrets.
 //! Must not show a secret, or count a file as safe that it could not examine.
 
 use std::collections::BTreeSet;
@@ -16,7 +16,7 @@ use crate::{
 
 const NAME: &str = "secret-files";
 
-/// Each that others may read, those in `named`, and the others in one.
+/// A finding for each file that other users may read, each in `named`, and one for all others.
 pub(super) async fn look(engine: &Engine, named: &BTreeSet<String>) -> Result<Findings> {
     let layout = engine.layout.clone();
     let (items, unseen) = reading(move || {

@@ -1,4 +1,4 @@
-//! The units that iSCSI and multipath need: whether they run, and will at the next boot.
+//! The units that iSCSI and multipath need: whether they run, and will after the next boot.
 //! Must not start a unit to see whether it would start.
 
 use iscsi_initiator_dbus::{fault::Result, results::Startup};
@@ -15,7 +15,7 @@ use crate::{
 const NAME: &str = "services";
 const SOCKET: &str = "iscsid.socket";
 const ISCSID: &str = "iscsid.service";
-/// What logs in at boot: Debian's name, and upstream's.
+/// The unit that logs in at boot: Debian's name, and upstream's.
 const AT_BOOT: [&str; 2] = ["open-iscsi.service", "iscsi.service"];
 const MULTIPATHD: &str = "multipathd.service";
 const MULTIPATHD_SOCKET: &str = "multipathd.socket";
@@ -37,7 +37,7 @@ pub(super) async fn look(engine: &Engine, facts: &Facts) -> Result<Findings> {
     Ok(findings)
 }
 
-/// The socket where there is one: it starts the service when somebody needs it.
+/// The socket, where there is one, starts the service on demand.
 fn of_iscsid(findings: &mut Findings, socket: &Unit, iscsid: &Unit) {
     if !socket.is_there && !iscsid.is_there && !socket.is_masked {
         return findings.failed(
@@ -62,7 +62,7 @@ fn of_iscsid(findings: &mut Findings, socket: &Unit, iscsid: &Unit) {
     }
 }
 
-/// A unit that has to run; `without` says what is not without it.
+/// A unit that must run; `without` says what does not work without it.
 fn needed(findings: &mut Findings, unit: &Unit, without: &str) {
     let name = &unit.name;
     if unit.is_masked {
@@ -92,7 +92,8 @@ fn needed(findings: &mut Findings, unit: &Unit, without: &str) {
     findings.with(remedy);
 }
 
-/// Only who wants to be logged in at boot needs it: that it is to be enabled is for him to say.
+/// Needed only if a node is set to log in at boot. Whether to enable it is the administrator's
+/// decision.
 fn at_boot(findings: &mut Findings, facts: &Facts, unit: &Unit) {
     let nodes = facts.nodes.as_deref().unwrap_or_default();
     let wanted = nodes.iter().filter(|node| node.startup == Startup::Automatic).count();
@@ -112,7 +113,7 @@ fn at_boot(findings: &mut Findings, facts: &Facts, unit: &Unit) {
     }
 }
 
-/// Fixed only where multipath was set up by this service: elsewhere it may be off for a reason.
+/// Fixed only where this service set multipath up: elsewhere it may be disabled for a reason.
 fn of_multipathd(findings: &mut Findings, facts: &Facts, multipathd: &Unit, socket: &Unit) {
     let is_set_up = matches!(facts.own, Ok(Own::Ours(_)));
     if !multipathd.is_there && !multipathd.is_masked {

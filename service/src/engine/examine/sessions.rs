@@ -1,4 +1,4 @@
-//! Sessions that need somebody: that have lost their portal, show no LUN, or that nothing is recorded of.
+//! Sessions that need attention: those without a connection, a LUN or a record.
 //! Must not contact a portal or end a session.
 
 use super::{
@@ -9,7 +9,7 @@ use crate::backend::kernel::sysfs::Session;
 
 const NAME: &str = "sessions";
 
-/// One finding for each that deserves a look, and the others in one.
+/// One finding for each that needs attention, and one for the others.
 pub(super) fn look(facts: &Facts) -> Findings {
     let mut findings = Findings::new();
     let mut sound = 0;
@@ -27,7 +27,7 @@ pub(super) fn look(facts: &Facts) -> Findings {
     findings
 }
 
-/// Whether there was something to say.
+/// Returns whether there was a finding.
 fn of(findings: &mut Findings, facts: &Facts, session: &Session) -> bool {
     let (target, portal, sid) = (&session.target, session.portal_text(), session.sid);
     if !session.is_made() {
@@ -40,7 +40,7 @@ fn of(findings: &mut Findings, facts: &Facts, session: &Session) -> bool {
     let leave = format!("iscsictl logout {target} {portal}");
     match session.state.as_str() {
         "LOGGED_IN" => {}
-        // After the replacement timeout: what was sent to it has failed.
+        // After the replacement timeout, the I/O to it has failed.
         "FREE" => {
             let what = format!("session {sid} has had no connection for longer than its replacement timeout");
             findings.failed(

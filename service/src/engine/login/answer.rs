@@ -14,20 +14,20 @@ use crate::{
     engine::{Engine, records::lookup::no_such_node, state::reader::Parts},
 };
 
-/// What a session without a disk is told: tgt shows a LUN of its own that is none.
+/// The message for a session without a disk. tgt shows a LUN of its own that is not a disk.
 pub(in crate::engine) const NO_LUN: &str = "the target offers this initiator no LUN that is a disk";
 
-/// What became of one node.
+/// The outcome for one node.
 pub(super) type Outcome = Result<Done>;
 
 /// A node that is up.
 pub(super) struct Done {
     pub(super) outcome: LoginOutcome,
-    /// Worth telling although it worked.
+    /// A message for a login that succeeded.
     pub(super) remark: String,
 }
 
-/// An entry for each node; or the most telling reason if every one failed.
+/// An entry for each node, or the most specific reason if every one failed.
 pub(super) async fn answer(
     engine: &Engine,
     target: &Iqn,

@@ -1,5 +1,5 @@
-//! From a portal and CHAP to usable disks: discovers, records, sets CHAP, logs in. A call that fails leaves nothing behind,
-//! and no one chooses among targets that the caller did not name.
+//! From a portal and CHAP to usable disks: discovers, records, sets CHAP, logs in. A call that
+//! fails leaves nothing behind. Of several targets, only those that the caller named are used.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -42,36 +42,37 @@ use crate::{
 /// How many targets a message names.
 const SHOWN: usize = 5;
 
-/// What a connection may be told.
+/// The options of a connection.
 pub(crate) struct Connection {
-    /// The whole call's limit.
+    /// The limit of the whole call.
     pub(crate) timeout: Option<Duration>,
     /// Stored in the records of the portals that accepted the login.
     pub(crate) startup: Option<Startup>,
-    /// Whether to answer only when disks and maps are there.
+    /// Whether to reply only when disks and maps are there.
     pub(crate) wait: bool,
-    /// LUNs that are other disks than before are taken as they are.
+    /// Whether to accept LUNs that are other disks than before.
     pub(crate) accept_changed_luns: bool,
-    /// The network interface to ask through, and to bind new nodes to.
+    /// The network interface to use, and to bind new nodes to.
     pub(crate) interface: Option<String>,
-    /// For the targets' records, and for the discovery if that asks for CHAP.
+    /// For the targets' records, and for the discovery if the portal asks for CHAP.
     pub(crate) chap: Option<ChapSecrets>,
-    /// Empty: the one that the portal has.
+    /// Empty: the only target of the portal.
     pub(crate) targets: Vec<Iqn>,
 }
 
-/// What is to be logged in to.
+/// The targets and nodes to log in to.
 struct Goal {
     portal: Portal,
     targets: Vec<Iqn>,
     nodes: Vec<NodeKey>,
-    /// What they are bound to.
+    /// What the nodes are bound to.
     binding: Option<Binding>,
 }
 
 impl Engine {
-    /// Connects to the granted portal's target or targets: an entry for each of their portals. Fails, with the most
-    /// telling reason, if none accepted the login; then every record is as it was.
+    /// Connects to the granted portal's target or targets, with an entry for each of their portals.
+    /// If no portal accepted the login, it fails with the most specific reason and restores every
+    /// record.
     pub(crate) async fn connect(
         self: &Arc<Self>,
         call: &Call,
@@ -105,13 +106,13 @@ async fn connect(
         progress.report(Step::Undo, "restoring the records".to_owned());
         put_back(engine, before, goal.targets.iter().zip(&holds)).await?;
     } else if let Err(fault) = blocking(move || settle::done(before)).await? {
-        // The sessions are up: as long as they are, their records stay.
+        // Sessions that are up keep their records.
         tracing::error!(error = fault.message(), "cannot remove an undo entry that is not needed any more");
     }
     result
 }
 
-/// How the records are goes into the undo journal before the first of them changes.
+/// The backup of the records goes into the undo journal before the first of them changes.
 async fn back_up(engine: &Engine, goal: &Goal) -> Result<settle::Left> {
     let now = engine.state.look(Parts::SESSIONS).await?;
     let (journal, database) = (engine.journal.clone(), engine.database.clone());
@@ -120,7 +121,7 @@ async fn back_up(engine: &Engine, goal: &Goal) -> Result<settle::Left> {
     blocking(move || settle::back_up_records(&journal, &database, &targets, &nodes, is_up)).await?
 }
 
-/// Asks the portal and chooses.
+/// Discovers the targets and chooses.
 async fn find(
     engine: &Engine,
     portal: &Portal,
@@ -144,7 +145,7 @@ async fn find(
         .cloned()
         .map(|node| bound(node, binding.as_ref()))
         .collect();
-    // What has a record of the old kind already is logged in to by that.
+    // A node with a record in the old format is logged in to through that record.
     let now = engine.state.look(Parts::NODES).await?;
     let is_old = |node: &&Node| node.key.tpgt.is_none() && node.damage.is_none();
     let old: Vec<&NodeKey> = now.nodes().iter().filter(is_old).map(|node| &node.key).collect();
@@ -155,7 +156,7 @@ async fn find(
     Ok(Goal { portal, targets, nodes: nodes.into_iter().map(recorded).collect(), binding })
 }
 
-/// From here on records change; its caller puts them back if nothing came of it.
+/// Records change from here on; the caller restores them if the call fails.
 #[expect(
     clippy::too_many_arguments,
     reason = "plain values, so that it is made of the same steps as a login"
@@ -191,7 +192,7 @@ async fn record_and_log_in(
         match login {
             Ok((_, _, Ok(portals))) => entries.extend(portals),
             Ok((target, nodes, Err(fault))) => faults.push((target, nodes, fault)),
-            // The others come to their end first.
+            // The other logins run to their end first.
             Err(error) => lost = Some(error),
         }
     }
@@ -199,7 +200,7 @@ async fn record_and_log_in(
         return Err(Fault::new(Kind::Failed, "an internal task failed; the journal has the details"));
     }
     if limit.is_cancelled() {
-        // Targets that were done before it are left again, too.
+        // Targets that were completed before it are logged out of again.
         let made = entries.iter().filter(|entry| entry.outcome == LoginOutcome::LoggedIn);
         let sids: Vec<u32> = made.map(|entry| entry.sid).collect();
         return Err(stopped(Step::Login, take_back(engine, &sids, limit).await));
@@ -211,7 +212,7 @@ async fn record_and_log_in(
         return Err(stopped(Step::Login, telling));
     }
     for (target, nodes, fault) in faults {
-        // Only what became of another target keeps this call from failing.
+        // Only the result of another target keeps this call from failing.
         let is_its = |undo: &Undo| matches!(undo, Undo::Records(backup) if *backup.target() == target);
         let (its, others) = std::mem::take(before).into_iter().partition(|(_, undo)| is_its(undo));
         *before = others;
@@ -231,7 +232,7 @@ async fn record_and_log_in(
     Ok(entries)
 }
 
-/// The records of the nodes, with CHAP in them if that was given.
+/// The records of the nodes, with the CHAP that was given.
 async fn record(
     engine: &Engine,
     goal: &Goal,
@@ -259,7 +260,8 @@ async fn record(
     Ok(())
 }
 
-/// Puts the records back. Where a login goes on after the call, that of its session is put back when it has ended.
+/// Restores the records. If a login continues after the call, the record of its session is restored
+/// when that has ended.
 async fn put_back<'a>(
     engine: &Arc<Engine>,
     before: settle::Left,
@@ -293,7 +295,8 @@ async fn put_back<'a>(
     result.and(put_back_now(engine, rest).await)
 }
 
-/// Not the record of a session that is up all the same: no one could log out of it by name.
+/// Not the record of a session that is up: without it, that session could not be logged out of by
+/// name.
 async fn put_back_now(engine: &Engine, before: settle::Left) -> Result<()> {
     let now = engine.state.look(Parts::SESSIONS).await?;
     let database = engine.database.clone();
@@ -301,7 +304,8 @@ async fn put_back_now(engine: &Engine, before: settle::Left) -> Result<()> {
     blocking(move || settle::put_back(&database, before, is_up)).await?
 }
 
-/// The same, and the entries stay for the records that are not put back yet; `None` if they were lost with a thread.
+/// The same, keeping the entries for records that are not restored yet. `None` if a thread lost
+/// them.
 async fn put_back_what_is_down(engine: &Engine, before: settle::Left) -> (Option<settle::Left>, Result<()>) {
     let now = match engine.state.look(Parts::SESSIONS).await {
         Ok(now) => now,
@@ -319,7 +323,7 @@ async fn put_back_what_is_down(engine: &Engine, before: settle::Left) -> (Option
     }
 }
 
-/// The targets named, if the portal has them; without a name the one that it has.
+/// The targets named, if the portal has them; without a name, its only one.
 fn choose(portal: &Portal, initiator: &Iqn, offered: &BTreeSet<&Iqn>, named: &[Iqn]) -> Result<Vec<Iqn>> {
     if let Some(missing) = named.iter().find(|target| !offered.contains(target)) {
         let what = format!("{portal} does not list the target {missing} (initiator name {initiator})");
@@ -354,7 +358,8 @@ fn some_of(names: &[String]) -> String {
     format!("{}{more}", shown.join(", "))
 }
 
-/// The same failure with the step that it ended. A wrong argument is named first, as everywhere.
+/// Adds the step that failed to a fault. An `InvalidArgs` keeps its message, which begins with the
+/// argument.
 fn stopped(step: Step, fault: Fault) -> Fault {
     if fault.kind() == Kind::InvalidArgs {
         return fault;

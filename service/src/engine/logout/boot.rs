@@ -1,5 +1,5 @@
-//! Sessions that the machine runs from: the firmware's, those of the boot, those below the root file system. They are
-//! never logged out of, by force neither.
+//! Sessions that the machine runs from: those of the firmware, of the boot, and below the root file
+//! system. They are never logged out of, not even by force.
 
 use iscsi_initiator_dbus::{Fault, Kind, fault::Result};
 
@@ -8,10 +8,10 @@ use crate::{
     engine::{Engine, state::reader::Parts},
 };
 
-/// Without these the machine stops; what lies below them counts, too.
+/// Without these the machine stops; whatever they lie on counts too.
 const VITAL: &[&str] = &["/usr", "/boot", "/efi"];
 
-/// `InUse` if one of the sessions is of that kind, with the reason.
+/// `InUse` with the reason if the machine runs from one of the sessions.
 pub(super) async fn check(engine: &Engine, sessions: &[Session]) -> Result<()> {
     let nodes = engine.state.look(Parts::NODES).await?.nodes().to_vec();
     let (sysfs, usage, sessions) = (engine.state.sysfs.clone(), engine.usage.clone(), sessions.to_vec());
@@ -40,7 +40,7 @@ pub(super) async fn check(engine: &Engine, sessions: &[Session]) -> Result<()> {
     Err(Fault::new(Kind::InUse, what).hint("it is never logged out of, not even with force"))
 }
 
-/// What firmware and records say.
+/// The reason according to firmware and records.
 fn by_name(session: &Session, firmware: &[String], nodes: &[Node]) -> Option<String> {
     if firmware.contains(&session.target) {
         return Some("the firmware booted from its target".to_owned());

@@ -1,4 +1,4 @@
-//! What a setup has done, taken back: because it failed, or because its daemon was killed.
+//! Undoes a setup that failed, or whose daemon was killed.
 
 use iscsi_initiator_dbus::{Fault, Kind, fault::Result};
 
@@ -15,14 +15,14 @@ use crate::{
     engine::Engine,
 };
 
-/// Before another setup or undo begins: what is left of one that was cut off would undo that, too.
+/// Called before another setup or undo: what an interrupted one left would undo that too.
 pub(super) async fn all_left(engine: &Engine, limit: &Limit) -> Result<()> {
     let journal = engine.journal.clone();
     let left = reading(move || journal.left_of(undo::Kind::MultipathSetup)).await??;
     all(engine, left, limit).await
 }
 
-/// Takes back what daemons that were killed left of their setups.
+/// Undoes what killed daemons left of their setups.
 pub(in crate::engine) async fn all(engine: &Engine, left: Left, limit: &Limit) -> Result<()> {
     for (entry, undo) in left {
         let Undo::MultipathSetup(setup) = undo else { continue };
@@ -37,8 +37,8 @@ pub(in crate::engine) async fn all(engine: &Engine, left: Left, limit: &Limit) -
     Ok(())
 }
 
-/// As it was before the setup, however far that came; what cannot be taken back is in the log. Whether all of it could
-/// be.
+/// Restores the state before the setup, however far the setup came, and returns whether all of it
+/// could be restored. The log holds what could not.
 pub(super) async fn take_back(engine: &Engine, setup: &Setup, limit: &Limit) -> bool {
     let mut is_whole = true;
     let mut note = |what: &str, result: Result<()>| {
@@ -56,7 +56,8 @@ pub(super) async fn take_back(engine: &Engine, setup: &Setup, limit: &Limit) -> 
     if setup.made_main {
         note("the main file", engine.systemd.remove_empty_file(&engine.multipath.main()).await);
     }
-    // What it cannot read now it reads when it is started: nothing is left to put back.
+    // If multipathd cannot read its configuration now, it does so when it starts: nothing is left
+    // to restore.
     if let Err(fault) = reread(engine, limit).await {
         tracing::error!(error = fault.message(), "multipathd has not reread its configuration");
     }

@@ -1,4 +1,4 @@
-//! What a rescan says of a session before and after it.
+//! Tests of what a rescan reports for a session before and after it.
 
 use super::*;
 use crate::{backend::kernel::sysfs::Map, engine::state::snapshot::tests::of_sessions};
@@ -12,7 +12,7 @@ fn session(disks: Vec<Disk>) -> Session {
     Session { sid: 7, target: "iqn.2001-04.com.example:disk".into(), disks, ..Session::default() }
 }
 
-/// What a rescan says of a session before and after it; `None`: it is gone.
+/// What a rescan reports for a session before and after it; `None`: it is gone.
 fn rescanned(before: &Session, after: Option<&Session>, is_ready: bool) -> Rescan {
     let snapshot = |session: Option<&Session>| of_sessions(session.into_iter().cloned().collect());
     let (then, now) = (snapshot(Some(before)), snapshot(after));

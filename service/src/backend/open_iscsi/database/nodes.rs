@@ -199,7 +199,8 @@ fn look(dir: &super::Dir, key: NodeKey) -> Result<Node, DatabaseError> {
                 (record.get("node.discovery_type") == Some("fw")).then_some("node.discovery_type = fw")
             };
             node.chap = chap_mode(&record);
-            node.interface = record.get("iface.net_ifacename").filter(|name| is_iface(name)).map(str::to_owned);
+            node.interface =
+                record.get("iface.net_ifacename").filter(|name| is_iface(name)).map(str::to_owned);
             let hardware = || record.get("iface.hwaddress").filter(|_| node.key.iface != "default");
             node.bound_to = node.interface.as_deref().or_else(hardware).unwrap_or_default().to_owned();
             let port = record.get("node.discovery_port").and_then(|port| port.parse().ok());

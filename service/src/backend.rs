@@ -1,4 +1,5 @@
-//! What the daemon rests on. Blocks, or has a deadline; knows no caller of the bus and no policy.
+//! The programs, files and kernel interfaces that the daemon builds on. Blocks or has a deadline;
+//! knows no caller of the bus and no policy.
 //!
 //! | room | what it is |
 //! |---|---|

@@ -26,8 +26,8 @@ use crate::{
     engine::Engine,
 };
 
-/// Serves the interface on a connection, then takes the bus's name: a call can only come once
-/// everything is in place. Returns what counts the calls at work.
+/// Serves the interface on a connection, then takes the bus name, so that a call can arrive only
+/// once everything is in place. Returns the counter of running calls.
 pub async fn serve(connection: &Connection, layout: Layout) -> zbus::Result<Activity> {
     let activity = Activity::default();
     let engine = Engine::new(layout, connection, activity.clone());

@@ -1,4 +1,4 @@
-//! The program iscsi-initiatord: serves the system bus until nothing is left to do.
+//! The program iscsi-initiatord: serves the system bus until it is idle.
 //! Must not do anything itself: no file, no program, no decision.
 
 use std::{io::IsTerminal, process::ExitCode, time::Duration};
@@ -8,15 +8,16 @@ use iscsi_initiatord::{Layout, serve};
 use tokio::signal::unix::{SignalKind, signal};
 use zbus::Connection;
 
-/// How long it stays without a call. systemd starts it again for the next one.
+/// How long it runs without a call. systemd starts it again for the next one.
 const QUIET: Duration = Duration::from_secs(30);
-/// How long calls that were under way to us when the name was given back may take to arrive.
+/// How long calls that were in transit when the name was released may take to arrive.
 const GRACE: Duration = Duration::from_millis(200);
 
-/// How long the bus may take at the start, and calls at work at the end; less than the unit's TimeoutStopSec.
+/// How long the bus may take at the start, and running calls at the end; less than the unit's
+/// TimeoutStopSec.
 const PATIENCE: Duration = Duration::from_secs(25);
 
-/// How long threads that are still at work may take then.
+/// How long threads that are still running may take after that.
 const LEAVING: Duration = Duration::from_secs(2);
 
 const USAGE: &str = "\
@@ -51,7 +52,7 @@ fn main() -> ExitCode {
     let result = match runtime {
         Ok(runtime) => {
             let result = runtime.block_on(run(layout)).map_err(|error| error.to_string());
-            // A thread that the kernel holds must not hold the process.
+            // A thread that is blocked in the kernel must not block the exit.
             runtime.shutdown_timeout(LEAVING);
             result
         }
@@ -103,13 +104,13 @@ fn log_to_stderr() {
     let is_terminal = std::io::stderr().is_terminal();
     let log =
         tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).with_ansi(is_terminal);
-    // The journal has its own clock.
+    // The journal adds the time.
     if is_terminal { log.init() } else { log.without_time().init() }
 }
 
-/// The daemon itself needs none: without, the kernel does not show it the sessions' secrets. What the
-/// unit leaves in the permitted set is for iscsiadm, which gets it when it is started, and for the look into
-/// processes before a logout (backend/host/capabilities.rs).
+/// The daemon itself needs no capability, and without them the kernel hides the sessions' secrets
+/// from it. What the unit leaves in the permitted set is for iscsiadm, which gets it when it is
+/// started, and for inspecting processes before a logout (backend/host/capabilities.rs).
 fn lay_down_capabilities() -> rustix::io::Result<()> {
     let mut sets = rustix::thread::capabilities(None)?;
     sets.effective = rustix::thread::CapabilitySet::empty();
@@ -134,9 +135,9 @@ async fn run(layout: Layout) -> zbus::Result<()> {
         _ = interrupt.recv() => tracing::info!("asked to leave"),
         () = closed(&connection) => return Err(zbus::Error::Failure("the system bus went away".into())),
     }
-    // Calls that come later start a new daemon; those at work or on their way are still answered here. A
-    // further SIGTERM changes nothing: systemd sends one when the name is given back, and after
-    // TimeoutStopSec it does not ask any more.
+    // Later calls start a new daemon; those that are running or in transit are still answered here.
+    // Another SIGTERM changes nothing: systemd sends one when the name is released, and uses
+    // SIGKILL after TimeoutStopSec.
     connection.release_name(BUS_NAME).await?;
     if tokio::time::timeout(PATIENCE, activity.idle_for(GRACE)).await.is_err() {
         tracing::warn!("leaving although calls are running");

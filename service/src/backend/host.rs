@@ -1,4 +1,4 @@
-//! What any daemon that runs as root needs of its machine, whatever it is for.
+//! What any daemon that runs as root needs from its machine, whatever its purpose.
 //!
 //! | room | what it is |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! The running kernel: what it shows, what it tells, and what it is asked for.
+//! The running kernel: its state, its events, and requests to it.
 //!
 //! | room | what it is |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! open-iscsi: its records, its programs, and what this daemon remembers about them.
+//! open-iscsi: its records, its programs, and what this daemon stores about them.
 //!
 //! | room | what it is |
 //! |---|---|

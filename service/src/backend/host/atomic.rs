@@ -1,4 +1,5 @@
-//! Files beneath a directory: read within bounds, and written whole or not at all. The one place that writes.
+//! Files beneath a directory: read within bounds, and written as a whole or not at all. All writing
+//! is done here.
 //!
 //! | room | what it is |
 //! |---|---|

@@ -1,6 +1,6 @@
-//! Host names to addresses, within a deadline.
-//! Must not resolve twice for one call. iscsid gets numeric addresses only, since it resolves in its
-//! only thread.
+//! Resolves host names to addresses, within a deadline.
+//! Must not resolve twice for one call. iscsid gets numeric addresses only, since it resolves in
+//! its only thread.
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
@@ -8,7 +8,8 @@ use iscsi_initiator_dbus::{Fault, Kind, Portal, portal::Host};
 
 use super::limit::Limit;
 
-/// The numeric portals that a portal stands for: itself, or all that its name resolves to (at most 16).
+/// The numeric portals that a portal stands for: itself, or the addresses that its name resolves to
+/// (at most 16).
 pub(crate) async fn portals(portal: &Portal, limit: &Limit) -> Result<Vec<Portal>, Fault> {
     let Host::Name(name) = portal.host() else { return Ok(vec![portal.clone()]) };
     let lookup = tokio::net::lookup_host((name.as_str(), portal.port()));
@@ -26,7 +27,8 @@ pub(crate) async fn portals(portal: &Portal, limit: &Limit) -> Result<Vec<Portal
     Ok(found)
 }
 
-/// The socket address of a numeric portal; the zone of a link-local address is a network interface here.
+/// The socket address of a numeric portal; the zone of a link-local address is a network interface
+/// here.
 pub(crate) fn socket_address(portal: &Portal) -> Result<SocketAddr, Fault> {
     let unreachable = |why: String| Fault::new(Kind::PortalUnreachable, why);
     match (portal.address(), portal.zone()) {

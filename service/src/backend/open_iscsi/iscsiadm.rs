@@ -1,4 +1,5 @@
-//! iscsiadm: what changes the kernel's sessions, and what its exit codes mean (include/iscsi_err.h).
+//! iscsiadm, which changes the kernel's sessions, and the meaning of its exit codes
+//! (include/iscsi_err.h).
 //! Must not get a secret, or a name that was not checked.
 
 use std::path::{Path, PathBuf};
@@ -17,33 +18,34 @@ use crate::backend::host::{
 #[derive(Clone, Debug)]
 pub(crate) struct Iscsiadm(PathBuf);
 
-/// Why iscsiadm did not do it.
+/// Why iscsiadm failed.
 #[derive(Debug)]
 pub(crate) enum Refused {
-    /// It ended with this code.
+    /// It exited with this code.
     Code(i32),
     /// It could not be started, or did not end in time.
     Program(ProgramError),
 }
 
 impl Refused {
-    /// iscsid, started again, has not taken this session over yet, or is just connecting it again.
+    /// Whether a restarted iscsid has not taken this session over yet, or is reconnecting it.
     pub(crate) fn is_too_early(&self) -> bool {
         matches!(self, Self::Code(UNKNOWN_SESSION | NOT_NOW | NOT_CONNECTED))
     }
 }
 
-/// The codes that are no failure of ours to explain otherwise.
+/// The codes that callers handle themselves.
 pub(crate) const SESSION_EXISTS: i32 = 15;
 pub(crate) const NO_OBJECTS: i32 = 21;
 pub(crate) const AUTHORIZATION: i32 = 24;
 const NOT_CONNECTED: i32 = 32;
-/// Of a session that iscsid does not have, and of one in a state in which it cannot be ended (usr/initiator.c).
+/// For a session that iscsid does not have, and for one in a state in which it cannot be ended
+/// (usr/initiator.c).
 const UNKNOWN_SESSION: i32 = 2;
 const NOT_NOW: i32 = 9;
 
 impl Iscsiadm {
-    /// `BackendUnavailable`, with what to install, if there is none.
+    /// `BackendUnavailable`, with the package to install, if it is missing.
     pub(crate) fn find(layout: &Layout) -> Result<Self, Fault> {
         layout.find_iscsiadm().map(|path| Self(path.to_owned())).ok_or_else(|| {
             Fault::new(Kind::BackendUnavailable, "open-iscsi is not installed: cannot find iscsiadm")
@@ -63,14 +65,15 @@ impl Iscsiadm {
         judge(program::run(&self.0, &arguments, limit).await, &[0, SESSION_EXISTS])
     }
 
-    /// Ends one session by its number: works without a record, too. Already gone (21) is success.
+    /// Ends one session by its number, which also works without a record. Already gone (21) is
+    /// success.
     pub(crate) async fn logout(&self, sid: u32, limit: &Limit) -> Result<(), Refused> {
         let sid = sid.to_string();
         let arguments = ["-m", "session", "-r", &sid, "--logout"];
         judge(program::run(&self.0, &arguments, limit).await, &[0, NO_OBJECTS])
     }
 
-    /// Has the kernel look at the disks of a session again, and for new ones; what it found is the kernel's to tell.
+    /// Has the kernel scan a session for new disks and sizes. The kernel shows the result.
     pub(crate) async fn rescan(&self, sid: u32, limit: &Limit) -> Result<(), Refused> {
         let sid = sid.to_string();
         let arguments = ["-m", "session", "-r", &sid, "--rescan"];
@@ -82,7 +85,7 @@ fn judge(end: Result<Finished, ProgramError>, good: &[i32]) -> Result<(), Refuse
     match end {
         Ok(Finished { code, .. }) if good.contains(&code) => Ok(()),
         Ok(Finished { code, complaint, .. }) => {
-            // Its words are for the log: targets have a part in them.
+            // Its output is for the log only: it contains texts from targets.
             tracing::warn!(code, complaint = %complaint.escape_debug(), "iscsiadm failed");
             Err(Refused::Code(code))
         }

@@ -1,4 +1,4 @@
-//! What is found on a machine of files.
+//! Tests of the uses that are found on a fake machine.
 //! Must not read the host's own tables.
 
 use super::*;
@@ -101,7 +101,7 @@ fn a_btrfs_is_found_by_its_members_and_by_its_source() {
     std::fs::create_dir_all(folder.path().join("fs/btrfs/uu-id/devices/sdb")).unwrap();
     set(&folder, "proc/self", "mountinfo", "36 35 0:41 / /mnt rw - btrfs /dev/sdb rw\n");
     assert_eq!(of(&usage, "sdb"), ["sdb is mounted on /mnt", "sdb is part of the mounted btrfs uu-id"]);
-    // The mount names one member; what lies on the other is the same file system.
+    // The mount names one member; on the other is the same file system.
     std::fs::create_dir_all(folder.path().join("fs/btrfs/uu-id/devices/sda")).unwrap();
     assert_eq!(usage.mounted(&["sda".to_owned()]), BTreeSet::from(["/mnt".to_owned()]));
 }

@@ -1,4 +1,4 @@
-//! Discovery records as a whole: how many there are, and which cannot be used.
+//! All discovery records: how many there are, and which are unusable.
 //! Must not change a record or reveal what is in it.
 
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::{Database, DatabaseError, io, open, read};
 
 impl Database {
-    /// How many there are, and those that are damaged, each with what is wrong.
+    /// The number of records, and the damaged ones with the reason.
     pub(crate) fn discoveries(&self) -> Result<(usize, Vec<(PathBuf, String)>), DatabaseError> {
         if !self.root.exists() {
             return Ok((0, Vec::new()));

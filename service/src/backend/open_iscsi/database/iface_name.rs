@@ -1,4 +1,4 @@
-//! What may be the name of an iface.
+//! Validates the name of an iface.
 
 /// A name that open-iscsi gives an iface: it becomes an argument and a path.
 pub(super) fn is_iface(name: &str) -> bool {

@@ -4,7 +4,7 @@
 
 use super::{Database, DatabaseError, Dir, iface_name::is_iface, io, open, read};
 
-/// Says that an iface is ours to remove. iscsiadm drops it when it changes one, and then it is not.
+/// Marks an iface that this daemon may remove. iscsiadm drops the mark when it changes the iface.
 const OURS: &str = "# made by iscsi-initiatord";
 /// iscsiadm's own (usr/iface.c, `iface_default`, `iface_iser`).
 const RESERVED: [&str; 2] = ["default", "iser"];
@@ -14,13 +14,13 @@ const RESERVED: [&str; 2] = ["default", "iser"];
 pub(crate) struct Binding {
     /// open-iscsi's name for it.
     pub(crate) iface: String,
-    /// The kernel's name for the interface.
+    /// The kernel's name for the network interface.
     pub(crate) interface: String,
 }
 
 impl Database {
-    /// The iface for this interface: one that is there and says nothing more than that, or one of the interface's name, which is
-    /// made with the first node.
+    /// The iface for this network interface: an existing one without other settings, or one with
+    /// the interface's own name, which is made with the first node.
     pub(crate) fn binding(&self, interface: &str) -> Result<Binding, DatabaseError> {
         let binding = |iface: &str| Binding { iface: iface.to_owned(), interface: interface.to_owned() };
         let taken = || DatabaseError::IfaceTaken(interface.to_owned());
@@ -34,7 +34,7 @@ impl Database {
         let names = dir.list("ifaces").map_err(io(&dir, "ifaces"))?;
         let names: Vec<&str> =
             names.iter().filter_map(|name| name.to_str()).filter(|name| is_iface(name)).collect();
-        // One of the interface's own name before others.
+        // One with the interface's own name is preferred.
         let first = names.iter().copied().filter(|name| *name == interface);
         for name in first.chain(names.iter().copied().filter(|name| *name != interface)) {
             if is_for(&dir, name, interface) {
@@ -45,7 +45,8 @@ impl Database {
     }
 }
 
-/// Whether an iface is this interface over TCP, and nothing else is set: an address, another initiator name.
+/// Whether an iface binds to this network interface over TCP, without other settings (an address,
+/// another initiator name).
 fn is_for(dir: &Dir, iface: &str, interface: &str) -> bool {
     let Ok(Some(record)) = read(dir, &path(iface)) else { return false };
     let is_plain = record.pairs().all(|(key, value)| match key {
@@ -62,7 +63,7 @@ fn path(iface: &str) -> String {
     format!("ifaces/{iface}")
 }
 
-/// Makes it, if it is not there; to be called under the lock.
+/// Makes it, if it does not exist. Must be called under the lock.
 pub(super) fn make(dir: &Dir, binding: &Binding) -> Result<(), DatabaseError> {
     let Binding { iface, interface } = binding;
     let path = path(iface);
@@ -77,13 +78,13 @@ pub(super) fn make(dir: &Dir, binding: &Binding) -> Result<(), DatabaseError> {
     }
 }
 
-/// Whether there is one by this name, whatever it is; open-iscsi's own always are.
+/// Whether there is one by this name, whatever it holds; open-iscsi's own always exist.
 pub(super) fn is_there(dir: &Dir, iface: &str) -> Result<bool, DatabaseError> {
     let path = path(iface);
     Ok(RESERVED.contains(&iface) || dir.modes(&path).map_err(io(dir, &path))?.is_some())
 }
 
-/// Whether it is one that this daemon made, and so may remove. What cannot be read is not.
+/// Whether this daemon made it, and so may remove it. An unreadable one does not count.
 pub(super) fn is_ours(dir: &Dir, iface: &str) -> bool {
     if RESERVED.contains(&iface) || !is_iface(iface) {
         return false;
@@ -92,7 +93,8 @@ pub(super) fn is_ours(dir: &Dir, iface: &str) -> bool {
     std::str::from_utf8(&bytes).is_ok_and(|text| text.lines().any(|line| line == OURS))
 }
 
-/// Removes it if it is ours; to be called under the lock, for an iface that no node uses.
+/// Removes it if this daemon made it. Must be called under the lock, for an iface that no node
+/// uses.
 pub(super) fn release(dir: &Dir, iface: &str) -> Result<(), DatabaseError> {
     if !is_ours(dir, iface) {
         return Ok(());

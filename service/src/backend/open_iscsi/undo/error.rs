@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use iscsi_initiator_dbus::{Fault, Kind};
 use rustix::io::Errno;
 
-/// The largest entry, written or read: some 4096 records of 7 KiB.
+/// The largest entry: some 4096 records of 7 KiB.
 pub(super) const LIMIT: u64 = 64 * 1024 * 1024;
 
 /// Why the journal cannot be read or written. Nothing has been changed then.
@@ -48,7 +48,7 @@ impl From<UndoError> for Fault {
     }
 }
 
-/// In messages: where the entries are.
+/// For messages: the folder of the entries.
 pub(super) fn at(path: &Path) -> impl Fn(Errno) -> UndoError + '_ {
     move |error| UndoError::Io { path: path.to_owned(), error }
 }

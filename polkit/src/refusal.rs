@@ -73,8 +73,7 @@ impl Refusal {
                 "set the message flag ALLOW_INTERACTIVE_AUTHORIZATION, or let a polkit rule allow the action",
             ),
             Self::Busy(Full::Yours(each)) => {
-                Fault::new(Kind::Busy, format!("{each} authentication dialogs of this user are open \
-                     already"))
+                Fault::new(Kind::Busy, format!("{each} authentication dialogs of this user are open already"))
                     .hint("answer or close one of them")
             }
             Self::Busy(Full::All(all)) => {

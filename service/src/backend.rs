@@ -3,7 +3,7 @@
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `host` | what any root daemon needs: files written whole, programs, capabilities |
+//! | `host` | what any root daemon needs: atomic file writes, programs, capabilities |
 //! | `kernel` | sessions, disks, what uses them, device events |
 //! | `multipath` | multipath's configuration and daemon |
 //! | `open_iscsi` | records, iscsiadm, iscsid, the initiator name |

@@ -4,9 +4,9 @@
 //! | room | what it is |
 //! |---|---|
 //! | `manager` | the interface `org.cloudatlas.IscsiInitiator` |
-//! | `mirror` | the one place that emits changes |
-//! | `progress` | the steps of a long call, sent to its caller alone |
-//! | `secret_fd` | secrets that come as a file descriptor |
+//! | `mirror` | reports changed properties |
+//! | `progress` | reports the steps of a long call to its caller |
+//! | `secret_fd` | secrets passed as a file descriptor |
 
 mod manager;
 mod mirror;

@@ -3,18 +3,18 @@
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `ask` | the target itself is asked, and its refusal explained |
-//! | `call` | one call, and the one way to act on it |
-//! | `diagnose` | everything that a login needs, looked at in order |
-//! | `examine` | this machine as a whole, and the fixes that are safe |
+//! | `ask` | contacts the target itself, and explains its refusal |
+//! | `call` | one call, and the only way to act on a grant |
+//! | `diagnose` | checks everything that a login needs, in order |
+//! | `examine` | examines this machine as a whole, and makes the fixes that are safe |
 //! | `leftovers` | what a killed daemon and a killed iscsid left behind |
 //! | `login` | logins, up to disks and maps that can be used; `Connect` |
-//! | `logout` | logouts: unused, torn down, gone |
-//! | `multipath` | multipath set up, shown and undone |
-//! | `records` | what is written down of targets, portals and this machine |
-//! | `rescan` | what changed behind sessions that are up |
-//! | `state` | what the machine looks like: the one side that reads, and every wait |
-//! | `turns` | which calls are at work, and on what |
+//! | `logout` | logouts: verify that nothing uses the disks, tear down, wait |
+//! | `multipath` | sets multipath up, shows and undoes that |
+//! | `records` | the records of targets and portals, and this machine's name |
+//! | `rescan` | scans sessions that are up for changes |
+//! | `state` | the state of the machine: the only part that reads it, and every wait |
+//! | `turns` | which calls are running, and on what |
 
 mod ask;
 pub(crate) mod call;

@@ -3,9 +3,9 @@
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `backend` | what the daemon rests on: the kernel, open-iscsi, multipath, systemd, files |
-//! | `bus` | the interface: parse, ask polkit, do, answer |
-//! | `engine` | what can be done, with a `Call` that polkit allowed |
+//! | `backend` | what the daemon builds on: the kernel, open-iscsi, multipath, systemd, files |
+//! | `bus` | the interface: parse, ask polkit, act, reply |
+//! | `engine` | the operations, each with a `Call` that polkit allowed |
 
 mod backend;
 mod bus;

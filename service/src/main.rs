@@ -15,7 +15,7 @@ const GRACE: Duration = Duration::from_millis(200);
 
 /// How long the bus may take at the start, and running calls at the end; less than the unit's
 /// TimeoutStopSec.
-const PATIENCE: Duration = Duration::from_secs(25);
+const BUS_LIMIT: Duration = Duration::from_secs(25);
 
 /// How long threads that are still running may take after that.
 const LEAVING: Duration = Duration::from_secs(2);
@@ -123,7 +123,7 @@ async fn run(layout: Layout) -> zbus::Result<()> {
         let activity = serve(&connection, layout).await?;
         Ok((connection, activity))
     };
-    let connected = tokio::time::timeout(PATIENCE, connecting).await;
+    let connected = tokio::time::timeout(BUS_LIMIT, connecting).await;
     let (connection, activity) =
         connected.unwrap_or_else(|_| Err(zbus::Error::Failure("the system bus does not answer".into())))?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
@@ -139,7 +139,7 @@ async fn run(layout: Layout) -> zbus::Result<()> {
     // Another SIGTERM changes nothing: systemd sends one when the name is released, and uses
     // SIGKILL after TimeoutStopSec.
     connection.release_name(BUS_NAME).await?;
-    if tokio::time::timeout(PATIENCE, activity.idle_for(GRACE)).await.is_err() {
+    if tokio::time::timeout(BUS_LIMIT, activity.idle_for(GRACE)).await.is_err() {
         tracing::warn!("leaving although calls are running");
     }
     Ok(())

@@ -1,11 +1,11 @@
-//! Every way in which a probe is turned away, and when.
+//! Why a probe was refused, and at which stage.
 //! Must not carry a secret or a text of the target: refusals go to the log and to callers.
 
 use std::{fmt, io};
 
 use iscsi_initiator_dbus::Portal;
 
-/// How far the exchange had come.
+/// The stage of the exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stage {
     /// The TCP connection.
@@ -38,78 +38,78 @@ impl fmt::Display for Stage {
     }
 }
 
-/// Why a target that let us in was not believed.
+/// Why a target that accepted the login was not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum MutualFault {
-    /// Its proof does not fit the secret that we have for it.
+    /// Its proof does not match the secret that we have for it.
     #[error("its secret does not match")]
     WrongSecret,
-    /// Its proof fits, its user name does not.
+    /// Its proof matches, its user name does not.
     #[error("its user name does not match")]
     WrongName,
-    /// It gave no proof, or chose to need none.
+    /// It sent no proof, or chose a method without one.
     #[error("it did not offer mutual CHAP")]
     NotOffered,
-    /// It gave back our own challenge or our own proof.
+    /// It sent back our own challenge or our own proof.
     #[error("it sent back our own challenge or response")]
     Reflected,
-    /// Both secrets are one, so that anybody could reflect our proof: nothing was sent.
+    /// Both secrets are the same, so that any peer could reflect our proof: nothing was sent.
     #[error("both secrets are the same")]
     SameSecret,
 }
 
-/// Why there is no answer, or which.
+/// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The question is at fault; nothing was sent.
+    /// The question is invalid; nothing was sent.
     #[error("cannot ask the portal: {0}")]
     Question(&'static str),
-    /// TCP RST: the host is there, nothing listens.
+    /// TCP RST: the host is there, but nothing listens.
     #[error("nothing listens at the portal")]
     Refused,
     /// The network or the host cannot be reached.
     #[error("no route to the portal")]
     NoRoute,
-    /// The network interface to ask through is not there; nothing was sent.
+    /// The network interface to use does not exist; nothing was sent.
     #[error("this machine does not have the network interface that the node is bound to")]
     NoInterface,
-    /// Our own system failed.
+    /// A system call failed.
     #[error("a system call failed: {0}")]
     System(io::ErrorKind),
-    /// The deadline came first.
+    /// The deadline passed.
     #[error("timed out waiting for {stage}", stage = .stage)]
     TimedOut {
-        /// While waiting for what.
+        /// What the probe was waiting for.
         stage: Stage,
     },
-    /// The peer hung up.
+    /// The peer closed the connection.
     #[error("the portal closed the connection before {stage} arrived", stage = .stage)]
     Closed {
-        /// Instead of what.
+        /// What the probe was waiting for.
         stage: Stage,
     },
-    /// Something answers, but does not speak iSCSI.
+    /// The peer answers, but does not speak iSCSI.
     #[error("the server there does not speak iSCSI")]
     NotIscsi,
-    /// The login was refused (RFC 7143, section 11.13.5).
+    /// The login was rejected (RFC 7143, section 11.13.5).
     #[error("the target sent login status {class:02x}/{detail:02x} ({}) instead of {stage}", meaning(*class, *detail))]
     Status {
-        /// 2: our fault; 3: the target's.
+        /// 2: the initiator's fault; 3: the target's.
         class: u8,
-        /// What exactly.
+        /// The detail of the status.
         detail: u8,
         /// 02/01 before [`Stage::Proof`] says that no secret could have helped.
         stage: Stage,
     },
-    /// The target threw our PDU back (RFC 7143, section 11.17).
+    /// The target rejected our PDU (RFC 7143, section 11.17).
     #[error("the target rejected a PDU (reason {reason:#04x}) instead of sending {stage}")]
     Rejected {
         /// RFC 7143, section 11.17.1.
         reason: u8,
-        /// Which PDU.
+        /// What the probe was waiting for.
         stage: Stage,
     },
-    /// The target wants CHAP and no credentials were given.
+    /// The target requires CHAP and no credentials were given.
     #[error("the target asks for CHAP")]
     ChapRequired,
     /// The target has neither of the methods we offered.
@@ -121,15 +121,16 @@ pub enum Refusal {
     /// Mutual CHAP failed on our side.
     #[error("the target did not authenticate itself: {0}")]
     MutualFailed(MutualFault),
-    /// The portal sent us on, and we did not follow: it is the second time, a host name or our own loopback.
+    /// The portal redirected us, and the probe did not follow: it was the second time, a host name
+    /// or our own loopback.
     #[error("the portal redirected the login to {to}")]
     Redirected {
         /// Where to.
         to: Portal,
-        /// For good, or for now.
+        /// Whether it is permanent.
         permanent: bool,
     },
-    /// The peer broke RFC 7143 or a limit of ours.
+    /// The peer violated RFC 7143 or a limit of the probe.
     #[error("protocol error: {0}")]
     Protocol(&'static str),
 }

@@ -1,11 +1,11 @@
-//! `key=value` data (RFC 7143, section 6.1): what is read is checked, what is written is ours.
+//! `key=value` data (RFC 7143, section 6.1): parses and checks what is received, and writes ours.
 //! Must not decide what a key means, or repeat a value in an error.
 
 use zeroize::Zeroizing;
 
 use super::refusal::Refusal;
 
-/// Login has some 30 keys; the limit keeps the search for a second one of the same name cheap.
+/// Login has some 30 keys; the limit keeps the search for duplicates cheap.
 const MOST_KEYS: usize = 128;
 /// RFC 7143, section 6.1: a simple value is at most 255 bytes.
 const LONGEST: usize = 255;
@@ -26,7 +26,8 @@ pub(super) fn pairs(text: &[u8]) -> impl Iterator<Item = Result<(&str, &[u8]), R
     })
 }
 
-/// Section 6.1: a capital letter, then at most 62 more characters; section 13.24 breaks that with one key.
+/// Section 6.1: a capital letter, then at most 62 more characters; section 13.24 has one key that
+/// breaks this rule.
 fn is_key(key: &str) -> bool {
     let is_tail = |byte: u8| byte.is_ascii_alphanumeric() || b".-+@_".contains(&byte);
     let is_head = key.starts_with(|first: char| first.is_ascii_uppercase()) || key == "iSCSIProtocolLevel";
@@ -101,7 +102,7 @@ impl Lines {
     }
 }
 
-/// A number, decimal or hexadecimal (section 6.1); no sign, no blank.
+/// A number, decimal or hexadecimal (section 6.1), without sign or blanks.
 pub(super) fn number(text: &str) -> Option<u16> {
     let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         Some(digits) => (digits, 16),
@@ -125,7 +126,7 @@ pub(super) fn binary(text: &str) -> Option<Zeroizing<Vec<u8>>> {
 fn from_hex(digits: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(digits.len() / 2));
     for pair in digits.chunks(2) {
-        // Half a byte at the end has no meaning that all targets share.
+        // Targets disagree on an odd number of digits.
         let &[high, low] = pair else { return None };
         bytes.push(nibble(high)? << 4 | nibble(low)?);
     }
@@ -141,7 +142,7 @@ fn nibble(digit: u8) -> Option<u8> {
     }
 }
 
-/// RFC 4648, section 4, with its padding and without stray bits: one encoding for one value.
+/// RFC 4648, section 4, with its padding and without stray bits: each value has one encoding.
 fn from_base64(digits: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(digits.len() / 4 * 3));
     let mut rest = digits;

@@ -1,4 +1,4 @@
-//! The probe against targets that follow the RFC: what it finds out, and what it believes.
+//! The probe against targets that follow the RFC: what it detects and what it believes.
 //! Must not depend on time.
 
 #![allow(

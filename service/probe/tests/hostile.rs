@@ -1,4 +1,5 @@
-//! The probe against targets that lie, stall or never end: each time the exact refusal, before the deadline.
+//! The probe against targets that lie, stall or never end: the exact refusal each time, before the
+//! deadline.
 //! Must not use a port or an address beyond the loopback.
 
 #![allow(
@@ -55,7 +56,7 @@ async fn a_list_of_bad_names_is_an_empty_list() {
     assert_eq!((listing.nodes, listing.refused), (vec![], 6));
 }
 
-/// A target that logs in honestly and answers every text request with the same.
+/// A target that logs in correctly and answers every text request with the same.
 async fn chatty(flags: u8, text: String, edit: fn(&mut [u8])) -> SocketAddr {
     serve(move |mut peer| {
         let text = text.clone();
@@ -77,14 +78,14 @@ async fn endless_lists_end() {
     let names = |count: usize| {
         (0..count).map(|n| format!("TargetName=iqn.2001-04.com.example:{n}\0")).collect::<String>()
     };
-    // Pieces as large as we allow, without an end: it stops at a megabyte.
+    // Pieces as large as allowed, without an end: the probe stops at a megabyte.
     let piece: String = names(700);
     assert_eq!(
         list(chatty(C, piece, |_| {}).await, With::Nothing, LONG).await,
         protocol("too long a list of targets")
     );
     let thousands = chatty(T, names(1025), |_| {}).await;
-    // One PDU of 38 KiB is more than we declared to take.
+    // One PDU of 38 KiB is more than the declared maximum.
     let refused = list(thousands, With::Nothing, LONG).await;
     assert_eq!(refused, protocol("a data segment that is too long"));
     // 10,800 targets within the megabyte.
@@ -126,7 +127,7 @@ async fn broken_text_responses_are_refused() {
     assert_eq!(list(at, With::Nothing, LONG).await, Err(rejected));
     let at = chatty(T, name(), |pdu| (pdu[0], pdu[36]) = (0x32, 2)).await;
     assert_eq!(list(at, With::Nothing, LONG).await, Err(Refusal::Closed { stage: Stage::Targets }));
-    // Pings without an end are one silence.
+    // Endless pings count as one silence.
     let at = serve(|mut peer| async move {
         let _ = Script::default().let_in(&mut peer).await;
         let request = peer.request().await.unwrap();
@@ -239,7 +240,7 @@ async fn silence_ends_at_the_deadline() {
     let silent = serve(Peer::linger).await;
     let late = Err(Refusal::TimedOut { stage: Stage::Greeting });
     assert_eq!(log_in(silent, With::Chap, SHORT).await, late);
-    // A byte at a time is no answer either; the length it promises is one we allow.
+    // A byte at a time does not count as an answer; the length in the header is an allowed one.
     let slow = serve(|mut peer| async move {
         let mut pdu = [0; 48 + 8192];
         (pdu[0], pdu[6]) = (0x23, 0x20);
@@ -247,7 +248,7 @@ async fn silence_ends_at_the_deadline() {
     })
     .await;
     assert_eq!(log_in(slow, With::Chap, SHORT).await, late);
-    // Nor is it one where the login was quick.
+    // The same after a quick login.
     let slow = serve(|mut peer| async move {
         let _ = Script::default().let_in(&mut peer).await;
         let request = peer.request().await.unwrap();
@@ -262,7 +263,7 @@ async fn silence_ends_at_the_deadline() {
     assert_eq!(list(mute, With::Nothing, SHORT).await, Err(Refusal::TimedOut { stage: Stage::Targets }));
 }
 
-/// A target that logs in honestly and answers each command with this, so many times.
+/// A target that logs in correctly and answers each command with this, this many times.
 async fn showing(flags: u8, data: &'static [u8], times: usize, edit: fn(&mut [u8])) -> SocketAddr {
     serve(move |mut peer| async move {
         let _ = Script::default().let_in(&mut peer).await;
@@ -353,7 +354,7 @@ async fn a_port_without_a_listener_refuses() {
     let at = listener.local_addr().unwrap();
     drop(listener);
     assert_eq!(log_in(at, With::Nothing, LONG).await, Err(Refusal::Refused));
-    // A link-local address without a zone leads nowhere.
+    // A link-local address without a zone is useless.
     let nowhere = log_in("[fe80::1]:3260".parse().unwrap(), With::Nothing, SHORT).await;
     assert!(matches!(nowhere, Err(Refusal::System(_) | Refusal::NoRoute)), "{nowhere:?}");
 }

@@ -161,8 +161,7 @@ impl Manager {
         if target.is_none() && portal.is_none() {
             return Err(Fault::invalid(
                 "target",
-                "is missing, and so is the portal: at least one of them \
-                 is required",
+                "is missing, and so is the portal: at least one of them is required",
             ));
         }
         let options = DiagnoseOptions::parse(options)?;

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use crate::backend::open_iscsi::database::chap::ChapSecrets;
 
 /// How long the writer of a pipe may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const WRITER_LIMIT: Duration = Duration::from_secs(5);
 /// How many threads may read secrets: a descriptor on a hostile file system can block its thread.
 static READERS: Semaphore = Semaphore::const_new(4);
 
@@ -52,7 +52,7 @@ async fn one(argument: &str, key: &str, credentials: Credentials) -> Result<(Str
                 let _turn = turn;
                 from_fd(fd.into())
             });
-            let limit = tokio::time::timeout(PATIENCE * 2, read).await;
+            let limit = tokio::time::timeout(WRITER_LIMIT * 2, read).await;
             let bytes = match limit {
                 Ok(Ok(bytes)) => bytes.map_err(|why| Fault::invalid(&name, why))?,
                 _ => return Err(Fault::invalid(&name, "timed out while reading it")),
@@ -74,7 +74,7 @@ fn from_fd(fd: std::os::fd::OwnedFd) -> std::result::Result<Zeroizing<Vec<u8>>, 
     ) {
         return Err("is not a pipe, socket or regular file");
     }
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let deadline = std::time::Instant::now() + WRITER_LIMIT;
     let mut file = File::from(fd);
     // Reserved at once: a vector that grows leaves copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(Secret::MAX + 2));
@@ -123,7 +123,7 @@ mod tests {
         let (reader, _writer) = std::io::pipe().unwrap();
         let start = std::time::Instant::now();
         assert!(from_fd(reader.into()).is_err());
-        assert!(start.elapsed() < PATIENCE * 2);
+        assert!(start.elapsed() < WRITER_LIMIT * 2);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `asked` | a question to a portal, with all that its refusal is told with |
-//! | `explain` | a refusal as the contract's error |
+//! | `asked` | a request to a portal, with everything that its error message needs |
+//! | `explain` | turns a refusal into the contract's error |
 
 pub(super) mod asked;
 mod explain;
@@ -95,8 +95,10 @@ fn unless_cancelled(limit: &Limit, fault: Fault) -> Fault {
 
 async fn numeric_nodes(listing: Listing, portal: &Portal, limit: &Limit) -> Result<Listed> {
     if listing.refused > 0 {
-        tracing::warn!(%portal, refused = listing.refused, "the portal listed malformed target names or \
-             addresses");
+        tracing::warn!(
+            %portal, refused = listing.refused,
+            "the portal listed malformed target names or addresses"
+        );
     }
     let mut nodes = Vec::new();
     let mut names: BTreeSet<String> = BTreeSet::new();

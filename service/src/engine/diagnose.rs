@@ -3,12 +3,12 @@
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `exchange` | what an exchange with a portal says, check by check |
+//! | `exchange` | judges an exchange with a portal, check by check |
 //! | `machine` | this machine's part of a login |
 //! | `names` | initiator names that more than one machine has |
-//! | `portal` | one portal is asked |
-//! | `report` | the checks as they are found |
-//! | `seen` | all that was seen of a target at a portal |
+//! | `portal` | checks one portal |
+//! | `report` | the results of the checks |
+//! | `seen` | everything that was seen of a target at a portal |
 
 mod exchange;
 pub(super) mod machine;

@@ -4,16 +4,16 @@
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `facts` | what several parts go by: read once |
+//! | `facts` | facts that several parts share, read once |
 //! | `fixes` | the fixes that are safe |
-//! | `found` | findings as they are made |
-//! | `machine` | what Diagnose says of this machine, and the module for maps |
+//! | `found` | findings with their fixes |
+//! | `machine` | the checks of this machine that Diagnose makes, and the module for maps |
 //! | `maps` | whether each LUN has the map that it should have |
-//! | `parts` | every part at the same time |
+//! | `parts` | runs every part at the same time |
 //! | `policies` | the files by which polkit and the bus know this service |
 //! | `programs` | the programs and their versions |
-//! | `records` | whether records can be used, and what a killed daemon left of its work |
-//! | `secrets` | who may read the files that hold secrets |
+//! | `records` | whether records are usable, and what a killed daemon left half done |
+//! | `secrets` | who may read the files that hold or may hold secrets |
 //! | `services` | the units that iSCSI and multipath need |
 //! | `sessions` | sessions that need attention |
 

@@ -2,8 +2,8 @@
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `stale_sessions` | sessions that iscsid was killed over |
-//! | `undo` | what a killed daemon had changed, put back |
+//! | `stale_sessions` | sessions that a killed iscsid left behind |
+//! | `undo` | restores what a killed daemon had changed |
 
 pub(super) mod stale_sessions;
 pub(super) mod undo;

@@ -6,11 +6,11 @@
 //! | `answer` | the entries, read from the system again |
 //! | `attempt` | one login through iscsid, within the caller's time |
 //! | `connect` | from a portal and CHAP to usable disks in one call |
-//! | `hold` | the claim on a target, and the logins that go on under it |
-//! | `lun_identity` | a LUN that is another disk than it was is refused |
-//! | `portals` | every portal at the same time |
-//! | `scan` | the kernel looks for the LUNs of sessions that show none |
-//! | `settle` | the wait for the disks, the maps and their links |
+//! | `hold` | the claim on a target, and the logins that continue under it |
+//! | `lun_identity` | rejects a LUN that became another disk |
+//! | `portals` | handles all portals at the same time |
+//! | `scan` | has the kernel scan the sessions that show no LUN |
+//! | `settle` | waits for disks, maps and their links |
 
 mod answer;
 mod attempt;

@@ -4,12 +4,12 @@
 //! | room | what it is |
 //! |---|---|
 //! | `boot` | sessions that the machine runs from |
-//! | `flush` | what was written and is still in memory goes to the disks |
-//! | `gone` | the wait until nothing is left |
-//! | `leave` | iscsid ends the sessions |
-//! | `maps` | the maps go before their disks |
-//! | `plan` | what leaves, what stays |
-//! | `unused` | the proof that nothing uses what leaves |
+//! | `flush` | writes cached data to the disks |
+//! | `gone` | waits until nothing is left |
+//! | `leave` | has iscsid end the sessions |
+//! | `maps` | removes maps before their disks |
+//! | `plan` | what leaves and what stays |
+//! | `unused` | verifies that nothing uses what leaves |
 
 mod boot;
 mod flush;

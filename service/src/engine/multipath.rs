@@ -3,12 +3,12 @@
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `in_force` | the wait until multipathd has read its configuration |
-//! | `own_file` | our file, as it is and as it will be |
+//! | `in_force` | waits until multipathd has read its configuration |
+//! | `own_file` | this service's file, as it is and as it will be |
 //! | `setup` | a setup |
-//! | `take_back` | what a setup has done, taken back: it failed, or its daemon was killed |
-//! | `undo` | what there was before the first setup, put back |
-//! | `units` | the units that have to run |
+//! | `take_back` | undoes a setup that failed, or whose daemon was killed |
+//! | `undo` | restores the state before the first setup |
+//! | `units` | the units that must run |
 
 mod in_force;
 mod own_file;

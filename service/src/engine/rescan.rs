@@ -3,7 +3,7 @@
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `maps` | maps get the size of their paths |
+//! | `maps` | resizes maps to the size of their paths |
 
 mod maps;
 
@@ -117,10 +117,7 @@ fn claims(engine: &Engine, sessions: &[Session]) -> (Vec<Claim>, BTreeMap<String
             .map_err(|why| {
                 Fault::new(
                     Kind::Failed,
-                    format!(
-                        "the kernel has a session whose target is not an iSCSI \
-                     name: {why}"
-                    ),
+                    format!("the kernel has a session whose target is not an iSCSI name: {why}"),
                 )
             })
             .and_then(|name| engine.turns.claims.claim(&name));
@@ -198,12 +195,12 @@ fn compare(before: &Session, now: Option<&Session>, diff: &Diff, sizes: &Sizes, 
     remarks.add(&smaller, "smaller than before", "the data on it may reach beyond its end");
     for map in &maps {
         if let Some((what, hint)) = sizes.remark(map, target) {
-            remarks.tell(what, &hint);
+            remarks.push(what, &hint);
         }
     }
     if !is_ready {
         let what = "timed out waiting for the disks or their maps".to_owned();
-        remarks.tell(what, "iscsictl paths shows what is there so far");
+        remarks.push(what, "iscsictl paths shows what is there so far");
     }
     entry.message = remarks.said.join("; ");
     entry.hint = remarks.hint;
@@ -221,11 +218,11 @@ impl Remarks {
     fn add(&mut self, disks: &[String], what: &str, hint: &str) {
         if !disks.is_empty() {
             let verb = if disks.len() == 1 { "is" } else { "are" };
-            self.tell(format!("{} {verb} {what}", disks.join(", ")), hint);
+            self.push(format!("{} {verb} {what}", disks.join(", ")), hint);
         }
     }
 
-    fn tell(&mut self, what: String, hint: &str) {
+    fn push(&mut self, what: String, hint: &str) {
         if self.hint.is_empty() {
             hint.clone_into(&mut self.hint);
         }

@@ -2,8 +2,8 @@
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `activity` | whether anything is at work: what keeps the daemon alive |
-//! | `acts` | the turns of acts that must not run twice at the same time |
+//! | `activity` | whether anything is running, which keeps the daemon alive |
+//! | `acts` | locks for operations that must not run in parallel |
 //! | `claims` | one change at a time for a target |
 
 pub(crate) mod activity;

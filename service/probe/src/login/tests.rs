@@ -1,4 +1,4 @@
-//! The login machine against scripted responses, with fixed dice.
+//! The login state machine against scripted responses, with fixed random values.
 //! Must not open a socket.
 
 use super::*;

@@ -35,7 +35,7 @@ pub(crate) enum With {
     Mutual,
 }
 
-/// Asks with our usual credentials, and checks that the answer is there in time.
+/// Asks with our usual credentials, and checks that the answer arrives in time.
 pub(crate) async fn ask<A>(
     with: With,
     for_a_list: bool,
@@ -74,7 +74,7 @@ pub(crate) fn accepted(tpgt: Option<u16>, authenticated: AuthKind) -> Accepted {
     Accepted { tpgt, authenticated, redirected: None }
 }
 
-/// What a target wants proved that knows us.
+/// What a target that knows us wants proved.
 pub(crate) fn chap() -> Chap {
     Chap::new("me", "mypassword12")
 }

@@ -26,7 +26,7 @@ const LENGTH: u16 = 512;
 const REQUEST: u16 = 1;
 
 /// The kernel replies at once, or not at all.
-const PATIENCE: Duration = Duration::from_secs(1);
+const REPLY_LIMIT: Duration = Duration::from_secs(1);
 /// Ends a session in any state. Its connection goes first: the kernel keeps a session that has one.
 pub(super) fn destroy(sys: &Path, sid: u32) -> io::Result<()> {
     // Held while the handle is read and while the socket is created and used: the kernel checks
@@ -50,7 +50,7 @@ fn handle(sys: &Path) -> io::Result<u64> {
 fn open() -> io::Result<OwnedFd> {
     let socket =
         rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(ISCSI))?;
-    set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
+    set_socket_timeout(&socket, Timeout::Recv, Some(REPLY_LIMIT))?;
     rustix::net::bind(&socket, &SocketAddrNetlink::new(0, 0))?;
     Ok(socket)
 }

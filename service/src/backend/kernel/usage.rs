@@ -3,7 +3,7 @@
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `holder` | what holds a device, in words |
+//! | `holder` | describes what holds a device |
 //! | `opens` | processes that have a device open or mapped |
 //! | `tables` | the kernel's tables: mounts, swap, loop files, btrfs |
 

@@ -98,10 +98,9 @@ impl Multipath {
                 )
                 .hint("install multipath-tools 0.8.8 or newer")
             }),
-            Err(ProgramError::TimedOut(_)) => Err(limit.fault(
-                "timed out waiting for multipath to report \
-                 its version",
-            )),
+            Err(ProgramError::TimedOut(_)) => {
+                Err(limit.fault("timed out waiting for multipath to report its version"))
+            }
             Err(error @ ProgramError::Start(..)) => {
                 Err(Fault::new(Kind::BackendUnavailable, error.to_string()))
             }

@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::backend::host::layout::Layout;
 
 /// multipathd replies within 4 s, or replies "timeout".
-const PATIENCE: Duration = Duration::from_secs(5);
+const REPLY_LIMIT: Duration = Duration::from_secs(5);
 /// The most that is read of a reply: 256 disks need half a megabyte.
 const ANSWER_LIMIT: u64 = 8 * 1024 * 1024;
 
@@ -202,8 +202,8 @@ impl Multipathd {
             return Err(MultipathdError::NotRunning);
         }
         let socket = UnixStream::connect_addr(&SocketAddr::from_abstract_name(&self.socket)?)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        socket.set_write_timeout(Some(PATIENCE))?;
+        socket.set_read_timeout(Some(REPLY_LIMIT))?;
+        socket.set_write_timeout(Some(REPLY_LIMIT))?;
         // A native size_t, which counts the NUL, then the text with its NUL; the reply has the same
         // format.
         let mut request = (command.len() + 1).to_ne_bytes().to_vec();

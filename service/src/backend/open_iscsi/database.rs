@@ -4,17 +4,17 @@
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `backup` | what a target's records were before a call changed them |
+//! | `backup` | a backup of a target's records before a call changes them |
 //! | `chap` | the CHAP of nodes and of discoveries |
-//! | `discoveries` | discovery records as a whole |
-//! | `forget` | removing node records |
-//! | `iface_name` | what may be the name of an iface |
+//! | `discoveries` | all discovery records |
+//! | `forget` | removes node records |
+//! | `iface_name` | validates the name of an iface |
 //! | `ifaces` | open-iscsi's ifaces, which bind a node to a network interface |
 //! | `lock` | open-iscsi's lock of the database |
-//! | `login_retries` | iscsid's retries of a first login, lowered for one attempt |
-//! | `nodes` | node records: listed, looked up, made, changed |
-//! | `record` | one record's file as text: what is not changed stays byte for byte |
-//! | `recover` | what a daemon that was killed left here |
+//! | `login_retries` | lowers iscsid's retries of a first login for one attempt |
+//! | `nodes` | node records: lists, finds, creates and changes them |
+//! | `record` | the text of a record; what is not changed stays byte for byte |
+//! | `recover` | cleans up what a killed daemon left in the database |
 
 pub(crate) mod backup;
 pub(crate) mod chap;

@@ -12,13 +12,7 @@ const SOCKET: &str = "@ISCSIADM_ABSTRACT_NAMESPACE";
 /// itself, with a shell.
 pub(crate) fn check_reachable(proc: &Path) -> Result<(), Fault> {
     let sockets = std::fs::read_to_string(proc.join("self/net/unix")).map_err(|error| {
-        Fault::new(
-            Kind::BackendUnavailable,
-            format!(
-                "cannot read the list of sockets: \
-             {error}"
-            ),
-        )
+        Fault::new(Kind::BackendUnavailable, format!("cannot read the list of sockets: {error}"))
     })?;
     if sockets.lines().any(|line| line.contains(SOCKET)) {
         return Ok(());

@@ -39,8 +39,10 @@ impl KnownLuns {
         let bytes = dir.read(&file(target)).map_err(|error| self.fault(error))?;
         let wwids = bytes.as_ref().and_then(|bytes| serde_json::from_slice(bytes).ok());
         if let (Some(bytes), None) = (&bytes, &wwids) {
-            tracing::warn!(%target, length = bytes.len(), "cannot read the stored LUN identifiers: \
-                 learning them anew");
+            tracing::warn!(
+                %target, length = bytes.len(),
+                "cannot read the stored LUN identifiers: learning them anew"
+            );
         }
         Ok(wwids.unwrap_or_default())
     }

@@ -8,10 +8,10 @@
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `change` | a change with what undoes it: login retries, records, the initiator name, a setup of multipath |
+//! | `change` | a change with its backup: login retries, records, the initiator name, a setup of multipath |
 //! | `error` | why the journal cannot be read or written |
 //! | `folder` | the folder of entries, one writer at a time, and their encoding |
-//! | `settle` | what puts records back, in a call that failed and at the start |
+//! | `settle` | restores records, in a call that failed and at the start |
 //!
 //! Entries hold secrets: mode 0600 in a folder of mode 0700, wiped from memory, and never shown.
 //! But an entry is still data from disk: names in it are validated before they become a path.
@@ -69,8 +69,10 @@ impl Journal {
                 // It may have got its name before the error. If it stayed, it would later undo
                 // newer changes.
                 if let Err(error) = folder.dir.remove(&name) {
-                    tracing::error!(entry = name, %error, "cannot remove an undo entry that is not needed \
-                         any more");
+                    tracing::error!(
+                        entry = name, %error,
+                        "cannot remove an undo entry that is not needed any more"
+                    );
                 }
                 Err(folder.io(&name)(error))
             }

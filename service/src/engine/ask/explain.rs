@@ -187,8 +187,7 @@ impl Asked<'_> {
                 self.with_chap()
             ),
             MutualFault::WrongSecret | MutualFault::WrongName => format!(
-                "this may not be your gateway; if it is, set the target's user name and secret again: \
-                 {set}"
+                "this may not be your gateway; if it is, set the target's user name and secret again: {set}"
             ),
             MutualFault::Reflected => {
                 "another machine answers in place of your gateway or intercepts the connection: do not \

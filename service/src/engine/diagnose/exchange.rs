@@ -188,13 +188,8 @@ fn authenticated(report: &mut Report, accepted: &Accepted, user: &str) {
         AuthKind::None if user.is_empty() => report.skipped("chap", none),
         AuthKind::None => report.skipped("chap", format!("{none}, although the user {user:?} is set")),
         AuthKind::OneWay(algorithm) | AuthKind::Mutual(algorithm) => {
-            report.ok(
-                "chap",
-                format!(
-                    "the target accepted the secret of the user {user:?} with \
-                 {algorithm}"
-                ),
-            );
+            report
+                .ok("chap", format!("the target accepted the secret of the user {user:?} with {algorithm}"));
         }
     }
     match accepted.authenticated {

@@ -178,10 +178,8 @@ fn uniqueness(report: &mut Report, name: Option<&Iqn>, ages: Option<(Duration, D
          iqn.YYYY-MM.reversed.domain:this-machine";
     let Some(name) = name else { return report.skipped(NAME, "no initiator name is set") };
     if let Some(origin) = names::origin(name.as_str()) {
-        let what = format!(
-            "{name} is {origin}: another machine that uses it would take over this one's \
-             sessions"
-        );
+        let what =
+            format!("{name} is {origin}: another machine that uses it would take over this one's sessions");
         return report.warning(NAME, what, SET);
     }
     if ages.is_some_and(|(name, machine)| name > machine + COPY) {

@@ -31,7 +31,7 @@ const SETUP: &str = "iscsictl multipath setup";
 enum Rule {
     NotInstalled,
     /// multipathd is not running.
-    Nobody,
+    NotRunning,
     /// It is running and does not report the setting.
     Unknown,
     Of(FindMultipaths),
@@ -68,7 +68,7 @@ async fn rule(engine: &Engine, facts: &Facts) -> Result<Rule> {
         return Ok(Rule::NotInstalled);
     }
     if !facts.has_multipathd {
-        return Ok(Rule::Nobody);
+        return Ok(Rule::NotRunning);
     }
     let multipathd = engine.state.multipathd.clone();
     let find_multipaths = reading(move || multipathd.find_multipaths()).await?;
@@ -112,7 +112,7 @@ async fn configuration(engine: &Engine, findings: &mut Findings, facts: &Facts, 
                 "it was written for another version of multipath-tools, or by an older daemon",
                 format!("write it again: {again}"),
             ),
-            None if rule == Rule::Nobody => {
+            None if rule == Rule::NotRunning => {
                 findings.ok(CONFIG, &file, "unchanged since it was written; multipathd is not running");
             }
             None => findings.ok(CONFIG, &file, "unchanged since it was written, and in force"),
@@ -126,7 +126,7 @@ async fn configuration(engine: &Engine, findings: &mut Findings, facts: &Facts, 
         (Ok(Own::Missing), Rule::Of(_)) => {
             findings.ok(CONFIG, "", "not set up by this service; disks with two paths get a map");
         }
-        (Ok(Own::Missing), Rule::Nobody) => {
+        (Ok(Own::Missing), Rule::NotRunning) => {
             findings.skipped(CONFIG, "", "multipath was not set up, and multipathd is not running");
         }
     }
@@ -226,7 +226,7 @@ fn is_fine_alone(lun: &Lun, rule: Rule) -> bool {
     match rule {
         Rule::Of(FindMultipaths::TwoPaths) => !lun.is_listed,
         Rule::Of(FindMultipaths::Strict | FindMultipaths::Every) => false,
-        Rule::NotInstalled | Rule::Nobody | Rule::Unknown => !lun.is_claimed,
+        Rule::NotInstalled | Rule::NotRunning | Rule::Unknown => !lun.is_claimed,
     }
 }
 
@@ -237,15 +237,12 @@ fn without_map(findings: &mut Findings, id: &str, lun: &Lun, rule: Rule, is_ours
     let (why, hint) = match rule {
         Rule::NotInstalled => (
             "multipath-tools is not installed",
-            format!(
-                "install the package multipath-tools, then: \
-                 {setup}"
-            ),
+            format!("install the package multipath-tools, then: {setup}"),
         ),
-        Rule::Nobody if is_ours => {
+        Rule::NotRunning if is_ours => {
             ("multipathd is not running", "systemctl enable --now multipathd.service".to_owned())
         }
-        Rule::Nobody => ("multipathd is not running", setup),
+        Rule::NotRunning => ("multipathd is not running", setup),
         Rule::Of(FindMultipaths::Strict) if !lun.is_listed => {
             ("find_multipaths is \"strict\", and its WWID is not in multipath's list of WWIDs", setup)
         }
@@ -294,7 +291,7 @@ mod tests {
             (Rule::Of(FindMultipaths::Strict), vec![], "strict", SETUP),
             (Rule::Of(FindMultipaths::Strict), vec!["36001"], "blacklist", "multipath -d -v3 /dev/sda"),
             (Rule::Of(FindMultipaths::TwoPaths), vec![], "blacklist", "multipath -d -v3 /dev/sda"),
-            (Rule::Nobody, vec![], "is not running", SETUP),
+            (Rule::NotRunning, vec![], "is not running", SETUP),
             (Rule::NotInstalled, vec![], "not installed", "install"),
         ] {
             let found = report(&two, &wwids, rule);
@@ -310,13 +307,13 @@ mod tests {
         let one = [disk("sda", "naa.6001", "")];
         for (rule, state) in [
             (Rule::Of(FindMultipaths::TwoPaths), CheckState::Ok),
-            (Rule::Nobody, CheckState::Ok),
+            (Rule::NotRunning, CheckState::Ok),
             (Rule::Of(FindMultipaths::Strict), CheckState::Warning),
             (Rule::Of(FindMultipaths::Every), CheckState::Warning),
         ] {
             assert_eq!(report(&one, &[], rule)[0].state, state, "{rule:?}");
         }
-        assert_eq!(report(&[], &[], Rule::Nobody)[0].state, CheckState::Skipped);
+        assert_eq!(report(&[], &[], Rule::NotRunning)[0].state, CheckState::Skipped);
     }
 
     #[test]

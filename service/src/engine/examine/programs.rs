@@ -20,7 +20,7 @@ pub(super) async fn look(engine: &Engine, limit: &Limit) -> Result<Findings> {
     let (iscsiadm, iscsid) = (engine.layout.find_iscsiadm(), engine.layout.find_iscsid());
     let (ours, theirs, multipath) =
         tokio::join!(version(iscsiadm, limit), version(iscsid, limit), engine.multipath.version(limit),);
-    tell(&mut findings, "iscsiadm", iscsiadm, ours.as_deref());
+    report(&mut findings, "iscsiadm", iscsiadm, ours.as_deref());
     match (&ours, &theirs) {
         // They talk to each other in a C struct that changes between versions.
         (Some(one), Some(other)) if one != other => findings.failed(
@@ -29,7 +29,7 @@ pub(super) async fn look(engine: &Engine, limit: &Limit) -> Result<Findings> {
             format!("iscsid has version {other}, iscsiadm has version {one}: they cannot work together"),
             "install both from the same package",
         ),
-        _ => tell(&mut findings, "iscsid", iscsid, theirs.as_deref()),
+        _ => report(&mut findings, "iscsid", iscsid, theirs.as_deref()),
     }
     let Some(program) = engine.layout.find_multipath() else {
         let what = "multipath-tools is not installed: a disk with several paths has several names";
@@ -47,7 +47,7 @@ pub(super) async fn look(engine: &Engine, limit: &Limit) -> Result<Findings> {
     Ok(findings)
 }
 
-fn tell(findings: &mut Findings, program: &str, path: Option<&Path>, version: Option<&str>) {
+fn report(findings: &mut Findings, program: &str, path: Option<&Path>, version: Option<&str>) {
     match (path, version) {
         (None, _) => findings.failed(NAME, program, format!("there is no {program}"), OPEN_ISCSI),
         (Some(path), Some(version)) => {

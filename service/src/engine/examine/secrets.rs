@@ -68,8 +68,7 @@ fn of(findings: &mut Findings, item: &Item, trouble: Trouble) {
             &path,
             format!("its mode {mode:04o} lets other users read it, and it holds a secret"),
             format!(
-                "chmod {wanted:04o} {path}; then set a new secret, as other users may have read this \
-                 one"
+                "chmod {wanted:04o} {path}; then set a new secret, as other users may have read this one"
             ),
         ),
         (Trouble::Open, Some(wanted)) => {

@@ -135,12 +135,8 @@ fn of_multipathd(findings: &mut Findings, facts: &Facts, multipathd: &Unit, sock
         findings.skipped(NAME, MULTIPATHD, "it is not running, and multipath was not set up");
     }
     if socket.is_there {
-        let detail = if socket.is_active {
-            "its socket is open"
-        } else {
-            "not open: multipathd does not \
-             need it"
-        };
+        let detail =
+            if socket.is_active { "its socket is open" } else { "not open: multipathd does not need it" };
         findings.ok(NAME, MULTIPATHD_SOCKET, detail);
     }
 }

@@ -74,8 +74,7 @@ fn of(findings: &mut Findings, facts: &Facts, session: &Session) -> bool {
             NAME,
             &subject,
             what,
-            "have the gateway's administrator map a LUN to this \
-             initiator",
+            "have the gateway's administrator map a LUN to this initiator",
         );
         return true;
     }

@@ -54,11 +54,7 @@ pub(super) fn at_once(engine: &Engine) -> Later {
     let (config, proc) = (&engine.layout.config, &engine.layout.proc);
     let (left, settled) = settle::settle_initiator_names(config, proc, left);
     if let Err(fault) = settled {
-        tracing::warn!(
-            error = fault.message(),
-            "cannot restore the initiator name yet, trying again \
-             later"
-        );
+        tracing::warn!(error = fault.message(), "cannot restore the initiator name yet, trying again later");
     }
     let (mut records, setups): (Left, Left) =
         left.into_iter().partition(|(_, undo)| matches!(undo, Undo::Records(_)));

@@ -105,8 +105,10 @@ async fn with_fewer_retries(
         let restored = blocking(move || settle::undo_login_retries(&database, entry, &change)).await?;
         if let Err(fault) = restored {
             let error = fault.message();
-            tracing::warn!(target = %node.target, portal = %node.portal, error, "cannot restore the \
-                 record yet, trying again later");
+            tracing::warn!(
+                target = %node.target, portal = %node.portal, error,
+                "cannot restore the record yet, trying again later"
+            );
         }
     }
     login
@@ -134,14 +136,18 @@ async fn take_back(engine: &Engine, rest: Rest, node: &NodeKey) {
         Ok(now) => now,
         Err(fault) => {
             let error = fault.message();
-            tracing::warn!(target = %node.target, portal = %node.portal, error, "cannot look for a late \
-                 login");
+            tracing::warn!(
+                target = %node.target, portal = %node.portal, error,
+                "cannot look for a late login"
+            );
             return;
         }
     };
     let Some(session) = now.session_of(node).cloned() else { return };
-    tracing::warn!(target = %node.target, portal = %node.portal, "a login succeeded after its deadline: \
-         logging out again");
+    tracing::warn!(
+        target = %node.target, portal = %node.portal,
+        "a login succeeded after its deadline: logging out again"
+    );
     // On a slow machine udev and multipathd are still probing.
     let mut ended = Ended { engine, session, stays: String::new() };
     let done = engine.state.watch.until(&mut ended, &Limit::of(TAKE_BACK)).await;
@@ -150,8 +156,10 @@ async fn take_back(engine: &Engine, rest: Rest, node: &NodeKey) {
         Ok(None) => ended.stays,
         Err(fault) => fault.message().to_owned(),
     };
-    tracing::warn!(target = %node.target, portal = %node.portal, error = stays, "cannot end a late \
-         session: left in place");
+    tracing::warn!(
+        target = %node.target, portal = %node.portal, error = stays,
+        "cannot end a late session: left in place"
+    );
 }
 
 /// Ends the session, after waiting for whatever only seems to use its disks.

@@ -217,8 +217,10 @@ async fn record_and_log_in(
         let (its, others) = std::mem::take(before).into_iter().partition(|(_, undo)| is_its(undo));
         *before = others;
         if let Err(fault) = put_back(engine, its, goal.targets.iter().zip(holds)).await {
-            tracing::warn!(%target, error = fault.message(), "cannot restore the records of a target that \
-                 failed yet, trying again later");
+            tracing::warn!(
+                %target, error = fault.message(),
+                "cannot restore the records of a failed target yet, trying again later"
+            );
         }
         entries.extend(
             nodes

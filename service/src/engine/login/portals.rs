@@ -136,8 +136,10 @@ async fn one_node(engine: &Arc<Engine>, node: &Node, mut shared: Attempts) -> Ou
     }
     if let Some(taken) = to_adopt(&accepted, &proofs) {
         let (database, key) = (engine.database.clone(), key.clone());
-        tracing::info!(target = %key.target, portal = %key.portal, %taken, "the target accepts another \
-             digest: stored");
+        tracing::info!(
+            target = %key.target, portal = %key.portal, %taken,
+            "the target accepts another digest: stored"
+        );
         blocking(move || database.set_algorithm(&key, taken)).await??;
     }
     drop(proofs);
@@ -152,10 +154,7 @@ async fn one_node(engine: &Arc<Engine>, node: &Node, mut shared: Attempts) -> Ou
 fn gave_up(portal: &Portal) -> Fault {
     let fault = Fault::new(
         Kind::TimedOut,
-        format!(
-            "timed out waiting for {portal} while the other \
-         portals answered"
-        ),
+        format!("timed out waiting for {portal} while the other portals answered"),
     );
     match portal.address() {
         Some(address) => fault.hint(format!("check the network to this portal: ping {address}")),

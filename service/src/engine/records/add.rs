@@ -52,10 +52,7 @@ impl Engine {
         match interface {
             Some(name) if !self.state.sysfs.has_interface(name) => Err(Fault::invalid(
                 "options.interface",
-                format!(
-                    "this machine has no network interface \
-                     {name}"
-                ),
+                format!("this machine has no network interface {name}"),
             )
             .hint("list its interfaces: ip link")),
             _ => Ok(()),

@@ -21,7 +21,7 @@ const TAKEN: &str = "lock.write";
 /// this process dies.
 const OURS: &str = "lock.iscsi-initiatord";
 /// How long other programs may hold it: they need milliseconds.
-const PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_LIMIT: Duration = Duration::from_secs(5);
 /// iscsiadm itself gives up after 30 s. A lock twice as old, with no iscsiadm running, has no
 /// owner.
 const STALE: Duration = Duration::from_secs(60);
@@ -51,7 +51,7 @@ impl Lock {
         let fd = open_dir(dir)?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let own = rustix::fs::openat(&fd, OURS, flags, Mode::RUSR | Mode::WUSR).map_err(io)?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + LOCK_LIMIT;
         wait(deadline, || match rustix::fs::flock(&own, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) => Ok(false),
             result => result.map(|()| true),

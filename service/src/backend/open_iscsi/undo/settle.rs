@@ -66,8 +66,7 @@ pub(crate) fn shorten_login_retries(
             if let Err(fault) = undo_login_retries(database, entry, &change) {
                 tracing::warn!(
                     error = fault.message(),
-                    "cannot restore a record's login retries yet, \
-                     trying again later"
+                    "cannot restore a record's login retries yet, trying again later"
                 );
             }
             Err(fault)
@@ -202,12 +201,7 @@ pub(crate) fn settle_initiator_names(config: &Path, proc: &Path, left: Left) -> 
             continue;
         };
         let settled = initiator_name::is_in_force(config, proc, change).and_then(|is_complete| {
-            tracing::info!(
-                entry = entry.name,
-                is_complete,
-                "a change of the initiator name was \
-                 interrupted"
-            );
+            tracing::info!(entry = entry.name, is_complete, "a change of the initiator name was interrupted");
             if is_complete { Ok(()) } else { initiator_name::put_back(config, change) }
         });
         result = result.and(settled.and_then(|()| Ok(entry.done()?)));

@@ -352,7 +352,7 @@ fn a_node_is_bound_to_a_card_by_an_iface_that_goes_with_the_last_of_them() {
     assert!(!world.folder.path().join("db/ifaces/eth1").exists());
     assert_eq!(world.database.nodes().unwrap().len(), 1);
 
-    // Somebody else's iface for the interface is used, and stays.
+    // An iface for the interface that another program made is used, and stays.
     let theirs = "# BEGIN RECORD 2.1.11\niface.iscsi_ifacename = left\niface.net_ifacename = eth1\n\
         iface.transport_name = tcp\niface.vlan_id = 0\n# END RECORD\n";
     db().replace("ifaces/left", theirs.as_bytes(), 0o600).unwrap();

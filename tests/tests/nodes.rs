@@ -98,7 +98,7 @@ async fn a_rescan_asks_for_each_session_and_reads_what_there_is_then() {
     room.machine.put(sizes, "0\n", 0o444);
     let sessions = client.rescan(TARGET, "", options()).await.unwrap();
     assert!(
-        sessions.iter().all(|s| s.vanished == ["sda"] && s.message.starts_with("sda is not offered")),
+        sessions.iter().all(|s| s.vanished == ["sda"] && s.message.starts_with("sda is no longer offered")),
         "{sessions:?}"
     );
     // A target that lets the scan hang.

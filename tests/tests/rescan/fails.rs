@@ -100,7 +100,8 @@ async fn a_multipathd_that_refuses_the_new_size_is_told() {
     room.machine.multipathd_answers("resize map", "fail");
     for entry in rescan(&room, Options::new()).await.unwrap() {
         assert_eq!((entry.outcome, counts(&entry)), (RescanOutcome::Rescanned, [2, 0, 1, 0, 0]));
-        let told = "mpatha keeps its size, although its paths have another: multipathd refused: fail";
+        let told =
+            "mpatha keeps its size, although its paths have another: multipathd rejected the command: fail";
         assert_eq!(entry.message, told);
         assert!(entry.hint.contains("journalctl -u multipathd"), "{entry:?}");
     }

@@ -130,17 +130,17 @@ async fn run(layout: Layout) -> zbus::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
-        () = activity.idle_for(QUIET) => tracing::info!("idle, leaving"),
-        _ = terminate.recv() => tracing::info!("asked to leave"),
-        _ = interrupt.recv() => tracing::info!("asked to leave"),
-        () = closed(&connection) => return Err(zbus::Error::Failure("the system bus went away".into())),
+        () = activity.idle_for(QUIET) => tracing::info!("idle, stopping"),
+        _ = terminate.recv() => tracing::info!("asked to stop"),
+        _ = interrupt.recv() => tracing::info!("asked to stop"),
+        () = closed(&connection) => return Err(zbus::Error::Failure("lost the connection to the system bus".into())),
     }
     // Later calls start a new daemon; those that are running or in transit are still answered here.
     // Another SIGTERM changes nothing: systemd sends one when the name is released, and uses
     // SIGKILL after TimeoutStopSec.
     connection.release_name(BUS_NAME).await?;
     if tokio::time::timeout(BUS_LIMIT, activity.idle_for(GRACE)).await.is_err() {
-        tracing::warn!("leaving although calls are running");
+        tracing::warn!("stopping although calls are running");
     }
     Ok(())
 }

@@ -93,7 +93,7 @@ async fn remove_all(
         let stale_sessions = stale_sessions.clone();
         match blocking(move || stale_sessions.remove(&session)).await {
             Ok(Ok(())) => {
-                tracing::warn!(sid = session.sid, "removed a session that a killed iscsid left half made");
+                tracing::warn!(sid = session.sid, "removed a stale session that a killed iscsid left behind");
                 may_be_held |= session.is_being_ended;
             }
             Ok(Err(error)) => tracing::warn!(sid = session.sid, %error, "cannot remove a stale session"),

@@ -1,5 +1,5 @@
-//! What polkit can be asked for: the actions of the `.policy` file.
-//! It may not say who is allowed what: that is the file's and the rules' to say.
+//! The actions of the `.policy` file.
+//! Must not say who is allowed what: the policy file and the rules do.
 
 use std::fmt;
 
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
     use crate::POLICY;
 
-    /// The text between two marks, wherever they stand.
+    /// The text between two marks.
     fn between<'a>(text: &'a str, open: &'a str, close: &'a str) -> Vec<&'a str> {
         text.split(open).skip(1).map(|rest| rest.split(close).next().unwrap()).collect()
     }

@@ -1,5 +1,6 @@
-//! The calls to polkitd: one that asks nobody, one that asks a person and can be taken back, and one for what it knows.
-//! It may not turn trouble into a yes: whatever is not polkit's clear yes is something else.
+//! The calls to polkitd: a check without interaction, one that prompts the user and can be
+//! cancelled, and a list of the actions that it knows.
+//! Must not turn a failure into an approval: anything but polkit's explicit yes is a rejection.
 
 use std::{
     collections::HashMap,
@@ -20,10 +21,10 @@ use zbus_polkit::policykit1::{AuthorityProxy, CheckAuthorizationFlags, Subject};
 
 use crate::{Action, details::Details};
 
-/// What a detail says when the call names none: no target and no portal reads so.
+/// The detail for a call that names none: no target and no portal has this name.
 const ANY: &str = "any";
 
-/// What polkit is asked.
+/// A request to polkit.
 pub(crate) struct Question {
     subject: Subject,
     action: Action,
@@ -31,19 +32,19 @@ pub(crate) struct Question {
     portal: String,
 }
 
-/// What polkit said.
+/// polkit's reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Yes,
     No,
-    /// Somebody would have to authenticate; after asking a person it means that there was no agent.
+    /// The user would have to authenticate. After a prompt it means that there was no agent.
     Challenge,
-    /// The person closed the dialog.
+    /// The user closed the dialog.
     Dismissed,
 }
 
 impl Question {
-    /// None if the message tells no sender: then there is nobody to ask about.
+    /// `None` if the message has no sender: then there is no subject.
     pub(crate) fn new(call: &Header<'_>, action: Action, details: Details<'_>) -> Option<Self> {
         let subject = Subject::new_for_message_header(call).ok()?;
         let target = details.target.map_or_else(|| ANY.to_owned(), ToString::to_string);
@@ -51,8 +52,8 @@ impl Question {
         Some(Self { subject, action, target, portal })
     }
 
-    /// Asks polkit without asking anybody. `turn` is kept until polkit answers, even if this future is dropped:
-    /// the bus counts the unanswered call as long.
+    /// Asks polkit without prompting the user. `turn` is held until polkit answers, even if this
+    /// future is dropped: the bus counts the unanswered call for as long.
     pub(crate) async fn check<T>(self: &Arc<Self>, connection: &Connection, turn: T) -> zbus::Result<Answer>
     where
         T: Send + 'static,
@@ -65,8 +66,8 @@ impl Question {
         task.await.map_err(|error| zbus::Error::Failure(error.to_string()))?
     }
 
-    /// Lets polkit ask a person. If this future is dropped, the question is taken back; `place` is kept until
-    /// polkit has answered, for the same reason.
+    /// Lets polkit prompt the user. If this future is dropped, the request is cancelled; `place` is
+    /// held until polkit has answered, for the same reason.
     pub(crate) async fn ask_person<T>(
         self: &Arc<Self>,
         connection: &Connection,
@@ -113,7 +114,7 @@ impl Question {
     }
 }
 
-/// The identifiers of all actions that polkit knows; asks about nobody.
+/// The identifiers of all actions that polkit knows; needs no subject.
 pub(crate) async fn actions(connection: &Connection) -> zbus::Result<Vec<String>> {
     let authority = AuthorityProxy::builder(connection).cache_properties(CacheProperties::No).build().await?;
     // Without a locale there is nothing to translate.
@@ -121,14 +122,15 @@ pub(crate) async fn actions(connection: &Connection) -> zbus::Result<Vec<String>
     Ok(actions.into_iter().map(|action| action.action_id).collect())
 }
 
-/// polkit tells questions of one connection apart by this, and several gates may share one.
+/// polkit distinguishes requests of one connection by this, and several gates may share one
+/// connection.
 fn unique() -> String {
     static LAST: AtomicU64 = AtomicU64::new(0);
     format!("iscsi-initiator-{}", LAST.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Once nobody is interested any more, takes the question off the screen; polkit then answers the call itself.
-/// Ends only with an error: then the bus is gone, and the question with it.
+/// Cancels the request when its caller has gone, which closes the dialog; polkit then answers the
+/// call itself. Ends only with an error: then the bus is gone, and the request with it.
 async fn withdraw(connection: &Connection, id: &str, lost: oneshot::Receiver<Infallible>) -> zbus::Error {
     // Nothing is ever sent: this ends when the other end is dropped.
     let _ = lost.await;
@@ -139,7 +141,7 @@ async fn withdraw(connection: &Connection, id: &str, lost: oneshot::Receiver<Inf
     }
 }
 
-/// Nobody waits for the reply, and a polkitd that is gone has forgotten the question.
+/// No task waits for the reply, and a polkitd that is gone has forgotten the request.
 fn withdrawal(id: &str) -> zbus::Result<Message> {
     Message::method_call("/org/freedesktop/PolicyKit1/Authority", "CancelCheckAuthorization")
         .destination("org.freedesktop.PolicyKit1")

@@ -1,5 +1,5 @@
-//! Who called: for the log, and to count questions by user.
-//! It may not decide anything: polkit identifies the caller by itself, by the unique name.
+//! Identifies the caller for the log, and to count requests by user.
+//! Must not decide anything: polkit identifies the caller by the unique name.
 
 use std::{fmt::Write as _, fs::File, future::poll_fn, io::Read as _, pin::Pin};
 
@@ -11,10 +11,10 @@ use zbus::{
     proxy::CacheProperties,
 };
 
-/// The most characters of a unit's name that go to the log.
+/// The most characters of a unit's name that are logged.
 const UNIT_MAX: usize = 80;
 
-/// Who called, as the bus and the kernel tell it.
+/// The caller, as reported by the bus and the kernel.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Caller {
     name: String,
@@ -29,49 +29,51 @@ impl Caller {
         &self.name
     }
 
-    /// The user, as the kernel told the bus when the caller connected.
+    /// The user, as the kernel reported it to the bus when the caller connected.
     pub fn uid(&self) -> u32 {
         self.uid
     }
 
-    /// The process that connected. It may have ended since: good for a log, not for a decision.
+    /// The process that connected. It may have ended since: good enough for a log, not for a
+    /// decision.
     pub fn pid(&self) -> Option<u32> {
         self.pid
     }
 
-    /// The systemd unit of that process, escaped; `?` if it cannot be told. For a log only.
+    /// The systemd unit of that process, escaped; `?` if it is unknown. For the log only.
     pub fn unit(&self) -> &str {
         &self.unit
     }
 
-    /// Asks the bus. An error means that the caller has left, or that the bus is in trouble.
+    /// Asks the bus. An error means that the caller has left, or that the bus has failed.
     pub(crate) async fn look_up(connection: &Connection, name: &UniqueName<'_>) -> zbus::Result<Self> {
         let bus = "org.freedesktop.DBus";
         let reply = connection
             .call_method(Some(bus), "/org/freedesktop/DBus", Some(bus), "GetConnectionCredentials", &(name,))
             .await?;
         let credentials: ConnectionCredentials = reply.body().deserialize()?;
-        let uid =
-            credentials.unix_user_id().ok_or_else(|| zbus::Error::Failure("the bus told no uid".into()))?;
+        let uid = credentials
+            .unix_user_id()
+            .ok_or_else(|| zbus::Error::Failure("the bus reported no uid".into()))?;
         let pid = credentials.process_id();
         Ok(Self { name: name.as_str().to_owned(), uid, pid, unit: pid.map_or_else(unknown, unit_of) })
     }
 
-    /// Ends when the caller has left the bus, or with an error when the bus cannot tell.
+    /// Ends when the caller has left the bus, or with an error when the bus cannot report that.
     pub(crate) async fn departure(&self, connection: &Connection) -> zbus::Result<()> {
         // Without the cache, building the proxy sends nothing.
         let bus = DBusProxy::builder(connection).cache_properties(CacheProperties::No).build().await?;
         let mut changes = bus.receive_name_owner_changed_with_args(&[(0, self.name.as_str())]).await?;
-        // Asked after listening, so that nothing happens unseen in between.
+        // Asked after listening starts, so that nothing is missed in between.
         while bus.name_has_owner(self.name.as_str().try_into()?).await? {
             if poll_fn(|context| Pin::new(&mut changes).poll_next(context)).await.is_none() {
-                return Err(zbus::Error::Failure("the bus is gone".into()));
+                return Err(zbus::Error::Failure("lost the connection to the bus".into()));
             }
         }
         Ok(())
     }
 
-    /// A caller out of thin air, for a forged grant.
+    /// An invented caller, for a forged grant.
     #[cfg(any(test, feature = "forge"))]
     pub(crate) fn forged() -> Self {
         Self { name: ":0.0".to_owned(), uid: 0, pid: None, unit: unknown() }
@@ -85,7 +87,8 @@ fn unknown() -> String {
 /// The unit of a process, from its control group.
 fn unit_of(pid: u32) -> String {
     let mut text = Vec::new();
-    // A process may be in a dozen hierarchies and a path may have 4096 bytes; more is not worth reading.
+    // A process may be in a dozen hierarchies, and a path may have 4096 bytes; more is not worth
+    // reading.
     let read =
         File::open(format!("/proc/{pid}/cgroup")).and_then(|file| file.take(16384).read_to_end(&mut text));
     match read {
@@ -94,8 +97,8 @@ fn unit_of(pid: u32) -> String {
     }
 }
 
-/// The first service or scope on the path of systemd's hierarchy. Below it (`user@1000.service/...`) the user
-/// makes the names, and could pass for any unit.
+/// The first service or scope on the path in systemd's hierarchy. Below it
+/// (`user@1000.service/...`) the user chooses the names, and could impersonate any unit.
 fn unit_in(cgroup: &str) -> Option<String> {
     let systemd = |line: &&str| line.starts_with("0::/") || line.contains(":name=systemd:/");
     cgroup
@@ -106,7 +109,7 @@ fn unit_in(cgroup: &str) -> Option<String> {
         .map(escape)
 }
 
-/// Keeps what systemd allows in a unit's name, and writes the rest as `\xNN`; bounded.
+/// Keeps what systemd allows in a unit's name, and escapes the rest as `\xNN`; bounded.
 fn escape(name: &str) -> String {
     let mut escaped = String::new();
     for byte in name.bytes() {

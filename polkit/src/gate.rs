@@ -1,5 +1,5 @@
 //! The way from a message on the bus to a [`Grant`].
-//! It may not hold a lock while it waits, nor let a wait go without a limit.
+//! Must not hold a lock while waiting, or wait without a limit.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,21 +18,21 @@ use crate::{
     refusal::Refusal,
 };
 
-/// How long and how many. The defaults are the design's.
+/// Limits in time and number, with the designed defaults.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// For a check that asks nobody, the wait for its turn included.
+    /// For a check without a prompt, including the wait for its turn.
     pub check: Duration,
-    /// For the list of what polkit knows.
+    /// For the list of actions that polkit knows.
     pub list: Duration,
-    /// For a question to a person.
+    /// For a prompt.
     pub question: Duration,
-    /// Checks under way at a time. With `questions` it must stay below the 128 calls that the bus lets
-    /// a connection have unanswered (`max_replies_per_connection`).
+    /// Checks that run at the same time. Together with `questions` it must stay below the 128
+    /// unanswered calls that the bus allows a connection (`max_replies_per_connection`).
     pub checks: usize,
-    /// Questions that wait for a person, in all.
+    /// Open prompts in all.
     pub questions: usize,
-    /// Questions that wait for a person, of one user.
+    /// Open prompts of one user.
     pub questions_per_user: usize,
 }
 
@@ -59,13 +59,14 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// A gate on the connection that the callers' messages come from. It must not have a method timeout
-    /// shorter than [`Limits::question`], and a gate in one of its own interfaces keeps it open.
+    /// A gate on the connection that the callers' messages come from. That connection must not have
+    /// a method timeout shorter than [`Limits::question`], and a gate in one of its own interfaces
+    /// keeps it open.
     pub fn new(connection: &Connection) -> Self {
         Self::with_limits(connection, Limits::default())
     }
 
-    /// The same with other limits: for tests.
+    /// The same with other limits, for tests.
     pub fn with_limits(connection: &Connection, limits: Limits) -> Self {
         Self {
             connection: connection.clone(),
@@ -77,7 +78,7 @@ impl Gate {
 
     /// Asks polkit whether the sender of this message may do this. Writes one line to the log.
     ///
-    /// Dropping the future takes a waiting question back.
+    /// Dropping the future cancels an open prompt.
     pub async fn ask(&self, call: &Header<'_>, action: Action, details: Details<'_>) -> Result<Grant, Fault> {
         let mut caller = None;
         let verdict = self.judge(call, action, details, &mut caller).await;
@@ -89,17 +90,19 @@ impl Gate {
         }
     }
 
-    /// The actions that polkit does not know: it would refuse them to everybody. `Err` if it cannot say.
+    /// The actions that polkit does not know, and would therefore reject for every caller. `Err` if
+    /// polkit cannot say.
     pub async fn unknown_actions(&self) -> Result<Vec<&'static str>, String> {
         let known = match timeout(self.limits.list, authority::actions(&self.connection)).await {
             Ok(known) => known.map_err(|error| error.to_string())?,
-            Err(_) => return Err(format!("no answer within {:?}", self.limits.list)),
+            Err(_) => return Err(format!("timed out after {:?}", self.limits.list)),
         };
         let ids = Action::ALL.into_iter().map(Action::id);
         Ok(ids.filter(|id| !known.iter().any(|known| known == id)).collect())
     }
 
-    /// polkit's yes, or why not. `caller` is filled in as soon as it is known, for the log of a refusal too.
+    /// polkit's approval, or the reason why not. `caller` is filled in as soon as it is known, so
+    /// that the log of a refusal has it too.
     async fn judge(
         &self,
         call: &Header<'_>,
@@ -116,7 +119,7 @@ impl Gate {
             Ok(Ok(Answer::No | Answer::Dismissed)) => return Err(Refusal::NotAuthorized),
             Ok(Ok(Answer::Challenge)) => {}
             Ok(Err(error)) => return Err(Refusal::Unavailable(error.to_string())),
-            Err(_) => return Err(Refusal::Unavailable(format!("no answer within {:?}", self.limits.check))),
+            Err(_) => return Err(Refusal::Unavailable(format!("timed out after {:?}", self.limits.check))),
         }
         let (Some(caller), true) = (caller, call.primary().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH))
         else {
@@ -125,27 +128,29 @@ impl Gate {
         self.ask_person(&question, caller).await
     }
 
-    /// Who calls, and what polkit says without asking anybody.
+    /// Identifies the caller, and asks polkit without a prompt.
     async fn check(
         &self,
         call: &Header<'_>,
         question: &Arc<Question>,
         caller: &mut Option<Caller>,
     ) -> zbus::Result<Answer> {
-        // Nobody closes this semaphore; if somebody did, checks would go unbounded, but not unchecked.
+        // No code closes this semaphore. If it were closed, checks would be unbounded, but not
+        // skipped.
         let turn = Arc::clone(&self.checks).acquire_owned().await.ok();
         let sender = call.sender().ok_or(zbus::Error::MissingField)?;
         *caller = Some(Caller::look_up(&self.connection, sender).await?);
         question.check(&self.connection, turn).await
     }
 
-    /// Lets polkit ask a person, if there is a place among those who wait.
+    /// Lets polkit prompt the user, if a place is free.
     async fn ask_person(&self, question: &Arc<Question>, caller: &Caller) -> Result<(), Refusal> {
         let place = self.places.take(caller.uid()).map_err(Refusal::Busy)?;
         let asked = timeout(self.limits.question, question.ask_person(&self.connection, place));
         let answer = tokio::select! {
             answer = asked => answer,
-            // polkitd only asks the agent to close the dialog then, and waits for it: a silent one never does.
+            // polkitd only asks the agent to close the dialog then, and waits for it: a silent
+            // agent never does.
             left = caller.departure(&self.connection) => {
                 return Err(left.map_or_else(|error| Refusal::Unavailable(error.to_string()), |()| Refusal::Left));
             }

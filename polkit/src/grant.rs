@@ -1,5 +1,5 @@
-//! The proof that polkit said yes: what an engine method wants to see before it acts.
-//! It may not be made elsewhere, copied or kept for later.
+//! The proof of polkit's approval, which an engine method requires before it acts.
+//! Must not be made elsewhere, copied or kept for later.
 
 use iscsi_initiator_dbus::{Iqn, Portal};
 
@@ -12,14 +12,14 @@ use crate::{Action, Caller, details::Details};
 /// use iscsi_initiator_polkit::{Action, Grant};
 /// let grant = Grant { action: Action::Login };
 /// ```
-/// and it cannot be doubled:
+/// and it cannot be cloned:
 /// ```compile_fail
 /// fn twice(grant: iscsi_initiator_polkit::Grant) {
 ///     let copy: iscsi_initiator_polkit::Grant = grant.clone();
 /// }
 /// ```
 #[derive(Debug)]
-#[must_use = "an authorization that nobody uses was asked for in vain"]
+#[must_use = "an authorization that is not used was asked for in vain"]
 pub struct Grant {
     action: Action,
     caller: Caller,
@@ -28,7 +28,7 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// The gate alone calls this, after polkit's yes.
+    /// Only the gate calls this, after polkit's approval.
     pub(crate) fn new(action: Action, caller: Caller, details: Details<'_>) -> Self {
         Self { action, caller, target: details.target.cloned(), portal: details.portal.cloned() }
     }
@@ -44,17 +44,17 @@ impl Grant {
         self.action
     }
 
-    /// To whom.
+    /// The caller.
     pub fn caller(&self) -> &Caller {
         &self.caller
     }
 
-    /// For which target; none means that the caller named none and polkit was asked about `any`.
+    /// The target; none means that the caller named none and polkit was asked about `any`.
     pub fn target(&self) -> Option<&Iqn> {
         self.target.as_ref()
     }
 
-    /// For which portal; none means that the caller named none and polkit was asked about `any`.
+    /// The portal; none means that the caller named none and polkit was asked about `any`.
     pub fn portal(&self) -> Option<&Portal> {
         self.portal.as_ref()
     }

@@ -1,16 +1,16 @@
-//! Asks polkit whether a caller may do something, and hands out a [`Grant`] if so.
-//! It may not act on anything, nor decide by itself: polkit does.
+//! Asks polkit whether a caller may do something, and returns a [`Grant`] if so.
+//! Must not act on anything, or decide by itself: polkit decides.
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`action`] | [`Action`], what can be asked for |
-//! | [`caller`] | [`Caller`], who asks, for the log |
+//! | [`action`] | [`Action`], what polkit can be asked for |
+//! | [`caller`] | [`Caller`], the caller, for the log |
 //! | [`details`] | [`Details`], the target and the portal that an action is about |
 //! | [`gate`] | [`Gate`], the way from a message to a [`Grant`] |
-//! | [`grant`] | [`Grant`], the proof that polkit said yes |
-//! | `authority` | the calls to polkitd, and taking a question back |
-//! | `places` | how many questions may wait for a person |
-//! | `refusal` | every way to be refused, as the caller and the log see it |
+//! | [`grant`] | [`Grant`], the proof of polkit's approval |
+//! | `authority` | the calls to polkitd, and their cancellation |
+//! | `places` | limits the number of open prompts |
+//! | `refusal` | the reasons for a refusal, for the caller and the log |
 
 #![warn(missing_docs)]
 

@@ -1,5 +1,5 @@
-//! How many questions may wait for a person: so many in all, so many for one user.
-//! It may not wait: a place is free now, or it is refused.
+//! Limits the number of open prompts, in all and for one user.
+//! Must not wait: a place is free now, or the request is rejected.
 
 use std::{
     collections::HashMap,
@@ -14,7 +14,7 @@ pub(crate) struct Places {
     taken: Mutex<HashMap<u32, usize>>,
 }
 
-/// A place among the waiting questions; dropping it gives it back.
+/// A place for an open prompt; dropping it frees the place.
 #[derive(Debug)]
 pub(crate) struct Place {
     places: Arc<Places>,
@@ -24,9 +24,9 @@ pub(crate) struct Place {
 /// Why there is no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Full {
-    /// This user holds all that one user may.
+    /// This user holds as many as one user may.
     Yours(usize),
-    /// They are all taken.
+    /// All are taken.
     All(usize),
 }
 
@@ -35,7 +35,7 @@ impl Places {
         Arc::new(Self { all, each, taken: Mutex::default() })
     }
 
-    /// Takes a place for this user, or says why there is none.
+    /// Takes a place for this user, or returns why there is none.
     pub(crate) fn take(self: &Arc<Self>, uid: u32) -> Result<Place, Full> {
         let mut taken = self.lock();
         if taken.values().sum::<usize>() >= self.all {
@@ -49,7 +49,7 @@ impl Places {
         Ok(Place { places: Arc::clone(self), uid })
     }
 
-    /// Counting cannot leave the map half written, so a poisoned lock is as good as another.
+    /// Counting cannot leave the map half written, so a poisoned lock is usable.
     fn lock(&self) -> MutexGuard<'_, HashMap<u32, usize>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }

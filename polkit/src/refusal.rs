@@ -1,5 +1,5 @@
-//! Every way to be refused: what the caller reads, and what the log calls it.
-//! It may not show a caller more than he needs: the reasons of trouble go to the log.
+//! The reasons for a refusal: the message for the caller, and the word for the log.
+//! Must not show callers more than they need: the reasons for failures go to the log.
 
 use std::time::Duration;
 
@@ -10,26 +10,26 @@ use crate::{Action, places::Full};
 /// Why there is no grant.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// polkit said no, to this user or after a wrong password.
+    /// polkit rejected it, for this user or after a wrong password.
     NotAuthorized,
-    /// A person closed the dialog.
+    /// The user closed the dialog.
     Dismissed,
-    /// The caller left the bus while a person was asked: nobody reads the answer.
+    /// The caller left the bus while the user was prompted: there is no reader for the reply.
     Left,
-    /// A person would have to be asked, and there is no agent to do it.
+    /// The user would have to be prompted, and there is no agent to do it.
     NoAgent,
-    /// A person was asked and did not answer in this time.
+    /// The user was prompted and did not answer in this time.
     Unanswered(Duration),
-    /// A person would have to be asked, and the caller did not allow it.
+    /// The user would have to be prompted, and the caller did not allow it.
     Challenge,
-    /// Too many questions wait for a person.
+    /// Too many prompts are open.
     Busy(Full),
-    /// Nobody could be asked; the reason is for the log.
+    /// polkit could not be asked; the reason is for the log.
     Unavailable(String),
 }
 
 impl Refusal {
-    /// The log's word.
+    /// The outcome in the log.
     pub(crate) fn outcome(&self) -> &'static str {
         match self {
             Self::NotAuthorized | Self::NoAgent | Self::Unanswered(_) => "denied",
@@ -40,18 +40,18 @@ impl Refusal {
         }
     }
 
-    /// The log's reason, where the word does not say it all.
+    /// The reason in the log, where the outcome does not say it all.
     pub(crate) fn reason(&self) -> Option<&str> {
         match self {
             Self::Left => Some("the caller left"),
             Self::NoAgent => Some("no authentication agent"),
-            Self::Unanswered(_) => Some("nobody answered"),
+            Self::Unanswered(_) => Some("not answered"),
             Self::Unavailable(reason) => Some(reason),
             _ => None,
         }
     }
 
-    /// What the caller is told.
+    /// The error for the caller.
     pub(crate) fn fault(&self, action: Action) -> Fault {
         let denied = |text: String| Fault::new(Kind::AccessDenied, text);
         match self {
@@ -63,25 +63,25 @@ impl Refusal {
                     .hint("start the program under pkttyagent as iscsictl(1) shows, or let a polkit rule allow the action")
             }
             Self::Unanswered(limit) => {
-                denied(format!("nobody answered the authentication dialog within {} s", limit.as_secs()))
+                denied(format!("the authentication dialog was not answered within {} s", limit.as_secs()))
             }
             Self::Challenge => Fault::new(
                 Kind::InteractiveAuthorizationRequired,
-                format!("{action} needs a password, and the call did not allow to ask for it"),
+                format!("{action} needs a password, and the call did not allow asking for one"),
             )
             .hint(
                 "set the message flag ALLOW_INTERACTIVE_AUTHORIZATION, or let a polkit rule allow the action",
             ),
             Self::Busy(Full::Yours(each)) => {
-                Fault::new(Kind::Busy, format!("{each} authentication dialogs of this user wait already"))
+                Fault::new(Kind::Busy, format!("{each} authentication dialogs of this user are open already"))
                     .hint("answer or close one of them")
             }
             Self::Busy(Full::All(all)) => {
-                Fault::new(Kind::Busy, format!("{all} authentication dialogs wait already"))
+                Fault::new(Kind::Busy, format!("{all} authentication dialogs are open already"))
                     .hint("try again later")
             }
-            Self::Unavailable(_) => denied("polkit could not be asked, so nothing is allowed".to_owned())
-                .hint("see systemctl status polkit and the log of iscsi-initiatord"),
+            Self::Unavailable(_) => denied("polkit could not be asked, so nothing is authorised".to_owned())
+                .hint("systemctl status polkit and journalctl -u iscsi-initiatord have the details"),
         }
     }
 }

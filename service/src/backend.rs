@@ -1,8 +1,9 @@
-//! What the daemon rests on. Blocks, or has a deadline; knows no caller of the bus and no policy.
+//! The programs, files and kernel interfaces that the daemon builds on. Blocks or has a deadline;
+//! knows no caller of the bus and no policy.
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `host` | what any root daemon needs: files written whole, programs, capabilities |
+//! | `host` | what any root daemon needs: atomic file writes, programs, capabilities |
 //! | `kernel` | sessions, disks, what uses them, device events |
 //! | `multipath` | multipath's configuration and daemon |
 //! | `open_iscsi` | records, iscsiadm, iscsid, the initiator name |

@@ -1,12 +1,12 @@
-//! The interface on the bus: parse, ask polkit, do, answer.
-//! It may not start a program, read a file of open-iscsi's, or decide who may do what.
+//! The D-Bus interface: parse, ask polkit, act, reply.
+//! Must not start a program, read an open-iscsi file, or decide who may do what.
 //!
 //! | room | what it is |
 //! |---|---|
 //! | `manager` | the interface `org.cloudatlas.IscsiInitiator` |
-//! | `mirror` | the one place that emits changes |
-//! | `progress` | the steps of a long call, sent to its caller alone |
-//! | `secret_fd` | secrets that come as a file descriptor |
+//! | `mirror` | reports changed properties |
+//! | `progress` | reports the steps of a long call to its caller |
+//! | `secret_fd` | secrets passed as a file descriptor |
 
 mod manager;
 mod mirror;

@@ -1,19 +1,20 @@
-//! What can be done: each act takes a call that was allowed, acts through the backend, and looks again.
+//! The operations of the daemon: each takes an authorized call, acts through the backend, and
+//! checks the result.
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `ask` | the target itself is asked, and its refusal explained |
-//! | `call` | one call, and the one way to act on it |
-//! | `diagnose` | everything that a login needs, looked at in order |
-//! | `examine` | this machine as a whole, and the fixes that are safe |
+//! | `ask` | contacts the target itself, and explains its refusal |
+//! | `call` | one call, and the only way to act on a grant |
+//! | `diagnose` | checks everything that a login needs, in order |
+//! | `examine` | examines this machine as a whole, and makes the fixes that are safe |
 //! | `leftovers` | what a killed daemon and a killed iscsid left behind |
 //! | `login` | logins, up to disks and maps that can be used; `Connect` |
-//! | `logout` | logouts: unused, torn down, gone |
-//! | `multipath` | multipath set up, shown and undone |
-//! | `records` | what is written down of targets, portals and this machine |
-//! | `rescan` | what changed behind sessions that are up |
-//! | `state` | what the machine looks like: the one side that reads, and every wait |
-//! | `turns` | which calls are at work, and on what |
+//! | `logout` | logouts: verify that nothing uses the disks, tear down, wait |
+//! | `multipath` | sets multipath up, shows and undoes that |
+//! | `records` | the records of targets and portals, and this machine's name |
+//! | `rescan` | scans sessions that are up for changes |
+//! | `state` | the state of the machine: the only part that reads it, and every wait |
+//! | `turns` | which calls are running, and on what |
 
 mod ask;
 pub(crate) mod call;
@@ -47,13 +48,13 @@ use crate::backend::{
 /// The engine; one for the daemon.
 pub(crate) struct Engine {
     layout: Layout,
-    /// What the machine looks like.
+    /// The state of the machine.
     state: State,
-    /// Which calls are at work.
+    /// The calls that are running.
     turns: Turns,
     database: Database,
     known_luns: KnownLuns,
-    /// What has to be put back if a change is cut off.
+    /// The backups for changes that are interrupted.
     journal: Journal,
     stale_sessions: StaleSessions,
     usage: Usage,
@@ -62,7 +63,7 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// An engine on this machine. `bus` is where systemd is asked.
+    /// An engine for this machine. `bus` is where systemd is reached.
     pub(crate) fn new(layout: Layout, bus: &Connection, activity: Activity) -> Arc<Self> {
         let database = Database::new(&layout.find_database(), &layout.config, &layout.lock);
         let state = State::new(&layout, &database);
@@ -80,7 +81,7 @@ impl Engine {
         })
     }
 
-    /// Changes of open-iscsi's files, by whomever.
+    /// Changes of open-iscsi's files, by any program.
     pub(crate) fn file_events(&self) -> FileEvents {
         self.state.watch.files()
     }

@@ -1,12 +1,12 @@
 //! The daemon iscsi-initiatord: `main -> bus -> engine -> backend`; nothing points back.
-//! It may not be linked by a client: what they share is in the contract crate.
+//! Must not be linked by a client: the contract crate holds what they share.
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `backend` | what the daemon rests on: the kernel, open-iscsi, multipath, systemd, files |
-//! | `bus` | the interface: parse, ask polkit, do, answer |
-//! | `engine` | what can be done, with a `Call` that polkit allowed |
-//! | `life` | when the daemon leaves, and that no call is lost then |
+//! | `backend` | what the daemon builds on: the kernel, open-iscsi, multipath, systemd, files |
+//! | `bus` | the interface: parse, ask polkit, act, reply |
+//! | `engine` | the operations, each with a `Call` that polkit allowed |
+//! | `life` | when the daemon stops, without losing a call |
 
 mod backend;
 mod bus;
@@ -29,8 +29,8 @@ use crate::{
     engine::Engine,
 };
 
-/// Serves the interface on a connection, then takes the bus's name: a call can only come once
-/// everything is in place. Returns what counts the calls at work.
+/// Serves the interface on a connection, then takes the bus name, so that a call can arrive only
+/// once everything is in place. Returns the counter of running calls.
 pub async fn serve(connection: &Connection, layout: Layout) -> zbus::Result<Activity> {
     let activity = Activity::default();
     let engine = Engine::new(layout, connection, activity.clone());

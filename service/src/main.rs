@@ -1,17 +1,17 @@
-//! The program iscsi-initiatord: serves the system bus until nothing is left to do.
-//! It may not do anything itself: no file, no program, no decision.
+//! The program iscsi-initiatord: serves the system bus until it is idle.
+//! Must not do anything itself: no file, no program, no decision.
 
 use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
 use iscsi_initiatord::{Layout, live, serve};
 use zbus::Connection;
 
-/// How long it stays without a call. systemd starts it again for the next one.
+/// How long it runs without a call. systemd starts it again for the next one.
 const QUIET: Duration = Duration::from_secs(30);
 /// How long the bus may take at the start.
 const CONNECT: Duration = Duration::from_secs(25);
 
-/// How long threads that are still at work may take then.
+/// How long threads that are still running may take after that.
 const LEAVING: Duration = Duration::from_secs(2);
 
 const USAGE: &str = "\
@@ -39,14 +39,14 @@ fn main() -> ExitCode {
     }
     log_to_stderr();
     if let Err(error) = lay_down_capabilities() {
-        tracing::error!(%error, "the capabilities could not be laid down");
+        tracing::error!(%error, "cannot drop the capabilities");
         return ExitCode::FAILURE;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(16).build();
     let result = match runtime {
         Ok(runtime) => {
             let result = runtime.block_on(run(layout)).map_err(|error| error.to_string());
-            // A thread that the kernel holds must not hold the process.
+            // A thread that is blocked in the kernel must not block the exit.
             runtime.shutdown_timeout(LEAVING);
             result
         }
@@ -98,13 +98,13 @@ fn log_to_stderr() {
     let is_terminal = std::io::stderr().is_terminal();
     let log =
         tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).with_ansi(is_terminal);
-    // The journal has its own clock.
+    // The journal adds the time.
     if is_terminal { log.init() } else { log.without_time().init() }
 }
 
-/// The daemon itself needs none: without, the kernel does not show it the sessions' secrets. What the
-/// unit leaves in the permitted set is for iscsiadm, which gets it when it is started, and for the look into
-/// processes before a logout (backend/host/capabilities.rs).
+/// The daemon itself needs no capability, and without them the kernel hides the sessions' secrets
+/// from it. What the unit leaves in the permitted set is for iscsiadm, which gets it when it is
+/// started, and for inspecting processes before a logout (backend/host/capabilities.rs).
 fn lay_down_capabilities() -> rustix::io::Result<()> {
     let mut sets = rustix::thread::capabilities(None)?;
     sets.effective = rustix::thread::CapabilitySet::empty();

@@ -205,7 +205,7 @@ async fn a_secret_behind_a_descriptor_is_read_to_its_end_or_refused() {
     client.list_nodes(Options::new()).await.unwrap();
     assert!(asked.elapsed() < SOON);
     for call in calls {
-        let fault = fails(call.await.unwrap(), Kind::InvalidArgs, "in time");
+        let fault = fails(call.await.unwrap(), Kind::InvalidArgs, "timed out");
         assert!(fault.message().starts_with("chap.secret-fd: "), "{fault}");
     }
     assert!(asked.elapsed() < Duration::from_secs(12), "{:?}", asked.elapsed());
@@ -383,7 +383,7 @@ async fn a_target_that_takes_another_digest_is_asked_again_and_its_record_says_s
         room.machine.record(TARGET, "127.0.0.1", target.address.port(), &lines("node.session", SECRET));
     let before = room.machine.text(&record);
     let answer = client.login(TARGET, &target.portal(), Options::new()).await;
-    fails(answer, Kind::ChapRejected, "before it saw a secret");
+    fails(answer, Kind::ChapRejected, "before a secret was sent");
     assert_eq!((room.machine.text(&record), target.visits()), (before, 2));
 }
 

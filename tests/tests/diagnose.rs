@@ -259,7 +259,7 @@ async fn a_portal_that_sends_us_on_is_followed_once_and_told() {
     let checks = diagnose(&room, TARGET, &first.portal(), Options::new()).await;
     let accepted = find(&checks, "initiator-accepted");
     assert_eq!(accepted.state, CheckState::Ok, "{checks:#?}");
-    assert!(accepted.detail.contains(&format!("after sending us on to {}", real.portal())), "{accepted:?}");
+    assert!(accepted.detail.contains(&format!("after a redirection to {}", real.portal())), "{accepted:?}");
     let loops = Script::sending_to(&first.portal()).listen().await;
     let checks = diagnose(&room, TARGET, &loops.portal(), Options::new()).await;
     let refused = find(&checks, "initiator-accepted");

@@ -176,9 +176,9 @@ async fn files_that_others_may_read_are_found_and_fixed_and_nothing_else() {
     mode(&room, "etc/initiatorname.iscsi", 0o644);
     let found = look(&room).await;
     for (subject, state, fix) in [
-        ("192.0.2.37,3260,1/default", CheckState::Failed, "make it mode 0600"),
-        ("iscsid.conf", CheckState::Warning, "make it mode 0600"),
-        ("send_targets", CheckState::Warning, "make it mode 0700"),
+        ("192.0.2.37,3260,1/default", CheckState::Failed, "set its mode to 0600"),
+        ("iscsid.conf", CheckState::Warning, "set its mode to 0600"),
+        ("send_targets", CheckState::Warning, "set its mode to 0700"),
     ] {
         let finding = one(&found, "secret-files", subject);
         assert_eq!((finding.state, finding.fix.as_str()), (state, fix), "{finding:?}");
@@ -410,7 +410,7 @@ async fn many_looks_at_once_take_turns() {
     let (first, (second, third)) = tokio::join!(with(3), others);
     assert_eq!(one(&first.unwrap(), "secret-files", "").state, CheckState::Ok);
     for answer in [second, third] {
-        fails(answer, Kind::Busy, "another call examines");
+        fails(answer, Kind::Busy, "another call is examining");
     }
     let calls = room.machine.calls();
     assert_eq!(calls.lines().filter(|line| line.starts_with("call")).count(), 2, "{calls}");

@@ -252,7 +252,7 @@ async fn a_question_that_nobody_answers_is_taken_back() {
     let mut stranger = world.peer(STRANGER).await;
     stranger.register_agent().await;
     let (cookie, _) = open_dialog(&mut stranger, 1).await;
-    assert_denied(&stranger.reply(1).await, "nobody answered");
+    assert_denied(&stranger.reply(1).await, "was not answered");
     assert_eq!(stranger.dialog_taken_back().await, cookie);
 }
 

@@ -59,7 +59,7 @@ async fn the_boots_records_keep_their_startup() {
     client.set_startup(TARGET, PORTAL, "automatic").await.unwrap();
     room.machine.put(&format!("db/nodes/{TARGET}/192.0.2.21,3260,1/default"), "# BEGIN", 0o600);
     let fault =
-        fails(client.set_startup(TARGET, PORTAL, "manual").await, Kind::InvalidConfiguration, "cut off");
+        fails(client.set_startup(TARGET, PORTAL, "manual").await, Kind::InvalidConfiguration, "truncated");
     assert!(fault.next_step().contains("iscsictl forget"), "{fault}");
 }
 
@@ -98,12 +98,12 @@ async fn a_rescan_asks_for_each_session_and_reads_what_there_is_then() {
     room.machine.put(sizes, "0\n", 0o444);
     let sessions = client.rescan(TARGET, "", options()).await.unwrap();
     assert!(
-        sessions.iter().all(|s| s.vanished == ["sda"] && s.message.starts_with("sda is not offered")),
+        sessions.iter().all(|s| s.vanished == ["sda"] && s.message.starts_with("sda is no longer offered")),
         "{sessions:?}"
     );
     // A target that lets the scan hang.
     room.machine.put("bin/delay", "3", 0o644);
-    fails(client.rescan(TARGET, "", options()).await, Kind::TimedOut, "did not answer for all of its disks");
+    fails(client.rescan(TARGET, "", options()).await, Kind::TimedOut, "to answer for all of its disks");
     room.machine.put("sys/class/iscsi_session/session1/state", "FAILED\n", 0o444);
     let calls = room.machine.calls();
     fails(client.rescan(TARGET, "", options()).await, Kind::PortalUnreachable, "in state FAILED");

@@ -1,5 +1,6 @@
-//! Where a target says it is: `TargetAddress=host[:port][,portal group]` (RFC 7143, section 13.8).
-//! It may not believe a zone: that names an interface of another machine.
+//! Parses the address of a target: `TargetAddress=host[:port][,portal group]` (RFC 7143, section
+//! 13.8).
+//! Must not accept a zone: it names an interface of another machine.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,13 +11,15 @@ use super::{
     text::{Keys, number},
 };
 
-/// A portal and its group; `None` for all that is none and for link-local addresses, which need our zone.
+/// A portal and its group. `None` for an invalid one, and for a link-local address, which needs a
+/// zone of this machine.
 pub(super) fn portal(text: &str) -> Option<(Portal, Option<u16>)> {
     let (portal, tpgt) = split(text)?;
     Some((portal.parse().ok()?, tpgt))
 }
 
-/// The same as seen from the portal `here`, which may be link-local: then such an address is in its zone.
+/// The same, as seen from the portal `here`. If that is link-local, a link-local address is in its
+/// zone.
 pub(super) fn seen_from(here: SocketAddr, text: &str) -> Option<(Host, u16, Option<u16>)> {
     if let Some((portal, tpgt)) = portal(text) {
         let is_reachable = may_lead(here, portal.host());
@@ -26,12 +29,12 @@ pub(super) fn seen_from(here: SocketAddr, text: &str) -> Option<(Host, u16, Opti
         return None;
     }
     let (portal, tpgt) = split(text)?;
-    // `Portal` refuses a link-local address without a zone; any zone will do to have all else checked.
+    // `Portal` rejects a link-local address without a zone; any zone serves to check the rest.
     let portal: Portal = portal.replacen(']', "%zone]", 1).parse().ok()?;
     Some((Host::Address(portal.address()?, None), portal.port(), tpgt))
 }
 
-/// Where the text of a login response of class 1 leads (section 11.13.5).
+/// The destination in the text of a login response of class 1 (section 11.13.5).
 pub(super) fn redirection(text: &[u8], permanent: bool) -> Refusal {
     let keys = match Keys::parse(text) {
         Ok(keys) => keys,
@@ -39,11 +42,11 @@ pub(super) fn redirection(text: &[u8], permanent: bool) -> Refusal {
     };
     match keys.get("TargetAddress").and_then(portal) {
         Some((to, _)) => Refusal::Redirected { to, permanent },
-        None => Refusal::Protocol("a redirection to no portal"),
+        None => Refusal::Protocol("a redirection to an invalid portal"),
     }
 }
 
-/// Nobody but the loopback may send us to the loopback: there our own services listen.
+/// Only the loopback may redirect us to the loopback, where local services listen.
 pub(super) fn may_lead(here: SocketAddr, to: &Host) -> bool {
     match to {
         Host::Address(address, _) => {
@@ -58,7 +61,7 @@ fn split(text: &str) -> Option<(&str, Option<u16>)> {
         Some((portal, tpgt)) => (portal, Some(number(tpgt)?)),
         None => (text, None),
     };
-    // Without brackets nobody can tell the port from the address.
+    // Without brackets the port cannot be distinguished from the address.
     let is_bare_v6 = !portal.starts_with('[') && portal.matches(':').count() > 1;
     (!is_bare_v6 && !portal.contains('%')).then_some((portal, tpgt))
 }

@@ -14,12 +14,12 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// Every one, the one that every target has first.
+    /// All algorithms, beginning with the one that every target has.
     pub const ALL: [Self; 4] = [Self::Md5, Self::Sha1, Self::Sha256, Self::Sha3];
     /// MD5 alone, as open-iscsi does: tgt 1.0.85 picks SHA-256 when it is offered and then fails.
     pub const DEFAULT: &'static [Self] = &[Self::Md5];
 
-    /// What open-iscsi calls it in `chap_algs` (etc/iscsid.conf).
+    /// The name in open-iscsi's `chap_algs` (etc/iscsid.conf).
     pub fn name(self) -> &'static str {
         match self {
             Self::Md5 => "MD5",
@@ -38,7 +38,8 @@ impl std::fmt::Display for Algorithm {
 
 impl std::str::FromStr for Algorithm {
     type Err = ();
-    /// From open-iscsi's name, which it compares without regard to case (usr/idbm.c, `idbm_recinfo_node`).
+    /// From open-iscsi's name, which open-iscsi compares without regard to case (usr/idbm.c,
+    /// `idbm_recinfo_node`).
     fn from_str(name: &str) -> Result<Self, ()> {
         Self::ALL.into_iter().find(|algorithm| algorithm.name().eq_ignore_ascii_case(name)).ok_or(())
     }

@@ -4,43 +4,43 @@ use iscsi_initiator_dbus::{Iqn, Portal, portal::Host};
 
 use super::algorithm::Algorithm;
 
-/// How far the two sides know each other.
+/// Which side has authenticated itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthKind {
-    /// Not at all: the target asked for nothing.
+    /// Neither: the target did not ask for it.
     None,
-    /// We proved ourselves.
+    /// This machine.
     OneWay(Algorithm),
-    /// The target proved itself too.
+    /// The target too.
     Mutual(Algorithm),
 }
 
-/// The target would let us in.
+/// The target would accept the login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accepted {
     /// The target portal group that answered; discovery sessions have none.
     pub tpgt: Option<u16>,
-    /// What was proved.
+    /// Which side has authenticated itself.
     pub authenticated: AuthKind,
-    /// Where the answer came from, if the portal we asked sent us on.
+    /// Where the reply came from, if the portal redirected us.
     pub redirected: Option<Redirect>,
 }
 
-/// A portal sent us to another one (RFC 7143, section 11.13.5, class 1).
+/// A redirection to another portal (RFC 7143, section 11.13.5, class 1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redirect {
     /// Where to.
     pub to: Portal,
-    /// For good, or for now.
+    /// Whether it is permanent.
     pub permanent: bool,
 }
 
-/// The LUNs that a target shows this initiator; at most 64 are counted.
+/// The LUNs that a target offers this initiator; at most 64 are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Luns {
-    /// Those that are there.
+    /// Those that exist.
     pub present: usize,
-    /// Those of them that are disks.
+    /// Those that are disks.
     pub disks: usize,
 }
 
@@ -49,9 +49,9 @@ pub struct Luns {
 pub struct Listing {
     /// Each node once, in the target's order.
     pub nodes: Vec<Found>,
-    /// How many names and addresses were skipped because they are no iSCSI name or no address of a target.
+    /// How many malformed names and addresses were skipped.
     pub refused: usize,
-    /// How the discovery session was let in.
+    /// How the discovery session was authenticated.
     pub accepted: Accepted,
 }
 
@@ -60,7 +60,8 @@ pub struct Listing {
 pub struct Found {
     /// The target.
     pub target: Iqn,
-    /// Where; a link-local address comes without a zone: it is in the zone of the portal that was asked.
+    /// The portal. A link-local address has no zone here: it is in the zone of the portal that was
+    /// contacted.
     pub host: Host,
     /// 1 to 65535.
     pub port: u16,

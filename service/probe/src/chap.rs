@@ -1,5 +1,5 @@
-//! CHAP (RFC 1994; RFC 7143, section 12.1.3): what we prove and what a target must prove.
-//! It may not send anything, and nothing in it that derives from a secret can be printed.
+//! CHAP (RFC 1994; RFC 7143, section 12.1.3): this machine's proof, and the check of the target's.
+//! Must not send anything. Nothing derived from a secret can be printed.
 
 use md5::Md5;
 use sha1::Sha1;
@@ -17,7 +17,7 @@ use super::{
 use iscsi_initiator_dbus::Secret;
 
 impl Algorithm {
-    /// What stands in `CHAP_A`.
+    /// The numbers in `CHAP_A`.
     pub(super) fn number(self) -> u16 {
         match self {
             Self::Md5 => 5,
@@ -60,7 +60,7 @@ impl Proof {
         hex(&self.0)
     }
 
-    /// A proof of another length is simply a wrong one.
+    /// A proof of another length is a wrong one.
     fn fits(&self, given: &[u8]) -> bool {
         self.0.ct_eq(given).into()
     }
@@ -73,8 +73,8 @@ fn digest<D: Digest>(parts: [&[u8]; 3]) -> Zeroizing<Vec<u8>> {
     digest
 }
 
-/// Equal secrets make reflection work: whoever sends our challenge back gets our own proof for it
-/// (RFC 7143, section 12.1.3).
+/// Equal secrets make reflection possible: a peer that sends our challenge back gets our own proof
+/// for it (RFC 7143, section 12.1.3).
 pub(super) fn same(one: &Secret, other: &Secret) -> bool {
     one.expose().as_bytes().ct_eq(other.expose().as_bytes()).into()
 }
@@ -85,7 +85,7 @@ pub(super) fn offer(algorithms: &[Algorithm]) -> Lines {
     Lines::new().with("CHAP_A", &numbers.join(","))
 }
 
-/// What a target wants us to prove ourselves with.
+/// A target's challenge to us.
 pub(super) struct Challenge {
     pub(super) algorithm: Algorithm,
     pub(super) identifier: u8,
@@ -117,21 +117,21 @@ fn challenge(keys: &Keys<'_>) -> Result<Zeroizing<Vec<u8>>, Refusal> {
     keys.get("CHAP_C").and_then(binary).ok_or(Refusal::Protocol("a bad CHAP_C"))
 }
 
-/// What a target must answer to our own challenge.
+/// The reply that a target must give to our own challenge.
 pub(super) struct Expected<'a> {
     pub(super) name: &'a str,
     pub(super) proof: Proof,
-    /// Ours, to recognise it.
+    /// Our own challenge, to recognize it.
     pub(super) own: Proof,
 }
 
 impl Expected<'_> {
-    /// Whether the target proved itself here: `false` if it says nothing of it.
+    /// Whether the target proved itself here; `false` if it sent no proof.
     pub(super) fn verify(&self, keys: &Keys<'_>) -> Result<bool, Refusal> {
         let (name, given) = match (keys.get("CHAP_N"), keys.get("CHAP_R")) {
             (None, None) => return Ok(false),
             (Some(name), Some(given)) => (name, given),
-            _ => return Err(Refusal::Protocol("half a CHAP response")),
+            _ => return Err(Refusal::Protocol("an incomplete CHAP response")),
         };
         let given = binary(given).ok_or(Refusal::Protocol("a bad CHAP_R"))?;
         if !self.proof.fits(&given) {
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(expected.verify(&Keys::parse(b"").unwrap()), Ok(false));
         assert_eq!(
             expected.verify(&Keys::parse(b"CHAP_N=gw").unwrap()),
-            Err(Refusal::Protocol("half a CHAP response"))
+            Err(Refusal::Protocol("an incomplete CHAP response"))
         );
     }
 

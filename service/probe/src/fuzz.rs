@@ -1,9 +1,10 @@
-//! The entries of the fuzz targets: any bytes go in, and what must hold of the answer is asserted.
-//! Must not be part of a program: it is compiled for tests and for `service/probe/fuzz`, and panics by design.
+//! The entry points of the fuzz targets: any bytes go in, and the assertions check the result.
+//! Must not be part of a program: it is compiled for tests and for `service/probe/fuzz` only, and
+//! panics by design.
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `common` | what comes over a connection, and what must hold of any answer |
+//! | `common` | the data of a connection, and the assertions for any answer |
 //! | `lists` | lists of targets |
 //! | `login` | the login phase |
 //! | `luns` | the survey of LUNs |
@@ -12,15 +13,15 @@
 //! | entry | what the bytes are |
 //! |---|---|
 //! | [`header`] | a header of 48 bytes, then text for our own requests |
-//! | [`text`] | `key=value` data, as any of the readers sees it |
+//! | [`text`] | `key=value` data, as any of its parsers sees it |
 //! | [`address`] | the value of a `TargetAddress`, or the text of a redirection |
-//! | [`login`] | who asks, which algorithms, then all that a target sends until it hangs up |
-//! | [`list`] | from where, then the text of a list of targets |
-//! | [`exchange`] | from where, then all that a target sends in a discovery session until it hangs up |
-//! | [`luns`] | all that a target sends when it is asked for its LUNs, until it hangs up |
+//! | [`login`] | the configuration, then all that a target sends until it closes the connection |
+//! | [`list`] | the portal contacted, then the text of a list of targets |
+//! | [`exchange`] | the portal contacted, then all that a target sends in a discovery session |
+//! | [`luns`] | all that a target sends when it is asked for its LUNs |
 //!
-//! Each says whether the bytes were taken for what they claim to be; the fuzzer does not care, the replay of
-//! the corpus does.
+//! Each returns whether the bytes were accepted as what they claim to be. The fuzzer ignores that;
+//! the replay of the corpus does not.
 
 #![allow(
     clippy::unwrap_used,
@@ -48,7 +49,8 @@ mod tests {
     use super::*;
     use std::{fs, path::Path};
 
-    /// Runs the corpus of one target; what is named `good-…` must be taken, all else must be survived.
+    /// Runs the corpus of one target. Inputs named `good-…` must be accepted, all others must not
+    /// crash it.
     fn replay(target: &str, entry: fn(&[u8]) -> bool) {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
         let mut seeds = 0;

@@ -1,22 +1,24 @@
-//! The login probe: asks a portal, over its own connection, whether it would let us in and what it offers.
-//! Must not touch the kernel's sessions, open-iscsi or the disk, nor repeat a target's text in an error.
+//! The login probe: asks a portal, over its own connection, whether it would accept a login and
+//! what it offers.
+//! Must not touch the kernel's sessions, open-iscsi or the disk, or repeat a target's text in an
+//! error.
 //!
 //! | module | holds |
 //! |---|---|
-//! | `question` | what to ask, and as whom |
+//! | `question` | what to ask a portal, and with which credentials |
 //! | `algorithm` | the CHAP digests |
 //! | `answer` | what a portal answered: a login, its targets, its LUNs |
-//! | `address` | where a target says it is |
+//! | `address` | parses the address of a target |
 //! | `pdu` | the 48 byte headers |
 //! | `text` | `key=value` data and its limits |
-//! | `chap` | digests and the check of a target's answer |
+//! | `chap` | digests and the check of a target's proof |
 //! | `login` | the login phase, without a socket |
-//! | `parameters` | what a discovery session agrees on |
+//! | `parameters` | the operational parameters of a session |
 //! | `sendtargets` | the text phase, without a socket, and its records |
-//! | `luns` | what a normal session asks a target for |
-//! | `socket` | the one place with a connection and a clock |
-//! | `refusal` | every way to be turned away |
-//! | `fuzz` | what the fuzz targets call |
+//! | `luns` | surveys a target's LUNs, without a socket |
+//! | `socket` | the connection and the clock |
+//! | `refusal` | why a probe was refused |
+//! | `fuzz` | the entry points of the fuzz targets |
 
 mod address;
 mod algorithm;

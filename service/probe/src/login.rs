@@ -1,5 +1,6 @@
-//! The login phase (RFC 7143, section 6.3) as a machine: responses go in, requests or a verdict come out.
-//! It may not know a socket, a clock or a source of randomness.
+//! The login phase (RFC 7143, section 6.3) as a state machine: responses go in, requests or a
+//! verdict come out.
+//! Must not use a socket, a clock or a source of randomness.
 
 use zeroize::Zeroizing;
 
@@ -16,19 +17,19 @@ use super::{
 
 /// The default MaxRecvDataSegmentLength, which holds until the full feature phase (section 13.12).
 pub(super) const LONGEST_SEGMENT: usize = 8192;
-/// An honest login takes four at most.
+/// A compliant login takes four at most.
 const MOST_ROUNDS: usize = 16;
-/// Section 6.1 asks for 8192 at least.
+/// Section 6.1 requires at least 8192.
 const MOST_TEXT: usize = 64 << 10;
 
-/// What a login draws by lot.
+/// The random values of a login.
 pub(super) struct Dice {
     /// For the ISID; see [`Login::begin`].
     pub(super) isid: [u8; 3],
     pub(super) itt: u32,
     /// For the target's proof.
     pub(super) identifier: u8,
-    /// As long as the longest digest; a shorter one takes its beginning.
+    /// As long as the longest digest; a shorter one uses its beginning.
     pub(super) challenge: [u8; 32],
 }
 
@@ -46,11 +47,11 @@ pub(super) enum Step {
     Send(Zeroizing<Vec<u8>>),
     /// [`Goal::Authenticate`] is reached.
     Authenticated(Accepted),
-    /// [`Goal::Session`] is reached; the numbers go on.
+    /// [`Goal::Session`] is reached; the numbers continue.
     Session(Accepted, Numbers),
 }
 
-/// What we wait for.
+/// The response that is expected.
 enum Wait<'q> {
     /// The choice of a method.
     Method,
@@ -69,7 +70,7 @@ pub(super) struct Login<'q> {
     goal: Goal,
     dice: Dice,
     numbers: Numbers,
-    /// The stages our last request named.
+    /// The stages that our last request named.
     phase: Phase,
     next: Option<Phase>,
     wait: Wait<'q>,
@@ -79,7 +80,7 @@ pub(super) struct Login<'q> {
 }
 
 impl<'q> Login<'q> {
-    /// The first request. The question is sound ([`Question::check`]).
+    /// The first request. The question is valid ([`Question::check`]).
     pub(super) fn begin(question: &'q Question<'q>, goal: Goal, dice: Dice) -> (Self, Zeroizing<Vec<u8>>) {
         let numbers = Numbers { itt: dice.itt, cmd_sn: 1, exp_stat_sn: 0 };
         let (phase, wait) = (Phase::Security, Wait::Method);
@@ -101,8 +102,8 @@ impl<'q> Login<'q> {
             None => lines.with("SessionType", "Discovery"),
         };
         let first = match &question.chap {
-            // CHAP is offered although there is no secret for it: a target that insists then says so. LIO,
-            // offered None alone, hangs up without a word.
+            // CHAP is offered although there is no secret for it: a target that requires CHAP then
+            // says so. LIO, if offered None alone, closes the connection without a reply.
             None => login.transit(lines.with("AuthMethod", "None,CHAP")),
             // Without None a target cannot choose to prove nothing.
             Some(ChapAnswer { target: Some(_), .. }) => login.stay(lines.with("AuthMethod", "CHAP")),
@@ -150,11 +151,12 @@ impl<'q> Login<'q> {
         let stage = self.stage();
         match (response.class, response.detail) {
             (1, detail @ (1 | 2)) => address::redirection(data, detail == 2),
-            // RFC 7143 has no status for it, but nothing was proved yet and nothing could be.
+            // RFC 7143 has no status for this case, but nothing was proved yet and nothing could
+            // be.
             (2, 1) if self.question.chap.is_none() => Refusal::ChapRequired,
-            // Nothing but names and methods was sent; tgt answers so to CHAP that it does not have.
+            // Only names and methods were sent. tgt replies like this if it does not have CHAP.
             (2, 1) if stage == Stage::Greeting => Refusal::NoCommonMethod,
-            // Nothing but the list of algorithms was sent; tgt answers so.
+            // Only the list of algorithms was sent. tgt replies like this.
             (2, 0) if stage == Stage::Challenge => Refusal::NoCommonAlgorithm,
             (class, detail) => Refusal::Status { class, detail, stage },
         }
@@ -181,9 +183,9 @@ impl<'q> Login<'q> {
                 self.wait = Wait::Nothing;
                 self.advance(keys, done, 0)
             }
-            // A target that insists chooses CHAP; one that has neither says Reject.
+            // A target that requires CHAP chooses it; one that has neither method sends Reject.
             (None, Some(_)) => Err(Refusal::ChapRequired),
-            // It may have more to say before it chooses.
+            // It may send more before it chooses.
             (Some(_), None) => Ok(Step::Send(self.stay(Lines::new()))),
             (Some(_), Some("CHAP")) => {
                 self.wait = Wait::Challenge;
@@ -239,7 +241,7 @@ impl<'q> Login<'q> {
         }
         match (done, expected) {
             (false, _) => Ok(Step::Send(self.transit(Lines::new()))),
-            // The secrets were right on our side, yet the target says nothing of itself.
+            // The target accepted our proof, but sent none of its own.
             (true, Some(_)) => Err(Refusal::MutualFailed(MutualFault::NotOffered)),
             (true, None) => {
                 let kind = *kind;
@@ -291,7 +293,8 @@ impl<'q> Login<'q> {
 
     fn request(&self, lines: &Lines) -> Zeroizing<Vec<u8>> {
         let [a, b, c] = self.dice.isid;
-        // Type 10, random (section 11.12.5): the ISID of a live session would make the target end that one.
+        // Type 10, random (section 11.12.5): with the ISID of a live session, the target would end
+        // that session.
         let isid = [0x80, a, b, c, 0, 0];
         LoginRequest { phase: self.phase, next: self.next, isid, numbers: self.numbers, text: lines.bytes() }
             .encode()

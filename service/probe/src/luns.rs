@@ -1,5 +1,6 @@
-//! Which LUNs a target shows us: REPORT LUNS and an INQUIRY each (SPC-4, sections 6.33 and 6.6), without a socket.
-//! It may not send a command that writes, reserves or waits.
+//! Surveys the LUNs that a target offers: REPORT LUNS and an INQUIRY each (SPC-4, sections 6.33 and
+//! 6.6), without a socket.
+//! Must not send a command that writes, reserves or waits.
 
 use zeroize::Zeroizing;
 
@@ -9,9 +10,9 @@ use super::{
     refusal::Refusal,
 };
 
-/// More than these are not inquired about.
+/// No more than these are inquired about.
 const MOST_LUNS: usize = 64;
-/// Room for the list: its head and as many LUNs as are inquired about.
+/// The size of the list: its header and as many LUNs as are inquired about.
 const LIST: u32 = 8 + 8 * 64;
 /// The shortest INQUIRY data that every target has.
 const INQUIRY: u32 = 36;
@@ -20,27 +21,27 @@ const MOST_RESPONSES: usize = 512;
 
 /// What to do next.
 pub(super) enum Step {
-    /// More comes by itself.
+    /// More data will arrive.
     Wait,
     Send(Zeroizing<Vec<u8>>),
-    /// All is known; the logout to send.
+    /// The survey is complete; the logout to send.
     Done(Luns, Zeroizing<Vec<u8>>),
 }
 
 /// The exchange, without a socket.
 pub(super) struct Survey {
     numbers: Numbers,
-    /// What the command at work may bring, and what it has brought.
+    /// The data that the current command may return, and what has arrived.
     expected: u32,
     data: Vec<u8>,
     responses: usize,
-    /// `None` until the list is there, then those still to be inquired about, the last first.
+    /// `None` until the list has arrived, then the LUNs still to be inquired about, the last first.
     left: Option<Vec<[u8; 8]>>,
     found: Luns,
 }
 
 impl Survey {
-    /// Goes on with the numbers of the login.
+    /// Continues with the numbers of the login.
     pub(super) fn begin(numbers: Numbers) -> (Self, Zeroizing<Vec<u8>>) {
         let found = Luns { present: 0, disks: 0 };
         let mut survey = Self { numbers, expected: 0, data: Vec::new(), responses: 0, left: None, found };
@@ -70,14 +71,14 @@ impl Survey {
             let so_far = u32::try_from(self.data.len()).unwrap_or(u32::MAX);
             let all = u32::try_from(data.len()).ok().and_then(|more| so_far.checked_add(more));
             if offset != so_far || all.is_none_or(|all| all > self.expected) {
-                return Err(Refusal::Protocol("data that was not asked for"));
+                return Err(Refusal::Protocol("data that was not requested"));
             }
             self.data.extend_from_slice(data);
         }
         let Some((status, stat_sn)) = response.end else { return Ok(Step::Wait) };
         self.numbers.exp_stat_sn = stat_sn.wrapping_add(1);
         if !response.completed || status != 0 {
-            return Err(Refusal::Protocol("a refused SCSI command"));
+            return Err(Refusal::Protocol("a failed SCSI command"));
         }
         match &mut self.left {
             None => self.left = Some(list(&self.data)?),
@@ -90,7 +91,7 @@ impl Survey {
         Ok(Step::Send(self.command(lun, INQUIRY, &[0x12, 0, 0, 0, 36, 0])))
     }
 
-    /// Peripheral qualifier 0 is a LUN that is there; LIO shows an empty place as qualifier 1.
+    /// Peripheral qualifier 0 is a LUN that exists; LIO shows an unused number as qualifier 1.
     fn count(&mut self) -> Result<(), Refusal> {
         let kind = *self.data.first().ok_or(Refusal::Protocol("an empty INQUIRY"))?;
         if kind >> 5 == 0 && kind != 0x1f {
@@ -101,7 +102,7 @@ impl Survey {
     }
 }
 
-/// Each LUN once; what does not fit our room is left out.
+/// Each LUN once; what does not fit is left out.
 fn list(data: &[u8]) -> Result<Vec<[u8; 8]>, Refusal> {
     let (head, entries) = data.split_at_checked(8).ok_or(Refusal::Protocol("a short list of LUNs"))?;
     let length = head.iter().take(4).fold(0, |sum, byte| sum << 8 | usize::from(*byte));
@@ -145,7 +146,7 @@ mod tests {
     fn luns_are_listed_and_those_that_are_there_are_counted() {
         let (mut survey, first) = Survey::begin(NUMBERS);
         assert_eq!((first[0], first[19], first[27], first[31], first[32]), (0x01, 8, 1, 5, 0xa0));
-        // The list comes in two pieces, the status by itself.
+        // The list comes in two pieces, the status separately.
         let data = list_of(&[0, 1, 2, 1]);
         assert!(matches!(survey.receive(&answer(8, Some(0), None), &data[..10]), Ok(Step::Wait)));
         assert!(matches!(survey.receive(&answer(8, Some(10), None), &data[10..]), Ok(Step::Wait)));
@@ -153,7 +154,7 @@ mod tests {
         assert_eq!((inquiry[9], inquiry[19], inquiry[27], inquiry[31], inquiry[32]), (0, 9, 2, 6, 0x12));
         let second = sent(survey.receive(&answer(9, Some(0), Some((0, 6))), &[0; 36]));
         assert_eq!(second[9], 1);
-        // An empty place, then a tape.
+        // An unused number, then a tape.
         sent(survey.receive(&answer(10, Some(0), Some((0, 7))), &[0x3f; 36]));
         match survey.receive(&answer(11, Some(0), Some((0, 8))), &[1; 36]) {
             Ok(Step::Done(luns, logout)) => {
@@ -172,12 +173,12 @@ mod tests {
                 Ok(_) => String::new(),
             };
         assert!(refused(answer(9, None, Some((0, 5))), &[]).contains("another command"));
-        assert!(refused(answer(8, Some(1), None), &[0; 8]).contains("not asked for"));
-        assert!(refused(answer(8, Some(0), None), &[0; 521]).contains("not asked for"));
-        assert!(refused(answer(8, None, Some((2, 5))), &[]).contains("refused SCSI command"));
+        assert!(refused(answer(8, Some(1), None), &[0; 8]).contains("not requested"));
+        assert!(refused(answer(8, Some(0), None), &[0; 521]).contains("not requested"));
+        assert!(refused(answer(8, None, Some((2, 5))), &[]).contains("failed SCSI command"));
         assert!(
             refused(ScsiResponse { completed: false, ..answer(8, None, Some((0, 5))) }, &[])
-                .contains("refused")
+                .contains("failed SCSI command")
         );
         assert!(refused(answer(8, Some(0), Some((0, 5))), &[0; 4]).contains("short list"));
         let (mut survey, _) = Survey::begin(NUMBERS);

@@ -1,15 +1,15 @@
-//! The operational parameters of a session that lasts for a question or two (RFC 7143, section 13).
-//! It may not accept anything that was not offered.
+//! The operational parameters of a session with only one or two requests (RFC 7143, section 13).
+//! Must not accept anything that was not offered.
 
 use super::{
     refusal::Refusal,
     text::{Keys, Lines},
 };
 
-/// The longest data segment that we take in the full feature phase.
+/// The longest data segment that is accepted in the full feature phase.
 pub(super) const DECLARED_SEGMENT: usize = 32768;
 
-/// What a discovery session needs; all else is irrelevant to it (section 13).
+/// What a discovery session needs; everything else is irrelevant to it (section 13).
 pub(super) const OFFERS: [(&str, &str); 6] = [
     ("HeaderDigest", "None"),
     ("DataDigest", "None"),
@@ -20,7 +20,7 @@ pub(super) const OFFERS: [(&str, &str); 6] = [
     ("MaxRecvDataSegmentLength", "32768"),
 ];
 
-/// What a normal session needs beyond that: the most cautious of everything.
+/// What a normal session needs in addition, with the most cautious values.
 const NORMAL_OFFERS: [(&str, &str); 8] = [
     ("MaxConnections", "1"),
     ("InitialR2T", "Yes"),
@@ -38,7 +38,8 @@ pub(super) fn offers(is_discovery: bool) -> impl Iterator<Item = (&'static str, 
     OFFERS.iter().chain(more).copied()
 }
 
-/// Checks the answers to our offers and answers what the target proposes: a login does not end before.
+/// Checks the answers to our offers, and answers the target's proposals: otherwise the login would
+/// not end.
 pub(super) fn answers(keys: &Keys<'_>, is_discovery: bool) -> Result<Lines, Refusal> {
     let mut lines = Lines::new();
     for (key, value) in keys.iter() {
@@ -52,7 +53,7 @@ pub(super) fn answers(keys: &Keys<'_>, is_discovery: bool) -> Result<Lines, Refu
             _ if offers(is_discovery).any(|(offered, _)| offered == key) => {}
             // Declarations are not answered (section 6.2).
             "TargetAlias" | "TargetPortalGroupTag" | "TargetAddress" => {}
-            // Markers are gone since RFC 7143; No is what every older target takes.
+            // Markers are gone since RFC 7143; every older target accepts No.
             "IFMarker" | "OFMarker" => lines = lines.with(key, "No"),
             "MaxConnections"
             | "InitialR2T"
@@ -62,7 +63,7 @@ pub(super) fn answers(keys: &Keys<'_>, is_discovery: bool) -> Result<Lines, Refu
             | "MaxOutstandingR2T"
             | "DataPDUInOrder"
             | "DataSequenceInOrder" => lines = lines.with(key, "Irrelevant"),
-            // An answer is no question.
+            // An answer needs no answer.
             _ if matches!(value, "Reject" | "Irrelevant" | "NotUnderstood") => {}
             _ => lines = lines.with(key, "NotUnderstood"),
         }

@@ -1,5 +1,5 @@
-//! The PDUs of a probe, to the byte (RFC 7143, section 11).
-//! It may not look into the text they carry, nor believe a length before its limit is checked.
+//! The PDUs of a probe, byte by byte (RFC 7143, section 11).
+//! Must not interpret the text of a PDU, or trust a length before its limit is checked.
 
 use zeroize::Zeroizing;
 
@@ -45,7 +45,7 @@ impl Phase {
     }
 }
 
-/// What every request of one connection counts by.
+/// The counters that every request of a connection needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Numbers {
     pub(super) itt: u32,
@@ -53,7 +53,7 @@ pub(super) struct Numbers {
     pub(super) exp_stat_sn: u32,
 }
 
-/// Section 11.12. A request is never continued: ours are short.
+/// Section 11.12. Requests are short and never continued.
 pub(super) struct LoginRequest<'a> {
     pub(super) phase: Phase,
     /// The T bit, and the stage to go to.
@@ -152,7 +152,7 @@ fn finish(mut pdu: Zeroizing<Vec<u8>>, numbers: Numbers, text: &[u8]) -> Zeroizi
 /// Section 11.13.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct LoginResponse {
-    /// The T bit; what stands in NSG counts only with it, and `None` in it is the stage that does not exist.
+    /// The T bit. NSG is valid only with it; `None` in it is the stage that does not exist.
     pub(super) transit: Option<Option<Phase>>,
     pub(super) more: bool,
     pub(super) phase: Option<Phase>,
@@ -165,19 +165,20 @@ pub(super) struct LoginResponse {
 }
 
 impl LoginResponse {
-    /// Whether the target ends the stage `phase`, and whether it may: `next` is what our T bit asked for.
+    /// Whether the target ends the stage `phase`, and whether it may: `next` is what our T bit
+    /// asked for.
     pub(super) fn ends(&self, phase: Phase, next: Option<Phase>) -> Result<bool, Refusal> {
         if self.version != 0 {
             return Err(Refusal::Protocol("an unknown version"));
         }
         if self.phase != Some(phase) {
-            return Err(Refusal::Protocol("another login stage"));
+            return Err(Refusal::Protocol("an unexpected login stage"));
         }
         match self.transit {
             None => Ok(false),
             Some(_) if self.more => Err(Refusal::Protocol("both T and C")),
-            Some(_) if next.is_none() => Err(Refusal::Protocol("a transit that was not asked for")),
-            Some(given) if given != next => Err(Refusal::Protocol("a transit to another stage")),
+            Some(_) if next.is_none() => Err(Refusal::Protocol("a transition that was not requested")),
+            Some(given) if given != next => Err(Refusal::Protocol("a transition to another stage")),
             Some(_) => Ok(true),
         }
     }
@@ -197,15 +198,15 @@ pub(super) struct TextResponse {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ScsiResponse {
     pub(super) itt: u32,
-    /// Where the data belongs; `None` if there is none.
+    /// The offset of the data; `None` if there is none.
     pub(super) offset: Option<u32>,
     /// The SCSI status that ends the command, with its StatSN; `None` while more is to come.
     pub(super) end: Option<(u8, u32)>,
-    /// Whether the target carried the command out at all.
+    /// Whether the target carried the command out.
     pub(super) completed: bool,
 }
 
-/// What a target may send to a probe.
+/// The PDUs that a target may send to a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Response {
     Login(LoginResponse),
@@ -225,25 +226,25 @@ pub(super) enum Response {
     Other,
 }
 
-/// Whether a connection that begins with this byte can be one to an iSCSI target.
+/// Whether a connection that begins with this byte can be to an iSCSI target.
 pub(super) fn begins_an_answer(first: u8) -> bool {
     matches!(first, LOGIN_RESPONSE | REJECT)
 }
 
-/// The length of the data segment, and with its padding; refused when above the limit or when there is
-/// an AHS, which no PDU here may have.
+/// The length of the data segment, without and with its padding. Rejected above the limit, and if
+/// there is an AHS, which no PDU here may have.
 pub(super) fn lengths(bhs: &[u8; BHS], limit: usize) -> Result<(usize, usize), Refusal> {
     if bhs[4] != 0 {
         return Err(Refusal::Protocol("an additional header segment"));
     }
     let length = [bhs[5], bhs[6], bhs[7]].iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
     if length > limit {
-        return Err(Refusal::Protocol("a data segment beyond its limit"));
+        return Err(Refusal::Protocol("a data segment that is too long"));
     }
     Ok((length, length.next_multiple_of(4)))
 }
 
-/// Names the PDU; the bits that the RFC reserves are not looked at (section 11: they are ignored on receipt).
+/// Identifies the PDU. Ignores the bits that the RFC reserves (section 11).
 pub(super) fn decode(bhs: &[u8; BHS]) -> Response {
     let (last, more) = (bhs[1] & FINAL != 0, bhs[1] & CONTINUE != 0);
     match bhs[0] {
@@ -386,7 +387,8 @@ mod tests {
         assert_eq!(decode(&header(0x3f, 0x80)), Response::Reject { reason: 0 });
         assert_eq!(decode(&header(0x32, 0x80)), Response::Async { event: 0 });
         assert_eq!(decode(&header(0x20, 0x80)), Response::NopIn);
-        // Opcodes are exact: an initiator's, or one with the I bit, is none of a target.
+        // Opcodes are exact: an initiator's opcode, or one with the I bit, is not valid from a
+        // target.
         for opcode in [0x03, 0x43, 0x63, 0xa3, 0x48, 0x53] {
             assert_eq!(decode(&header(opcode, 0x80)), Response::Other);
         }
@@ -422,7 +424,7 @@ mod tests {
         ) {
             let numbers = Numbers { itt, cmd_sn, exp_stat_sn };
             let mut pdu = TextRequest { ttt, numbers, text: &text }.encode();
-            // A request differs from its response in one bit, and CmdSN stands where StatSN does.
+            // A request differs from its response in one bit, and has CmdSN in place of StatSN.
             pdu[0] |= 0x20;
             let bhs: [u8; BHS] = pdu[..BHS].try_into().unwrap();
             let (length, padded) = lengths(&bhs, 8192).unwrap();

@@ -16,14 +16,15 @@ pub struct Question<'a> {
     pub target: Option<&'a Iqn>,
     /// The credentials, if any are configured.
     pub chap: Option<ChapAnswer<'a>>,
-    /// What to offer, the best first: [`Algorithm::DEFAULT`] unless somebody configured more.
+    /// The algorithms to offer, the preferred one first: [`Algorithm::DEFAULT`] unless more are
+    /// configured.
     pub algorithms: &'a [Algorithm],
-    /// The network card to ask through; `None` leaves it to the routes.
-    pub card: Option<&'a str>,
+    /// The network interface to use; `None` leaves the choice to the routes.
+    pub interface: Option<&'a str>,
 }
 
 impl Question<'_> {
-    /// Refuses a question that must not reach the wire.
+    /// Rejects a question that must not be sent.
     pub(super) fn check(&self) -> Result<(), Refusal> {
         let Some(chap) = &self.chap else { return Ok(()) };
         let is_name =
@@ -41,7 +42,7 @@ impl Question<'_> {
     }
 }
 
-/// What we prove and, for mutual CHAP, what the target must prove.
+/// Our credentials and, for mutual CHAP, the target's.
 pub struct ChapAnswer<'a> {
     /// Our user name.
     pub username: &'a str,

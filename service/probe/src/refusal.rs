@@ -1,11 +1,11 @@
-//! Every way in which a probe is turned away, and when.
-//! It may not carry a secret or a text of the target: it goes to the log and to callers.
+//! Why a probe was refused, and at which stage.
+//! Must not carry a secret or a text of the target: refusals go to the log and to callers.
 
 use std::{fmt, io};
 
 use iscsi_initiator_dbus::Portal;
 
-/// How far the exchange had come.
+/// The stage of the exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stage {
     /// The TCP connection.
@@ -27,109 +27,110 @@ pub enum Stage {
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Connect => "connecting",
-            Self::Greeting => "the first login request",
-            Self::Challenge => "asking for a CHAP challenge",
-            Self::Proof => "the CHAP response",
-            Self::Parameters => "negotiating a session",
-            Self::Targets => "listing the targets",
-            Self::Luns => "listing the LUNs",
+            Self::Connect => "the connection",
+            Self::Greeting => "the reply to the login request",
+            Self::Challenge => "the CHAP challenge",
+            Self::Proof => "the reply to the CHAP response",
+            Self::Parameters => "the session parameters",
+            Self::Targets => "the list of targets",
+            Self::Luns => "the list of LUNs",
         })
     }
 }
 
-/// Why a target that let us in was not believed.
+/// Why a target that accepted the login was not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum MutualFault {
-    /// Its proof does not fit the secret that we have for it.
-    #[error("its secret is another one")]
+    /// Its proof does not match the secret that we have for it.
+    #[error("its secret does not match")]
     WrongSecret,
-    /// Its proof fits, its user name does not.
-    #[error("its user name is another one")]
+    /// Its proof matches, its user name does not.
+    #[error("its user name does not match")]
     WrongName,
-    /// It gave no proof, or chose to need none.
-    #[error("it offers no proof of itself")]
+    /// It sent no proof, or chose a method without one.
+    #[error("it did not offer mutual CHAP")]
     NotOffered,
-    /// It gave back our own challenge or our own proof.
-    #[error("it reflected what we sent")]
+    /// It sent back our own challenge or our own proof.
+    #[error("it sent back our own challenge or response")]
     Reflected,
-    /// Both secrets are one, so that anybody could reflect our proof: nothing was sent.
+    /// Both secrets are the same, so that any peer could reflect our proof: nothing was sent.
     #[error("both secrets are the same")]
     SameSecret,
 }
 
-/// Why there is no answer, or which.
+/// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The question is at fault; nothing was sent.
-    #[error("the question cannot be asked: {0}")]
+    /// The question is invalid; nothing was sent.
+    #[error("cannot ask the portal: {0}")]
     Question(&'static str),
-    /// TCP RST: the host is there, nothing listens.
+    /// TCP RST: the host is there, but nothing listens.
     #[error("nothing listens at the portal")]
     Refused,
     /// The network or the host cannot be reached.
     #[error("no route to the portal")]
     NoRoute,
-    /// The network card to ask through is not there; nothing was sent.
-    #[error("this machine does not have the network card that the node is bound to")]
-    NoCard,
-    /// Our own system failed.
-    #[error("the system failed: {0}")]
+    /// The network interface to use does not exist; nothing was sent.
+    #[error("this machine does not have the network interface that the node is bound to")]
+    NoInterface,
+    /// A system call failed.
+    #[error("a system call failed: {0}")]
     System(io::ErrorKind),
-    /// The deadline came first.
-    #[error("no answer in time while {stage}", stage = .stage)]
+    /// The deadline passed.
+    #[error("timed out waiting for {stage}", stage = .stage)]
     TimedOut {
-        /// While waiting for what.
+        /// What the probe was waiting for.
         stage: Stage,
     },
-    /// The peer hung up.
-    #[error("the portal hung up at {stage}", stage = .stage)]
+    /// The peer closed the connection.
+    #[error("the portal closed the connection before {stage} arrived", stage = .stage)]
     Closed {
-        /// Instead of what.
+        /// What the probe was waiting for.
         stage: Stage,
     },
-    /// Something answers, but does not speak iSCSI.
-    #[error("what listens there does not speak iSCSI")]
+    /// The peer answers, but does not speak iSCSI.
+    #[error("the server there does not speak iSCSI")]
     NotIscsi,
-    /// The login was refused (RFC 7143, section 11.13.5).
-    #[error("the target refused {stage}: {class:02x}/{detail:02x}, {}", meaning(*class, *detail))]
+    /// The login was rejected (RFC 7143, section 11.13.5).
+    #[error("the target sent login status {class:02x}/{detail:02x} ({}) instead of {stage}", meaning(*class, *detail))]
     Status {
-        /// 2: our fault; 3: the target's.
+        /// 2: the initiator's fault; 3: the target's.
         class: u8,
-        /// What exactly.
+        /// The detail of the status.
         detail: u8,
         /// 02/01 before [`Stage::Proof`] says that no secret could have helped.
         stage: Stage,
     },
-    /// The target threw our PDU back (RFC 7143, section 11.17).
-    #[error("the target rejected a PDU at {stage}, reason {reason:#04x}")]
+    /// The target rejected our PDU (RFC 7143, section 11.17).
+    #[error("the target rejected a PDU (reason {reason:#04x}) instead of sending {stage}")]
     Rejected {
         /// RFC 7143, section 11.17.1.
         reason: u8,
-        /// Which PDU.
+        /// What the probe was waiting for.
         stage: Stage,
     },
-    /// The target wants CHAP and no credentials were given.
+    /// The target requires CHAP and no credentials were given.
     #[error("the target asks for CHAP")]
     ChapRequired,
     /// The target has neither of the methods we offered.
-    #[error("the target shares no authentication method with us")]
+    #[error("the target and this machine have no authentication method in common")]
     NoCommonMethod,
     /// The target has none of the digests we offered.
-    #[error("the target shares no CHAP algorithm with us")]
+    #[error("the target and this machine have no CHAP algorithm in common")]
     NoCommonAlgorithm,
     /// Mutual CHAP failed on our side.
-    #[error("the target did not prove itself: {0}")]
+    #[error("the target did not authenticate itself: {0}")]
     MutualFailed(MutualFault),
-    /// The portal sent us on, and we did not follow: it is the second time, a host name or our own loopback.
-    #[error("the portal sent us on to {to}")]
+    /// The portal redirected us, and the probe did not follow: it was the second time, a host name
+    /// or our own loopback.
+    #[error("the portal redirected the login to {to}")]
     Redirected {
         /// Where to.
         to: Portal,
-        /// For good, or for now.
+        /// Whether it is permanent.
         permanent: bool,
     },
-    /// The peer broke RFC 7143 or a limit of ours.
+    /// The peer violated RFC 7143 or a limit of the probe.
     #[error("protocol error: {0}")]
     Protocol(&'static str),
 }
@@ -165,16 +166,23 @@ mod tests {
     fn refusals_read_well() {
         let status = Refusal::Status { class: 2, detail: 1, stage: Stage::Proof };
         for (refusal, text) in [
-            (status, "the target refused the CHAP response: 02/01, authentication failed"),
-            (Refusal::TimedOut { stage: Stage::Connect }, "no answer in time while connecting"),
-            (Refusal::Closed { stage: Stage::Greeting }, "the portal hung up at the first login request"),
+            (
+                status,
+                "the target sent login status 02/01 (authentication failed) instead of the reply to the CHAP \
+                 response",
+            ),
+            (Refusal::TimedOut { stage: Stage::Connect }, "timed out waiting for the connection"),
+            (
+                Refusal::Closed { stage: Stage::Greeting },
+                "the portal closed the connection before the reply to the login request arrived",
+            ),
             (
                 Refusal::Rejected { reason: 4, stage: Stage::Targets },
-                "the target rejected a PDU at listing the targets, reason 0x04",
+                "the target rejected a PDU (reason 0x04) instead of sending the list of targets",
             ),
             (
                 Refusal::MutualFailed(MutualFault::NotOffered),
-                "the target did not prove itself: it offers no proof of itself",
+                "the target did not authenticate itself: it did not offer mutual CHAP",
             ),
         ] {
             assert_eq!(refusal.to_string(), text);

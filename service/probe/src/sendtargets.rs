@@ -1,5 +1,6 @@
-//! The text phase of a discovery session (RFC 7143, appendix C): asks for all targets and reads the records.
-//! It may not take more than its limits, and a bad record never becomes a node.
+//! The text phase of a discovery session (RFC 7143, appendix C): requests all targets and parses
+//! the records.
+//! Must not exceed its limits, or turn a malformed record into a node.
 
 use std::{collections::HashSet, net::SocketAddr};
 
@@ -18,7 +19,7 @@ const MOST_ROUNDS: usize = 64;
 const MOST_TEXT: usize = 1 << 20;
 const MOST_TARGETS: usize = 1024;
 const MOST_PORTALS: usize = 64;
-/// Targets and portals at their limits would be 65,536 nodes: 30 MB for one list, when the names are long.
+/// Targets and portals at their limits would be 65,536 nodes: 30 MB for one list of long names.
 const MOST_NODES: usize = 4096;
 
 /// What to do next.
@@ -36,7 +37,7 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    /// Goes on with the numbers of the login.
+    /// Continues with the numbers of the login.
     pub(super) fn begin(numbers: Numbers) -> (Self, Zeroizing<Vec<u8>>) {
         let numbers = Numbers { itt: numbers.itt.wrapping_add(1), ..numbers };
         let lines = Lines::new().with("SendTargets", "All");
@@ -79,12 +80,13 @@ type Nodes = (Vec<Found>, usize);
 
 /// One `TargetName` and what follows it.
 struct Record {
-    /// `None`: the name was none, and its addresses go with it.
+    /// `None`: the name was malformed, and its addresses are dropped with it.
     target: Option<Iqn>,
     addresses: usize,
 }
 
-/// Reads the records: each `TargetName`, then its `TargetAddress`es; a target without one is at `here`.
+/// Parses the records: each `TargetName`, then its `TargetAddress`es. A target without one is at
+/// `here`.
 pub(super) fn parse(text: &[u8], here: SocketAddr) -> Result<Nodes, Refusal> {
     let mut list = List { here, nodes: Vec::new(), known: HashSet::new(), refused: 0 };
     let mut record = None;
@@ -100,9 +102,9 @@ pub(super) fn parse(text: &[u8], here: SocketAddr) -> Result<Nodes, Refusal> {
                 record = Some(list.target(name));
             }
             ("TargetAddress", address) => list.address(record.as_mut(), address)?,
-            // The answer to it was the list; as a key of its own it can only be Reject or the like.
+            // The list is the answer to it; as a key in the list it can only be Reject or similar.
             ("SendTargets", _) => return Err(Refusal::Protocol("the target does not list targets")),
-            // Aliases and whatever a vendor adds.
+            // Aliases and vendor-specific keys.
             _ => {}
         }
     }
@@ -142,7 +144,7 @@ impl List {
         }
     }
 
-    /// A target whose addresses were all refused is not at `here`: it said that it is elsewhere.
+    /// A target whose addresses were all rejected is not at `here`: it named other places.
     fn end(&mut self, record: Option<Record>) -> Result<(), Refusal> {
         let Some(Record { target: Some(target), addresses: 0 }) = record else { return Ok(()) };
         let host = Host::Address(self.here.ip(), None);
@@ -223,7 +225,7 @@ mod tests {
         for (text, why) in [
             ("TargetAddress=192.0.2.1:3260,1", "an address without a target"),
             ("SendTargets=Reject", "the target does not list targets"),
-            ("targetname=x", "a key that is none"),
+            ("targetname=x", "a malformed key"),
             (&many, "too many targets"),
             (&portals, "too many portals of one target"),
             (&nodes, "too many nodes"),

@@ -1,5 +1,5 @@
-//! The one place of the probe with a connection, a clock and randomness.
-//! It may not hold a connection beyond the caller's deadline, nor resolve a name.
+//! The connection, the clock and the randomness of the probe; no other part has them.
+//! Must not hold a connection beyond the caller's deadline, or resolve a name.
 
 use std::{
     io::{self, ErrorKind},
@@ -27,15 +27,17 @@ use super::{
     sendtargets::{self, Exchange},
 };
 
-/// The list is here already: the farewell is for the target's sake, and gets what a slow link needs.
+/// The list has arrived already: the logout is a courtesy to the target, with the time that a slow
+/// link needs.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// Pings and notes that a target may send between two answers.
+/// Pings and messages that a target may send between two answers.
 const MOST_ASIDES: usize = 16;
 
-/// Asks whether the target would let us in, as far as the end of authentication: no session is made.
+/// Asks whether the target would accept a login, up to the end of authentication: no session is
+/// made.
 ///
-/// One redirection to a numeric address is followed. The answer comes before the deadline or not at all:
-/// a single deadline also ends a target that sends a byte at a time.
+/// One redirection to a numeric address is followed. The single deadline also ends an exchange with
+/// a target that sends a byte at a time.
 pub async fn login(
     address: SocketAddr,
     question: &Question<'_>,
@@ -64,7 +66,7 @@ pub async fn send_targets(
     }
 }
 
-/// Asks a target, in a session of a moment that is as good as any other but holds no disk, for its LUNs.
+/// Asks a target for its LUNs, in a temporary session that is like any other but holds no disk.
 pub async fn luns(address: SocketAddr, question: &Question<'_>, deadline: Instant) -> Result<Luns, Refusal> {
     question.check()?;
     match visit(address, question, Goal::Session, deadline).await?.news {
@@ -79,7 +81,7 @@ struct Answer {
     from: SocketAddr,
 }
 
-/// What a session was for.
+/// The result of a session.
 enum News {
     Nothing,
     /// The text of a list.
@@ -105,7 +107,7 @@ async fn visit(
     Ok(answer)
 }
 
-/// Where a redirection leads, if a probe may go there without asking anybody.
+/// The destination of a redirection, if the probe may follow it.
 fn follow(from: SocketAddr, to: &Portal) -> Option<SocketAddr> {
     match to.host() {
         Host::Address(address, None) if may_lead(from, to.host()) => {
@@ -115,7 +117,7 @@ fn follow(from: SocketAddr, to: &Portal) -> Option<SocketAddr> {
     }
 }
 
-/// One connection from its beginning to its end: dropping it hangs up.
+/// One connection; dropping it closes the connection.
 async fn call(
     at: SocketAddr,
     question: &Question<'_>,
@@ -137,19 +139,19 @@ async fn call(
     });
     let (news, logout) = asked.await.unwrap_or(Err(Refusal::TimedOut { stage }))?;
     let cap = deadline.min(Instant::now() + FAREWELL);
-    // Whatever becomes of it, the connection ends and with it the session.
+    // In every case the connection ends, and the session with it.
     let _ = timeout_at(cap, wire.farewell(&logout)).await;
     Ok(Answer { accepted, news, from: at })
 }
 
-/// Connects and logs in; the numbers are there when a session is.
+/// Connects and logs in. With a session, the numbers are set.
 async fn talk(
     at: SocketAddr,
     question: &Question<'_>,
     goal: Goal,
     stage: &mut Stage,
 ) -> Result<(Wire, Accepted, Option<Numbers>), Refusal> {
-    let mut wire = Wire::connect(at, question.card).await?;
+    let mut wire = Wire::connect(at, question.interface).await?;
     let (mut login, mut request) = Login::begin(question, goal, roll()?);
     loop {
         *stage = login.stage();
@@ -172,18 +174,18 @@ fn roll() -> Result<Dice, Refusal> {
 
 struct Wire {
     stream: TcpStream,
-    /// Nothing has come yet: what comes may not be iSCSI at all.
+    /// Nothing has arrived yet: the peer may not speak iSCSI at all.
     is_new: bool,
 }
 
 impl Wire {
-    async fn connect(at: SocketAddr, card: Option<&str>) -> Result<Self, Refusal> {
-        let stream = match card {
+    async fn connect(at: SocketAddr, interface: Option<&str>) -> Result<Self, Refusal> {
+        let stream = match interface {
             None => TcpStream::connect(at).await,
-            Some(card) => bound(at, card)?.connect(at).await,
+            Some(interface) => bound(at, interface)?.connect(at).await,
         };
         let stream = stream.map_err(|error| unconnected(&error))?;
-        // Requests are answered one by one: nothing is gained by waiting for more of them.
+        // Requests are answered one by one, so there is no point in collecting them.
         stream.set_nodelay(true).map_err(|error| Refusal::System(error.kind()))?;
         Ok(Self { stream, is_new: true })
     }
@@ -192,12 +194,13 @@ impl Wire {
         self.stream.write_all(pdu).await.map_err(|error| lost(&error, stage))
     }
 
-    /// One PDU. Its length is checked before room is made for it.
+    /// One PDU. Its length is checked before memory is allocated for it.
     async fn receive(&mut self, limit: usize, stage: Stage) -> Result<(Response, Vec<u8>), Refusal> {
         let mut bhs = [0; BHS];
         let (first, rest) = bhs.split_at_mut(1);
         self.fill(first, stage).await?;
-        // Told by the first byte: a server that waits after its greeting would cost the whole deadline.
+        // Decided by the first byte: a server that waits after its greeting would otherwise take
+        // until the deadline.
         if std::mem::take(&mut self.is_new) && !first.iter().all(|first| pdu::begins_an_answer(*first)) {
             return Err(Refusal::NotIscsi);
         }
@@ -260,14 +263,14 @@ impl Wire {
         }
     }
 
-    /// What answers a request in a session; what a target may send in between is passed over.
+    /// The answer to a request in a session; skips what a target may send in between.
     async fn response(&mut self, stage: Stage) -> Result<(Response, Vec<u8>), Refusal> {
         for _ in 0..MOST_ASIDES {
             match self.receive(DECLARED_SEGMENT, stage).await? {
                 (Response::Reject { reason }, _) => return Err(Refusal::Rejected { reason, stage }),
                 // Section 11.9.1: 1 to 3 ask for or announce the end of the session.
                 (Response::Async { event: 1..=3 }, _) => return Err(Refusal::Closed { stage }),
-                // A session of seconds needs no sign of life and no news.
+                // A session of seconds needs no keep-alive and no news.
                 (Response::NopIn | Response::Async { .. }, _) => {}
                 answer => return Ok(answer),
             }
@@ -285,13 +288,14 @@ impl Wire {
     }
 }
 
-/// As iscsid does it (usr/io.c, `bind_conn_to_iface`). Whoever has not bound a socket yet may (Linux 5.7).
-fn bound(at: SocketAddr, card: &str) -> Result<TcpSocket, Refusal> {
+/// As iscsid does it (usr/io.c, `bind_conn_to_iface`). An unbound socket may be bound without
+/// privileges (Linux 5.7).
+fn bound(at: SocketAddr, interface: &str) -> Result<TcpSocket, Refusal> {
     let socket = if at.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
     let socket = socket.map_err(|error| Refusal::System(error.kind()))?;
-    match socket.bind_device(Some(card.as_bytes())) {
+    match socket.bind_device(Some(interface.as_bytes())) {
         Ok(()) => Ok(socket),
-        Err(error) if Errno::from_io_error(&error) == Some(Errno::NODEV) => Err(Refusal::NoCard),
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::NODEV) => Err(Refusal::NoInterface),
         Err(error) => Err(Refusal::System(error.kind())),
     }
 }
@@ -302,9 +306,9 @@ fn unconnected(error: &io::Error) -> Refusal {
         ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::NetworkDown => {
             Refusal::NoRoute
         }
-        // The kernel has no address of that family to start from.
+        // The kernel has no source address of that family.
         ErrorKind::AddrNotAvailable => Refusal::NoRoute,
-        // The kernel's own patience ended before ours.
+        // The kernel's own timeout came before ours.
         ErrorKind::TimedOut => Refusal::TimedOut { stage: Stage::Connect },
         kind => Refusal::System(kind),
     }

@@ -1,11 +1,11 @@
-//! `key=value` data (RFC 7143, section 6.1): what is read is checked, what is written is ours.
-//! It may not decide what a key means, nor repeat a value in an error.
+//! `key=value` data (RFC 7143, section 6.1): parses and checks what is received, and writes ours.
+//! Must not decide what a key means, or repeat a value in an error.
 
 use zeroize::Zeroizing;
 
 use super::refusal::Refusal;
 
-/// Login has some 30 keys; the limit keeps the search for a second one of the same name cheap.
+/// Login has some 30 keys; the limit keeps the search for duplicates cheap.
 const MOST_KEYS: usize = 128;
 /// RFC 7143, section 6.1: a simple value is at most 255 bytes.
 const LONGEST: usize = 255;
@@ -22,11 +22,12 @@ pub(super) fn pairs(text: &[u8]) -> impl Iterator<Item = Result<(&str, &[u8]), R
             return Err(Refusal::Protocol("a key without a value"));
         };
         let key = std::str::from_utf8(key).ok().filter(|key| is_key(key));
-        key.map(|key| (key, value)).ok_or(Refusal::Protocol("a key that is none"))
+        key.map(|key| (key, value)).ok_or(Refusal::Protocol("a malformed key"))
     })
 }
 
-/// Section 6.1: a capital letter, then at most 62 more characters; section 13.24 breaks that with one key.
+/// Section 6.1: a capital letter, then at most 62 more characters; section 13.24 has one key that
+/// breaks this rule.
 fn is_key(key: &str) -> bool {
     let is_tail = |byte: u8| byte.is_ascii_alphanumeric() || b".-+@_".contains(&byte);
     let is_head = key.starts_with(|first: char| first.is_ascii_uppercase()) || key == "iSCSIProtocolLevel";
@@ -42,9 +43,9 @@ pub(super) fn value<'a>(key: &str, raw: &'a [u8]) -> Result<&'a str, Refusal> {
         _ => LONGEST,
     };
     if raw.len() > longest {
-        return Err(Refusal::Protocol("a value beyond its limit"));
+        return Err(Refusal::Protocol("a value that is too long"));
     }
-    let text = std::str::from_utf8(raw).map_err(|_| Refusal::Protocol("a value that is no text"))?;
+    let text = std::str::from_utf8(raw).map_err(|_| Refusal::Protocol("a value that is not text"))?;
     if text.chars().any(char::is_control) {
         return Err(Refusal::Protocol("a control character in a value"));
     }
@@ -61,7 +62,7 @@ impl<'a> Keys<'a> {
         for pair in pairs(text) {
             let (key, raw) = pair?;
             if keys.get(key).is_some() {
-                return Err(Refusal::Protocol("a key twice"));
+                return Err(Refusal::Protocol("a duplicate key"));
             }
             if keys.0.len() == MOST_KEYS {
                 return Err(Refusal::Protocol("too many keys"));
@@ -101,7 +102,7 @@ impl Lines {
     }
 }
 
-/// A number, decimal or hexadecimal (section 6.1); no sign, no blank.
+/// A number, decimal or hexadecimal (section 6.1), without sign or blanks.
 pub(super) fn number(text: &str) -> Option<u16> {
     let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         Some(digits) => (digits, 16),
@@ -125,7 +126,7 @@ pub(super) fn binary(text: &str) -> Option<Zeroizing<Vec<u8>>> {
 fn from_hex(digits: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(digits.len() / 2));
     for pair in digits.chunks(2) {
-        // Half a byte at the end has no meaning that all targets share.
+        // Targets disagree on an odd number of digits.
         let &[high, low] = pair else { return None };
         bytes.push(nibble(high)? << 4 | nibble(low)?);
     }
@@ -141,7 +142,7 @@ fn nibble(digit: u8) -> Option<u8> {
     }
 }
 
-/// RFC 4648, section 4, with its padding and without stray bits: one encoding for one value.
+/// RFC 4648, section 4, with its padding and without stray bits: each value has one encoding.
 fn from_base64(digits: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(digits.len() / 4 * 3));
     let mut rest = digits;
@@ -217,18 +218,18 @@ mod tests {
         let long_binary = format!("CHAP_C=0x{}", "0".repeat(2049));
         for (text, why) in [
             (&b"AuthMethod"[..], "a key without a value"),
-            (b"=CHAP", "a key that is none"),
-            (b"authMethod=CHAP", "a key that is none"),
-            (b"Auth Method=CHAP", "a key that is none"),
-            (b"Auth\xff=CHAP", "a key that is none"),
-            (long_key.as_bytes(), "a key that is none"),
-            (b"A=1\0A=1\0", "a key twice"),
-            (b"A=\xff\0", "a value that is no text"),
+            (b"=CHAP", "a malformed key"),
+            (b"authMethod=CHAP", "a malformed key"),
+            (b"Auth Method=CHAP", "a malformed key"),
+            (b"Auth\xff=CHAP", "a malformed key"),
+            (long_key.as_bytes(), "a malformed key"),
+            (b"A=1\0A=1\0", "a duplicate key"),
+            (b"A=\xff\0", "a value that is not text"),
             (b"A=a\nb\0", "a control character in a value"),
             (b"A=a\x1b[2J\0", "a control character in a value"),
             (b"A=a\xc2\x85\0", "a control character in a value"),
-            (long_value.as_bytes(), "a value beyond its limit"),
-            (long_binary.as_bytes(), "a value beyond its limit"),
+            (long_value.as_bytes(), "a value that is too long"),
+            (long_binary.as_bytes(), "a value that is too long"),
         ] {
             assert_eq!(fault(text), Some(Refusal::Protocol(why)), "{:?}", String::from_utf8_lossy(text));
         }

@@ -1,5 +1,5 @@
-//! The probe against targets that follow the RFC: what it finds out, and what it believes.
-//! It may not depend on time.
+//! The probe against targets that follow the RFC: what it detects and what it believes.
+//! Must not depend on time.
 
 #![allow(
     clippy::unwrap_used,
@@ -77,7 +77,7 @@ async fn equal_secrets_never_reach_the_wire() {
         target: None,
         chap: Some(chap),
         algorithms: Algorithm::DEFAULT,
-        card: None,
+        interface: None,
     };
     let refused = login(at, &question, Instant::now() + LONG).await;
     assert_eq!(refused, Err(Refusal::MutualFailed(MutualFault::SameSecret)));
@@ -163,7 +163,7 @@ async fn one_redirection_is_followed() {
     assert_eq!(log_in(named, With::Chap, LONG).await, Err(unresolved));
     for nowhere in ["127.0.0.1:0", "[fe80::1%lo]:3260", "0.0.0.0", ""] {
         let at = redirecting(nowhere.into(), 1).await;
-        assert_eq!(log_in(at, With::Chap, LONG).await, protocol("a redirection to no portal"));
+        assert_eq!(log_in(at, With::Chap, LONG).await, protocol("a redirection to an invalid portal"));
     }
 }
 
@@ -171,8 +171,13 @@ async fn one_redirection_is_followed() {
 fn the_questions_may_wait_on_any_thread() {
     fn is_send<A: Send>(_: &A) {}
     let me = iqn("iqn.2001-04.com.example:me");
-    let question =
-        Question { initiator: &me, target: None, chap: None, algorithms: Algorithm::DEFAULT, card: None };
+    let question = Question {
+        initiator: &me,
+        target: None,
+        chap: None,
+        algorithms: Algorithm::DEFAULT,
+        interface: None,
+    };
     let deadline = Instant::now();
     is_send(&login(([127, 0, 0, 1], 1).into(), &question, deadline));
     is_send(&send_targets(([127, 0, 0, 1], 1).into(), &question, deadline));

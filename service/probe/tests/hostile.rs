@@ -1,5 +1,6 @@
-//! The probe against targets that lie, stall or never end: each time the exact refusal, before the deadline.
-//! It may not use a port or an address beyond the loopback.
+//! The probe against targets that lie, stall or never end: the exact refusal each time, before the
+//! deadline.
+//! Must not use a port or an address beyond the loopback.
 
 #![allow(
     clippy::unwrap_used,
@@ -55,7 +56,7 @@ async fn a_list_of_bad_names_is_an_empty_list() {
     assert_eq!((listing.nodes, listing.refused), (vec![], 6));
 }
 
-/// A target that logs in honestly and answers every text request with the same.
+/// A target that logs in correctly and answers every text request with the same.
 async fn chatty(flags: u8, text: String, edit: fn(&mut [u8])) -> SocketAddr {
     serve(move |mut peer| {
         let text = text.clone();
@@ -77,16 +78,16 @@ async fn endless_lists_end() {
     let names = |count: usize| {
         (0..count).map(|n| format!("TargetName=iqn.2001-04.com.example:{n}\0")).collect::<String>()
     };
-    // Pieces as large as we allow, without an end: it stops at a megabyte.
+    // Pieces as large as allowed, without an end: the probe stops at a megabyte.
     let piece: String = names(700);
     assert_eq!(
         list(chatty(C, piece, |_| {}).await, With::Nothing, LONG).await,
         protocol("too long a list of targets")
     );
     let thousands = chatty(T, names(1025), |_| {}).await;
-    // One PDU of 38 KiB is more than we declared to take.
+    // One PDU of 38 KiB is more than the declared maximum.
     let refused = list(thousands, With::Nothing, LONG).await;
-    assert_eq!(refused, protocol("a data segment beyond its limit"));
+    assert_eq!(refused, protocol("a data segment that is too long"));
     // 10,800 targets within the megabyte.
     let short: String = (0..900).map(|n| format!("TargetName=iqn.a:{n}\0")).collect();
     let at = serve(move |mut peer| {
@@ -117,7 +118,7 @@ async fn broken_text_responses_are_refused() {
         (T, |pdu| pdu[19] ^= 1, "a response to another request"),
         (T, |pdu| pdu[4] = 1, "an additional header segment"),
         (T, |pdu| pdu[0] = 0x23, "no text response"),
-        (T, |pdu| pdu[48] = b't', "a key that is none"),
+        (T, |pdu| pdu[48] = b't', "a malformed key"),
     ] {
         assert_eq!(list(chatty(flags, name(), edit).await, With::Nothing, LONG).await, protocol(why));
     }
@@ -126,7 +127,7 @@ async fn broken_text_responses_are_refused() {
     assert_eq!(list(at, With::Nothing, LONG).await, Err(rejected));
     let at = chatty(T, name(), |pdu| (pdu[0], pdu[36]) = (0x32, 2)).await;
     assert_eq!(list(at, With::Nothing, LONG).await, Err(Refusal::Closed { stage: Stage::Targets }));
-    // Pings without an end are one silence.
+    // Endless pings count as one silence.
     let at = serve(|mut peer| async move {
         let _ = Script::default().let_in(&mut peer).await;
         let request = peer.request().await.unwrap();
@@ -159,19 +160,19 @@ async fn broken_login_responses_are_refused() {
         (0, "AuthMethod=CHAP", (|pdu| pdu[16] ^= 1) as fn(&mut [u8]), "a response to another request"),
         (0, "AuthMethod=CHAP", |pdu| pdu[3] = 1, "an unknown version"),
         (0, "AuthMethod=CHAP", |pdu| pdu[4] = 1, "an additional header segment"),
-        (0, "AuthMethod=CHAP AuthMethod=CHAP", |_| {}, "a key twice"),
+        (0, "AuthMethod=CHAP AuthMethod=CHAP", |_| {}, "a duplicate key"),
         (0, "AuthMethod=CH\x1bAP", |_| {}, "a control character in a value"),
         (0, "nonsense", |_| {}, "a key without a value"),
         (0, "AuthMethod=CHAP", |_| {}, "no CHAP_A"),
         (0, "", |_| {}, "too many login responses"),
-        (0, "", |pdu| pdu[5..8].fill(0xff), "a data segment beyond its limit"),
-        (0, longer, |_| {}, "a data segment beyond its limit"),
-        (0, long, |_| {}, "a value beyond its limit"),
+        (0, "", |pdu| pdu[5..8].fill(0xff), "a data segment that is too long"),
+        (0, longer, |_| {}, "a data segment that is too long"),
+        (0, long, |_| {}, "a value that is too long"),
         (C, long, |_| {}, "too much text in a login"),
         (C, "", |_| {}, "too many login responses"),
         (T | C | 1, "", |_| {}, "both T and C"),
-        (T | 1, "AuthMethod=None", |_| {}, "a transit that was not asked for"),
-        (T | 4 | 3, "", |_| {}, "another login stage"),
+        (T | 1, "AuthMethod=None", |_| {}, "a transition that was not requested"),
+        (T | 4 | 3, "", |_| {}, "an unexpected login stage"),
     ] {
         assert_eq!(log_in(stubborn(flags, text, edit).await, With::Chap, LONG).await, protocol(why));
     }
@@ -206,7 +207,7 @@ async fn a_redirection_that_hides_where_it_leads_is_not_followed() {
         })
         .await;
         let refused = log_in(at, With::Chap, LONG).await;
-        assert_eq!(refused, protocol("a redirection to no portal"), "{nowhere}");
+        assert_eq!(refused, protocol("a redirection to an invalid portal"), "{nowhere}");
     }
 }
 
@@ -239,7 +240,7 @@ async fn silence_ends_at_the_deadline() {
     let silent = serve(Peer::linger).await;
     let late = Err(Refusal::TimedOut { stage: Stage::Greeting });
     assert_eq!(log_in(silent, With::Chap, SHORT).await, late);
-    // A byte at a time is no answer either; the length it promises is one we allow.
+    // A byte at a time does not count as an answer; the length in the header is an allowed one.
     let slow = serve(|mut peer| async move {
         let mut pdu = [0; 48 + 8192];
         (pdu[0], pdu[6]) = (0x23, 0x20);
@@ -247,7 +248,7 @@ async fn silence_ends_at_the_deadline() {
     })
     .await;
     assert_eq!(log_in(slow, With::Chap, SHORT).await, late);
-    // Nor is it one where the login was quick.
+    // The same after a quick login.
     let slow = serve(|mut peer| async move {
         let _ = Script::default().let_in(&mut peer).await;
         let request = peer.request().await.unwrap();
@@ -262,7 +263,7 @@ async fn silence_ends_at_the_deadline() {
     assert_eq!(list(mute, With::Nothing, SHORT).await, Err(Refusal::TimedOut { stage: Stage::Targets }));
 }
 
-/// A target that logs in honestly and answers each command with this, so many times.
+/// A target that logs in correctly and answers each command with this, this many times.
 async fn showing(flags: u8, data: &'static [u8], times: usize, edit: fn(&mut [u8])) -> SocketAddr {
     serve(move |mut peer| async move {
         let _ = Script::default().let_in(&mut peer).await;
@@ -290,14 +291,14 @@ async fn broken_answers_to_commands_are_refused() {
     assert_eq!(survey(honest, With::Nothing, LONG).await, Ok(Luns { present: 0, disks: 0 }));
     for (flags, data, times, edit, why) in [
         (0, &[][..], 600, (|_| {}) as fn(&mut [u8]), "too many SCSI responses"),
-        (T | S, &[0; 600], 1, |_| {}, "data that was not asked for"),
-        (0, &[0; 500], 2, |_| {}, "data that was not asked for"),
-        (T | S, &[0; 8], 1, |pdu| pdu[43] = 8, "data that was not asked for"),
+        (T | S, &[0; 600], 1, |_| {}, "data that was not requested"),
+        (0, &[0; 500], 2, |_| {}, "data that was not requested"),
+        (T | S, &[0; 8], 1, |pdu| pdu[43] = 8, "data that was not requested"),
         (T | S, &[0; 8], 1, |pdu| pdu[19] ^= 1, "a response to another command"),
-        (T | S, &[0; 8], 1, |pdu| pdu[3] = 2, "a refused SCSI command"),
-        (T, &[], 1, |pdu| (pdu[0], pdu[2]) = (0x21, 1), "a refused SCSI command"),
+        (T | S, &[0; 8], 1, |pdu| pdu[3] = 2, "a failed SCSI command"),
+        (T, &[], 1, |pdu| (pdu[0], pdu[2]) = (0x21, 1), "a failed SCSI command"),
         (T | S, &[0; 4], 1, |_| {}, "a short list of LUNs"),
-        (T | S, &[0; 32769], 1, |_| {}, "a data segment beyond its limit"),
+        (T | S, &[0; 32769], 1, |_| {}, "a data segment that is too long"),
         (T, &[0; 8], 1, |pdu| pdu[0] = 0x24, "no SCSI response"),
     ] {
         let at = showing(flags, data, times, edit).await;
@@ -353,7 +354,7 @@ async fn a_port_without_a_listener_refuses() {
     let at = listener.local_addr().unwrap();
     drop(listener);
     assert_eq!(log_in(at, With::Nothing, LONG).await, Err(Refusal::Refused));
-    // A link-local address without a zone leads nowhere.
+    // A link-local address without a zone is useless.
     let nowhere = log_in("[fe80::1]:3260".parse().unwrap(), With::Nothing, SHORT).await;
     assert!(matches!(nowhere, Err(Refusal::System(_) | Refusal::NoRoute)), "{nowhere:?}");
 }

@@ -1,18 +1,18 @@
-//! What any daemon that runs as root needs of its machine, whatever it is for.
+//! What any daemon that runs as root needs from its machine, whatever its purpose.
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `atomic` | files below a directory, read within bounds and written whole; the only place that writes |
+//! | `atomic` | files below a directory, read within bounds and written as a whole; the only place that writes |
 //! | `capabilities` | a capability raised for one thread and one moment |
-//! | `inotify` | changes of files below some folders |
-//! | `layout` | where everything lies |
-//! | `limit` | until when a wait may last |
-//! | `permissions` | who else may read the files that hold secrets |
+//! | `inotify` | watches files below some folders for changes |
+//! | `layout` | where everything is |
+//! | `limit` | limits a wait |
+//! | `permissions` | which other users may read the files that hold secrets |
 //! | `program` | the only place that starts programs |
-//! | `resolve` | host names to addresses |
+//! | `resolve` | resolves host names to addresses |
 //! | `secret_bytes` | the bytes of a file that may hold secrets, in memory and in JSON |
-//! | `threads` | work that blocks |
-//! | `versions` | what a program says its version is |
+//! | `threads` | runs blocking work |
+//! | `versions` | asks programs for their version |
 
 pub(crate) mod atomic;
 pub(crate) mod capabilities;

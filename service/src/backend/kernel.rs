@@ -1,13 +1,13 @@
-//! The running kernel: what it shows, what it tells, and what it is asked for.
+//! The running kernel: its state, its events, and requests to it.
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `buffers` | what was written and is still in memory |
-//! | `modules` | whether iSCSI over TCP and multipath maps can be had |
-//! | `stale_sessions` | sessions that iscsid was killed over |
+//! | `buffers` | writes back the cached data of a device |
+//! | `modules` | whether the kernel has iSCSI over TCP and multipath maps |
+//! | `stale_sessions` | sessions that a killed iscsid left behind |
 //! | `sysfs` | sessions, disks and maps as sysfs shows them |
 //! | `transport` | the iSCSI transport over netlink |
-//! | `udev` | its database, its queue and its links |
+//! | `udev` | udev's database, its queue and its links |
 //! | `uevents` | device events over netlink |
 //! | `usage` | what uses a disk or map |
 

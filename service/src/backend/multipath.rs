@@ -2,12 +2,12 @@
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `config` | the one file that is ours, and what there was before it |
+//! | `config` | this service's file, and the state before it |
 //! | `daemon` | multipathd's socket |
-//! | `dropin` | the text of our file |
+//! | `dropin` | the text of this service's file |
 //! | `memory` | what an undo needs, also after a restart |
-//! | `take_back` | a setup that was cut off, as far as it is files |
-//! | `verdict` | what multipath's parser says of a configuration |
+//! | `take_back` | undoes the file changes of an interrupted setup |
+//! | `verdict` | the result of multipath's parser for a configuration |
 
 pub(crate) mod config;
 pub(crate) mod daemon;

@@ -1,5 +1,5 @@
-//! systemd over its bus interface: units started, enabled and reloaded, each waited for.
-//! It may not start systemctl, nor believe that a job is done before systemd itself says so.
+//! systemd's bus interface: starts, enables and reloads units, and waits for the result.
+//! Must not start systemctl, or treat a job as done before systemd itself reports it.
 //!
 //! | room | what it is |
 //! |---|---|
@@ -62,7 +62,8 @@ trait UnitView {
     fn load_state(&self) -> zbus::Result<String>;
     #[zbus(property)]
     fn unit_file_state(&self) -> zbus::Result<String>;
-    /// Each: its name, whether one of several will do, whether it is turned round, its parameter, how it ended.
+    /// For each condition: its name, whether one of several suffices, whether it is negated, its
+    /// parameter, its result.
     #[zbus(property)]
     fn conditions(&self) -> zbus::Result<Vec<(String, bool, bool, String, i32)>>;
 }
@@ -74,14 +75,14 @@ static NUMBER: AtomicU32 = AtomicU32::new(0);
 /// How long a job may take.
 const JOB: Duration = Duration::from_secs(15);
 
-/// What can be done with a unit; each is a job.
+/// The jobs for a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Job {
     Start,
     Stop,
-    /// Has it read its configuration anew.
+    /// Has the unit reread its configuration.
     Reload,
-    /// Only if it runs.
+    /// Only if it is running.
     Restart,
 }
 
@@ -96,7 +97,7 @@ impl Systemd {
         Self { bus: bus.clone() }
     }
 
-    /// Does it and waits for its end. `Err` says what to run by hand.
+    /// Runs the job and waits for its end. The hint of the fault is the command to run by hand.
     pub(crate) async fn job(&self, job: Job, unit: &str) -> Result<(), Fault> {
         let (word, past) = match job {
             Job::Start => ("start", "started"),
@@ -107,9 +108,9 @@ impl Systemd {
         let short = unit.split('.').next().unwrap_or(unit);
         let why = match tokio::time::timeout(JOB, self.try_job(job, unit)).await {
             Ok(Ok(result)) if result == "done" => return Ok(()),
-            Ok(Ok(result)) => format!("systemd says \"{result}\""),
+            Ok(Ok(result)) => format!("systemd reports \"{result}\""),
             Ok(Err(error)) => error.to_string(),
-            Err(_) => "systemd did not finish within 15 s".to_owned(),
+            Err(_) => "timed out waiting for systemd (15 s)".to_owned(),
         };
         Err(Fault::new(Kind::BackendUnavailable, format!("{short} could not be {past}: {why}"))
             .hint(format!("systemctl {word} {unit}; journalctl -u {unit} has the details")))
@@ -117,7 +118,7 @@ impl Systemd {
 
     async fn try_job(&self, job: Job, unit: &str) -> zbus::Result<String> {
         let manager = self.manager().await?;
-        // Before the job is made: its end could be told before we listen.
+        // Before the job is made: otherwise its end could be signalled before this listens.
         let mut ends = pin!(manager.receive_job_removed().await?);
         let path = match job {
             Job::Start => manager.start_unit(unit, "replace").await?,
@@ -131,11 +132,11 @@ impl Systemd {
                 return Ok(end.result);
             }
         }
-        Err(zbus::Error::Failure("the bus went away".into()))
+        Err(zbus::Error::Failure("lost the connection to the bus".into()))
     }
 
-    /// Runs a program to its end in a unit of its own, with one folder in the place of another; what it says goes
-    /// to files that are emptied first. Whether it ended well.
+    /// Runs a program to its end in its own unit, with one folder mounted over another. Its output
+    /// goes to files that are emptied first. Returns whether it succeeded.
     pub(crate) async fn run_with(&self, run: &Apart<'_>) -> Result<bool, Fault> {
         let text = |path: &Path| path.display().to_string();
         let mut words = vec![text(run.program)];
@@ -162,7 +163,7 @@ impl Systemd {
         match end {
             Ok(Ok(result)) => Ok(result == "done"),
             Ok(Err(error)) => Err(failed(error.to_string())),
-            Err(_) => Err(failed("it did not finish within 15 s".to_owned())),
+            Err(_) => Err(failed("timed out waiting for it (15 s)".to_owned())),
         }
     }
 
@@ -178,12 +179,12 @@ impl Systemd {
             ("Description", Variant::from("A step of iscsi-initiatord")),
             ("Type", Variant::from("oneshot")),
             ("CollectMode", Variant::from("inactive-or-failed")),
-            // A oneshot is starting for as long as it runs.
+            // A oneshot unit counts as starting for as long as it runs.
             ("TimeoutStartUSec", Variant::from(10_000_000_u64)),
             ("ExecStart", Variant::from(vec![(program.to_owned(), words, false)])),
         ];
         properties.extend(more);
-        // A number of its own for each: a name is taken until systemd has collected the unit.
+        // A unique number: a name stays in use until systemd has collected the unit.
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("iscsi-initiatord-step-{}-{number}.service", std::process::id());
         let job = manager.start_transient_unit(&name, "replace", &properties, &[]).await?;
@@ -193,25 +194,26 @@ impl Systemd {
                 return Ok(end.result);
             }
         }
-        Err(zbus::Error::Failure("the bus went away".into()))
+        Err(zbus::Error::Failure("lost the connection to the bus".into()))
     }
 
-    /// Makes an empty file where this daemon may not write: systemd does it, in a unit of its own.
+    /// Creates an empty file where this daemon may not write: systemd does it, in a unit of its
+    /// own.
     pub(crate) async fn make_file(&self, path: &Path) -> Result<(), Fault> {
         let made = self.run("/usr/bin/install", &["-m", "0644", "/dev/null"], path).await?;
         if made && path.exists() {
             return Ok(());
         }
-        Err(Fault::new(Kind::Failed, format!("{} could not be made", path.display())))
+        Err(Fault::new(Kind::Failed, format!("cannot create {}", path.display())))
     }
 
-    /// Removes a file likewise, if it is still empty.
+    /// Removes a file in the same way, if it is still empty.
     pub(crate) async fn remove_empty_file(&self, path: &Path) -> Result<(), Fault> {
         let is_empty = std::fs::metadata(path).is_ok_and(|data| data.is_file() && data.len() == 0);
         if !is_empty || self.run("/usr/bin/rm", &["-f"], path).await? {
             return Ok(());
         }
-        Err(Fault::new(Kind::Failed, format!("{} could not be removed", path.display())))
+        Err(Fault::new(Kind::Failed, format!("cannot remove {}", path.display())))
     }
 
     async fn run(&self, program: &str, arguments: &[&str], path: &Path) -> Result<bool, Fault> {
@@ -220,7 +222,8 @@ impl Systemd {
         self.transient(program, words, Vec::new()).await
     }
 
-    /// How a unit stands; one that does not exist is not there. systemd reads its file for this, and no more.
+    /// The state of a unit; one that does not exist is not there. systemd only reads its file for
+    /// this.
     pub(crate) async fn look(&self, name: &str) -> Result<Unit, Fault> {
         let states = async {
             let unit = self.unit(name).await?;
@@ -234,13 +237,13 @@ impl Systemd {
         Ok(Unit::from_states(name, &loaded, &active, &file))
     }
 
-    /// Whether it is active; one that does not exist is not.
+    /// Whether it is active. One that does not exist is not.
     pub(crate) async fn is_active(&self, unit: &str) -> Result<bool, Fault> {
         let state = async { self.unit(unit).await?.active_state().await };
         Ok(look::is_active(&state.await.map_err(away)?))
     }
 
-    /// Whether its file is there, and whether it is enabled.
+    /// Whether its file exists, and whether it is enabled.
     pub(crate) async fn is_enabled(&self, unit: &str) -> Result<Option<bool>, Fault> {
         let loaded = async { self.unit(unit).await?.load_state().await };
         if loaded.await.map_err(away)? != "loaded" {
@@ -259,7 +262,7 @@ impl Systemd {
         Ok(conditions.await.map_err(away)?.iter().any(is_it))
     }
 
-    /// At the next boot it is started.
+    /// Whether it is started at the next boot.
     pub(crate) async fn enable(&self, unit: &str) -> Result<(), Fault> {
         let enabling = async {
             let manager = self.manager().await?;
@@ -280,7 +283,8 @@ impl Systemd {
 
     async fn manager(&self) -> zbus::Result<ManagerProxy<'static>> {
         let manager = ManagerProxy::builder(&self.bus).cache_properties(CacheProperties::No).build().await?;
-        // Once for a connection, and a systemd that was executed anew has forgotten it.
+        // Once for each connection, and again if systemd was re-executed, because it has forgotten
+        // it then.
         match manager.subscribe().await {
             Err(zbus::Error::MethodError(name, ..)) if name.as_str() == ALREADY_SUBSCRIBED => {}
             subscribed => subscribed?,
@@ -294,11 +298,11 @@ impl Systemd {
     }
 }
 
-/// A program that sees one folder in the place of another.
+/// A program that sees one folder in place of another.
 pub(crate) struct Apart<'a> {
     pub(crate) program: &'a Path,
     pub(crate) arguments: &'a [&'a str],
-    /// What it sees …
+    /// The folder that it sees …
     pub(crate) folder: &'a Path,
     /// … here.
     pub(crate) over: &'a Path,

@@ -1,5 +1,5 @@
 //! The interface `org.cloudatlas.IscsiInitiator`.
-//! It may not hold state or a lock: every method takes `&self`, parses, asks, does, answers.
+//! Must not hold state or a lock: every method takes `&self`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-/// The one object's interface.
+/// The object that serves the interface.
 pub(crate) struct Manager {
     engine: Arc<Engine>,
     gate: Gate,
@@ -36,7 +36,7 @@ pub(crate) struct Manager {
 }
 
 impl Manager {
-    /// An interface on this engine; callers are asked about at this gate.
+    /// An interface on this engine. `gate` authorizes its callers.
     pub(crate) fn new(engine: Arc<Engine>, gate: Gate, activity: Activity) -> Self {
         Self { engine, gate, activity }
     }
@@ -159,7 +159,10 @@ impl Manager {
         let target = if target.is_empty() { None } else { Some(options::target("target", target)?) };
         let portal = options::portal("portal", portal)?;
         if target.is_none() && portal.is_none() {
-            return Err(Fault::invalid("target", "is missing, and so is the portal: one of them is needed"));
+            return Err(Fault::invalid(
+                "target",
+                "is missing, and so is the portal: at least one of them is required",
+            ));
         }
         let options = DiagnoseOptions::parse(options)?;
         let grant = self.ask(&call, Action::Login, target.as_ref(), portal.as_ref()).await?;
@@ -180,7 +183,8 @@ impl Manager {
             options::portal("portal", portal)?.ok_or_else(|| Fault::invalid("portal", "is missing"))?;
         let options = ConnectOptions::parse(options)?;
         self.engine.check_interface(options.interface.as_deref())?;
-        // A rule that lets somebody log in to one target holds here, too: if it is the one that is named.
+        // polkit sees the one target that is named, so a rule for a single target also applies
+        // here.
         let named = if let [target] = options.targets.as_slice() { Some(target) } else { None };
         let grant = self.ask(&call, Action::Login, named, Some(&portal)).await?;
         let connection = Connection {
@@ -275,7 +279,7 @@ impl Manager {
         let options = ExamineOptions::parse(options)?;
         let action = if options.fix { Action::Configure } else { Action::ListPaths };
         let grant = self.ask(&call, action, None, None).await?;
-        // Whether polkit knows what it is asked about is the gate's to find out, and the engine's to judge.
+        // The gate finds out which actions polkit knows; the engine judges that.
         self.engine.examine(&call_of(grant, options.timeout), options, self.gate.unknown_actions()).await
     }
 
@@ -289,7 +293,7 @@ impl Manager {
         self.engine.set_initiator_name(&call_of(grant, None), name).await
     }
 
-    /// Read from open-iscsi's file each time it is asked for.
+    /// Read from open-iscsi's file on each request.
     #[zbus(property)]
     async fn initiator_name(&self) -> Result<String> {
         Ok(self.engine.initiator_name().await?.map(String::from).unwrap_or_default())
@@ -306,7 +310,7 @@ impl Manager {
     }
 }
 
-/// The credentials among the options of a call that was allowed.
+/// The credentials among the options of an authorized call.
 async fn secrets(chap: Option<Chap>) -> Result<Option<ChapSecrets>> {
     match chap {
         Some(chap) => secret_fd::read("options", chap).await.map(Some),
@@ -323,12 +327,12 @@ fn emit_progress<'a>(
     Box::pin(Manager::progress(emitter, id, step, detail))
 }
 
-/// A call that reports no steps. No caller can take it back yet.
+/// A call that reports no steps. Its caller cannot cancel it yet.
 fn call_of(grant: Grant, timeout: Option<Duration>) -> Call {
     Call::new(grant, timeout, CancellationToken::new(), Progress::none())
 }
 
-/// What this daemon can, for the property `Features`.
+/// What this daemon supports, for the property `Features`.
 const FEATURES: &[&str] = &[
     "list-nodes",
     "discovery-chap",

@@ -1,4 +1,4 @@
-//! The one place that reports changes on the bus: what it has just read, and nothing else.
+//! Reports changes on the bus: only values that it has just read, and only from here.
 
 use std::sync::Arc;
 
@@ -8,12 +8,13 @@ use zbus::Connection;
 use super::Manager;
 use crate::engine::{Engine, state::watch::FileEvents};
 
-/// Emits `PropertiesChanged` whenever the initiator name, read again, is another one, whoever changed it.
+/// Emits `PropertiesChanged` whenever the initiator name differs when read again, whoever changed
+/// it.
 pub(crate) async fn mirror(connection: Connection, engine: Arc<Engine>, mut changes: FileEvents) {
     let mut known = engine.initiator_name().await.ok().flatten();
     loop {
         changes.changed().await;
-        // While a call changes it, it may still be put back.
+        // A call that is changing it may still restore the old one.
         let now = engine.settled_initiator_name().await.ok().flatten();
         if now == known {
             continue;

@@ -1,5 +1,5 @@
-//! Reports to the caller of a long call, and to no one else, how far it has come. A step that cannot be reported holds
-//! nothing up.
+//! Reports the progress of a long call to its caller only. A step that cannot be reported delays
+//! nothing.
 
 use std::pin::Pin;
 
@@ -11,11 +11,11 @@ use crate::engine::call::Progress;
 
 /// Emits the signal: the number that the caller gave, the step and its detail.
 type Emit = for<'a> fn(&'a SignalEmitter<'a>, u32, &'a str, &'a str) -> Emitted<'a>;
-/// What becomes of it.
+/// The result of the work.
 pub(super) type Emitted<'a> = Pin<Box<dyn Future<Output = zbus::Result<()>> + Send + 'a>>;
 
-/// Runs the work and reports its steps to the caller that asked for them, under its own number; all of them before
-/// this returns, and so before the reply.
+/// Runs the work and reports its steps to the caller that asked for them, under the caller's
+/// number. All of them are sent before this returns, and so before the reply.
 pub(super) async fn reported<T, W: Future<Output = T>>(
     emitter: SignalEmitter<'_>,
     to: Option<(u32, &UniqueName<'_>)>,
@@ -32,6 +32,6 @@ pub(super) async fn reported<T, W: Future<Output = T>>(
             }
         }
     };
-    // The work owns the only sender: the reporting ends after it.
+    // The work owns the only sender, so the reporting ends with it.
     tokio::join!(work(Progress::to(steps)), reporting).0
 }

@@ -1,5 +1,5 @@
-//! Secrets that come as a file descriptor.
-//! It may not read one before polkit allowed the call, nor wait for one without a limit.
+//! Secrets passed as a file descriptor.
+//! Must not read a secret before polkit has allowed the call, or wait for one without a limit.
 
 use std::{fs::File, io::Read, time::Duration};
 
@@ -18,11 +18,11 @@ use zeroize::Zeroizing;
 use crate::backend::open_iscsi::database::chap::ChapSecrets;
 
 /// How long the writer of a pipe may take.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// A descriptor on a hostile file system can hold the thread that reads it; this is how many may.
+const WRITER_LIMIT: Duration = Duration::from_secs(5);
+/// How many threads may read secrets: a descriptor on a hostile file system can block its thread.
 static READERS: Semaphore = Semaphore::const_new(4);
 
-/// CHAP with its secrets read.
+/// CHAP credentials with their secrets read.
 pub(super) async fn read(argument: &'static str, chap: Chap) -> Result<ChapSecrets> {
     let initiator = one(argument, "secret", chap.initiator).await?;
     let target = match chap.target {
@@ -30,10 +30,10 @@ pub(super) async fn read(argument: &'static str, chap: Chap) -> Result<ChapSecre
         None => None,
     };
     if target.as_ref().is_some_and(|(_, secret)| secret.expose() == initiator.1.expose()) {
-        // RFC 7143, section 12.1.3: who has one could play the other.
+        // RFC 7143, section 12.1.3: with the same secret, either side could impersonate the other.
         return Err(Fault::invalid(
             &format!("{argument}.target-secret"),
-            "is the same as the other secret: they must differ",
+            "must differ from the other secret",
         ));
     }
     Ok(ChapSecrets { username: initiator.0, secret: initiator.1, target })
@@ -48,16 +48,16 @@ async fn one(argument: &str, key: &str, credentials: Credentials) -> Result<(Str
                 .try_acquire()
                 .map_err(|_| Fault::new(Kind::Busy, "too many secrets are being read").hint("try again"))?;
             let read = tokio::task::spawn_blocking(move || {
-                // Its place is taken for as long as the thread is.
+                // Held for as long as the thread runs.
                 let _turn = turn;
                 from_fd(fd.into())
             });
-            let limit = tokio::time::timeout(PATIENCE * 2, read).await;
+            let limit = tokio::time::timeout(WRITER_LIMIT * 2, read).await;
             let bytes = match limit {
                 Ok(Ok(bytes)) => bytes.map_err(|why| Fault::invalid(&name, why))?,
-                _ => return Err(Fault::invalid(&name, "could not be read in time")),
+                _ => return Err(Fault::invalid(&name, "timed out while reading it")),
             };
-            // Moved, not copied: what is left behind would not be wiped.
+            // Moved, not copied: a copy would not be wiped.
             let mut bytes = bytes;
             Secret::from_bytes(std::mem::take(&mut *bytes)).map_err(|why| Fault::invalid(&name, why))?
         }
@@ -74,18 +74,18 @@ fn from_fd(fd: std::os::fd::OwnedFd) -> std::result::Result<Zeroizing<Vec<u8>>, 
     ) {
         return Err("is not a pipe, socket or regular file");
     }
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let deadline = std::time::Instant::now() + WRITER_LIMIT;
     let mut file = File::from(fd);
     // Reserved at once: a vector that grows leaves copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(Secret::MAX + 2));
     let mut chunk = Zeroizing::new([0_u8; Secret::MAX + 2]);
     loop {
         let left = deadline.saturating_duration_since(std::time::Instant::now());
-        let limit = Timespec::try_from(left).map_err(|_| "could not be read in time")?;
+        let limit = Timespec::try_from(left).map_err(|_| "timed out while reading it")?;
         let readable =
             poll(&mut [PollFd::new(&file, PollFlags::IN)], Some(&limit)).map_err(|_| "cannot be read")?;
         if readable == 0 {
-            return Err("could not be read in time: its other end is still open");
+            return Err("timed out waiting for its end: the other side is still open");
         }
         let read = match file.read(&mut *chunk) {
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
@@ -123,7 +123,7 @@ mod tests {
         let (reader, _writer) = std::io::pipe().unwrap();
         let start = std::time::Instant::now();
         assert!(from_fd(reader.into()).is_err());
-        assert!(start.elapsed() < PATIENCE * 2);
+        assert!(start.elapsed() < WRITER_LIMIT * 2);
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! Asks the target itself, through the probe: whether it would accept a login, and what it lists. A target's own words are
-//! never repeated.
+//! Contacts the target through the probe: would it accept a login, and what does it list? Never
+//! repeats text that a target sent.
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `asked` | a question to a portal, with all that its refusal is told with |
-//! | `explain` | a refusal as the contract's error |
+//! | `asked` | a request to a portal, with everything that its error message needs |
+//! | `explain` | turns a refusal into the contract's error |
 
 pub(super) mod asked;
 mod explain;
@@ -23,17 +23,17 @@ use crate::backend::{
 /// More nodes than any gateway has: a hostile list must not fill the database.
 const MOST_NODES: usize = 4096;
 
-/// More host names than any gateway has: each is a question to a name server.
+/// More host names than any gateway has: each one costs a request to a name server.
 const MOST_NAMES: usize = 32;
 
-/// What a portal offers, each name and address checked, each address a number.
+/// What a portal offers, with every name and address checked and every address numeric.
 pub(super) struct Listed {
     pub(super) nodes: Vec<NodeKey>,
-    /// Where the portal sent us on to.
+    /// Where the portal redirected us to.
     pub(super) redirected: Option<Portal>,
 }
 
-/// The digest that a target took, if iscsid would not offer it to this node.
+/// The digest that a target accepted, if iscsid would not offer it to this node.
 pub(super) fn to_adopt(accepted: &Accepted, proofs: &Proofs) -> Option<Algorithm> {
     match accepted.authenticated {
         AuthKind::OneWay(taken) | AuthKind::Mutual(taken) => {
@@ -43,7 +43,7 @@ pub(super) fn to_adopt(accepted: &Accepted, proofs: &Proofs) -> Option<Algorithm
     }
 }
 
-/// Whether the target would accept a login at this node; `Err` says why not and what to do.
+/// Whether the target would accept a login at this node. `Err` holds the reason and the next step.
 pub(super) async fn ask_login(
     node: &NodeKey,
     interface: Option<&str>,
@@ -56,7 +56,8 @@ pub(super) async fn ask_login(
         Ok(accepted) => return Ok(accepted),
         Err(refusal) => refusal,
     };
-    // LIO says "service unavailable" of a target it does not have: its list of targets decides.
+    // LIO reports "service unavailable" for a target that it does not have: its list of targets
+    // decides.
     if matches!(refusal, Refusal::Status { class: 3, detail: 1, .. })
         && asked.is_listed(&node.target, limit).await == Some(false)
     {
@@ -65,8 +66,8 @@ pub(super) async fn ask_login(
     Err(unless_cancelled(limit, asked.fault(&refusal)))
 }
 
-/// The nodes that a portal lists. `proofs` are tried in their order: the next only where the portal asks
-/// for CHAP and does not take the one before.
+/// The nodes that a portal lists. Tries `proofs` in order: the next one only if the portal asks for
+/// CHAP and rejects the one before.
 pub(super) async fn ask_targets(
     portal: &Portal,
     interface: Option<&str>,
@@ -94,7 +95,10 @@ fn unless_cancelled(limit: &Limit, fault: Fault) -> Fault {
 
 async fn numeric_nodes(listing: Listing, portal: &Portal, limit: &Limit) -> Result<Listed> {
     if listing.refused > 0 {
-        tracing::warn!(%portal, refused = listing.refused, "the portal listed names or addresses that are none");
+        tracing::warn!(
+            %portal, refused = listing.refused,
+            "the portal listed malformed target names or addresses"
+        );
     }
     let mut nodes = Vec::new();
     let mut names: BTreeSet<String> = BTreeSet::new();
@@ -115,7 +119,7 @@ async fn numeric_nodes(listing: Listing, portal: &Portal, limit: &Limit) -> Resu
                 iface: "default".to_owned(),
             })),
             Err(fault) => {
-                tracing::warn!(%portal, error = fault.message(), "a listed address is left out")
+                tracing::warn!(%portal, error = fault.message(), "a listed address is skipped")
             }
         }
         if nodes.len() > MOST_NODES {
@@ -126,7 +130,8 @@ async fn numeric_nodes(listing: Listing, portal: &Portal, limit: &Limit) -> Resu
     Ok(Listed { nodes, redirected: listing.accepted.redirected.map(|redirect| redirect.to) })
 }
 
-/// The numeric portals of a listed node; a link-local address is in the zone of the portal asked.
+/// The numeric portals of a listed node. A link-local address is in the zone of the portal that
+/// listed it.
 async fn numeric(found: &Found, asked: &Portal, limit: &Limit) -> Result<Vec<Portal>> {
     let text = match (&found.host, asked.zone()) {
         (Host::Address(address @ IpAddr::V6(v6), None), Some(zone)) if v6.is_unicast_link_local() => {
@@ -138,7 +143,7 @@ async fn numeric(found: &Found, asked: &Portal, limit: &Limit) -> Result<Vec<Por
     let portal: Portal =
         text.parse().map_err(|why| Fault::new(Kind::Failed, format!("a listed address: {why}")))?;
     let mut portals = resolve::portals(&portal, limit).await?;
-    // The probe refuses our own loopback where it is a number; a name may stand for it too.
+    // The probe rejects a numeric loopback address; a host name may also stand for one.
     let is_loopback =
         |portal: &Portal| portal.address().is_some_and(|address| address.to_canonical().is_loopback());
     portals.retain(|portal| is_loopback(asked) || !is_loopback(portal));

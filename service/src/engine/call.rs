@@ -1,4 +1,5 @@
-//! One call: what was granted, until when, and where its steps are reported; and the one way to act on it.
+//! One call: what was granted, until when, and where its steps are reported. The only way to act on
+//! a grant.
 
 use std::{future::Future, time::Duration};
 
@@ -12,7 +13,8 @@ use crate::backend::host::limit::Limit;
 /// Shorter than the 25 s after which common D-Bus clients give up.
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What comes with every act. Inner steps take plain values out of it: acts are made of the same steps.
+/// What every operation gets. Inner steps take plain values from it, because operations share their
+/// steps.
 pub(crate) struct Call {
     grant: Grant,
     limit: Limit,
@@ -20,7 +22,7 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// A call that was allowed. Without a timeout it has 20 s.
+    /// An authorized call. The default timeout is 20 s.
     pub(crate) fn new(
         grant: Grant,
         timeout: Option<Duration>,
@@ -35,7 +37,7 @@ impl Call {
         self.grant.target().ok_or_else(|| Fault::invalid("target", "an iSCSI name is missing"))
     }
 
-    /// The same where none means all.
+    /// The same; `None` means all targets.
     pub(super) fn any_target(&self) -> Option<&Iqn> {
         self.grant.target()
     }
@@ -45,7 +47,7 @@ impl Call {
         self.grant.portal().ok_or_else(|| Fault::invalid("portal", "is missing"))
     }
 
-    /// The same where none means all.
+    /// The same; `None` means all portals.
     pub(super) fn any_portal(&self) -> Option<&Portal> {
         self.grant.portal()
     }
@@ -59,12 +61,12 @@ impl Call {
     }
 }
 
-/// Where the steps of a call are reported, and what became of them.
+/// Where a call reports its steps and their details.
 #[derive(Clone)]
 pub(crate) struct Progress(Option<mpsc::UnboundedSender<(Step, String)>>);
 
 impl Progress {
-    /// To no one.
+    /// Reports to no caller.
     pub(crate) fn none() -> Self {
         Self(None)
     }
@@ -81,7 +83,7 @@ impl Progress {
     }
 }
 
-/// Does what a call was granted for, and writes down what became of it: who, what, where, and how it ended. A grant for
+/// Does what a call was granted for, and logs who did what, where, and how it ended. A grant for
 /// another action opens nothing.
 pub(super) fn act<'a, T, W: Future<Output = Result<T>> + 'a>(
     call: &'a Call,
@@ -96,13 +98,13 @@ pub(super) fn act<'a, T, W: Future<Output = Result<T>> + 'a>(
     }
 }
 
-/// The same for what only looks: every local user may, so it is not written down.
+/// The same for operations that only read. Any local user may call them, so they are not logged.
 pub(super) fn look<'a, T, W: Future<Output = Result<T>> + 'a>(
     call: &'a Call,
     action: Action,
     work: W,
 ) -> impl Future<Output = Result<T>> + use<'a, T, W> {
-    // On the heap: the work of a login is large, and would be copied from caller to caller.
+    // On the heap: the future of a login is large, and would be copied from caller to caller.
     let work = Box::pin(work);
     async move {
         if call.grant.action() != action {
@@ -118,7 +120,7 @@ fn log<T>(grant: &Grant, result: &Result<T>) {
     let portal = grant.portal().map_or_else(|| "any".to_owned(), Portal::to_string);
     let (outcome, error) = match result {
         Ok(_) => ("done", None),
-        // Shown with its unsafe characters escaped, as every text in the log is.
+        // Shown with its unsafe characters escaped, like every text in the log.
         Err(fault) => (fault.kind().short(), Some(fault.message())),
     };
     tracing::info!(

@@ -1,14 +1,14 @@
-//! Everything that a login needs, looked at in order: what was seen, and what to do. Nothing is changed, and no portal is
-//! shown a secret that is not recorded for it.
+//! Checks everything that a login needs, in order: what was seen, and what to do. Changes nothing.
+//! No portal sees a secret that is not recorded for it.
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `exchange` | what an exchange with a portal says, check by check |
+//! | `exchange` | judges an exchange with a portal, check by check |
 //! | `machine` | this machine's part of a login |
 //! | `names` | initiator names that more than one machine has |
-//! | `portal` | one portal is asked |
-//! | `report` | the checks as they are found |
-//! | `seen` | all that was seen of a target at a portal |
+//! | `portal` | checks one portal |
+//! | `report` | the results of the checks |
+//! | `seen` | everything that was seen of a target at a portal |
 
 mod exchange;
 pub(super) mod machine;
@@ -35,8 +35,8 @@ use crate::backend::{
 };
 
 impl Engine {
-    /// The checks in their order: first this machine, then each portal: the granted one, or all that are recorded
-    /// for the target.
+    /// The checks in order: first this machine, then each portal: the granted one, or all that are
+    /// recorded for the target.
     pub(crate) async fn diagnose(
         self: &Arc<Self>,
         call: &Call,
@@ -78,7 +78,7 @@ async fn look(
     Ok(checks)
 }
 
-/// The numeric portals to look at, and what there is to say of their names.
+/// The numeric portals to check, and the result of resolving their names.
 async fn portals_of(
     engine: &Engine,
     subject: &Subject,

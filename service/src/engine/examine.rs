@@ -1,18 +1,19 @@
-//! This machine's iSCSI and multipath as a whole: what was seen, what to do, and the fixes that are safe. No service is
-//! started by looking, no portal is asked, and what a person should decide is left to them.
+//! Examines this machine's iSCSI and multipath setup as a whole: what was seen, what to do, and the
+//! fixes that are safe. Starts no service, contacts no portal, and leaves decisions to the
+//! administrator.
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `facts` | what several parts go by: read once |
+//! | `facts` | facts that several parts share, read once |
 //! | `fixes` | the fixes that are safe |
-//! | `found` | findings as they are made |
-//! | `machine` | what Diagnose says of this machine, and the module for maps |
+//! | `found` | findings with their fixes |
+//! | `machine` | the checks of this machine that Diagnose makes, and the module for maps |
 //! | `maps` | whether each LUN has the map that it should have |
-//! | `parts` | every part at the same time |
+//! | `parts` | runs every part at the same time |
 //! | `policies` | the files by which polkit and the bus know this service |
 //! | `programs` | the programs and their versions |
-//! | `records` | whether records can be used, and what a killed daemon left of its work |
-//! | `secrets` | who may read the files that hold secrets |
+//! | `records` | whether records are usable, and what a killed daemon left half done |
+//! | `secrets` | who may read the files that hold or may hold secrets |
 //! | `services` | the units that iSCSI and multipath need |
 //! | `sessions` | sessions that need attention |
 
@@ -41,11 +42,11 @@ use super::{
 };
 use crate::backend::host::limit::Limit;
 
-/// The actions that polkit does not know, or why that cannot be told.
+/// The actions that polkit does not know, or why that could not be determined.
 type Unknown = std::result::Result<Vec<&'static str>, String>;
 
 impl Engine {
-    /// What there is to say of this machine; with the option `fix`, of the machine after the fixes.
+    /// The findings about this machine; with the option `fix`, about the machine after the fixes.
     /// `unknown` are the actions that polkit does not know.
     pub(crate) async fn examine(
         &self,
@@ -69,18 +70,18 @@ async fn in_turn(
     limit: &Limit,
 ) -> Result<Vec<Finding>> {
     let late =
-        || Fault::new(Kind::Busy, "another call examines this machine").hint("try again when it is done");
+        || Fault::new(Kind::Busy, "another call is examining this machine").hint("try again when it is done");
     let _turn = limit.wait(engine.turns.acts.examination.lock()).await.ok_or_else(late)?;
     let findings = async {
         if fix {
             return fixes::fix_all(engine, limit).await;
         }
         let found = parts::look(engine, &BTreeSet::new(), limit).await?;
-        Ok(found.into_iter().map(Found::told).collect())
+        Ok(found.into_iter().map(Found::report).collect())
     };
     let (findings, policies) = tokio::join!(findings, policies::look(engine, unknown, limit));
     if limit.is_cancelled() {
         return Err(limit.fault(""));
     }
-    Ok(findings?.into_iter().chain(policies.into_iter().map(Found::told)).collect())
+    Ok(findings?.into_iter().chain(policies.into_iter().map(Found::report)).collect())
 }

@@ -2,8 +2,8 @@
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `stale_sessions` | sessions that iscsid was killed over |
-//! | `undo` | what a killed daemon had changed, put back |
+//! | `stale_sessions` | sessions that a killed iscsid left behind |
+//! | `undo` | restores what a killed daemon had changed |
 
 pub(super) mod stale_sessions;
 pub(super) mod undo;
@@ -17,8 +17,8 @@ use crate::{
 };
 
 impl Engine {
-    /// Puts right what a daemon before this one, if it was killed, left half-done. To be called once, before the first
-    /// call can come.
+    /// Cleans up what a killed daemon left half done. Must be called once, before the first call
+    /// can arrive.
     pub(crate) fn clean_up(self: &Arc<Self>) {
         self.database.recover();
         self.known_luns.recover();
@@ -27,7 +27,7 @@ impl Engine {
         let at_work = self.turns.activity.begin();
         tokio::spawn(async move {
             undo::later(&engine, later).await;
-            // Any local user can have the daemon started: by that alone no iscsid is restarted.
+            // Any local user can have the daemon started, so that alone must not restart iscsid.
             stale_sessions::remove(&engine, Reach::Remove, &Limit::of(DEFAULT_TIMEOUT)).await;
             drop(at_work);
         });

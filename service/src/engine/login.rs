@@ -1,16 +1,16 @@
-//! Logins: the target is asked first, then iscsid, every portal at the same time; then the kernel is looked at, which
-//! decides, until disks and maps can be used.
+//! Logins: the daemon contacts the target first, then iscsid, for all portals at the same time.
+//! Then it checks the kernel, which decides, until disks and maps can be used.
 //!
 //! | room | what it is |
 //! |---|---|
 //! | `answer` | the entries, read from the system again |
 //! | `attempt` | one login through iscsid, within the caller's time |
 //! | `connect` | from a portal and CHAP to usable disks in one call |
-//! | `hold` | the claim on a target, and the logins that go on under it |
-//! | `lun_identity` | a LUN that is another disk than it was is refused |
-//! | `portals` | every portal at the same time |
-//! | `scan` | the kernel looks for the LUNs of sessions that show none |
-//! | `settle` | the wait for the disks, the maps and their links |
+//! | `hold` | the claim on a target, and the logins that continue under it |
+//! | `lun_identity` | rejects a LUN that became another disk |
+//! | `portals` | handles all portals at the same time |
+//! | `scan` | has the kernel scan the sessions that show no LUN |
+//! | `settle` | waits for disks, maps and their links |
 
 mod answer;
 mod attempt;
@@ -58,22 +58,23 @@ use crate::{
     },
 };
 
-/// What ending the sessions of a call that was cancelled may take: udev and multipathd look at what is new.
+/// How long ending the sessions of a cancelled call may take: udev and multipathd are probing the
+/// new disks.
 const TAKE_BACK: Duration = Duration::from_secs(20);
 
-/// What a login is told beyond its nodes.
+/// The options of a login.
 #[derive(Clone, Copy)]
 struct Wishes {
     startup: Option<Startup>,
-    /// Whether to answer only when disks and maps are there.
+    /// Whether to reply only when disks and maps are there.
     wait: bool,
-    /// LUNs that are other disks than before are taken as they are.
+    /// Whether to accept LUNs that are other disks than before.
     accept_changed_luns: bool,
 }
 
 impl Engine {
-    /// Logs in at the granted portal or at all that are recorded: an entry each. Fails, with the most
-    /// telling reason, if no portal accepted the login.
+    /// Logs in at the granted portal or at all recorded ones, with an entry each. Fails with the
+    /// most specific reason if no portal accepted the login.
     pub(crate) async fn login(
         self: &Arc<Self>,
         call: &Call,
@@ -98,7 +99,7 @@ impl Engine {
     }
 }
 
-/// Logs in to one target, whose claim is held, at these nodes.
+/// Logs in to one target at these nodes. The caller holds the target's claim.
 async fn log_in(
     engine: &Arc<Engine>,
     target: &Iqn,
@@ -110,7 +111,7 @@ async fn log_in(
     if wishes.startup.is_some() {
         startup::refuse_boots(nodes)?;
     }
-    // Asked before the first login, so that a memory that cannot be trusted stops it.
+    // Read before the first login, so that an unreadable file stops it.
     let known_luns = if wishes.wait { lun_identity::known(engine, target).await? } else { Wwids::new() };
     let mut outcomes = portals::log_in(engine, nodes, hold, limit).await?;
     let mut settled = if wishes.wait { Settled::Ready } else { Settled::Unasked };
@@ -140,8 +141,8 @@ struct Usable {
     fresh: Vec<NodeKey>,
 }
 
-/// Waits until every disk of the nodes that are up can be used. What had no disk until now is as good as a new session:
-/// nothing has used one of its disks.
+/// Waits until every disk of the nodes that are up can be used. A session that had no disk until
+/// now counts as new: nothing has used one of its disks.
 async fn make_usable(
     engine: &Engine,
     outcomes: &BTreeMap<NodeKey, Outcome>,
@@ -160,7 +161,7 @@ async fn make_usable(
     unscanned.retain(|session| session.disks.is_empty() || session.state != "LOGGED_IN");
     scan::look_for_luns(engine, numbers(&unscanned), limit).await?;
     let mut settled = settle::settled(engine, &sids, limit).await?;
-    // iscsid, if it was started again meanwhile, connects every session anew.
+    // An iscsid that was restarted in the meantime reconnects every session.
     let now = engine.state.look(Parts::SESSIONS).await?;
     let lost = not_logged_in(&now, &sids);
     if !lost.is_empty() {
@@ -186,7 +187,8 @@ fn those(outcomes: &BTreeMap<NodeKey, Outcome>, is_wanted: impl Fn(&Done) -> boo
     outcomes.iter().filter_map(wanted).collect()
 }
 
-/// The caller gave up: the sessions that its call has made are ended again. `Cancelled`, with what stays if something does.
+/// Ends the sessions that a cancelled call has made. Returns `Cancelled`, and which session stays
+/// if one does.
 async fn take_back(engine: &Engine, made: &[u32], limit: &Limit) -> Fault {
     let cancelled = limit.fault("");
     let sessions = match engine.state.look(Parts::SESSIONS).await {
@@ -206,8 +208,7 @@ async fn take_back(engine: &Engine, made: &[u32], limit: &Limit) -> Fault {
 }
 
 fn stays(cancelled: &Fault, why: &str) -> Fault {
-    let what =
-        format!("{}, but a session that it had made could not be ended again: {why}", cancelled.message());
+    let what = format!("{}; the session that it had made could not be ended: {why}", cancelled.message());
     Fault::new(cancelled.kind(), what).hint("iscsictl paths shows it; iscsictl logout TARGET ends it")
 }
 
@@ -219,8 +220,7 @@ async fn set_startup(engine: &Engine, nodes: Vec<NodeKey>, startup: Startup) -> 
     let set = blocking(move || database.set_startup(&nodes, startup)).await?;
     set.map_err(|error| {
         let fault = Fault::from(error);
-        let what =
-            format!("logged in, but the next start of the machine is not set to do so: {}", fault.message());
+        let what = format!("logged in, but the login at boot could not be set: {}", fault.message());
         Fault::new(fault.kind(), what).hint(fault.next_step())
     })
 }

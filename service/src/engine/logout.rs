@@ -1,15 +1,15 @@
-//! Logouts: nothing may use the disks, then the maps go, then the sessions. Nothing is torn down before everything was
-//! found unused.
+//! Logouts: verify that nothing uses the disks, then remove the maps, then end the sessions.
+//! Nothing is torn down before everything was found unused.
 //!
 //! | room | what it is |
 //! |---|---|
 //! | `boot` | sessions that the machine runs from |
-//! | `flush` | what was written and is still in memory goes to the disks |
-//! | `gone` | the wait until nothing is left |
-//! | `leave` | iscsid ends the sessions |
-//! | `maps` | the maps go before their disks |
-//! | `plan` | what leaves, what stays |
-//! | `unused` | the proof that nothing uses what leaves |
+//! | `flush` | writes cached data to the disks |
+//! | `gone` | waits until nothing is left |
+//! | `leave` | has iscsid end the sessions |
+//! | `maps` | removes maps before their disks |
+//! | `plan` | what leaves and what stays |
+//! | `unused` | verifies that nothing uses what leaves |
 
 mod boot;
 mod flush;
@@ -47,7 +47,8 @@ use crate::backend::{
 };
 
 impl Engine {
-    /// Leaves the granted portal or all: an entry for each session that was up and each recorded portal.
+    /// Logs out of the granted portal or of all, with an entry for each session that was up and
+    /// each recorded portal.
     pub(crate) async fn logout(&self, call: &Call, options: &LogoutOptions) -> Result<Vec<results::Logout>> {
         act(call, if options.force { Action::LogoutInUse } else { Action::Logout }, async {
             let (target, asked, limit) = (call.target()?, call.any_portal(), call.limit());
@@ -76,9 +77,9 @@ impl Engine {
     }
 }
 
-/// Proves that nothing uses the disks, writes back what is in memory, removes the maps, and ends the sessions, with
-/// which the kernel removes the disks; then waits until nothing is left of them. An entry each. It can be cancelled until
-/// the first map is removed.
+/// Verifies that nothing uses the disks, writes back cached data, removes the maps, and ends the
+/// sessions, with which the kernel removes the disks. Then waits until nothing is left of them.
+/// Returns an entry each. It can be cancelled until the first map is removed.
 pub(super) async fn end(
     engine: &Engine,
     sessions: &[Session],
@@ -88,7 +89,7 @@ pub(super) async fn end(
     let iscsiadm = Iscsiadm::find(&engine.layout)?;
     iscsid::check_reachable(&engine.layout.proc)?;
     boot::check(engine, sessions).await?;
-    let late = || limit.fault("another logout is still at work").hint("try again");
+    let late = || limit.fault("another logout is still running").hint("try again");
     let _turn = limit.wait(engine.turns.acts.logout.lock()).await.ok_or_else(late)?;
     let (plan, claims) = if force {
         let plan = unused::plan(engine, sessions).await?;
@@ -102,25 +103,25 @@ pub(super) async fn end(
     if limit.is_cancelled() {
         return Err(limit.fault(""));
     }
-    // From here on it is brought to its end.
+    // Runs to the end from here on.
     let limit = &limit.at_least(std::time::Duration::ZERO);
     let removed = maps::remove(engine, &plan, force, limit).await?;
     let mut left = match leave::leave(engine, &iscsiadm, sessions, limit).await {
         Ok(left) => left,
         Err(fault) => {
-            // What of it is still there gets its maps and paths back.
+            // The sessions that are still there get their maps and paths back.
             maps::restore(engine, &plan, removed).await?;
             return Err(fault);
         }
     };
-    // Until here nothing could begin to use a bare disk.
+    // Until here nothing could start to use a disk without a map.
     drop(claims);
     if left.iter().any(|entry| entry.outcome == LogoutOutcome::Failed) {
         stand_by(engine, &mut left, &plan, &removed).await?;
     } else if removed == plan.maps {
         report_what_is_left(engine, &mut left, &plan, limit).await?;
     }
-    // A map that something keeps open outlives its sessions: the answer need not wait for it.
+    // A map that is kept open outlives its sessions: the reply need not wait for it.
     let kept = plan.maps.difference(&removed).cloned().collect();
     let (watch, multipathd) = (engine.state.watch.clone(), engine.state.multipathd.clone());
     let at_work = engine.turns.activity.begin();
@@ -131,27 +132,32 @@ pub(super) async fn end(
     Ok(left)
 }
 
-/// Where a logout stands whose last step failed: the maps and paths of the sessions that stay come back.
+/// Handles a logout whose last step failed: the maps and paths of the remaining sessions are
+/// restored.
 async fn stand_by(
     engine: &Engine,
     entries: &mut [results::Logout],
     plan: &Plan,
     removed: &BTreeSet<Map>,
 ) -> Result<()> {
-    // What comes after the deadline may still end the session: a map made now would be left without a path.
+    // iscsid may still end the session after the deadline: a map made now would be left without a
+    // path.
     let is_over = !entries.iter().any(|entry| entry.error == Kind::TimedOut.name());
     maps::restore(engine, plan, if is_over { removed.clone() } else { BTreeSet::new() }).await?;
     let names = removed.iter().map(|map| map.name.as_str()).collect::<Vec<_>>().join(", ");
-    let again = if is_over { " and is made again" } else { "; iscsid goes on with it" };
+    let removed = match is_over {
+        true => format!("maps removed before that and made again: {names}"),
+        false => format!("maps removed before that: {names}; iscsid continues with the logout"),
+    };
     for entry in entries.iter_mut().filter(|entry| entry.outcome == LogoutOutcome::Failed) {
         if !names.is_empty() {
-            entry.message = format!("{}; before, {names} was removed{again}", entry.message);
+            entry.message = format!("{}; {removed}", entry.message);
         }
     }
     Ok(())
 }
 
-/// Waits until what has left is gone, and says so if something is not.
+/// Waits until everything is gone, and reports what is not.
 async fn report_what_is_left(
     engine: &Engine,
     entries: &mut [results::Logout],
@@ -167,7 +173,7 @@ async fn report_what_is_left(
     Ok(())
 }
 
-/// The entries in the order of the portals; or the most telling reason if none is as asked.
+/// The entries in the order of the portals, or the most specific reason if none succeeded.
 fn answer(mut answer: Vec<results::Logout>) -> Result<Vec<results::Logout>> {
     answer.sort_by(|a, b| a.portal.cmp(&b.portal));
     if answer.iter().any(|entry| entry.outcome != LogoutOutcome::Failed) {

@@ -1,14 +1,14 @@
-//! multipath set up for iSCSI disks, shown, and undone. No configuration takes effect that multipath's parser has not read,
-//! and nothing is left of half of a failed setup.
+//! Sets multipath up for iSCSI disks, shows what that would change, and undoes it. No configuration
+//! takes effect that multipath's parser has not checked, and a failed setup leaves nothing behind.
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `in_force` | the wait until multipathd has read its configuration |
-//! | `own_file` | our file, as it is and as it will be |
+//! | `in_force` | waits until multipathd has read its configuration |
+//! | `own_file` | this service's file, as it is and as it will be |
 //! | `setup` | a setup |
-//! | `take_back` | what a setup has done, taken back: it failed, or its daemon was killed |
-//! | `undo` | what there was before the first setup, put back |
-//! | `units` | the units that have to run |
+//! | `take_back` | undoes a setup that failed, or whose daemon was killed |
+//! | `undo` | restores the state before the first setup |
+//! | `units` | the units that must run |
 
 mod in_force;
 mod own_file;
@@ -26,7 +26,7 @@ use super::{
 };
 
 impl Engine {
-    /// Sets it up, says what that would change, or undoes it.
+    /// Sets multipath up, reports what that would change, or undoes it.
     pub(crate) async fn setup_multipath(
         &self,
         call: &Call,
@@ -34,7 +34,8 @@ impl Engine {
     ) -> Result<MultipathChange> {
         act(call, Action::Configure, async {
             let _turn = self.turns.acts.multipath.try_lock().map_err(|_| {
-                Fault::new(Kind::Busy, "another call sets multipath up").hint("try again when it is done")
+                Fault::new(Kind::Busy, "another call is setting multipath up")
+                    .hint("try again when it is done")
             })?;
             if !options.dry_run {
                 take_back::all_left(self, call.limit()).await?;

@@ -1,13 +1,13 @@
-//! What is written down of targets, portals and this machine.
+//! The records of targets and portals, and this machine's name.
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `add` | a node recorded by hand |
-//! | `chap` | CHAP into the records |
-//! | `discover` | a portal asked for its targets, and what is new of them recorded |
-//! | `forget` | node records removed |
+//! | `add` | records a node by hand |
+//! | `chap` | stores CHAP in the records |
+//! | `discover` | asks a portal for its targets, and records the new ones |
+//! | `forget` | removes node records |
 //! | `initiator_name` | this machine's name |
-//! | `lookup` | which records a call means, and what to say where there is none |
+//! | `lookup` | finds the records that a call refers to |
 //! | `startup` | whether nodes are logged in to at boot |
 
 pub(super) mod add;

@@ -1,9 +1,9 @@
-//! Looks for what changed behind sessions that are up: new LUNs, other sizes, LUNs that are not offered any more. A disk or
-//! a map is never removed: what uses it is not known here.
+//! Scans sessions that are up for changes: new LUNs, other sizes, LUNs that are no longer offered.
+//! Never removes a disk or a map, because this code does not know what uses it.
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `maps` | maps get the size of their paths |
+//! | `maps` | resizes maps to the size of their paths |
 
 mod maps;
 
@@ -38,8 +38,8 @@ use crate::backend::{
 };
 
 impl Engine {
-    /// Rescans the sessions of the granted target and portal, or all: an entry each. Fails, with the most telling
-    /// reason, if none could be.
+    /// Rescans the sessions of the granted target and portal, or all, with an entry each. Fails
+    /// with the most specific reason if none could be scanned.
     pub(crate) async fn rescan(&self, call: &Call, options: &RescanOptions) -> Result<Vec<Rescan>> {
         act(call, Action::Login, async {
             let (target, limit) = (call.any_target(), call.limit());
@@ -107,7 +107,7 @@ async fn look_behind(
     answer(entries)
 }
 
-/// A claim on each target, or why there is none.
+/// A claim on each target, or the reason why there is none.
 fn claims(engine: &Engine, sessions: &[Session]) -> (Vec<Claim>, BTreeMap<String, Fault>) {
     let targets: BTreeSet<&str> = sessions.iter().map(|session| session.target.as_str()).collect();
     let (mut claims, mut busy) = (Vec::new(), BTreeMap::new());
@@ -115,7 +115,10 @@ fn claims(engine: &Engine, sessions: &[Session]) -> (Vec<Claim>, BTreeMap<String
         let claim = target
             .parse::<Iqn>()
             .map_err(|why| {
-                Fault::new(Kind::Failed, format!("the kernel has a session to no iSCSI name: {why}"))
+                Fault::new(
+                    Kind::Failed,
+                    format!("the kernel has a session whose target is not an iSCSI name: {why}"),
+                )
             })
             .and_then(|name| engine.turns.claims.claim(&name));
         match claim {
@@ -140,7 +143,7 @@ fn failed(session: &Session, fault: &Fault) -> Rescan {
     Rescan::failed(&session.target, &session.portal_text(), session.sid, fault)
 }
 
-/// What is other than before, as the kernel has it now.
+/// The differences, as the kernel shows them now.
 fn compare(before: &Session, now: Option<&Session>, diff: &Diff, sizes: &Sizes, is_ready: bool) -> Rescan {
     let (target, portal) = (before.target.as_str(), before.portal_text());
     let Some(now) = now else {
@@ -181,30 +184,30 @@ fn compare(before: &Session, now: Option<&Session>, diff: &Diff, sizes: &Sizes, 
     let mut remarks = Remarks::default();
     remarks.add(
         &entry.vanished,
-        "not offered by the target any more, and not removed",
-        &format!("stop what uses it, then: iscsictl logout {target} and log in again"),
+        "no longer offered by the target, and not removed",
+        &format!("stop what uses it, then: iscsictl logout {target} && iscsictl login {target}"),
     );
     remarks.add(
         &other,
         "another LUN than before",
-        &format!("stop what uses it, then: iscsictl logout {target} and log in again"),
+        &format!("stop what uses it, then: iscsictl logout {target} && iscsictl login {target}"),
     );
-    remarks.add(&smaller, "smaller than before", "what lies on it may reach beyond its end");
+    remarks.add(&smaller, "smaller than before", "the data on it may reach beyond its end");
     for map in &maps {
         if let Some((what, hint)) = sizes.remark(map, target) {
-            remarks.tell(what, &hint);
+            remarks.push(what, &hint);
         }
     }
     if !is_ready {
-        let what = "the disks or their maps were not ready within the deadline".to_owned();
-        remarks.tell(what, "iscsictl paths shows what is there by now");
+        let what = "timed out waiting for the disks or their maps".to_owned();
+        remarks.push(what, "iscsictl paths shows what is there so far");
     }
     entry.message = remarks.said.join("; ");
     entry.hint = remarks.hint;
     entry
 }
 
-/// What needs attention; the first has the hint.
+/// Messages that need attention; the hint is that of the first.
 #[derive(Default)]
 struct Remarks {
     said: Vec<String>,
@@ -215,11 +218,11 @@ impl Remarks {
     fn add(&mut self, disks: &[String], what: &str, hint: &str) {
         if !disks.is_empty() {
             let verb = if disks.len() == 1 { "is" } else { "are" };
-            self.tell(format!("{} {verb} {what}", disks.join(", ")), hint);
+            self.push(format!("{} {verb} {what}", disks.join(", ")), hint);
         }
     }
 
-    fn tell(&mut self, what: String, hint: &str) {
+    fn push(&mut self, what: String, hint: &str) {
         if self.hint.is_empty() {
             hint.clone_into(&mut self.hint);
         }
@@ -227,7 +230,7 @@ impl Remarks {
     }
 }
 
-/// The entries in order; or the most telling reason if none was looked at.
+/// The entries in order, or the most specific reason if no session was scanned.
 fn answer(mut entries: Vec<Rescan>) -> Result<Vec<Rescan>> {
     entries.sort_by(|a, b| (&a.target, &a.portal, a.sid).cmp(&(&b.target, &b.portal, b.sid)));
     if entries.iter().any(|entry| entry.outcome == RescanOutcome::Rescanned) {

@@ -1,4 +1,4 @@
-//! What the machine looks like: the one side that reads.
+//! The state of the machine: the only part of the engine that reads it.
 //!
 //! | room | what it is |
 //! |---|---|
@@ -6,7 +6,7 @@
 //! | `listing` | `ListPaths` and `ListNodes` |
 //! | `reader` | makes snapshots |
 //! | `snapshot` | nodes, sessions, disks, maps and path states at one moment |
-//! | `watch` | the one listener for events, and waiting for what a look shows |
+//! | `watch` | the listener for events, and waits for a predicate |
 
 pub(super) mod diff;
 pub(super) mod listing;

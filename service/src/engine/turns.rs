@@ -1,9 +1,9 @@
-//! Which calls are at work, and on what.
+//! Which calls are running, and on what.
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `activity` | whether anything is at work: what keeps the daemon alive |
-//! | `acts` | the turns of acts that must not run twice at the same time |
+//! | `activity` | whether anything is running, which keeps the daemon alive |
+//! | `acts` | locks for operations that must not run in parallel |
 //! | `claims` | one change at a time for a target |
 
 pub(crate) mod activity;
@@ -12,7 +12,7 @@ pub(super) mod claims;
 
 use self::{activity::Activity, acts::Acts, claims::Claims};
 
-/// All of them.
+/// All turns.
 pub(super) struct Turns {
     pub(super) activity: Activity,
     pub(super) acts: Acts,

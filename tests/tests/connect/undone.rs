@@ -117,7 +117,7 @@ async fn the_disks_are_others_than_before() {
     // Unlike `Forget`, which also forgets the disks.
     room.machine.remove(&format!("db/nodes/{TARGET}"));
     room.machine.swap_lun(TARGET, 1, 77);
-    let words = "the session was ended again";
+    let words = "the session was ended";
     undone(&room, portals, &Options::new(), Kind::LunChanged, words).await;
     let accepted = connect(&room, portals[0], option("accept-changed-luns", true)).await.unwrap();
     assert_eq!(accepted.len(), 2);

@@ -53,7 +53,7 @@ async fn iscsid_that_was_not_restarted_after_a_new_name_is_refused_by_the_target
     room.machine.put("etc/initiatorname.iscsi", &format!("InitiatorName={NAME}\n"), 0o600);
     room.machine.know_only(TARGET, NAME);
     // The daemon asks by the new name, and iscsid goes by the old one.
-    let words = "the target accepted the login, but iscsid failed: the target refused authentication or this initiator name \
+    let words = "the target accepted the login, but iscsid failed: the target rejected the authentication or this initiator name \
                  (iscsiadm exit code 24)";
     let fault = stays_out(&room, Options::new(), Kind::TargetRejected, words).await;
     assert!(fault.next_step().contains("iscsictl diagnose"), "{fault}");

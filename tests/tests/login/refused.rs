@@ -51,9 +51,10 @@ async fn the_target_does_not_prove_itself() {
         let own = "node.session.auth.username_in = gateway\nnode.session.auth.password_in = gatewaysecret\n";
         room.machine.put(&path, &text.replace("# END RECORD", &format!("{own}# END RECORD")), 0o600);
     }
-    refused(&room, Kind::MutualChapFailed, "the target did not prove itself", "iscsictl set-chap").await;
+    refused(&room, Kind::MutualChapFailed, "the target did not authenticate itself", "iscsictl set-chap")
+        .await;
     room.machine.want_chap(TARGET, &Chap { own: Some(("gateway".into(), "othersecret12".into())), ..chap() });
-    refused(&room, Kind::MutualChapFailed, "its secret is another one", "--target-user").await;
+    refused(&room, Kind::MutualChapFailed, "its secret does not match", "--target-user").await;
     room.machine.want_chap(TARGET, &chap().mutual("gateway", "gatewaysecret"));
     assert_eq!(room.login(Options::new()).await.unwrap().len(), 2);
 }

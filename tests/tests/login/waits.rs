@@ -71,7 +71,7 @@ async fn who_does_not_want_to_wait_is_answered_before_the_disks_are_there() {
 
 #[tokio::test]
 async fn disks_or_maps_that_do_not_come_before_the_deadline_are_told_and_the_sessions_stay() {
-    let message = "the disks or their maps were not ready within the deadline";
+    let message = "timed out waiting for the disks or their maps";
     let without = async |step: fn(&mut Delays), disks: usize| {
         let (room, _) = Room::with_gateway().await;
         room.machine.delay(step);
@@ -96,7 +96,7 @@ async fn luns_that_are_not_looked_for_are_told_and_the_next_login_has_that_done(
     let (room, _) = Room::with_gateway().await;
     room.machine.fail(|faults| faults.no_scan = true);
     let entries = room.login(within(2)).await.unwrap();
-    up_with(&entries, "its LUNs were not looked for within the deadline", "iscsictl rescan");
+    up_with(&entries, "timed out scanning for its LUNs", "iscsictl rescan");
     assert!(room.machine.disks().is_empty());
     let entries = room.login(Options::new()).await.unwrap();
     for entry in &entries {
@@ -112,7 +112,7 @@ async fn iscsid_that_is_still_looking_for_luns_at_the_deadline_is_no_failure() {
     let records = room.machine.database();
     room.machine.delay(|delays| delays.scan = NEVER);
     let entries = room.login(within(2)).await.unwrap();
-    up_with(&entries, "its LUNs were not looked for within the deadline", "iscsictl rescan");
+    up_with(&entries, "timed out scanning for its LUNs", "iscsictl rescan");
     assert_eq!((room.machine.sessions().len(), room.machine.database()), (2, records));
     room.owes_nothing();
 }
@@ -142,7 +142,7 @@ async fn a_map_that_multipathd_does_not_come_to_make_is_told() {
     let (room, _) = Room::with_gateway().await;
     room.machine.no_map(true);
     let entries = room.login(within(2)).await.unwrap();
-    up_with(&entries, "the disks or their maps were not ready within the deadline", "iscsictl paths");
+    up_with(&entries, "timed out waiting for the disks or their maps", "iscsictl paths");
     assert!(entries.iter().all(|entry| entry.devices.len() == 2 && entry.maps.is_empty()), "{entries:?}");
 }
 

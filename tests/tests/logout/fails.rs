@@ -25,18 +25,18 @@ async fn with_a_logout_that_iscsiadm_refuses_the_maps_come_back() {
     let records = room.machine.picture_of("db");
     for (code, kind, words) in [
         (20, Kind::BackendUnavailable, "iscsid cannot be reached"),
-        (28, Kind::InUse, "iscsid says that the session is in use"),
+        (28, Kind::InUse, "iscsid reports that the session is in use"),
         (1, Kind::Failed, "iscsiadm failed"),
-        (8, Kind::TimedOut, "the target did not answer in time"),
+        (8, Kind::TimedOut, "timed out waiting for the target"),
     ] {
         room.machine.fail(|faults| faults.logout = Some(code));
         let fault = fails(log_out(&room, Options::new()).await, kind, words);
         assert!(fault.message().contains(&format!("(iscsiadm exit code {code})")), "{fault}");
-        let stand = "; before, mpatha, mpathb was removed";
+        let stand = "; maps removed before that";
         assert!(fault.message().contains(stand), "{fault}");
         // What is only late may still end the sessions: a map made now would lose its paths.
         if kind != Kind::TimedOut {
-            assert!(fault.message().ends_with("and is made again"), "{fault}");
+            assert!(fault.message().ends_with(" and made again: mpatha, mpathb"), "{fault}");
             is_up_again(&room).await;
         }
     }
@@ -53,7 +53,8 @@ async fn where_one_session_stays_its_maps_come_back_with_its_path() {
     let entries = log_out(&room, Options::new()).await.unwrap();
     let [stays, gone] = entries.as_slice() else { panic!("{entries:?}") };
     assert_eq!((stays.outcome, stays.error.as_str()), (LogoutOutcome::Failed, Kind::Failed.name()));
-    let told = "iscsiadm failed (iscsiadm exit code 1); before, mpatha, mpathb was removed and is made again";
+    let told =
+        "iscsiadm failed (iscsiadm exit code 1); maps removed before that and made again: mpatha, mpathb";
     assert_eq!(stays.message, told);
     assert_eq!((gone.outcome, gone.message.as_str()), (LogoutOutcome::LoggedOut, ""));
     until("the maps are made again", || room.machine.status().matches("1 paths").count() == 2).await;
@@ -73,9 +74,10 @@ async fn an_iscsiadm_that_says_done_and_has_done_nothing_is_not_believed() {
 async fn an_iscsid_that_hangs_is_told_and_goes_on_with_it() {
     let (room, _) = Room::logged_in().await;
     room.machine.delay(|delays| delays.logout = Duration::from_millis(2500));
-    let words = "iscsid did not finish within the deadline";
+    let words = "timed out waiting for iscsid";
     let fault = fails(log_out(&room, within(2)).await, Kind::TimedOut, words);
-    assert!(fault.message().ends_with("mpatha, mpathb was removed; iscsid goes on with it"), "{fault}");
+    let stand = "; maps removed before that: mpatha, mpathb; iscsid continues with the logout";
+    assert!(fault.message().ends_with(stand), "{fault}");
     until("iscsid has ended both", || room.machine.sessions().is_empty()).await;
     assert!(room.machine.maps().is_empty());
 }
@@ -111,8 +113,8 @@ async fn a_map_that_multipathd_keeps_stops_it_and_the_maps_before_it_come_back()
     let (room, _) = Room::logged_in().await;
     room.machine.multipathd_answers("del map mpathb", "map or partition in use");
     // A glance at the map is waited for: 4 s.
-    let words = "multipathd keeps the map mpathb (map or partition in use): something has it open; mpatha was removed \
-                 before it and is made again, no session was ended";
+    let words = "multipathd keeps the map mpathb (map or partition in use): something has it open; maps removed \
+                 before it and made again: mpatha; no session was ended";
     fails(log_out(&room, Options::new()).await, Kind::InUse, words);
     assert_eq!(room.runs("--logout"), 0);
     is_up_again(&room).await;

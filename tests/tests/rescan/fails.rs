@@ -64,7 +64,7 @@ async fn an_iscsiadm_that_refuses_is_explained() {
 async fn a_target_that_does_not_answer_in_time_is_told() {
     let (room, _) = Room::logged_in().await;
     room.machine.delay(|delays| delays.scan = Duration::from_millis(1500));
-    let words = "the target did not answer for all of its disks within the deadline";
+    let words = "timed out waiting for the target to answer for all of its disks";
     let fault = fails(rescan(&room, within(1)).await, Kind::TimedOut, words);
     assert!(fault.next_step().contains("a longer timeout"), "{fault}");
     assert_eq!(room.machine.sessions().len(), 2);
@@ -78,7 +78,7 @@ async fn a_new_disk_that_is_not_ready_in_time_is_told() {
     let entries = rescan(&room, within(2)).await.unwrap();
     for entry in &entries {
         assert_eq!((entry.outcome, counts(entry)), (RescanOutcome::Rescanned, [3, 1, 0, 0, 0]));
-        assert_eq!(entry.message, "the disks or their maps were not ready within the deadline");
+        assert_eq!(entry.message, "timed out waiting for the disks or their maps");
         assert!(entry.hint.contains("iscsictl paths"), "{entry:?}");
     }
 }
@@ -100,7 +100,8 @@ async fn a_multipathd_that_refuses_the_new_size_is_told() {
     room.machine.multipathd_answers("resize map", "fail");
     for entry in rescan(&room, Options::new()).await.unwrap() {
         assert_eq!((entry.outcome, counts(&entry)), (RescanOutcome::Rescanned, [2, 0, 1, 0, 0]));
-        let told = "mpatha keeps its size, although its paths have another: multipathd refused: fail";
+        let told =
+            "mpatha keeps its size, although its paths have another: multipathd rejected the command: fail";
         assert_eq!(entry.message, told);
         assert!(entry.hint.contains("journalctl -u multipathd"), "{entry:?}");
     }

@@ -97,10 +97,7 @@ async fn a_map_keeps_its_size_until_all_of_its_paths_have_another() {
     let entries = client.rescan(TARGET, &portals[0].to_string(), Options::new()).await.unwrap();
     let [entry] = entries.as_slice() else { panic!("{entries:?}") };
     assert_eq!(counts(entry), [2, 0, 1, 0, 0]);
-    assert!(
-        entry.message.contains("mpatha keeps its size, since its paths have different ones: "),
-        "{entry:?}"
-    );
+    assert!(entry.message.contains("mpatha keeps its size, since its paths differ in size: "), "{entry:?}");
     assert!(entry.hint.contains("iscsictl rescan"), "{entry:?}");
     assert_eq!(size(&room, "dm-0"), 64 << 20);
 
@@ -129,7 +126,7 @@ async fn a_lun_that_is_gone_is_told_and_its_disk_stays() {
     room.machine.remove_lun(TARGET, 1);
     for entry in rescanned(&room).await {
         assert_eq!(counts(&entry), [2, 0, 0, 1, 0]);
-        let told = format!("{} is not offered by the target any more, and not removed", entry.vanished[0]);
+        let told = format!("{} is no longer offered by the target, and not removed", entry.vanished[0]);
         assert_eq!(entry.message, told);
         assert!(entry.hint.contains("iscsictl logout"), "{entry:?}");
     }

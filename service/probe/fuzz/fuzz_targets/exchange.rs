@@ -1,5 +1,5 @@
 //! The text phase of a discovery session, to its list.
-//! It may not hold more than the call: what must hold is asserted in the probe itself.
+//! Must not hold more than the call: the assertions are in the probe.
 #![no_main]
 use iscsi_initiator_probe::fuzz;
 use iscsi_initiator_probe_fuzz::{KIB, within};

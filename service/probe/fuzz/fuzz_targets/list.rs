@@ -1,5 +1,5 @@
 //! The records of a list of targets.
-//! It may not hold more than the call: what must hold is asserted in the probe itself.
+//! Must not hold more than the call: the assertions are in the probe.
 #![no_main]
 use iscsi_initiator_probe::fuzz;
 use iscsi_initiator_probe_fuzz::{KIB, within};

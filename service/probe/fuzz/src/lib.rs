@@ -1,5 +1,4 @@
 //! What every fuzz target shares: the memory that one input may take, counted to the byte.
-//! It may not know what is parsed.
 
 use std::{alloc::System, panic, sync::Once};
 

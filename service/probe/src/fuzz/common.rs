@@ -1,4 +1,4 @@
-//! What the entries share: what comes over a connection, and what must hold of any answer.
+//! What the entry points share: the data of a connection, and the assertions for any answer.
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ use crate::{
     refusal::Refusal,
 };
 
-/// The portals from which a list or a redirection is looked at.
+/// The portals from whose view a list or a redirection is parsed.
 pub(super) const SEATS: [&str; 4] =
     ["192.0.2.1:3260", "[fe80::9%2]:3260", "127.0.0.1:3260", "[2001:db8::1]:3260"];
 
@@ -23,11 +23,12 @@ pub(super) fn secret(text: &str) -> Secret {
     Secret::new(text.to_owned()).unwrap()
 }
 
-/// What comes over a connection, until the target hangs up.
+/// The data of a connection, until the target closes it.
 pub(super) struct Wire<'a>(pub(super) &'a [u8]);
 
 impl<'a> Wire<'a> {
-    /// One PDU as `socket` receives it; `None` at the end, within a PDU too, or at one that is refused.
+    /// One PDU as `socket` receives it; `None` at the end, within a PDU too, or at one that is
+    /// rejected.
     pub(super) fn receive(&mut self, limit: usize) -> Option<(Response, &'a [u8])> {
         let (bhs, rest) = self.0.split_first_chunk::<BHS>()?;
         let (length, padded) = lengths(bhs, limit).ok()?;
@@ -37,11 +38,12 @@ impl<'a> Wire<'a> {
     }
 }
 
-/// Pings and notes that may come between two answers, as `socket` has it.
+/// Pings and messages that may come between two answers, as in `socket`.
 const MOST_ASIDES: usize = 16;
 
 impl<'a> Wire<'a> {
-    /// What answers a request in a session, after what `socket` passes over; `None` where it ends the session.
+    /// The answer to a request in a session, after what `socket` skips; `None` where it ends the
+    /// session.
     pub(super) fn answer(&mut self) -> Option<(Response, &'a [u8])> {
         for _ in 0..MOST_ASIDES {
             match self.receive(DECLARED_SEGMENT)? {
@@ -54,13 +56,13 @@ impl<'a> Wire<'a> {
     }
 }
 
-/// A host that a target named is one that a target may name.
+/// Asserts that a target may name this host.
 pub(super) fn check_host(host: &Host, here: SocketAddr) {
     assert!(may_lead(here, host), "{host} is nothing for {here}");
     match host {
         Host::Address(address, zone) => {
             assert_eq!(*zone, None, "a zone of another machine");
-            // The socket layer takes a mapped address for the one that is in it.
+            // The socket layer treats a mapped address as the one that it contains.
             let address = address.to_canonical();
             let is_ours = address.is_loopback() || address.is_unspecified();
             assert!(!is_ours || here.ip().is_loopback(), "{address} is ourselves");
@@ -74,7 +76,7 @@ pub(super) fn check_host(host: &Host, here: SocketAddr) {
     }
 }
 
-/// A refusal goes to the log and to callers, whatever the target wrote.
+/// A refusal goes to the log and to callers, whatever the target sent.
 pub(super) fn check_refusal(refusal: &Refusal) {
     assert!(!refusal.to_string().chars().any(char::is_control));
     if let Refusal::Redirected { to, .. } = refusal {

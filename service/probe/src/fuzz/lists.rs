@@ -1,5 +1,5 @@
-//! Lists of targets under any bytes: what becomes a node could be one, and there is an end to them.
-//! It may not hold more than the probe itself: the fuzzer counts every byte.
+//! Lists of targets from any bytes: every node is valid, and the list is bounded.
+//! Must not hold more memory than the probe itself: the fuzzer counts every byte.
 
 use std::{collections::HashSet, net::SocketAddr};
 
@@ -17,7 +17,7 @@ const NUMBERS: Numbers = Numbers { itt: 7, cmd_sn: 1, exp_stat_sn: 5 };
 /// Sixty-four rounds and the first request.
 const MOST_REQUESTS: usize = 65;
 
-/// A list with at least one node. Byte 0: the portal that was asked.
+/// A list with at least one node. Byte 0: the portal that was contacted.
 pub fn list(bytes: &[u8]) -> bool {
     let [choice, text @ ..] = bytes else { return false };
     records(text, seat(*choice))
@@ -31,7 +31,7 @@ fn records(text: &[u8], here: SocketAddr) -> bool {
             return false;
         }
     };
-    // Each node and each refusal took a name or an address of its own.
+    // Each node and each rejected entry came from a name or an address of its own.
     assert!(nodes.len() + refused <= text.len());
     let (mut known, mut targets) = (HashSet::new(), HashSet::new());
     for node in &nodes {
@@ -54,7 +54,7 @@ fn check_name(target: &Iqn) {
     assert!(matches!(kind.as_deref(), Some("iqn." | "eui." | "naa.")), "{name:?}");
 }
 
-/// An exchange that ends with a list of at least one node. Byte 0: the portal that was asked.
+/// An exchange that ends with a list of at least one node. Byte 0: the portal that was contacted.
 pub fn exchange(bytes: &[u8]) -> bool {
     let [choice, stream @ ..] = bytes else { return false };
     let (mut wire, (mut exchange, first)) = (Wire(stream), Exchange::begin(NUMBERS));

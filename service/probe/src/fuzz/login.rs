@@ -1,5 +1,6 @@
-//! The login machine against any target: whoever gets in said and proved what it had to.
-//! It may not roll dice: one input is one run.
+//! The login state machine against any target: a target that is accepted has sent and proved what
+//! it must.
+//! Must not use randomness: one input is one run.
 
 use iscsi_initiator_dbus::Iqn;
 
@@ -16,14 +17,16 @@ use crate::{
 const ITT: u32 = 7;
 const IDENTIFIER: u8 = 9;
 const OWN_CHALLENGE: [u8; 32] = [0xa5; 32];
-/// Blanks: no key that a target proposes, and that is answered with its name, can hold such a secret.
+/// Blanks: a key that a target proposes, and that is answered by its name, cannot hold such a
+/// secret.
 const OURS: &str = "my pass word";
 const THEIRS: &str = "their pass word";
 /// Sixteen rounds and the first request.
 const MOST_REQUESTS: usize = 17;
 
-/// A login that succeeds. Byte 0: bits 0 and 1: no CHAP, one-way, mutual; bit 2: go on to a session, of
-/// discovery or, with bit 3, with the target. Byte 1: the algorithms, a bit each from the lowest (MD5) on, bit 4 turns their order.
+/// A login that succeeds. Byte 0: bits 0 and 1: no CHAP, one-way, mutual; bit 2: go on to a
+/// session, of discovery or, with bit 3, with the target. Byte 1: the algorithms, a bit each from
+/// the lowest (MD5) on, bit 4 turns their order.
 pub fn login(bytes: &[u8]) -> bool {
     let [way, offer, stream @ ..] = bytes else { return false };
     let (me, disk): (Iqn, Iqn) =
@@ -35,7 +38,7 @@ pub fn login(bytes: &[u8]) -> bool {
     let goal = if way & 4 == 0 { Goal::Authenticate } else { Goal::Session };
     let target = (goal == Goal::Authenticate || way & 8 != 0).then_some(&disk);
     let algorithms = offered(*offer);
-    let question = Question { initiator: &me, target, chap, algorithms: &algorithms, card: None };
+    let question = Question { initiator: &me, target, chap, algorithms: &algorithms, interface: None };
     question.check().unwrap();
     run(&question, goal, Wire(stream))
 }
@@ -90,7 +93,7 @@ fn run(question: &Question<'_>, goal: Goal, mut wire: Wire<'_>) -> bool {
     false
 }
 
-/// Ours are whole, short, always of the one login, and never hold a secret.
+/// Our requests are complete, short, always of the one login, and never hold a secret.
 fn check_request(pdu: &[u8]) {
     let (header, data) = pdu.split_first_chunk::<BHS>().unwrap();
     // At most 128 answers of "NotUnderstood" to keys of 63 bytes.
@@ -108,7 +111,7 @@ fn is_proof(pdu: &[u8]) -> bool {
     pairs(pdu.get(BHS..).unwrap()).flatten().any(|(key, value)| key == "CHAP_R" && value.starts_with(b"0x"))
 }
 
-/// Who is believed has a right to it.
+/// An accepted target must have earned it.
 fn believe(question: &Question<'_>, accepted: &Accepted, heard: &Heard, has_proved: bool) {
     assert_eq!(accepted.redirected, None);
     let mutual = question.chap.as_ref().and_then(|chap| chap.target);
@@ -148,7 +151,7 @@ fn check(question: &Question<'_>, response: &LoginResponse, refusal: &Refusal) {
     }
 }
 
-/// All text of the target, in the pieces that it meant.
+/// All text of the target, in the pieces that it intended.
 #[derive(Default)]
 struct Heard {
     whole: Vec<Vec<u8>>,

@@ -1,5 +1,5 @@
-//! The survey of LUNs under any target: it ends, and counts no more than was listed.
-//! It may not know a LUN by anything but what the target says of it.
+//! The survey of LUNs with any target: it ends, and counts no more than was listed.
+//! Must not know a LUN from anything but the target's responses.
 
 use super::common::Wire;
 use crate::{
@@ -12,7 +12,7 @@ const NUMBERS: Numbers = Numbers { itt: 7, cmd_sn: 1, exp_stat_sn: 5 };
 /// The list, and an INQUIRY for each LUN of it.
 const MOST_COMMANDS: u32 = 1 + 64;
 
-/// A survey that comes to its end.
+/// A survey that ends successfully.
 pub fn luns(bytes: &[u8]) -> bool {
     let (mut wire, (mut survey, first)) = (Wire(bytes), Survey::begin(NUMBERS));
     check_command(&first, 1);
@@ -47,7 +47,7 @@ pub fn luns(bytes: &[u8]) -> bool {
     false
 }
 
-/// The commands are numbered, and none does more than look.
+/// The commands are numbered, and all of them only read.
 fn check_command(pdu: &[u8], count: u32) {
     assert!(count <= MOST_COMMANDS);
     let (header, data) = pdu.split_first_chunk::<BHS>().unwrap();

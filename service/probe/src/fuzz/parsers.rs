@@ -1,5 +1,5 @@
-//! The parsers under any bytes: headers, text, addresses.
-//! It may not use a parser to check itself where a plain second reading will do.
+//! The parsers with any bytes: headers, text, addresses.
+//! Must not check a parser with itself where a simple second one will do.
 
 use std::collections::HashSet;
 
@@ -15,7 +15,7 @@ use crate::{
     text::{Keys, Lines, binary, hex, number, pairs},
 };
 
-/// A header that names a PDU of a target, within the limits of a login.
+/// A header of a PDU that a target may send, within the limits of a login.
 pub fn header(bytes: &[u8]) -> bool {
     let Some((bhs, text)) = bytes.split_first_chunk::<BHS>() else { return false };
     let length = usize::from(bhs[5]) << 16 | usize::from(bhs[6]) << 8 | usize::from(bhs[7]);
@@ -53,7 +53,7 @@ fn ends(bhs: &[u8; BHS], response: &LoginResponse) {
     }
 }
 
-/// What we send reads back as it was meant, with any numbers and any text.
+/// Our own requests parse as they were meant, with any numbers and any text.
 fn requests(bhs: &[u8; BHS], text: &[u8]) {
     let word = |at: usize| u32::from_be_bytes([bhs[at], bhs[at + 1], bhs[at + 2], bhs[at + 3]]);
     let numbers = Numbers { itt: word(16), cmd_sn: word(24), exp_stat_sn: word(28) };
@@ -72,7 +72,7 @@ fn requests(bhs: &[u8; BHS], text: &[u8]) {
     }
 }
 
-/// Text whose keys and values are sound.
+/// Text whose keys and values are valid.
 pub fn text(bytes: &[u8]) -> bool {
     for (_, raw) in pairs(bytes).flatten() {
         if let Ok(value) = std::str::from_utf8(raw) {
@@ -120,7 +120,7 @@ fn numbers(value: &str) {
     assert_eq!(number(value), sum.and_then(|sum| u16::try_from(sum).ok()), "{value:?}");
 }
 
-/// Written again: there is one text for each value.
+/// Written again: each value has one text.
 fn binaries(value: &str) {
     let Some(bytes) = binary(value) else {
         let digits = value.strip_prefix("0x").unwrap_or_default();
@@ -160,7 +160,7 @@ fn challenge(keys: &Keys<'_>) {
     }
 }
 
-/// A target is believed only if its bytes are the proof's and its name is the one we know.
+/// A target is believed only if its bytes are the proof and its name is the expected one.
 fn proof(keys: &Keys<'_>) {
     let (ours, theirs) = (secret("my pass word"), secret("their pass word"));
     for algorithm in Algorithm::ALL {
@@ -203,7 +203,7 @@ fn parameters(keys: &Keys<'_>) {
     }
 }
 
-/// A value of `TargetAddress` that leads somewhere from a portal that is neither a link's nor our own.
+/// A `TargetAddress` that is valid from a portal that is neither link-local nor our own.
 pub fn address(bytes: &[u8]) -> bool {
     for permanent in [false, true] {
         for text in [bytes, &[b"TargetAddress=", bytes].concat()] {

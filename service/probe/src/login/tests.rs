@@ -1,5 +1,5 @@
-//! The login machine against scripted responses, with fixed dice.
-//! It may not open a socket.
+//! The login state machine against scripted responses, with fixed random values.
+//! Must not open a socket.
 
 use super::*;
 use crate::Algorithm;
@@ -66,7 +66,7 @@ fn play(
         (with != With::Nothing).then_some(ChapAnswer { username: "me", secret: &ours, target: mutual });
     let target = (goal == Goal::Authenticate).then_some(&target);
     let question =
-        Question { initiator: &initiator, target, chap, algorithms: Algorithm::DEFAULT, card: None };
+        Question { initiator: &initiator, target, chap, algorithms: Algorithm::DEFAULT, interface: None };
     question.check().unwrap();
     let (mut login, first) = Login::begin(&question, goal, dice());
     let show = |pdu: &[u8]| {
@@ -180,7 +180,7 @@ fn questions_that_would_leak_are_not_asked() {
     let (one, other, same) = (secret("mypassword12"), secret("theirpassword"), secret("mypassword12"));
     let ask = |username, target, algorithms| {
         let chap = Some(ChapAnswer { username, secret: &one, target });
-        Question { initiator: &initiator, target: None, chap, algorithms, card: None }.check()
+        Question { initiator: &initiator, target: None, chap, algorithms, interface: None }.check()
     };
     assert_eq!(ask("me", Some(("gw", &other)), Algorithm::DEFAULT), Ok(()));
     let refused = ask("me", Some(("gw", &same)), Algorithm::DEFAULT);
@@ -240,11 +240,11 @@ fn broken_responses_are_refused_for_their_own_reason() {
         (LoginResponse { itt: 8, ..base() }, "", "a response to another request"),
         (LoginResponse { itt: 8, ..status(2, 1) }, "", "a response to another request"),
         (LoginResponse { version: 1, ..base() }, "", "an unknown version"),
-        (LoginResponse { phase: OPERATIONAL, ..base() }, "", "another login stage"),
-        (LoginResponse { phase: None, ..base() }, "", "another login stage"),
+        (LoginResponse { phase: OPERATIONAL, ..base() }, "", "an unexpected login stage"),
+        (LoginResponse { phase: None, ..base() }, "", "an unexpected login stage"),
         (LoginResponse { more: true, ..done() }, "", "both T and C"),
-        (done(), "AuthMethod=CHAP", "a transit that was not asked for"),
-        (base(), "AuthMethod=CHAP AuthMethod=None", "a key twice"),
+        (done(), "AuthMethod=CHAP", "a transition that was not requested"),
+        (base(), "AuthMethod=CHAP AuthMethod=None", "a duplicate key"),
         (base(), "AuthMethod=CHAP TargetPortalGroupTag=65536", "a bad TargetPortalGroupTag"),
     ] {
         assert_eq!(refusal(With::Chap, &[(response, text)]), Refusal::Protocol(why));
@@ -253,7 +253,7 @@ fn broken_responses_are_refused_for_their_own_reason() {
         let response = LoginResponse { transit: Some(next), ..base() };
         assert_eq!(
             refusal(With::Nothing, &[(response, "")]),
-            Refusal::Protocol("a transit to another stage")
+            Refusal::Protocol("a transition to another stage")
         );
     }
     let begin = [(base(), "AuthMethod=CHAP"), (base(), CHALLENGE), (base(), CHALLENGE)];
@@ -313,7 +313,7 @@ proptest! {
         let (ours, theirs) = (secret("mypassword12"), secret("theirpassword"));
         let chap = ChapAnswer { username: "me", secret: &ours, target: mutual.then_some(("gw", &theirs)) };
         let (chap, algorithms) = (Some(chap), Algorithm::DEFAULT);
-        let question = Question { initiator: &initiator, target: None, chap, algorithms, card: None };
+        let question = Question { initiator: &initiator, target: None, chap, algorithms, interface: None };
         let (mut login, _) = Login::begin(&question, Goal::Session, dice());
         for ([flags, kind, tsih], noise, text) in responses {
             let next = if flags & 2 == 0 { OPERATIONAL } else { Some(Phase::Full) };

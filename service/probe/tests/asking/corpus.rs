@@ -1,5 +1,5 @@
-//! The fuzzer's corpus as targets: what it plays to the machines is played over a socket.
-//! It may not know what a seed is about.
+//! The fuzzer's corpus as targets: what it plays to the state machines is also played over a
+//! socket.
 
 use std::{fs, net::SocketAddr, path::Path};
 
@@ -23,7 +23,8 @@ pub(crate) fn seeds(of: &str) -> Vec<Seed> {
     files.map(read).collect()
 }
 
-/// A target that plays a recording, from the first request on or after an honest login, and hangs up.
+/// A target that plays a recording, from the first request on or after a correct login, and closes
+/// the connection.
 pub(crate) async fn recorded(stream: &[u8], from_the_first: bool) -> SocketAddr {
     let pdus = pdus(stream);
     serve(move |mut peer| {
@@ -40,7 +41,7 @@ pub(crate) async fn recorded(stream: &[u8], from_the_first: bool) -> SocketAddr 
     .await
 }
 
-/// Whole ones, and what is left at the end.
+/// Complete ones, and the remainder at the end.
 fn pdus(mut stream: &[u8]) -> Vec<Vec<u8>> {
     let mut pdus = Vec::new();
     while !stream.is_empty() {
@@ -53,14 +54,15 @@ fn pdus(mut stream: &[u8]) -> Vec<Vec<u8>> {
     pdus
 }
 
-/// An answer for each request, with its tag; what has no tag, or goes on with an answer, comes by itself.
+/// An answer for each request, with its tag; anything without a tag, or continuing an answer, comes
+/// on its own.
 async fn play(peer: &mut Peer, pdus: Vec<Vec<u8>>) {
     let mut tag = [0; 4];
     let mut is_answered = true;
     for mut pdu in pdus {
         // Data without a status.
         let is_part = pdu[0] == 0x25 && pdu.get(1).is_some_and(|flags| flags & 1 == 0);
-        // Pings and notes.
+        // Pings and messages.
         let is_aside = matches!(pdu[0], 0x20 | 0x32) || pdu.get(16..20) == Some(&[0xff; 4]);
         if is_answered && !is_aside {
             let Some(request) = peer.request().await else { return };
@@ -74,7 +76,7 @@ async fn play(peer: &mut Peer, pdus: Vec<Vec<u8>>) {
         is_answered = if is_aside { is_answered } else { !is_part };
         let _ = peer.stream.write_all(&pdu).await;
     }
-    // No more is to come, where a PDU is cut off too.
+    // Nothing follows, even where a PDU is truncated.
     let _ = peer.stream.shutdown().await;
     let _ = peer.request().await;
 }

@@ -35,7 +35,7 @@ pub(crate) enum With {
     Mutual,
 }
 
-/// Asks with our usual credentials, and checks that the answer is there in time.
+/// Asks with our usual credentials, and checks that the answer arrives in time.
 pub(crate) async fn ask<A>(
     with: With,
     for_a_list: bool,
@@ -49,7 +49,7 @@ pub(crate) async fn ask<A>(
     let chap =
         (with != With::Nothing).then_some(ChapAnswer { username: "me", secret: &ours, target: mutual });
     let target = (!for_a_list).then_some(&disk);
-    let question = Question { initiator: &me, target, chap, algorithms: Algorithm::DEFAULT, card: None };
+    let question = Question { initiator: &me, target, chap, algorithms: Algorithm::DEFAULT, interface: None };
     let slack = Duration::from_millis(500);
     timeout(time + slack, asked(&question, Instant::now() + time)).await.expect("the deadline holds")
 }
@@ -74,7 +74,7 @@ pub(crate) fn accepted(tpgt: Option<u16>, authenticated: AuthKind) -> Accepted {
     Accepted { tpgt, authenticated, redirected: None }
 }
 
-/// What a target wants proved that knows us.
+/// What a target that knows us wants proved.
 pub(crate) fn chap() -> Chap {
     Chap::new("me", "mypassword12")
 }

@@ -1,11 +1,12 @@
-//! Files beneath a directory: read within bounds, and written whole or not at all. The one place that writes.
+//! Files beneath a directory: read within bounds, and written as a whole or not at all. All writing
+//! is done here.
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `dir` | the directory, and what is read, written and removed beneath it |
-//! | `held` | files that are locked for as long as their owner lives |
-//! | `modes` | who may read the files below a directory, and taking that from everyone but root |
-//! | `steps` | the durable steps of a write, which a test can end the process at |
+//! | `dir` | a directory: reads, writes and removes what is beneath it |
+//! | `held` | files that stay locked for as long as their owner lives |
+//! | `modes` | the permissions of files below a directory, and taking them away from all but root |
+//! | `steps` | counts the durable steps of a write, so that a test can end the process at one |
 
 mod dir;
 mod held;

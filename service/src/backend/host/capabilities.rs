@@ -1,5 +1,5 @@
-//! A right of root's that the daemon has laid down, raised again for one thread and one moment.
-//! It may not outlive that moment, nor be carried to another thread.
+//! Raises a capability that the daemon has dropped, for one thread and for a moment.
+//! Must not outlive that moment or move to another thread.
 
 use std::marker::PhantomData;
 
@@ -8,15 +8,15 @@ use rustix::{
     thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities},
 };
 
-/// To list what other processes have open: the kernel shows that to who could trace them (proc(5)), and the folder is
-/// the other user's own.
+/// To list what other processes have open: the kernel shows that only to processes that could trace
+/// them (proc(5)), and the other user owns the folder.
 pub(crate) const TO_LOOK_INTO_PROCESSES: CapabilitySet =
     CapabilitySet::SYS_PTRACE.union(CapabilitySet::DAC_READ_SEARCH);
 
-/// To ask the kernel's iSCSI transport for something, as iscsid does.
+/// To send a request to the kernel's iSCSI transport, as iscsid does.
 pub(crate) const TO_ASK_THE_TRANSPORT: CapabilitySet = CapabilitySet::SYS_ADMIN;
 
-/// While it is there, this thread has the right.
+/// While it exists, this thread has the capability.
 pub(crate) struct Raised {
     before: Option<CapabilitySets>,
     /// Capabilities belong to a thread.
@@ -24,11 +24,11 @@ pub(crate) struct Raised {
 }
 
 impl Raised {
-    /// Raises what the unit permits of it; with less, less can be done.
+    /// Raises as much of it as the unit permits.
     pub(crate) fn new(wanted: CapabilitySet) -> Self {
         let before = raise(wanted);
         if let Err(error) = before {
-            tracing::warn!(%error, ?wanted, "a capability could not be raised");
+            tracing::warn!(%error, ?wanted, "cannot raise a capability");
         }
         Self { before: before.ok(), _stays: PhantomData }
     }
@@ -36,11 +36,11 @@ impl Raised {
 
 impl Drop for Raised {
     fn drop(&mut self) {
-        // The kernel does not refuse to take a right away.
+        // The kernel does not refuse to drop a capability.
         if let Some(before) = self.before
             && let Err(error) = set_capabilities(None, before)
         {
-            tracing::error!(%error, "a capability could not be laid down again");
+            tracing::error!(%error, "cannot drop a capability again");
         }
     }
 }

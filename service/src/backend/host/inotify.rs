@@ -1,4 +1,4 @@
-//! Changes of files below some folders, as a reason to read them again.
+//! Watches files below some folders for changes, as a trigger to read them again.
 
 use std::{
     io,
@@ -13,7 +13,8 @@ use rustix::{
 };
 use tokio::io::unix::AsyncFd;
 
-/// More folders than this are not watched; the kernel has a limit of its own (`fs.inotify.max_user_watches`).
+/// No more folders than this are watched; the kernel has its own limit
+/// (`fs.inotify.max_user_watches`).
 const MOST: usize = 16_384;
 
 /// A file that is written through a temporary one arrives by a rename.
@@ -32,21 +33,22 @@ pub(crate) struct Root {
     pub(crate) depth: usize,
 }
 
-/// The watched folders. A folder that appears below a root is watched, too; a root that is not there is not.
+/// The watched folders. A folder that appears below a root is watched too; a missing root is not.
 pub(crate) struct Folders {
     roots: Vec<Root>,
     inotify: AsyncFd<OwnedFd>,
 }
 
 impl Folders {
-    /// Begins to watch. Costs a system call and a reading for each folder: do it where blocking is allowed.
+    /// Starts to watch. Costs a system call and a listing for each folder: call it where blocking
+    /// is allowed.
     pub(crate) fn watch(roots: Vec<Root>) -> io::Result<Unregistered> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         add_all(&inotify, &roots)?;
         Ok(Unregistered { roots, inotify })
     }
 
-    /// Waits until something changed, and takes all that is there. An error is final.
+    /// Waits until something changed, and consumes all events. An error is final.
     pub(crate) async fn changed(&mut self) -> io::Result<()> {
         loop {
             let mut ready = self.inotify.readable().await?;
@@ -57,7 +59,7 @@ impl Folders {
                 match reader.next() {
                     Ok(event) => {
                         seen = true;
-                        // Lost events may have been of folders, too.
+                        // Lost events may also have been about folders.
                         let folders = ReadFlags::ISDIR | ReadFlags::QUEUE_OVERFLOW;
                         has_new_folder |= event.events().intersects(folders);
                     }
@@ -67,7 +69,7 @@ impl Folders {
             }
             ready.clear_ready();
             if has_new_folder {
-                // Thousands of folders may have come: not on the thread that answers calls.
+                // Thousands of folders may have appeared: not on the thread that answers calls.
                 let (inotify, roots) = (self.inotify.get_ref().try_clone()?, self.roots.clone());
                 tokio::task::spawn_blocking(move || add_all(&inotify, &roots)).await??;
             }
@@ -78,14 +80,14 @@ impl Folders {
     }
 }
 
-/// What is watched, before the runtime knows of it.
+/// The watches, before they are registered with the runtime.
 pub(crate) struct Unregistered {
     roots: Vec<Root>,
     inotify: OwnedFd,
 }
 
 impl Unregistered {
-    /// To be called within the runtime.
+    /// Must be called within the runtime.
     pub(crate) fn register(self) -> io::Result<Folders> {
         #[expect(
             deprecated,
@@ -96,7 +98,7 @@ impl Unregistered {
     }
 }
 
-/// Watches every folder that is there; one that is watched already stays so.
+/// Watches every folder that exists. Watching one again changes nothing.
 fn add_all(inotify: &OwnedFd, roots: &[Root]) -> io::Result<()> {
     let mut left = MOST;
     roots.iter().try_for_each(|root| add(inotify, &root.path, root.depth, &mut left))
@@ -109,9 +111,9 @@ fn add(inotify: &OwnedFd, folder: &Path, depth: usize, left: &mut usize) -> io::
     *left -= 1;
     match inotify::add_watch(inotify, folder, CHANGES) {
         Ok(_) => {}
-        // Gone meanwhile, no folder, or not for us.
+        // Removed meanwhile, not a folder, or not accessible.
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS) => return Ok(()),
-        // The kernel's limit: those that are watched go on.
+        // The kernel's limit: existing watches continue.
         Err(Errno::NOSPC) => {
             *left = 0;
             return Ok(());

@@ -1,5 +1,5 @@
-//! Where everything lies on this machine.
-//! It may not guess where open-iscsi itself tells: its database's place is compiled into iscsiadm.
+//! Where everything is on this machine.
+//! Must not guess what open-iscsi itself knows: the path of its database is compiled into iscsiadm.
 
 use std::{
     io::Read,
@@ -11,21 +11,21 @@ use iscsi_initiator_dbus::BUS_NAME;
 
 use super::atomic::Dir;
 
-/// No write takes so long.
+/// No write takes this long.
 const WRITE: Duration = Duration::from_secs(60);
 
-/// The places the daemon reads and writes; tests put others here.
+/// The paths that the daemon reads and writes; tests use others.
 #[derive(Clone, Debug)]
 pub struct Layout {
     /// iscsid.conf and initiatorname.iscsi.
     pub config: PathBuf,
-    /// The node and discovery records, if the administrator names the place.
+    /// The node and discovery records, if the administrator names their folder.
     pub database: Option<PathBuf>,
     /// The directory of the database's lock.
     pub lock: PathBuf,
-    /// Where iscsiadm may be; the first that exists is taken.
+    /// Where iscsiadm may be; the first that exists is used.
     pub iscsiadm: Vec<PathBuf>,
-    /// Where iscsid may be, likewise.
+    /// Where iscsid may be; the first that exists is used.
     pub iscsid: Vec<PathBuf>,
     /// The kernel's view of the devices.
     pub sys: PathBuf,
@@ -37,22 +37,23 @@ pub struct Layout {
     pub dev: PathBuf,
     /// multipath's configuration, its lists of maps, and (beside it, with `.conf`) its main file.
     pub multipath: PathBuf,
-    /// Where multipath's program may be; the first that exists is taken.
+    /// Where multipath may be; the first that exists is used.
     pub multipath_program: Vec<PathBuf>,
-    /// Where multipathd may be, likewise.
+    /// Where multipathd may be; the first that exists is used.
     pub multipathd: Vec<PathBuf>,
-    /// The abstract name of multipathd's socket, without the NUL before it (libmpathcmd/mpath_cmd.c).
+    /// The abstract name of multipathd's socket, without the NUL before it
+    /// (libmpathcmd/mpath_cmd.c).
     pub multipathd_socket: String,
-    /// Where device events come from: the kernel's netlink, or, on a machine of files, a Unix datagram socket that the
-    /// daemon makes here. A datagram of any content is an event.
+    /// Where device events come from: the kernel's netlink, or, on a fake machine, a Unix datagram
+    /// socket that the daemon creates here. Any datagram is an event.
     pub uevents: Option<PathBuf>,
-    /// What this daemon has to remember beyond a restart of the machine.
+    /// What this daemon stores beyond a restart of the machine.
     pub state: PathBuf,
-    /// Where other programs may read what this daemon puts there for a moment.
+    /// Where this daemon puts temporary files that other programs read.
     pub scratch: PathBuf,
-    /// The kernels' modules, a folder each.
+    /// The kernels' modules, one folder each.
     pub modules: PathBuf,
-    /// What systemd makes anew for a copy of a machine.
+    /// What systemd creates anew for a copy of a machine.
     pub machine_id: PathBuf,
     /// Where polkit looks for its actions.
     pub polkit_actions: Vec<PathBuf>,
@@ -96,8 +97,9 @@ fn folders<const N: usize>(roots: [&str; N], name: &str) -> Vec<PathBuf> {
 }
 
 impl Layout {
-    /// A machine that is nothing but files below one folder, for tests and for who writes a client. multipathd's socket
-    /// has the folder's own name before it, since abstract names are the whole host's.
+    /// A fake machine made of files below one folder, for tests and client authors. multipathd's
+    /// socket is prefixed with the folder's name, because abstract names are shared by the whole
+    /// host.
     pub fn below(root: &Path) -> Self {
         let at = |path: &str| root.join(path);
         Self {
@@ -144,26 +146,26 @@ impl Layout {
         first(&self.multipathd)
     }
 
-    /// The file by which polkit knows this service, if it has one.
+    /// The file by which polkit knows this service, if it exists.
     pub(crate) fn find_polkit_policy(&self) -> Option<PathBuf> {
         let files: Vec<PathBuf> =
             self.polkit_actions.iter().map(|folder| folder.join(format!("{BUS_NAME}.policy"))).collect();
         first(&files).map(Path::to_owned)
     }
 
-    /// The file by which the system bus knows this service, if it has one.
+    /// The file by which the system bus knows this service, if it exists.
     pub(crate) fn find_bus_policy(&self) -> Option<PathBuf> {
         let files: Vec<PathBuf> =
             self.bus_policies.iter().map(|folder| folder.join(format!("{BUS_NAME}.conf"))).collect();
         first(&files).map(Path::to_owned)
     }
 
-    /// How long ago this machine got its identity; `None` if that cannot be told.
+    /// How long ago this machine got its identity; `None` if that is unknown.
     pub(crate) fn machine_age(&self) -> Option<Duration> {
         std::fs::metadata(&self.machine_id).ok()?.modified().ok()?.elapsed().ok()
     }
 
-    /// Temporary files of writes that were cut off.
+    /// Temporary files of interrupted writes.
     pub(crate) fn leftovers(&self) -> Vec<PathBuf> {
         let undo = self.state.join("undo");
         let places = [&self.find_database(), &self.config, &self.multipath, &undo, &self.state];
@@ -172,8 +174,8 @@ impl Layout {
         files
     }
 
-    /// Where the records are: what the administrator says, what iscsiadm was compiled with, or the place
-    /// that exists.
+    /// The folder of the records: the administrator's choice, the path compiled into iscsiadm, or
+    /// the one that exists.
     pub(crate) fn find_database(&self) -> PathBuf {
         let var = Path::new("/var/lib/iscsi");
         let compiled = || self.find_iscsiadm().and_then(compiled_database);
@@ -191,7 +193,7 @@ fn leftover(place: &Path) -> Option<PathBuf> {
     modes.age.is_some_and(|age| age > WRITE).then(|| place.join(name))
 }
 
-/// The literal `…/nodes` in the program: both known places are looked for.
+/// The literal `…/nodes` in the program: both known paths are searched for.
 fn compiled_database(iscsiadm: &Path) -> Option<PathBuf> {
     let mut program = Vec::new();
     // iscsiadm has half a megabyte.

@@ -1,4 +1,4 @@
-//! Until when a wait may last: until its deadline, or until its caller gives up.
+//! Limits a wait: to its deadline, or until its caller cancels.
 
 use std::{future::Future, time::Duration};
 
@@ -6,7 +6,7 @@ use iscsi_initiator_dbus::{Fault, Kind};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-/// The end of a wait. Every wait looks at it; nothing that has begun is dropped halfway for it.
+/// The end of a wait. Every wait observes it, but nothing that has started is dropped halfway.
 #[derive(Clone, Debug)]
 pub(crate) struct Limit {
     deadline: Instant,
@@ -19,7 +19,7 @@ impl Limit {
         Self { deadline: Instant::now() + timeout, cancel }
     }
 
-    /// A deadline that no caller can bring forward: for what must be done whoever waits.
+    /// A deadline that no caller can bring forward, for what must be done in any case.
     pub(crate) fn of(timeout: Duration) -> Self {
         Self::new(timeout, CancellationToken::new())
     }
@@ -28,17 +28,18 @@ impl Limit {
         self.deadline
     }
 
-    /// The same caller's, but not for longer than this from now.
+    /// The same with the same caller, but at most this long from now.
     pub(crate) fn at_most(&self, timeout: Duration) -> Self {
         Self { deadline: self.deadline.min(Instant::now() + timeout), cancel: self.cancel.clone() }
     }
 
-    /// For cleaning up: what is left of this one, this long at least, and no caller ends it.
+    /// For cleaning up: the remaining time, at least this long, without a caller that could cancel
+    /// it.
     pub(crate) fn at_least(&self, timeout: Duration) -> Self {
         Self::of(self.left().max(timeout))
     }
 
-    /// How long until the deadline; zero once the caller has given up.
+    /// The time until the deadline; zero once the caller has cancelled.
     pub(crate) fn left(&self) -> Duration {
         if self.is_cancelled() {
             return Duration::ZERO;
@@ -54,14 +55,15 @@ impl Limit {
         self.left().is_zero()
     }
 
-    /// Returns when it is over.
+    /// Returns when the limit is reached.
     pub(crate) async fn over(&self) {
         // Whichever comes first.
         let _ = timeout_at(self.deadline, self.cancel.cancelled()).await;
     }
 
-    /// What a future that only waits comes to, or `None` if the limit is over first. The future is dropped then: it must
-    /// be one that loses nothing by that, such as a lock, a timer or an event.
+    /// The output of a future that only waits, or `None` if the limit comes first. The future is
+    /// dropped then, so it must be one that loses nothing by that, such as a lock, a timer or an
+    /// event.
     pub(crate) async fn wait<T>(&self, waiting: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
@@ -70,7 +72,7 @@ impl Limit {
         }
     }
 
-    /// Why a wait ended without what it waited for: `Cancelled`, or `TimedOut` with what had not happened.
+    /// Why a wait ended without a result: `Cancelled`, or `TimedOut` with what did not happen.
     pub(crate) fn fault(&self, what: impl Into<String>) -> Fault {
         if self.is_cancelled() {
             return Fault::new(Kind::Cancelled, "the call was cancelled");

@@ -1,5 +1,6 @@
-//! The files that hold secrets, or may: which there are, who else may read them, and taking that from them.
-//! It may not tell what is in a file but for one thing: whether a secret is.
+//! The files that hold or may hold secrets: which they are, which other users may read them, and
+//! how to take that permission away.
+//! Must not reveal anything about a file's content except whether it holds a secret.
 
 use std::path::{Path, PathBuf};
 
@@ -11,19 +12,19 @@ use super::atomic::{Dir, Modes};
 
 /// Where open-iscsi keeps records, relative to its database.
 const RECORDS: [&str; 6] = ["nodes", "send_targets", "isns", "static", "fw", "ifaces"];
-/// Here links are open-iscsi's own: to nodes.
+/// Links here are open-iscsi's own, to nodes.
 const LINKED: [&str; 4] = ["send_targets", "isns", "static", "fw"];
-/// A record's file lies so deep: `nodes/TARGET/PORTAL/IFACE`.
+/// The depth of a record's file: `nodes/TARGET/PORTAL/IFACE`.
 const DEPTH: usize = 4;
-/// The most that is looked at.
+/// The most files that are examined.
 const MOST: usize = 16_384;
 
-/// The mode that a file, a folder is to have.
+/// The mode that a file and a folder must have.
 pub(crate) const FILE: u32 = 0o600;
 pub(crate) const FOLDER: u32 = 0o700;
-/// What anybody but the owner may do.
+/// The permissions of all users but the owner.
 const OTHERS: u32 = 0o077;
-/// What makes a folder everybody's who is meant.
+/// The bit that marks a folder as intended for all users.
 const WRITABLE: u32 = 0o022;
 
 /// A file or folder.
@@ -40,15 +41,15 @@ pub(crate) struct Item {
 /// What is wrong with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
-    /// Others may read it, and a secret is in it.
+    /// Other users may read it, and it holds a secret.
     Secret,
-    /// Others may read it; what is or will be in it may be a secret.
+    /// Other users may read it, and it may hold a secret now or later.
     Open,
-    /// Others may put files there.
+    /// Other users may put files there.
     Writable,
-    /// It belongs to somebody else.
+    /// Root does not own it.
     Foreign,
-    /// It is a link or a device where a file or folder belongs.
+    /// It is a link or a device instead of a file or folder.
     NoFile,
 }
 
@@ -57,7 +58,7 @@ impl Item {
         if self.relative == "." { self.root.clone() } else { self.root.join(&self.relative) }
     }
 
-    /// The mode that it is to have, if that is all that is wrong.
+    /// The mode that it should have, if nothing else is wrong.
     pub(crate) fn wanted(&self) -> Option<u32> {
         match (self.trouble?, self.modes.kind) {
             (Trouble::Secret | Trouble::Open, Kind::File) => Some(FILE),
@@ -67,8 +68,8 @@ impl Item {
     }
 }
 
-/// Everything that holds a secret or may: iscsid.conf and its copies, all records and their folders, and what this
-/// daemon remembers. What cannot be looked at is told by its path.
+/// Everything that holds or may hold a secret: iscsid.conf and its copies, all records and their
+/// folders, and this daemon's state. What cannot be examined is returned by its path.
 pub(crate) fn look(config: &Path, database: &Path, state: &Path) -> (Vec<Item>, Vec<(PathBuf, Errno)>) {
     let mut walk = Walk::default();
     walk.open(config, |walk, dir| {
@@ -98,7 +99,7 @@ pub(crate) fn look(config: &Path, database: &Path, state: &Path) -> (Vec<Item>, 
     (walk.items, walk.unseen)
 }
 
-/// Makes it root's alone.
+/// Makes it accessible to root only.
 pub(crate) fn narrow(root: &Path, relative: &str, mode: u32) -> Result<(), Errno> {
     Dir::open(root)?.narrow(relative, mode)
 }
@@ -107,7 +108,7 @@ pub(crate) fn narrow(root: &Path, relative: &str, mode: u32) -> Result<(), Errno
 struct Walk {
     items: Vec<Item>,
     unseen: Vec<(PathBuf, Errno)>,
-    /// There was more than is looked at.
+    /// There are more files than are examined.
     is_cut: bool,
 }
 
@@ -130,7 +131,8 @@ impl Walk {
         }
     }
 
-    /// A folder that others may read, as a distribution makes it: only who may write there is looked at.
+    /// A folder that other users may read, as a distribution makes it: only who may write there
+    /// matters.
     fn root(&mut self, dir: &Dir) {
         let Ok(Some(modes)) = dir.modes(".") else { return };
         let trouble = match modes {
@@ -141,7 +143,7 @@ impl Walk {
         self.items.push(Item { root: dir.path().to_owned(), relative: ".".to_owned(), modes, trouble });
     }
 
-    /// What lies there, and below it to this depth.
+    /// The entries there, and below it to this depth.
     fn item(&mut self, dir: &Dir, relative: &str, may_be_a_link: bool, depth: usize) {
         if self.items.len() >= MOST {
             if !self.is_cut {
@@ -181,7 +183,7 @@ impl Walk {
     }
 }
 
-/// A line that sets a password, also one that open-iscsi would not read; a comment is none.
+/// A line that sets a password, even one that open-iscsi would not read; comments do not count.
 fn holds_a_secret(dir: &Dir, relative: &str) -> Result<bool, Errno> {
     let Some(bytes) = dir.read(relative)? else { return Ok(false) };
     let text = Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
@@ -199,7 +201,7 @@ mod tests {
 
     use super::*;
 
-    /// Each path with its trouble, of those that have one.
+    /// Each path that has a trouble.
     fn troubles(root: &Path) -> Vec<(String, Trouble)> {
         let (items, unseen) = look(&root.join("etc"), &root.join("db"), &root.join("state"));
         assert!(unseen.is_empty(), "{unseen:?}");
@@ -274,7 +276,7 @@ mod tests {
             look(&folder.path().join("etc"), &folder.path().join("db"), &folder.path().join("state"));
         assert_eq!(items.last().unwrap().trouble, Some(Trouble::Open));
         assert_eq!(unseen, [(folder.path().join("etc/iscsid.conf"), Errno::FBIG)]);
-        // A folder with more than anybody has there.
+        // A folder with more entries than any machine has there.
         for n in 0..16_384 {
             std::os::unix::fs::symlink("x", folder.path().join(format!("etc/{n}"))).unwrap();
         }

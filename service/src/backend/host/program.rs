@@ -1,5 +1,6 @@
-//! The one place that starts a program.
-//! It may not use a shell, a relative path, the caller's environment, or wait or read without a limit.
+//! Starts programs. The only place that does.
+//! Must not use a shell, a relative path or the caller's environment, or wait or read without a
+//! limit.
 
 use std::{path::Path, process::Stdio, time::Duration};
 
@@ -11,10 +12,11 @@ use tokio::{
 
 use super::limit::Limit;
 
-/// The most that is kept of a program's output; the rest is read and dropped.
+/// The most that is kept of a program's output; the rest is read and discarded.
 const OUTPUT_LIMIT: u64 = 64 * 1024;
-/// How long a program may go on after it missed its deadline, before it is killed. iscsiadm is not killed
-/// at once: it may hold the database's lock, and what it asked of iscsid goes on anyway.
+/// How long a program may continue after it missed its deadline, before it is killed. iscsiadm is
+/// not killed at once: it may hold the database's lock, and what it asked of iscsid continues
+/// anyway.
 const GRACE: Duration = Duration::from_secs(150);
 
 /// How a program ended.
@@ -22,39 +24,40 @@ const GRACE: Duration = Duration::from_secs(150);
 pub(crate) struct Finished {
     /// Its exit code, 128 + signal if it was killed.
     pub(crate) code: i32,
-    /// What it said on standard output, if that was asked for.
+    /// Its standard output, if that was requested.
     pub(crate) output: String,
-    /// What it said on standard error, for the log only.
+    /// Its standard error, for the log only.
     pub(crate) complaint: String,
 }
 
-/// Why there is no end to tell.
+/// Why there is no result.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProgramError {
     #[error("{0} could not be started: {1}")]
     Start(String, std::io::Error),
-    #[error("it was not waited for any longer")]
+    #[error("timed out waiting for it")]
     TimedOut(Rest),
 }
 
-/// A program that goes on although it is not waited for. Dropping this does not end it.
+/// A program that continues after the wait for it has timed out. Dropping this does not end it.
 #[derive(Debug)]
 pub(crate) struct Rest(tokio::task::JoinHandle<std::io::Result<Finished>>);
 
 impl Rest {
-    /// Waits until the program has ended, or was killed at the end of its grace.
+    /// Waits until the program has ended, or was killed at the end of its grace period.
     pub(crate) async fn ended(self) {
-        // However it ended, what it has done is to be looked up, not to be believed.
+        // However it ended, its effect has to be checked, not assumed.
         let _ = self.0.await;
     }
 }
 
-/// Runs a program to its end, or until the limit is over: then it is left alone for a while, and killed after that.
+/// Runs a program to its end, or until the limit. After that it may continue for a while before it
+/// is killed.
 pub(crate) async fn run(program: &Path, arguments: &[&str], limit: &Limit) -> Result<Finished, ProgramError> {
     finished(program, start(program, arguments, Stdio::null())?, limit).await
 }
 
-/// The same for the sake of what it says on standard output.
+/// The same, with its standard output.
 pub(crate) async fn ask(program: &Path, arguments: &[&str], limit: &Limit) -> Result<Finished, ProgramError> {
     finished(program, start(program, arguments, Stdio::piped())?, limit).await
 }
@@ -65,7 +68,7 @@ async fn finished(program: &Path, child: Child, limit: &Limit) -> Result<Finishe
         Some(Ok(finished)) => {
             finished.map_err(|error| ProgramError::Start(program.display().to_string(), error))
         }
-        // The task cannot panic; were it cancelled, the runtime would be going down.
+        // The task cannot panic. If it were cancelled, the runtime would be shutting down.
         Some(Err(error)) => {
             Err(ProgramError::Start(program.display().to_string(), std::io::Error::other(error)))
         }
@@ -84,7 +87,7 @@ fn start(program: &Path, arguments: &[&str], output: Stdio) -> Result<Child, Pro
         .stdin(Stdio::null())
         .stdout(output)
         .stderr(Stdio::piped())
-        // When the daemon leaves, what is at work in the database is left to finish.
+        // When the daemon exits, a program that is changing the database may finish.
         .kill_on_drop(false)
         .spawn()
         .map_err(|error| ProgramError::Start(program.display().to_string(), error))
@@ -93,7 +96,7 @@ fn start(program: &Path, arguments: &[&str], output: Stdio) -> Result<Child, Pro
 async fn finish(mut child: Child, last: Instant) -> std::io::Result<Finished> {
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let whole = async {
-        // Both at once: a program that fills one of them waits until somebody reads it.
+        // Both at once: a program that fills one of the pipes blocks until it is read.
         let (output, complaint) = tokio::join!(read_bounded(stdout), read_bounded(stderr));
         child.wait().await.map(|status| (status, output, complaint))
     };
@@ -112,7 +115,7 @@ async fn finish(mut child: Child, last: Instant) -> std::io::Result<Finished> {
 async fn read_bounded(stream: Option<impl AsyncRead + Unpin>) -> String {
     let Some(mut stream) = stream else { return String::new() };
     let mut kept = Vec::new();
-    // An error of the pipe ends the reading; the exit code still tells.
+    // An error of the pipe ends the reading; the exit code is still valid.
     if (&mut stream).take(OUTPUT_LIMIT).read_to_end(&mut kept).await.is_ok() {
         let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
     }

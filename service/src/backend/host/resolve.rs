@@ -1,5 +1,6 @@
-//! Host names to addresses, within a deadline.
-//! It may not be asked twice for one call: iscsid gets numbers only, since it resolves in its only thread.
+//! Resolves host names to addresses, within a deadline.
+//! Must not resolve twice for one call. iscsid gets numeric addresses only, since it resolves in
+//! its only thread.
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
@@ -7,25 +8,27 @@ use iscsi_initiator_dbus::{Fault, Kind, Portal, portal::Host};
 
 use super::limit::Limit;
 
-/// The numeric portals that a portal stands for: itself, or all that its name resolves to (at most 16).
+/// The numeric portals that a portal stands for: itself, or the addresses that its name resolves to
+/// (at most 16).
 pub(crate) async fn portals(portal: &Portal, limit: &Limit) -> Result<Vec<Portal>, Fault> {
     let Host::Name(name) = portal.host() else { return Ok(vec![portal.clone()]) };
     let lookup = tokio::net::lookup_host((name.as_str(), portal.port()));
     let found: Vec<Portal> = match limit.wait(lookup).await {
-        None => return Err(limit.fault(format!("the name {name} could not be resolved in time"))),
+        None => return Err(limit.fault(format!("timed out resolving the host name {name}"))),
         Some(Err(_)) => Vec::new(),
         Some(Ok(addresses)) => {
             addresses.filter_map(|address| Portal::new(address.ip(), portal.port()).ok()).take(16).collect()
         }
     };
     if found.is_empty() {
-        return Err(Fault::new(Kind::PortalUnreachable, format!("the name {name} has no address"))
+        return Err(Fault::new(Kind::PortalUnreachable, format!("the host name {name} has no address"))
             .hint("check the name, or use the portal's address"));
     }
     Ok(found)
 }
 
-/// The socket address of a numeric portal; the zone of a link-local address is a network interface here.
+/// The socket address of a numeric portal; the zone of a link-local address is a network interface
+/// here.
 pub(crate) fn socket_address(portal: &Portal) -> Result<SocketAddr, Fault> {
     let unreachable = |why: String| Fault::new(Kind::PortalUnreachable, why);
     match (portal.address(), portal.zone()) {

@@ -1,13 +1,14 @@
-//! The bytes of a file that may hold secrets: wiped from memory, never shown, hex where they are written to disk.
+//! The bytes of a file that may hold secrets: wiped from memory, never shown, and written to disk
+//! in hex.
 //!
-//! Hex needs no escapes, so that serde_json reads it in place: no copy is left behind that is never wiped.
+//! Hex needs no escapes, so that serde_json reads it in place, without a copy that is never wiped.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use zeroize::Zeroizing;
 
-/// So many bytes are turned into hex at once.
+/// How many bytes are converted to hex at a time.
 const CHUNK: usize = 256;
 
 /// See the module.
@@ -66,7 +67,7 @@ impl de::Visitor<'_> for Visitor {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<SecretBytes, E> {
-        // The error does not say what it met.
+        // The error does not repeat the input.
         let bad = || E::custom("not hex");
         let mut bytes = Zeroizing::new(Vec::with_capacity(text.len() / 2));
         for pair in text.as_bytes().chunks(2) {

@@ -1,10 +1,11 @@
-//! What a program says its version is.
+//! Asks programs for their version.
 
 use std::path::Path;
 
 use super::{limit::Limit, program};
 
-/// What it says when asked: the word after `version` in `iscsiadm version 2.1.11`. `None` if it does not say so in time.
+/// The version that a program reports: the word after `version` in `iscsiadm version 2.1.11`.
+/// `None` if it does not report one in time.
 pub(crate) async fn version(program: Option<&Path>, limit: &Limit) -> Option<String> {
     let end = program::ask(program?, &["--version"], limit).await.ok()?;
     find(&end.output).or_else(|| find(&end.complaint))

@@ -1,4 +1,4 @@
-//! What was written to a device and is still in memory.
+//! Writes back the cached data of a device.
 
 use std::path::Path;
 
@@ -7,9 +7,9 @@ use rustix::{
     io::{Errno, Result},
 };
 
-/// Writes it back and has the disk empty its cache. `fsync` on a block device needs no program, and unlike
-/// `blockdev --flushbufs` it reports that it failed. A device that is gone has nothing to write. Blocks for as long as
-/// the disk takes.
+/// Writes it back and has the disk flush its cache. `fsync` on a block device needs no program, and
+/// unlike `blockdev --flushbufs` it reports a failure. A device that is gone has nothing to write.
+/// Blocks for as long as the disk takes.
 pub(crate) fn write_back(device: &Path) -> Result<()> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     match rustix::fs::openat(CWD, device, flags, Mode::empty()) {

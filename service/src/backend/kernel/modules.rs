@@ -1,4 +1,4 @@
-//! What the running kernel can: whether it has the modules for iSCSI over TCP and for multipath maps.
+//! Whether the running kernel has the modules for iSCSI over TCP and for multipath maps.
 //! Must not load a module.
 
 use std::{io::Read, path::Path};
@@ -6,14 +6,14 @@ use std::{io::Read, path::Path};
 /// The list of modules of a distribution's kernel has half a megabyte.
 const LIST_LIMIT: u64 = 8 << 20;
 
-/// A part of the kernel that may be a module.
+/// A feature of the kernel that may be a module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Module {
-    /// It is there.
+    /// It is loaded or built in.
     Loaded,
-    /// It is not, and its module is on the disk, or the disk cannot be looked at from a sandbox.
+    /// It is not loaded; its module is on the disk, or the disk is not visible from a sandbox.
     Loadable,
-    /// The kernel of this release has none, or its modules are gone since an update.
+    /// The running kernel has no such module, or an update removed it.
     Missing { release: String },
 }
 
@@ -44,8 +44,8 @@ pub(crate) fn module(sys: &Path, modules: &Path, name: &str) -> Module {
     if is_listed { Module::Loadable } else { Module::Missing { release } }
 }
 
-/// A line of modules.dep is `path: dependencies`, one of modules.builtin the path alone; a file may have a dash
-/// where the module's name has an underscore.
+/// A line of modules.dep is `path: dependencies`, a line of modules.builtin the path alone. A file
+/// may have a dash where the module's name has an underscore.
 fn is_of(line: &str, name: &str) -> bool {
     let path = line.split(':').next().unwrap_or_default();
     let file = path.rsplit('/').next().unwrap_or_default();

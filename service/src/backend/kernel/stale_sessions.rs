@@ -1,5 +1,6 @@
-//! Sessions that iscsid was killed over while it made or ended them: found, and removed from the kernel.
-//! It may not touch one that anything can still be done with, nor one whose maker may be at it.
+//! Finds sessions that a killed iscsid left half made or half ended, and removes them from the
+//! kernel.
+//! Must not touch a session that still works, or one whose maker may still be working on it.
 //!
 //! | room | what it is |
 //! |---|---|
@@ -20,11 +21,12 @@ pub(crate) struct StaleSessions {
     proc: PathBuf,
 }
 
-/// What a look found.
+/// The result of a look.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) sessions: Vec<StaleSession>,
-    /// An iscsid runs, or may: it may be ending what one before it has made, and holds it for a session that is up.
+    /// An iscsid is running, or may be: it may be ending a session that one before it has made, and
+    /// treats it as up.
     pub(crate) has_iscsid: bool,
 }
 
@@ -33,9 +35,10 @@ impl StaleSessions {
         Self { sysfs: sysfs.clone(), sys: sys.to_owned(), proc: proc.to_owned() }
     }
 
-    /// The sessions of iSCSI over TCP that have no target, no portal, or gave their target up for a logout, and whose
-    /// maker is no more: iscsid, started again, can neither use nor end them. As long as an iscsiadm runs, an iscsid may be
-    /// at the logout that it asked for: then only what no logout begins with. Blocks.
+    /// The sessions of iSCSI over TCP that have no target, no portal, or gave their target up for a
+    /// logout, and whose maker is gone: a restarted iscsid can neither use nor end them. While an
+    /// iscsiadm is running, an iscsid may be carrying out the logout that it asked for; then only
+    /// sessions in a state that no logout begins with. Blocks.
     pub(crate) fn find(&self) -> Found {
         let mut sessions = self.sysfs.stale_sessions();
         if sessions.is_empty() {
@@ -47,21 +50,22 @@ impl StaleSessions {
         Found { sessions, has_iscsid: makers.is_any() }
     }
 
-    /// Whether an iscsid runs, or may. Blocks.
+    /// Whether an iscsid is running, or may be. Blocks.
     pub(crate) fn has_iscsid(&self) -> bool {
         Makers::look(&self.proc).is_any()
     }
 
-    /// Whether an iscsiadm runs, or may. Blocks.
+    /// Whether an iscsiadm is running, or may be. Blocks.
     pub(crate) fn has_asker(&self) -> bool {
         let makers = Makers::look(&self.proc);
         makers.has_asker || makers.is_unsure
     }
 
-    /// Removes one from the kernel, with its connection if it has one; not if it is another than it was. Blocks.
+    /// Removes one from the kernel, with its connection if it has one, unless it has changed.
+    /// Blocks.
     pub(crate) fn remove(&self, session: &StaleSession) -> std::io::Result<()> {
         if self.sysfs.stale_session(session.sid).as_ref() != Some(session) {
-            return Err(std::io::Error::other("it has changed meanwhile"));
+            return Err(std::io::Error::other("it has changed in the meantime"));
         }
         super::transport::destroy(&self.sys, session.sid)
     }
@@ -80,7 +84,7 @@ mod tests {
         dir.replace(path.file_name().unwrap().to_str().unwrap(), text.as_bytes(), 0o644).unwrap();
     }
 
-    /// A session below its host, as the kernel has it: `class/iscsi_session/sessionN` and its `device`.
+    /// A session below its host, as in the kernel: `class/iscsi_session/sessionN` and its `device`.
     fn session(root: &Path, sid: u32, files: &[(&str, &str)]) {
         let device = root.join(format!("sys/devices/platform/host{sid}/session{sid}"));
         std::fs::create_dir_all(&device).unwrap();
@@ -104,21 +108,22 @@ mod tests {
         let iqn = "iqn.2001-07.com.ceph:1711700000\n";
         let of = |sid: u32, name: &str| format!("sys/class/iscsi_session/session{sid}/{name}");
         let at = |sid: u32| format!("sys/class/iscsi_connection/connection{sid}:0/persistent_address");
-        // Killed before it had a target; its number is nobody's, or somebody else's by now.
+        // Its maker was killed before it had a target; the pid is unused, or belongs to another
+        // program now.
         session(root, 1, &[(&of(1, "targetname"), "(null)\n"), (&of(1, "creator"), "4000040\n")]);
         session(root, 2, &[(&of(2, "creator"), "4000051\n")]);
-        // Being made.
+        // Being set up.
         session(root, 3, &[(&of(3, "targetname"), "(null)\n"), (&of(3, "creator"), "4000050\n")]);
-        // Without a portal, and with one: that is taken over.
+        // Without a portal, and with one: iscsid takes that one over.
         session(root, 4, &[(&of(4, "targetname"), iqn), (&of(4, "creator"), "4000040\n")]);
         let whole = [(of(5, "targetname"), iqn), (of(5, "creator"), "4000040\n"), (at(5), "192.0.2.21\n")];
         session(root, 5, &whole.each_ref().map(|(name, text)| (name.as_str(), *text)));
-        // The kernel's own, of another kind of host, and one whose maker is not told.
+        // The kernel's own, of another kind of host, and one whose maker is unknown.
         session(root, 6, &[(&of(6, "creator"), "-1\n")]);
         let iser = "sys/class/scsi_host/host7/proc_name";
         session(root, 7, &[(&of(7, "creator"), "4000040\n"), (iser, "iser\n")]);
         session(root, 8, &[]);
-        // Whole, but for the target that was taken from it.
+        // Complete, except for the target that was taken from it.
         let unbound = [(of(9, "targetname"), iqn), (of(9, "creator"), "4000040\n"), (at(9), "192.0.2.21\n")];
         session(root, 9, &unbound.each_ref().map(|(name, text)| (name.as_str(), *text)));
         put(root, &of(9, "target_id"), "-1\n");
@@ -134,7 +139,7 @@ mod tests {
         assert_eq!(found(), expected);
         put(root, "proc/4000052/status", &status("iscsiadm", 4_000_052));
         assert_eq!(found(), expected[..3], "iscsid may be at a logout");
-        // It has got its portal meanwhile.
+        // It has got its portal in the meantime.
         let session = abandoned.find().sessions[2];
         put(root, &at(4), "192.0.2.21\n");
         assert!(abandoned.remove(&session).is_err());

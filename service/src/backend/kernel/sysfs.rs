@@ -1,5 +1,5 @@
 //! Sessions, disks and maps as the kernel shows them in sysfs.
-//! It may not start a program, nor read the files that hold a session's secret.
+//! Must not start a program, or read the files that hold a session's secret.
 
 use std::{
     io::ErrorKind,
@@ -17,17 +17,19 @@ const ATTRIBUTE_LIMIT: usize = 4096;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Session {
     pub(crate) sid: u32,
-    /// As the kernel has it; checked where it matters. Empty while the session is being made, and if iscsid died at
-    /// that, until it is removed (stale_sessions.rs).
+    /// As in the kernel; validated where it matters. Empty while the session is being set up, and
+    /// if iscsid died while doing so, until the session is removed (stale_sessions.rs).
     pub(crate) target: String,
-    /// The portal that was asked for, also while the connection is down; `None` if it is unreadable.
+    /// The portal that was requested, also while the connection is down; `None` if it is
+    /// unreadable.
     pub(crate) portal: Option<Portal>,
     pub(crate) iface: String,
-    /// As whom this machine is logged in; empty if the kernel does not tell.
+    /// The initiator name of the session; empty if the kernel does not report it.
     pub(crate) initiator: String,
     /// `LOGGED_IN`, `FAILED` or `FREE`.
     pub(crate) state: String,
-    /// Whether its LUNs were looked for; `None` where the kernel does not tell (before Linux 6.4).
+    /// Whether its LUNs were scanned; `None` where the kernel does not report it (before Linux
+    /// 6.4).
     pub(crate) scanned: Option<bool>,
     pub(crate) host: u32,
     pub(crate) disks: Vec<Disk>,
@@ -40,7 +42,7 @@ pub(crate) struct Disk {
     pub(crate) channel: u32,
     pub(crate) id: u32,
     pub(crate) lun: u64,
-    /// `sda`; empty if the LUN is no disk.
+    /// `sda`; empty if the LUN is not a disk.
     pub(crate) name: String,
     /// `8:0`.
     pub(crate) number: String,
@@ -51,9 +53,9 @@ pub(crate) struct Disk {
     pub(crate) wwid: String,
     pub(crate) state: String,
     pub(crate) map: Option<Map>,
-    /// Whether the LUN is a disk, also before the kernel has given it a name.
+    /// Whether the LUN is a disk, even before the kernel has named it.
     pub(crate) is_disk: bool,
-    /// Whether this path may take no commands for now (ALUA), so that it tells no size either.
+    /// Whether this path accepts no commands for now (ALUA), and so reports no size.
     pub(crate) is_standby: bool,
 }
 
@@ -64,18 +66,18 @@ pub(crate) struct Map {
     pub(crate) name: String,
     /// `dm-0`.
     pub(crate) device: String,
-    /// What multipath knows its disk by.
+    /// The identifier that multipath knows its disk by.
     pub(crate) wwid: String,
 }
 
-/// A session of iSCSI over TCP that can have no disk any more, or not yet: it has no target, no portal, no connection, or
-/// its target was taken from it for a logout.
+/// A session of iSCSI over TCP that can have no disk any more, or not yet: it has no target, no
+/// portal, no connection, or its target was taken from it for a logout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StaleSession {
     pub(crate) sid: u32,
-    /// The process that made it, by its number.
+    /// The pid of the process that made it.
     pub(crate) creator: u32,
-    /// It only has no target any more: that is how a logout begins.
+    /// Whether it only lacks a target: that is how a logout begins.
     pub(crate) is_being_ended: bool,
 }
 
@@ -87,7 +89,7 @@ impl Session {
             && self.iface == node.iface
     }
 
-    /// Whether iscsid got as far as to say what it is to.
+    /// Whether iscsid got as far as setting its target and portal.
     pub(crate) fn is_made(&self) -> bool {
         !self.target.is_empty()
     }
@@ -99,20 +101,20 @@ impl Session {
                 .is_none_or(|portals| self.portal.as_ref().is_some_and(|portal| portals.contains(portal)))
     }
 
-    /// Whether any of its LUNs is a disk, be it named already or not.
+    /// Whether any of its LUNs is a disk, named or not.
     pub(crate) fn has_disk(&self) -> bool {
         self.disks.iter().any(|disk| disk.is_disk)
     }
 
-    /// The portal for people.
+    /// The portal as text.
     pub(crate) fn portal_text(&self) -> String {
         self.portal.as_ref().map_or_else(|| "?".to_owned(), Portal::to_string)
     }
 }
 
 impl Disk {
-    /// Whether its LUN is not offered any more, as a rescan finds: the kernel gives the size 0 to a disk that does not
-    /// answer for it, and then takes no command for it.
+    /// Whether its LUN is no longer offered, as a rescan finds out: the kernel gives the size 0 to
+    /// a disk that does not answer for it, and then accepts no command for it.
     pub(crate) fn is_gone(&self) -> bool {
         self.is_disk && !self.name.is_empty() && self.size == 0 && !self.is_standby
     }
@@ -134,7 +136,7 @@ impl Sysfs {
         Self { root: root.to_owned() }
     }
 
-    /// Every session, by its number. What vanishes while it is read is left out.
+    /// Every session, by its number. Leaves out what vanishes while it is read.
     pub(crate) fn sessions(&self) -> Vec<Session> {
         let class = self.root.join("class/iscsi_session");
         let mut sessions: Vec<Session> = names(&class)
@@ -145,7 +147,7 @@ impl Sysfs {
         sessions
     }
 
-    /// Whether there is such a session, also one that says nothing of itself; `None` if that cannot be told.
+    /// Whether there is such a session, even without any attribute; `None` if that is unknown.
     pub(crate) fn has_session(&self, sid: u32) -> Option<bool> {
         let path = self.root.join(format!("class/iscsi_session/session{sid}"));
         match std::fs::symlink_metadata(path) {
@@ -155,21 +157,22 @@ impl Sysfs {
         }
     }
 
-    /// The sessions that iscsid could not take over so that they could be used or ended: it would have to know where they
-    /// go, and most kernels take a target from a session only once.
+    /// The sessions that iscsid could not take over so that they could be used or ended: it needs
+    /// their target, and most kernels take a target from a session only once.
     pub(crate) fn stale_sessions(&self) -> Vec<StaleSession> {
         let sid = |name: &String| name.strip_prefix("session")?.parse().ok();
         let sids = names(&self.root.join("class/iscsi_session")).iter().filter_map(sid).collect::<Vec<_>>();
         sids.into_iter().filter_map(|sid| self.stale_session(sid)).collect()
     }
 
-    /// What is to be known of one of them; `None` also if anything of it could not be read.
+    /// The details of one of them; `None` if anything could not be read.
     pub(crate) fn stale_session(&self, sid: u32) -> Option<StaleSession> {
         let path = self.root.join(format!("class/iscsi_session/session{sid}"));
         let connection = self.root.join(format!("class/iscsi_connection/connection{sid}:0"));
         let has_target = certain(&path, "targetname")?.is_some();
         let has_portal = certain(&connection, "persistent_address")?.is_some();
-        // ISCSI_MAX_TARGET; it has been shown for longer than the state of the target (Linux 5.8, 6.4).
+        // ISCSI_MAX_TARGET; the kernel has shown it for longer than the state of the target (Linux
+        // 5.8, 6.4).
         let is_unbound = certain(&path, "target_id")?.is_some_and(|id| id == "-1");
         if has_target && has_portal && !is_unbound {
             return None;
@@ -180,9 +183,9 @@ impl Sysfs {
                 return None;
             }
         }
-        // Other kinds of hosts have sessions of their card's own making.
+        // Hosts of other kinds have sessions that their hardware makes.
         let host = self.root.join(format!("class/scsi_host/host{}", host_of(&device)?));
-        // What the kernel or the firmware made has no process's number (-1).
+        // Sessions made by the kernel or the firmware have no pid (-1).
         let creator = attribute(&path, "creator")?.parse().ok()?;
         let is_being_ended = has_target && has_portal;
         (attribute(&host, "proc_name")? == "iscsi_tcp").then_some(StaleSession {
@@ -196,7 +199,7 @@ impl Sysfs {
         let target = attribute(path, "targetname").unwrap_or_default();
         let connection = self.root.join(format!("class/iscsi_connection/connection{sid}:0"));
         let device = path.join("device");
-        // Before the disks: what was scanned by then shows all that the scan has found.
+        // Before the disks: if the scan was done by then, the disks are complete.
         let scanned = attribute(path, "target_state").map(|state| state == "SCANNED");
         let disks = self.disks(&device);
         // Gone while it was read.
@@ -239,7 +242,8 @@ impl Sysfs {
             id: id.parse().ok()?,
             lun,
             number: attribute(&block, "dev").filter(|_| has_name).unwrap_or_default(),
-            // In sectors of 512 bytes, whatever the disk's own are (Documentation/ABI/stable/sysfs-block).
+            // In sectors of 512 bytes, whatever the disk's own sector size
+            // (Documentation/ABI/stable/sysfs-block).
             size: sectors(&block).filter(|_| has_name).unwrap_or_default().saturating_mul(512),
             vendor: text("vendor"),
             model: text("model"),
@@ -248,7 +252,8 @@ impl Sysfs {
             map: if has_name { self.map_over(&name) } else { None },
             // SCSI peripheral device type 0 (SPC-4, table 143).
             is_disk: text("type") == "0",
-            // SPC-4, section 5.15.2.4, in the words of scsi_dh_alua; without that handler there is none.
+            // SPC-4, section 5.15.2.4, in the words of scsi_dh_alua; without that handler there is
+            // no such attribute.
             is_standby: attribute(path, "access_state").is_some_and(|state| !state.starts_with("active")),
             name,
         })
@@ -304,7 +309,7 @@ impl Sysfs {
         self.root.join("class/net").join(name).exists()
     }
 
-    /// Whether a host's disks can be looked for: that is asked for by writing to a file of the kernel's.
+    /// Whether a host's disks can be scanned for, which is requested by writing to a kernel file.
     pub(crate) fn can_scan(&self, host: u32) -> bool {
         let scan = self.root.join(format!("class/scsi_host/host{host}/scan"));
         rustix::fs::access(scan, rustix::fs::Access::WRITE_OK).is_ok()
@@ -315,13 +320,14 @@ impl Sysfs {
         attribute(&self.root.join("class/block").join(device), "dev")
     }
 
-    /// Whether a disk takes commands, as far as the kernel knows; what is no SCSI disk does.
+    /// Whether a disk accepts commands, as far as the kernel knows; a device that is not a SCSI
+    /// disk does.
     pub(crate) fn is_running(&self, device: &str) -> bool {
         let scsi = self.root.join("class/block").join(device).join("device");
         attribute(&scsi, "state").is_none_or(|state| state == "running")
     }
 
-    /// Where a SCSI disk is: `3:0:0:1`.
+    /// The address of a SCSI disk: `3:0:0:1`.
     pub(crate) fn address(&self, disk: &str) -> Option<String> {
         let scsi = std::fs::canonicalize(self.root.join("class/block").join(disk).join("device")).ok()?;
         let name = scsi.file_name()?.to_str()?;
@@ -361,7 +367,8 @@ impl Sysfs {
         names(&btrfs).into_iter().flat_map(members).collect()
     }
 
-    /// Targets that the firmware logged in to: a boot from iSCSI (Documentation/ABI/testing/sysfs-ibft).
+    /// Targets that the firmware logged in to: a boot from iSCSI
+    /// (Documentation/ABI/testing/sysfs-ibft).
     pub(crate) fn firmware_targets(&self) -> Vec<String> {
         let firmware = self.root.join("firmware");
         let is_boot = |name: &String| name == "ibft" || name.starts_with("iscsi_boot");
@@ -400,20 +407,21 @@ fn sectors(block: &Path) -> Option<u64> {
     attribute(block, "size")?.parse().ok()
 }
 
-/// An attribute without its outer blanks; the kernel's `(null)` and the empty text are none.
+/// An attribute without its outer blanks; the kernel's `(null)` and the empty text count as
+/// missing.
 fn attribute(folder: &Path, name: &str) -> Option<String> {
     plain(&std::fs::read(folder.join(name)).ok()?)
 }
 
 fn plain(bytes: &[u8]) -> Option<String> {
     let bytes = bytes.get(..bytes.len().min(ATTRIBUTE_LIMIT))?;
-    // A hostile LUN may say anything for its vendor and model; the bus takes UTF-8 without NUL.
+    // A hostile LUN may send anything as its vendor and model; the bus requires UTF-8 without NUL.
     let text: String = String::from_utf8_lossy(bytes).chars().filter(|c| *c != '\0').collect();
     let text = text.trim();
     (!text.is_empty() && text != "(null)").then(|| text.to_owned())
 }
 
-/// The same where "not there" decides: `None` if it could not be read.
+/// The same where a missing attribute matters: `None` if it could not be read.
 fn certain(folder: &Path, name: &str) -> Option<Option<String>> {
     match std::fs::symlink_metadata(folder.join(name)) {
         Ok(_) => std::fs::read(folder.join(name)).ok().map(|bytes| plain(&bytes)),

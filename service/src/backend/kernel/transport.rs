@@ -1,5 +1,5 @@
-//! The kernel's iSCSI transport over netlink, as iscsid speaks to it (include/scsi/iscsi_if.h).
-//! It may not ask for anything but the end of a session of iSCSI over TCP.
+//! The kernel's iSCSI transport over netlink, as iscsid uses it (include/scsi/iscsi_if.h).
+//! Must not request anything except the end of an iSCSI session over TCP.
 
 use std::{io, os::fd::OwnedFd, path::Path, time::Duration};
 
@@ -18,18 +18,20 @@ const STOP_CONNECTION: u32 = 18;
 /// `STOP_CONN_TERM`: for good.
 const FOR_GOOD: u32 = 1;
 
-/// `struct nlmsghdr`, and what a message is long in all: more than any kernel's `struct iscsi_uevent`.
+/// `struct nlmsghdr`, and the total length of a message: more than any kernel's `struct
+/// iscsi_uevent`.
 const HEADER: usize = 16;
 const LENGTH: u16 = 512;
 /// `NLM_F_REQUEST`.
 const REQUEST: u16 = 1;
 
-/// The kernel answers at once, or not at all.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// Ends a session, whatever state it is in. Its connection goes first: the kernel keeps a session that has one.
+/// The kernel replies at once, or not at all.
+const REPLY_LIMIT: Duration = Duration::from_secs(1);
+/// Ends a session in any state. Its connection goes first: the kernel keeps a session that has one.
 pub(super) fn destroy(sys: &Path, sid: u32) -> io::Result<()> {
-    // Held while the handle is read and while the socket is made and used: the kernel looks at both.
-    let _rights = Raised::new(TO_ASK_THE_TRANSPORT);
+    // Held while the handle is read and while the socket is created and used: the kernel checks
+    // both.
+    let _capabilities = Raised::new(TO_ASK_THE_TRANSPORT);
     let handle = handle(sys)?;
     let socket = open()?;
     if sys.join(format!("class/iscsi_connection/connection{sid}:0")).exists() {
@@ -39,7 +41,7 @@ pub(super) fn destroy(sys: &Path, sid: u32) -> io::Result<()> {
     ask(&socket, &message(DESTROY_SESSION, handle, &numbers(&[sid])))
 }
 
-/// What the kernel knows the transport by.
+/// The kernel's handle of the transport.
 fn handle(sys: &Path) -> io::Result<u64> {
     let text = std::fs::read_to_string(sys.join("class/iscsi_transport/tcp/handle"))?;
     text.trim_end().parse().map_err(|_| io::Error::other("the transport's handle cannot be read"))
@@ -48,12 +50,12 @@ fn handle(sys: &Path) -> io::Result<u64> {
 fn open() -> io::Result<OwnedFd> {
     let socket =
         rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(ISCSI))?;
-    set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
+    set_socket_timeout(&socket, Timeout::Recv, Some(REPLY_LIMIT))?;
     rustix::net::bind(&socket, &SocketAddrNetlink::new(0, 0))?;
     Ok(socket)
 }
 
-/// `struct msg_stop_conn`: the session, the connection, a handle that is not looked at any more, the flag.
+/// `struct msg_stop_conn`: the session, the connection, a handle that is no longer used, the flag.
 fn stop(sid: u32) -> Vec<u8> {
     numbers(&[sid, 0, 0, 0, FOR_GOOD])
 }
@@ -62,7 +64,8 @@ fn numbers(numbers: &[u32]) -> Vec<u8> {
     numbers.iter().flat_map(|number| number.to_ne_bytes()).collect()
 }
 
-/// `struct nlmsghdr` with a `struct iscsi_uevent`: type, error, the transport's handle, and what the type has.
+/// `struct nlmsghdr` with a `struct iscsi_uevent`: type, error, the transport's handle, and the
+/// data of the type.
 fn message(kind: u32, handle: u64, body: &[u8]) -> Vec<u8> {
     let mut message = numbers(&[u32::from(LENGTH)]);
     // The types are small numbers (`iscsi_uevent_e`).
@@ -75,7 +78,7 @@ fn message(kind: u32, handle: u64, body: &[u8]) -> Vec<u8> {
     message
 }
 
-/// Sends a message and reads what the kernel says to it: nothing else comes to a socket of no group.
+/// Sends a message and reads the kernel's reply: a socket without a group receives nothing else.
 fn ask(socket: &OwnedFd, message: &[u8]) -> io::Result<()> {
     rustix::net::send(socket, message, SendFlags::empty())?;
     let mut buffer = [0_u8; 2048];
@@ -84,8 +87,8 @@ fn ask(socket: &OwnedFd, message: &[u8]) -> io::Result<()> {
         .unwrap_or_else(|| Err(io::Error::other("the kernel's answer cannot be read")))
 }
 
-/// What an answer says: a message of the same type, whose event has the number of an error where it had none. (The event's
-/// own type is another then: ISCSI_KEVENT_IF_ERROR.)
+/// The meaning of a reply: a message of the same type, whose event has the number of an error in
+/// place of 0. (The event's own type differs then: ISCSI_KEVENT_IF_ERROR.)
 fn answer(said: &[u8], message: &[u8]) -> Option<io::Result<()>> {
     const TYPE: std::ops::Range<usize> = 4..6;
     let error = i32::from_ne_bytes(*said.get(HEADER + 4..)?.first_chunk()?);
@@ -110,7 +113,7 @@ mod tests {
         assert_eq!(message[4..6], 18_u16.to_ne_bytes());
         assert_eq!(message[HEADER..HEADER + 4], 18_u32.to_ne_bytes());
         assert_eq!(message[HEADER + 8..HEADER + 16], 0xffff_ffff_c0a8_1234_u64.to_ne_bytes());
-        // `conn_handle` is 64 bits wide and lies where 64 bits may.
+        // `conn_handle` is 64 bits wide and aligned to 64 bits.
         assert_eq!(message[HEADER + 16..HEADER + 20], 7_u32.to_ne_bytes());
         assert_eq!(message[HEADER + 32..HEADER + 36], FOR_GOOD.to_ne_bytes());
     }

@@ -1,4 +1,4 @@
-//! What udev says of devices: its database, its queue, and the links that it makes.
+//! udev's information about devices: its database, its queue, and the links that it makes.
 
 use std::path::{Path, PathBuf};
 
@@ -11,12 +11,12 @@ pub(crate) struct Udev {
     dev: PathBuf,
 }
 
-/// What udev says of a disk.
+/// udev's information about a disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
     /// Its rules ran, and the links are there.
     pub(crate) is_done: bool,
-    /// It found the disk to be a path of a multipath map: nothing else is to use it.
+    /// It identified the disk as a path of a multipath map: nothing else should use it.
     pub(crate) is_claimed: bool,
 }
 
@@ -25,7 +25,8 @@ impl Udev {
         Self { run: layout.run.clone(), dev: layout.dev.clone() }
     }
 
-    /// What it says of a block device by its number (`8:0`); nothing yet of one that it has not seen.
+    /// The information about a block device by its number (`8:0`); empty for one that udev has not
+    /// processed.
     pub(crate) fn seen(&self, number: &str) -> Seen {
         let file = self.run.join("udev/data").join(format!("b{number}"));
         let Ok(text) = std::fs::read(file) else { return Seen::default() };
@@ -34,7 +35,7 @@ impl Udev {
         Seen { is_done: true, is_claimed }
     }
 
-    /// Whether it has events to see to.
+    /// Whether it has events to process.
     pub(crate) fn is_busy(&self) -> bool {
         self.run.join("udev/queue").exists()
     }
@@ -44,8 +45,8 @@ impl Udev {
         self.dev.join("mapper").join(map).exists()
     }
 
-    /// The links in `/dev/disk` (by-id, by-path, by-diskseq, …) and `/dev/mapper` that lead to one of these devices or
-    /// their partitions.
+    /// The links in `/dev/disk` (by-id, by-path, by-diskseq, …) and `/dev/mapper` that lead to one
+    /// of these devices or their partitions.
     pub(crate) fn links_to(&self, devices: &[&str]) -> Vec<PathBuf> {
         let folders = std::fs::read_dir(self.dev.join("disk")).into_iter().flatten().flatten();
         let folders = folders.map(|folder| folder.path()).chain([self.dev.join("mapper")]);

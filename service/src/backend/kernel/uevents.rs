@@ -1,5 +1,6 @@
-//! Device events of the kernel and of udev, as a reason to look again: what an event says is not believed.
-//! Device-mapper's are among them: dm-multipath reports a path that fails or returns as a change of the map.
+//! Device events of the kernel and of udev, as a trigger to look again: their content is not
+//! trusted. They include those of device-mapper: dm-multipath reports a path that fails or returns
+//! as a change of the map.
 
 use std::{io, os::fd::OwnedFd};
 
@@ -14,13 +15,13 @@ use tokio::{io::unix::AsyncFd, net::UnixDatagram};
 
 use crate::backend::host::layout::Layout;
 
-/// The kernel's own events (1) and udev's, which come when its work on a device is done (2).
+/// The kernel's own events (1) and udev's, which come when it has processed a device (2).
 const GROUPS: u32 = 1 | 2;
 
-/// A subscription; what comes between two looks is not lost.
+/// A subscription. Events between two looks are not lost.
 pub(crate) enum Uevents {
     Kernel(AsyncFd<OwnedFd>),
-    /// On a machine of files.
+    /// On a fake machine.
     Socket(UnixDatagram),
 }
 
@@ -28,7 +29,7 @@ impl Uevents {
     /// Subscribes. Needs no privilege, but the host's network namespace.
     pub(crate) fn subscribe(layout: &Layout) -> io::Result<Self> {
         if let Some(path) = &layout.uevents {
-            // Of a daemon that was killed.
+            // Left by a killed daemon.
             let _ = std::fs::remove_file(path);
             return Ok(Self::Socket(UnixDatagram::bind(path)?));
         }
@@ -43,7 +44,7 @@ impl Uevents {
         Ok(Self::Kernel(AsyncFd::new(socket)?))
     }
 
-    /// Waits until something happened, and takes all that is there. An error is final.
+    /// Waits until something happened, and consumes all events. An error is final.
     pub(crate) async fn changed(&self) -> io::Result<()> {
         match self {
             Self::Kernel(socket) => loop {
@@ -67,7 +68,8 @@ impl Uevents {
     }
 }
 
-/// Receives until nothing is left; whether anything was there. Lost events (`ENOBUFS`) are a reason to look again, too.
+/// Receives until nothing is left, and returns whether there was anything. Lost events (`ENOBUFS`)
+/// also trigger another look.
 fn take(mut receive: impl FnMut(&mut [u8]) -> io::Result<()>) -> io::Result<bool> {
     let mut buffer = [0_u8; 256];
     let mut seen = false;
@@ -92,7 +94,7 @@ mod tests {
         let layout = Layout::below(folder.path());
         let sender = std::os::unix::net::UnixDatagram::unbound().unwrap();
         for _ in 0..2 {
-            // The second time over the socket of the first.
+            // The second subscription replaces the socket of the first.
             let uevents = Uevents::subscribe(&layout).unwrap();
             for _ in 0..3 {
                 sender.send_to(b"add@/x", layout.uevents.as_ref().unwrap()).unwrap();

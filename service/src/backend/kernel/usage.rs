@@ -1,9 +1,9 @@
-//! What uses a disk or map: found before a logout takes it away.
-//! It may not change anything, nor take "I could not look" for "nobody uses it".
+//! Finds what uses a disk or map, before a logout removes it.
+//! Must not change anything, or take “could not look” for “not in use”.
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `holder` | what holds a device, in words |
+//! | `holder` | describes what holds a device |
 //! | `opens` | processes that have a device open or mapped |
 //! | `tables` | the kernel's tables: mounts, swap, loop files, btrfs |
 
@@ -27,10 +27,10 @@ use self::{opens::Wanted, tables::Tables};
 use super::sysfs::Sysfs;
 use crate::backend::host::capabilities::{Raised, TO_LOOK_INTO_PROCESSES};
 
-/// Stacked devices deeper than this are a loop.
+/// Devices stacked deeper than this form a loop.
 const DEPTH: usize = 16;
 
-/// Looks at the kernel's own tables.
+/// Reads the kernel's own tables.
 #[derive(Clone, Debug)]
 pub(crate) struct Usage {
     sysfs: Sysfs,
@@ -38,7 +38,7 @@ pub(crate) struct Usage {
     dev: PathBuf,
 }
 
-/// Exclusive claims on disks, given back when it is dropped.
+/// Exclusive claims on disks, released when this is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Claims(Vec<OwnedFd>);
 
@@ -46,7 +46,7 @@ pub(crate) struct Claims(Vec<OwnedFd>);
 #[derive(Default)]
 struct Climb {
     found: BTreeSet<Use>,
-    /// Every device that was come by.
+    /// Every device visited.
     devices: BTreeSet<String>,
 }
 
@@ -55,11 +55,12 @@ impl Usage {
         Self { sysfs: sysfs.clone(), proc: proc.to_owned(), dev: dev.to_owned() }
     }
 
-    /// Everything that holds the devices, their partitions and what is stacked on them; empty if nothing does.
-    /// `devices` are disks without a map, and multipath maps; `paths` are disks below a map, which may be open
-    /// all the same; `addresses` are all LUNs (`3:0:0:1`), whose SCSI generic and tape devices may be open. `skip` are
-    /// processes that have them open by right. With the uses, the claims on the disks that nothing uses: as long as
-    /// they are held, nobody else mounts or claims such a disk. Blocks.
+    /// Everything that holds the devices, their partitions and what is stacked on them; empty if
+    /// nothing does. `devices` are disks without a map, and multipath maps. `paths` are disks below
+    /// a map, which may be open as well. `addresses` are all LUNs (`3:0:0:1`), whose SCSI generic
+    /// and tape devices may be open. `skip` are processes that may have them open. Also returns
+    /// claims on the disks that nothing uses: while they are held, no other process can mount or
+    /// claim such a disk. Blocks.
     pub(crate) fn of(
         &self,
         devices: &[String],
@@ -67,7 +68,7 @@ impl Usage {
         addresses: &[String],
         skip: &[u32],
     ) -> (Vec<Use>, Claims) {
-        let rights = Raised::new(TO_LOOK_INTO_PROCESSES);
+        let capabilities = Raised::new(TO_LOOK_INTO_PROCESSES);
         let tables = Tables::read(&self.sysfs, &self.proc);
         let mut all = Climb::default();
         let mut quiet = Vec::new();
@@ -87,7 +88,7 @@ impl Usage {
             chars: chars.filter_map(|(name, number)| Some((numbers(&number)?, name))).collect(),
         };
         let seen = opens::look(&self.proc, &wanted, skip);
-        drop(rights);
+        drop(capabilities);
         if seen.unseen > 0
             && let Some(device) = devices.first().or_else(|| paths.first())
         {
@@ -97,8 +98,8 @@ impl Usage {
             let is_udevs = holder::is_udevs(&self.proc, &process);
             Use { device, holder: if is_udevs { Holder::Udev(process) } else { Holder::Open(process) } }
         }));
-        // Only the kernel knows of every claim: ZFS, LIO, a file system that was taken out of sight. Of what is
-        // known already there is no need to ask.
+        // Only the kernel knows every claim: of ZFS, of LIO, of a file system that is mounted out
+        // of sight. If another use is known already, this is not needed.
         let mut claims = Claims::default();
         for device in quiet {
             for part in self.parts(device).iter().chain([device]) {
@@ -110,7 +111,8 @@ impl Usage {
                     Err(used) => {
                         all.found.insert(used);
                     }
-                    // A map with a claim on it could not be removed; a claim on a part would be in the way of the whole's.
+                    // A map with a claim on it could not be removed, and a claim on a partition
+                    // would block one on the whole disk.
                     Ok(Some(claim)) if part == device && self.sysfs.dm(device).is_none() => {
                         claims.0.push(claim)
                     }
@@ -121,11 +123,11 @@ impl Usage {
         (all.found.into_iter().collect(), claims)
     }
 
-    /// Where the devices carry a file system that is mounted, all the way up; opens nothing. Blocks.
+    /// The mount points of file systems on the devices, all the way up. Opens nothing. Blocks.
     pub(crate) fn mounted(&self, devices: &[String]) -> BTreeSet<String> {
-        let rights = Raised::new(TO_LOOK_INTO_PROCESSES);
+        let capabilities = Raised::new(TO_LOOK_INTO_PROCESSES);
         let tables = Tables::read(&self.sysfs, &self.proc);
-        drop(rights);
+        drop(capabilities);
         let mut climb = Climb::default();
         devices.iter().for_each(|device| self.climb(device, &tables, DEPTH, &mut climb));
         let mut places = BTreeSet::new();
@@ -134,7 +136,7 @@ impl Usage {
                 Holder::Mount { place, seen_by: None } => {
                     places.insert(place);
                 }
-                // The mount names one member, whichever that is.
+                // The mount names any one of its members.
                 Holder::Btrfs { uuid } => {
                     let members = tables.btrfs.iter().filter(|(_, of)| *of == uuid);
                     let is_on = |mount: &&tables::Mount| {
@@ -149,7 +151,7 @@ impl Usage {
         places
     }
 
-    /// Whether it is known what is mounted: the root file system is, on every machine. Blocks.
+    /// Whether the mounts are known: every machine has a root file system. Blocks.
     pub(crate) fn knows_mounts(&self) -> bool {
         Tables::read(&self.sysfs, &self.proc)
             .mounts
@@ -157,7 +159,7 @@ impl Usage {
             .any(|mount| mount.place == "/" && mount.seen_by.is_none())
     }
 
-    /// The device's partitions; a map's are maps of their own, among its holders.
+    /// The device's partitions; a map's partitions are maps of their own, among its holders.
     fn parts(&self, device: &str) -> Vec<String> {
         let holders = self.sysfs.holders(device).into_iter();
         let part_maps = holders.filter(|holder| self.is_part_map(holder));
@@ -208,7 +210,7 @@ impl Usage {
         }
     }
 
-    /// By its number; btrfs has one of its own (major 0), so that there only the name tells.
+    /// By its number; btrfs has its own numbers (major 0), so only the name identifies it there.
     fn is_on(&self, device: &str, number: &str, mount: &tables::Mount) -> bool {
         mount.number == number || (mount.number.starts_with("0:") && self.names(device, &mount.source))
     }
@@ -222,12 +224,13 @@ impl Usage {
                 .is_some_and(|name| self.sysfs.dm(device).is_some_and(|(known, _)| known == name))
     }
 
-    /// Asks the kernel for an exclusive claim. Read-only, so that udev does not take the closing for a change.
+    /// Asks the kernel for an exclusive claim. Read-only, so that udev does not take the closing
+    /// for a change.
     fn claim(&self, device: &str) -> Result<Option<OwnedFd>, Use> {
         let flags = OFlags::RDONLY | OFlags::EXCL | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let holder = match rustix::fs::openat(CWD, self.dev.join(device), flags, Mode::empty()) {
             Ok(claim) => return Ok(Some(claim)),
-            // A disk that is dead or gone cannot be claimed by anybody new.
+            // No new process can claim a disk that is dead or gone.
             Err(Errno::NXIO | Errno::NODEV | Errno::NOENT | Errno::IO | Errno::NOMEDIUM) => return Ok(None),
             Err(Errno::BUSY) => Holder::Claim,
             Err(error) => Holder::Unknown(error.raw_os_error()),

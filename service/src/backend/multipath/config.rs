@@ -1,6 +1,7 @@
-//! multipath's configuration: the one file that is ours, and what there was before it.
+//! multipath's configuration: this service's file, and the state before it.
 //!
-//! Must not edit a file that this daemon did not write, or put one in place that multipath's parser has not read.
+//! Must not edit a file that this daemon did not write, or install one that multipath's parser has
+//! not checked.
 
 use std::path::{Path, PathBuf};
 
@@ -24,15 +25,15 @@ use crate::backend::{
     systemd::{Apart, Systemd},
 };
 
-/// Which files multipath reads here, all of them and in their order.
+/// The files that multipath reads here, all of them and in order.
 const FOLDER: &str = "conf.d";
-/// multipathd's own lists of what it has made maps of.
+/// multipathd's own lists of the maps that it has made.
 const WWIDS: &str = "wwids";
 const LISTS: [&str; 2] = [WWIDS, "bindings"];
-/// Where daemons before the undo journal kept the memory, in the state folder itself.
+/// Where daemons before the undo journal kept the memory: in the state folder itself.
 const FORMER_MEMORY: &str = "multipath.json";
 
-/// The configuration on this machine.
+/// The configuration of this machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Multipath {
     folder: PathBuf,
@@ -42,14 +43,14 @@ pub(crate) struct Multipath {
     journal: Journal,
 }
 
-/// What our file is like.
+/// The state of this service's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Own {
-    /// There is none.
+    /// There is no file.
     Missing,
-    /// As we wrote it.
+    /// As this daemon wrote it.
     Ours(String),
-    /// Somebody has been there since, or before.
+    /// Written or edited by another program or person.
     Foreign,
 }
 
@@ -64,62 +65,65 @@ impl Multipath {
         }
     }
 
-    /// Where our file is.
+    /// The path of this service's file.
     pub(crate) fn file(&self) -> PathBuf {
         self.folder.join(FOLDER).join(NAME)
     }
 
-    /// The main file, which some distributions want to exist.
+    /// The main file, which some distributions require.
     pub(crate) fn main(&self) -> PathBuf {
         self.folder.with_extension("conf")
     }
 
-    /// Whether there is one.
+    /// Whether the main file exists.
     pub(crate) fn has_main(&self) -> bool {
         self.main().exists()
     }
 
     fn program(&self) -> Result<&Path, Fault> {
         self.program.as_deref().ok_or_else(|| {
-            Fault::new(Kind::BackendUnavailable, "multipath-tools is not installed: there is no multipath")
+            Fault::new(Kind::BackendUnavailable, "multipath-tools is not installed: cannot find multipath")
                 .hint("install the package multipath-tools (Debian, Arch) or device-mapper-multipath")
         })
     }
 
-    /// Of multipath-tools; it says so on standard error when asked for help.
+    /// The version of multipath-tools, which it prints on standard error when asked for help.
     pub(crate) async fn version(&self, limit: &Limit) -> Result<Version, Fault> {
         let program = self.program()?;
         match program::run(program, &["-h"], limit).await {
             Ok(end) => Version::find(&end.complaint).ok_or_else(|| {
                 Fault::new(
                     Kind::BackendUnavailable,
-                    format!("{} does not say its version", program.display()),
+                    format!("{} does not report its version", program.display()),
                 )
                 .hint("install multipath-tools 0.8.8 or newer")
             }),
-            Err(ProgramError::TimedOut(_)) => Err(limit.fault("multipath did not say its version in time")),
+            Err(ProgramError::TimedOut(_)) => {
+                Err(limit.fault("timed out waiting for multipath to report its version"))
+            }
             Err(error @ ProgramError::Start(..)) => {
                 Err(Fault::new(Kind::BackendUnavailable, error.to_string()))
             }
         }
     }
 
-    /// What is to be in our file.
+    /// The future content of this service's file.
     pub(crate) fn wanted(&self, version: &Version, options: &MultipathOptions) -> String {
         dropin::text(version, options)
     }
 
-    /// The options that our file was written with; `None` if they cannot be told.
+    /// The options that the file was written with; `None` if they are unknown.
     pub(crate) fn options_of(&self, text: &str) -> Option<MultipathOptions> {
         dropin::options(text)
     }
 
-    /// Whether multipath-tools is there.
+    /// Whether multipath-tools is installed.
     pub(crate) fn is_installed(&self) -> bool {
         self.program.is_some()
     }
 
-    /// The disks that it was told to make maps of, or has made one of: its list of WWIDs.
+    /// The disks that it makes maps of, because it was asked to or has made one before: its list of
+    /// WWIDs.
     pub(crate) fn wwids(&self) -> Result<Vec<String>, Fault> {
         let bytes = self.read(WWIDS)?.unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
@@ -127,7 +131,7 @@ impl Multipath {
         Ok(text.lines().filter_map(wwid).collect())
     }
 
-    /// What is in our file.
+    /// The content of this service's file.
     pub(crate) fn own(&self) -> Result<Own, Fault> {
         let Some(bytes) = self.text()? else { return Ok(Own::Missing) };
         let remembered = self.memory()?.map(|memory| memory.text);
@@ -139,7 +143,7 @@ impl Multipath {
         }
     }
 
-    /// What the file holds, whoever wrote it.
+    /// The content of the file, whoever wrote it.
     pub(super) fn text(&self) -> Result<Option<Vec<u8>>, Fault> {
         self.read(&format!("{FOLDER}/{NAME}"))
     }
@@ -153,7 +157,7 @@ impl Multipath {
         Ok(bytes.map(|bytes| bytes.to_vec()))
     }
 
-    /// Puts this into our file, whole or not at all.
+    /// Writes this service's file, as a whole or not at all.
     pub(crate) fn write(&self, text: &str) -> Result<(), Fault> {
         let at = |error| fault(&self.file(), error);
         let dir = Dir::open(&self.folder).map_err(at)?;
@@ -161,7 +165,7 @@ impl Multipath {
         dir.replace(&format!("{FOLDER}/{NAME}"), text.as_bytes(), 0o644).map_err(at)
     }
 
-    /// Removes our file, and its folder if that was made for it.
+    /// Removes the file, and its folder if that was made for it.
     pub(crate) fn remove(&self, made_folder: bool) -> Result<(), Fault> {
         let at = |error| fault(&self.file(), error);
         let dir = match Dir::open(&self.folder) {
@@ -172,7 +176,7 @@ impl Multipath {
         if made_folder { dir.remove_empty_dir(FOLDER).map_err(at) } else { Ok(()) }
     }
 
-    /// Whether the folder is there, and what is in the lists: before a setup, for what puts them back.
+    /// Whether the folder exists, and the content of the lists: the state to restore after a setup.
     pub(super) fn back_up(&self) -> Result<(bool, Lists), Fault> {
         let has_folder = self.folder.join(FOLDER).is_dir();
         let mut lists = Vec::new();
@@ -183,7 +187,7 @@ impl Multipath {
         Ok((has_folder, lists))
     }
 
-    /// Puts multipathd's lists back; only to be called while it has no map.
+    /// Restores multipathd's lists. Must only be called while it has no map.
     pub(crate) fn put_lists_back(&self, lists: &Lists) -> Result<(), Fault> {
         let dir = match Dir::open(&self.folder) {
             Err(Errno::NOENT) if lists.iter().all(|(_, text)| text.is_none()) => return Ok(()),
@@ -201,11 +205,11 @@ impl Multipath {
         Ok(())
     }
 
-    /// What is to be put back by an undo; `None` before the first setup.
+    /// What an undo restores; `None` before the first setup.
     pub(crate) fn memory(&self) -> Result<Option<Memory>, Fault> {
         let unreadable = |path: &Path| {
             Fault::new(Kind::InvalidConfiguration, format!("{} cannot be read", path.display()))
-                .hint("it says how to undo a multipath setup: remove it to forget that")
+                .hint(format!("it holds what an undo would restore; to give that up: rm {}", path.display()))
         };
         match self.journal.lasting(MULTIPATH) {
             Ok(None) => {}
@@ -226,7 +230,7 @@ impl Multipath {
     }
 
     pub(crate) fn forget(&self) -> Result<(), Fault> {
-        // First: it would be believed again without the other.
+        // First, because it would be used again without the other.
         self.forget_former()?;
         Ok(self.journal.forget(MULTIPATH)?)
     }
@@ -240,7 +244,8 @@ impl Multipath {
         }
     }
 
-    /// Has multipath's own parser read the whole configuration with this in our file, which stays as it is.
+    /// Has multipath's own parser check the whole configuration with this content in our file,
+    /// which stays as it is.
     pub(crate) async fn judge(&self, text: &str, systemd: &Systemd) -> Result<Verdict, Fault> {
         let program = self.program()?;
         let (multipath, wanted) = (self.clone(), text.to_owned());
@@ -286,7 +291,7 @@ impl Multipath {
                     continue;
                 };
                 let relative = format!("{FOLDER}/{name}");
-                // A link or a device: multipath reads it where it is, and so it is not ours to judge.
+                // A link or a device: multipath reads it in place, so this check leaves it out.
                 let Ok(Some(bytes)) = source.read(&relative) else { continue };
                 target.replace(&relative, &bytes, 0o600).map_err(at)?;
             }
@@ -300,13 +305,13 @@ fn fault(path: &Path, error: Errno) -> Fault {
     let path = path.display();
     match error {
         Errno::PERM | Errno::LOOP | Errno::INVAL | Errno::FBIG => {
-            Fault::new(Kind::InvalidConfiguration, format!("{path} is not a plain file of root's"))
+            Fault::new(Kind::InvalidConfiguration, format!("{path} is not a regular file owned by root"))
         }
         Errno::NOENT => {
             Fault::new(Kind::BackendUnavailable, format!("{path} is missing")).hint("install multipath-tools")
         }
         Errno::NOSPC | Errno::DQUOT => {
-            Fault::new(Kind::Failed, format!("the disk is full: {path} was left as it was"))
+            Fault::new(Kind::Failed, format!("the disk is full: {path} is unchanged"))
         }
         error => Fault::new(Kind::Failed, format!("{path}: {error}")),
     }

@@ -1,5 +1,5 @@
-//! multipathd's socket: what it says of maps and paths, and the removal of a map.
-//! It may not start multipathd: a connection to its socket would, where systemd holds that.
+//! multipathd's socket: the state of maps and paths, and the removal of a map.
+//! Must not start multipathd: where systemd holds the socket, connecting to it would.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -17,12 +17,12 @@ use serde_json::Value;
 
 use crate::backend::host::layout::Layout;
 
-/// multipathd answers within 4 s or says "timeout".
-const PATIENCE: Duration = Duration::from_secs(5);
-/// The most that is taken of an answer: 256 disks need half a megabyte.
+/// multipathd replies within 4 s, or replies "timeout".
+const REPLY_LIMIT: Duration = Duration::from_secs(5);
+/// The most that is read of a reply: 256 disks need half a megabyte.
 const ANSWER_LIMIT: u64 = 8 * 1024 * 1024;
 
-/// What multipathd knows of a path, by the disk's kernel name.
+/// The state of a path in multipathd, by the disk's kernel name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PathState {
     pub(crate) dm_state: String,
@@ -33,7 +33,7 @@ pub(crate) struct PathState {
 }
 
 impl PathState {
-    /// Whether multipathd sends nothing through it.
+    /// Whether multipathd sends no I/O through it.
     pub(crate) fn has_failed(&self) -> bool {
         self.dm_state == "failed"
             || matches!(
@@ -43,36 +43,36 @@ impl PathState {
     }
 }
 
-/// Of which disks multipathd makes maps (multipath.conf(5), `find_multipaths`).
+/// Which disks multipathd makes maps of (multipath.conf(5), `find_multipaths`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Greed {
-    /// `strict`, its own default: of those in /etc/multipath/wwids.
+pub(crate) enum FindMultipaths {
+    /// `strict`, its own default: those in /etc/multipath/wwids.
     Strict,
-    /// `yes`: also of those with two paths.
+    /// `yes`: also those with two paths.
     TwoPaths,
-    /// `no`, `greedy`, `smart`: of every one.
+    /// `no`, `greedy`, `smart`: all.
     Every,
 }
 
-/// What multipathd does with what is sent to a map.
+/// How multipathd handles I/O to a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MapState {
-    /// How many paths it has, good or bad.
+    /// The number of its paths, good or bad.
     pub(crate) paths: u64,
-    /// Whether what finds no good path waits for one.
+    /// Whether I/O waits if there is no good path.
     pub(crate) is_queueing: bool,
 }
 
-/// Why it cannot be asked.
+/// Why multipathd cannot be queried.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MultipathdError {
     #[error("multipathd is not running")]
     NotRunning,
-    #[error("multipathd's socket: {0}")]
+    #[error("cannot use multipathd's socket: {0}")]
     Io(#[from] std::io::Error),
-    #[error("multipathd's answer makes no sense")]
+    #[error("cannot parse multipathd's reply")]
     Answer,
-    #[error("multipathd refused: {0}")]
+    #[error("multipathd rejected the command: {0}")]
     Refused(String),
 }
 
@@ -87,7 +87,7 @@ impl From<MultipathdError> for Fault {
     }
 }
 
-/// multipathd, if it runs. Every method blocks, for 5 s at most.
+/// multipathd, if it is running. Every method blocks, for 5 s at most.
 #[derive(Clone, Debug)]
 pub(crate) struct Multipathd {
     run: PathBuf,
@@ -102,12 +102,12 @@ impl Multipathd {
         Self { run, proc, socket: multipathd_socket }
     }
 
-    /// Whether it runs.
+    /// Whether it is running.
     pub(crate) fn runs(&self) -> bool {
         self.pid().is_some()
     }
 
-    /// Its process, if its process id file names one of that name.
+    /// Its process, if its pid file names a process of that name.
     pub(crate) fn pid(&self) -> Option<u32> {
         let pid = std::fs::read_to_string(self.run.join("multipathd.pid")).ok()?.trim().parse().ok()?;
         let name = std::fs::read_to_string(self.proc.join(format!("{pid}/comm"))).ok()?;
@@ -126,42 +126,43 @@ impl Multipathd {
     }
 
     /// Which disks it makes maps of: its `find_multipaths`, after all configuration files.
-    pub(crate) fn greed(&self) -> Result<Greed, MultipathdError> {
+    pub(crate) fn find_multipaths(&self) -> Result<FindMultipaths, MultipathdError> {
         let answer = self.ask("show config local")?;
-        Ok(greed(&String::from_utf8_lossy(&answer)))
+        Ok(find_multipaths(&String::from_utf8_lossy(&answer)))
     }
 
     /// Whether it has read its configuration and has nothing to do (`show daemon`: `pid 123 idle`).
     pub(crate) fn is_idle(&self) -> Result<bool, MultipathdError> {
         let answer = self.ask("show daemon")?;
         let text = String::from_utf8_lossy(&answer);
-        // Since 0.10 a reload that is still to come is told.
+        // Since 0.10 a pending reload is reported.
         let is_pending = text.contains("pending");
         Ok(!is_pending && text.split_whitespace().any(|word| matches!(word, "idle" | "running")))
     }
 
-    /// Whether device events are waiting for it, or it is at one (`show status`: `busy: True`).
+    /// Whether multipathd has device events to process, or is processing one (`show status`: `busy:
+    /// True`).
     pub(crate) fn is_busy(&self) -> Result<bool, MultipathdError> {
         is_busy(&String::from_utf8_lossy(&self.ask("show status")?)).ok_or(MultipathdError::Answer)
     }
 
-    /// Every path that it knows of, in a map or not, by its address: `3:0:0:1`.
+    /// Every path that it lists, in a map or not, by its address: `3:0:0:1`.
     pub(crate) fn addresses(&self) -> Result<BTreeSet<String>, MultipathdError> {
         let answer = self.ask("show paths raw format \"%i\"")?;
         Ok(String::from_utf8_lossy(&answer).split_whitespace().map(str::to_owned).collect())
     }
 
-    /// Takes a path out of its map, as soon as what is on its way through it has come to its end.
+    /// Takes a path out of its map, once the I/O on it has completed.
     pub(crate) fn remove_path(&self, disk: &str) -> Result<(), MultipathdError> {
         self.command(&format!("del path {disk}"))
     }
 
-    /// Looks at a path again.
+    /// Has it check a path again.
     pub(crate) fn add_path(&self, disk: &str) -> Result<(), MultipathdError> {
         self.command(&format!("add path {disk}"))
     }
 
-    /// Removes a map and its partitions' maps; refused while anything has it open.
+    /// Removes a map and its partitions' maps; refused while it is open.
     pub(crate) fn remove_map(&self, name: &str) -> Result<(), MultipathdError> {
         self.command(&format!("del map {name}"))
     }
@@ -171,17 +172,17 @@ impl Multipathd {
         self.command(&format!("add map {wwid}"))
     }
 
-    /// Gives a map the size that its paths have.
+    /// Resizes a map to the size of its paths.
     pub(crate) fn resize_map(&self, name: &str) -> Result<(), MultipathdError> {
         self.command(&format!("resize map {name}"))
     }
 
-    /// Goes back to what the configuration says of waiting for a path.
+    /// Restores the configured queueing.
     pub(crate) fn restore_queueing(&self, name: &str) -> Result<(), MultipathdError> {
         self.command(&format!("restorequeueing map {name}"))
     }
 
-    /// Lets what waits for a path fail, so that a map whose paths are all dead can be removed.
+    /// Makes I/O that waits for a path fail, so that a map whose paths are all dead can be removed.
     pub(crate) fn stop_queueing(&self, name: &str) -> Result<(), MultipathdError> {
         self.command(&format!("disablequeueing map {name}"))
     }
@@ -201,9 +202,10 @@ impl Multipathd {
             return Err(MultipathdError::NotRunning);
         }
         let socket = UnixStream::connect_addr(&SocketAddr::from_abstract_name(&self.socket)?)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        socket.set_write_timeout(Some(PATIENCE))?;
-        // A native size_t, which counts the NUL, then the text with its NUL; the answer alike.
+        socket.set_read_timeout(Some(REPLY_LIMIT))?;
+        socket.set_write_timeout(Some(REPLY_LIMIT))?;
+        // A native size_t, which counts the NUL, then the text with its NUL; the reply has the same
+        // format.
         let mut request = (command.len() + 1).to_ne_bytes().to_vec();
         request.extend_from_slice(command.as_bytes());
         request.push(0);
@@ -229,16 +231,16 @@ fn is_busy(status: &str) -> Option<bool> {
 }
 
 /// The value in the printed configuration; `on` and `off` are its old words for `yes` and `no`.
-fn greed(config: &str) -> Greed {
+fn find_multipaths(config: &str) -> FindMultipaths {
     let value = config.lines().find_map(|line| line.trim().strip_prefix("find_multipaths"));
     match value.map(|value| value.trim().trim_matches('"')) {
-        Some("yes" | "on") => Greed::TwoPaths,
-        Some("no" | "off" | "greedy" | "smart") => Greed::Every,
-        _ => Greed::Strict,
+        Some("yes" | "on") => FindMultipaths::TwoPaths,
+        Some("no" | "off" | "greedy" | "smart") => FindMultipaths::Every,
+        _ => FindMultipaths::Strict,
     }
 }
 
-/// `queueing` is `off`, `-` (not set), `on`, or how long it will still go on.
+/// `queueing` is `off`, `-` (not set), `on`, or the remaining time.
 fn map_states(answer: &[u8]) -> Result<HashMap<String, MapState>, MultipathdError> {
     let value: Value = serde_json::from_slice(answer).map_err(|_| MultipathdError::Answer)?;
     let maps = value.get("maps").and_then(Value::as_array).ok_or(MultipathdError::Answer)?;
@@ -251,7 +253,7 @@ fn map_states(answer: &[u8]) -> Result<HashMap<String, MapState>, MultipathdErro
     Ok(maps.iter().filter_map(state).collect())
 }
 
-/// Lenient: in odd states multipathd writes texts where numbers belong.
+/// Lenient: in some states multipathd writes texts where numbers belong.
 fn parse(answer: &[u8]) -> Result<HashMap<String, PathState>, MultipathdError> {
     let value: Value = serde_json::from_slice(answer).map_err(|_| MultipathdError::Answer)?;
     let array =
@@ -303,14 +305,14 @@ mod tests {
     }
 
     #[test]
-    fn the_greed_is_read_from_the_configuration() {
+    fn find_multipaths_is_read_from_the_configuration() {
         let config =
             |value: &str| format!("defaults {{\n\tfind_multipaths {value}\n\tpolling_interval 2\n}}\n");
-        assert_eq!(greed(&config("\"yes\"")), Greed::TwoPaths);
-        assert_eq!(greed(&config("yes")), Greed::TwoPaths);
-        assert_eq!(greed(&config("\"greedy\"")), Greed::Every);
-        assert_eq!(greed(&config("\"strict\"")), Greed::Strict);
-        assert_eq!(greed("timeout\n"), Greed::Strict);
+        assert_eq!(find_multipaths(&config("\"yes\"")), FindMultipaths::TwoPaths);
+        assert_eq!(find_multipaths(&config("yes")), FindMultipaths::TwoPaths);
+        assert_eq!(find_multipaths(&config("\"greedy\"")), FindMultipaths::Every);
+        assert_eq!(find_multipaths(&config("\"strict\"")), FindMultipaths::Strict);
+        assert_eq!(find_multipaths("timeout\n"), FindMultipaths::Strict);
     }
 
     #[test]

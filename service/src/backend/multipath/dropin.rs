@@ -1,18 +1,18 @@
-//! The text of our file for the installed multipath-tools.
-//! It may not hold a setting without its reason.
+//! The text of this service's file, for the installed multipath-tools.
+//! Must not hold a setting without its reason.
 
 use std::fmt;
 
 use iscsi_initiator_dbus::options::{MultipathOptions, Queueing};
 
-/// Late in the order of the folder, and before a file that an administrator calls `99-…`.
+/// Late in the order of the folder, but before an administrator's `99-…` file.
 pub(crate) const NAME: &str = "60-iscsi-initiatord.conf";
 
 const HEADER: &str = "\
 # Written by iscsi-initiatord (SetupMultipath). Edited, it is not touched any more; `iscsictl multipath undo` removes it.
 ";
 
-/// Of multipath-tools.
+/// The version of multipath-tools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Version(pub(crate) u32, pub(crate) u32, pub(crate) u32);
 
@@ -32,12 +32,12 @@ impl fmt::Display for Version {
     }
 }
 
-/// Whether it begins as ours does.
+/// Whether the text has our header.
 pub(super) fn is_ours(text: &str) -> bool {
     text.starts_with(HEADER)
 }
 
-/// The options that it was written with, read back; `None` if it was never ours.
+/// The options that it was written with, parsed from it; `None` if it was never ours.
 pub(super) fn options(text: &str) -> Option<MultipathOptions> {
     let value = |key: &str| {
         let rest = text.lines().find_map(|line| line.trim().strip_prefix(key)?.strip_prefix(' '));
@@ -52,14 +52,15 @@ pub(super) fn options(text: &str) -> Option<MultipathOptions> {
     })
 }
 
-/// Everything after the header is multipath.conf(5); a section's opening brace ends its line.
+/// Everything after the header is multipath.conf(5); a section's opening brace must end its line.
 pub(super) fn text(version: &Version, options: &MultipathOptions) -> String {
     let mut text = HEADER.to_owned();
-    // With the built-in "strict" a new LUN gets no map at all.
+    // With the built-in "strict" a new LUN gets no map.
     let names = if options.friendly_names { "yes" } else { "no" };
     let mut defaults = vec![("find_multipaths", "yes"), ("user_friendly_names", names)];
     if *version >= Version(0, 8, 6) {
-        // A path that comes back as another disk leaves the map instead of writing to that disk.
+        // A path that comes back as another disk leaves the map, so that nothing is written to that
+        // disk.
         defaults.push(("recheck_wwid", "yes"));
     }
     section(&mut text, "defaults", &defaults);
@@ -70,7 +71,8 @@ pub(super) fn text(version: &Version, options: &MultipathOptions) -> String {
     text.push_str("devices {\n");
     device(&mut text, &ceph(version, options));
     if *version < Version(0, 9, 5) {
-        // LIO answers TEST UNIT READY with "good" whatever is behind it; its own entry says so only since 0.9.5.
+        // LIO answers TEST UNIT READY with "good" whatever the state of its backend; multipath's
+        // own entry for LIO handles that only since 0.9.5.
         let lio = [
             ("vendor", "LIO-ORG".to_owned()),
             ("product", "(FILEIO|IBLOCK|RAMDISK|PSCSI).*".to_owned()),
@@ -83,16 +85,17 @@ pub(super) fn text(version: &Version, options: &MultipathOptions) -> String {
     text
 }
 
-/// The disks of a Ceph gateway: Ceph's own advice (Documentation, "iSCSI initiator for Linux"), and what makes it
-/// work with this version.
+/// The disks of a Ceph gateway: Ceph's own recommendation (Documentation, "iSCSI initiator for
+/// Linux"), and what it needs to work with this version.
 fn ceph(version: &Version, options: &MultipathOptions) -> Vec<(&'static str, String)> {
     let mut keys = vec![("vendor", "LIO-ORG"), ("product", "TCMU device")];
     if *version < Version(0, 11, 0) {
-        // From 0.11 on the kernel attaches it by itself.
+        // From 0.11 on the kernel attaches it itself.
         keys.push(("hardware_handler", "1 alua"));
     }
     keys.extend([
-        // One gateway at a time writes to an image: the lock would go back and forth.
+        // Only one gateway at a time writes to an image: otherwise the lock would move back and
+        // forth.
         ("path_grouping_policy", "failover"),
         ("path_selector", "queue-length 0"),
         ("failback", "60"),

@@ -1,26 +1,27 @@
-//! What there was before a setup of multipath: the first one, for an undo whenever it is asked for, and each, for one
-//! that is cut off.
+//! The state before a setup of multipath: before the first one, for an undo at any time, and before
+//! each, for one that is interrupted.
 
 use serde::{Deserialize, Serialize};
 
-/// multipathd's lists, by their names; `None`: there was none.
+/// multipathd's lists, by their names; `None`: the list did not exist.
 pub(crate) type Lists = Vec<(String, Option<String>)>;
 
-/// What an undo of everything puts back: kept from the first setup on, until everything is back.
+/// What an undo of everything restores: kept from the first setup until everything is restored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Memory {
-    /// What we wrote last: if the file holds something else, it has been edited.
+    /// What this daemon wrote last: if the file holds something else, it has been edited.
     pub(crate) text: String,
-    /// The folder was made for it.
+    /// Whether the folder was made for it.
     pub(crate) made_folder: bool,
-    /// The main file was made, empty, because systemd would not start multipathd without it.
+    /// Whether the main file was made, empty, because systemd would not start multipathd without
+    /// it.
     pub(crate) made_main: bool,
     pub(crate) lists: Lists,
     /// The units that were changed.
     pub(crate) services: Vec<Service>,
 }
 
-/// What was done to a unit.
+/// The changes to a unit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Service {
     pub(crate) unit: String,
@@ -28,20 +29,21 @@ pub(crate) struct Service {
     pub(crate) started: bool,
 }
 
-/// One setup, as far as it has come, and what there was before it.
+/// One setup, its progress, and the state before it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Setup {
-    /// What our file is to hold: if it holds something else than this, it has been edited, and stays.
+    /// The content that is written to the file. If the file holds something else later, it has been
+    /// edited, and stays.
     pub(crate) wanted: String,
-    /// What it held before; `None`: there was none.
+    /// The content before; `None`: the file did not exist.
     pub(crate) before: Option<String>,
-    /// Its folder was not there.
+    /// Whether its folder did not exist.
     pub(crate) made_folder: bool,
     pub(crate) lists: Lists,
-    /// What was kept of the setups before.
+    /// What was kept from earlier setups.
     pub(crate) memory: Option<Memory>,
-    /// The main file is being made, or has been.
+    /// Whether the main file is being made, or has been.
     pub(crate) made_main: bool,
     /// The units that are being changed, or have been.
     pub(crate) services: Vec<Service>,

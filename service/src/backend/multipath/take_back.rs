@@ -1,4 +1,4 @@
-//! Take a setup of multipath back that failed or was cut off, as far as it is files.
+//! Undoes the file changes of a multipath setup that failed or was interrupted.
 
 use iscsi_initiator_dbus::Fault;
 
@@ -8,7 +8,7 @@ use super::{
 };
 
 impl Multipath {
-    /// A setup to come: what there is before it. Reads only.
+    /// The state before a setup. Reads only.
     pub(crate) fn plan(&self, wanted: &str, before: Option<String>) -> Result<Setup, Fault> {
         let (has_folder, lists): (bool, Lists) = self.back_up()?;
         let memory = self.memory()?;
@@ -16,16 +16,17 @@ impl Multipath {
         Ok(Setup { wanted, before, made_folder: !has_folder, lists, memory, ..Setup::default() })
     }
 
-    /// Puts our file, multipathd's lists and the memory back, however far the setup came. A file that holds something
-    /// else than the setup wrote has been edited since, and stays. The lists stay while there are maps: they are
-    /// multipathd's. The units and the main file are systemd's to put back. May be called again.
+    /// Restores the file, multipathd's lists and the memory, however far the setup came. A file
+    /// that holds something else than the setup wrote has been edited since, and stays. The lists
+    /// stay while there are maps, because multipathd uses them. systemd restores the units and the
+    /// main file. May be called again.
     pub(crate) fn take_back(&self, setup: &Setup, has_maps: bool) -> Result<(), Fault> {
         let now = self.text()?;
         match (&now, &setup.before) {
             (Some(now), Some(before)) if now == before.as_bytes() => {}
             (Some(now), _) if now != setup.wanted.as_bytes() => {
                 let file = self.file();
-                tracing::warn!(file = %file.display(), "edited since a setup that was cut off: it stays");
+                tracing::warn!(file = %file.display(), "edited after an interrupted setup: left in place");
             }
             (_, Some(before)) => self.write(before)?,
             (_, None) => self.remove(setup.made_folder)?,
@@ -55,7 +56,7 @@ mod tests {
 
     const WANTED: &str = "wanted\n";
 
-    /// Every file beneath a folder, but the turn of the journal.
+    /// Every file beneath a folder, except the turn of the journal.
     fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
         let mut files = BTreeMap::new();
         let mut folders = vec![root.to_owned()];
@@ -121,7 +122,7 @@ mod tests {
                 let dir = Dir::open(&world.folder.path().join("etc/multipath")).unwrap();
                 dir.replace("wwids", b"/3600/\n/3601/\n", 0o600).unwrap();
                 if has_setup {
-                    // The lists are multipathd's since the first setup.
+                    // The lists belong to multipathd since the first setup.
                     dir.replace("wwids", b"/3600/\n", 0o600).unwrap();
                 }
                 world

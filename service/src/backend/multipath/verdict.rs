@@ -1,27 +1,29 @@
-//! What multipath's parser says of a configuration (`multipath -t`): it ends well whatever it finds.
-//! It may not be lenient with our own file: a single complaint is one too many.
+//! The result of multipath's parser for a configuration (`multipath -t`): the exit code is 0
+//! whatever it finds.
+//! Must not ignore a complaint about our own file.
 
 use std::path::Path;
 
-/// The parser's word on the whole configuration.
+/// The parser's verdict on the whole configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Verdict {
-    /// What it finds wrong with our file, or that it did not end well.
+    /// Its complaints about our file, or that it failed.
     pub(crate) against_us: Option<String>,
-    /// Complaints of other files, which were there before.
+    /// Complaints about other files, which were there before.
     pub(crate) others: Vec<String>,
-    /// The `find_multipaths` that is in force in the end.
+    /// The `find_multipaths` that is finally in force.
     pub(crate) find_multipaths: String,
 }
 
-/// No message of a bus needs more.
+/// More would not fit into a message on the bus.
 const LONGEST: usize = 160;
 
 impl Verdict {
-    /// From its end, its output and what it wrote on standard error; `own` is our file.
+    /// From its exit status, its output and its standard error; `own` is our file.
     pub(super) fn new(ended_well: bool, output: &str, complaint: &str, own: &Path) -> Self {
         let own = own.display().to_string();
-        // `<seconds> | <file> line <n>, <what>`; other messages of the program are no complaints of a file.
+        // `<seconds> | <file> line <n>, <what>`; other messages of the program are not complaints
+        // about a file.
         let lines = complaint.lines().map(|line| line.split_once('|').map_or(line, |(_, rest)| rest).trim());
         let is_about_a_file = |line: &&str| line.contains(".conf") && !line.is_empty();
         let (ours, others): (Vec<&str>, Vec<&str>) =

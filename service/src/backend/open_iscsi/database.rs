@@ -4,17 +4,17 @@
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `backup` | what a target's records were before a call changed them |
+//! | `backup` | a backup of a target's records before a call changes them |
 //! | `chap` | the CHAP of nodes and of discoveries |
-//! | `discoveries` | discovery records as a whole |
-//! | `forget` | removing node records |
-//! | `iface_name` | what may be the name of an iface |
-//! | `ifaces` | open-iscsi's ifaces, which bind a node to a network card |
+//! | `discoveries` | all discovery records |
+//! | `forget` | removes node records |
+//! | `iface_name` | validates the name of an iface |
+//! | `ifaces` | open-iscsi's ifaces, which bind a node to a network interface |
 //! | `lock` | open-iscsi's lock of the database |
-//! | `login_retries` | iscsid's retries of a first login, lowered for one attempt |
-//! | `nodes` | node records: listed, looked up, made, changed |
-//! | `record` | one record's file as text: what is not changed stays byte for byte |
-//! | `recover` | what a daemon that was killed left here |
+//! | `login_retries` | lowers iscsid's retries of a first login for one attempt |
+//! | `nodes` | node records: lists, finds, creates and changes them |
+//! | `record` | the text of a record; what is not changed stays byte for byte |
+//! | `recover` | cleans up what a killed daemon left in the database |
 
 pub(crate) mod backup;
 pub(crate) mod chap;
@@ -44,22 +44,23 @@ use self::{
 };
 use crate::backend::host::atomic::Dir;
 
-/// A node: a target at a portal through an iface, as its place in the database names it.
+/// A node: a target at a portal through an iface, as identified by its place in the database.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NodeKey {
     pub(crate) target: Iqn,
     pub(crate) portal: Portal,
-    /// `None` in a record of the old kind, as `iscsiadm -o new` still makes it if it is told none: there the portal is
-    /// the file, not a folder with a file for each iface.
+    /// `None` in a record of the old format, as `iscsiadm -o new` still makes it without a group:
+    /// there the portal is the file, not a folder with a file for each iface.
     pub(crate) tpgt: Option<u16>,
-    /// `default` if it is bound to no network card.
+    /// `default` if it is not bound to a network interface.
     #[serde(deserialize_with = "iface_name::deserialize")]
     pub(crate) iface: String,
 }
 
 impl NodeKey {
-    /// Where its record lies, relative to the database: an IPv6 address goes without brackets there.
+    /// The path of its record, relative to the database. An IPv6 address is written without
+    /// brackets there.
     pub(super) fn path(&self) -> String {
         match self.tpgt {
             Some(_) => format!("{}/{}", self.folder(), self.iface),
@@ -76,7 +77,7 @@ impl NodeKey {
         }
     }
 
-    /// As iscsiadm's `-p` takes it: `address:port[,tpgt]`.
+    /// The argument for iscsiadm's `-p`: `address:port[,tpgt]`.
     pub(crate) fn portal_argument(&self) -> String {
         match self.tpgt {
             Some(tpgt) => format!("{},{tpgt}", self.portal),
@@ -84,13 +85,13 @@ impl NodeKey {
         }
     }
 
-    /// Whether a session of the one is a session of the other: the kernel does not look at the group.
+    /// Whether both have the same session: the kernel ignores the group.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.target == other.target && self.portal == other.portal && self.iface == other.iface
     }
 }
 
-/// A node with what its record says of it; no secret.
+/// A node with the content of its record, without secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Node {
     pub(crate) key: NodeKey,
@@ -98,13 +99,14 @@ pub(crate) struct Node {
     pub(crate) chap: ChapMode,
     /// The portal whose discovery recorded it.
     pub(crate) discovered_at: Option<(String, u16)>,
-    /// The network card that it is bound to, by name.
-    pub(crate) card: Option<String>,
-    /// The same for people, or the hardware address if it is bound to that; empty if it is bound to none.
-    pub(crate) interface: String,
-    /// What in its record makes it the boot's, if anything does.
+    /// The name of the network interface that it is bound to.
+    pub(crate) interface: Option<String>,
+    /// The same for display, or the hardware address if it is bound to that; empty if it is not
+    /// bound.
+    pub(crate) bound_to: String,
+    /// The line of its record that marks it for the boot, if there is one.
     pub(crate) boot: Option<&'static str>,
-    /// Why its record cannot be used, if it cannot.
+    /// Why its record is unusable, if it is.
     pub(crate) damage: Option<RecordError>,
 }
 
@@ -119,7 +121,7 @@ pub(crate) enum DatabaseError {
     Record { path: PathBuf, error: RecordError },
     #[error("no such node")]
     NoSuchNode,
-    #[error("open-iscsi's iface {0} is another one than the network card of that name")]
+    #[error("the open-iscsi iface {0} does not bind to the network interface of that name")]
     IfaceTaken(String),
 }
 
@@ -128,7 +130,7 @@ impl From<DatabaseError> for Fault {
         match &error {
             DatabaseError::Lock(LockError::Held(path)) => {
                 Self::new(Kind::Busy, "open-iscsi's database is locked by another program")
-                    .hint(format!("if no iscsiadm is running, remove {}", path.display()))
+                    .hint(format!("if no iscsiadm is running: rm {}", path.display()))
             }
             DatabaseError::Lock(_) | DatabaseError::Record { .. } => {
                 Self::new(Kind::InvalidConfiguration, error.to_string())
@@ -136,7 +138,7 @@ impl From<DatabaseError> for Fault {
             DatabaseError::Io { error: Errno::PERM | Errno::LOOP | Errno::INVAL | Errno::FBIG, path } => {
                 Self::new(
                     Kind::InvalidConfiguration,
-                    format!("{} is not a plain file of root's", path.display()),
+                    format!("{} is not a regular file owned by root", path.display()),
                 )
             }
             DatabaseError::Io { error: Errno::NOENT, path } => Self::new(
@@ -145,22 +147,22 @@ impl From<DatabaseError> for Fault {
             )
             .hint("install the package open-iscsi"),
             DatabaseError::Io { error: Errno::NOSPC | Errno::DQUOT, path } => {
-                Self::new(Kind::Failed, format!("the disk is full: {} was left as it was", path.display()))
+                Self::new(Kind::Failed, format!("the disk is full: {} is unchanged", path.display()))
             }
             DatabaseError::Io { .. } => Self::new(Kind::Failed, error.to_string()),
             DatabaseError::IfaceTaken(name) => Self::new(Kind::InvalidConfiguration, error.to_string())
-                .hint(format!("look at it and remove it if it is not needed: iscsiadm -m iface -I {name}")),
+                .hint(format!("if nothing needs it, delete it: iscsiadm -m iface -I {name} -o delete")),
             DatabaseError::NoSuchNode => Self::new(Kind::NoSuchNode, error.to_string()),
         }
     }
 }
 
-/// The database and the files beside it. Every method blocks: call it where blocking is allowed.
+/// The database and the files next to it. Every method blocks: call it where blocking is allowed.
 #[derive(Clone, Debug)]
 pub(crate) struct Database {
-    /// Where `nodes` and `send_targets` are: compiled into open-iscsi.
+    /// The folder of `nodes` and `send_targets`, which is compiled into open-iscsi.
     root: PathBuf,
-    /// Where iscsid.conf is.
+    /// The folder of iscsid.conf.
     config: PathBuf,
     lock: PathBuf,
 }
@@ -174,7 +176,7 @@ impl Database {
         Ok(Lock::take(&self.lock)?)
     }
 
-    /// The database's directory, made if open-iscsi has not yet made it.
+    /// The database's directory, created if open-iscsi has not yet done so.
     fn dir(&self) -> Result<Dir, DatabaseError> {
         if let Err(error) = std::fs::create_dir_all(&self.root) {
             let error = Errno::from_io_error(&error).unwrap_or(Errno::IO);
@@ -183,7 +185,8 @@ impl Database {
         open(&self.root)
     }
 
-    /// Changes the records of these nodes. All of them are changed in memory before the first is written.
+    /// Changes the records of these nodes. All of them are changed in memory before the first is
+    /// written.
     fn edit(
         &self,
         nodes: &[NodeKey],
@@ -219,7 +222,7 @@ fn in_record(dir: &Dir, relative: &str) -> impl FnOnce(RecordError) -> DatabaseE
     move |error| DatabaseError::Record { path, error }
 }
 
-/// The name of a portal's folder or file read back: `address,port[,tpgt]`.
+/// Parses the name of a portal's folder or file: `address,port[,tpgt]`.
 fn parse_folder(name: &str) -> Option<(Portal, Option<u16>)> {
     let mut parts = name.split(',');
     let (address, port) = (parts.next()?, parts.next()?);
@@ -230,7 +233,7 @@ fn parse_folder(name: &str) -> Option<(Portal, Option<u16>)> {
     let text =
         if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") };
     let portal: Portal = text.parse().ok()?;
-    // Read back as it was written, or iscsiadm would look elsewhere.
+    // It must read back as it was written, or iscsiadm would use another path.
     let same = match portal.host() {
         Host::Address(..) | Host::Name(_) => portal.host().to_string().eq_ignore_ascii_case(address),
     };

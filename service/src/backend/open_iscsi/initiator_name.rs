@@ -1,6 +1,6 @@
-//! The file initiatorname.iscsi: this machine's name towards every target.
+//! The file initiatorname.iscsi: the name of this machine for every target.
 //!
-//! Must only be written whole, and with a copy of what was there.
+//! Must only be written as a whole, and with a backup of the previous content.
 
 use std::{
     path::{Path, PathBuf},
@@ -16,14 +16,15 @@ use super::iscsid::Iscsid;
 use crate::backend::host::{atomic::Dir, secret_bytes::SecretBytes};
 
 const FILE: &str = "initiatorname.iscsi";
-/// What the file held before the last change.
+/// The content of the file before the last change.
 const BACKUP: &str = "initiatorname.iscsi.bak";
 const KEY: &str = "InitiatorName";
 
-/// How much later than the file iscsid may seem to have been started before it: the kernel counts in hundredths.
+/// iscsid may seem to have started this much later than it did, relative to the file: the kernel
+/// counts in hundredths.
 const ROUNDED: Duration = Duration::from_millis(100);
 
-/// A change of the name: what is to be written, and what the file and its backup hold before.
+/// A change of the name: the new content, and the previous content of the file and its backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NameChange {
@@ -37,7 +38,7 @@ fn fault(path: &Path, error: Errno) -> Fault {
     match error {
         Errno::PERM | Errno::LOOP | Errno::INVAL | Errno::FBIG => Fault::new(
             Kind::InvalidConfiguration,
-            format!("{} is not a plain file of root's", path.display()),
+            format!("{} is not a regular file owned by root", path.display()),
         ),
         Errno::NOENT => {
             Fault::new(Kind::BackendUnavailable, "open-iscsi is not installed").hint("install open-iscsi")
@@ -46,7 +47,7 @@ fn fault(path: &Path, error: Errno) -> Fault {
     }
 }
 
-/// The name, or `None` if there is no file or no name in it (a placeholder as Debian ships it counts as none).
+/// The name, or `None` if there is no file or no name in it (Debian's placeholder does not count).
 pub(crate) fn read(config: &Path) -> Result<Option<Iqn>, Fault> {
     let dir = match Dir::open(config) {
         Err(Errno::NOENT) => return Ok(None),
@@ -57,20 +58,20 @@ pub(crate) fn read(config: &Path) -> Result<Option<Iqn>, Fault> {
     Ok(text.lines().filter_map(value).next_back().and_then(|name| name.parse().ok()))
 }
 
-/// The file as it stands, for who wants to know what is wrong with it.
+/// The file with its problems.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NameFile {
     pub(crate) path: PathBuf,
     pub(crate) is_there: bool,
-    /// What stands behind the last `InitiatorName=`, be it a name or not.
+    /// The text after the last `InitiatorName=`, valid or not.
     pub(crate) text: Option<String>,
-    /// How many such lines there are.
+    /// The number of such lines.
     pub(crate) names: usize,
     /// How long ago it was written; `None` if the clock has been set since.
     pub(crate) age: Option<Duration>,
 }
 
-/// Looks at the file without judging the name.
+/// Reads the file without judging the name.
 pub(crate) fn look(config: &Path) -> Result<NameFile, Fault> {
     let path = config.join(FILE);
     let dir = match Dir::open(config) {
@@ -90,7 +91,7 @@ pub(crate) fn look(config: &Path) -> Result<NameFile, Fault> {
     })
 }
 
-/// What a change to this name is: comments and an `InitiatorAlias` stay. Reads only; blocks.
+/// The change that sets this name: comments and an `InitiatorAlias` stay. Reads only; blocks.
 pub(crate) fn plan(config: &Path, name: &Iqn) -> Result<NameChange, Fault> {
     let io = |error| fault(config, error);
     let dir = Dir::open(config).map_err(io)?;
@@ -103,19 +104,20 @@ pub(crate) fn plan(config: &Path, name: &Iqn) -> Result<NameChange, Fault> {
     Ok(NameChange { written: written.into(), file: file.map(Into::into), backup: backup.map(Into::into) })
 }
 
-/// Does it, and keeps the old file as a backup. Blocks.
+/// Makes the change, and keeps the old file as a backup. Blocks.
 pub(crate) fn write(config: &Path, change: &NameChange) -> Result<(), Fault> {
     let io = |error| fault(config, error);
     let dir = Dir::open(config).map_err(io)?;
     if let Some(before) = &change.file {
         dir.replace(BACKUP, before.as_slice(), 0o600).map_err(io)?;
     }
-    // 0600 as Debian has it, although the name is no secret: every target is told it.
+    // 0600 as on Debian, although the name is not a secret: every target gets it.
     dir.replace(FILE, change.written.as_slice(), 0o600).map_err(io)
 }
 
-/// Puts back what the change found, however far it came. What holds something else than the change wrote was written
-/// by another program since, and stays. May be called again; blocks.
+/// Restores the previous content, however far the change came. If a file holds something else than
+/// the change wrote, another program has written it since, and it stays. May be called again;
+/// blocks.
 pub(crate) fn put_back(config: &Path, change: &NameChange) -> Result<(), Fault> {
     let io = |error| fault(config, error);
     let dir = match Dir::open(config) {
@@ -140,8 +142,8 @@ pub(crate) fn put_back(config: &Path, change: &NameChange) -> Result<(), Fault> 
     Ok(())
 }
 
-/// Whether the change is complete: the file holds what it wrote, and no iscsid runs that was started before that and so
-/// goes by the old name. Blocks.
+/// Whether the change is complete: the file holds what it wrote, and no iscsid is running that
+/// started before and so uses the old name. Blocks.
 pub(crate) fn is_in_force(config: &Path, proc: &Path, change: &NameChange) -> Result<bool, Fault> {
     let io = |error| fault(config, error);
     let dir = match Dir::open(config) {
@@ -157,13 +159,15 @@ pub(crate) fn is_in_force(config: &Path, proc: &Path, change: &NameChange) -> Re
     Ok(iscsid.age.zip(written).is_some_and(|(started, written)| started <= written.saturating_add(ROUNDED)))
 }
 
-/// The value of an `InitiatorName=` line, as iscsid reads it (usr/iscsid.c, `cfg_get_string_param`).
+/// The value of an `InitiatorName=` line, as iscsid reads it (usr/iscsid.c,
+/// `cfg_get_string_param`).
 fn value(line: &str) -> Option<&str> {
     let rest = line.trim_start().strip_prefix(KEY)?.trim_start().strip_prefix('=')?;
     Some(rest.trim())
 }
 
-/// Also the line `GenerateName=yes`, with which Debian's start script would make a new name.
+/// Also removes the line `GenerateName=yes`, with which Debian's start script would make a new
+/// name.
 fn is_ours(line: &str) -> bool {
     value(line).is_some() || line.trim_start().starts_with("GenerateName")
 }

@@ -1,5 +1,6 @@
-//! iscsiadm: what changes the kernel's sessions, and what its exit codes mean (include/iscsi_err.h).
-//! It may not be given a secret, nor a name that was not checked.
+//! iscsiadm, which changes the kernel's sessions, and the meaning of its exit codes
+//! (include/iscsi_err.h).
+//! Must not get a secret, or a name that was not checked.
 
 use std::path::{Path, PathBuf};
 
@@ -17,37 +18,38 @@ use crate::backend::host::{
 #[derive(Clone, Debug)]
 pub(crate) struct Iscsiadm(PathBuf);
 
-/// Why iscsiadm did not do it.
+/// Why iscsiadm failed.
 #[derive(Debug)]
 pub(crate) enum Refused {
-    /// It ended with this code.
+    /// It exited with this code.
     Code(i32),
     /// It could not be started, or did not end in time.
     Program(ProgramError),
 }
 
 impl Refused {
-    /// iscsid, started again, has not taken this session over yet, or is just connecting it again.
+    /// Whether a restarted iscsid has not taken this session over yet, or is reconnecting it.
     pub(crate) fn is_too_early(&self) -> bool {
         matches!(self, Self::Code(UNKNOWN_SESSION | NOT_NOW | NOT_CONNECTED))
     }
 }
 
-/// The codes that are no failure of ours to explain otherwise.
+/// The codes that callers handle themselves.
 pub(crate) const SESSION_EXISTS: i32 = 15;
 pub(crate) const NO_OBJECTS: i32 = 21;
 pub(crate) const AUTHORIZATION: i32 = 24;
 const NOT_CONNECTED: i32 = 32;
-/// Of a session that iscsid does not have, and of one in a state in which it cannot be ended (usr/initiator.c).
+/// For a session that iscsid does not have, and for one in a state in which it cannot be ended
+/// (usr/initiator.c).
 const UNKNOWN_SESSION: i32 = 2;
 const NOT_NOW: i32 = 9;
 
 impl Iscsiadm {
-    /// `BackendUnavailable`, with what to install, if there is none.
+    /// `BackendUnavailable`, with the package to install, if it is missing.
     pub(crate) fn find(layout: &Layout) -> Result<Self, Fault> {
         layout.find_iscsiadm().map(|path| Self(path.to_owned())).ok_or_else(|| {
-            Fault::new(Kind::BackendUnavailable, "open-iscsi is not installed: there is no iscsiadm")
-                .hint("install the package open-iscsi (Debian) or open-iscsi (Arch)")
+            Fault::new(Kind::BackendUnavailable, "open-iscsi is not installed: cannot find iscsiadm")
+                .hint("install the package open-iscsi")
         })
     }
 
@@ -63,14 +65,15 @@ impl Iscsiadm {
         judge(program::run(&self.0, &arguments, limit).await, &[0, SESSION_EXISTS])
     }
 
-    /// Ends one session by its number: works without a record, too. Already gone (21) is success.
+    /// Ends one session by its number, which also works without a record. Already gone (21) is
+    /// success.
     pub(crate) async fn logout(&self, sid: u32, limit: &Limit) -> Result<(), Refused> {
         let sid = sid.to_string();
         let arguments = ["-m", "session", "-r", &sid, "--logout"];
         judge(program::run(&self.0, &arguments, limit).await, &[0, NO_OBJECTS])
     }
 
-    /// Has the kernel look at the disks of a session again, and for new ones; what it found is the kernel's to tell.
+    /// Has the kernel scan a session for new disks and sizes. The kernel shows the result.
     pub(crate) async fn rescan(&self, sid: u32, limit: &Limit) -> Result<(), Refused> {
         let sid = sid.to_string();
         let arguments = ["-m", "session", "-r", &sid, "--rescan"];
@@ -82,7 +85,7 @@ fn judge(end: Result<Finished, ProgramError>, good: &[i32]) -> Result<(), Refuse
     match end {
         Ok(Finished { code, .. }) if good.contains(&code) => Ok(()),
         Ok(Finished { code, complaint, .. }) => {
-            // Its words are for the log: targets have a part in them.
+            // Its output is for the log only: it contains texts from targets.
             tracing::warn!(code, complaint = %complaint.escape_debug(), "iscsiadm failed");
             Err(Refused::Code(code))
         }
@@ -94,7 +97,7 @@ impl From<Refused> for Fault {
     fn from(refused: Refused) -> Self {
         let code = match refused {
             Refused::Program(ProgramError::TimedOut(_)) => {
-                return Self::new(Kind::TimedOut, "iscsid did not finish within the deadline");
+                return Self::new(Kind::TimedOut, "timed out waiting for iscsid");
             }
             Refused::Program(error @ ProgramError::Start(..)) => {
                 return Self::new(Kind::BackendUnavailable, error.to_string()).hint("install open-iscsi");
@@ -103,20 +106,20 @@ impl From<Refused> for Fault {
         };
         let (kind, meaning) = match code {
             AUTHORIZATION => {
-                (Kind::TargetRejected, "the target refused authentication or this initiator name")
+                (Kind::TargetRejected, "the target rejected the authentication or this initiator name")
             }
             4 => (Kind::PortalUnreachable, "the connection failed"),
             5 => (Kind::TargetUnavailable, "the login failed"),
-            8 | 11 | 33 => (Kind::TimedOut, "the target did not answer in time"),
-            19 => (Kind::TargetRejected, "the target rejected the login for good"),
+            8 | 11 | 33 => (Kind::TimedOut, "timed out waiting for the target"),
+            19 => (Kind::TargetRejected, "the target rejected the login, and retrying does not help"),
             6 => (Kind::InvalidConfiguration, "open-iscsi could not read or lock its database"),
-            7 => (Kind::InvalidConfiguration, "open-iscsi found a parameter of the record wrong"),
+            7 => (Kind::InvalidConfiguration, "open-iscsi rejected a parameter of the record"),
             12 => (Kind::BackendUnavailable, "the kernel module iscsi_tcp is not loaded"),
-            13 => (Kind::BackendUnavailable, "iscsid refused to be asked"),
+            13 => (Kind::BackendUnavailable, "iscsid denied access"),
             18 | 20 => (Kind::BackendUnavailable, "iscsid cannot be reached"),
-            NO_OBJECTS => (Kind::NoSuchNode, "open-iscsi does not have that node"),
-            28 => (Kind::InUse, "iscsid says that the session is in use"),
-            32 => (Kind::TargetUnavailable, "the target is likely not connected"),
+            NO_OBJECTS => (Kind::NoSuchNode, "open-iscsi has no such node"),
+            28 => (Kind::InUse, "iscsid reports that the session is in use"),
+            32 => (Kind::TargetUnavailable, "the target is probably not connected"),
             _ => (Kind::Failed, "iscsiadm failed"),
         };
         let fault = Self::new(kind, format!("{meaning} (iscsiadm exit code {code})"));

@@ -1,5 +1,5 @@
-//! iscsid: whether it can be reached, and since when it runs.
-//! It may not speak to its socket: that is a C struct that changes from version to version.
+//! iscsid: whether it can be reached, and since when it is running.
+//! Must not talk to its socket: the protocol is a C struct that changes between versions.
 
 use std::{path::Path, time::Duration};
 
@@ -8,10 +8,12 @@ use iscsi_initiator_dbus::{Fault, Kind};
 /// The abstract socket of iscsid (usr/mgmt_ipc.h), held by systemd or by iscsid itself.
 const SOCKET: &str = "@ISCSIADM_ABSTRACT_NAMESPACE";
 
-/// Fails with what to do if nobody listens. iscsiadm would try to start it itself, with a shell.
+/// Fails with the next step if no process listens. Otherwise iscsiadm would try to start iscsid
+/// itself, with a shell.
 pub(crate) fn check_reachable(proc: &Path) -> Result<(), Fault> {
-    let sockets = std::fs::read_to_string(proc.join("self/net/unix"))
-        .map_err(|error| Fault::new(Kind::BackendUnavailable, format!("the list of sockets: {error}")))?;
+    let sockets = std::fs::read_to_string(proc.join("self/net/unix")).map_err(|error| {
+        Fault::new(Kind::BackendUnavailable, format!("cannot read the list of sockets: {error}"))
+    })?;
     if sockets.lines().any(|line| line.contains(SOCKET)) {
         return Ok(());
     }
@@ -19,20 +21,20 @@ pub(crate) fn check_reachable(proc: &Path) -> Result<(), Fault> {
         .hint("systemctl start iscsid.socket"))
 }
 
-/// How long iscsid, started again, waits for one session before it takes over the next (`ISCSID_RESP_POLL_TIMEOUT`,
-/// usr/iscsi_sysfs.h).
+/// How long a restarted iscsid waits for one session before it takes over the next
+/// (`ISCSID_RESP_POLL_TIMEOUT`, usr/iscsi_sysfs.h).
 const TAKEOVER: Duration = Duration::from_secs(60);
 
 /// The running daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Iscsid {
     pub(crate) pid: u32,
-    /// How long ago it started; `None` if the kernel's answer cannot be read.
+    /// How long ago it started; `None` if the kernel's data cannot be read.
     pub(crate) age: Option<Duration>,
 }
 
 impl Iscsid {
-    /// Looks for it among the processes: the oldest, since it forks children for a moment.
+    /// Finds it among the processes: the oldest, since it forks children for a moment.
     pub(crate) fn find(proc: &Path) -> Option<Self> {
         let uptime = std::fs::read_to_string(proc.join("uptime")).ok().and_then(|text| uptime(&text));
         let pids = std::fs::read_dir(proc).ok()?.flatten();
@@ -45,8 +47,8 @@ impl Iscsid {
         daemons.max_by_key(|daemon| daemon.age)
     }
 
-    /// How much longer it may be at taking over the sessions that it found when it started, with one of them in its
-    /// way; zero without an iscsid.
+    /// How much longer it may take to take over the sessions that it found when it started, if one
+    /// of them blocks it; zero without an iscsid.
     pub(crate) fn takeover(proc: &Path) -> Duration {
         Self::find(proc).and_then(|daemon| TAKEOVER.checked_sub(daemon.age?)).unwrap_or_default()
     }
@@ -57,7 +59,7 @@ fn uptime(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(text.split_whitespace().next()?.parse().ok()?).ok()
 }
 
-/// When a process by the name of iscsid started, after the start of the machine (proc(5), field 22).
+/// When a process named iscsid started, counted from the start of the machine (proc(5), field 22).
 fn started(stat: &str) -> Option<Duration> {
     let (head, rest) = stat.rsplit_once(')')?;
     if head.split_once('(')?.1 != "iscsid" {

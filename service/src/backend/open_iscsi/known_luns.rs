@@ -1,5 +1,5 @@
-//! Which disk each LUN of a target was: its identifier, as it was at the last login, also after a restart.
-//! It may not be believed where the kernel shows otherwise for a session that is up.
+//! The identifier of each LUN's disk, as it was at the last login, also after a restart.
+//! Must not override what the kernel shows for a session that is up.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -10,15 +10,15 @@ use crate::backend::host::atomic::Dir;
 
 /// Beneath the daemon's state.
 const FOLDER: &str = "luns";
-/// No identifier that is longer is one (SPC-4 has at most 255 bytes for a designator).
+/// Longer texts are not identifiers (SPC-4 allows at most 255 bytes for a designator).
 const LONGEST: usize = 512;
-/// So many LUNs of a target are remembered; what comes after is not compared.
+/// The most LUNs of a target that are stored; further ones are not compared.
 const MOST: usize = 512;
 
 /// LUN and identifier (`naa.…`, `t10.…`).
 pub(crate) type Wwids = BTreeMap<u64, String>;
 
-/// The memory; a file for each target.
+/// The store, with a file for each target.
 #[derive(Clone, Debug)]
 pub(crate) struct KnownLuns {
     state: PathBuf,
@@ -29,7 +29,8 @@ impl KnownLuns {
         Self { state: state.to_owned() }
     }
 
-    /// What is remembered of a target; nothing if nothing is, or if it cannot be read: then it is learnt anew.
+    /// The stored LUNs of a target; empty if there are none, or if they cannot be read: they are
+    /// learned again then.
     pub(crate) fn of(&self, target: &Iqn) -> Result<Wwids> {
         let dir = match Dir::open(&self.state) {
             Err(Errno::NOENT) => return Ok(Wwids::new()),
@@ -38,12 +39,15 @@ impl KnownLuns {
         let bytes = dir.read(&file(target)).map_err(|error| self.fault(error))?;
         let wwids = bytes.as_ref().and_then(|bytes| serde_json::from_slice(bytes).ok());
         if let (Some(bytes), None) = (&bytes, &wwids) {
-            tracing::warn!(%target, length = bytes.len(), "what is remembered of its LUNs cannot be read: learnt anew");
+            tracing::warn!(
+                %target, length = bytes.len(),
+                "cannot read the stored LUN identifiers: learning them anew"
+            );
         }
         Ok(wwids.unwrap_or_default())
     }
 
-    /// Remembers these, instead of what was remembered.
+    /// Stores these LUNs, replacing the previous ones.
     pub(crate) fn remember(&self, target: &Iqn, wwids: &Wwids) -> Result<()> {
         let fit = wwids.iter().filter(|(_, wwid)| wwid.len() <= LONGEST).take(MOST);
         let text = serde_json::to_vec(&fit.collect::<BTreeMap<_, _>>())
@@ -55,7 +59,7 @@ impl KnownLuns {
         Dir::open(&self.state).and_then(write).map_err(|error| self.fault(error))
     }
 
-    /// Nothing is remembered of the target any more.
+    /// Removes the stored LUNs of the target.
     pub(crate) fn forget(&self, target: &Iqn) -> Result<()> {
         match Dir::open(&self.state) {
             Err(Errno::NOENT) => Ok(()),
@@ -63,12 +67,12 @@ impl KnownLuns {
         }
     }
 
-    /// At the start: removes the half-written file of a daemon that was killed.
+    /// At the start: removes the half-written file of a killed daemon.
     pub(crate) fn recover(&self) {
         if let Err(error) = Dir::open(&self.state).and_then(|dir| dir.remove_leftover())
             && error != Errno::NOENT
         {
-            tracing::warn!(path = %self.state.display(), %error, "a leftover could not be removed");
+            tracing::warn!(path = %self.state.display(), %error, "cannot remove a leftover file");
         }
     }
 

@@ -1,19 +1,20 @@
-//! The journal on disk of what has to be put back if a change is cut off.
+//! The journal on disk of the backups that undo interrupted changes.
 //!
-//! An entry is written, whole and durable, before the change that it undoes begins; it is removed when the change is
-//! complete or has been undone. Its owner holds a lock on the entry's file, which the kernel gives back with the
-//! process: an entry that can be locked is of a daemon that is no more. A daemon that is leaving, and still answers
-//! its calls while the next one starts, keeps its own.
+//! An entry is written, complete and durable, before the change that it undoes begins, and removed
+//! when the change is complete or has been undone. Its owner holds a lock on the entry's file,
+//! which the kernel releases with the process: an entry that can be locked belongs to a daemon that
+//! is gone. A daemon that is exiting, and still answers its calls while the next one starts, keeps
+//! its own.
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `change` | a change with what undoes it: login retries, records, the initiator name, a setup of multipath |
+//! | `change` | a change with its backup: login retries, records, the initiator name, a setup of multipath |
 //! | `error` | why the journal cannot be read or written |
 //! | `folder` | the folder of entries, one writer at a time, and their encoding |
-//! | `settle` | what puts records back, in a call that failed and at the start |
+//! | `settle` | restores records, in a call that failed and at the start |
 //!
-//! Entries hold secrets: mode 0600 in a folder of mode 0700, wiped from memory, and shown nowhere. An entry is data
-//! from disk all the same: names in it are parsed as any other before they become a path.
+//! Entries hold secrets: mode 0600 in a folder of mode 0700, wiped from memory, and never shown.
+//! But an entry is still data from disk: names in it are validated before they become a path.
 
 mod change;
 mod error;
@@ -38,8 +39,8 @@ pub(crate) struct Journal {
     state: PathBuf,
 }
 
-/// An entry on disk, and the lock on it. Dropped without [`Entry::done`] it stays on disk, to be undone by whoever
-/// comes next.
+/// An entry on disk, and the lock on it. Dropped without [`Entry::done`] it stays on disk, to be
+/// undone later.
 #[must_use]
 pub(crate) struct Entry {
     journal: Journal,
@@ -56,8 +57,8 @@ impl Journal {
         self.state.join(FOLDER)
     }
 
-    /// Writes an entry down, durable when this returns; to be called before the change begins. On an error nothing is
-    /// left, and nothing may be changed.
+    /// Writes an entry, durable when this returns. Must be called before the change begins. On an
+    /// error nothing is left, and nothing may be changed.
     pub(crate) fn write(&self, undo: &Undo) -> Result<Entry, UndoError> {
         let bytes = folder::encode(undo)?;
         let folder = Folder::make(&self.state)?;
@@ -65,27 +66,33 @@ impl Journal {
         match folder.dir.create_held(&name, &bytes, 0o600) {
             Ok(held) => Ok(Entry { journal: self.clone(), name, held: Some(held) }),
             Err(error) => {
-                // It may have got its name before the error. Undone later it would undo what came after it.
+                // It may have got its name before the error. If it stayed, it would later undo
+                // newer changes.
                 if let Err(error) = folder.dir.remove(&name) {
-                    tracing::error!(entry = name, %error, "an undo entry that is not needed could not be removed");
+                    tracing::error!(
+                        entry = name, %error,
+                        "cannot remove an undo entry that is not needed any more"
+                    );
                 }
                 Err(folder.io(&name)(error))
             }
         }
     }
 
-    /// Puts something else in the entry's place, whole; on an error one of the two is there.
+    /// Replaces the content of the entry, as a whole; on an error it holds either the old or the
+    /// new one.
     pub(crate) fn update(&self, entry: &mut Entry, undo: &Undo) -> Result<(), UndoError> {
         let bytes = folder::encode(undo)?;
         let folder = Folder::make(&self.state)?;
         match folder.dir.replace_held(&entry.name, &bytes, 0o600) {
             Ok(held) => {
-                // The new file is locked before the old one is let go.
+                // The new file is locked before the old one is released.
                 entry.held = Some(held);
                 Ok(())
             }
             Err(error) => {
-                // It may have got its name before the error; in this turn no other can have locked it since.
+                // It may have got its name before the error; in this turn no other process can have
+                // locked it since.
                 if let Ok(Some(held)) = folder.dir.hold(&entry.name) {
                     entry.held = Some(held);
                 }
@@ -94,23 +101,25 @@ impl Journal {
         }
     }
 
-    /// The entries of daemons that are no more, the newest first: a change within a change is undone before it. One that
-    /// cannot be read, or is of a kind that this version does not know, is logged and stays.
+    /// The entries of daemons that are gone, the newest first: a change within a change is undone
+    /// before it. An entry that cannot be read, or is of a kind that this version does not know, is
+    /// logged and stays.
     pub(crate) fn left(&self) -> Result<Vec<(Entry, Undo)>, UndoError> {
         let Some(folder) = Folder::open(&self.state)? else { return Ok(Vec::new()) };
         folder.dir.remove_leftover().map_err(folder.io("."))?;
         for name in folder.foreign()? {
-            tracing::warn!(file = ?name, "unknown file among the undo entries: it stays as it is");
+            tracing::warn!(file = ?name, "unknown file among the undo entries: left in place");
         }
         self.take(&folder, |_, _| true)
     }
 
-    /// Those of one kind; to be undone before another change of that kind begins: undone later, they would undo it, too.
+    /// Those of one kind. They must be undone before another change of that kind begins; undone
+    /// later, they would undo it too.
     pub(crate) fn left_of(&self, kind: Kind) -> Result<Vec<(Entry, Undo)>, UndoError> {
         self.left_about(kind, None)
     }
 
-    /// Those about one thing.
+    /// Those about one subject.
     fn left_about(&self, kind: Kind, tag: Option<u64>) -> Result<Vec<(Entry, Undo)>, UndoError> {
         let Some(folder) = Folder::open(&self.state)? else { return Ok(Vec::new()) };
         self.take(&folder, |other, other_tag| other == kind && tag.is_none_or(|tag| other_tag == tag))
@@ -130,26 +139,27 @@ impl Journal {
                 Ok(None) => continue,
                 Ok(held) => held,
                 Err(error) => {
-                    tracing::warn!(entry = name, %error, "an undo entry cannot be opened: it stays as it is");
+                    tracing::warn!(entry = name, %error, "cannot open an undo entry: left in place");
                     continue;
                 }
             };
             match folder.read(&name, kind) {
                 Some(undo) => taken.push((Entry { journal: self.clone(), name, held }, undo)),
-                None => tracing::warn!(entry = name, "an undo entry cannot be read: it stays as it is"),
+                None => tracing::warn!(entry = name, "cannot read an undo entry: left in place"),
             }
         }
         Ok(taken)
     }
 
-    /// What entries of one kind about one thing hold, be they held by a daemon or not; the oldest first.
+    /// The content of entries of one kind about one subject, whether a daemon holds them or not;
+    /// the oldest first.
     fn look(&self, kind: Kind, tag: u64) -> Result<Vec<Undo>, UndoError> {
         let Some(folder) = Folder::open(&self.state)? else { return Ok(Vec::new()) };
         let names = folder.names()?.into_iter().filter(|(other, about, _)| (*other, *about) == (kind, tag));
         Ok(names.filter_map(|(_, _, name)| folder.read(&name, kind)).collect())
     }
 
-    /// Whether an entry is there whose daemon is no more; `false` if that cannot be told.
+    /// Whether there is an entry whose daemon is gone; `false` if that is unknown.
     pub(crate) fn has_left_any(&self) -> bool {
         let Ok(Some(folder)) = Folder::open(&self.state) else { return false };
         let names = folder.names().unwrap_or_default();
@@ -180,8 +190,9 @@ impl Journal {
 }
 
 impl Entry {
-    /// Removes the entry, durably: the change is complete, or has been undone. On an error it may still be there, and the
-    /// change will be undone by the next call about the same thing, or at the next start.
+    /// Removes the entry, durably: the change is complete, or has been undone. On an error it may
+    /// still exist, and then the next call about the same subject, or the next start, undoes the
+    /// change.
     pub(crate) fn done(mut self) -> Result<(), UndoError> {
         self.held.take().map_or(Ok(()), |held| {
             let removed = folder::remove(&self.journal.path(), &self.name);
@@ -190,7 +201,7 @@ impl Entry {
         })
     }
 
-    /// Leaves an entry that was only looked at to whoever is concerned.
+    /// Releases an entry that was only read.
     fn give_back(mut self) {
         self.held = None;
     }
@@ -199,7 +210,7 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         if self.held.is_some() {
-            tracing::warn!(entry = self.name, "a change was not completed: it is still to be undone");
+            tracing::warn!(entry = self.name, "a change was not completed and has yet to be undone");
         }
     }
 }

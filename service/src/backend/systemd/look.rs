@@ -1,22 +1,22 @@
-//! The state of a unit, read from the words that systemd has for it.
+//! The state of a unit, parsed from systemd's own words.
 
-/// A unit as it stands.
+/// The state of a unit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Unit {
     pub(crate) name: String,
-    /// Its file is there, and systemd can read it.
+    /// Its file exists, and systemd can read it.
     pub(crate) is_there: bool,
-    /// At the next boot it is started, or through something that is.
+    /// It is started at the next boot, directly or through another unit.
     pub(crate) is_enabled: bool,
     pub(crate) is_active: bool,
-    /// It was tried and failed.
+    /// It was started and failed.
     pub(crate) has_failed: bool,
-    /// Somebody does not want it to be started at all.
+    /// An administrator has disabled any start of it.
     pub(crate) is_masked: bool,
 }
 
 impl Unit {
-    /// From the words that systemd has for its states.
+    /// From systemd's words for its states.
     pub(super) fn from_states(name: &str, loaded: &str, active: &str, file: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -29,7 +29,7 @@ impl Unit {
     }
 }
 
-/// `reloading` and `activating` are as good.
+/// `reloading` and `activating` count as active.
 pub(super) fn is_active(state: &str) -> bool {
     matches!(state, "active" | "reloading" | "activating")
 }

@@ -1,4 +1,4 @@
-//! A question to a portal, with all that its refusal is told with.
+//! A request to a portal, with everything that its error message needs.
 
 use std::net::SocketAddr;
 
@@ -12,7 +12,7 @@ use crate::backend::{
     open_iscsi::database::chap::Proofs,
 };
 
-/// A question to a portal, and all that its refusal is told with.
+/// A request to a portal, and everything that its error message needs.
 pub(in crate::engine) struct Asked<'a> {
     pub(super) initiator: &'a Iqn,
     pub(super) target: Option<&'a Iqn>,
@@ -24,7 +24,7 @@ pub(in crate::engine) struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    /// About a target at a numeric portal, or with `None` about the portal.
+    /// For a target at a numeric portal, or for the portal alone with `None`.
     pub(in crate::engine) fn new(
         initiator: &'a Iqn,
         target: Option<&'a Iqn>,
@@ -46,8 +46,8 @@ impl<'a> Asked<'a> {
         Self { interface, ..self }
     }
 
-    /// Whether the target would let us in: with the digests that iscsid would offer, or with one of the others
-    /// if the target takes none of these.
+    /// Whether the target would accept a login: with the digests that iscsid would offer, or with
+    /// one of the others if the target accepts none of these.
     pub(in crate::engine) async fn login(&self, limit: &Limit) -> std::result::Result<Accepted, Refusal> {
         match within(
             limit,
@@ -67,7 +67,7 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// What the portal lists; likewise.
+    /// What the portal lists, with the digests tried in the same way.
     pub(in crate::engine) async fn list(&self, limit: &Limit) -> std::result::Result<Listing, Refusal> {
         match within(
             limit,
@@ -97,7 +97,7 @@ impl<'a> Asked<'a> {
         Algorithm::ALL.into_iter().filter(|algorithm| !offered.contains(algorithm)).collect()
     }
 
-    /// Which LUNs the target shows us, after it let us in.
+    /// Which LUNs the target offers, after it accepted the login.
     pub(in crate::engine) async fn luns(
         &self,
         accepted: &Accepted,
@@ -110,7 +110,7 @@ impl<'a> Asked<'a> {
         within(limit, probe::luns(self.address, &self.question(&taken), limit.deadline())).await
     }
 
-    /// Whether the portal lists the target, asked without credentials; `None` if it does not tell.
+    /// Whether the portal lists the target, asked without credentials. `None` if that is unknown.
     pub(in crate::engine) async fn is_listed(&self, target: &Iqn, limit: &Limit) -> Option<bool> {
         let nothing = Proofs::with(None);
         let asked = Asked { target: None, proofs: &nothing, ..*self };
@@ -124,12 +124,19 @@ impl<'a> Asked<'a> {
             secret: &chap.secret,
             target: chap.target.as_ref().map(|(name, secret)| (name.as_str(), secret)),
         });
-        Question { initiator: self.initiator, target: self.target, chap, algorithms, card: self.interface }
+        Question {
+            initiator: self.initiator,
+            target: self.target,
+            chap,
+            algorithms,
+            interface: self.interface,
+        }
     }
 }
 
-/// The target was offered digests and saw nothing else yet. LIO, which shares none of them, says 02/01
-/// (iscsi_target_auth.c, `chap_server_open`), and the same of an initiator that it has no secret for.
+/// The target was offered digests and has seen nothing else yet. LIO, if it supports none of them,
+/// sends 02/01 (iscsi_target_auth.c, `chap_server_open`), and does the same for an initiator that
+/// it has no secret for.
 fn is_about_digests(refusal: &Refusal) -> bool {
     matches!(
         refusal,
@@ -137,7 +144,7 @@ fn is_about_digests(refusal: &Refusal) -> bool {
     )
 }
 
-/// A target that refuses whatever is offered refuses something else.
+/// A target that rejects every offered digest rejects something else.
 fn unless_the_same<T>(
     first: Refusal,
     again: std::result::Result<T, Refusal>,
@@ -148,7 +155,7 @@ fn unless_the_same<T>(
     }
 }
 
-/// An exchange that its caller may give up: the probe's connection is its own, and is closed with it.
+/// An exchange that its caller may cancel: the probe owns the connection and closes it.
 async fn within<T>(
     limit: &Limit,
     exchange: impl Future<Output = std::result::Result<T, Refusal>>,

@@ -1,5 +1,6 @@
-//! A refusal of the probe as the contract's error: what was seen, and the command to run next.
-//! It may not hold a secret, nor say how long one is: only that it is outside of what a gateway takes.
+//! Turns a refusal of the probe into the contract's error: what was seen, and the command to run
+//! next.
+//! Must not contain a secret or its length, only that the length is outside what a gateway accepts.
 
 use iscsi_initiator_dbus::{Fault, Iqn, Kind};
 use iscsi_initiator_probe::{MutualFault, Refusal, Stage};
@@ -7,79 +8,85 @@ use iscsi_initiator_probe::{MutualFault, Refusal, Stage};
 use super::asked::Asked;
 use crate::backend::open_iscsi::database::chap::ChapSecrets;
 
-/// What Ceph's gateways take (ceph-iscsi, `gwcli/utils.py`, `valid_credentials`: 12 to 16 and 8 to 64 characters).
+/// What Ceph gateways accept (ceph-iscsi, `gwcli/utils.py`, `valid_credentials`: 12 to 16 and 8 to
+/// 64 characters).
 const CEPH_SECRET: std::ops::RangeInclusive<usize> = 12..=16;
 const CEPH_USER: std::ops::RangeInclusive<usize> = 8..=64;
 
 impl Asked<'_> {
-    /// The target is not in the portal's list.
+    /// The portal does not list the target.
     pub(in crate::engine) fn not_listed(&self, target: &Iqn) -> Fault {
         let portal = self.portal;
         Fault::new(
             Kind::TargetNotFound,
             format!(
-                "{portal} does not offer the target {target}: it does not have it, or has it disabled (initiator \
-                 name {})",
+                "{portal} does not offer the target {target}: it does not exist there, or is disabled \
+                 (initiator name {})",
                 self.initiator
             ),
         )
-        .hint(format!("see what it has: iscsictl discover {portal}"))
+        .hint(format!("list its targets: iscsictl discover {portal}"))
     }
 
-    /// Any refusal.
+    /// The fault for any refusal.
     pub(in crate::engine) fn fault(&self, refusal: &Refusal) -> Fault {
         let portal = self.portal;
-        let through = self.interface.map(|card| format!(" through {card}")).unwrap_or_default();
-        let told = |kind| Fault::new(kind, format!("{portal}{through}: {refusal}"));
-        let told_all = |kind| Fault::new(kind, format!("{portal}{through}: {refusal} ({})", self.seen()));
+        let through = self.interface.map(|interface| format!(" through {interface}")).unwrap_or_default();
+        let report = |kind| Fault::new(kind, format!("{portal}{through}: {refusal}"));
+        let report_seen = |kind| Fault::new(kind, format!("{portal}{through}: {refusal} ({})", self.seen()));
         match refusal {
             Refusal::Status { class, detail, stage } => self.status(*class, *detail, *stage),
             Refusal::ChapRequired => self.chap_missing(),
             Refusal::MutualFailed(why) => self.mutual(*why),
-            Refusal::NoCommonMethod => told_all(Kind::TargetRejected).hint(format!(
-                "the target has no CHAP to answer with: clear it with iscsictl set-chap {} --clear, or have the \
+            Refusal::NoCommonMethod => report_seen(Kind::TargetRejected).hint(format!(
+                "the target does not offer CHAP: clear it with iscsictl set-chap {} --clear, or have the \
                  gateway's administrator set it up",
                 self.place()
             )),
-            Refusal::NoCommonAlgorithm => told_all(Kind::TargetRejected)
-                .hint("MD5, SHA1, SHA256 and SHA3-256 were offered: have the gateway allow one of them"),
-            Refusal::Refused => told(Kind::PortalUnreachable).hint(format!(
-                "check address and port, and that the gateway's iSCSI service runs: iscsictl discover {portal}"
+            Refusal::NoCommonAlgorithm => report_seen(Kind::TargetRejected)
+                .hint("have the gateway's administrator allow MD5, SHA1, SHA256 or SHA3-256"),
+            Refusal::Refused => report(Kind::PortalUnreachable).hint(format!(
+                "check the address, the port, and that the gateway's iSCSI service is running, then: \
+                 iscsictl discover {portal}"
             )),
-            Refusal::NoCard => told(Kind::InvalidConfiguration).hint(format!(
-                "see ip link; have the node made for another card: iscsictl forget {}, then iscsictl discover {portal}",
+            Refusal::NoInterface => report(Kind::InvalidConfiguration).hint(format!(
+                "list the interfaces: ip link; record the node again without this one: iscsictl forget \
+                 {}, then: iscsictl discover {portal}",
                 self.place()
             )),
-            Refusal::NoRoute if self.interface.is_some() => told(Kind::PortalUnreachable).hint(format!(
-                "the node is bound to this card: is the portal on its network? ip route get {} oif {}",
+            Refusal::NoRoute if self.interface.is_some() => report(Kind::PortalUnreachable).hint(format!(
+                "the node is bound to this interface; check that the portal is on its network: ip route \
+                 get {} oif {}",
                 self.address.ip(),
                 self.interface.unwrap_or_default()
             )),
-            Refusal::NoRoute => told(Kind::PortalUnreachable)
+            Refusal::NoRoute => report(Kind::PortalUnreachable)
                 .hint(format!("check the network: ip route get {}", self.address.ip())),
-            Refusal::TimedOut { stage: Stage::Connect } => told(Kind::TimedOut).hint(format!(
-                "check the network and any firewall on the way: ping {}",
+            Refusal::TimedOut { stage: Stage::Connect } => report(Kind::TimedOut)
+                .hint(format!("check the network and any firewall on the way: ping {}", self.address.ip())),
+            Refusal::TimedOut { .. } => report(Kind::TimedOut).hint(format!(
+                "the server there accepts connections, but does not reply: check the port, or restart the \
+                 gateway's iSCSI service, then: iscsictl discover {portal}"
+            )),
+            Refusal::NotIscsi => report(Kind::PortalUnreachable).hint(format!(
+                "check the port, which is 3260 by default: iscsictl discover {}",
                 self.address.ip()
             )),
-            Refusal::TimedOut { .. } => told(Kind::TimedOut).hint(format!(
-                "something listens there and is silent: check the port, or restart the gateway's iSCSI service, \
-                 then iscsictl discover {portal}"
-            )),
-            Refusal::NotIscsi => told(Kind::PortalUnreachable)
-                .hint(format!("check the port, which is 3260 by default: iscsictl discover {}", self.address.ip())),
             Refusal::Question(_) => Fault::new(Kind::InvalidConfiguration, refusal.to_string())
-                .hint(format!("set user name and secret again: {}", self.with_chap())),
-            Refusal::System(_) => told(Kind::Failed).hint("journalctl -u iscsi-initiatord has the details"),
-            Refusal::Redirected { to, .. } => told_all(Kind::TargetRejected)
-                .hint(format!("discover the portal that it names and log in there: iscsictl discover {to}")),
-            Refusal::Closed { .. } => told_all(Kind::TargetRejected)
-                .hint("the gateway's own log says why: have its administrator look for this initiator name"),
-            Refusal::Rejected { .. } | Refusal::Protocol(_) => told_all(Kind::TargetRejected)
+                .hint(format!("set the user name and the secret again: {}", self.with_chap())),
+            Refusal::System(_) => report(Kind::Failed).hint("journalctl -u iscsi-initiatord has the details"),
+            Refusal::Redirected { to, .. } => report_seen(Kind::TargetRejected)
+                .hint(format!("discover that portal and log in there: iscsictl discover {to}")),
+            Refusal::Closed { .. } => report_seen(Kind::TargetRejected).hint(
+                "the gateway's log has the reason: ask its administrator to search it for this \
+                     initiator name",
+            ),
+            Refusal::Rejected { .. } | Refusal::Protocol(_) => report_seen(Kind::TargetRejected)
                 .hint(format!("check that an iSCSI target listens there: iscsictl discover {portal}")),
         }
     }
 
-    /// As whom we asked.
+    /// The credentials and the initiator name that were used.
     fn seen(&self) -> String {
         let name = format!("initiator name {}", self.initiator);
         match self.chap_seen() {
@@ -103,11 +110,12 @@ impl Asked<'_> {
             (2, 1, None) => self.chap_missing(),
             (2, 1, Some(_)) if stage != Stage::Proof => Fault::new(
                 Kind::ChapRejected,
-                format!("{portal} refused authentication before it saw a secret: it may have none for this initiator {seen}"),
+                format!("{portal} rejected the authentication before a secret was sent: it may have none \
+                     for this initiator {seen}"),
             )
-            .hint(format!("ask the gateway's administrator for CHAP of {initiator}, then: {}", self.with_chap())),
+            .hint(format!("ask the gateway's administrator to set up CHAP for {initiator}, then: {}", self.with_chap())),
             (2, 1, Some(chap)) => {
-                // tgt answers so, too, to mutual CHAP that it does not have.
+                // tgt also sends this if it has no mutual CHAP.
                 let or_mutual = if chap.target.is_some() { ", or has no mutual CHAP for it" } else { "" };
                 let why = limits(chap).map(|why| format!("{why}; ")).unwrap_or_default();
                 Fault::new(
@@ -119,20 +127,23 @@ impl Asked<'_> {
             (2, 2, _) => Fault::new(
                 Kind::InitiatorNotAllowed,
                 format!(
-                    "{portal} does not know the initiator name {initiator}, or does not let it in (login status 02/02{})",
-                    // The name is said already.
+                    "{portal} does not know the initiator name {initiator}, or does not accept it (login \
+                     status 02/02{})",
+                    // The message already has the name.
                     self.chap_seen().map(|chap| format!("; {chap}")).unwrap_or_default()
                 ),
             )
-            .hint("set the name that the gateway has: iscsictl initiator-name NAME, or have this one added there"),
+            .hint("set the name that the gateway expects: iscsictl initiator-name NAME, or have this one \
+                 added there"),
             (2, 3 | 4, _) => match self.target {
                 Some(target) => Fault::new(
                     Kind::TargetNotFound,
-                    format!("{portal} does not have the target {target}, or not for this initiator {seen}"),
+                    format!("{portal} does not have the target {target}, or does not offer it to this \
+                         initiator {seen}"),
                 )
-                .hint(format!("see what it has: iscsictl discover {portal}")),
-                None => Fault::new(Kind::TargetNotFound, format!("{portal} refuses discovery {seen}"))
-                    .hint(format!("have the gateway's administrator allow {initiator} to discover")),
+                .hint(format!("list its targets: iscsictl discover {portal}")),
+                None => Fault::new(Kind::TargetNotFound, format!("{portal} rejected the discovery {seen}"))
+                    .hint(format!("ask the gateway's administrator to allow discovery for {initiator}")),
             },
             (3, ..) => Fault::new(Kind::TargetUnavailable, format!("{portal} cannot serve the target now {seen}")).hint(
                 format!(
@@ -140,17 +151,18 @@ impl Asked<'_> {
                      iscsictl discover {portal} shows what is served"
                 ),
             ),
-            _ => Fault::new(Kind::TargetRejected, format!("{portal} refused the login {seen}"))
-                .hint("the gateway's own log says why: have its administrator look for this initiator name"),
+            _ => Fault::new(Kind::TargetRejected, format!("{portal} rejected the login {seen}"))
+                .hint("the gateway's log has the reason: ask its administrator to search it for this \
+                     initiator name"),
         }
     }
 
-    /// What `set-chap` takes for what was asked.
+    /// The place as `set-chap` takes it.
     fn place(&self) -> String {
         self.target.map_or_else(|| format!("--portal {}", self.portal), ToString::to_string)
     }
 
-    /// The command that takes CHAP for what was asked: a discovery has its own.
+    /// The command that sets CHAP: a discovery has its own.
     fn with_chap(&self) -> String {
         match self.target {
             Some(target) => format!("iscsictl set-chap {target} --user NAME"),
@@ -163,7 +175,7 @@ impl Asked<'_> {
             Kind::ChapRejected,
             format!("{} asks for CHAP, and none is set ({})", self.portal, self.seen()),
         )
-        .hint(format!("set user name and secret: {}", self.with_chap()))
+        .hint(format!("set the user name and the secret: {}", self.with_chap()))
     }
 
     fn mutual(&self, why: MutualFault) -> Fault {
@@ -175,21 +187,23 @@ impl Asked<'_> {
                 self.with_chap()
             ),
             MutualFault::WrongSecret | MutualFault::WrongName => format!(
-                "set the target's user name and secret again, or suspect that this is not your gateway: {set}"
+                "this may not be your gateway; if it is, set the target's user name and secret again: {set}"
             ),
             MutualFault::Reflected => {
-                "this is not your gateway: somebody is in between; do not log in from here".to_owned()
+                "another machine answers in place of your gateway or intercepts the connection: do not \
+                 log in from here"
+                    .to_owned()
             }
         };
         Fault::new(
             Kind::MutualChapFailed,
-            format!("{}: the target did not prove itself: {why} ({})", self.portal, self.seen()),
+            format!("{}: the target did not authenticate itself: {why} ({})", self.portal, self.seen()),
         )
         .hint(hint)
     }
 }
 
-/// What a gateway cannot say itself: that it could never have taken these.
+/// What a gateway cannot report: that it could never have accepted these credentials.
 fn limits(chap: &ChapSecrets) -> Option<String> {
     let outside = |what: &str, length: usize, range: &std::ops::RangeInclusive<usize>| {
         let (than, least, most) = match length {
@@ -197,7 +211,7 @@ fn limits(chap: &ChapSecrets) -> Option<String> {
             _ if length < *range.start() => ("shorter", range.start(), range.end()),
             _ => ("longer", range.start(), range.end()),
         };
-        Some(format!("Ceph's gateways take {what} of {least} to {most} characters, and this one is {than}"))
+        Some(format!("Ceph gateways accept {what} of {least} to {most} characters, and this one is {than}"))
     };
     let secret = outside("secrets", chap.secret.expose().chars().count(), &CEPH_SECRET);
     let user = outside("user names", chap.username.chars().count(), &CEPH_USER);
@@ -255,7 +269,7 @@ mod tests {
                 status(2, 1, Stage::Challenge),
                 some(),
                 Kind::ChapRejected,
-                ["before it saw a secret", "02/01", "MD5", name],
+                ["before a secret was sent", "02/01", "MD5", name],
                 "set-chap",
             ),
             (
@@ -285,7 +299,7 @@ mod tests {
                 Refusal::MutualFailed(MutualFault::WrongSecret),
                 some(),
                 Kind::MutualChapFailed,
-                ["prove itself", "libvirtd", "MD5", name],
+                ["authenticate itself", "libvirtd", "MD5", name],
                 "--target-user",
             ),
             (Refusal::NoCommonAlgorithm, some(), Kind::TargetRejected, ["MD5", name, "", ""], "allow"),
@@ -302,15 +316,15 @@ mod tests {
                 Refusal::TimedOut { stage: Stage::Connect },
                 None,
                 Kind::TimedOut,
-                ["connecting", "", "", ""],
+                ["the connection", "", "", ""],
                 "ping 192.0.2.21",
             ),
             (
                 Refusal::TimedOut { stage: Stage::Greeting },
                 None,
                 Kind::TimedOut,
-                ["first login request", "", "", ""],
-                "silent",
+                ["reply to the login request", "", "", ""],
+                "does not reply",
             ),
             (Refusal::NotIscsi, None, Kind::PortalUnreachable, ["iSCSI", "", "", ""], "3260"),
         ] {
@@ -333,7 +347,7 @@ mod tests {
         assert!(!hint("libvirtd", SECRET).contains("Ceph"));
         assert!(
             hint("libvirtd", short).starts_with(
-                "Ceph's gateways take secrets of 12 to 16 characters, and this one is shorter; "
+                "Ceph gateways accept secrets of 12 to 16 characters, and this one is shorter; "
             )
         );
         assert!(hint("libvirtd", long).contains("this one is longer"));

@@ -1,4 +1,5 @@
-//! What an exchange with a portal says, check by check in the order of a login. Asks nothing: it judges what was seen.
+//! Judges an exchange with a portal, check by check in the order of a login. Contacts no portal
+//! itself.
 
 use iscsi_initiator_dbus::{Fault, Iqn, Kind};
 use iscsi_initiator_probe::{Accepted, AuthKind, Listing, MutualFault, Refusal, Stage};
@@ -9,10 +10,10 @@ use super::{
 };
 use crate::engine::{login::NO_LUN, records::lookup::damaged};
 
-/// In this order.
+/// In the order of a login.
 const EXCHANGE: [&str; 6] = ["tcp", "iscsi", "discovery", "initiator-accepted", "chap", "mutual-chap"];
 const REST: [&str; 3] = ["luns", "session", "node-record"];
-const AFTER: &str = "not looked at, since a check before it failed";
+const AFTER: &str = "not checked: an earlier check failed";
 /// How many targets a detail names.
 const SHOWN: usize = 5;
 
@@ -23,7 +24,7 @@ enum Reach {
     Unasked,
     /// No connection.
     Nothing,
-    /// A connection, and no answer that is iSCSI.
+    /// A connection, and no iSCSI reply.
     Tcp,
     Iscsi,
 }
@@ -31,7 +32,7 @@ enum Reach {
 fn reach<T>(answer: &Answer<T>) -> Reach {
     match answer {
         Err((Refusal::Question(_) | Refusal::MutualFailed(MutualFault::SameSecret), _)) => Reach::Unasked,
-        Err((Refusal::Refused | Refusal::NoRoute | Refusal::NoCard | Refusal::System(_), _)) => {
+        Err((Refusal::Refused | Refusal::NoRoute | Refusal::NoInterface | Refusal::System(_), _)) => {
             Reach::Nothing
         }
         Err((Refusal::TimedOut { stage: Stage::Connect }, _)) => Reach::Nothing,
@@ -44,7 +45,7 @@ fn reach<T>(answer: &Answer<T>) -> Reach {
     }
 }
 
-/// No portal could be asked.
+/// No portal could be contacted.
 pub(super) fn nothing_asked(report: &mut Report, why: &str) {
     for name in EXCHANGE.into_iter().chain(REST) {
         report.skipped(name, why);
@@ -60,7 +61,7 @@ pub(super) fn unreachable(report: &mut Report, fault: &Fault) {
     }
 }
 
-/// The checks of a portal that was asked.
+/// The checks of a portal that was contacted.
 pub(super) fn judge(report: &mut Report, initiator: &Iqn, listing: &Answer<Listing>, seen: Option<&Seen>) {
     match exchanged(report, initiator, listing, seen) {
         Ok(()) => {}
@@ -81,7 +82,7 @@ type Ended = std::result::Result<(), (&'static str, Fault)>;
 fn exchanged(report: &mut Report, initiator: &Iqn, listing: &Answer<Listing>, seen: Option<&Seen>) -> Ended {
     let login = seen.map(|seen| &seen.login);
     let reached = reach(listing).max(login.map_or(Reach::Unasked, reach));
-    // Both were turned away alike, or only one was asked.
+    // Both were rejected for the same reason, or only one was sent.
     let fault = || {
         let faults = [listing.as_ref().err(), login.and_then(|login| login.as_ref().err())];
         let mut faults = faults.into_iter().flatten();
@@ -92,16 +93,16 @@ fn exchanged(report: &mut Report, initiator: &Iqn, listing: &Answer<Listing>, se
     if reached <= Reach::Nothing {
         return Err(("tcp", fault()));
     }
-    report.ok("tcp", "something listens there");
+    report.ok("tcp", "a server accepts connections there");
     if reached == Reach::Tcp {
         return Err(("iscsi", fault()));
     }
-    report.ok("iscsi", "it speaks iSCSI");
+    report.ok("iscsi", "the server speaks iSCSI");
     discovery(report, initiator, listing, seen)?;
     let Some(seen) = seen else {
-        let hint = "name one: iscsictl diagnose TARGET PORTAL";
+        let hint = "name a target: iscsictl diagnose TARGET PORTAL";
         for name in ["initiator-accepted", "chap", "mutual-chap"] {
-            report.skipped_with(name, "only a target can say", hint);
+            report.skipped_with(name, "this check needs a target", hint);
         }
         return Ok(());
     };
@@ -110,10 +111,10 @@ fn exchanged(report: &mut Report, initiator: &Iqn, listing: &Answer<Listing>, se
             let sent = accepted
                 .redirected
                 .as_ref()
-                .map(|redirect| format!(", after sending us on to {}", redirect.to));
-            let group = accepted.tpgt.map(|tpgt| format!(" at portal group {tpgt}")).unwrap_or_default();
+                .map(|redirect| format!(", after a redirection to {}", redirect.to));
+            let group = accepted.tpgt.map(|tpgt| format!(" in portal group {tpgt}")).unwrap_or_default();
             let how = sent.unwrap_or_default();
-            report.ok("initiator-accepted", format!("the target lets in {initiator}{group}{how}"));
+            report.ok("initiator-accepted", format!("the target accepts {initiator}{group}{how}"));
             authenticated(report, accepted, &seen.user);
             Ok(())
         }
@@ -146,7 +147,7 @@ fn discovery(report: &mut Report, initiator: &Iqn, listing: &Answer<Listing>, se
                 (_, true) => report.ok(NAME, format!("the portal lists {}", seen.target)),
                 (Ok(_), false) => report.warning(
                     NAME,
-                    format!("the portal lets us in to {}, but does not list it", seen.target),
+                    format!("the portal accepts logins to {}, but does not list it", seen.target),
                     "nothing needs to be done for a login; the gateway hides it from discovery",
                 ),
                 (Err(_), false) => {
@@ -163,8 +164,9 @@ fn discovery(report: &mut Report, initiator: &Iqn, listing: &Answer<Listing>, se
             match names.len() {
                 0 => report.warning(
                     NAME,
-                    format!("the portal lists no target to the initiator name {initiator}"),
-                    "have the gateway allow this name, or set the one that it has: iscsictl initiator-name NAME",
+                    format!("the portal lists no target for the initiator name {initiator}"),
+                    "have the gateway's administrator allow this name, or set the one that the gateway \
+                     expects: iscsictl initiator-name NAME",
                 ),
                 n => report.ok(NAME, format!("the portal lists {n} targets: {shown}{more}")),
             }
@@ -173,7 +175,7 @@ fn discovery(report: &mut Report, initiator: &Iqn, listing: &Answer<Listing>, se
         (Err((_, fault)), Some(seen)) => match (unknown(seen), &seen.login) {
             (Some(unknown), _) => return Err((NAME, unknown)),
             (None, Ok(_)) => report.warning(NAME, fault.message(), fault.next_step()),
-            // What the target itself says comes next.
+            // The target's own result comes next.
             (None, Err(_)) => report.skipped_with(NAME, fault.message(), fault.next_step()),
         },
     }
@@ -181,36 +183,37 @@ fn discovery(report: &mut Report, initiator: &Iqn, listing: &Answer<Listing>, se
 }
 
 fn authenticated(report: &mut Report, accepted: &Accepted, user: &str) {
-    let none = "the target asks for none";
+    let none = "the target does not ask for CHAP";
     match accepted.authenticated {
         AuthKind::None if user.is_empty() => report.skipped("chap", none),
         AuthKind::None => report.skipped("chap", format!("{none}, although the user {user:?} is set")),
         AuthKind::OneWay(algorithm) | AuthKind::Mutual(algorithm) => {
-            report.ok("chap", format!("the target took the secret of the user {user:?} with {algorithm}"));
+            report
+                .ok("chap", format!("the target accepted the secret of the user {user:?} with {algorithm}"));
         }
     }
     match accepted.authenticated {
         AuthKind::Mutual(algorithm) => {
-            report.ok("mutual-chap", format!("the target proved itself with {algorithm}"));
+            report.ok("mutual-chap", format!("the target authenticated itself with {algorithm}"));
         }
-        _ => report.skipped("mutual-chap", "not set up: the target need not prove itself"),
+        _ => report.skipped("mutual-chap", "not set up: the target does not have to authenticate itself"),
     }
 }
 
-/// What is known of our own proof where the target's failed.
+/// What is known about our own proof if the target's proof failed.
 fn chap_before_mutual(report: &mut Report, refusal: &Refusal) {
     match refusal {
         Refusal::MutualFailed(MutualFault::WrongSecret | MutualFault::WrongName) => {
-            report.ok("chap", "the target answered to our proof");
+            report.ok("chap", "the target replied to our CHAP response");
         }
         Refusal::MutualFailed(MutualFault::SameSecret) => {
             report.skipped("chap", "nothing was sent: both secrets are the same");
         }
-        _ => report.skipped("chap", "not judged, since the target did not prove itself"),
+        _ => report.skipped("chap", "not checked: the target did not authenticate itself"),
     }
 }
 
-/// Which check a refused login belongs to.
+/// Which check a rejected login belongs to.
 fn place(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::MutualFailed(_) => "mutual-chap",
@@ -227,11 +230,11 @@ fn place(refusal: &Refusal) -> &'static str {
     }
 }
 
-/// What does not hang on the exchange.
+/// The checks that do not depend on the exchange.
 fn rest(report: &mut Report, seen: Option<&Seen>) {
     let Some(seen) = seen else {
         for name in REST {
-            report.skipped(name, "no target is named");
+            report.skipped(name, "no target is given");
         }
         return;
     };
@@ -261,7 +264,7 @@ fn luns(report: &mut Report, seen: &Seen) {
         }
         (None, Some(Err((_, fault)))) => report.warning(
             NAME,
-            format!("the target did not say which LUNs it has: {}", fault.message()),
+            format!("cannot list the target's LUNs: {}", fault.message()),
             "log in to see them: iscsictl login TARGET",
         ),
         (None, None) => report.skipped(NAME, AFTER),
@@ -281,7 +284,7 @@ fn session(report: &mut Report, seen: &Seen) {
                 "session {} is in state {}: the kernel is trying to reconnect",
                 session.sid, session.state
             ),
-            "journalctl -u iscsid says why; iscsictl paths shows when it is back",
+            "journalctl -u iscsid has the reason; iscsictl paths shows when it is back",
         ),
     }
 }
@@ -291,8 +294,8 @@ fn record(report: &mut Report, seen: &Seen) {
     match &seen.record {
         None => report.warning(
             NAME,
-            "the target is not recorded at this portal: a login needs that",
-            "record it: iscsictl discover PORTAL, or do all at once: iscsictl connect PORTAL",
+            "the target is not recorded at this portal, which a login requires",
+            "record it: iscsictl discover PORTAL; or do everything in one step: iscsictl connect PORTAL",
         ),
         Some(node) => match node.damage {
             Some(why) => report.failed(NAME, &damaged(&node.key, why)),

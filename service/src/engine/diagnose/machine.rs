@@ -1,5 +1,5 @@
-//! This machine's part of a login: programs, modules, daemons, and its name. No portal is asked, and iscsid is not started
-//! by looking at it.
+//! This machine's part of a login: programs, modules, daemons, and its name. Contacts no portal,
+//! and does not start iscsid.
 
 use std::time::Duration;
 
@@ -22,10 +22,11 @@ use crate::{
     engine::{Engine, state::reader::Parts},
 };
 
-/// Both are written while a machine is installed; what lies further apart was not.
+/// Both files are written while a machine is installed, so a longer interval means that they were
+/// not.
 const COPY: Duration = Duration::from_secs(3600);
 
-/// Also for an examination, which goes on from here.
+/// Also used by an examination.
 pub(in crate::engine) async fn look(engine: &Engine) -> Result<Vec<Check>> {
     let mut report = Report::new("");
     match Iscsiadm::find(&engine.layout) {
@@ -67,7 +68,11 @@ fn modules(report: &mut Report, transport: Module) {
     match transport {
         Module::Loaded => report.ok(NAME, "iscsi_tcp is loaded"),
         Module::Loadable => {
-            report.warning(NAME, "iscsi_tcp is not loaded; iscsid loads it if it may", "modprobe iscsi_tcp");
+            report.warning(
+                NAME,
+                "iscsi_tcp is not loaded; iscsid loads it if it is permitted to",
+                "modprobe iscsi_tcp",
+            );
         }
         Module::Missing { release } => report.failed(
             NAME,
@@ -80,7 +85,7 @@ fn modules(report: &mut Report, transport: Module) {
     }
 }
 
-/// The file and its name; `None` if there is none that can be used.
+/// The file and its name; `None` if there is no usable one.
 fn file_of_name(report: &mut Report, file: &std::result::Result<NameFile, Fault>) -> Option<Iqn> {
     const NAME: &str = "initiator-name";
     const SET: &str = "iscsictl initiator-name iqn.YYYY-MM.reversed.domain:this-machine";
@@ -102,25 +107,25 @@ fn file_of_name(report: &mut Report, file: &std::result::Result<NameFile, Fault>
         return None;
     };
     let Ok(name) = text.parse::<Iqn>() else {
-        report.failed(NAME, &missing(&format!("{} holds a name that is no iSCSI name", file.path.display())));
+        report.failed(NAME, &missing(&format!("the name in {} is not an iSCSI name", file.path.display())));
         return None;
     };
     if file.names > 1 {
         report.warning(
             NAME,
-            format!("{name}; {} holds {} names, and the last counts", file.path.display(), file.names),
+            format!("{name}; {} holds {} names, and the last one is used", file.path.display(), file.names),
             format!("keep one: iscsictl initiator-name {name}"),
         );
     } else if name.as_str().bytes().any(|byte| byte.is_ascii_uppercase()) {
         report.warning(
             NAME,
-            format!("{name} has capital letters, which gateways may compare in another case"),
+            format!("{name} has capital letters, and the gateway may have it in lower case"),
             format!("iscsictl initiator-name {}", name.as_str().to_ascii_lowercase()),
         );
     } else if !names::has_a_date(name.as_str()) {
         report.warning(
             NAME,
-            format!("{name} has no year and month where RFC 3721 wants them: some gateways refuse that"),
+            format!("{name} lacks the year and month that RFC 3721 requires: some gateways reject it"),
             SET,
         );
     } else {
@@ -129,7 +134,7 @@ fn file_of_name(report: &mut Report, file: &std::result::Result<NameFile, Fault>
     Some(name)
 }
 
-/// The file is read by iscsid when it starts, and by the kernel when a session begins.
+/// iscsid reads the file when it starts, and the kernel gets the name when a session begins.
 fn in_use(
     report: &mut Report,
     name: Option<&Iqn>,
@@ -138,21 +143,21 @@ fn in_use(
     sessions: &[&Session],
 ) {
     const NAME: &str = "initiator-name-used";
-    let Some(name) = name else { return report.skipped(NAME, "there is no name") };
+    let Some(name) = name else { return report.skipped(NAME, "no initiator name is set") };
     if let Some(other) = sessions.iter().find(|s| !s.initiator.is_empty() && s.initiator != name.as_str()) {
         return report.warning(
             NAME,
-            format!("session {} to {} goes by the name {}", other.sid, other.target, other.initiator),
-            format!("log out of it and in again: iscsictl logout {}", other.target),
+            format!("session {} to {} uses the name {}", other.sid, other.target, other.initiator),
+            format!("log out of it, then log in again: iscsictl logout {}", other.target),
         );
     }
     let changed = file.as_ref().ok().and_then(|file| file.age);
     match (daemon, changed) {
-        (None, _) => report.ok(NAME, "iscsid does not run: it reads the file when it starts"),
+        (None, _) => report.ok(NAME, "iscsid is not running: it reads the file when it starts"),
         // iscsid keeps the name that it read at its start.
         (Some(daemon), Some(age)) if daemon.age.is_some_and(|running| age < running) => report.warning(
             NAME,
-            "the file was changed after iscsid started, so that iscsid may use another name",
+            "the file was changed after iscsid started: iscsid may use another name",
             "systemctl restart iscsid.service",
         ),
         (Some(_), _) => match sessions.len() {
@@ -165,26 +170,27 @@ fn in_use(
     }
 }
 
-/// A copy of a machine gets an identity of its own when it starts, but keeps the name. `ages`: of the file with the
-/// name, and of the machine's identity.
+/// A copied machine gets its own identity when it starts, but keeps the name. `ages`: of the file
+/// with the name, and of the machine's identity.
 fn uniqueness(report: &mut Report, name: Option<&Iqn>, ages: Option<(Duration, Duration)>) {
     const NAME: &str = "initiator-name-unique";
-    const SET: &str =
-        "set one of this machine's own: iscsictl initiator-name iqn.YYYY-MM.reversed.domain:this-machine";
-    let Some(name) = name else { return report.skipped(NAME, "there is no name") };
+    const SET: &str = "set a name that only this machine has: iscsictl initiator-name \
+         iqn.YYYY-MM.reversed.domain:this-machine";
+    let Some(name) = name else { return report.skipped(NAME, "no initiator name is set") };
     if let Some(origin) = names::origin(name.as_str()) {
-        let what = format!("{name} is {origin}: another machine with it would take over this one's sessions");
+        let what =
+            format!("{name} is {origin}: another machine that uses it would take over this one's sessions");
         return report.warning(NAME, what, SET);
     }
     if ages.is_some_and(|(name, machine)| name > machine + COPY) {
-        let what = "the name is older than this machine's identity (/etc/machine-id): other copies of the same image \
-                    may have it, too, and would take over this one's sessions";
+        let what = "the name is older than this machine's identity (/etc/machine-id): other copies of the \
+             same image may have it too, and would take over this one's sessions";
         return report.warning(NAME, what, SET);
     }
-    report.ok(NAME, "it is no default, and no older than this machine");
+    report.ok(NAME, "it is not a known default, and not older than this machine");
 }
 
-/// A failure of the machine's own, with the error that a login would end with.
+/// A problem of this machine, with the error that a login would end with.
 fn unusable(kind: Kind, what: impl Into<String>, hint: impl Into<String>) -> Fault {
     Fault::new(kind, what).hint(hint)
 }

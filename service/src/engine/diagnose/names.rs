@@ -1,13 +1,13 @@
 //! Initiator names that more than one machine has.
-//! It may not know a machine: a name counts as shared because it was printed somewhere, not because of who uses it.
+//! A name counts as shared because it was published, not because another machine uses it.
 
-/// Names from the documents and images that people copy, and where each is from.
+/// Names from documents and images that people copy, and the source of each.
 const PRINTED: &[(&str, &str)] = &[
     ("iqn.1994-05.com.redhat:rh7-client", "the example in Ceph's documentation of its gateway"),
     ("iqn.2001-04.com.example:storage:diskarrays-sn-a8675309", "the example of RFC 3720"),
 ];
 
-/// What a name is, if other machines have it.
+/// The source of a name, if other machines have it.
 pub(super) fn origin(name: &str) -> Option<&'static str> {
     PRINTED.iter().find(|(printed, _)| *printed == name).map(|(_, origin)| *origin)
 }

@@ -1,5 +1,6 @@
-//! One portal is asked: what it lists, whether it would accept a login, which LUNs it shows; and what this machine has of
-//! it. A secret goes only to the portal that it is recorded for; what is seen is judged in `exchange`.
+//! Checks one portal: what it lists, whether it would accept a login, which LUNs it offers, and
+//! what this machine has recorded. A secret goes only to the portal that it is recorded for.
+//! `exchange` judges the results.
 
 use std::sync::Arc;
 
@@ -19,13 +20,13 @@ use crate::{
     engine::{Engine, ask::asked::Asked, state::reader::Parts},
 };
 
-/// What is looked at, at each portal.
+/// What to check at each portal.
 #[derive(Clone)]
 pub(super) struct Subject {
     pub(super) target: Option<Iqn>,
-    /// `None` if this machine has none: then no portal is asked.
+    /// `None` if this machine has none: then no portal is contacted.
     pub(super) initiator: Option<Iqn>,
-    /// The caller's, instead of what is recorded.
+    /// Credentials from the caller, instead of the recorded ones.
     pub(super) given: Option<Arc<Proofs>>,
     pub(super) limit: Limit,
 }
@@ -84,7 +85,7 @@ async fn look_at_target(
         _ => Proofs::with(None),
     };
     let proofs = subject.given.as_deref().unwrap_or(&recorded);
-    let interface = record.as_ref().and_then(|node| node.card.as_deref());
+    let interface = record.as_ref().and_then(|node| node.interface.as_deref());
     let asked = Asked::new(initiator, Some(target), portal, proofs)?.through(interface);
     let login = asked.login(&subject.limit).await.map_err(|refusal| explained(&asked, refusal));
     let luns = match (&login, &session) {
@@ -101,7 +102,7 @@ async fn look_at_target(
 
 async fn proofs_of(engine: &Engine, node: &NodeKey) -> Result<Proofs> {
     let (database, node) = (engine.database.clone(), node.clone());
-    // Damaged or gone since it was looked at: as if it had none.
+    // Damaged, or removed in the meantime: treated as if there were none.
     Ok(reading(move || database.node_proofs(&node)).await?.unwrap_or_else(|_| Proofs::with(None)))
 }
 
@@ -110,7 +111,7 @@ fn explained(asked: &Asked<'_>, refusal: Refusal) -> (Refusal, Fault) {
     (refusal, fault)
 }
 
-/// The target of a portal that has no other.
+/// The target of a portal that has only one.
 fn only_target(listing: &Answer<Listing>) -> Option<Iqn> {
     let nodes = &listing.as_ref().ok()?.nodes;
     let first = nodes.first()?;

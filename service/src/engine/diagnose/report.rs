@@ -1,5 +1,4 @@
-//! The checks as they are found, one after the other.
-//! It may not judge: whoever looked says how it ended.
+//! The results of the checks, in order.
 
 use iscsi_initiator_dbus::{
     Fault,

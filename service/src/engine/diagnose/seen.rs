@@ -1,24 +1,24 @@
-//! All that was seen of a target at a portal.
+//! Everything that was seen of a target at a portal.
 
 use iscsi_initiator_dbus::{Fault, Iqn};
 use iscsi_initiator_probe::{Accepted, Luns, Refusal};
 
 use crate::backend::{kernel::sysfs::Session, open_iscsi::database::Node};
 
-/// An answer of the probe, its refusal with what it means.
+/// A reply to the probe, or its refusal with the fault that it means.
 pub(super) type Answer<T> = std::result::Result<T, (Refusal, Fault)>;
 
-/// All that was seen of the target at the portal.
+/// Everything that was seen of the target at the portal.
 pub(super) struct Seen {
     pub(super) target: Iqn,
     /// Its record, if there is one, and whether it is damaged.
     pub(super) record: Option<Node>,
     pub(super) session: Option<Session>,
-    /// As whom we asked; empty without CHAP.
+    /// The CHAP user; empty without CHAP.
     pub(super) user: String,
     pub(super) login: Answer<Accepted>,
-    /// Asked for only where the login went well and no session is up.
+    /// Requested only where the login succeeded and no session is up.
     pub(super) luns: Option<Answer<Luns>>,
-    /// What it means if the portal does not list the target.
+    /// The fault if the portal does not list the target.
     pub(super) not_listed: Fault,
 }

@@ -1,4 +1,4 @@
-//! What several parts of an examination go by: read once.
+//! Facts that several parts of an examination share, read once.
 
 use iscsi_initiator_dbus::fault::Result;
 
@@ -10,17 +10,17 @@ use crate::{
 };
 
 pub(super) struct Facts {
-    /// Also those that are being made, or never will be.
+    /// Including sessions that are being set up or are stale.
     pub(super) sessions: Vec<Session>,
     pub(super) nodes: Result<Vec<Node>>,
-    /// Our multipath configuration.
+    /// This service's multipath configuration.
     pub(super) own: Result<Own>,
     pub(super) has_multipathd: bool,
 }
 
 pub(super) async fn read(engine: &Engine) -> Result<Facts> {
     let (multipath, multipathd) = (engine.multipath.clone(), engine.state.multipathd.clone());
-    // Records that cannot be read are a finding of their own, and hide no session.
+    // Unreadable records are a finding of their own, and do not hide sessions.
     let (sessions, nodes) = match engine.state.look(Parts::NODES).await {
         Ok(now) => (now.all_sessions().to_vec(), Ok(now.nodes().to_vec())),
         Err(fault) => (engine.state.look(Parts::SESSIONS).await?.all_sessions().to_vec(), Err(fault)),

@@ -1,4 +1,4 @@
-//! The fixes that are safe: modes and units. What needs a person to decide is not fixed.
+//! The fixes that are safe: modes and units. Whatever needs a decision is not fixed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,11 +16,11 @@ use crate::{
     engine::Engine,
 };
 
-/// Looks, fixes, and looks again: what counts is how it stands then.
+/// Examines, fixes, and examines again: what counts is the state after that.
 pub(super) async fn fix_all(engine: &Engine, limit: &Limit) -> Result<Vec<Finding>> {
-    // A setup of multipath has its own idea of what its units are to be like.
+    // A setup of multipath decides itself about its units.
     let _turn = engine.turns.acts.multipath.try_lock().map_err(|_| {
-        Fault::new(Kind::Busy, "another call sets multipath up or fixes this machine")
+        Fault::new(Kind::Busy, "another call is setting multipath up or fixing this machine")
             .hint("try again when it is done")
     })?;
     let mut outcomes: BTreeMap<Key, Result<()>> = BTreeMap::new();
@@ -31,11 +31,11 @@ pub(super) async fn fix_all(engine: &Engine, limit: &Limit) -> Result<Vec<Findin
         tracing::info!(what = found.finding.subject, fix = %remedy, error, "fixed");
         outcomes.insert(found.key(), outcome);
     }
-    let told = outcomes.keys().map(|(_, subject)| subject.clone()).collect();
+    let named = outcomes.keys().map(|(_, subject)| subject.clone()).collect();
     let mut findings = Vec::new();
-    for found in parts::look(engine, &told, limit).await? {
+    for found in parts::look(engine, &named, limit).await? {
         let (key, is_open) = (found.key(), found.remedy.is_some());
-        let mut finding = found.told();
+        let mut finding = found.report();
         match outcomes.get(&key) {
             Some(Ok(())) => finding.fixed = !is_open,
             Some(Err(fault)) => {
@@ -60,7 +60,7 @@ async fn fix(engine: &Engine, remedy: &Remedy, limit: &Limit) -> Result<()> {
         }
         Remedy::Unit { unit, enable, start } => {
             let (systemd, name) = (engine.systemd.clone(), unit.clone());
-            // Once begun it is brought to its end.
+            // Once started it runs to its end.
             let act = tokio::spawn(async move {
                 if enable {
                     systemd.enable(&name).await?;
@@ -71,7 +71,7 @@ async fn fix(engine: &Engine, remedy: &Remedy, limit: &Limit) -> Result<()> {
                 Some(done) => {
                     done.unwrap_or_else(|_| Err(Fault::new(Kind::Failed, "an internal task failed")))
                 }
-                None => Err(limit.fault(format!("systemd did not change {unit} in time"))),
+                None => Err(limit.fault(format!("timed out waiting for systemd to change {unit}"))),
             }
         }
     }

@@ -1,5 +1,4 @@
-//! Findings as they are made, each with the fix that is safe, if there is one.
-//! It may not fix anything, nor judge: whoever looked says how it stands.
+//! Findings, each with its safe fix, if there is one.
 
 use std::{fmt, path::PathBuf};
 
@@ -14,10 +13,10 @@ pub(super) struct Found {
     pub(super) remedy: Option<Remedy>,
 }
 
-/// What may be done without a person who decides: it takes nothing away from anybody who should have it.
+/// A fix that needs no decision: it takes no access away that a user should have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Remedy {
-    /// Makes a file or folder root's alone.
+    /// Makes a file or folder accessible to root only.
     Narrow { root: PathBuf, relative: String, mode: u32 },
     /// Has a unit started, now and at the next boot.
     Unit { unit: String, enable: bool, start: bool },
@@ -26,7 +25,7 @@ pub(super) enum Remedy {
 impl fmt::Display for Remedy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Narrow { mode, .. } => write!(f, "make it mode {mode:04o}"),
+            Self::Narrow { mode, .. } => write!(f, "set its mode to {mode:04o}"),
             Self::Unit { unit, enable: true, start: true } => write!(f, "enable and start {unit}"),
             Self::Unit { unit, enable: true, .. } => write!(f, "enable {unit}"),
             Self::Unit { unit, .. } => write!(f, "start {unit}"),
@@ -39,14 +38,14 @@ impl Found {
         (self.finding.name.clone(), self.finding.subject.clone())
     }
 
-    /// As the bus shows it.
-    pub(super) fn told(self) -> Finding {
+    /// The finding as the bus shows it.
+    pub(super) fn report(self) -> Finding {
         let fix = self.remedy.map(|remedy| remedy.to_string()).unwrap_or_default();
         Finding { fix, ..self.finding }
     }
 }
 
-/// Findings, one after the other.
+/// A list of findings.
 #[derive(Default)]
 pub(super) struct Findings(Vec<Found>);
 
@@ -93,7 +92,7 @@ impl Findings {
         self.0.push(Found { finding, remedy: None });
     }
 
-    /// The last one can be fixed so.
+    /// Adds the fix for the last finding.
     pub(super) fn with(&mut self, remedy: Remedy) {
         if let Some(last) = self.0.last_mut() {
             last.remedy = Some(remedy);
@@ -101,7 +100,7 @@ impl Findings {
     }
 }
 
-/// A hint, or another where there is none.
+/// A hint, or another if it is empty.
 pub(super) fn or<'a>(hint: &'a str, other: &'a str) -> &'a str {
     if hint.is_empty() { other } else { hint }
 }
@@ -118,7 +117,7 @@ mod tests {
     #[test]
     fn fixes_are_told_in_words() {
         let narrow = Remedy::Narrow { root: "/etc".into(), relative: "x".into(), mode: 0o600 };
-        assert_eq!(narrow.to_string(), "make it mode 0600");
+        assert_eq!(narrow.to_string(), "set its mode to 0600");
         let unit = |enable, start| Remedy::Unit { unit: "iscsid.socket".into(), enable, start }.to_string();
         assert_eq!(unit(true, true), "enable and start iscsid.socket");
         assert_eq!(
@@ -128,7 +127,7 @@ mod tests {
         let mut findings = Findings::new();
         findings.warning("secret-files", "/etc/x", "seen", "do");
         findings.with(narrow);
-        let told: Vec<Finding> = findings.list().into_iter().map(Found::told).collect();
-        assert_eq!((told[0].fix.as_str(), told[0].fixed), ("make it mode 0600", false));
+        let reported: Vec<Finding> = findings.list().into_iter().map(Found::report).collect();
+        assert_eq!((reported[0].fix.as_str(), reported[0].fixed), ("set its mode to 0600", false));
     }
 }

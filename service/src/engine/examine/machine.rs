@@ -1,4 +1,4 @@
-//! What Diagnose says of this machine, and the module for maps.
+//! The checks of this machine that Diagnose makes, and the module for maps.
 
 use iscsi_initiator_dbus::fault::Result;
 

@@ -1,5 +1,6 @@
-//! Multipath: whether the configuration in force gives iSCSI disks maps, and whether each LUN has the one it should have.
-//! It may not run multipath's parser, nor have a map made.
+//! Multipath: whether the configuration in force makes maps for iSCSI disks, and whether each LUN
+//! has the map that it should have.
+//! Must not run multipath's parser or have a map made.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +17,7 @@ use crate::{
     backend::{
         host::{limit::Limit, threads::reading},
         kernel::sysfs::Disk,
-        multipath::{config::Own, daemon::Greed},
+        multipath::{config::Own, daemon::FindMultipaths},
     },
     engine::Engine,
 };
@@ -29,21 +30,22 @@ const SETUP: &str = "iscsictl multipath setup";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rule {
     NotInstalled,
-    /// multipathd does not run.
-    Nobody,
-    /// It runs and does not say.
+    /// multipathd is not running.
+    NotRunning,
+    /// It is running and does not report the setting.
     Unknown,
-    Of(Greed),
+    Of(FindMultipaths),
 }
 
-/// A LUN, by all its paths.
+/// A LUN with all its paths.
 #[derive(Default)]
 struct Lun {
-    /// The disks' names, and the map that each is in.
+    /// The names of the disks, and the map that each is in.
     paths: Vec<(String, Option<String>)>,
-    /// In multipath's list of WWIDs: gets a map whatever `find_multipaths` says.
+    /// Whether it is in multipath's list of WWIDs: then it gets a map whatever `find_multipaths`
+    /// says.
     is_listed: bool,
-    /// udev keeps it for multipath: nothing else may use it.
+    /// Whether udev reserves it for multipath: then nothing else may use it.
     is_claimed: bool,
 }
 
@@ -66,11 +68,11 @@ async fn rule(engine: &Engine, facts: &Facts) -> Result<Rule> {
         return Ok(Rule::NotInstalled);
     }
     if !facts.has_multipathd {
-        return Ok(Rule::Nobody);
+        return Ok(Rule::NotRunning);
     }
     let multipathd = engine.state.multipathd.clone();
-    let greed = reading(move || multipathd.greed()).await?;
-    Ok(greed.map_or(Rule::Unknown, Rule::Of))
+    let find_multipaths = reading(move || multipathd.find_multipaths()).await?;
+    Ok(find_multipaths.map_or(Rule::Unknown, Rule::Of))
 }
 
 async fn configuration(engine: &Engine, findings: &mut Findings, facts: &Facts, rule: Rule, limit: &Limit) {
@@ -82,21 +84,22 @@ async fn configuration(engine: &Engine, findings: &mut Findings, facts: &Facts, 
     match (&facts.own, rule) {
         (_, Rule::NotInstalled) => findings.skipped(CONFIG, "", "multipath-tools is not installed"),
         (Err(fault), _) => {
-            findings.failed(CONFIG, &file, fault.message(), or(fault.next_step(), "ls -l the file"));
+            let look = format!("see who owns it: ls -l {file}");
+            findings.failed(CONFIG, &file, fault.message(), or(fault.next_step(), &look));
         }
         (Ok(Own::Foreign), _) => findings.warning(
             CONFIG,
             &file,
-            "it was written or edited by somebody else, and is not touched",
+            "it was written or edited by another program or person, and is left alone",
             format!("move it away, then set multipath up: {SETUP}"),
         ),
         (Ok(_), Rule::Unknown) => findings.warning(
             CONFIG,
             "",
-            "multipathd does not say what is in force",
+            "multipathd does not report the settings in force",
             "systemctl status multipathd.service has the details",
         ),
-        (Ok(Own::Ours(_)), Rule::Of(Greed::Strict | Greed::Every)) => findings.warning(
+        (Ok(Own::Ours(_)), Rule::Of(FindMultipaths::Strict | FindMultipaths::Every)) => findings.warning(
             CONFIG,
             &file,
             "another file overrides it: find_multipaths is not \"yes\", or multipathd has not read it",
@@ -107,14 +110,14 @@ async fn configuration(engine: &Engine, findings: &mut Findings, facts: &Facts, 
                 CONFIG,
                 &file,
                 "it was written for another version of multipath-tools, or by an older daemon",
-                format!("write it anew: {again}"),
+                format!("write it again: {again}"),
             ),
-            None if rule == Rule::Nobody => {
-                findings.ok(CONFIG, &file, "as it was written; multipathd does not run");
+            None if rule == Rule::NotRunning => {
+                findings.ok(CONFIG, &file, "unchanged since it was written; multipathd is not running");
             }
-            None => findings.ok(CONFIG, &file, "as it was written, and in force"),
+            None => findings.ok(CONFIG, &file, "unchanged since it was written, and in force"),
         },
-        (Ok(Own::Missing), Rule::Of(Greed::Strict)) => findings.warning(
+        (Ok(Own::Missing), Rule::Of(FindMultipaths::Strict)) => findings.warning(
             CONFIG,
             "",
             "find_multipaths is \"strict\", as is multipath's own default: a new disk gets no map",
@@ -123,20 +126,21 @@ async fn configuration(engine: &Engine, findings: &mut Findings, facts: &Facts, 
         (Ok(Own::Missing), Rule::Of(_)) => {
             findings.ok(CONFIG, "", "not set up by this service; disks with two paths get a map");
         }
-        (Ok(Own::Missing), Rule::Nobody) => {
-            findings.skipped(CONFIG, "", "multipath was not set up, and multipathd does not run");
+        (Ok(Own::Missing), Rule::NotRunning) => {
+            findings.skipped(CONFIG, "", "multipath was not set up, and multipathd is not running");
         }
     }
 }
 
-/// What would write our file as it should be now; `None` if it is so, or if that cannot be told.
+/// The command that would write the file as it should be now; `None` if it is so, or if that is
+/// unknown.
 async fn fresher(engine: &Engine, text: &str, limit: &Limit) -> Option<String> {
     let version = engine.multipath.version(limit).await.ok()?;
     let options = engine.multipath.options_of(text)?;
     (engine.multipath.wanted(&version, &options) != text).then(|| command(&options))
 }
 
-/// The command that sets multipath up so.
+/// The command that sets multipath up with these options.
 fn command(options: &MultipathOptions) -> String {
     let mut command = SETUP.to_owned();
     if options.only_iscsi {
@@ -158,7 +162,7 @@ fn disks(facts: &Facts) -> Vec<Disk> {
     disks.filter(|disk| disk.is_disk && !disk.name.is_empty()).cloned().collect()
 }
 
-/// By their WWIDs; a disk without one is a LUN of its own.
+/// By their WWIDs; a disk without one counts as a separate LUN.
 fn luns(disks: &[Disk], wwids: &[String], is_claimed: impl Fn(&Disk) -> bool) -> BTreeMap<String, Lun> {
     let mut luns: BTreeMap<String, Lun> = BTreeMap::new();
     for disk in disks {
@@ -171,7 +175,8 @@ fn luns(disks: &[Disk], wwids: &[String], is_claimed: impl Fn(&Disk) -> bool) ->
     luns
 }
 
-/// What multipath calls a disk with this identifier: the type's digit, then the number (scsi_id's ID_SERIAL).
+/// How multipath identifies a disk with this identifier: the type's digit, then the number
+/// (scsi_id's ID_SERIAL).
 fn udev_name(wwid: &str) -> Option<String> {
     let (kind, number) = wwid.split_once('.')?;
     match kind {
@@ -195,11 +200,11 @@ fn of_luns(findings: &mut Findings, luns: &BTreeMap<String, Lun>, rule: Rule, is
                 MAP,
                 id,
                 format!(
-                    "{} leads to the same LUN as {}, and is not in its map {map}",
+                    "{} leads to the same LUN as {}, but is not in its map {map}",
                     names(false),
                     names(true)
                 ),
-                format!("multipath -d -v3 /dev/{} tells why", first(&names(false))),
+                format!("see why: multipath -d -v3 /dev/{}", first(&names(false))),
             ),
             (None, _) if lun.paths.len() == 1 && is_fine_alone(lun, rule) => bare += 1,
             (None, _) => without_map(findings, id, lun, rule, is_ours, &names(false)),
@@ -212,16 +217,16 @@ fn of_luns(findings: &mut Findings, luns: &BTreeMap<String, Lun>, rule: Rule, is
         findings.ok(MAP, "", format!("{} with one path, and no map", count(bare, "LUN")));
     }
     if luns.is_empty() {
-        findings.skipped(MAP, "", "no iSCSI disk is there");
+        findings.skipped(MAP, "", "there is no iSCSI disk");
     }
 }
 
-/// A LUN with one path and without a map, where that is what was asked for.
+/// A LUN with one path and without a map, where that is intended.
 fn is_fine_alone(lun: &Lun, rule: Rule) -> bool {
     match rule {
-        Rule::Of(Greed::TwoPaths) => !lun.is_listed,
-        Rule::Of(Greed::Strict | Greed::Every) => false,
-        Rule::NotInstalled | Rule::Nobody | Rule::Unknown => !lun.is_claimed,
+        Rule::Of(FindMultipaths::TwoPaths) => !lun.is_listed,
+        Rule::Of(FindMultipaths::Strict | FindMultipaths::Every) => false,
+        Rule::NotInstalled | Rule::NotRunning | Rule::Unknown => !lun.is_claimed,
     }
 }
 
@@ -230,22 +235,24 @@ fn without_map(findings: &mut Findings, id: &str, lun: &Lun, rule: Rule, is_ours
     let what = |why: &str| format!("{names}: {paths} and no map: {why}");
     let setup = format!("set multipath up: {SETUP}");
     let (why, hint) = match rule {
-        Rule::NotInstalled => {
-            ("multipath-tools is not installed", format!("install the package multipath-tools, then {setup}"))
+        Rule::NotInstalled => (
+            "multipath-tools is not installed",
+            format!("install the package multipath-tools, then: {setup}"),
+        ),
+        Rule::NotRunning if is_ours => {
+            ("multipathd is not running", "systemctl enable --now multipathd.service".to_owned())
         }
-        Rule::Nobody if is_ours => {
-            ("multipathd does not run", "systemctl enable --now multipathd.service".to_owned())
-        }
-        Rule::Nobody => ("multipathd does not run", setup),
-        Rule::Of(Greed::Strict) if !lun.is_listed => {
-            ("find_multipaths is \"strict\", and its WWID is not in multipath's list", setup)
+        Rule::NotRunning => ("multipathd is not running", setup),
+        Rule::Of(FindMultipaths::Strict) if !lun.is_listed => {
+            ("find_multipaths is \"strict\", and its WWID is not in multipath's list of WWIDs", setup)
         }
         Rule::Unknown | Rule::Of(_) => (
-            "multipathd makes none, be it that a blacklist excludes it or that it is in use",
-            format!("multipath -d -v3 /dev/{} tells why", first(names)),
+            "multipathd makes none: a blacklist may exclude it, or it is in use",
+            format!("see why: multipath -d -v3 /dev/{}", first(names)),
         ),
     };
-    // With one path nothing is lost yet; with more, each is used as if it were a disk of its own.
+    // With one path nothing is lost yet. With more, each path is used as if it were a separate
+    // disk.
     if lun.paths.len() > 1 || lun.is_claimed {
         findings.failed(MAP, id, what(why), hint);
     } else {
@@ -270,24 +277,24 @@ mod tests {
         Disk { name: name.to_owned(), wwid: wwid.to_owned(), is_disk: true, map, ..Disk::default() }
     }
 
-    fn told(disks: &[Disk], wwids: &[&str], rule: Rule) -> Vec<Finding> {
+    fn report(disks: &[Disk], wwids: &[&str], rule: Rule) -> Vec<Finding> {
         let wwids: Vec<String> = wwids.iter().map(|wwid| (*wwid).to_owned()).collect();
         let mut findings = Findings::new();
         of_luns(&mut findings, &luns(disks, &wwids, |_| false), rule, false);
-        findings.list().into_iter().map(Found::told).collect()
+        findings.list().into_iter().map(Found::report).collect()
     }
 
     #[test]
     fn two_paths_without_a_map_are_told_with_the_reason() {
         let two = [disk("sda", "naa.6001", ""), disk("sdb", "naa.6001", "")];
         for (rule, wwids, words, hint) in [
-            (Rule::Of(Greed::Strict), vec![], "strict", SETUP),
-            (Rule::Of(Greed::Strict), vec!["36001"], "blacklist", "multipath -d -v3 /dev/sda"),
-            (Rule::Of(Greed::TwoPaths), vec![], "blacklist", "multipath -d -v3 /dev/sda"),
-            (Rule::Nobody, vec![], "does not run", SETUP),
+            (Rule::Of(FindMultipaths::Strict), vec![], "strict", SETUP),
+            (Rule::Of(FindMultipaths::Strict), vec!["36001"], "blacklist", "multipath -d -v3 /dev/sda"),
+            (Rule::Of(FindMultipaths::TwoPaths), vec![], "blacklist", "multipath -d -v3 /dev/sda"),
+            (Rule::NotRunning, vec![], "is not running", SETUP),
             (Rule::NotInstalled, vec![], "not installed", "install"),
         ] {
-            let found = told(&two, &wwids, rule);
+            let found = report(&two, &wwids, rule);
             let [one] = found.as_slice() else { panic!("{found:?}") };
             assert_eq!((one.state, one.subject.as_str()), (CheckState::Failed, "naa.6001"), "{rule:?}");
             assert!(one.detail.contains(words) && one.detail.starts_with("sda, sdb: 2 paths"), "{one:?}");
@@ -299,25 +306,25 @@ mod tests {
     fn one_path_is_fine_where_maps_are_made_of_two() {
         let one = [disk("sda", "naa.6001", "")];
         for (rule, state) in [
-            (Rule::Of(Greed::TwoPaths), CheckState::Ok),
-            (Rule::Nobody, CheckState::Ok),
-            (Rule::Of(Greed::Strict), CheckState::Warning),
-            (Rule::Of(Greed::Every), CheckState::Warning),
+            (Rule::Of(FindMultipaths::TwoPaths), CheckState::Ok),
+            (Rule::NotRunning, CheckState::Ok),
+            (Rule::Of(FindMultipaths::Strict), CheckState::Warning),
+            (Rule::Of(FindMultipaths::Every), CheckState::Warning),
         ] {
-            assert_eq!(told(&one, &[], rule)[0].state, state, "{rule:?}");
+            assert_eq!(report(&one, &[], rule)[0].state, state, "{rule:?}");
         }
-        assert_eq!(told(&[], &[], Rule::Nobody)[0].state, CheckState::Skipped);
+        assert_eq!(report(&[], &[], Rule::NotRunning)[0].state, CheckState::Skipped);
     }
 
     #[test]
     fn a_path_beside_the_map_of_its_lun_is_found() {
-        let rule = Rule::Of(Greed::TwoPaths);
-        let found = told(&[disk("sda", "naa.6001", "mpatha"), disk("sdb", "naa.6001", "")], &[], rule);
+        let rule = Rule::Of(FindMultipaths::TwoPaths);
+        let found = report(&[disk("sda", "naa.6001", "mpatha"), disk("sdb", "naa.6001", "")], &[], rule);
         assert_eq!(found[0].state, CheckState::Warning);
         assert!(found[0].detail.starts_with("sdb leads to the same LUN as sda"), "{found:?}");
         let sound =
             [disk("sda", "naa.6001", "mpatha"), disk("sdb", "naa.6001", "mpatha"), disk("sdc", "", "x")];
-        let found = told(&sound, &[], rule);
+        let found = report(&sound, &[], rule);
         assert_eq!((found.len(), found[0].detail.as_str()), (1, "2 LUNs in a map with all paths"));
     }
 

@@ -1,4 +1,4 @@
-//! Every part of an examination at the same time.
+//! Runs every part of an examination at the same time.
 
 use std::{collections::BTreeSet, future::Future};
 
@@ -11,16 +11,16 @@ use super::{
 };
 use crate::{backend::host::limit::Limit, engine::Engine};
 
-/// Every part at the same time; what has not answered by the deadline is told, and does not hold the others.
-/// Of the files in `told` also that they are as they should be.
-pub(super) async fn look(engine: &Engine, told: &BTreeSet<String>, limit: &Limit) -> Result<Vec<Found>> {
-    let late = || limit.fault("open-iscsi's records could not be read within the deadline");
+/// All findings. A part that does not answer by the deadline is reported, and does not delay the
+/// others. Files in `named` are also reported if they are as they should be.
+pub(super) async fn look(engine: &Engine, named: &BTreeSet<String>, limit: &Limit) -> Result<Vec<Found>> {
+    let late = || limit.fault("timed out reading the open-iscsi records");
     let facts = limit.wait(facts::read(engine)).await.ok_or_else(late)??;
     let (machine, programs, services, secrets, records, sessions, maps) = tokio::join!(
         within("open-iscsi", limit, machine::look(engine)),
         within("programs", limit, programs::look(engine, limit)),
         within("services", limit, services::look(engine, &facts)),
-        within("secret-files", limit, secrets::look(engine, told)),
+        within("secret-files", limit, secrets::look(engine, named)),
         within("records", limit, records::look(engine, &facts)),
         within("sessions", limit, async { Ok(sessions::look(&facts)) }),
         within("lun-map", limit, maps::look(engine, &facts, limit)),
@@ -28,7 +28,7 @@ pub(super) async fn look(engine: &Engine, told: &BTreeSet<String>, limit: &Limit
     Ok([machine, programs, services, secrets, records, sessions, maps].into_iter().flatten().collect())
 }
 
-/// One part of a look: what it found, that it could not look, or that it did not answer in time.
+/// The findings of one part: its result, that it failed, or that it timed out.
 async fn within(name: &str, limit: &Limit, part: impl Future<Output = Result<Findings>>) -> Vec<Found> {
     let mut findings = Findings::new();
     match limit.wait(part).await {
@@ -44,8 +44,8 @@ async fn within(name: &str, limit: &Limit, part: impl Future<Output = Result<Fin
         None => findings.warning(
             name,
             "",
-            "it could not be looked at in time",
-            "try again with more of it: iscsictl doctor --timeout 60",
+            "timed out examining this",
+            "try again with a longer timeout: iscsictl doctor --timeout 60",
         ),
     }
     findings.list()

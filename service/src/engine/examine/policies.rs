@@ -1,5 +1,5 @@
 //! The files by which polkit and the bus know this service.
-//! It may not ask polkit: the gate does, and tells what came of it.
+//! Must not ask polkit itself: the gate does, and reports the result.
 
 use std::{future::Future, path::Path};
 
@@ -9,7 +9,7 @@ use iscsi_initiator_polkit::Action;
 use super::found::{Findings, Found, count};
 use crate::{backend::host::limit::Limit, engine::Engine};
 
-const REINSTALL: &str = "install the files of iscsi-initiatord again";
+const REINSTALL: &str = "reinstall iscsi-initiatord";
 
 /// `unknown` are the actions that polkit does not know.
 pub(super) async fn look(
@@ -17,7 +17,7 @@ pub(super) async fn look(
     unknown: impl Future<Output = Result<Vec<&'static str>, String>>,
     limit: &Limit,
 ) -> Vec<Found> {
-    let unknown = limit.wait(unknown).await.unwrap_or_else(|| Err("no answer in time".to_owned()));
+    let unknown = limit.wait(unknown).await.unwrap_or_else(|| Err("timed out waiting for polkit".to_owned()));
     let mut findings = Findings::new();
     of_polkit(&mut findings, engine.layout.find_polkit_policy().as_deref(), unknown);
     of_bus(&mut findings, engine.layout.find_bus_policy().as_deref());
@@ -33,14 +33,15 @@ fn of_polkit(findings: &mut Findings, file: Option<&Path>, unknown: Result<Vec<&
             findings.ok(NAME, &subject, what);
         }
         Ok(unknown) => {
-            let what = format!("polkit does not know {}: it refuses that to everybody", unknown.join(", "));
+            let what =
+                format!("polkit does not know {}: no caller is authorised for that", unknown.join(", "));
             let hint = if file.is_some() { "systemctl restart polkit.service" } else { REINSTALL };
             findings.failed(NAME, &subject, what, hint);
         }
         Err(why) => findings.warning(
             NAME,
             &subject,
-            format!("polkit does not say what it knows: {why}"),
+            format!("cannot ask polkit which actions it knows: {why}"),
             "systemctl status polkit.service has the details",
         ),
     }
@@ -49,12 +50,13 @@ fn of_polkit(findings: &mut Findings, file: Option<&Path>, unknown: Result<Vec<&
 fn of_bus(findings: &mut Findings, file: Option<&Path>) {
     const NAME: &str = "bus-policy";
     match file {
-        Some(_) => findings.ok(NAME, &shown(file), "it says that root alone owns the name, and who may call"),
+        Some(_) => findings.ok(NAME, &shown(file), "it lets only root own the name, and says who may call"),
         None => findings.warning(
             NAME,
             "",
             format!(
-                "there is no {BUS_NAME}.conf where the bus looks: who may own the name is left to others"
+                "there is no {BUS_NAME}.conf where the bus looks for it: other files decide who may own \
+                 the name"
             ),
             REINSTALL,
         ),
@@ -73,17 +75,17 @@ mod tests {
 
     #[test]
     fn actions_that_polkit_does_not_know_are_named() {
-        let told = |unknown, file: Option<&Path>| {
+        let report = |unknown, file: Option<&Path>| {
             let mut findings = Findings::new();
             of_polkit(&mut findings, file, unknown);
-            findings.list().remove(0).told()
+            findings.list().remove(0).report()
         };
         let file = Some(Path::new("/usr/share/polkit-1/actions/x.policy"));
-        assert_eq!(told(Ok(Vec::new()), file).state, CheckState::Ok);
-        let old = told(Ok(vec![Action::Configure.id()]), file);
+        assert_eq!(report(Ok(Vec::new()), file).state, CheckState::Ok);
+        let old = report(Ok(vec![Action::Configure.id()]), file);
         assert!(old.state == CheckState::Failed && old.detail.contains(".configure:"), "{old:?}");
         assert!(old.hint.contains("restart polkit"), "{old:?}");
-        assert!(told(Ok(vec![Action::Login.id()]), None).hint.contains("install"));
-        assert_eq!(told(Err("gone".to_owned()), file).state, CheckState::Warning);
+        assert!(report(Ok(vec![Action::Login.id()]), None).hint.contains("install"));
+        assert_eq!(report(Err("gone".to_owned()), file).state, CheckState::Warning);
     }
 }

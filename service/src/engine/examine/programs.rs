@@ -1,5 +1,5 @@
-//! The programs of open-iscsi and multipath-tools: where they are, and which versions.
-//! It may not run one with anything but the question for its version.
+//! The programs of open-iscsi and multipath-tools: their paths and versions.
+//! Must not run a program except to ask for its version.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::{
 };
 
 const NAME: &str = "programs";
-const OPEN_ISCSI: &str = "install the package open-iscsi (Debian) or open-iscsi (Arch)";
+const OPEN_ISCSI: &str = "install the package open-iscsi";
 const MULTIPATH: &str = "install the package multipath-tools (Debian, Arch) or device-mapper-multipath";
 
 pub(super) async fn look(engine: &Engine, limit: &Limit) -> Result<Findings> {
@@ -20,16 +20,16 @@ pub(super) async fn look(engine: &Engine, limit: &Limit) -> Result<Findings> {
     let (iscsiadm, iscsid) = (engine.layout.find_iscsiadm(), engine.layout.find_iscsid());
     let (ours, theirs, multipath) =
         tokio::join!(version(iscsiadm, limit), version(iscsid, limit), engine.multipath.version(limit),);
-    tell(&mut findings, "iscsiadm", iscsiadm, ours.as_deref());
+    report(&mut findings, "iscsiadm", iscsiadm, ours.as_deref());
     match (&ours, &theirs) {
-        // They speak to each other in a C struct that changes from version to version.
+        // They talk to each other in a C struct that changes between versions.
         (Some(one), Some(other)) if one != other => findings.failed(
             NAME,
             "iscsid",
-            format!("iscsid has the version {other}, iscsiadm {one}: they do not understand each other"),
+            format!("iscsid has version {other}, iscsiadm has version {one}: they cannot work together"),
             "install both from the same package",
         ),
-        _ => tell(&mut findings, "iscsid", iscsid, theirs.as_deref()),
+        _ => report(&mut findings, "iscsid", iscsid, theirs.as_deref()),
     }
     let Some(program) = engine.layout.find_multipath() else {
         let what = "multipath-tools is not installed: a disk with several paths has several names";
@@ -42,19 +42,19 @@ pub(super) async fn look(engine: &Engine, limit: &Limit) -> Result<Findings> {
     }
     match engine.layout.find_multipathd() {
         Some(daemon) => findings.ok(NAME, "multipathd", daemon.display().to_string()),
-        None => findings.failed(NAME, "multipathd", "there is multipath, and no multipathd", MULTIPATH),
+        None => findings.failed(NAME, "multipathd", "there is multipath, but no multipathd", MULTIPATH),
     }
     Ok(findings)
 }
 
-fn tell(findings: &mut Findings, program: &str, path: Option<&Path>, version: Option<&str>) {
+fn report(findings: &mut Findings, program: &str, path: Option<&Path>, version: Option<&str>) {
     match (path, version) {
         (None, _) => findings.failed(NAME, program, format!("there is no {program}"), OPEN_ISCSI),
         (Some(path), Some(version)) => {
             findings.ok(NAME, program, format!("{}, version {version}", path.display()));
         }
         (Some(path), None) => {
-            findings.ok(NAME, program, format!("{}; it does not say its version", path.display()));
+            findings.ok(NAME, program, format!("{}; it does not report its version", path.display()));
         }
     }
 }

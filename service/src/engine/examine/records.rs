@@ -1,5 +1,5 @@
-//! Node and discovery records: whether they can be used; and what a killed daemon left of its work on them.
-//! It may not repair one: what was in it, only its target knows.
+//! Node and discovery records: whether they are usable, and what a killed daemon left half done.
+//! Must not repair a record: only its target knows what it held.
 
 use iscsi_initiator_dbus::fault::Result;
 
@@ -19,7 +19,8 @@ pub(super) async fn look(engine: &Engine, facts: &Facts) -> Result<Findings> {
     let discoveries = reading(move || database.discoveries()).await?;
     match &facts.nodes {
         Err(fault) => {
-            findings.failed(NAME, "", fault.message(), or(fault.next_step(), "ls -lR the folder of records"));
+            let look = format!("see who owns them: ls -lR {}", engine.layout.find_database().display());
+            findings.failed(NAME, "", fault.message(), or(fault.next_step(), &look));
         }
         Ok(nodes) => {
             for node in nodes {
@@ -49,25 +50,25 @@ pub(super) async fn look(engine: &Engine, facts: &Facts) -> Result<Findings> {
     Ok(findings)
 }
 
-/// What the next start of this daemon puts right.
+/// What the next start of this daemon cleans up.
 async fn leftovers(engine: &Engine, findings: &mut Findings) -> Result<()> {
     const NAME: &str = "leftovers";
-    const HINT: &str = "have it put right: systemctl restart iscsi-initiatord.service";
+    const HINT: &str = "have it cleaned up: systemctl restart iscsi-initiatord.service";
     let journal = engine.journal.clone();
-    // Those of calls at work are held by them.
+    // Running calls hold their entries.
     let has_entries = reading(move || journal.has_left_any()).await?;
     let layout = engine.layout.clone();
     let files = reading(move || layout.leftovers()).await?;
     if has_entries {
-        let what = "a call that was cut off has left a change that is still to be put back";
+        let what = "an interrupted call left a change that has not been undone yet";
         findings.warning(NAME, "", what, HINT);
     }
     for file in &files {
         let file = file.display().to_string();
-        findings.warning(NAME, &file, "a write that was cut off left it; nothing uses it", HINT);
+        findings.warning(NAME, &file, "an interrupted write left it behind; nothing uses it", HINT);
     }
     if !has_entries && files.is_empty() {
-        findings.ok(NAME, "", "nothing is left of a call that was cut off");
+        findings.ok(NAME, "", "no interrupted call left anything behind");
     }
     Ok(())
 }

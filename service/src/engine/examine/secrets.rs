@@ -1,5 +1,5 @@
-//! Who may read the files that hold secrets, or may.
-//! It may not show a secret, nor count as safe what it could not look at.
+//! Who may read the files that hold or may hold secrets.
+//! Must not show a secret, or count a file as safe that it could not examine.
 
 use std::collections::BTreeSet;
 
@@ -16,8 +16,8 @@ use crate::{
 
 const NAME: &str = "secret-files";
 
-/// Each that others may read, those in `told`, and the others in one.
-pub(super) async fn look(engine: &Engine, told: &BTreeSet<String>) -> Result<Findings> {
+/// A finding for each file that other users may read, each in `named`, and one for all others.
+pub(super) async fn look(engine: &Engine, named: &BTreeSet<String>) -> Result<Findings> {
     let layout = engine.layout.clone();
     let (items, unseen) = reading(move || {
         let database = layout.find_database();
@@ -33,21 +33,28 @@ pub(super) async fn look(engine: &Engine, told: &BTreeSet<String>) -> Result<Fin
             None => {
                 files += usize::from(item.modes.kind == Kind::File);
                 let path = item.path().display().to_string();
-                if told.contains(&path) {
-                    findings.ok(NAME, &path, format!("mode {:04o}, root's alone", item.modes.mode));
+                if named.contains(&path) {
+                    findings.ok(
+                        NAME,
+                        &path,
+                        format!("mode {:04o}, accessible to root only", item.modes.mode),
+                    );
                 }
             }
         }
     }
     for (path, error) in unseen {
         let path = path.display().to_string();
-        findings.warning(NAME, &path, format!("it cannot be looked at: {error}"), format!("ls -ld {path}"));
+        findings.warning(NAME, &path, format!("cannot examine it: {error}"), format!("ls -ld {path}"));
     }
     let rest = if is_first_rate { "" } else { "other " };
     findings.ok(
         NAME,
         "",
-        format!("{} that hold secrets, or may: root's alone", count(files, &format!("{rest}file"))),
+        format!(
+            "{} that hold or may hold secrets: accessible to root only",
+            count(files, &format!("{rest}file"))
+        ),
     );
     Ok(findings)
 }
@@ -59,35 +66,37 @@ fn of(findings: &mut Findings, item: &Item, trouble: Trouble) {
         (Trouble::Secret, Some(wanted)) => findings.failed(
             NAME,
             &path,
-            format!("its mode {mode:04o} lets others read it, and it holds a secret"),
-            format!("chmod {wanted:04o} {path}, and set the secret anew: others may have read it"),
+            format!("its mode {mode:04o} lets other users read it, and it holds a secret"),
+            format!(
+                "chmod {wanted:04o} {path}; then set a new secret, as other users may have read this one"
+            ),
         ),
         (Trouble::Open, Some(wanted)) => {
-            let what = if item.modes.kind == Kind::Folder { "look into it" } else { "read it" };
+            let what = if item.modes.kind == Kind::Folder { "list it" } else { "read it" };
             findings.warning(
                 NAME,
                 &path,
-                format!("its mode {mode:04o} lets others {what}; there is no secret in it yet"),
+                format!("its mode {mode:04o} lets other users {what}; there is no secret in it yet"),
                 format!("chmod {wanted:04o} {path}"),
             );
         }
         (Trouble::Foreign, _) => findings.failed(
             NAME,
             &path,
-            "it belongs to another user than root",
-            format!("look who put it there: ls -ld {path}; then chown root: {path}"),
+            "it is not owned by root",
+            format!("find out who put it there: ls -ld {path}; then: chown root: {path}"),
         ),
         (Trouble::Writable, _) => findings.failed(
             NAME,
             &path,
-            format!("its mode {mode:04o} lets others put files there"),
+            format!("its mode {mode:04o} lets other users put files there"),
             format!("chmod go-w {path}"),
         ),
         _ => findings.failed(
             NAME,
             &path,
-            "it is no plain file or folder: nothing here follows a link",
-            format!("ls -ld {path}; put a plain file in its place"),
+            "it is not a regular file or folder; links are not followed",
+            format!("see what it is: ls -ld {path}; then put a regular file in its place"),
         ),
     }
     if let Some(mode) = item.wanted() {

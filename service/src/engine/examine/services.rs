@@ -1,5 +1,5 @@
-//! The units that iSCSI and multipath need: whether they run, and will at the next boot.
-//! It may not have one started to see whether it would.
+//! The units that iSCSI and multipath need: whether they run, and will after the next boot.
+//! Must not start a unit to see whether it would start.
 
 use iscsi_initiator_dbus::{fault::Result, results::Startup};
 
@@ -15,7 +15,7 @@ use crate::{
 const NAME: &str = "services";
 const SOCKET: &str = "iscsid.socket";
 const ISCSID: &str = "iscsid.service";
-/// What logs in at boot: Debian's name, and upstream's.
+/// The unit that logs in at boot: Debian's name, and upstream's.
 const AT_BOOT: [&str; 2] = ["open-iscsi.service", "iscsi.service"];
 const MULTIPATHD: &str = "multipathd.service";
 const MULTIPATHD_SOCKET: &str = "multipathd.socket";
@@ -37,31 +37,32 @@ pub(super) async fn look(engine: &Engine, facts: &Facts) -> Result<Findings> {
     Ok(findings)
 }
 
-/// The socket where there is one: it starts the service when somebody needs it.
+/// The socket, where there is one, starts the service on demand.
 fn of_iscsid(findings: &mut Findings, socket: &Unit, iscsid: &Unit) {
     if !socket.is_there && !iscsid.is_there && !socket.is_masked {
         return findings.failed(
             NAME,
             ISCSID,
-            format!("there is no {SOCKET} and no {ISCSID}"),
+            format!("there is neither {SOCKET} nor {ISCSID}"),
             "install the package open-iscsi",
         );
     }
     if socket.is_there || socket.is_masked {
-        needed(findings, socket, "no login works");
+        needed(findings, socket, "logins do not work");
     } else {
-        needed(findings, iscsid, "no login works");
+        needed(findings, iscsid, "logins do not work");
     }
     if iscsid.has_failed {
         let hint = format!("journalctl -u {ISCSID}, then systemctl restart {ISCSID}");
-        findings.failed(NAME, ISCSID, "it was started and failed: no session is looked after", hint);
+        findings.failed(NAME, ISCSID, "it was started and failed: no session is supervised", hint);
     } else if socket.is_there {
-        let detail = if iscsid.is_active { "it runs" } else { "it does not run: its socket starts it" };
+        let detail =
+            if iscsid.is_active { "it is running" } else { "it is not running: its socket starts it" };
         findings.ok(NAME, ISCSID, detail);
     }
 }
 
-/// A unit that has to run; `without` says what is not without it.
+/// A unit that must run; `without` says what does not work without it.
 fn needed(findings: &mut Findings, unit: &Unit, without: &str) {
     let name = &unit.name;
     if unit.is_masked {
@@ -74,7 +75,7 @@ fn needed(findings: &mut Findings, unit: &Unit, without: &str) {
         (true, false) => findings.warning(
             NAME,
             name,
-            "it is active, and will not be after the next boot",
+            "it is active, but will not be after the next boot",
             format!("systemctl enable {name}"),
         ),
         (false, is_enabled) => findings.failed(
@@ -91,27 +92,28 @@ fn needed(findings: &mut Findings, unit: &Unit, without: &str) {
     findings.with(remedy);
 }
 
-/// Only who wants to be logged in at boot needs it: that it is to be enabled is for him to say.
+/// Needed only if a node is set to log in at boot. Whether to enable it is the administrator's
+/// decision.
 fn at_boot(findings: &mut Findings, facts: &Facts, unit: &Unit) {
     let nodes = facts.nodes.as_deref().unwrap_or_default();
     let wanted = nodes.iter().filter(|node| node.startup == Startup::Automatic).count();
     let name = &unit.name;
     match (wanted, unit.is_there && unit.is_enabled) {
-        (0, true) => findings.ok(NAME, name, "enabled; no node is to be logged in to at boot"),
-        (0, false) => findings.skipped(NAME, name, "no node is to be logged in to at boot"),
+        (0, true) => findings.ok(NAME, name, "enabled; no node is set to log in at boot"),
+        (0, false) => findings.skipped(NAME, name, "no node is set to log in at boot"),
         (wanted, true) => {
             findings.ok(NAME, name, format!("enabled: logs in to {} at boot", count(wanted, "node")));
         }
         (wanted, false) => findings.warning(
             NAME,
             name,
-            format!("{} to be logged in to at boot, and it is not enabled", count(wanted, "node")),
+            format!("{} set to log in at boot, but it is not enabled", count(wanted, "node")),
             format!("systemctl enable {name}"),
         ),
     }
 }
 
-/// Fixed only where multipath was set up by this service: elsewhere it may be off for a reason.
+/// Fixed only where this service set multipath up: elsewhere it may be disabled for a reason.
 fn of_multipathd(findings: &mut Findings, facts: &Facts, multipathd: &Unit, socket: &Unit) {
     let is_set_up = matches!(facts.own, Ok(Own::Ours(_)));
     if !multipathd.is_there && !multipathd.is_masked {
@@ -120,20 +122,21 @@ fn of_multipathd(findings: &mut Findings, facts: &Facts, multipathd: &Unit, sock
     if is_set_up {
         needed(findings, multipathd, "no disk gets a map");
     } else if multipathd.is_active {
-        let detail = if multipathd.is_enabled { "active and enabled" } else { "active, and not enabled" };
+        let detail = if multipathd.is_enabled { "active and enabled" } else { "active, but not enabled" };
         findings.ok(NAME, MULTIPATHD, detail);
     } else if facts.sessions.iter().any(Session::has_disk) {
         findings.warning(
             NAME,
             MULTIPATHD,
-            "it does not run: no iSCSI disk gets a map",
+            "it is not running: no iSCSI disk gets a map",
             "set multipath up: iscsictl multipath setup",
         );
     } else {
-        findings.skipped(NAME, MULTIPATHD, "it does not run, and multipath was not set up");
+        findings.skipped(NAME, MULTIPATHD, "it is not running, and multipath was not set up");
     }
     if socket.is_there {
-        let detail = if socket.is_active { "its socket is open" } else { "not open: multipathd needs none" };
+        let detail =
+            if socket.is_active { "its socket is open" } else { "not open: multipathd does not need it" };
         findings.ok(NAME, MULTIPATHD_SOCKET, detail);
     }
 }
@@ -149,10 +152,10 @@ mod tests {
         Unit { name: name.to_owned(), is_there: true, is_enabled, is_active, ..Unit::default() }
     }
 
-    fn told(look: impl FnOnce(&mut Findings)) -> Vec<Finding> {
+    fn report(look: impl FnOnce(&mut Findings)) -> Vec<Finding> {
         let mut findings = Findings::new();
         look(&mut findings);
-        findings.list().into_iter().map(Found::told).collect()
+        findings.list().into_iter().map(Found::report).collect()
     }
 
     #[test]
@@ -164,17 +167,17 @@ mod tests {
             (true, false, CheckState::Failed, "start iscsid.socket"),
             (false, false, CheckState::Failed, "enable and start iscsid.socket"),
         ] {
-            let found = told(|findings| of_iscsid(findings, &unit(SOCKET, enabled, active), &service));
+            let found = report(|findings| of_iscsid(findings, &unit(SOCKET, enabled, active), &service));
             assert_eq!((found[0].state, found[0].fix.as_str()), (state, fix));
             assert_eq!((found.len(), found[1].state), (2, CheckState::Ok), "the service need not run");
         }
         let masked = Unit { is_there: false, is_masked: true, ..unit(SOCKET, false, false) };
-        let found = told(|findings| of_iscsid(findings, &masked, &service));
+        let found = report(|findings| of_iscsid(findings, &masked, &service));
         assert_eq!((found[0].state, found[0].fix.as_str()), (CheckState::Failed, ""));
         let failed = Unit { has_failed: true, ..service };
-        let found = told(|findings| of_iscsid(findings, &unit(SOCKET, true, true), &failed));
+        let found = report(|findings| of_iscsid(findings, &unit(SOCKET, true, true), &failed));
         assert_eq!(found[1].state, CheckState::Failed);
-        let found = told(|findings| of_iscsid(findings, &Unit::default(), &Unit::default()));
+        let found = report(|findings| of_iscsid(findings, &Unit::default(), &Unit::default()));
         assert!(found[0].hint.contains("install"), "{found:?}");
     }
 
@@ -183,10 +186,10 @@ mod tests {
         let facts = |own| Facts { sessions: Vec::new(), nodes: Ok(Vec::new()), own, has_multipathd: false };
         let (off, none) = (unit(MULTIPATHD, false, false), Unit::default());
         let ours = facts(Ok(Own::Ours(String::new())));
-        let found = told(|findings| of_multipathd(findings, &ours, &off, &none));
+        let found = report(|findings| of_multipathd(findings, &ours, &off, &none));
         assert_eq!(found[0].fix, "enable and start multipathd.service");
         for own in [Own::Missing, Own::Foreign] {
-            let found = told(|findings| of_multipathd(findings, &facts(Ok(own)), &off, &none));
+            let found = report(|findings| of_multipathd(findings, &facts(Ok(own)), &off, &none));
             assert_eq!((found[0].state, found[0].fix.as_str()), (CheckState::Skipped, ""));
         }
     }

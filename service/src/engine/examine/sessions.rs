@@ -1,5 +1,5 @@
-//! Sessions that need somebody: that have lost their portal, show no LUN, or that nothing is recorded of.
-//! It may not ask a portal, nor end a session.
+//! Sessions that need attention: those without a connection, a LUN or a record.
+//! Must not contact a portal or end a session.
 
 use super::{
     facts::Facts,
@@ -9,7 +9,7 @@ use crate::backend::kernel::sysfs::Session;
 
 const NAME: &str = "sessions";
 
-/// One finding for each that deserves a look, and the others in one.
+/// One finding for each that needs attention, and one for the others.
 pub(super) fn look(facts: &Facts) -> Findings {
     let mut findings = Findings::new();
     let mut sound = 0;
@@ -27,12 +27,12 @@ pub(super) fn look(facts: &Facts) -> Findings {
     findings
 }
 
-/// Whether there was something to say.
+/// Returns whether there was a finding.
 fn of(findings: &mut Findings, facts: &Facts, session: &Session) -> bool {
     let (target, portal, sid) = (&session.target, session.portal_text(), session.sid);
     if !session.is_made() {
-        let what = format!("session {sid} has no target: iscsid is making it, or died at that");
-        let hint = "if it stays, the next login or logout takes it away; it has no disk";
+        let what = format!("session {sid} has no target: iscsid is setting it up, or died while doing so");
+        let hint = "if it stays, the next login or logout removes it; it has no disk";
         findings.warning(NAME, "", what, hint);
         return true;
     }
@@ -40,37 +40,42 @@ fn of(findings: &mut Findings, facts: &Facts, session: &Session) -> bool {
     let leave = format!("iscsictl logout {target} {portal}");
     match session.state.as_str() {
         "LOGGED_IN" => {}
-        // After the replacement timeout: what was sent to it has failed.
+        // After the replacement timeout, the I/O to it has failed.
         "FREE" => {
             let what = format!("session {sid} has had no connection for longer than its replacement timeout");
             findings.failed(
                 NAME,
                 &subject,
                 what,
-                format!("look at the portal: iscsictl diagnose {target} {portal}; or leave it: {leave}"),
+                format!("check the portal: iscsictl diagnose {target} {portal}; or log out: {leave}"),
             );
             return true;
         }
         state => {
-            let what = format!("session {sid} is {state}: iscsid is trying to connect it again");
+            let what = format!("session {sid} is {state}: iscsid is trying to reconnect it");
             findings.warning(NAME, &subject, what, format!("iscsictl diagnose {target} {portal}"));
             return true;
         }
     }
     let nodes = facts.nodes.as_deref().unwrap_or_default();
     if facts.nodes.is_ok() && !nodes.iter().any(|node| session.is_of(&node.key)) {
-        let what = format!("session {sid} has no node record: after its end nobody knows of it");
+        let what = format!("session {sid} has no node record: once it ends, its target is unknown here");
         findings.warning(
             NAME,
             &subject,
             what,
-            format!("record it: iscsictl discover {portal}; or leave it: {leave}"),
+            format!("record it: iscsictl discover {portal}; or log out: {leave}"),
         );
         return true;
     }
     if session.scanned == Some(true) && session.disks.is_empty() {
-        let what = format!("session {sid} shows no LUN");
-        findings.warning(NAME, &subject, what, "have a LUN given to this initiator on the gateway");
+        let what = format!("session {sid} has no LUN");
+        findings.warning(
+            NAME,
+            &subject,
+            what,
+            "have the gateway's administrator map a LUN to this initiator",
+        );
         return true;
     }
     false

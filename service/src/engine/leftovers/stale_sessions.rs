@@ -1,5 +1,6 @@
-//! Sessions that iscsid was killed over are removed, so that an act begins and ends with whole ones. It never fails the
-//! act that it is done for, nor removes a session that its maker may still finish.
+//! Removes sessions that a killed iscsid left behind, so that an operation starts and ends with
+//! complete ones. Never fails the operation that it is done for, and never removes a session that
+//! its maker may still finish.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,31 +23,32 @@ use crate::{
 
 const ISCSID: &str = "iscsid.service";
 
-/// With an iscsid that runs, only what is found twice is removed: nothing of it is seen half-done for so long, but a
-/// logout, and that has an iscsiadm waiting for it.
+/// While iscsid is running, only a session found twice is removed. Nothing of iscsid's stays half
+/// done for so long except a logout, and that has an iscsiadm waiting for it.
 const TWICE: Duration = Duration::from_secs(1);
 
-/// How far it may go.
+/// How far a removal may go.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) enum Reach {
-    /// What no iscsid holds.
+    /// Only sessions that no iscsid holds.
     Remove,
-    /// Also what one holds that runs: it is restarted then.
+    /// Also one that a running iscsid holds, which is then restarted.
     Restart,
 }
 
-/// Removes what iscsid, if it was killed, has left half-made or half-ended. Costs a look at sysfs if there is none.
+/// Removes what a killed iscsid left half made or half ended. If there is none, this costs one look
+/// at sysfs.
 pub(in crate::engine) async fn remove(engine: &Engine, reach: Reach, limit: &Limit) {
     if find(&engine.stale_sessions).await.sessions.is_empty() {
         return;
     }
     if limit.wait(remove_in_turn(engine, reach)).await.is_none() {
-        tracing::warn!("stale sessions could not be removed in time");
+        tracing::warn!("timed out removing stale sessions");
     }
 }
 
 async fn remove_in_turn(engine: &Engine, reach: Reach) {
-    // Calls that come together need not do it twice.
+    // Calls that arrive together need not do it twice.
     let turn = Arc::clone(&engine.turns.acts.stale_sessions).lock_owned().await;
     let mut found = find(&engine.stale_sessions).await;
     if found.has_iscsid {
@@ -54,7 +56,7 @@ async fn remove_in_turn(engine: &Engine, reach: Reach) {
         let again = find(&engine.stale_sessions).await;
         found.sessions.retain(|session| again.sessions.contains(session));
     }
-    // iscsid would take one that it holds for a session that is up, for ever, and refuse to log in beside it.
+    // iscsid would keep treating a session that it holds as up, and refuse to log in again.
     let may_be_held = found.sessions.iter().any(|session| session.is_being_ended);
     let alone = match reach {
         Reach::Restart if may_be_held => Arc::clone(&engine.turns.acts.iscsid).try_write_owned().ok(),
@@ -65,12 +67,12 @@ async fn remove_in_turn(engine: &Engine, reach: Reach) {
     }
     let (stale_sessions, systemd) = (engine.stale_sessions.clone(), engine.systemd.clone());
     let at_work = engine.turns.activity.begin();
-    // Once begun it is brought to its end, whether a call waits for it or not.
+    // Once started it runs to its end, whether a call waits for it or not.
     let task = tokio::spawn(async move {
         remove_all(&stale_sessions, &systemd, found.sessions, alone).await;
         drop((turn, at_work));
     });
-    // It cannot panic; were it cancelled, the runtime would be going down.
+    // Cannot panic. If it were cancelled, the runtime would be shutting down.
     let _ = task.await;
 }
 
@@ -79,7 +81,7 @@ async fn find(stale_sessions: &StaleSessions) -> Found {
     reading(move || stale_sessions.find()).await.unwrap_or_default()
 }
 
-/// Removes them; with the right to, restarts an iscsid that would go on with one.
+/// Removes them. If permitted, restarts an iscsid that would keep one.
 async fn remove_all(
     stale_sessions: &StaleSessions,
     systemd: &Systemd,
@@ -91,10 +93,10 @@ async fn remove_all(
         let stale_sessions = stale_sessions.clone();
         match blocking(move || stale_sessions.remove(&session)).await {
             Ok(Ok(())) => {
-                tracing::warn!(sid = session.sid, "iscsid was killed over this session: removed");
+                tracing::warn!(sid = session.sid, "removed a stale session that a killed iscsid left behind");
                 may_be_held |= session.is_being_ended;
             }
-            Ok(Err(error)) => tracing::warn!(sid = session.sid, %error, "a stale session stays"),
+            Ok(Err(error)) => tracing::warn!(sid = session.sid, %error, "cannot remove a stale session"),
             Err(_) => {}
         }
     }
@@ -102,11 +104,11 @@ async fn remove_all(
         return;
     }
     let stale_sessions = stale_sessions.clone();
-    // Asked afterwards: one that is started now does not see what is gone.
+    // Checked afterwards: an iscsid started from now on does not see the removed session.
     if reading(move || stale_sessions.has_iscsid()).await.unwrap_or(true) {
-        tracing::warn!("iscsid holds a session that is no more: it is restarted");
+        tracing::warn!("iscsid holds a session that no longer exists: restarting it");
         if let Err(fault) = systemd.job(Job::Restart, ISCSID).await {
-            tracing::warn!(error = fault.message(), "iscsid could not be restarted");
+            tracing::warn!(error = fault.message(), "cannot restart iscsid");
         }
     }
 }

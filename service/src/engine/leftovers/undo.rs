@@ -1,4 +1,4 @@
-//! What a daemon that was killed had changed is put back, from the undo journal.
+//! Restores from the undo journal what a killed daemon had changed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,25 +28,25 @@ use crate::{
     },
 };
 
-/// Longer than an iscsiadm goes on after its daemon.
+/// Longer than an iscsiadm continues after its daemon.
 const ISCSIADM: Duration = Duration::from_secs(180);
 
-/// What cannot be put back before the first call.
+/// What cannot be restored before the first call.
 #[derive(Default)]
 pub(super) struct Later {
-    /// Records, with the claims on their targets: an iscsiadm may still be logging in by them.
+    /// Records, with the claims on their targets: an iscsiadm may still be logging in with them.
     records: Left,
     claims: Vec<Claim>,
     /// Setups of multipath, which need systemd.
     setups: Left,
 }
 
-/// Puts back what can be, before the first call; blocks for as long as a few files take.
+/// Restores what can be restored before the first call. Blocks for as long as a few files take.
 pub(super) fn at_once(engine: &Engine) -> Later {
     let left = match engine.journal.left() {
         Ok(left) => left,
         Err(error) => {
-            tracing::warn!(%error, "what a killed daemon left cannot be looked at");
+            tracing::warn!(%error, "cannot examine what a killed daemon left behind");
             return Later::default();
         }
     };
@@ -54,7 +54,7 @@ pub(super) fn at_once(engine: &Engine) -> Later {
     let (config, proc) = (&engine.layout.config, &engine.layout.proc);
     let (left, settled) = settle::settle_initiator_names(config, proc, left);
     if let Err(fault) = settled {
-        tracing::warn!(error = fault.message(), "the initiator name is put back later");
+        tracing::warn!(error = fault.message(), "cannot restore the initiator name yet, trying again later");
     }
     let (mut records, setups): (Left, Left) =
         left.into_iter().partition(|(_, undo)| matches!(undo, Undo::Records(_)));
@@ -65,7 +65,7 @@ pub(super) fn at_once(engine: &Engine) -> Later {
             Undo::Records(backup) => Some(backup.target()),
             _ => None,
         });
-        // No call has come yet: each is free, but for a target with two entries.
+        // No call has arrived yet: each target is free, except one with two entries.
         claims.extend(targets.filter_map(|target| engine.turns.claims.claim(target).ok()));
     } else {
         let sessions = engine.state.sysfs.sessions();
@@ -75,15 +75,16 @@ pub(super) fn at_once(engine: &Engine) -> Later {
     Later { records, claims, setups }
 }
 
-/// Claims a target for a change of its records. What is left about it of a call that was cut off since this daemon
-/// started (by an older one, that was killed while it was leaving) is put back first: later it would undo the change.
+/// Claims a target for a change of its records. Before that, restores what a call that was
+/// interrupted after this daemon started has left (of an older daemon that was killed while
+/// exiting). Later it would undo the change.
 pub(in crate::engine) async fn claim(engine: &Engine, target: &Iqn) -> Result<Claim> {
     let claim = engine.turns.claims.claim(target)?;
     let (journal, database, sysfs) =
         (engine.journal.clone(), engine.database.clone(), engine.state.sysfs.clone());
     let target = target.clone();
     let settling = move || {
-        // Read only if something is left.
+        // Read only if there are entries.
         let sessions = std::cell::OnceCell::new();
         let is_up = |node: &NodeKey| {
             let sessions = sessions.get_or_init(|| sysfs.sessions());
@@ -95,22 +96,22 @@ pub(in crate::engine) async fn claim(engine: &Engine, target: &Iqn) -> Result<Cl
     Ok(claim)
 }
 
-/// Puts back the rest.
+/// Restores the rest.
 pub(super) async fn later(engine: &Engine, later: Later) {
     let Later { records, claims, setups } = later;
     if let Err(fault) = put_records_back(engine, records, claims).await {
-        tracing::warn!(error = fault.message(), "records are put back later");
+        tracing::warn!(error = fault.message(), "cannot restore records yet, trying again later");
     }
     if setups.is_empty() {
         return;
     }
     let _turn = engine.turns.acts.multipath.lock().await;
     if let Err(fault) = take_back::all(engine, setups, &Limit::of(DEFAULT_TIMEOUT)).await {
-        tracing::error!(error = fault.message(), "a setup of multipath is taken back later");
+        tracing::error!(error = fault.message(), "cannot undo a multipath setup yet, trying again later");
     }
 }
 
-/// When no iscsiadm runs any more, it is known which sessions came of it.
+/// When no iscsiadm is running any more, the resulting sessions are known.
 async fn put_records_back(engine: &Engine, records: Left, claims: Vec<Claim>) -> Result<()> {
     if records.is_empty() {
         return Ok(());
@@ -120,13 +121,13 @@ async fn put_records_back(engine: &Engine, records: Left, claims: Vec<Claim>) ->
     let now = Arc::new(engine.state.look(Parts::SESSIONS).await?);
     let database = engine.database.clone();
     let is_up = move |node: &NodeKey| now.session_of(node).is_some();
-    // What could not be put back is in the log, and stays in the journal.
+    // What could not be restored is in the log, and stays in the journal.
     drop(blocking(move || settle::settle_records(&database, records, is_up)).await?);
     drop(claims);
     Ok(())
 }
 
-/// No iscsiadm runs.
+/// No iscsiadm is running.
 struct NoIscsiadm(StaleSessions);
 
 impl Predicate for NoIscsiadm {

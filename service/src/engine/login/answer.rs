@@ -14,20 +14,20 @@ use crate::{
     engine::{Engine, records::lookup::no_such_node, state::reader::Parts},
 };
 
-/// What a session without a disk is told: tgt shows a LUN of its own that is none.
+/// The message for a session without a disk. tgt shows a LUN of its own that is not a disk.
 pub(in crate::engine) const NO_LUN: &str = "the target offers this initiator no LUN that is a disk";
 
-/// What became of one node.
+/// The outcome for one node.
 pub(super) type Outcome = Result<Done>;
 
 /// A node that is up.
 pub(super) struct Done {
     pub(super) outcome: LoginOutcome,
-    /// Worth telling although it worked.
+    /// A message for a login that succeeded.
     pub(super) remark: String,
 }
 
-/// An entry for each node; or the most telling reason if every one failed.
+/// An entry for each node, or the most specific reason if every one failed.
 pub(super) async fn answer(
     engine: &Engine,
     target: &Iqn,
@@ -51,7 +51,7 @@ pub(super) async fn answer(
 fn entry(key: &NodeKey, done: Done, session: Option<&Session>, settled: Settled) -> results::Login {
     let (target, portal) = (key.target.as_str(), key.portal.to_string());
     let Some(session) = session else {
-        let gone = Fault::new(Kind::Failed, "the session was lost again at once");
+        let gone = Fault::new(Kind::Failed, "the session was lost immediately");
         return results::Login::failed(target, &portal, &gone);
     };
     let disks = session.disks.iter().filter(|disk| !disk.name.is_empty());
@@ -63,19 +63,20 @@ fn entry(key: &NodeKey, done: Done, session: Option<&Session>, settled: Settled)
     } else if settled == Settled::Unasked {
         done.remark
     } else if session.scanned == Some(false) {
-        hint = format!("have them looked for: iscsictl rescan {target}");
-        "its LUNs were not looked for within the deadline".to_owned()
+        hint = format!("scan for them: iscsictl rescan {target}");
+        "timed out scanning for its LUNs".to_owned()
     } else if !session.has_disk() {
         hint = format!(
-            "have the gateway's administrator map a LUN to this initiator, then: iscsictl logout {target} and log in again"
+            "have the gateway's administrator map a LUN to this initiator, then: iscsictl logout {target} \
+             && iscsictl login {target}"
         );
         NO_LUN.to_owned()
     } else if settled == Settled::Late {
-        hint = "iscsictl paths shows what is there by now".to_owned();
-        "the disks or their maps were not ready within the deadline".to_owned()
+        hint = "iscsictl paths shows what is there so far".to_owned();
+        "timed out waiting for the disks or their maps".to_owned()
     } else if settled == Settled::Unmapped && disks.clone().any(|disk| disk.map.is_none()) {
         hint = "journalctl -u multipathd has the reason".to_owned();
-        "multipathd made no map of a disk that it should have made one of".to_owned()
+        "multipathd did not make a map of a disk that should have one".to_owned()
     } else {
         done.remark
     };

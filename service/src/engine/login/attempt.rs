@@ -1,5 +1,5 @@
-//! One login through iscsid, at one node: within the caller's time, and taken back if it comes later. The record is as it
-//! was afterwards.
+//! One login through iscsid at one node, within the caller's time. A login that succeeds later is
+//! ended again, and the record is restored afterwards.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,10 +25,10 @@ use crate::{
     },
 };
 
-/// How long the disks of a login that came late may look used: what has just come is looked at by many.
+/// How long the disks of a late login may look used: several programs probe a new disk.
 const TAKE_BACK: Duration = Duration::from_secs(15);
 
-/// Logs in. The claim on the node's target is held.
+/// Logs in. The caller holds the claim on the node's target.
 pub(super) async fn log_in(
     engine: &Arc<Engine>,
     node: &NodeKey,
@@ -38,14 +38,14 @@ pub(super) async fn log_in(
 ) -> Result<()> {
     let login = with_fewer_retries(engine, node, iscsiadm, limit).await?;
     if matches!(login, Err(Refused::Code(_))) {
-        // iscsid may have died over it.
+        // iscsid may have died during the login.
         stale_sessions::remove(engine, Reach::Restart, limit).await;
     }
     // The kernel decides, not the exit code.
     let now = match (engine.state.look(Parts::SESSIONS).await, &login) {
-        // What goes on is taken back, seen or not.
+        // A login that continues is ended again, whether it was seen or not.
         (Err(fault), Err(Refused::Program(ProgramError::TimedOut(_)))) => {
-            tracing::warn!(error = fault.message(), "what became of a login could not be looked at");
+            tracing::warn!(error = fault.message(), "cannot see what became of a login");
             None
         }
         (now, _) => Some(now?),
@@ -53,7 +53,7 @@ pub(super) async fn log_in(
     let session = now.as_ref().and_then(|now| now.session_of(node));
     match (login, session.is_some()) {
         (Ok(()), true) => Ok(()),
-        // Logged in; iscsid is still looking for its LUNs.
+        // Logged in; iscsid is still scanning for its LUNs.
         (Err(Refused::Program(ProgramError::TimedOut(_))), _)
             if session.is_some_and(|s| s.state == "LOGGED_IN") =>
         {
@@ -68,20 +68,22 @@ pub(super) async fn log_in(
                 .fault(what)
                 .hint("journalctl -u iscsid shows what it waits for; try again with a longer timeout"))
         }
-        // Up and whole, whatever iscsiadm says. What the kernel has not looked at is iscsid's to finish, at the next login.
+        // Up and complete, whatever iscsiadm reports. If the kernel has not scanned it, iscsid
+        // completes it at the next login.
         (Err(Refused::Code(_)), _) if session.is_some_and(is_whole) => Ok(()),
-        (Err(refused), _) => Err(told(node, refused.into())),
+        (Err(refused), _) => Err(report(node, refused.into())),
         (Ok(()), false) => Err(Fault::new(Kind::Failed, "iscsid reported success, but there is no session")
             .hint("journalctl -u iscsid has the details")),
     }
 }
 
-/// Whether iscsid has nothing to do for it any more: it is logged in, and its LUNs were looked for.
+/// Whether iscsid has nothing left to do for a session: it is logged in, and its LUNs were scanned.
 fn is_whole(session: &Session) -> bool {
     session.state == "LOGGED_IN" && session.scanned.unwrap_or(!session.disks.is_empty())
 }
 
-/// Has iscsid log in, with as many retries as the caller has time for; the record says so meanwhile.
+/// Has iscsid log in, with as many retries as the caller has time for. The record holds that number
+/// in the meantime.
 async fn with_fewer_retries(
     engine: &Engine,
     node: &NodeKey,
@@ -95,22 +97,26 @@ async fn with_fewer_retries(
     };
     let login = match limit.wait(engine.turns.acts.iscsid.read()).await {
         Some(_in_use) => Ok(iscsiadm.login(node, limit).await),
-        None => Err(limit.fault("iscsid was being restarted until the deadline").hint("try again")),
+        None => Err(limit.fault("timed out waiting for iscsid to be restarted").hint("try again")),
     };
     if let Some((entry, change)) = shortened {
-        // iscsid has its copy since the beginning of the attempt.
+        // iscsid has read the record when the attempt began.
         let database = engine.database.clone();
         let restored = blocking(move || settle::undo_login_retries(&database, entry, &change)).await?;
         if let Err(fault) = restored {
             let error = fault.message();
-            tracing::warn!(target = %node.target, portal = %node.portal, error, "the record is put back later");
+            tracing::warn!(
+                target = %node.target, portal = %node.portal, error,
+                "cannot restore the record yet, trying again later"
+            );
         }
     }
     login
 }
 
-/// An exit code, with the portal that it is about and where to look: the target has let us in a moment before.
-fn told(node: &NodeKey, fault: Fault) -> Fault {
+/// The fault for an exit code, with the portal and where to look. The target accepted the login a
+/// moment before.
+fn report(node: &NodeKey, fault: Fault) -> Fault {
     let message =
         format!("{}: the target accepted the login, but iscsid failed: {}", node.portal, fault.message());
     let hint = match fault.next_step() {
@@ -122,21 +128,27 @@ fn told(node: &NodeKey, fault: Fault) -> Fault {
     Fault::new(fault.kind(), message).hint(hint)
 }
 
-/// Waits for a login that was not waited for any longer, and ends the session that it made. Its caller was told that it
-/// failed, so nothing uses it yet; what does all the same keeps it.
+/// Waits for a login that timed out, and ends the session that it made. Its caller got an error, so
+/// nothing uses the session yet; if something does all the same, it stays.
 async fn take_back(engine: &Engine, rest: Rest, node: &NodeKey) {
     rest.ended().await;
     let now = match engine.state.look(Parts::SESSIONS).await {
         Ok(now) => now,
         Err(fault) => {
             let error = fault.message();
-            tracing::warn!(target = %node.target, portal = %node.portal, error, "a late login is not looked for");
+            tracing::warn!(
+                target = %node.target, portal = %node.portal, error,
+                "cannot look for a late login"
+            );
             return;
         }
     };
     let Some(session) = now.session_of(node).cloned() else { return };
-    tracing::warn!(target = %node.target, portal = %node.portal, "a login came after its deadline: it is taken back");
-    // On a slow machine udev and multipathd are still at it.
+    tracing::warn!(
+        target = %node.target, portal = %node.portal,
+        "a login succeeded after its deadline: logging out again"
+    );
+    // On a slow machine udev and multipathd are still probing.
     let mut ended = Ended { engine, session, stays: String::new() };
     let done = engine.state.watch.until(&mut ended, &Limit::of(TAKE_BACK)).await;
     let stays = match done {
@@ -144,14 +156,17 @@ async fn take_back(engine: &Engine, rest: Rest, node: &NodeKey) {
         Ok(None) => ended.stays,
         Err(fault) => fault.message().to_owned(),
     };
-    tracing::warn!(target = %node.target, portal = %node.portal, error = stays, "it stays");
+    tracing::warn!(
+        target = %node.target, portal = %node.portal, error = stays,
+        "cannot end a late session: left in place"
+    );
 }
 
-/// The session has ended: whatever only seems to use its disks is waited for.
+/// Ends the session, after waiting for whatever only seems to use its disks.
 struct Ended<'a> {
     engine: &'a Engine,
     session: Session,
-    /// What used them at the last look.
+    /// What used the disks at the last check.
     stays: String,
 }
 

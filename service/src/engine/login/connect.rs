@@ -1,5 +1,5 @@
-//! From a portal and CHAP to usable disks: discovers, records, sets CHAP, logs in. A call that fails leaves nothing behind,
-//! and no one chooses among targets that the caller did not name.
+//! From a portal and CHAP to usable disks: discovers, records, sets CHAP, logs in. A call that
+//! fails leaves nothing behind. Of several targets, only those that the caller named are used.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -42,36 +42,37 @@ use crate::{
 /// How many targets a message names.
 const SHOWN: usize = 5;
 
-/// What a connection may be told.
+/// The options of a connection.
 pub(crate) struct Connection {
-    /// The whole call's limit.
+    /// The limit of the whole call.
     pub(crate) timeout: Option<Duration>,
     /// Stored in the records of the portals that accepted the login.
     pub(crate) startup: Option<Startup>,
-    /// Whether to answer only when disks and maps are there.
+    /// Whether to reply only when disks and maps are there.
     pub(crate) wait: bool,
-    /// LUNs that are other disks than before are taken as they are.
+    /// Whether to accept LUNs that are other disks than before.
     pub(crate) accept_changed_luns: bool,
-    /// The network interface to ask through, and to bind new nodes to.
+    /// The network interface to use, and to bind new nodes to.
     pub(crate) interface: Option<String>,
-    /// For the targets' records, and for the discovery if that asks for CHAP.
+    /// For the targets' records, and for the discovery if the portal asks for CHAP.
     pub(crate) chap: Option<ChapSecrets>,
-    /// Empty: the one that the portal has.
+    /// Empty: the only target of the portal.
     pub(crate) targets: Vec<Iqn>,
 }
 
-/// What is to be logged in to.
+/// The targets and nodes to log in to.
 struct Goal {
     portal: Portal,
     targets: Vec<Iqn>,
     nodes: Vec<NodeKey>,
-    /// What they are bound to.
+    /// What the nodes are bound to.
     binding: Option<Binding>,
 }
 
 impl Engine {
-    /// Connects to the granted portal's target or targets: an entry for each of their portals. Fails, with the most
-    /// telling reason, if none accepted the login; then every record is as it was.
+    /// Connects to the granted portal's target or targets, with an entry for each of their portals.
+    /// If no portal accepted the login, it fails with the most specific reason and restores every
+    /// record.
     pub(crate) async fn connect(
         self: &Arc<Self>,
         call: &Call,
@@ -102,16 +103,16 @@ async fn connect(
     let mut before = back_up(engine, &goal).await.map_err(|fault| stopped(Step::Record, fault))?;
     let result = record_and_log_in(engine, &goal, proofs, &holds, &mut before, wishes, limit, progress).await;
     if result.is_err() {
-        progress.report(Step::Undo, "putting the records back as they were".to_owned());
+        progress.report(Step::Undo, "restoring the records".to_owned());
         put_back(engine, before, goal.targets.iter().zip(&holds)).await?;
     } else if let Err(fault) = blocking(move || settle::done(before)).await? {
-        // The sessions are up: as long as they are, their records stay.
-        tracing::error!(error = fault.message(), "an undo entry that is not needed could not be removed");
+        // Sessions that are up keep their records.
+        tracing::error!(error = fault.message(), "cannot remove an undo entry that is not needed any more");
     }
     result
 }
 
-/// How the records are goes into the undo journal before the first of them changes.
+/// The backup of the records goes into the undo journal before the first of them changes.
 async fn back_up(engine: &Engine, goal: &Goal) -> Result<settle::Left> {
     let now = engine.state.look(Parts::SESSIONS).await?;
     let (journal, database) = (engine.journal.clone(), engine.database.clone());
@@ -120,7 +121,7 @@ async fn back_up(engine: &Engine, goal: &Goal) -> Result<settle::Left> {
     blocking(move || settle::back_up_records(&journal, &database, &targets, &nodes, is_up)).await?
 }
 
-/// Asks the portal and chooses.
+/// Discovers the targets and chooses.
 async fn find(
     engine: &Engine,
     portal: &Portal,
@@ -144,7 +145,7 @@ async fn find(
         .cloned()
         .map(|node| bound(node, binding.as_ref()))
         .collect();
-    // What has a record of the old kind already is logged in to by that.
+    // A node with a record in the old format is logged in to through that record.
     let now = engine.state.look(Parts::NODES).await?;
     let is_old = |node: &&Node| node.key.tpgt.is_none() && node.damage.is_none();
     let old: Vec<&NodeKey> = now.nodes().iter().filter(is_old).map(|node| &node.key).collect();
@@ -155,7 +156,7 @@ async fn find(
     Ok(Goal { portal, targets, nodes: nodes.into_iter().map(recorded).collect(), binding })
 }
 
-/// From here on records change; its caller puts them back if nothing came of it.
+/// Records change from here on; the caller restores them if the call fails.
 #[expect(
     clippy::too_many_arguments,
     reason = "plain values, so that it is made of the same steps as a login"
@@ -191,7 +192,7 @@ async fn record_and_log_in(
         match login {
             Ok((_, _, Ok(portals))) => entries.extend(portals),
             Ok((target, nodes, Err(fault))) => faults.push((target, nodes, fault)),
-            // The others come to their end first.
+            // The other logins run to their end first.
             Err(error) => lost = Some(error),
         }
     }
@@ -199,7 +200,7 @@ async fn record_and_log_in(
         return Err(Fault::new(Kind::Failed, "an internal task failed; the journal has the details"));
     }
     if limit.is_cancelled() {
-        // Targets that were done before it are left again, too.
+        // Targets that were completed before it are logged out of again.
         let made = entries.iter().filter(|entry| entry.outcome == LoginOutcome::LoggedIn);
         let sids: Vec<u32> = made.map(|entry| entry.sid).collect();
         return Err(stopped(Step::Login, take_back(engine, &sids, limit).await));
@@ -207,16 +208,19 @@ async fn record_and_log_in(
     if entries.is_empty() {
         let faults = faults.into_iter().map(|(.., fault)| fault);
         let telling = faults.min_by_key(|fault| fault.kind().rank());
-        let telling = telling.unwrap_or_else(|| Fault::new(Kind::Failed, "there was nothing to log in to"));
+        let telling = telling.unwrap_or_else(|| Fault::new(Kind::Failed, "there is nothing to log in to"));
         return Err(stopped(Step::Login, telling));
     }
     for (target, nodes, fault) in faults {
-        // Only what became of another target keeps this call from failing.
+        // Only the result of another target keeps this call from failing.
         let is_its = |undo: &Undo| matches!(undo, Undo::Records(backup) if *backup.target() == target);
         let (its, others) = std::mem::take(before).into_iter().partition(|(_, undo)| is_its(undo));
         *before = others;
         if let Err(fault) = put_back(engine, its, goal.targets.iter().zip(holds)).await {
-            tracing::warn!(%target, error = fault.message(), "the records of a target that failed are put back later");
+            tracing::warn!(
+                %target, error = fault.message(),
+                "cannot restore the records of a failed target yet, trying again later"
+            );
         }
         entries.extend(
             nodes
@@ -230,7 +234,7 @@ async fn record_and_log_in(
     Ok(entries)
 }
 
-/// The records of the nodes, with CHAP in them if that was given.
+/// The records of the nodes, with the CHAP that was given.
 async fn record(
     engine: &Engine,
     goal: &Goal,
@@ -258,7 +262,8 @@ async fn record(
     Ok(())
 }
 
-/// Puts the records back. Where a login goes on after the call, that of its session is put back when it has ended.
+/// Restores the records. If a login continues after the call, the record of its session is restored
+/// when that has ended.
 async fn put_back<'a>(
     engine: &Arc<Engine>,
     before: settle::Left,
@@ -279,7 +284,7 @@ async fn put_back<'a>(
             if let Err(fault) = put_back_now(&engine, its).await {
                 tracing::warn!(
                     error = fault.message(),
-                    "the records of a login that came late are put back later"
+                    "cannot restore the records of a late login yet, trying again later"
                 );
             }
         };
@@ -292,7 +297,8 @@ async fn put_back<'a>(
     result.and(put_back_now(engine, rest).await)
 }
 
-/// Not the record of a session that is up all the same: no one could log out of it by name.
+/// Not the record of a session that is up: without it, that session could not be logged out of by
+/// name.
 async fn put_back_now(engine: &Engine, before: settle::Left) -> Result<()> {
     let now = engine.state.look(Parts::SESSIONS).await?;
     let database = engine.database.clone();
@@ -300,7 +306,8 @@ async fn put_back_now(engine: &Engine, before: settle::Left) -> Result<()> {
     blocking(move || settle::put_back(&database, before, is_up)).await?
 }
 
-/// The same, and the entries stay for the records that are not put back yet; `None` if they were lost with a thread.
+/// The same, keeping the entries for records that are not restored yet. `None` if a thread lost
+/// them.
 async fn put_back_what_is_down(engine: &Engine, before: settle::Left) -> (Option<settle::Left>, Result<()>) {
     let now = match engine.state.look(Parts::SESSIONS).await {
         Ok(now) => now,
@@ -318,12 +325,12 @@ async fn put_back_what_is_down(engine: &Engine, before: settle::Left) -> (Option
     }
 }
 
-/// The targets named, if the portal has them; without a name the one that it has.
+/// The targets named, if the portal has them; without a name, its only one.
 fn choose(portal: &Portal, initiator: &Iqn, offered: &BTreeSet<&Iqn>, named: &[Iqn]) -> Result<Vec<Iqn>> {
     if let Some(missing) = named.iter().find(|target| !offered.contains(target)) {
         let what = format!("{portal} does not list the target {missing} (initiator name {initiator})");
         return Err(Fault::new(Kind::TargetNotFound, what)
-            .hint(format!("see what it has: iscsictl discover {portal}")));
+            .hint(format!("list its targets: iscsictl discover {portal}")));
     }
     if !named.is_empty() {
         return Ok(named.to_vec());
@@ -332,14 +339,17 @@ fn choose(portal: &Portal, initiator: &Iqn, offered: &BTreeSet<&Iqn>, named: &[I
         [one] => Ok(vec![(**one).clone()]),
         [] => Err(Fault::new(
             Kind::TargetNotFound,
-            format!("{portal} lists no target to the initiator name {initiator}"),
+            format!("{portal} lists no target for the initiator name {initiator}"),
         )
-        .hint("have the gateway allow this name, or set the one that it has: iscsictl initiator-name NAME")),
+        .hint(
+            "have the gateway's administrator allow this name, or set the one that the gateway expects: \
+             iscsictl initiator-name NAME",
+        )),
         many => {
             let names: Vec<String> = many.iter().map(ToString::to_string).collect();
-            let why = format!("is needed, since {portal} has {} targets: {}", names.len(), some_of(&names));
+            let why = format!("is required, since {portal} has {} targets: {}", names.len(), some_of(&names));
             Err(Fault::invalid("options.targets", why)
-                .hint("name it: iscsictl connect PORTAL --target TARGET"))
+                .hint("name one: iscsictl connect PORTAL --target TARGET"))
         }
     }
 }
@@ -350,7 +360,8 @@ fn some_of(names: &[String]) -> String {
     format!("{}{more}", shown.join(", "))
 }
 
-/// The same failure with the step that it ended. A wrong argument is named first, as everywhere.
+/// Adds the step that failed to a fault. An `InvalidArgs` keeps its message, which begins with the
+/// argument.
 fn stopped(step: Step, fault: Fault) -> Fault {
     if fault.kind() == Kind::InvalidArgs {
         return fault;

@@ -1,6 +1,6 @@
-//! The claim on a target, and the logins that go on under it when their call has been answered.
+//! The claim on a target, and the logins that continue under it after their call has returned.
 //!
-//! Must not be let go before the last of them has ended.
+//! Must not be released before the last of them has ended.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::engine::turns::{activity::Activity, claims::Claim};
 
-/// A claim that logins which come late keep.
+/// A claim that late logins keep.
 #[derive(Clone)]
 pub(super) struct Hold {
     claim: Arc<Claim>,
@@ -20,8 +20,8 @@ impl Hold {
         Self { claim: Arc::new(claim), late: TaskTracker::new() }
     }
 
-    /// Goes on with this whatever becomes of the call. No call waits for it, but the daemon may not leave before it is
-    /// done.
+    /// Continues this work whatever happens to the call. No call waits for it, but the daemon must
+    /// not exit before it is done.
     pub(super) fn go_on(&self, activity: &Activity, work: impl Future<Output = ()> + Send + 'static) {
         let (at_work, claim) = (activity.begin(), Arc::clone(&self.claim));
         self.late.spawn(async move {
@@ -30,12 +30,12 @@ impl Hold {
         });
     }
 
-    /// Whether something goes on; to be asked when the attempts of the call have ended.
+    /// Whether work continues; valid once the attempts of the call have ended.
     pub(super) fn has_late(&self) -> bool {
         !self.late.is_empty()
     }
 
-    /// Until nothing goes on.
+    /// Waits until no work continues.
     pub(super) async fn ended(&self) {
         self.late.close();
         self.late.wait().await;

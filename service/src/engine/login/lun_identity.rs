@@ -1,5 +1,6 @@
-//! A LUN that is another disk than it was: a login refuses it, because what uses it by its place would write to a disk
-//! that is not meant. A disk whose identifier the kernel does not tell is not taken for another.
+//! Detects a LUN that became another disk. A login rejects it, because whatever uses the LUN by its
+//! place would write to the wrong disk. A disk whose identifier the kernel does not report is not
+//! taken for another one.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -17,7 +18,7 @@ use crate::{
     engine::{Engine, logout, state::reader::Parts},
 };
 
-/// A session to a wrong disk is worth more than the caller's deadline.
+/// Ending a session to a wrong disk matters more than the caller's deadline.
 const AT_LEAST: Duration = Duration::from_secs(10);
 
 /// What is wrong with a LUN of a new session.
@@ -25,19 +26,20 @@ const AT_LEAST: Duration = Duration::from_secs(10);
 struct Change {
     lun: u64,
     is: String,
-    /// What it was; or what it is through another portal, if it is new altogether.
+    /// The former disk, or the disk through another portal if the LUN is new.
     other: String,
     is_new: bool,
 }
 
-/// What the LUNs of a target were. Asked before a login, so that a memory that cannot be trusted stops it.
+/// The known LUNs of a target. Read before a login, so that an unreadable file stops it.
 pub(super) async fn known(engine: &Engine, target: &Iqn) -> Result<Wwids> {
     let (luns, target) = (engine.known_luns.clone(), target.clone());
     reading(move || luns.of(&target)).await?
 }
 
-/// Compares the LUNs of the sessions that a login has just made with what they were, and ends those that show
-/// another disk; the reason for each. With `accept` they stay as they are, and that is remembered.
+/// Compares the LUNs of new sessions with the known ones, and ends the sessions that show another
+/// disk; returns the reason for each. With `accept` they stay up, and the new identifiers are
+/// stored.
 pub(super) async fn refuse_changed(
     engine: &Engine,
     target: &Iqn,
@@ -52,7 +54,7 @@ pub(super) async fn refuse_changed(
     }
     let is_fresh = |session: &&Session| fresh.iter().any(|key| session.is_of(key));
     let (new, up): (Vec<&Session>, Vec<&Session>) = sessions.iter().partition(is_fresh);
-    // Who uses a session that was up has seen its disks: they count, whatever they were.
+    // A session that was up is in use with its disks, so its disks count, whatever they are.
     up.iter().for_each(|session| learn(&mut known, session));
     let changed: Vec<(&Session, Change)> = if accept { Vec::new() } else { changes(&known, &new) };
     let is_refused = |session: &Session| changed.iter().any(|(other, _)| other.sid == session.sid);
@@ -60,7 +62,7 @@ pub(super) async fn refuse_changed(
     let (luns, name) = (engine.known_luns.clone(), target.clone());
     if let Err(fault) = blocking(move || luns.remember(&name, &known)).await? {
         // The sessions are up and the disks are right.
-        tracing::warn!(%target, error = fault.message(), "its LUNs could not be remembered");
+        tracing::warn!(%target, error = fault.message(), "cannot store the identifiers of its LUNs");
     }
     let mut refused = BTreeMap::new();
     if changed.is_empty() {
@@ -73,21 +75,21 @@ pub(super) async fn refuse_changed(
         let Some((_, change)) = changed.iter().find(|(session, _)| session.is_of(key)) else { continue };
         tracing::error!(
             %target, portal = %key.portal, lun = change.lun, is = %change.is, other = %change.other,
-            "a LUN is another disk than it should be: its session is ended"
+            "a LUN is not the expected disk: ending its session"
         );
         let stand = match &ended {
             Ok(entries) => match entries.iter().find(|entry| entry.outcome == LogoutOutcome::Failed) {
-                None => "the session was ended again".to_owned(),
+                None => "the session was ended".to_owned(),
                 Some(entry) => format!("the session could not be ended: {}", entry.message),
             },
             Err(fault) => format!("the session could not be ended: {}", fault.message()),
         };
-        refused.insert(key.clone(), told(key, change, &stand));
+        refused.insert(key.clone(), report(key, change, &stand));
     }
     Ok(refused)
 }
 
-fn told(key: &NodeKey, change: &Change, stand: &str) -> Fault {
+fn report(key: &NodeKey, change: &Change, stand: &str) -> Fault {
     let Change { lun, is, other, is_new } = change;
     let what = if *is_new {
         format!("LUN {lun} of {} is {is} at {} and {other} at another portal", key.target, key.portal)
@@ -98,19 +100,21 @@ fn told(key: &NodeKey, change: &Change, stand: &str) -> Fault {
         )
     };
     Fault::new(Kind::LunChanged, format!("{what}; {stand}")).hint(format!(
-        "ask the gateway's administrator; if it is meant: iscsictl login {} --accept-changed-luns",
+        "ask the gateway's administrator; if the change is intended: iscsictl login {} \
+         --accept-changed-luns",
         key.target
     ))
 }
 
-/// What the session shows counts from now on.
+/// The disks of this session count from now on.
 fn learn(known: &mut Wwids, session: &Session) {
     for disk in session.disks.iter().filter(|disk| !disk.wwid.is_empty()) {
         known.insert(disk.lun, disk.wwid.clone());
     }
 }
 
-/// The sessions that show another disk than is known; where nothing is known, those that do not agree.
+/// The sessions that show another disk than the known one; where none is known, those that
+/// disagree.
 fn changes<'a>(known: &Wwids, new: &[&'a Session]) -> Vec<(&'a Session, Change)> {
     let disks = || {
         let of = |session: &&'a Session| {

@@ -1,4 +1,4 @@
-//! Every portal at the same time: a dead one never delays a live one.
+//! Handles all portals at the same time, so that a dead one never delays a live one.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -35,8 +35,8 @@ use crate::{
     },
 };
 
-/// How long a portal that has not answered is still waited for once another would let us in. A live one
-/// that loses its first packet is heard of after a second.
+/// How long to wait for other portals once one would accept the login. A live portal that loses its
+/// first packet answers after a second.
 const STRAGGLERS: Duration = Duration::from_millis(1500);
 
 /// What the attempts of one call share.
@@ -44,16 +44,16 @@ const STRAGGLERS: Duration = Duration::from_millis(1500);
 struct Attempts {
     initiator: Iqn,
     iscsiadm: Iscsiadm,
-    /// Kept by an attempt that goes on after the call.
+    /// Held by an attempt that continues after the call.
     hold: Hold,
-    /// A portal would accept the login.
+    /// Set when a portal would accept the login.
     welcome: Arc<Notify>,
-    /// A portal that has not answered now is given up.
+    /// When to stop waiting for portals that have not answered.
     hurried: watch::Receiver<bool>,
     limit: Limit,
 }
 
-/// Logs in at all of them; an outcome each.
+/// Logs in at all nodes, with an outcome each.
 pub(super) async fn log_in(
     engine: &Arc<Engine>,
     nodes: &[Node],
@@ -105,7 +105,7 @@ pub(super) async fn log_in(
         let Some(ended) = next else { break };
         match ended {
             Ok((key, outcome)) => drop(outcomes.insert(key, outcome)),
-            // The others come to their end first.
+            // The other attempts run to their end first.
             Err(error) => lost = Some(error),
         }
     }
@@ -115,7 +115,8 @@ pub(super) async fn log_in(
     }
 }
 
-/// One node: asks the target itself, and only if that would accept the login, iscsid; then looks.
+/// Logs in at one node: contacts the target, then iscsid if the target would accept the login, then
+/// checks the result.
 async fn one_node(engine: &Arc<Engine>, node: &Node, mut shared: Attempts) -> Outcome {
     if let Some(why) = node.damage {
         return Err(damaged(&node.key, why));
@@ -126,7 +127,7 @@ async fn one_node(engine: &Arc<Engine>, node: &Node, mut shared: Attempts) -> Ou
         reading(move || database.node_proofs(&key)).await??
     };
     let accepted = tokio::select! {
-        asked = ask_login(key, node.card.as_deref(), &shared.initiator, &proofs, &shared.limit) => asked?,
+        asked = ask_login(key, node.interface.as_deref(), &shared.initiator, &proofs, &shared.limit) => asked?,
         _ = shared.hurried.wait_for(|hurry| *hurry) => return Err(gave_up(&key.portal)),
     };
     shared.welcome.notify_one();
@@ -135,20 +136,26 @@ async fn one_node(engine: &Arc<Engine>, node: &Node, mut shared: Attempts) -> Ou
     }
     if let Some(taken) = to_adopt(&accepted, &proofs) {
         let (database, key) = (engine.database.clone(), key.clone());
-        tracing::info!(target = %key.target, portal = %key.portal, %taken, "the target takes another digest: stored");
+        tracing::info!(
+            target = %key.target, portal = %key.portal, %taken,
+            "the target accepts another digest: stored"
+        );
         blocking(move || database.set_algorithm(&key, taken)).await??;
     }
     drop(proofs);
     attempt::log_in(engine, key, &shared.iscsiadm, &shared.hold, &shared.limit).await?;
     let remark = accepted.redirected.map(|redirect| {
-        let how = if redirect.permanent { "for good" } else { "for now" };
-        format!("the portal sends logins on to {}, {how}", redirect.to)
+        let how = if redirect.permanent { "permanently" } else { "temporarily" };
+        format!("the portal redirects logins to {}, {how}", redirect.to)
     });
     Ok(Done { outcome: LoginOutcome::LoggedIn, remark: remark.unwrap_or_default() })
 }
 
 fn gave_up(portal: &Portal) -> Fault {
-    let fault = Fault::new(Kind::TimedOut, format!("{portal} did not answer while the other portals did"));
+    let fault = Fault::new(
+        Kind::TimedOut,
+        format!("timed out waiting for {portal} while the other portals answered"),
+    );
     match portal.address() {
         Some(address) => fault.hint(format!("check the network to this portal: ping {address}")),
         None => fault.hint("check the network to this portal"),

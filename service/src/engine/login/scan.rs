@@ -1,4 +1,4 @@
-//! The kernel looks for the LUNs of sessions: iscsid may have died before it had that done.
+//! Has the kernel scan sessions for LUNs: iscsid may have died before it did so.
 
 use std::time::Duration;
 
@@ -17,11 +17,11 @@ use crate::{
     },
 };
 
-/// How long a session without a disk may take to be connected again, before its LUNs are given up.
+/// How long a session without a disk may take to reconnect before its LUNs are given up.
 const RECONNECT: Duration = Duration::from_secs(10);
 
-/// Has the kernel look for the LUNs of sessions that show none. One that iscsid, started again, is just connecting is
-/// waited for.
+/// Has the kernel scan the sessions that show no LUN. Waits for a session that a restarted iscsid
+/// is reconnecting.
 pub(super) async fn look_for_luns(engine: &Engine, sids: Vec<u32>, limit: &Limit) -> Result<()> {
     if sids.is_empty() {
         return Ok(());
@@ -35,21 +35,21 @@ pub(super) async fn look_for_luns(engine: &Engine, sids: Vec<u32>, limit: &Limit
     let mut begin = Begun { engine, iscsiadm, sids, is_taking_over, limit, scans };
     engine.state.watch.until(&mut begin, begun).await?;
     for fault in begin.scans.join_all().await.into_iter().filter_map(Result::err) {
-        // What is there in the end is looked at anyway.
-        tracing::warn!(error = fault.message(), "a session's LUNs could not be looked for");
+        // The result is checked in any case.
+        tracing::warn!(error = fault.message(), "cannot scan for a session's LUNs");
     }
     Ok(())
 }
 
-/// For every session the look for its LUNs has begun, or is not needed.
+/// The scan of every session has begun, or is not needed.
 struct Begun<'a> {
     engine: &'a Engine,
     iscsiadm: Iscsiadm,
-    /// Those that are still to be seen to.
+    /// The sessions still to be scanned.
     sids: Vec<u32>,
-    /// iscsid connects every session anew.
+    /// iscsid reconnects every session.
     is_taking_over: bool,
-    /// For each look.
+    /// Read anew for each look.
     limit: &'a Limit,
     scans: JoinSet<Result<()>>,
 }
@@ -75,23 +75,23 @@ impl Predicate for Begun<'_> {
     }
 }
 
-/// Why there is no use in looking.
+/// Why a scan would be useless.
 pub(in crate::engine) fn hindrance(sysfs: &Sysfs, session: &Session) -> Option<Fault> {
     if session.state != "LOGGED_IN" {
-        // The kernel would have it wait for the connection.
+        // The kernel would block the scan until the connection is back.
         let what = format!(
             "{}: the session is in state {}: the kernel is trying to reconnect",
             session.portal_text(),
             session.state
         );
         return Some(Fault::new(Kind::PortalUnreachable, what).hint(format!(
-            "iscsictl diagnose {} {} looks at the way there",
+            "check the way to the portal: iscsictl diagnose {} {}",
             session.target,
             session.portal_text()
         )));
     }
     if !sysfs.can_scan(session.host) {
-        let what = format!("the daemon may not have host{} scanned", session.host);
+        let what = format!("the daemon is not permitted to have host{} scanned", session.host);
         return Some(Fault::new(Kind::BackendUnavailable, what).hint(
             "its unit needs ReadWritePaths=/sys/devices/platform: systemctl cat iscsi-initiatord.service",
         ));
@@ -99,14 +99,14 @@ pub(in crate::engine) fn hindrance(sysfs: &Sysfs, session: &Session) -> Option<F
     None
 }
 
-/// Has the kernel look for the LUNs of one session; what it found is the kernel's to tell.
+/// Has the kernel scan one session. The kernel shows the result.
 pub(in crate::engine) async fn scan(iscsiadm: &Iscsiadm, session: &Session, limit: &Limit) -> Result<()> {
     iscsiadm.rescan(session.sid, limit).await.map_err(|refused| {
         let fault = Fault::from(refused);
         match fault.kind() {
             Kind::TimedOut => limit
                 .fault(format!(
-                    "{}: the target did not answer for all of its disks within the deadline",
+                    "{}: timed out waiting for the target to answer for all of its disks",
                     session.portal_text()
                 ))
                 .hint("iscsictl paths shows which; try again with a longer timeout"),

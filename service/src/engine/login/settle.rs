@@ -1,4 +1,4 @@
-//! The wait for the disks, the maps and their links, after a login and after a rescan.
+//! Waits for disks, maps and their links, after a login and after a rescan.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -12,18 +12,20 @@ use crate::{
             sysfs::{Disk, Map, Session, Sysfs},
             udev::Udev,
         },
-        multipath::daemon::{Greed, Multipathd},
+        multipath::daemon::{FindMultipaths, Multipathd},
     },
     engine::{Engine, state::watch::Predicate},
 };
 
-/// Where the kernel does not tell that a scan is over, a session without a disk after this has none.
+/// Where the kernel does not report the end of a scan, a session without a disk after this time has
+/// none.
 const SCAN: Duration = Duration::from_secs(3);
 
-/// multipathd makes no map of a disk that it does not count among its paths after it has had nothing to do for this
-/// long: its blacklist excludes it. It hears of a disk a moment after udev is done, hence not at once.
+/// If multipathd has been idle for this long and does not list a disk among its paths, its
+/// blacklist excludes the disk and it makes no map. The delay is needed because multipathd learns
+/// of a disk a moment after udev is done.
 const EXCLUDED: Duration = Duration::from_secs(3);
-/// Nor of one of its paths, after this long: it tried, and the kernel would not.
+/// The same for a disk among its paths: multipathd tried to make a map, and the kernel refused.
 const GIVEN_UP: Duration = Duration::from_secs(10);
 
 /// How the wait ended.
@@ -33,20 +35,20 @@ pub(in crate::engine) enum Settled {
     Ready,
     /// The disks can be used, but multipathd should have made a map and did not.
     Unmapped,
-    /// Not before the deadline.
+    /// The deadline passed first.
     Late,
-    /// Nobody wanted to wait: what is there says nothing yet.
+    /// The caller did not want to wait: the state says nothing yet.
     Unasked,
 }
 
-/// Waits until every disk of these sessions can be used: found, seen by udev, and in its map if
-/// multipathd makes one of it.
+/// Waits until every disk of these sessions can be used: found, processed by udev, and in its map
+/// if multipathd makes one of it.
 pub(in crate::engine) async fn settled(engine: &Engine, sids: &[u32], limit: &Limit) -> Result<Settled> {
     let look = Look {
         sysfs: engine.state.sysfs.clone(),
         udev: engine.state.udev.clone(),
         multipathd: engine.state.multipathd.clone(),
-        greed: None,
+        find_multipaths: None,
         sids: sids.to_vec(),
         waited: Duration::ZERO,
     };
@@ -54,11 +56,11 @@ pub(in crate::engine) async fn settled(engine: &Engine, sids: &[u32], limit: &Li
     Ok(engine.state.watch.until(&mut usable, limit).await?.unwrap_or(Settled::Late))
 }
 
-/// Every disk can be used, or it is known that it will not be.
+/// Every disk can be used, or is known to stay unusable.
 struct Usable {
     look: Look,
     begun: Instant,
-    /// Since when multipathd has had nothing to do, although it is expected to make a map.
+    /// Since when multipathd has been idle although it is expected to make a map.
     idle_since: Option<Instant>,
 }
 
@@ -68,13 +70,14 @@ impl Predicate for Usable {
     async fn look(&mut self) -> Result<Option<Settled>> {
         self.look.waited = self.begun.elapsed();
         let mut look = self.look.clone();
-        let (sight, greed) = reading(move || {
-            // Until it answers: the answer costs multipathd more than all else here, and does not change meanwhile.
-            look.greed = look.greed.or_else(|| look.multipathd.greed().ok());
-            (look.sight(), look.greed)
+        let (sight, find_multipaths) = reading(move || {
+            // Asked only until it answers: the question is expensive for multipathd, and the answer
+            // does not change meanwhile.
+            look.find_multipaths = look.find_multipaths.or_else(|| look.multipathd.find_multipaths().ok());
+            (look.sight(), look.find_multipaths)
         })
         .await?;
-        self.look.greed = greed;
+        self.look.find_multipaths = find_multipaths;
         let Sight::Unmapped { is_busy: false, is_path } = sight else {
             self.idle_since = None;
             return Ok((sight == Sight::Ready).then_some(Settled::Ready));
@@ -94,22 +97,22 @@ struct Look {
     sysfs: Sysfs,
     udev: Udev,
     multipathd: Multipathd,
-    /// `None` as long as multipathd has not said it.
-    greed: Option<Greed>,
+    /// `None` as long as multipathd has not reported it.
+    find_multipaths: Option<FindMultipaths>,
     sids: Vec<u32>,
     waited: Duration,
 }
 
-/// What a look shows.
+/// The result of a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sight {
     Ready,
-    /// A disk, a map or its link is still to come.
+    /// A disk, a map or its link is still missing.
     Coming,
-    /// Everything is there but a map that multipathd should make.
+    /// Only a map that multipathd should make is missing.
     Unmapped {
         is_busy: bool,
-        /// It counts such a disk among its paths.
+        /// Whether multipathd lists the disk among its paths.
         is_path: bool,
     },
 }
@@ -130,7 +133,7 @@ impl Look {
         if !is_there || !disks().filter_map(|disk| disk.map.as_ref()).all(is_linked) {
             return Sight::Coming;
         }
-        // Among the disks of every session are the other paths.
+        // The other paths are among the disks of all sessions.
         let mut paths: HashMap<&str, usize> = HashMap::new();
         for disk in sessions.iter().flat_map(|session| &session.disks) {
             *paths.entry(disk.wwid.as_str()).or_default() += 1;
@@ -145,28 +148,28 @@ impl Look {
                 is_busy,
                 is_path: unmapped.iter().any(|disk| paths.contains(&disk.address())),
             },
-            // It may be on its way up again.
+            // It may be reconnecting.
             _ => Sight::Unmapped { is_busy: false, is_path: true },
         }
     }
 
     /// Whether multipathd should make a map of a disk that has none.
     fn expects_map(&self, disk: &Disk, has_two_paths: bool) -> bool {
-        let Some(greed) = self.greed else { return false };
+        let Some(find_multipaths) = self.find_multipaths else { return false };
         !disk.name.is_empty()
             && disk.map.is_none()
-            && (greed == Greed::Every
-                || (greed == Greed::TwoPaths && has_two_paths)
+            && (find_multipaths == FindMultipaths::Every
+                || (find_multipaths == FindMultipaths::TwoPaths && has_two_paths)
                 || self.udev.seen(&disk.number).is_claimed)
     }
 
-    /// udev has written its file on the disk: its rules ran, and the links are there.
+    /// udev has written its file for the disk: its rules ran, and the links are there.
     fn is_in_udev(&self, disk: &Disk) -> bool {
         disk.name.is_empty() || self.udev.seen(&disk.number).is_done
     }
 }
 
-/// The kernel's disk driver comes to a disk in its own time; what is no disk never gets a name.
+/// The kernel's disk driver attaches asynchronously; a LUN that is not a disk never gets a name.
 fn is_named(disk: &Disk) -> bool {
     !disk.name.is_empty() || !disk.is_disk
 }
@@ -186,7 +189,7 @@ mod tests {
             sysfs: Sysfs::new(folder.path()),
             udev: Udev::new(&Layout::below(folder.path())),
             multipathd: Multipathd::new(&Layout::below(folder.path())),
-            greed: None,
+            find_multipaths: None,
             sids: vec![1],
             waited: Duration::ZERO,
         };
@@ -203,9 +206,9 @@ mod tests {
         std::fs::create_dir_all(&mapper).unwrap();
         Dir::open(&mapper).unwrap().replace("mpatha", b"", 0o600).unwrap();
         assert_eq!(sight(), Sight::Ready, "no multipathd, no other map to wait for");
-        let greedy = Look { greed: Some(Greed::Every), ..look.clone() };
+        let every = Look { find_multipaths: Some(FindMultipaths::Every), ..look.clone() };
         let unmapped = Sight::Unmapped { is_busy: false, is_path: true };
-        assert_eq!(greedy.sight(), unmapped, "multipathd went away, and sdb should have a map");
+        assert_eq!(every.sight(), unmapped, "multipathd went away, and sdb should have a map");
         let unnamed = Disk { is_disk: true, ..Disk::default() };
         assert!(!is_named(&unnamed) && is_named(&Disk::default()));
     }

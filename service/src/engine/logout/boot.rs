@@ -1,5 +1,5 @@
-//! Sessions that the machine runs from: the firmware's, those of the boot, those below the root file system. They are
-//! never logged out of, by force neither.
+//! Sessions that the machine runs from: those of the firmware, of the boot, and below the root file
+//! system. They are never logged out of, not even by force.
 
 use iscsi_initiator_dbus::{Fault, Kind, fault::Result};
 
@@ -8,17 +8,17 @@ use crate::{
     engine::{Engine, state::reader::Parts},
 };
 
-/// Without these the machine stops; what lies below them counts, too.
+/// Without these the machine stops; whatever they lie on counts too.
 const VITAL: &[&str] = &["/usr", "/boot", "/efi"];
 
-/// `InUse` if one of the sessions is of that kind, with the reason.
+/// `InUse` with the reason if the machine runs from one of the sessions.
 pub(super) async fn check(engine: &Engine, sessions: &[Session]) -> Result<()> {
     let nodes = engine.state.look(Parts::NODES).await?.nodes().to_vec();
     let (sysfs, usage, sessions) = (engine.state.sysfs.clone(), engine.usage.clone(), sessions.to_vec());
     let found = reading(move || {
         if !usage.knows_mounts() {
             return Err(Fault::new(Kind::Failed, "what is mounted on this machine could not be read")
-                .hint("without it nobody can tell what the machine runs from"));
+                .hint("without it the disks that this machine runs from are not known"));
         }
         let firmware = sysfs.firmware_targets();
         Ok(sessions.into_iter().find_map(|session| {
@@ -37,16 +37,16 @@ pub(super) async fn check(engine: &Engine, sessions: &[Session]) -> Result<()> {
         session.target,
         session.portal_text()
     );
-    Err(Fault::new(Kind::InUse, what).hint("it is never logged out of, not with force either"))
+    Err(Fault::new(Kind::InUse, what).hint("it is never logged out of, not even with force"))
 }
 
-/// What firmware and records say.
+/// The reason according to firmware and records.
 fn by_name(session: &Session, firmware: &[String], nodes: &[Node]) -> Option<String> {
     if firmware.contains(&session.target) {
         return Some("the firmware booted from its target".to_owned());
     }
     let node = nodes.iter().find(|node| session.is_of(&node.key))?;
-    node.boot.map(|key| format!("its record is for the boot ({key})"))
+    node.boot.map(|key| format!("its record is marked for the boot ({key})"))
 }
 
 fn is_vital(place: &str) -> bool {
@@ -80,14 +80,14 @@ mod tests {
             startup: Startup::Manual,
             chap: ChapMode::None,
             discovered_at: None,
-            card: None,
-            interface: String::new(),
+            interface: None,
+            bound_to: String::new(),
             boot,
             damage: None,
         };
         assert_eq!(by_name(session, &[], &[node(None)]), None);
-        let told = by_name(session, &[], &[node(Some("node.startup = onboot"))]).unwrap_or_default();
-        assert!(told.contains("onboot"), "{told}");
+        let reason = by_name(session, &[], &[node(Some("node.startup = onboot"))]).unwrap_or_default();
+        assert!(reason.contains("onboot"), "{reason}");
         let ibft = folder.path().join("firmware/ibft/target0");
         std::fs::create_dir_all(&ibft).unwrap();
         Dir::open(&ibft).unwrap().replace("target-name", session.target.as_bytes(), 0o444).unwrap();

@@ -1,4 +1,4 @@
-//! What was written and is still in memory goes to the disks, before anything is torn down.
+//! Writes cached data to the disks before anything is torn down.
 
 use iscsi_initiator_dbus::{Fault, Kind, fault::Result};
 
@@ -11,7 +11,7 @@ use crate::{
     engine::Engine,
 };
 
-/// Writes back maps, then disks. An error is not taken for done.
+/// Writes back maps, then disks. An error is a failure.
 pub(super) async fn flush(engine: &Engine, plan: &Plan, limit: &Limit) -> Result<()> {
     let (dev, devices) = (engine.layout.dev.clone(), plan.flushable());
     let mut work = tokio::spawn(blocking(move || {
@@ -19,7 +19,7 @@ pub(super) async fn flush(engine: &Engine, plan: &Plan, limit: &Limit) -> Result
             write_back(&dev.join(&device)).map_err(|error| {
                 Fault::new(
                     Kind::Failed,
-                    format!("what was written to {device} could not be brought to the disk ({error})"),
+                    format!("cannot write the cached data of {device} to the disk ({error})"),
                 )
             })
         })
@@ -29,21 +29,22 @@ pub(super) async fn flush(engine: &Engine, plan: &Plan, limit: &Limit) -> Result
             .unwrap_or_else(|_| Err(Fault::new(Kind::Failed, "an internal task failed")))
             .and_then(|flushed| flushed),
         None => {
-            // Or our own wait would hold the map open as long as it finds no path. Nothing else waits: nothing uses it.
+            // Otherwise the daemon's own wait would hold the map open as long as it has no path.
+            // Nothing else waits, since nothing uses the map.
             maps::stop_queueing(engine, plan).await?;
             let (multipathd, maps, at_work) =
                 (engine.state.multipathd.clone(), plan.maps.clone(), engine.turns.activity.begin());
             tokio::spawn(async move {
                 let _ = work.await;
-                // The map stays: multipathd would let nothing wait in it any more until it was told so.
+                // The map stays: multipathd would not let it queue again without being asked to.
                 let _ = blocking(move || maps::queue_again(&multipathd, &maps)).await;
                 drop(at_work);
             });
-            Err(limit.fault("the disks did not take what was written within the deadline"))
+            Err(limit.fault("timed out writing the cached data to the disks"))
         }
     };
     result.map_err(|fault| {
         let what = format!("{}; nothing was torn down", fault.message());
-        Fault::new(fault.kind(), what).hint("iscsictl paths shows how the disks are")
+        Fault::new(fault.kind(), what).hint("iscsictl paths shows the state of the disks")
     })
 }

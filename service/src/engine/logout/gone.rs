@@ -1,5 +1,5 @@
-//! The wait until nothing is left of a logout: disks, maps, their links, multipathd's paths. What belongs to another
-//! session by now is not waited for.
+//! Waits until nothing is left of a logout: disks, maps, their links, multipathd's paths. Ignores
+//! what belongs to another session in the meantime.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ use crate::{
     engine::{Engine, state::watch::Predicate},
 };
 
-/// Waits for it; what is still there at the limit, in words.
+/// Waits, and returns descriptions of what is still there at the limit.
 pub(super) async fn gone(engine: &Engine, plan: &Plan, limit: &Limit) -> Result<Vec<String>> {
     let look = Look {
         sysfs: engine.state.sysfs.clone(),
@@ -35,7 +35,7 @@ pub(super) async fn gone(engine: &Engine, plan: &Plan, limit: &Limit) -> Result<
 /// Nothing is left.
 struct Gone {
     look: Look,
-    /// What was there at the last look, in words.
+    /// Descriptions of what was there at the last look.
     left: Vec<String>,
 }
 
@@ -62,7 +62,8 @@ struct Look {
 impl Look {
     fn left(&self) -> Vec<String> {
         let mut left = Vec::new();
-        // A name may have been given to another disk meanwhile: host numbers are not given twice.
+        // A name may have been given to another disk in the meantime; host numbers are never
+        // reused.
         let addresses: BTreeSet<String> = self.disks.iter().map(Disk::address).collect();
         let ours: Vec<&Disk> = self.disks.iter().filter(|disk| self.may_be_ours(disk)).collect();
         let is_there = |disk: &&&Disk| self.sysfs.number(&disk.name).is_some();
@@ -84,7 +85,7 @@ impl Look {
             left.retain(|what| !made_again.contains(what));
             left.extend(made_again);
         }
-        // multipathd notices last; without one, nobody keeps a path.
+        // multipathd notices last. Without a multipathd, no process keeps a path.
         if left.is_empty()
             && let Ok(paths) = self.multipathd.addresses()
         {
@@ -93,8 +94,9 @@ impl Look {
         left
     }
 
-    /// Maps that were made again after they were removed, since another path of their disks came up meanwhile, and have
-    /// lost that one, too: multipathd keeps them if they queue. It is asked to remove them, and refuses if they are used.
+    /// Maps that were made again after they were removed, because another path of their disks came
+    /// up, and that have lost that path too. multipathd keeps them if they queue. The daemon asks
+    /// it to remove them, and it refuses if they are in use.
     fn made_again(&self) -> Vec<String> {
         let is_ours = |map: &Map| self.maps.iter().any(|ours| ours.wwid == map.wwid);
         let mut maps = self.sysfs.multipath_maps();
@@ -107,14 +109,14 @@ impl Look {
         maps.into_iter().map(|map| format!("the map {}", map.name)).collect()
     }
 
-    /// Another session carries the map by now.
+    /// Another session carries the map now.
     fn is_anothers(&self, map: &Map) -> bool {
         let is_ours =
             |slave: &String| self.disks.iter().any(|disk| disk.name == *slave && self.may_be_ours(disk));
         self.sysfs.slaves(&map.device).iter().any(|slave| !is_ours(slave))
     }
 
-    /// The name is gone, or still that disk's.
+    /// The name is gone, or still belongs to that disk.
     fn may_be_ours(&self, disk: &Disk) -> bool {
         self.sysfs.address(&disk.name).is_none_or(|address| address == disk.address())
     }

@@ -1,4 +1,4 @@
-//! iscsid ends the sessions; the kernel decides, not the exit code.
+//! Has iscsid end the sessions. The kernel decides, not the exit code.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -25,21 +25,21 @@ use crate::{
     },
 };
 
-/// How long a session that iscsid is just connecting again is waited for.
+/// How long to wait for a session that iscsid is reconnecting.
 const RECONNECT: Duration = Duration::from_secs(5);
 
-/// Ends the sessions in parallel; an entry each.
+/// Ends the sessions in parallel, with an entry each.
 pub(super) async fn leave(
     engine: &Engine,
     iscsiadm: &Iscsiadm,
     sessions: &[Session],
     limit: &Limit,
 ) -> Result<Vec<results::Logout>> {
-    let late = || limit.fault("iscsid was being restarted until the deadline").hint("try again");
+    let late = || limit.fault("timed out waiting for iscsid to be restarted").hint("try again");
     let in_use = limit.wait(engine.turns.acts.iscsid.read()).await.ok_or_else(late)?;
     let proc = engine.layout.proc.clone();
     let takeover = reading(move || Iscsid::takeover(&proc)).await?;
-    // iscsid, started anew, connects its sessions again first.
+    // A restarted iscsid reconnects its sessions first.
     let again = limit.at_most(takeover.max(RECONNECT));
     let mut leaving = JoinSet::new();
     for session in sessions {
@@ -51,7 +51,7 @@ pub(super) async fn leave(
     let left = leaving.join_all().await;
     drop(in_use);
     if left.iter().any(|(_, done)| matches!(done, Err(Refused::Code(_)))) {
-        // iscsid may have died over it.
+        // iscsid may have died during the logout.
         stale_sessions::remove(engine, Reach::Restart, limit).await;
     }
     let (sysfs, sids) = (engine.state.sysfs.clone(), sessions.iter().map(|s| s.sid).collect::<Vec<_>>());
@@ -75,7 +75,7 @@ pub(super) async fn leave(
     Ok(left.into_iter().map(entry).collect())
 }
 
-/// Asks until iscsid has the session, or it is too late for that.
+/// Asks until iscsid has the session, or it is too late.
 async fn log_out(watch: &Watch, mut logout: Logout, again: &Limit) -> std::result::Result<(), Refused> {
     match watch.until(&mut logout, again).await {
         Ok(Some(done)) => done,
@@ -84,12 +84,12 @@ async fn log_out(watch: &Watch, mut logout: Logout, again: &Limit) -> std::resul
     }
 }
 
-/// iscsid has the session, so that its answer counts.
+/// iscsid has the session, so its answer counts.
 struct Logout {
     iscsiadm: Iscsiadm,
     sid: u32,
     limit: Limit,
-    /// The answer that came too early.
+    /// An answer that came too early.
     last: Option<std::result::Result<(), Refused>>,
 }
 

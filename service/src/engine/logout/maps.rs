@@ -1,5 +1,5 @@
-//! The maps go before their disks: that is where the kernel itself refuses what is still open. A map that another session
-//! carries stays.
+//! Removes maps before their disks, because there the kernel itself refuses to remove what is still
+//! open. A map that another session carries stays.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -22,17 +22,17 @@ use crate::{
     },
 };
 
-/// How long multipathd may take to see that the paths have gone.
+/// How long multipathd may take to notice that the paths have gone.
 const NOTICE: Duration = Duration::from_secs(20);
-/// How long a map must look as if nothing waited for a path any more.
+/// How long a map must look as if no I/O waited for a path any more.
 const QUIET: Duration = Duration::from_secs(1);
 
 type Answer = std::result::Result<(), MultipathdError>;
 
-/// Removes the maps; multipathd refuses a map that anything has open, and then those that were removed
-/// before it are made again. Then takes the paths that leave out of the maps that stay, so that what
-/// is on its way through them comes to its end. Answers which maps are removed. By force none is begun after half
-/// of the time that there is: the other half is the sessions'.
+/// Removes the maps, and returns which are removed. multipathd refuses to remove a map that is
+/// open; then those that were removed before are made again. Afterwards takes the leaving paths out
+/// of the maps that stay, so that the I/O on them completes. By force, no removal starts after half
+/// of the time: the other half is for the sessions.
 pub(super) async fn remove(
     engine: &Engine,
     plan: &Plan,
@@ -46,17 +46,17 @@ pub(super) async fn remove(
         let name = map.name.as_str();
         if force {
             if Instant::now() >= half {
-                tracing::warn!(map = name, "multipathd takes too long: going on without it");
+                tracing::warn!(map = name, "timed out waiting for multipathd: continuing without it");
                 break;
             }
-            // Without this, what waits for a path would wait for ever.
+            // Without this, I/O that waits for a path would wait for ever.
             log_refusal(name, "stop queueing", &ask(multipathd, name, Multipathd::stop_queueing).await?);
             if log_refusal(name, "remove", &ask(multipathd, name, Multipathd::remove_map).await?) {
                 removed.insert(map.clone());
             }
             continue;
         }
-        // Again and again for a moment: udev and blkid open a new map for a short while to look at it.
+        // Repeats for a moment: udev and blkid open a new map briefly to probe it.
         let mut attempt = Removed { multipathd, name, refused: None };
         let answer = match engine.state.watch.until(&mut attempt, &Limit::of(GLANCE)).await? {
             Some(answer) => answer,
@@ -72,7 +72,7 @@ pub(super) async fn remove(
         if force && Instant::now() >= half {
             break;
         }
-        // If it stays in the map it fails there, and the kernel goes on with another.
+        // If it stays in the map, I/O on it fails, and the kernel continues on another path.
         log_refusal(&path, "take out the path", &ask(multipathd, &path, Multipathd::remove_path).await?);
     }
     Ok(removed)
@@ -109,7 +109,7 @@ async fn ask(
     blocking(move || command(&multipathd, &name)).await
 }
 
-/// What waits for a path of these maps gets an error instead.
+/// Makes I/O that waits for a path of these maps fail.
 pub(super) async fn stop_queueing(engine: &Engine, plan: &Plan) -> Result<()> {
     for map in &plan.maps {
         let answer = ask(&engine.state.multipathd, &map.name, Multipathd::stop_queueing).await?;
@@ -118,14 +118,14 @@ pub(super) async fn stop_queueing(engine: &Engine, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// After `stop_queueing`, where the map stays. Blocks.
+/// Undoes `stop_queueing` where the map stays. Blocks.
 pub(super) fn queue_again(multipathd: &Multipathd, maps: &BTreeSet<Map>) {
     for map in maps {
         log_refusal(&map.name, "queue again", &multipathd.restore_queueing(&map.name));
     }
 }
 
-/// After a logout that failed: the paths of what is still there, and these maps of it.
+/// Restores the paths of the remaining sessions, and these maps, after a logout that failed.
 pub(super) async fn restore(engine: &Engine, plan: &Plan, maps: BTreeSet<Map>) -> Result<()> {
     let multipathd = &engine.state.multipathd;
     let left = {
@@ -161,20 +161,21 @@ async fn make_again(multipathd: &Multipathd, maps: &BTreeSet<Map>) -> Result<()>
     Ok(())
 }
 
-/// After a forced logout: what still uses a map gets errors, instead of waiting for ever for a path.
-/// multipathd goes back to queueing when it sees a path leave, so this is over when it has seen the last.
+/// After a forced logout, makes I/O to a map that is still in use fail instead of waiting for a
+/// path for ever. multipathd goes back to queueing when it sees a path leave, so this ends when it
+/// has seen the last one leave.
 pub(super) async fn let_go(watch: Watch, multipathd: Multipathd, maps: BTreeSet<Map>) {
     let mut let_go = LetGo { multipathd, maps, quiet_since: None };
     if let Err(fault) = watch.until(&mut let_go, &Limit::of(NOTICE)).await {
-        tracing::warn!(error = fault.message(), "multipathd could not be asked");
+        tracing::warn!(error = fault.message(), "cannot query multipathd");
     }
 }
 
-/// No map has a path any more, and none lets anything wait for one.
+/// No map has a path any more, and none queues.
 struct LetGo {
     multipathd: Multipathd,
     maps: BTreeSet<Map>,
-    /// Since when it looks so.
+    /// Since when that has been so.
     quiet_since: Option<Instant>,
 }
 
@@ -198,18 +199,18 @@ impl Predicate for LetGo {
             self.quiet_since = None;
             return Ok(None);
         }
-        // It forgets the last path a moment before it goes back to queueing.
+        // multipathd forgets the last path a moment before it goes back to queueing.
         let quiet = self.quiet_since.get_or_insert_with(Instant::now).elapsed();
         Ok((self.maps.is_empty() || quiet >= QUIET).then_some(()))
     }
 }
 
-/// Which map stays and why, and what became of those before it.
+/// Which map stays and why, and what happened to those before it.
 fn kept(name: &str, error: MultipathdError, removed: &BTreeSet<Map>) -> Fault {
     let before = removed.iter().map(|map| map.name.as_str()).collect::<Vec<_>>().join(", ");
     let stand = match before.as_str() {
         "" => "nothing was torn down".to_owned(),
-        maps => format!("{maps} was removed before it and is made again, no session was ended"),
+        maps => format!("maps removed before it and made again: {maps}; no session was ended"),
     };
     match error {
         MultipathdError::Refused(why) => Fault::new(
@@ -225,10 +226,10 @@ fn kept(name: &str, error: MultipathdError, removed: &BTreeSet<Map>) -> Fault {
     }
 }
 
-/// Whether it was done.
+/// Returns whether it succeeded.
 fn log_refusal(map: &str, what: &str, answer: &Answer) -> bool {
     if let Err(error) = answer {
-        tracing::warn!(map, what, %error, "going on without multipathd");
+        tracing::warn!(map, what, %error, "continuing without multipathd");
     }
     answer.is_ok()
 }
@@ -244,7 +245,7 @@ mod tests {
         let alone = kept("mpatha", refused(), &BTreeSet::new());
         assert!(alone.kind() == Kind::InUse && alone.message().ends_with("nothing was torn down"), "{alone}");
         let second = kept("mpathb", refused(), &BTreeSet::from([map("mpatha")]));
-        assert!(second.message().contains("mpatha was removed before it and is made again"), "{second}");
+        assert!(second.message().contains("maps removed before it and made again: mpatha"), "{second}");
         let gone = kept("mpatha", MultipathdError::NotRunning, &BTreeSet::new());
         assert!(gone.kind() == Kind::BackendUnavailable && !gone.next_step().is_empty(), "{gone}");
     }

@@ -1,27 +1,27 @@
 //! What leaves with some sessions: disks, whole maps, and single paths of maps that stay.
-//! It may not change anything.
 
 use std::collections::BTreeSet;
 
 use crate::backend::kernel::sysfs::{Disk, Map, Session, Sysfs};
 
-/// What a logout takes away, as it was found before.
+/// What a logout removes, as found beforehand.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Plan {
-    /// Every disk of the sessions, with whether it can answer: its session is up, and its LUN is there.
+    /// Every disk of the sessions, and whether it can answer: its session is up, and its LUN
+    /// exists.
     pub(super) disks: Vec<(Disk, bool)>,
-    /// Every LUN, also those that are no disk: `3:0:0:1`.
+    /// Every LUN, also those that are not disks: `3:0:0:1`.
     pub(super) addresses: Vec<String>,
-    /// Maps whose every path leaves.
+    /// Maps that lose all their paths.
     pub(super) maps: BTreeSet<Map>,
-    /// Maps that keep a path that works: they stay, and their disks leave one by one.
+    /// Maps that keep a working path: they stay, and their disks leave one by one.
     pub(super) staying: BTreeSet<Map>,
-    /// Maps that keep only paths that do not.
+    /// Maps that keep only paths that do not work.
     pub(super) stranded: BTreeSet<Map>,
 }
 
 impl Plan {
-    /// `has_failed` tells of a path that the kernel takes for running, but multipathd does not use.
+    /// `has_failed` reports a path that the kernel considers running, but multipathd does not use.
     pub(super) fn new(sysfs: &Sysfs, sessions: &[Session], has_failed: &dyn Fn(&str) -> bool) -> Self {
         let with_state = |session: &Session| {
             let is_up = session.state == "LOGGED_IN";
@@ -36,7 +36,7 @@ impl Plan {
         let leaving: BTreeSet<&str> = disks.iter().map(|(disk, _)| disk.name.as_str()).collect();
         let maps: BTreeSet<Map> = disks.iter().filter_map(|(disk, _)| disk.map.clone()).collect();
         let addresses = sessions.iter().flat_map(|session| &session.disks).map(Disk::address).collect();
-        // A LUN that is not offered any more has the size 0, and is "running" all the same.
+        // A LUN that is no longer offered has the size 0, but is still "running".
         let works = |path: &str| {
             sysfs.is_running(path) && sysfs.size(path).is_none_or(|size| size > 0) && !has_failed(path)
         };
@@ -67,7 +67,7 @@ impl Plan {
         self.disks.iter().map(|(disk, _)| disk).filter(|disk| disk.map.is_none())
     }
 
-    /// The disks below a map, which a program may have open all the same.
+    /// The disks below a map, which a program may have open as well.
     pub(super) fn paths(&self) -> Vec<String> {
         let mapped = self.disks.iter().filter(|(disk, _)| disk.map.is_some());
         mapped.map(|(disk, _)| disk.name.clone()).collect()
@@ -80,8 +80,9 @@ impl Plan {
         disks.map(|(disk, _)| disk.name.clone()).collect()
     }
 
-    /// What can be written back: maps that have a path that works, and such disks. A dead one takes nothing;
-    /// what nobody has open has nothing left to write (the kernel writes it when the last one closes).
+    /// What can be written back: maps and disks with a working path. A dead one cannot be written
+    /// to. What no process has open has nothing left to write, because the kernel writes it on the
+    /// last close.
     pub(super) fn flushable(&self) -> Vec<String> {
         let works = |(disk, is_up): &&(Disk, bool)| *is_up && disk.state == "running";
         let live: Vec<&Disk> = self.disks.iter().filter(works).map(|(disk, _)| disk).collect();

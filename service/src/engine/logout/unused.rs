@@ -1,4 +1,5 @@
-//! The proof that nothing uses what leaves. A glance is not taken for a use: udev and blkid open a new device for a moment.
+//! Verifies that nothing uses what leaves. A short probe does not count as a use: udev and blkid
+//! open a new device for a moment.
 
 use std::time::Duration;
 
@@ -18,26 +19,26 @@ use crate::{
     engine::{Engine, state::watch::Predicate},
 };
 
-/// How long a device may stay open before that counts as a use of it.
+/// How long a device may stay open before that counts as a use.
 pub(super) const GLANCE: Duration = Duration::from_secs(4);
 
 /// How long udev and multipathd may make the disks look used.
 const COMING: Duration = Duration::from_secs(15);
 
-/// A look that begins so shortly before the deadline would have no time.
+/// A look that starts this shortly before the deadline would not finish.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// More than this no message names.
+/// The most users that a message names.
 const NAMED: usize = 8;
 
-/// What is to be done, by what there is now: a map may have come since the sessions were looked at.
+/// Plans from the current state: a map may have appeared since the sessions were read.
 pub(super) async fn plan(engine: &Engine, sessions: &[Session]) -> Result<Plan> {
     let (sysfs, sids) = (engine.state.sysfs.clone(), sessions.iter().map(|s| s.sid).collect::<Vec<_>>());
     let multipathd = engine.state.multipathd.clone();
     reading(move || {
         let mut now = sysfs.sessions();
         now.retain(|session| sids.contains(&session.sid));
-        // Asked only where another path decides; without an answer the kernel's word must do.
+        // Asked only where another path decides. Without an answer the kernel's state is used.
         let states = std::cell::OnceCell::new();
         let has_failed = |path: &str| {
             let states = states.get_or_init(|| multipathd.paths().unwrap_or_default());
@@ -48,32 +49,32 @@ pub(super) async fn plan(engine: &Engine, sessions: &[Session]) -> Result<Plan> 
     .await
 }
 
-/// The plan, when nothing uses what leaves, and claims that keep it so as long as they are held; else `InUse`, with
-/// everything that is used and by what.
+/// The plan, if nothing uses what leaves, and claims that keep it unused while they are held.
+/// Otherwise `InUse`, with everything that is used and by what.
 pub(super) async fn unused(engine: &Engine, sessions: &[Session], limit: &Limit) -> Result<(Plan, Claims)> {
-    // What comes after it needs time, too.
+    // The following steps need time too.
     let coming = COMING.min(limit.left() / 2);
     let begun = Instant::now();
     let mut unused = Unused { engine, sessions, limit, begun, coming, over: None, used: None };
     match (engine.state.watch.until(&mut unused, limit).await?, unused.used) {
         (Some(verdict), _) => verdict,
         (None, Some(used)) if !limit.is_cancelled() => Err(used),
-        (None, _) => Err(limit.fault("what uses the disks could not be found out within the deadline")),
+        (None, _) => Err(limit.fault("timed out finding out what uses the disks")),
     }
 }
 
-/// It is known whether anything uses what leaves.
+/// Decides whether anything uses what leaves.
 struct Unused<'a> {
     engine: &'a Engine,
     sessions: &'a [Session],
     limit: &'a Limit,
     begun: Instant,
-    /// How long udev and multipathd are waited for.
+    /// How long to wait for udev and multipathd.
     coming: Duration,
-    /// When a glance is over: a look may take longer than that on a busy machine, and only one that begins after it
-    /// decides.
+    /// When a probe counts as over. A look may take longer than that on a busy machine, and only
+    /// one that starts after it decides.
     over: Option<Instant>,
-    /// What used it at the last look.
+    /// What used the disks at the last look.
     used: Option<Fault>,
 }
 
@@ -85,7 +86,8 @@ impl Predicate for Unused<'_> {
         let has_time = self.limit.left() > LOOK;
         let elapsed = self.begun.elapsed();
         let are_coming = elapsed < self.coming && are_devices_coming(self.engine, self.limit).await?;
-        // Our own claim in between would keep multipathd from making the map, and it takes that for final.
+        // The daemon's own claim in between would keep multipathd from making the map, and
+        // multipathd does not retry.
         let may_wait = has_time && (are_coming || elapsed < GLANCE);
         if may_wait
             && (awaits_map(self.engine, &plan).await? || awaits_disk(self.engine, self.sessions).await?)
@@ -95,7 +97,7 @@ impl Predicate for Unused<'_> {
         let is_last = Instant::now() >= *self.over.get_or_insert_with(|| Instant::now() + GLANCE);
         let Some(looked) = self.limit.wait(users(self.engine, &plan)).await else { return Ok(None) };
         let (found, claims) = looked?;
-        // A map that was made during the look held its disks, or had claimed them: it is in the next plan.
+        // A map made during the look held its disks, or had claimed them: it is in the next plan.
         let is_same = async || {
             Ok::<_, Fault>(self::plan(self.engine, self.sessions).await?.devices() == plan.devices())
         };
@@ -104,13 +106,14 @@ impl Predicate for Unused<'_> {
         }
         let is_glance = found.iter().all(|used| is_glance(&used.holder));
         let is_udevs = found.iter().all(|used| matches!(used.holder, Holder::Udev(_)));
-        // On a slow machine what looks at new devices takes longer.
+        // On a slow machine, probing new devices takes longer.
         let is_last = (is_last && !are_coming && is_same().await?) || self.limit.left() <= LOOK;
         if is_udevs && is_last {
-            // On a slow machine it looks for longer. It only reads, and starts again with the next disk.
+            // On a slow machine udev probes for longer. It only reads, and starts again with the
+            // next disk.
             return Ok(Some(Ok((plan, claims))));
         }
-        let used = told(&plan, &found);
+        let used = report(&plan, &found);
         if !is_glance || is_last {
             return Ok(Some(Err(used)));
         }
@@ -119,22 +122,22 @@ impl Predicate for Unused<'_> {
     }
 }
 
-/// One look at who uses them; takes as long as there are processes.
+/// One look at who uses the devices; takes time in proportion to the number of processes.
 async fn users(engine: &Engine, plan: &Plan) -> Result<(Vec<Use>, Claims)> {
     let (usage, multipathd) = (engine.usage.clone(), engine.state.multipathd.clone());
     let (devices, paths, addresses) = (plan.devices(), plan.paths(), plan.addresses.clone());
     reading(move || {
-        // multipathd looks after its paths, we after nothing for long.
+        // multipathd checks its paths, and this daemon opens nothing for long.
         let skip: Vec<u32> = multipathd.pid().into_iter().chain([std::process::id()]).collect();
         usage.of(&devices, &paths, &addresses, &skip)
     })
     .await
 }
 
-/// Whether udev or multipathd has device events to see to: programs of theirs open what is new.
+/// Whether udev or multipathd has device events to process: their programs open new devices.
 async fn are_devices_coming(engine: &Engine, limit: &Limit) -> Result<bool> {
     let (multipathd, udev) = (engine.state.multipathd.clone(), engine.state.udev.clone());
-    // Without a multipathd nothing makes maps.
+    // Without multipathd no maps are made.
     let look = reading(move || udev.is_busy() || multipathd.is_busy().unwrap_or(false));
     limit.wait(look).await.unwrap_or(Ok(false))
 }
@@ -146,8 +149,8 @@ async fn awaits_map(engine: &Engine, plan: &Plan) -> Result<bool> {
     reading(move || is_claimed() && multipathd.pid().is_some()).await
 }
 
-/// Whether the kernel is still looking for LUNs of what leaves: what uses a disk that comes later is not known yet, and a
-/// map that is made of it would outlive it.
+/// Whether the kernel is still scanning for LUNs of what leaves. Users of a disk that appears later
+/// are not known yet, and a map made of it would outlive it.
 async fn awaits_disk(engine: &Engine, sessions: &[Session]) -> Result<bool> {
     let (sysfs, sids) = (engine.state.sysfs.clone(), sessions.iter().map(|s| s.sid).collect::<Vec<_>>());
     let is_coming = |session: &Session| {
@@ -159,22 +162,22 @@ async fn awaits_disk(engine: &Engine, sessions: &[Session]) -> Result<bool> {
         .await
 }
 
-/// A forced logout says in the log what it overrides, as far as that can be told without opening a device.
+/// Logs what a forced logout overrides, as far as that is visible without opening a device.
 pub(super) async fn log_overridden(engine: &Engine, plan: &Plan) -> Result<()> {
     let (usage, devices) = (engine.usage.clone(), plan.devices());
     let places = reading(move || usage.mounted(&devices)).await?;
     if !places.is_empty() {
-        tracing::warn!(?places, "these are mounted on disks that are taken away by force");
+        tracing::warn!(?places, "file systems are mounted on disks that are removed by force");
     }
     Ok(())
 }
 
-/// What may be over in a moment. A claim that nothing explains is what the making of a map looks like.
+/// A use that may be over in a moment. A claim without an explanation looks like a map being made.
 fn is_glance(holder: &Holder) -> bool {
     matches!(holder, Holder::Open(_) | Holder::Udev(_) | Holder::Map { .. } | Holder::Claim)
 }
 
-fn told(plan: &Plan, found: &[Use]) -> Fault {
+fn report(plan: &Plan, found: &[Use]) -> Fault {
     let shown = found.iter().take(NAMED).map(ToString::to_string).collect::<Vec<_>>().join("; ");
     let more = if found.len() > NAMED { "; and more" } else { "" };
     let stranded = plan.stranded.iter().map(|map| map.name.as_str()).collect::<Vec<_>>().join(", ");

@@ -1,4 +1,5 @@
-//! The wait until multipathd has read its configuration and makes no map any more: it tells nothing by itself.
+//! Waits until multipathd has read its configuration and has stopped making maps. It does not
+//! report that itself.
 
 use iscsi_initiator_dbus::fault::Result;
 
@@ -19,15 +20,15 @@ pub(super) async fn in_force(engine: &Engine, limit: &Limit) -> Result<()> {
         (Some(()), _) => Ok(()),
         (None, Some(error)) if !limit.is_cancelled() => Err(error.into()),
         (None, _) => Err(limit
-            .fault("multipathd has not read its configuration in time")
+            .fault("timed out waiting for multipathd to read its configuration")
             .hint("journalctl -u multipathd has the details; try again with a longer timeout")),
     }
 }
 
-/// multipathd has nothing to do.
+/// multipathd is idle.
 struct Idle {
     multipathd: Multipathd,
-    /// Why it could not be asked at the last look.
+    /// Why multipathd could not be asked at the last look.
     error: Option<MultipathdError>,
 }
 
@@ -39,7 +40,7 @@ impl Predicate for Idle {
         self.error = None;
         match reading(move || multipathd.is_idle()).await? {
             Ok(is_idle) => Ok(is_idle.then_some(())),
-            // It may be on its way up.
+            // It may be starting.
             Err(error) => {
                 self.error = Some(error);
                 Ok(None)
@@ -48,7 +49,7 @@ impl Predicate for Idle {
     }
 }
 
-/// Has multipathd read its configuration anew, if it runs.
+/// Has multipathd reread its configuration, if it is running.
 pub(super) async fn reread(engine: &Engine, limit: &Limit) -> Result<()> {
     let multipathd = engine.state.multipathd.clone();
     if reading(move || multipathd.runs()).await? {

@@ -1,4 +1,4 @@
-//! Our file, as it is and as it will be.
+//! This service's file, as it is and as it will be.
 
 use iscsi_initiator_dbus::{Fault, Kind, fault::Result, results::MultipathChange};
 
@@ -10,7 +10,7 @@ use crate::{
     engine::Engine,
 };
 
-/// What it holds; `InvalidConfiguration` if it is not as this daemon wrote it.
+/// Its content; `InvalidConfiguration` if it is not as this daemon wrote it.
 pub(super) async fn text(engine: &Engine) -> Result<Option<String>> {
     let multipath = engine.multipath.clone();
     match reading(move || multipath.own()).await?? {
@@ -24,14 +24,14 @@ fn foreign(engine: &Engine) -> Fault {
     Fault::new(
         Kind::InvalidConfiguration,
         format!(
-            "{} was written or edited by another program or person: it is not touched",
+            "{} was written or edited by another program or person: it is left alone",
             engine.multipath.file().display()
         ),
     )
     .hint("move it away, then set multipath up again: iscsictl multipath setup")
 }
 
-/// What is there and will be.
+/// The current and the future content.
 pub(super) fn change(
     engine: &Engine,
     version: &Version,

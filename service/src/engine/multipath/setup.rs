@@ -1,4 +1,4 @@
-//! A setup: checked by multipath's own parser first, and taken back whole if it fails.
+//! A setup: checked by multipath's own parser first, and undone completely if it fails.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use iscsi_initiator_dbus::{Fault, Kind, fault::Result, options::MultipathOptions
 use super::{
     in_force::in_force,
     own_file, take_back,
-    units::{self, MULTIPATHD, told},
+    units::{self, MULTIPATHD, report},
 };
 use crate::{
     backend::{
@@ -25,17 +25,17 @@ use crate::{
     engine::Engine,
 };
 
-/// What taking a failed setup back may take beyond the caller's time.
+/// How long undoing a failed setup may take beyond the caller's time.
 const TAKE_BACK: Duration = Duration::from_secs(15);
 
-/// A setup under way, and its entry in the undo journal.
+/// A setup in progress, and its entry in the undo journal.
 struct UnderWay {
     setup: Setup,
     /// `None` only while it is being written.
     entry: Option<Entry>,
 }
 
-/// Sets it up, or says what that would change.
+/// Sets multipath up, or reports what that would change.
 pub(super) async fn setup(
     engine: &Engine,
     options: &MultipathOptions,
@@ -48,14 +48,14 @@ pub(super) async fn setup(
     if let Some(why) = verdict.against_us {
         return Err(Fault::new(
             Kind::InvalidConfiguration,
-            format!("multipath {version} does not take the configuration: {why}; the one in force stays"),
+            format!("multipath {version} rejected the configuration: {why}; the one in force stays"),
         )
         .hint("update multipath-tools, and report this"));
     }
     let mut change = own_file::change(engine, &version, before.as_deref(), Some(&wanted));
     if !verdict.others.is_empty() {
         change.message =
-            format!("multipath finds fault with other files, too: {}", verdict.others.join("; "));
+            format!("multipath reports faults in other files too: {}", verdict.others.join("; "));
         change.hint = "multipath -t shows all of it".to_owned();
     }
     if verdict.find_multipaths != "yes" {
@@ -65,7 +65,7 @@ pub(super) async fn setup(
     let missing = units::missing(engine).await?;
     let needs_main = !engine.multipath.has_main()
         && engine.systemd.needs_path(MULTIPATHD, &engine.multipath.main()).await?;
-    change.services = missing.iter().flat_map(|service| told(service, options.dry_run)).collect();
+    change.services = missing.iter().flat_map(|service| report(service, options.dry_run)).collect();
     change.changed = !change.difference.is_empty() || !change.services.is_empty() || needs_main;
     if options.dry_run || !change.changed {
         return Ok(change);
@@ -83,7 +83,7 @@ pub(super) async fn setup(
     Ok(change)
 }
 
-/// What takes the setup back is written down before it begins.
+/// The backup is written before the setup starts.
 async fn begin(engine: &Engine, wanted: &str, before: Option<String>) -> Result<UnderWay> {
     let (multipath, journal, wanted) = (engine.multipath.clone(), engine.journal.clone(), wanted.to_owned());
     blocking(move || {
@@ -117,7 +117,7 @@ async fn set_up(
         blocking(move || multipath.write(&text)).await??;
     }
     for service in missing {
-        // Before it is tried: a unit that does not start may still be trying.
+        // Set before it is tried: a unit that does not start may still be starting.
         under_way.setup.services.push(service.clone());
         write_down(engine, under_way).await?;
         if service.enabled {
@@ -133,7 +133,7 @@ async fn set_up(
     in_force(engine, limit).await
 }
 
-/// What an undo will need: of the time before the first setup, with what this one adds.
+/// What an undo will need: the state before the first setup, and what this one adds.
 async fn remember(engine: &Engine, before: Setup, needs_main: bool, missing: &[Service]) -> Result<()> {
     let (multipath, missing) = (engine.multipath.clone(), missing.to_vec());
     blocking(move || {
@@ -162,7 +162,7 @@ async fn done(entry: Option<Entry>) -> Result<()> {
     Ok(blocking(move || entry.done()).await??)
 }
 
-/// How far it has come, before the next step.
+/// Records the progress before the next step.
 async fn write_down(engine: &Engine, under_way: &mut UnderWay) -> Result<()> {
     let (undo, journal) = (Undo::MultipathSetup(under_way.setup.clone()), engine.journal.clone());
     let Some(mut entry) = under_way.entry.take() else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! What a setup has done, taken back: because it failed, or because its daemon was killed.
+//! Undoes a setup that failed, or whose daemon was killed.
 
 use iscsi_initiator_dbus::{Fault, Kind, fault::Result};
 
@@ -15,20 +15,20 @@ use crate::{
     engine::Engine,
 };
 
-/// Before another setup or undo begins: what is left of one that was cut off would undo that, too.
+/// Called before another setup or undo: what an interrupted one left would undo that too.
 pub(super) async fn all_left(engine: &Engine, limit: &Limit) -> Result<()> {
     let journal = engine.journal.clone();
     let left = reading(move || journal.left_of(undo::Kind::MultipathSetup)).await??;
     all(engine, left, limit).await
 }
 
-/// Takes back what daemons that were killed left of their setups.
+/// Undoes what killed daemons left of their setups.
 pub(in crate::engine) async fn all(engine: &Engine, left: Left, limit: &Limit) -> Result<()> {
     for (entry, undo) in left {
         let Undo::MultipathSetup(setup) = undo else { continue };
-        tracing::info!("taking back a setup of multipath that was cut off");
+        tracing::info!("undoing an interrupted multipath setup");
         if !take_back(engine, &setup, limit).await {
-            let what = "a setup of multipath that was cut off could not be taken back";
+            let what = "cannot undo an interrupted multipath setup";
             return Err(Fault::new(Kind::Failed, what)
                 .hint("journalctl -u iscsi-initiatord has the details; try again"));
         }
@@ -37,18 +37,14 @@ pub(in crate::engine) async fn all(engine: &Engine, left: Left, limit: &Limit) -
     Ok(())
 }
 
-/// As it was before the setup, however far that came; what cannot be taken back is in the log. Whether all of it could
-/// be.
+/// Restores the state before the setup, however far the setup came, and returns whether all of it
+/// could be restored. The log holds what could not.
 pub(super) async fn take_back(engine: &Engine, setup: &Setup, limit: &Limit) -> bool {
     let mut is_whole = true;
     let mut note = |what: &str, result: Result<()>| {
         if let Err(fault) = result {
             is_whole = false;
-            tracing::error!(
-                what,
-                error = fault.message(),
-                "a failed setup of multipath could not be taken back"
-            );
+            tracing::error!(what, error = fault.message(), "cannot undo a failed multipath setup");
         }
     };
     for service in setup.services.iter().rev() {
@@ -60,9 +56,10 @@ pub(super) async fn take_back(engine: &Engine, setup: &Setup, limit: &Limit) -> 
     if setup.made_main {
         note("the main file", engine.systemd.remove_empty_file(&engine.multipath.main()).await);
     }
-    // What it cannot read now it reads when it is started: nothing is left to put back.
+    // If multipathd cannot read its configuration now, it does so when it starts: nothing is left
+    // to restore.
     if let Err(fault) = reread(engine, limit).await {
-        tracing::error!(error = fault.message(), "multipathd has not read its configuration again");
+        tracing::error!(error = fault.message(), "multipathd has not reread its configuration");
     }
     is_whole
 }

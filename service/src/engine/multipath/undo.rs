@@ -1,4 +1,4 @@
-//! What there was before the first setup, put back.
+//! Restores the state before the first setup.
 
 use iscsi_initiator_dbus::{fault::Result, results::MultipathChange};
 
@@ -19,7 +19,7 @@ use crate::{
     engine::Engine,
 };
 
-/// Puts back what was there before the first setup. It may be called again until nothing is left.
+/// Restores the state before the first setup. It can be called again until nothing is left.
 pub(super) async fn undo(engine: &Engine, is_dry: bool, limit: &Limit) -> Result<MultipathChange> {
     let version = engine.multipath.version(limit).await?;
     let before = own_file::text(engine).await?;
@@ -34,9 +34,9 @@ pub(super) async fn undo(engine: &Engine, is_dry: bool, limit: &Limit) -> Result
     change.changed = true;
     let has_maps = has_maps(engine).await?;
     if has_maps {
-        // They go on; multipathd and its lists belong to them.
-        change.message = "maps are there: multipathd and its lists of them stay as they are".to_owned();
-        change.hint = "log out of the disks, then undo once more".to_owned();
+        // The maps stay; multipathd and its lists belong to them.
+        change.message = "there are maps: multipathd and its lists of maps stay as they are".to_owned();
+        change.hint = "log out of the disks, then undo once more: iscsictl multipath undo".to_owned();
     } else {
         let units = memory.services.iter().flat_map(|service| undone(service, is_dry));
         change.services = units.collect();

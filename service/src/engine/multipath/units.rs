@@ -1,4 +1,4 @@
-//! The units that have to run, and at boot as well.
+//! The units that must run, now and after a boot.
 
 use iscsi_initiator_dbus::{Fault, Kind, fault::Result};
 
@@ -7,11 +7,11 @@ use crate::{
     engine::Engine,
 };
 
-/// What has to run, and at boot as well; of the alternatives the first that is there.
+/// A unit that must run; of the alternatives, the first that exists.
 const SERVICES: [&[&str]; 2] = [&["iscsid.socket", "iscsid.service"], &[MULTIPATHD]];
 pub(super) const MULTIPATHD: &str = "multipathd.service";
 
-/// Units that do not run, or will not at the next boot.
+/// The units that do not run, or will not after the next boot.
 pub(super) async fn missing(engine: &Engine) -> Result<Vec<Service>> {
     let mut missing = Vec::new();
     for alternatives in SERVICES {
@@ -35,7 +35,7 @@ pub(super) async fn missing(engine: &Engine) -> Result<Vec<Service>> {
     Ok(missing)
 }
 
-/// Stops and disables it as far as a setup has done the opposite.
+/// Stops and disables a unit as far as a setup has started and enabled it.
 pub(super) async fn leave(engine: &Engine, service: &Service) -> Result<()> {
     if service.started {
         engine.systemd.job(Job::Stop, &service.unit).await?;
@@ -43,13 +43,13 @@ pub(super) async fn leave(engine: &Engine, service: &Service) -> Result<()> {
     if service.enabled { engine.systemd.disable(&service.unit).await } else { Ok(()) }
 }
 
-/// What a setup does to it, in words.
-pub(super) fn told(service: &Service, is_dry: bool) -> Vec<String> {
+/// What a setup does to a unit, as text.
+pub(super) fn report(service: &Service, is_dry: bool) -> Vec<String> {
     let (enabled, started) = if is_dry { ("to be enabled", "to be started") } else { ("enabled", "started") };
     words(service, enabled, started)
 }
 
-/// What an undo does to it, in words.
+/// What an undo does to a unit, as text.
 pub(super) fn undone(service: &Service, is_dry: bool) -> Vec<String> {
     let (disabled, stopped) =
         if is_dry { ("to be disabled", "to be stopped") } else { ("disabled", "stopped") };
@@ -69,9 +69,9 @@ mod tests {
     #[test]
     fn units_are_told_in_words() {
         let service = Service { unit: "multipathd.service".into(), enabled: true, started: true };
-        assert_eq!(told(&service, false), ["multipathd.service: enabled", "multipathd.service: started"]);
+        assert_eq!(report(&service, false), ["multipathd.service: enabled", "multipathd.service: started"]);
         assert_eq!(
-            told(&service, true),
+            report(&service, true),
             ["multipathd.service: to be enabled", "multipathd.service: to be started"]
         );
         let service = Service { enabled: false, ..service };

@@ -1,5 +1,5 @@
-//! Records a target at a portal by hand: for portals that list nothing, or are not to be asked. A record that is there
-//! stays as it is.
+//! Records a target at a portal by hand, for portals that do not list it or must not be contacted.
+//! An existing record stays as it is.
 
 use iscsi_initiator_dbus::{
     Fault, Iqn, Portal,
@@ -30,11 +30,13 @@ use crate::{
     },
 };
 
-/// The group of most targets. iscsid takes the target's word for it at the login (usr/login.c): a wrong one does no harm.
+/// The group of most targets. iscsid accepts the target's own value at the login (usr/login.c), so
+/// a wrong one does no harm.
 const USUAL_GROUP: u16 = 1;
 
 impl Engine {
-    /// Records the granted target at the granted portal: an entry for each address of it.
+    /// Records the granted target at the granted portal, with an entry for each address of the
+    /// portal.
     pub(crate) async fn add_node(&self, call: &Call, options: &AddOptions) -> Result<Vec<results::Node>> {
         act(call, Action::Discover, async {
             call.portal()?;
@@ -44,13 +46,15 @@ impl Engine {
         .await
     }
 
-    /// Whether this machine has the network interface; asked before polkit is, since it is a fault of the argument.
+    /// Whether this machine has the network interface. Checked before polkit is asked, because it
+    /// is an error in the argument.
     pub(crate) fn check_interface(&self, interface: Option<&str>) -> Result<()> {
         match interface {
-            Some(name) if !self.state.sysfs.has_interface(name) => {
-                Err(Fault::invalid("options.interface", format!("this machine has no network card {name}"))
-                    .hint("ip link shows what it has"))
-            }
+            Some(name) if !self.state.sysfs.has_interface(name) => Err(Fault::invalid(
+                "options.interface",
+                format!("this machine has no network interface {name}"),
+            )
+            .hint("list its interfaces: ip link")),
             _ => Ok(()),
         }
     }
@@ -92,14 +96,14 @@ async fn record(
     Ok(nodes)
 }
 
-/// What binds nodes to a network interface.
+/// The binding of nodes to a network interface.
 pub(in crate::engine) async fn binding(engine: &Engine, interface: Option<&str>) -> Result<Option<Binding>> {
     let Some(interface) = interface.map(str::to_owned) else { return Ok(None) };
     let database = engine.database.clone();
     Ok(Some(reading(move || database.binding(&interface)).await??))
 }
 
-/// The node through this binding.
+/// The node with this binding.
 pub(in crate::engine) fn bound(node: NodeKey, binding: Option<&Binding>) -> NodeKey {
     match binding {
         Some(binding) => NodeKey { iface: binding.iface.clone(), ..node },

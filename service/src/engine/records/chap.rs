@@ -1,5 +1,5 @@
-//! CHAP into the records: of a target's nodes, of a portal's discovery, or of nodes to come. A live session keeps what it
-//! logged in with.
+//! Stores CHAP in the records: of a target's nodes, of a portal's discovery, or of future nodes. A
+//! session that is up keeps what it logged in with.
 
 use iscsi_initiator_dbus::{Iqn, Portal, fault::Result, results::ChapMode};
 use iscsi_initiator_polkit::Action;
@@ -19,8 +19,9 @@ use crate::{
 };
 
 impl Engine {
-    /// Stores (or, with `None`, clears) what was granted: a target's CHAP at one portal or all; without a
-    /// target, a portal's discovery CHAP; without either, the default of nodes yet to be discovered.
+    /// Stores what was granted, or clears it with `None`: a target's CHAP at one portal or all;
+    /// without a target, a portal's discovery CHAP; without either, the default for nodes yet to be
+    /// discovered.
     pub(crate) async fn set_chap(&self, call: &Call, secrets: Option<ChapSecrets>) -> Result<()> {
         act(call, Action::SetChap, async {
             let portals = resolved(call.any_portal(), call.limit()).await?;

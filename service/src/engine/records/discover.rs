@@ -1,5 +1,5 @@
-//! Discovery: the portal is asked by our own probe, every name checked, and only then recorded. A record that is there
-//! stays as it is.
+//! Discovery: the daemon's own probe asks the portal, and every name is checked before it is
+//! recorded. An existing record stays as it is.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -38,21 +38,21 @@ use crate::{
     },
 };
 
-/// What a discovery may be told.
+/// The options of a discovery.
 pub(crate) struct Discovery {
-    /// The whole call's limit.
+    /// The limit of the whole call.
     pub(crate) timeout: Option<Duration>,
-    /// What new records get.
+    /// The startup of new records.
     pub(crate) startup: Option<Startup>,
-    /// The network interface to ask through, and to bind new nodes to.
+    /// The network interface to use, and to bind new nodes to.
     pub(crate) interface: Option<String>,
     /// For this discovery session only.
     pub(crate) chap: Option<ChapSecrets>,
 }
 
 impl Engine {
-    /// Asks the portal for its targets and records those that are new. Answers each node listed, and
-    /// those recorded by an earlier discovery there that are not listed any more.
+    /// Asks the portal for its targets and records the new ones. Returns each node listed, and
+    /// those recorded by an earlier discovery there that are no longer listed.
     pub(crate) async fn discover(&self, call: &Call, discovery: Discovery) -> Result<Vec<results::Node>> {
         act(call, Action::Discover, ask_and_record(self, call.portal()?, discovery, call.limit())).await
     }
@@ -72,7 +72,7 @@ async fn ask_and_record(
     let given = given.as_ref().map_or(Given::IfAsked(None), Given::Only);
     let (portal, listed) = ask_any(engine, portal, interface, &initiator, given, limit).await?;
     if let Some(to) = &listed.redirected {
-        tracing::info!(%portal, %to, "the portal sent the discovery on");
+        tracing::info!(%portal, %to, "the portal redirected the discovery");
     }
     let nodes = listed.nodes.into_iter().map(|node| bound(node, binding.as_ref()));
     let listed: Vec<NodeKey> = nodes.collect::<BTreeSet<_>>().into_iter().collect();
@@ -88,7 +88,7 @@ async fn ask_and_record(
         let state = match listed.binary_search(&node.key).ok().and_then(|at| made.get(at)) {
             Some(Made::New) => NodeState::New,
             Some(Made::Known) => NodeState::Known,
-            // Of the old kind, of another group, or bound to a network interface.
+            // In the old format, of another group, or bound to a network interface.
             None if places.contains(&(&node.key.target, &node.key.portal)) => NodeState::Known,
             None if node.discovered_at == Some((portal.host().to_string(), portal.port())) => NodeState::Gone,
             None => continue,
@@ -98,7 +98,7 @@ async fn ask_and_record(
     Ok(nodes)
 }
 
-/// Asks the addresses of the portal one after the other until one answers.
+/// Tries the addresses of the portal in turn until one answers.
 pub(in crate::engine) async fn ask_any(
     engine: &Engine,
     portal: &Portal,
@@ -116,7 +116,7 @@ pub(in crate::engine) async fn ask_any(
             Given::IfAsked(Some(proofs)) => {
                 let nothing = Proofs::with(None);
                 let stored = stored.await?;
-                // What is stored for this portal comes before what is given for the targets.
+                // Credentials stored for this portal come before those given for the targets.
                 let order: &[&Proofs] =
                     if stored.chap.is_some() { &[&stored, proofs] } else { &[&nothing, proofs] };
                 ask_targets(&portal, interface, initiator, order, limit).await
@@ -136,8 +136,8 @@ pub(in crate::engine) async fn ask_any(
 /// The credentials that a caller gave for a discovery.
 #[derive(Clone, Copy)]
 pub(in crate::engine) enum Given<'a> {
-    /// These and no others.
+    /// Only these.
     Only(&'a Proofs),
-    /// First what is stored for the portal, and these if it asks for CHAP.
+    /// First those stored for the portal, then these if it asks for CHAP.
     IfAsked(Option<&'a Proofs>),
 }

@@ -1,5 +1,5 @@
-//! Removes node records, the damaged ones too; never the record of a session that is up, since no one could log out of
-//! that by name any more.
+//! Removes node records, including damaged ones. Never removes the record of a session that is up:
+//! without it, that session could not be logged out of by name.
 
 use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result};
 use iscsi_initiator_polkit::Action;
@@ -16,7 +16,7 @@ use crate::{
 };
 
 impl Engine {
-    /// Removes what is recorded of the granted target at one portal or at all.
+    /// Removes the records of the granted target at one portal or at all.
     pub(crate) async fn forget(&self, call: &Call) -> Result<()> {
         act(call, Action::Configure, async {
             let portals = resolved(call.any_portal(), call.limit()).await?;
@@ -46,10 +46,9 @@ async fn remove(
     let database = engine.database.clone();
     let keys: Vec<_> = nodes.into_iter().map(|node| node.key).collect();
     blocking(move || database.forget(&keys)).await??;
-    // Look again: what counts is that they are gone.
+    // Checks again: what counts is that they are gone.
     if let Some(left) = nodes_of(engine, target, portals).await?.first() {
-        let what =
-            format!("the record of {target} at {} is there again: another program made it", left.key.portal);
+        let what = format!("another program made the record of {target} at {} again", left.key.portal);
         return Err(Fault::new(Kind::Failed, what).hint("try again"));
     }
     if nodes_of(engine, target, None).await?.is_empty() {

@@ -1,4 +1,5 @@
-//! This machine's initiator name. It does not change while a session is up: targets know the sessions by it.
+//! This machine's initiator name. It does not change while a session is up, because targets know
+//! the sessions by it.
 
 use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result};
 use iscsi_initiator_polkit::Action;
@@ -22,7 +23,7 @@ use crate::{
 };
 
 const ISCSID: &str = "iscsid.service";
-/// So many sessions a message names.
+/// How many sessions a message names.
 const SHOWN: usize = 5;
 
 impl Engine {
@@ -32,20 +33,20 @@ impl Engine {
         reading(move || initiator_name::read(&config)).await?
     }
 
-    /// The same once no call is changing it.
+    /// The same, once no call is changing it.
     pub(crate) async fn settled_initiator_name(&self) -> Result<Option<Iqn>> {
         self.turns.claims.wait_for_everything().await;
         self.initiator_name().await
     }
 
-    /// Writes the name, keeps the old file as a backup, and makes iscsid use it; if iscsid cannot be made
-    /// to, the old name is put back.
+    /// Writes the name, keeps the old file as a backup, and makes iscsid use it. If that fails,
+    /// restores the old name.
     pub(crate) async fn set_initiator_name(&self, call: &Call, name: Iqn) -> Result<()> {
         act(call, Action::Configure, change(self, name)).await
     }
 }
 
-/// The name, or what to do to have one.
+/// The name, or the command that sets one.
 pub(in crate::engine) async fn needed(engine: &Engine) -> Result<Iqn> {
     engine.initiator_name().await?.ok_or_else(|| {
         Fault::new(Kind::InvalidConfiguration, "this machine has no initiator name")
@@ -74,14 +75,14 @@ async fn change(engine: &Engine, name: Iqn) -> Result<()> {
         Ok::<(), Fault>(entry.done()?)
     };
     blocking(put_back).await??;
-    // It may have stopped halfway: with the old name in place it can start again.
+    // It may have stopped halfway: with the old name it can start again.
     if let Err(fault) = engine.systemd.job(Job::Restart, ISCSID).await {
-        tracing::warn!(error = fault.message(), "iscsid was not restarted with the old name either");
+        tracing::warn!(error = fault.message(), "cannot restart iscsid with the old name either");
     }
     restarted
 }
 
-/// Writes the name, after what undoes that was written down.
+/// Writes the name, after its backup.
 async fn write(engine: &Engine, name: Iqn) -> Result<(Entry, NameChange)> {
     let (layout, journal) = (engine.layout.clone(), engine.journal.clone());
     blocking(move || {

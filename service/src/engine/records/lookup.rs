@@ -1,4 +1,4 @@
-//! Which records a call means, and what to say where there is none or one that cannot be used.
+//! Finds the records that a call refers to, and reports missing and damaged ones.
 
 use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result};
 
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// Every portal that the argument stands for; `None` stays "all".
+/// Every portal that the argument stands for; `None` still means all.
 pub(in crate::engine) async fn resolved(
     portal: Option<&Portal>,
     limit: &Limit,
@@ -36,7 +36,7 @@ pub(in crate::engine) async fn nodes_of(
     Ok(engine.state.look(Parts::NODES).await?.nodes_of(target, portals))
 }
 
-/// The nodes that a change is for, none of them damaged; `asked` is the portal as the caller named it.
+/// The nodes to change, none of them damaged. `asked` is the portal as the caller named it.
 pub(in crate::engine) async fn sound_nodes_of(
     engine: &Engine,
     target: &Iqn,
@@ -53,7 +53,8 @@ pub(in crate::engine) async fn sound_nodes_of(
     }
 }
 
-/// After a change: what counts is what the records say now. `InvalidConfiguration` if one of them is not as wanted.
+/// Verifies a change: what counts is what the records hold now. `InvalidConfiguration` if one of
+/// them is not as wanted.
 pub(in crate::engine) fn check_again(
     now: &Snapshot,
     target: &Iqn,
@@ -67,7 +68,7 @@ pub(in crate::engine) fn check_again(
     }
 }
 
-/// There is no such node. Without open-iscsi there are no nodes at all: that is the reason, then.
+/// There is no such node. Without open-iscsi there are no nodes, and that is the reason then.
 pub(in crate::engine) fn none(engine: &Engine, target: &Iqn, portal: Option<&Portal>) -> Fault {
     match Iscsiadm::find(&engine.layout) {
         Err(missing) => missing,

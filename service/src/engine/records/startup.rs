@@ -1,5 +1,5 @@
-//! When nodes are logged in to without being asked: only by hand, or also at boot. The records that this machine boots
-//! with are never touched.
+//! Sets when nodes are logged in to: only on request, or also at boot. The records that this
+//! machine boots with are never changed.
 
 use iscsi_initiator_dbus::{Fault, Kind, fault::Result, results::Startup};
 use iscsi_initiator_polkit::Action;
@@ -16,7 +16,7 @@ use crate::{
 };
 
 impl Engine {
-    /// Sets it for the granted target, at one portal or at all.
+    /// Sets the startup of the granted target, at one portal or at all.
     pub(crate) async fn set_startup(&self, call: &Call, startup: Startup) -> Result<()> {
         act(call, Action::Login, async {
             let (target, asked) = (call.target()?, call.any_portal());
@@ -34,7 +34,7 @@ impl Engine {
     }
 }
 
-/// The initial ramdisk logs in by what these say: changed, the machine might not come up again.
+/// The initial ramdisk logs in with these records: after a change, the machine might not boot.
 pub(in crate::engine) fn refuse_boots(nodes: &[Node]) -> Result<()> {
     match nodes.iter().find_map(|node| Some((&node.key, node.boot?))) {
         None => Ok(()),
@@ -45,6 +45,6 @@ pub(in crate::engine) fn refuse_boots(nodes: &[Node]) -> Result<()> {
                 key.target, key.portal
             ),
         )
-        .hint("name another portal, or have it changed where the boot is set up")),
+        .hint("name another portal, or change it where the boot is configured")),
     }
 }

@@ -1,5 +1,5 @@
 //! Gives multipath maps the size of their paths.
-//! It may not touch a map whose paths do not agree: multipathd takes the first one's word.
+//! Must not resize a map whose paths differ in size: multipathd uses the size of the first one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use crate::{
     engine::{Engine, state::reader::Parts},
 };
 
-/// What became of the maps' sizes, by their names. What is as it was is not there.
+/// The results of resizing, by map name. Unchanged maps are not in it.
 #[derive(Default)]
 pub(super) struct Sizes(BTreeMap<String, Size>);
 
@@ -30,13 +30,13 @@ impl Sizes {
         matches!(self.0.get(map), Some(Size::Changed))
     }
 
-    /// What is worth telling of a map, and what to do.
+    /// The message about a map, and the next step.
     pub(super) fn remark(&self, map: &str, target: &str) -> Option<(String, String)> {
         match self.0.get(map)? {
             Size::Changed => None,
             Size::Disagreed(paths) => Some((
-                format!("{map} keeps its size, since its paths have different ones: {}", paths.join(", ")),
-                format!("look at all portals: iscsictl rescan {target}"),
+                format!("{map} keeps its size, since its paths differ in size: {}", paths.join(", ")),
+                format!("rescan all portals: iscsictl rescan {target}"),
             )),
             Size::Refused(why) => Some((
                 format!("{map} keeps its size, although its paths have another: {why}"),
@@ -46,7 +46,7 @@ impl Sizes {
     }
 }
 
-/// Every map over a disk of these sessions gets the size of its paths, if they all have the same.
+/// Resizes every map over a disk of these sessions, if all its paths have the same size.
 pub(super) async fn resize_all(engine: &Engine, sids: &[u32]) -> Result<Sizes> {
     let now = engine.state.look(Parts::SESSIONS).await?;
     let ours = sids.iter().filter_map(|sid| now.session(*sid)).flat_map(|session| &session.disks);
@@ -76,7 +76,7 @@ fn resize(sysfs: &Sysfs, multipathd: &Multipathd, map: &Map) -> Option<Size> {
             paths.into_iter().map(|(path, size)| format!("{path} {size} bytes")).collect(),
         ));
     }
-    // Without a size there is no LUN any more: the map stays what it was.
+    // A path without a size has no LUN any more: the map keeps its size.
     if wanted == size || wanted == 0 {
         return None;
     }
@@ -84,10 +84,10 @@ fn resize(sysfs: &Sysfs, multipathd: &Multipathd, map: &Map) -> Option<Size> {
     if let Err(error) = multipathd.resize_map(&map.name) {
         return refused(error);
     }
-    // Look again: multipathd says "ok" to much.
+    // Checks again: multipathd replies "ok" to many commands that it does not carry out.
     match sysfs.size(&map.device) {
         Some(now) if now == wanted => Some(Size::Changed),
-        _ => Some(Size::Refused("multipathd said ok, and it has not".to_owned())),
+        _ => Some(Size::Refused("multipathd reported success, but the size is unchanged".to_owned())),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a rescan says of a session before and after it.
+//! Tests of what a rescan reports for a session before and after it.
 
 use super::*;
 use crate::{backend::kernel::sysfs::Map, engine::state::snapshot::tests::of_sessions};
@@ -12,7 +12,7 @@ fn session(disks: Vec<Disk>) -> Session {
     Session { sid: 7, target: "iqn.2001-04.com.example:disk".into(), disks, ..Session::default() }
 }
 
-/// What a rescan says of a session before and after it; `None`: it is gone.
+/// What a rescan reports for a session before and after it; `None`: it is gone.
 fn rescanned(before: &Session, after: Option<&Session>, is_ready: bool) -> Rescan {
     let snapshot = |session: Option<&Session>| of_sessions(session.into_iter().cloned().collect());
     let (then, now) = (snapshot(Some(before)), snapshot(after));
@@ -44,7 +44,7 @@ fn what_is_new_other_or_gone_is_told_apart() {
     assert_eq!(entry.maps, ["mpathd", "mpathf"]);
     assert_eq!(
         entry.message,
-        "sdb, sde are not offered by the target any more, and not removed; sdd is another LUN than before; \
+        "sdb, sde are no longer offered by the target, and not removed; sdd is another LUN than before; \
          sdc is smaller than before"
     );
     assert!(entry.hint.contains("iscsictl logout iqn.2001-04.com.example:disk"), "{}", entry.hint);
@@ -56,7 +56,7 @@ fn a_session_that_is_as_it_was_says_nothing() {
     let entry = rescanned(&before, Some(&before), true);
     assert_eq!(entry, Rescan { devices: vec!["sda".into()], ..Rescan::done(&before.target, "?", 7) });
     let late = rescanned(&before, Some(&before), false);
-    assert!(late.message.contains("not ready"), "{late:?}");
+    assert!(late.message.contains("timed out"), "{late:?}");
     let gone = rescanned(&before, None, true);
     assert_eq!((gone.outcome, gone.error.as_str()), (RescanOutcome::Failed, Kind::NotLoggedIn.name()));
 }

@@ -1,4 +1,4 @@
-//! What is other between two snapshots.
+//! The differences between two snapshots.
 
 use std::collections::BTreeMap;
 
@@ -8,13 +8,13 @@ use crate::backend::{
     open_iscsi::database::NodeKey,
 };
 
-/// What appeared, changed and vanished, each by what it is known by for as long as it exists.
+/// What appeared, changed and vanished, by keys that stay the same for as long as the item exists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::engine) struct Diff {
     pub(in crate::engine) nodes: Changes<NodeKey>,
-    /// By number. Its disks count for themselves.
+    /// By number. The session's disks are listed on their own.
     pub(in crate::engine) sessions: Changes<u32>,
-    /// By address (`3:0:0:1`): a host's number is not given twice.
+    /// By address (`3:0:0:1`): host numbers are never reused.
     pub(in crate::engine) disks: Changes<String>,
     /// By multipath's identifier.
     pub(in crate::engine) maps: Changes<String>,
@@ -22,7 +22,7 @@ pub(in crate::engine) struct Diff {
     pub(in crate::engine) paths: Changes<String>,
 }
 
-/// Keys of one kind, each in one of the three, sorted.
+/// Keys of one kind, each in one of the three lists, sorted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::engine) struct Changes<K> {
     pub(in crate::engine) appeared: Vec<K>,
@@ -53,7 +53,7 @@ impl<K: Ord> Changes<K> {
 }
 
 impl Snapshot {
-    /// What is other in a later snapshot; takes time in proportion to both.
+    /// The differences to a later snapshot; takes time in proportion to both.
     pub(in crate::engine) fn diff(&self, later: &Self) -> Diff {
         let nodes = |s: &Self| s.nodes().iter().map(|node| (node.key.clone(), node.clone())).collect();
         let bare = |session: &Session| Session { disks: Vec::new(), ..session.clone() };

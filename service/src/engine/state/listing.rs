@@ -22,7 +22,7 @@ use crate::{
 };
 
 impl Engine {
-    /// A path for each LUN of each session; a session without a LUN is one entry without a device.
+    /// A path for each LUN of each session. A session without a LUN is one entry without a device.
     pub(crate) async fn list_paths(&self, call: &Call, filter: &PathFilter) -> Result<Vec<results::Path>> {
         look(call, Action::ListPaths, async {
             let portals = numeric(filter)?;
@@ -46,7 +46,7 @@ impl Engine {
         .await
     }
 
-    /// The recorded nodes; no portal is asked.
+    /// The recorded nodes; no portal is contacted.
     pub(crate) async fn list_nodes(&self, call: &Call, filter: &PathFilter) -> Result<Vec<results::Node>> {
         look(call, Action::ListPaths, async {
             let portals = numeric(filter)?;
@@ -62,7 +62,7 @@ impl Engine {
     }
 }
 
-/// The filter's portal. Everybody may list, so nobody may make the daemon resolve names for it.
+/// The filter's portal. Any local user may list, so the daemon does not resolve names here.
 fn numeric(filter: &PathFilter) -> Result<Option<Vec<Portal>>> {
     match &filter.portal {
         Some(portal) if portal.address().is_none() => {
@@ -72,7 +72,7 @@ fn numeric(filter: &PathFilter) -> Result<Option<Vec<Portal>>> {
     }
 }
 
-/// What a record of the old kind says of its group: iscsiadm's -1.
+/// The group in a record of the old format: iscsiadm's -1.
 const NO_GROUP: u16 = u16::MAX;
 
 /// A node as the bus shows it.
@@ -84,7 +84,7 @@ pub(in crate::engine) fn node_of(node: &Node, state: NodeState, now: &Snapshot) 
         startup: node.startup,
         chap: node.chap,
         state,
-        interface: node.interface.clone(),
+        interface: node.bound_to.clone(),
         logged_in: now.session_of(&node.key).is_some(),
     }
 }

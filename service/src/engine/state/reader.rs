@@ -1,8 +1,8 @@
-//! Makes snapshots of sessions, disks, records and path states. A predicate of a wait that needs more than a snapshot
-//! holds (udev's view, sizes, links) reads that in its own look.
+//! Makes snapshots of sessions, disks, records and path states. A predicate that needs more than a
+//! snapshot holds (udev's view, sizes, links) reads that itself.
 //!
-//! A snapshot takes time in proportion to what there is: some thirty small files for each path, one or two for each node,
-//! and one answer of multipathd's. `docs/architecture.md` has the figures.
+//! A snapshot takes time in proportion to its size: some thirty small files for each path, one or
+//! two for each node, and one reply of multipathd. `docs/architecture.md` has the figures.
 
 use std::collections::HashMap;
 
@@ -16,7 +16,7 @@ use crate::backend::{
     open_iscsi::database::Database,
 };
 
-/// What a snapshot is to hold, beside sessions with their disks and maps.
+/// What a snapshot includes, in addition to sessions with their disks and maps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::engine) struct Parts {
     nodes: bool,
@@ -29,7 +29,7 @@ impl Parts {
     pub(in crate::engine) const PATHS: Self = Self { nodes: false, paths: true };
 }
 
-/// What is read, and the events that are a reason to read it again.
+/// Reads the state, and holds the events that trigger reading it again.
 #[derive(Clone)]
 pub(in crate::engine) struct State {
     pub(in crate::engine) sysfs: Sysfs,
@@ -50,8 +50,8 @@ impl State {
         }
     }
 
-    /// Looks at the machine. Records that cannot be read are an error; a multipathd that does not answer is none, since
-    /// the kernel's view stands without it.
+    /// Reads the machine. Unreadable records are an error. A multipathd that does not answer is
+    /// not, because the kernel's view is complete without it.
     pub(in crate::engine) async fn look(&self, parts: Parts) -> Result<Snapshot> {
         let state = self.clone();
         reading(move || state.read(parts)).await?
@@ -64,7 +64,7 @@ impl State {
         let paths = if parts.paths && has_map() { self.multipathd.paths() } else { Ok(HashMap::new()) };
         let paths = paths.unwrap_or_else(|error| {
             if !matches!(error, MultipathdError::NotRunning) {
-                tracing::warn!(%error, "multipathd could not be asked");
+                tracing::warn!(%error, "cannot query multipathd");
             }
             HashMap::new()
         });

@@ -1,4 +1,4 @@
-//! The machine at one moment. Plain data: nothing here reads or waits.
+//! The machine at one moment: plain data, without reading or waiting.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,37 +10,38 @@ use crate::backend::{
     open_iscsi::database::{Node, NodeKey},
 };
 
-/// Nodes, sessions with their disks and maps, and the states of paths; as much of it as was asked for.
+/// Nodes, sessions with their disks and maps, and the states of paths, as far as requested.
 #[derive(Clone, Debug, Default)]
 pub(in crate::engine) struct Snapshot {
-    /// By number, also those that are being made or never will be.
+    /// By number, including sessions that are being set up or are stale.
     sessions: Vec<Session>,
     /// Sorted.
     nodes: Vec<Node>,
     /// By the disk's kernel name; empty where multipathd has no map or does not answer.
     paths: HashMap<String, PathState>,
-    /// Where the session of a target, portal and iface is in `sessions`: looked for once for each node.
+    /// The index in `sessions` by target, portal and iface, so that a lookup is done once for each
+    /// node.
     places: HashMap<Place, usize>,
 }
 
-/// What a session is known by, as a node's record names it.
+/// How a node's record identifies a session.
 type Place = (String, Option<Portal>, String);
 
 impl Snapshot {
     pub(super) fn new(sessions: Vec<Session>, nodes: Vec<Node>, paths: HashMap<String, PathState>) -> Self {
         let place =
             |session: &Session| (session.target.clone(), session.portal.clone(), session.iface.clone());
-        // The first of several, as they are sorted.
+        // The first of several, in sort order.
         let places = sessions.iter().enumerate().rev().map(|(at, session)| (place(session), at)).collect();
         Self { sessions, nodes, paths, places }
     }
 
-    /// Every session that something can be done with.
+    /// Every usable session.
     pub(in crate::engine) fn sessions(&self) -> impl Iterator<Item = &Session> {
         self.sessions.iter().filter(|session| session.is_made())
     }
 
-    /// Also those that are being made, or never will be.
+    /// Including sessions that are being set up or are stale.
     pub(in crate::engine) fn all_sessions(&self) -> &[Session] {
         &self.sessions
     }
@@ -49,7 +50,7 @@ impl Snapshot {
         &self.nodes
     }
 
-    /// The state of a path by its disk's kernel name.
+    /// The state of a path, by its disk's kernel name.
     pub(in crate::engine) fn path(&self, disk: &str) -> Option<&PathState> {
         self.paths.get(disk)
     }

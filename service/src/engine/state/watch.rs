@@ -1,8 +1,9 @@
-//! The one listener for events, and waiting for what a look shows.
+//! The listener for events, and waits for a predicate.
 //!
-//! Events are device events of the kernel and of udev (device-mapper's among them), and changes of open-iscsi's files. They
-//! are a reason to look again, and nothing more. What has no event is found by a look now and then: the end of a scan for
-//! LUNs, a session's state, and whatever goes on within multipathd, udev and iscsid.
+//! Events are device events of the kernel and of udev (including device-mapper's), and changes of
+//! open-iscsi's files. They only trigger another look. Some changes have no event: the end of a
+//! scan for LUNs, a session's state, and whatever happens inside multipathd, udev and iscsid. For
+//! these, waits also look from time to time.
 
 use std::{future::Future, time::Duration};
 
@@ -22,18 +23,18 @@ use crate::backend::{
     kernel::uevents::Uevents,
 };
 
-/// Between two looks while no event comes.
+/// The time between two looks while no event arrives.
 const TICK: Duration = Duration::from_millis(250);
-/// Events that come together are one: a new disk comes with dozens.
+/// Events within this time count as one: a new disk comes with dozens.
 const FLURRY: Duration = Duration::from_millis(20);
-/// After a look it pauses for so many times what that took.
+/// After a look, the pause is the duration of the look times this.
 const SHARE: u32 = 4;
-/// But never longer than this.
+/// The longest pause.
 const LONGEST: Duration = Duration::from_secs(1);
-/// A record lies so deep below the database: `nodes/TARGET/PORTAL/IFACE`.
+/// The depth of a record below the database: `nodes/TARGET/PORTAL/IFACE`.
 const DEPTH: usize = 2;
 
-/// What has happened, by how often.
+/// How many events there were of each kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Count {
     devices: u64,
@@ -44,9 +45,9 @@ struct Count {
 #[derive(Clone)]
 pub(in crate::engine) struct Watch(watch::Sender<Count>);
 
-/// Something that is waited for.
+/// What a wait is for.
 pub(in crate::engine) trait Predicate: Send {
-    /// What it comes to.
+    /// The result.
     type Is: Send;
 
     /// Looks once. `None`: not yet.
@@ -54,27 +55,28 @@ pub(in crate::engine) trait Predicate: Send {
 }
 
 impl Watch {
-    /// Listens from now on, until the runtime ends. Without events, the looks now and then must do.
+    /// Listens from now on, until the runtime ends. Without events, waits rely on looking from time
+    /// to time.
     pub(in crate::engine) fn start(layout: &Layout) -> Self {
         let (count, _) = watch::channel(Count::default());
         match Uevents::subscribe(layout) {
             Ok(uevents) => drop(tokio::spawn(hear_devices(uevents, count.clone()))),
-            Err(error) => tracing::warn!(%error, "no device events"),
+            Err(error) => tracing::warn!(%error, "cannot receive device events"),
         }
         tokio::spawn(hear_files(layout.clone(), count.clone()));
         Self(count)
     }
 
-    /// Looks until the predicate comes to something, at once and after each event; `None` if the limit is over first. The
-    /// last look begins after that.
+    /// Looks until the predicate has a result, immediately and after each event. `None` if the
+    /// limit passes first. The last look starts after that.
     pub(in crate::engine) async fn until<P: Predicate>(
         &self,
         predicate: &mut P,
         limit: &Limit,
     ) -> Result<Option<P::Is>> {
-        let mut events = self.0.subscribe();
+        let mut changes = self.0.subscribe();
         loop {
-            events.mark_unchanged();
+            changes.mark_unchanged();
             let is_last = limit.is_over();
             let begun = Instant::now();
             if let Some(is) = predicate.look().await? {
@@ -83,12 +85,12 @@ impl Watch {
             if is_last {
                 return Ok(None);
             }
-            // What is looked at needs the processor, too: udev and multipathd, above all.
+            // udev and multipathd need the processor too, to produce what this waits for.
             let pause = begun.elapsed().saturating_mul(SHARE).clamp(FLURRY, LONGEST);
             let next = async {
                 tokio::select! {
-                    // It cannot fail: this holds a sender.
-                    _ = events.changed() => sleep(pause).await,
+                    // Cannot fail: this holds a sender.
+                    _ = changes.changed() => sleep(pause).await,
                     () = sleep(TICK.max(pause)) => {}
                 }
             };
@@ -96,28 +98,28 @@ impl Watch {
         }
     }
 
-    /// Returns when open-iscsi's files have changed since the last time.
+    /// A listener that reports when open-iscsi's files have changed.
     pub(in crate::engine) fn files(&self) -> FileEvents {
-        let events = self.0.subscribe();
-        let seen = events.borrow().files;
-        FileEvents { events, seen }
+        let changes = self.0.subscribe();
+        let seen = changes.borrow().files;
+        FileEvents { changes, seen }
     }
 }
 
 /// Changes of open-iscsi's configuration and records.
 pub(crate) struct FileEvents {
-    events: watch::Receiver<Count>,
+    changes: watch::Receiver<Count>,
     seen: u64,
 }
 
 impl FileEvents {
-    /// Waits for the next change; several at once are one.
+    /// Waits for the next change; several at once count as one.
     pub(crate) async fn changed(&mut self) {
         let seen = self.seen;
-        let counted = self.events.wait_for(|count| count.files != seen).await.map(|count| count.files);
+        let counted = self.changes.wait_for(|count| count.files != seen).await.map(|count| count.files);
         match counted {
             Ok(files) => self.seen = files,
-            // The engine is gone, and so is whoever would change something.
+            // The engine is gone, and no call is left that could change anything.
             Err(_) => std::future::pending().await,
         }
     }
@@ -126,7 +128,7 @@ impl FileEvents {
 async fn hear_devices(uevents: Uevents, count: watch::Sender<Count>) {
     loop {
         if let Err(error) = uevents.changed().await {
-            return tracing::warn!(%error, "no device events any more");
+            return tracing::warn!(%error, "lost the device events");
         }
         count.send_modify(|count| count.devices += 1);
     }
@@ -141,15 +143,15 @@ async fn hear_files(layout: Layout, count: watch::Sender<Count>) {
     });
     let folders = match watching.await {
         Ok(folders) => folders.and_then(|folders| folders.register()),
-        Err(fault) => return tracing::warn!(error = fault.message(), "no events of files"),
+        Err(fault) => return tracing::warn!(error = fault.message(), "cannot receive file events"),
     };
     let mut folders = match folders {
         Ok(folders) => folders,
-        Err(error) => return tracing::warn!(%error, "no events of files"),
+        Err(error) => return tracing::warn!(%error, "cannot receive file events"),
     };
     loop {
         if let Err(error) = folders.changed().await {
-            return tracing::warn!(%error, "no events of files any more");
+            return tracing::warn!(%error, "lost the file events");
         }
         count.send_modify(|count| count.files += 1);
     }
@@ -167,7 +169,7 @@ mod tests {
 
     use super::*;
 
-    /// Comes true with the n-th look.
+    /// Succeeds at the n-th look.
     struct Nth(u32, Arc<AtomicU32>);
 
     impl Predicate for Nth {

@@ -1,11 +1,11 @@
-//! Whether a call, or what goes on after one, is at work, so that the daemon can leave when nothing is.
-//! It may not end a call.
+//! Tracks whether a call, or work that continues after one, is running, so that the daemon can exit
+//! when idle.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
 
-/// Counts what is at work. Shared by the interface, the engine and `main`.
+/// Counts what is running. Shared by the interface, the engine and `main`.
 #[derive(Clone)]
 pub struct Activity(Arc<watch::Sender<State>>);
 
@@ -15,7 +15,7 @@ struct State {
     since: Instant,
 }
 
-/// Held for the length of a call, or of what goes on after it.
+/// Held for the duration of a call, or of work that continues after it.
 #[must_use]
 pub(crate) struct Call(Activity);
 
@@ -33,7 +33,7 @@ impl Activity {
         Call(self.clone())
     }
 
-    /// Returns once no call has been at work for this long.
+    /// Returns once no call has been running for this long.
     pub async fn idle_for(&self, quiet: Duration) {
         let mut states = self.0.subscribe();
         loop {
@@ -41,7 +41,7 @@ impl Activity {
             if calls == 0 && since.elapsed() >= quiet {
                 return;
             }
-            // A change starts the wait anew; with a call at work only a change can end it.
+            // A change restarts the wait. While a call is running, only a change can end it.
             let quiet_at = (calls == 0).then_some(since + quiet);
             tokio::select! {
                 changed = states.changed() => if changed.is_err() { return },

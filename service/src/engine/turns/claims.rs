@@ -1,5 +1,5 @@
-//! One change at a time for a target, and none while the initiator name changes. No call waits for another: the second
-//! gets `Busy`.
+//! One change at a time for a target, and none while the initiator name changes. Calls do not wait
+//! for each other: the second gets `Busy`.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -16,7 +16,7 @@ struct State {
     everything: bool,
 }
 
-/// Held while something is changed; dropped in every way a call can end.
+/// Held while something is changed, and dropped in every way a call can end.
 #[must_use]
 pub(in crate::engine) struct Claim {
     claims: Claims,
@@ -31,7 +31,7 @@ impl Default for Claims {
 }
 
 impl Claims {
-    /// For a change to one target.
+    /// Claims one target.
     pub(in crate::engine) fn claim(&self, target: &Iqn) -> Result<Claim> {
         let mut result = Ok(());
         self.0.send_if_modified(|state| {
@@ -47,7 +47,7 @@ impl Claims {
         result.map(|()| Claim { claims: self.clone(), target: Some(target.clone()) })
     }
 
-    /// For a change that every target feels.
+    /// Claims everything, for a change that affects all targets.
     pub(in crate::engine) fn claim_everything(&self) -> Result<Claim> {
         let is_free = self.0.send_if_modified(|state| {
             let is_free = !state.everything && state.targets.is_empty();
@@ -56,15 +56,15 @@ impl Claims {
         });
         if !is_free {
             return Err(
-                Fault::new(Kind::Busy, "other calls are at work").hint("try again when they are done")
+                Fault::new(Kind::Busy, "other calls are running").hint("try again when they are done")
             );
         }
         Ok(Claim { claims: self.clone(), target: None })
     }
 
-    /// Returns while no change is under way that every target feels.
+    /// Returns while no change that affects all targets is running.
     pub(in crate::engine) async fn wait_for_everything(&self) {
-        // It cannot fail: this holds the sender.
+        // Cannot fail: this holds the sender.
         let _ = self.0.subscribe().wait_for(|state| !state.everything).await;
     }
 }

@@ -1,5 +1,5 @@
-//! A directory: what lies beneath it is read within bounds, and written whole or not at all. No symlink is followed out
-//! of it.
+//! A directory whose files are read within bounds, and written as a whole or not at all. No symlink
+//! is followed out of it.
 
 use std::{
     ffi::OsString,
@@ -18,14 +18,15 @@ use zeroize::Zeroizing;
 
 use super::steps::step;
 
-/// Where a new content is made before it takes its place: one name a directory, so that a killed
-/// daemon leaves at most one such file, which the next write or start removes. Without a comma, and
-/// never inside a portal's directory: open-iscsi would take it for a record there.
+/// The temporary file in which new content is prepared: one name for each directory, so that a
+/// killed daemon leaves at most one such file, which the next write or start removes. The name has
+/// no comma, and the file is never inside a portal's directory, where open-iscsi would take it for
+/// a record.
 pub(super) const TEMPORARY: &str = ".iscsi-initiatord.tmp";
-/// Held while such a file is made and takes its place: of two threads, each would remove the other's.
+/// Held while such a file is in use: of two threads, each would remove the other's.
 static WRITING: Mutex<()> = Mutex::new(());
 
-/// More files than this no folder of ours or open-iscsi's has.
+/// No folder of ours or open-iscsi's has more files than this.
 const NAMES: usize = 16_384;
 /// No file of open-iscsi's is larger; a larger one is not read.
 pub(crate) const FILE_LIMIT: u64 = 64 * 1024;
@@ -37,7 +38,7 @@ pub(crate) struct Dir {
 }
 
 impl Dir {
-    /// Opens the directory; the path to it is the administrator's and may hold symlinks.
+    /// Opens the directory. The administrator controls the path to it, which may contain symlinks.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
@@ -49,8 +50,8 @@ impl Dir {
         &self.path
     }
 
-    /// Opens what lies beneath, one step at a time, following no symlink. (openat2 would do it at once,
-    /// but a service that systemd keeps from making set-user-id files is refused it.)
+    /// Opens what is beneath, step by step, without following symlinks. (openat2 would do it at
+    /// once, but systemd blocks it for a service that must not create set-user-id files.)
     pub(super) fn beneath(&self, relative: &str, flags: OFlags) -> Result<OwnedFd> {
         let mut steps: Vec<&str> = relative.split('/').collect();
         if steps.iter().any(|step| step.is_empty() || *step == "..") {
@@ -61,12 +62,13 @@ impl Dir {
         for step in steps {
             at = Some(open_step(at.as_ref().unwrap_or(&self.fd), step, OFlags::PATH | OFlags::DIRECTORY)?);
         }
-        // NONBLOCK: a planted FIFO must not hold us.
+        // NONBLOCK: a planted FIFO must not block us.
         open_step(at.as_ref().unwrap_or(&self.fd), last, flags | OFlags::NONBLOCK)
     }
 
-    /// The whole file, or `None` if it is not there. `EFBIG` past the limit, `EINVAL` if it is no
-    /// regular file, `EPERM` if it is not our own: a record that another user can change is none.
+    /// The whole file, or `None` if it does not exist. `EFBIG` past the limit, `EINVAL` if it is
+    /// not a regular file, `EPERM` if root does not own it: a file that another user can change is
+    /// not a record.
     pub(crate) fn read(&self, relative: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
         self.read_up_to(relative, FILE_LIMIT)
     }
@@ -95,8 +97,8 @@ impl Dir {
         Ok(Some(bytes))
     }
 
-    /// The names in a directory beneath, sorted; none if it is not there. More than 16384 are an error:
-    /// nobody is to take a part of them for all.
+    /// The names in a directory beneath, sorted; empty if it does not exist. More than 16384 are an
+    /// error, so that no caller takes a part of them for all.
     pub(crate) fn list(&self, relative: &str) -> Result<Vec<OsString>> {
         let fd = match self.beneath(relative, OFlags::RDONLY | OFlags::DIRECTORY) {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Vec::new()),
@@ -122,7 +124,8 @@ impl Dir {
         self.make_dirs_with(relative, 0o700)
     }
 
-    /// The same with another mode, whatever the process's mask is; those that are there keep theirs.
+    /// The same with another mode, whatever the process's umask is. Existing directories keep
+    /// theirs.
     pub(crate) fn make_dirs_with(&self, relative: &str, mode: u32) -> Result<()> {
         let mut made = String::new();
         for part in relative.split('/') {
@@ -130,7 +133,7 @@ impl Dir {
                 made.push('/');
             }
             made.push_str(part);
-            // Looked for first: the check that it is a directory and no symlink.
+            // Opened first: this checks that it is a directory and not a symlink.
             match self.beneath(&made, OFlags::RDONLY | OFlags::DIRECTORY) {
                 Err(Errno::NOENT) => {}
                 there => {
@@ -155,12 +158,12 @@ impl Dir {
         Ok(())
     }
 
-    /// Puts a new content in the place of the old, whole or not at all.
+    /// Replaces the content of a file, as a whole or not at all.
     pub(crate) fn replace(&self, relative: &str, content: &[u8], mode: u32) -> Result<()> {
         self.put(relative, content, mode, RenameFlags::empty(), false).map(drop)
     }
 
-    /// Puts a content where there is none; `EEXIST` if there is one, which stays as it is.
+    /// Creates a file; `EEXIST` if there is one, which stays as it is.
     pub(crate) fn create(&self, relative: &str, content: &[u8], mode: u32) -> Result<()> {
         self.put(relative, content, mode, RenameFlags::NOREPLACE, false).map(drop)
     }
@@ -175,7 +178,7 @@ impl Dir {
         }
     }
 
-    /// The file that was put there; locked, if it is to be held, before it has its name.
+    /// The new file; locked before it has its name, if it is to be held.
     #[expect(clippy::disallowed_methods, reason = "the one place that writes below /etc")]
     pub(super) fn put(
         &self,
@@ -212,7 +215,7 @@ impl Dir {
         Ok(file.into())
     }
 
-    /// Removes a file or a symlink; already gone is success.
+    /// Removes a file or a symlink. A missing one is success.
     pub(crate) fn remove(&self, relative: &str) -> Result<()> {
         match self.unlink(relative, AtFlags::empty()) {
             Err(Errno::NOENT) => Ok(()),
@@ -220,7 +223,7 @@ impl Dir {
         }
     }
 
-    /// Removes a directory if nothing is in it; already gone, or not empty, is success.
+    /// Removes a directory if it is empty. A missing or a non-empty one is success.
     pub(crate) fn remove_empty_dir(&self, relative: &str) -> Result<()> {
         match self.unlink(relative, AtFlags::REMOVEDIR) {
             Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
@@ -231,21 +234,22 @@ impl Dir {
     fn unlink(&self, relative: &str, flags: AtFlags) -> Result<()> {
         let (parent, name) = self.parent_of(relative)?;
         let parent = parent.as_ref().unwrap_or(&self.fd);
-        // What is not there takes no step.
+        // Without a file there is no step.
         rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
         step()?;
         rustix::fs::unlinkat(parent, name, flags)?;
-        // What is gone stays gone: an entry of the journal that came back would undo what is complete.
+        // Removals must be durable: an entry of the journal that reappeared would undo what is
+        // complete.
         rustix::fs::fsync(parent)
     }
 
-    /// Removes what a daemon that was killed left behind.
+    /// Removes what a killed daemon left behind.
     pub(crate) fn remove_leftover(&self) -> Result<()> {
         self.remove(TEMPORARY)
     }
 }
 
-/// One step; a symlink is `ELOOP`, also where the kernel says that it is no directory.
+/// One step. A symlink is `ELOOP`, also where the kernel reports that it is not a directory.
 fn open_step(at: &OwnedFd, step: &str, flags: OFlags) -> Result<OwnedFd> {
     match rustix::fs::openat(at, step, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
         Err(Errno::NOTDIR) => {

@@ -1,4 +1,4 @@
-//! Files that are locked for as long as their owner lives, also between processes.
+//! Files that stay locked for as long as their owner lives, also between processes.
 
 use std::{
     os::fd::OwnedFd,
@@ -12,25 +12,27 @@ use rustix::{
 
 use super::dir::Dir;
 
-/// A file with a lock (flock) on it: given back when this is dropped, or when the process ends, however it ends.
+/// A file with a lock (flock) on it, which is released when this is dropped or when the process
+/// ends, however it ends.
 pub(crate) struct Held {
     _fd: OwnedFd,
 }
 
 impl Dir {
-    /// As [`Dir::create`]; the file is locked before it can be seen under its name.
+    /// Like [`Dir::create`]; the file is locked before it is visible under its name.
     pub(crate) fn create_held(&self, relative: &str, content: &[u8], mode: u32) -> Result<Held> {
         self.put(relative, content, mode, RenameFlags::NOREPLACE, true).map(|fd| Held { _fd: fd })
     }
 
-    /// As [`Dir::replace`]; the new file is locked before it takes its place.
+    /// Like [`Dir::replace`]; the new file is locked before it takes its place.
     pub(crate) fn replace_held(&self, relative: &str, content: &[u8], mode: u32) -> Result<Held> {
         self.put(relative, content, mode, RenameFlags::empty(), true).map(|fd| Held { _fd: fd })
     }
 
-    /// Locks a file without waiting; `None` if it is held, or gone. `EINVAL` and `EPERM` as [`Dir::read`].
+    /// Locks a file without waiting. `None` if it is locked already, or gone. `EINVAL` and `EPERM`
+    /// as for [`Dir::read`].
     pub(crate) fn hold(&self, relative: &str) -> Result<Option<Held>> {
-        // Opened for writing: NFS grants an exclusive lock to no other.
+        // Opened for writing, because NFS requires that for an exclusive lock.
         let fd = match self.beneath(relative, OFlags::RDWR) {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
             Err(Errno::ISDIR) => return Err(Errno::INVAL),
@@ -47,7 +49,7 @@ impl Dir {
             Err(Errno::WOULDBLOCK) => return Ok(None),
             locked => locked?,
         }
-        // Between the two its owner may have removed it, or put another in its place.
+        // Between the two its owner may have removed or replaced it.
         let (parent, name) = self.parent_of(relative)?;
         let now =
             match rustix::fs::statat(parent.as_ref().unwrap_or(&self.fd), name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -58,13 +60,14 @@ impl Dir {
         Ok(is_same.then_some(Held { _fd: fd }))
     }
 
-    /// Makes the file of a [`Dir::turn`], if it is missing.
+    /// Creates the file of a [`Dir::turn`], if it is missing.
     pub(crate) fn make_turn(&self, name: &str) -> Result<()> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         rustix::fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR).map(drop)
     }
 
-    /// Locks a file that is there for nothing else; `ETIMEDOUT` if another owner holds it for this long. Blocks.
+    /// Locks a file that exists only for that. `ETIMEDOUT` if another owner holds it for this long.
+    /// Blocks.
     pub(crate) fn turn(&self, name: &str, longest: Duration) -> Result<Held> {
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let fd = rustix::fs::openat(&self.fd, name, flags, Mode::empty())?;

@@ -1,5 +1,6 @@
-//! Who may read what lies below a directory of open-iscsi's, and taking that from everybody but root.
-//! It may not widen a mode, follow a symlink, or change what is not root's own.
+//! The permissions of what is below an open-iscsi directory, and taking them away from all users
+//! but root.
+//! Must not widen a mode, follow a symlink, or change a file that root does not own.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,7 +14,7 @@ use super::{
     steps::step,
 };
 
-/// What something is.
+/// The kind of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     File,
@@ -23,7 +24,7 @@ pub(crate) enum Kind {
     Other,
 }
 
-/// Something, as it stands.
+/// The state of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Modes {
     pub(crate) kind: Kind,
@@ -53,7 +54,7 @@ impl Modes {
 }
 
 impl Dir {
-    /// What lies beneath, itself and not what it points to; `None` if there is nothing.
+    /// What is beneath, without following a final symlink; `None` if there is nothing.
     pub(crate) fn modes(&self, relative: &str) -> Result<Option<Modes>> {
         let stat = match relative.rsplit_once('/') {
             None => rustix::fs::statat(&self.fd, relative, AtFlags::SYMLINK_NOFOLLOW),
@@ -67,9 +68,10 @@ impl Dir {
         }
     }
 
-    /// Takes from a file or folder of root's own what this mode does not have. By its descriptor: what was looked at
-    /// is what is changed. `ELOOP` for a symlink, `EPERM` for what is another's, `EINVAL` for what is neither, and for
-    /// a file with a second name, which may lie where others are meant to read it.
+    /// Takes from a file or folder owned by root the permissions that this mode does not have. It
+    /// works on the descriptor, so what was examined is what is changed. `ELOOP` for a symlink,
+    /// `EPERM` for another owner, `EINVAL` for other kinds of files, and for a file with a second
+    /// name, which may be in a place where other users should read it.
     pub(crate) fn narrow(&self, relative: &str, mode: u32) -> Result<()> {
         let fd = self.beneath(relative, OFlags::RDONLY)?;
         let stat = rustix::fs::fstat(&fd)?;
@@ -86,7 +88,7 @@ impl Dir {
         rustix::fs::fchmod(&fd, Mode::from_raw_mode(modes.mode & mode))
     }
 
-    /// What a daemon that was killed left behind, and how long ago.
+    /// What a killed daemon left behind, and how long ago.
     pub(crate) fn leftover(&self) -> Result<Option<(&'static str, Modes)>> {
         Ok(self.modes(TEMPORARY)?.map(|modes| (TEMPORARY, modes)))
     }

@@ -1,7 +1,7 @@
-//! Count the durable steps, so that a test can end the daemon before any one of them.
+//! Counts the durable steps, so that a test can end the daemon before any one of them.
 //!
-//! A step is what changes a name or a mode on disk: rename, link, unlink, mkdir, rmdir, chmod. Without the feature
-//! `steps` and outside the unit tests there is nothing here but a call that does nothing.
+//! A step changes a name or a mode on disk: rename, link, unlink, mkdir, rmdir, chmod. Without the
+//! feature `steps` and outside the unit tests, the calls do nothing.
 
 use rustix::io::Result;
 
@@ -12,7 +12,7 @@ mod counted {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     static DIE_AT: AtomicU64 = AtomicU64::new(0);
 
-    /// Aborts the process in the place of its `n`-th step, counted from 1 since the process began; 0 is never.
+    /// Aborts the process instead of taking its `n`-th step, counted from 1; 0 means never.
     pub fn die_at(n: u64) {
         DIE_AT.store(n, Ordering::SeqCst);
     }
@@ -25,7 +25,7 @@ mod counted {
     pub(super) fn step() {
         let number = COUNT.fetch_add(1, Ordering::SeqCst).saturating_add(1);
         if number == DIE_AT.load(Ordering::SeqCst) {
-            // Nothing unwinds, no file is closed in an orderly way: as after SIGKILL.
+            // Nothing unwinds, and no file is closed in an orderly way, like after SIGKILL.
             std::process::abort();
         }
     }
@@ -34,7 +34,7 @@ mod counted {
 #[cfg(feature = "steps")]
 pub use self::counted::{count, die_at};
 
-/// To be called right before each step. `EIO` only in a unit test that stops its thread here.
+/// Must be called right before each step. `EIO` only in a unit test that stops its thread here.
 pub(crate) fn step() -> Result<()> {
     #[cfg(feature = "steps")]
     counted::step();
@@ -68,8 +68,8 @@ mod stopped {
         }
     }
 
-    /// Makes a world, acts in it until before the n-th step, and checks what is left: for every n until the act is
-    /// whole. Returns how many steps it has.
+    /// Creates a world, acts in it until before the n-th step, and checks what is left, for every n
+    /// until the act is complete. Returns the number of its steps.
     pub(crate) fn at_every_step<W, T>(
         make: impl Fn() -> W,
         act: impl Fn(&W) -> T,
@@ -97,7 +97,7 @@ mod tests {
 
     const FOLDER: &str = "STEPS_FOLDER";
 
-    /// The child: not a test of its own.
+    /// The child process, not a test of its own.
     #[test]
     fn the_process_that_dies() {
         let Ok(folder) = std::env::var(FOLDER) else { return };

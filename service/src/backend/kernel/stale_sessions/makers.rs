@@ -1,5 +1,6 @@
-//! The processes that make and end sessions: which live, and by which numbers the kernel may know them.
-//! It may not take "I could not look" for "there is none".
+//! The processes that make and end sessions: which are alive, and the pids by which the kernel may
+//! know them.
+//! Must not take “could not look” for “there is none”.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -10,25 +11,28 @@ use rustix::{
 
 use crate::backend::host::capabilities::{Raised, TO_LOOK_INTO_PROCESSES};
 
-/// Who makes sessions through the kernel's iSCSI transport: open-iscsi's daemon, and its program for a boot.
+/// The programs that make sessions through the kernel's iSCSI transport: open-iscsi's daemon, and
+/// its boot program.
 const MAKERS: [&str; 2] = ["iscsid", "iscsistart"];
-/// Who has the first make or end one.
+/// The program that has the daemon make or end a session.
 const ASKER: &str = "iscsiadm";
 
-/// What lives now.
+/// The processes that are alive.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Makers {
-    /// Every number of every maker: in a container it has one of its own, and that is the one it tells the kernel.
+    /// Every pid of every maker: in a container it has a pid of its own, which it reports to the
+    /// kernel.
     numbers: BTreeSet<u32>,
     pub(super) has_asker: bool,
-    /// The list could not be read as a whole.
+    /// Whether the list could not be read completely.
     pub(super) is_unsure: bool,
 }
 
 impl Makers {
     pub(super) fn look(proc: &Path) -> Self {
-        // Where /proc hides other users' processes (hidepid), root without its rights is another user, too.
-        let _rights = Raised::new(TO_LOOK_INTO_PROCESSES);
+        // Where /proc hides other users' processes (hidepid), it also hides them from root without
+        // its capabilities.
+        let _capabilities = Raised::new(TO_LOOK_INTO_PROCESSES);
         let Ok(entries) = std::fs::read_dir(proc) else { return Self { is_unsure: true, ..Self::default() } };
         let mut makers = Self::default();
         for entry in entries {
@@ -38,7 +42,7 @@ impl Makers {
             };
             let name = entry.file_name();
             let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-            // Not as text at once: a process's name may be any bytes.
+            // Not decoded at once: a process's name may be any bytes.
             match std::fs::read(entry.path().join("status")) {
                 Ok(status) => makers.add(pid, &String::from_utf8_lossy(&status)),
                 Err(error) => makers.is_unsure |= !is_gone(&error),
@@ -47,7 +51,7 @@ impl Makers {
         makers
     }
 
-    /// Anybody may have that name: only root's can make a session.
+    /// Any process may have that name, but only root's can make a session.
     fn add(&mut self, pid: u32, status: &str) {
         let of = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
         let name = of("Name:").trim();
@@ -61,24 +65,24 @@ impl Makers {
         }
     }
 
-    /// Whether any maker lives, or may.
+    /// Whether any maker is alive, or may be.
     pub(super) fn is_any(&self) -> bool {
         self.is_unsure || !self.numbers.is_empty()
     }
 
-    /// Whether the process that the kernel knows by this number is no maker any more.
+    /// Whether the process that the kernel knows by this pid is no longer a maker.
     pub(super) fn is_dead(&self, proc: &Path, creator: u32) -> bool {
         if self.is_unsure || self.numbers.contains(&creator) {
             return false;
         }
         let pid = i32::try_from(creator).ok().and_then(Pid::from_raw);
-        // A number that is another program's by now is not the maker's.
+        // A pid that another program has by now is not the maker's.
         pid.is_some_and(|pid| test_kill_process(pid) == Err(Errno::SRCH))
             || proc.join(creator.to_string()).join("status").exists()
     }
 }
 
-/// Who is gone meanwhile was none.
+/// A process that has ended in the meantime does not count.
 fn is_gone(error: &std::io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::SRCH))
 }
@@ -115,7 +119,7 @@ mod tests {
         assert!(
             is_gone(&Errno::SRCH.into()) && is_gone(&Errno::NOENT.into()) && !is_gone(&Errno::MFILE.into())
         );
-        // Without an entry (hidepid) it lives as long as the kernel knows it.
+        // Without an entry (hidepid) it is alive as long as the kernel knows it.
         let makers = Makers::default();
         assert!(!makers.is_dead(Path::new("/nonexistent"), std::process::id()));
         assert!(makers.is_dead(Path::new("/nonexistent"), 40_000_000));

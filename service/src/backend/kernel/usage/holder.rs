@@ -1,5 +1,4 @@
-//! Who or what holds a device, in words: what it is, and how to find it.
-//! It may not look anything up.
+//! Describes what holds a device: what it is, and how to find it.
 
 use std::{fmt, path::Path};
 
@@ -16,7 +15,7 @@ pub(crate) struct Use {
 /// What holds it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Holder {
-    /// A file system that is mounted; `seen_by` if the machine's first process does not see it.
+    /// A mounted file system; `seen_by` is set if the machine's first process does not see it.
     Mount {
         place: String,
         seen_by: Option<Process>,
@@ -30,11 +29,11 @@ pub(crate) enum Holder {
         name: String,
         file: String,
     },
-    /// A part of a mounted btrfs.
+    /// A member of a mounted btrfs.
     Btrfs {
         uuid: String,
     },
-    /// A logical volume of LVM's.
+    /// An LVM logical volume.
     Volume {
         group: String,
         volume: String,
@@ -52,22 +51,22 @@ pub(crate) enum Holder {
     Bcache {
         name: String,
     },
-    /// Another device of device-mapper's.
+    /// Another device-mapper device.
     Mapper {
         name: String,
     },
     Other {
         name: String,
     },
-    /// A process has it open, or mapped.
+    /// A process has it open or mapped.
     Open(Process),
-    /// udev looks at it, which ends by itself.
+    /// udev is probing it, which ends by itself.
     Udev(Process),
-    /// The kernel does not tell whose.
+    /// The kernel does not report the owner of the claim.
     Claim,
-    /// It could not be looked at.
+    /// It could not be examined.
     Unknown(i32),
-    /// So many processes could not be looked into: one may have it open.
+    /// This many processes could not be inspected: one may have it open.
     Unseen(usize),
     TooDeep,
 }
@@ -76,12 +75,12 @@ pub(crate) enum Holder {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Process {
     pub(crate) pid: u32,
-    /// As it calls itself, fit to be shown.
+    /// Its own name, made safe to show.
     pub(crate) name: String,
 }
 
 impl Holder {
-    /// What a device is that is stacked on another, by what device-mapper says of it.
+    /// The kind of a device that is stacked on another, from device-mapper's information.
     pub(super) fn of(device: &str, dm: Option<(String, String)>) -> Self {
         let name = device.to_owned();
         match dm {
@@ -99,7 +98,7 @@ impl Holder {
     }
 }
 
-/// LVM joins both names by a hyphen, and doubles those within (lvm(8), `dmeventd`'s names alike).
+/// LVM joins both names with a hyphen, and doubles hyphens within a name (lvm(8)).
 fn volume(name: &str) -> (String, String) {
     let marked = name.replace("--", "\0");
     let (group, volume) = marked.split_once('-').unwrap_or(("", &marked));
@@ -133,13 +132,13 @@ impl fmt::Display for Holder {
             Self::Mapper { name } => write!(f, "is held by the device-mapper device {name}"),
             Self::Other { name } => write!(f, "is held by {name}"),
             Self::Open(process) => write!(f, "is held open by {process}"),
-            Self::Udev(process) => write!(f, "is looked at by udev's {process}"),
+            Self::Udev(process) => write!(f, "is being probed by udev's {process}"),
             Self::Claim => write!(f, "is claimed by a file system, a volume manager or another program"),
             Self::Unknown(error) => {
                 write!(f, "could not be examined ({})", Errno::from_raw_os_error(*error))
             }
             Self::Unseen(processes) => {
-                write!(f, "may be held open by one of {processes} processes that could not be looked into")
+                write!(f, "may be held open by one of {processes} processes that could not be inspected")
             }
             Self::TooDeep => write!(f, "has too many devices stacked on it"),
         }
@@ -152,14 +151,14 @@ impl fmt::Display for Process {
     }
 }
 
-/// Whether it is one of udev's, by its cgroup: that, unlike its name, is for systemd to say.
+/// Whether it is one of udev's, by its cgroup, which only systemd can set, unlike the name.
 pub(super) fn is_udevs(proc: &Path, process: &Process) -> bool {
     let text = std::fs::read_to_string(proc.join(format!("{}/cgroup", process.pid))).unwrap_or_default();
     let path = text.lines().find_map(|line| line.strip_prefix("0::/system.slice/systemd-udevd.service"));
     path.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Every process there is, by its number.
+/// Every process, by its pid.
 pub(super) fn processes(proc: &Path) -> Vec<Process> {
     let Ok(entries) = std::fs::read_dir(proc) else { return Vec::new() };
     let number = |entry: std::fs::DirEntry| entry.file_name().to_str()?.parse().ok();
@@ -167,7 +166,7 @@ pub(super) fn processes(proc: &Path) -> Vec<Process> {
     pids.sort_unstable();
     let process = |pid: u32| {
         let name = std::fs::read(proc.join(pid.to_string()).join("comm")).ok()?;
-        // Every process names itself as it likes.
+        // Every process can choose its own name.
         let name = String::from_utf8_lossy(&name).trim().to_owned();
         let name = name.chars().map(|c| if c.is_control() { ' ' } else { c }).take(32).collect();
         Some(Process { pid, name })

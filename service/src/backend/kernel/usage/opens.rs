@@ -1,5 +1,6 @@
-//! Which processes have a device open or mapped, as a running QEMU or dd has.
-//! It may not wait for a file system that another process serves, go on without a limit, or take "not seen" for "not open".
+//! Finds the processes that have a device open or mapped, as a running QEMU or dd has.
+//! Must not wait for a file system that another process serves, run without a limit, or take “not
+//! seen” for “not open”.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -15,12 +16,13 @@ use rustix::fs::{AtFlags, CWD, FileType, StatxFlags, statx};
 
 use super::holder::{Process, processes};
 
-/// How long one look may take, and how many descriptors it may take in.
+/// How long one look may take, and how many descriptors it may check.
 const TIME: Duration = Duration::from_secs(10);
 const COUNT: usize = 1 << 17;
-/// No process's list of mappings is longer (fs.max_map_count, a line of 100 bytes each), or it is not read to its end.
+/// No process's list of mappings is longer (fs.max_map_count, lines of 100 bytes each); otherwise
+/// it was not read to its end.
 const MAPS_LIMIT: u64 = 8 << 20;
-/// What these serve may make whoever asks for it wait.
+/// File systems of these kinds may block a process that queries them.
 const REMOTE: &[&str] = &[
     "nfs",
     "cifs",
@@ -45,11 +47,11 @@ pub(super) struct Wanted {
     pub(super) chars: BTreeMap<(u32, u32), String>,
 }
 
-/// What a look has found.
+/// The result of a look.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub(super) open: BTreeSet<(String, Process)>,
-    /// How many processes could not be looked into, for whatever reason.
+    /// The number of processes that could not be inspected, for any reason.
     pub(super) unseen: usize,
 }
 
@@ -58,25 +60,25 @@ struct Look<'a> {
     wanted: &'a Wanted,
     left: usize,
     last: Instant,
-    /// The kinds of file systems by the number of the mount, for each mount namespace.
+    /// The kind of file system of each mount, by mount namespace.
     mounts: HashMap<OsString, Rc<HashMap<u64, String>>>,
 }
 
-/// Looks at every process but `skip`.
+/// Inspects every process except `skip`.
 pub(super) fn look(proc: &Path, wanted: &Wanted, skip: &[u32]) -> Seen {
     let mut seen = Seen::default();
     let mut look = Look { wanted, left: COUNT, last: Instant::now() + TIME, mounts: HashMap::new() };
     let mut processes = processes(proc);
     processes.retain(|process| !skip.contains(&process.pid));
     let mut closed = BTreeSet::new();
-    // Every descriptor before any mapping: few programs map a device.
+    // All descriptors before any mapping: few programs map a device.
     for is_mapped in [false, true] {
         for process in &processes {
             let folder = proc.join(process.pid.to_string());
             let names = if is_mapped { look.mapped(&folder) } else { look.open(&folder) };
             match names {
                 Ok(names) => seen.open.extend(names.into_iter().map(|name| (name, process.clone()))),
-                // One that has ended meanwhile holds nothing.
+                // A process that has ended in the meantime holds nothing.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {}
                 Err(_) => {
@@ -89,14 +91,14 @@ pub(super) fn look(proc: &Path, wanted: &Wanted, skip: &[u32]) -> Seen {
     if seen.unseen > 0 {
         tracing::warn!(
             processes = seen.unseen,
-            "these could not be looked into: what they have open is not known"
+            "cannot inspect these processes: what they have open is not known"
         );
     }
     seen
 }
 
 impl Look<'_> {
-    /// An error past the limits, too: then it is not known.
+    /// Exceeding the limits is an error too: the result is unknown then.
     fn may_go_on(&mut self) -> std::io::Result<()> {
         self.left = self.left.saturating_sub(1);
         if self.left == 0 || Instant::now() >= self.last {
@@ -115,7 +117,7 @@ impl Look<'_> {
             if !path.is_absolute() || !self.may_ask(process, &entry.file_name(), &path) {
                 continue;
             }
-            // What the kernel knows already: a file system in user space is not asked (statx(2)).
+            // What the kernel knows already: a file system in user space is not queried (statx(2)).
             let Ok(file) = statx(CWD, entry.path(), AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE) else {
                 continue;
             };
@@ -129,8 +131,8 @@ impl Look<'_> {
         Ok(names)
     }
 
-    /// To ask a dead NFS server for a file is to wait. A path in `/dev` is none of its; of any other the mount tells: a
-    /// container has its devices where it likes.
+    /// Querying a file on a dead NFS server blocks. A path in `/dev` is not on one; for any other
+    /// path the mount decides, because a container can have its devices anywhere.
     fn may_ask(&mut self, process: &Path, fd: &std::ffi::OsStr, path: &Path) -> bool {
         if path.starts_with("/dev") {
             return true;
@@ -142,7 +144,7 @@ impl Look<'_> {
             let kind = mounts.get(&id)?;
             Some(!REMOTE.iter().any(|remote| kind.starts_with(remote)))
         };
-        // A mount that is out of everybody's sight: by the name, then.
+        // A mount that no process sees: by the name, then.
         is_local().unwrap_or_else(|| {
             let name = path.file_name().unwrap_or_default();
             let names = self.wanted.blocks.values().chain(self.wanted.chars.values());
@@ -166,7 +168,7 @@ impl Look<'_> {
         Some(mounts)
     }
 
-    /// A mapping outlives the descriptor that it was made of.
+    /// A mapping outlives the descriptor that it was made from.
     fn mapped(&mut self, process: &Path) -> std::io::Result<Vec<String>> {
         self.may_go_on()?;
         let mut text = Vec::new();
@@ -218,7 +220,7 @@ mod tests {
         put("11", "fd", "");
         put("11", "maps", "");
         let blocks = BTreeMap::from([((1, 3), "sda".to_owned()), ((8, 16), "sdb".to_owned())]);
-        // /dev/null is no block device.
+        // /dev/null is not a block device.
         let seen = look(folder.path(), &Wanted { blocks: blocks.clone(), chars: BTreeMap::new() }, &[]);
         let names = |seen: &Seen| {
             seen.open.iter().map(|(name, process)| format!("{name} {process}")).collect::<Vec<_>>()

@@ -1,5 +1,6 @@
-//! The kernel's tables of what lies on block devices: mounts of all mount namespaces, swap, loop files, btrfs.
-//! It may not open a device, nor follow a path that it read.
+//! The kernel's tables of what is on block devices: mounts of all mount namespaces, swap, loop
+//! files, btrfs.
+//! Must not open a device or follow a path that it read.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,24 +16,24 @@ const NAMESPACES: usize = 4096;
 /// A mounted file system.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Mount {
-    /// `major:minor`; btrfs and overlays have one that is no device's.
+    /// `major:minor`; for btrfs and overlays it is not that of a device.
     pub(super) number: String,
     pub(super) place: String,
-    /// `/dev/dm-0`, or what else was mounted.
+    /// `/dev/dm-0`, or another source that was mounted.
     pub(super) source: String,
-    /// One of those that see it, if the machine's first process does not.
+    /// One of the processes that see it, if the machine's first process does not.
     pub(super) seen_by: Option<Process>,
 }
 
-/// All of them, as they were at one moment.
+/// All tables, as they were at one moment.
 #[derive(Debug, Default)]
 pub(super) struct Tables {
     pub(super) mounts: Vec<Mount>,
     /// The paths of swap devices and files.
     pub(super) swaps: Vec<String>,
-    /// Loop devices, with the file that each shows.
+    /// Loop devices, each with its file.
     pub(super) loops: Vec<(String, String)>,
-    /// Kernel names of devices, with the UUID of the mounted btrfs that each is a part of.
+    /// Kernel names of devices, each with the UUID of the mounted btrfs that it is a member of.
     pub(super) btrfs: Vec<(String, String)>,
 }
 
@@ -48,14 +49,15 @@ impl Tables {
         }
     }
 
-    /// On which mount a file of the machine's first namespace lies: that whose place is the longest part of its path.
+    /// The mount of a file in the machine's first namespace: the one whose mount point is the
+    /// longest prefix of its path.
     pub(super) fn mount_of(&self, file: &str) -> Option<&Mount> {
         let holds = |mount: &&Mount| mount.seen_by.is_none() && Path::new(file).starts_with(&mount.place);
         self.mounts.iter().filter(holds).max_by_key(|mount| mount.place.len())
     }
 }
 
-/// Everything mounted, in whichever namespace; what is in the first one is told of that one.
+/// All mounts, in any namespace. A mount in the first namespace is attributed to that one.
 fn mounts(proc: &Path) -> Vec<Mount> {
     let mut found = BTreeMap::new();
     let mut seen = BTreeSet::new();
@@ -65,7 +67,7 @@ fn mounts(proc: &Path) -> Vec<Mount> {
         }
     };
     let read = |pid: &str| lossy(&proc.join(pid).join("mountinfo"));
-    // Our own namespace is a copy of the first: where that cannot be read, it must do.
+    // Our own namespace is a copy of the first, and is used where that cannot be read.
     let first = read("1").or_else(|_| read("self")).unwrap_or_default();
     seen.insert(namespace(proc, "1"));
     take(&first, None);
@@ -82,7 +84,8 @@ fn mounts(proc: &Path) -> Vec<Mount> {
     found.into_values().collect()
 }
 
-/// The kernel escapes blanks, not what is no UTF-8: one such place may not hide all others.
+/// The kernel escapes blanks, but not bytes that are not UTF-8: one such mount point must not hide
+/// all others.
 fn lossy(path: &Path) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&std::fs::read(path)?).into_owned())
 }

@@ -1,5 +1,5 @@
-//! What is found on a machine of files.
-//! It may not look at the host's own tables.
+//! Tests of the uses that are found on a fake machine.
+//! Must not read the host's own tables.
 
 use super::*;
 use crate::backend::{host::atomic::Dir, kernel::sysfs};
@@ -90,7 +90,7 @@ fn udevs_look_is_told_from_a_use_by_its_cgroup() {
         set(&folder, &place, "maps", "7f00-7f01 rw-s 00000000 00:05 300 /dev/sdb\n");
     };
     process(7, "0::/system.slice/systemd-udevd.service/udev\n");
-    assert_eq!(of(&usage, "sdb"), ["sdb is looked at by udev's (udev-worker) (pid 7)"]);
+    assert_eq!(of(&usage, "sdb"), ["sdb is being probed by udev's (udev-worker) (pid 7)"]);
     process(8, "0::/user.slice/system.slice/systemd-udevd.service\n");
     assert_eq!(of(&usage, "sdb").first().unwrap(), "sdb is held open by (udev-worker) (pid 8)");
 }
@@ -101,7 +101,7 @@ fn a_btrfs_is_found_by_its_members_and_by_its_source() {
     std::fs::create_dir_all(folder.path().join("fs/btrfs/uu-id/devices/sdb")).unwrap();
     set(&folder, "proc/self", "mountinfo", "36 35 0:41 / /mnt rw - btrfs /dev/sdb rw\n");
     assert_eq!(of(&usage, "sdb"), ["sdb is mounted on /mnt", "sdb is part of the mounted btrfs uu-id"]);
-    // The mount names one member; what lies on the other is the same file system.
+    // The mount names one member; on the other is the same file system.
     std::fs::create_dir_all(folder.path().join("fs/btrfs/uu-id/devices/sda")).unwrap();
     assert_eq!(usage.mounted(&["sda".to_owned()]), BTreeSet::from(["/mnt".to_owned()]));
 }
@@ -122,10 +122,7 @@ fn who_cannot_be_looked_into_may_use_it() {
     let (folder, usage) = world();
     set(&folder, "proc/7", "comm", "closed\n");
     set(&folder, "proc/7", "fd", "no folder");
-    assert_eq!(
-        of(&usage, "sdb"),
-        ["sdb may be held open by one of 1 processes that could not be looked into"]
-    );
+    assert_eq!(of(&usage, "sdb"), ["sdb may be held open by one of 1 processes that could not be inspected"]);
 }
 
 #[test]

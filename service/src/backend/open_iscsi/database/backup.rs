@@ -1,4 +1,4 @@
-//! What the records of a target were before a call changed them, to put them back when it fails.
+//! A backup of a target's records, which restores them if a call fails.
 
 use iscsi_initiator_dbus::Iqn;
 use serde::{Deserialize, Serialize};
@@ -12,11 +12,12 @@ use crate::backend::host::secret_bytes::SecretBytes;
 pub(crate) struct RecordsBackup {
     target: Iqn,
     records: Vec<RecordBackup>,
-    /// What was not there: made meanwhile, it goes again, unless another node uses it.
+    /// Ifaces that did not exist. If they have been made since, a restore removes them, unless
+    /// another node uses them.
     missing_ifaces: Vec<String>,
 }
 
-/// A record's bytes, be it damaged or not, or that there was none.
+/// The bytes of a record, damaged or not, or that it did not exist.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RecordBackup {
@@ -31,7 +32,7 @@ impl RecordsBackup {
 }
 
 impl Database {
-    /// The records of these nodes of one target as they are; nodes of other targets are passed over.
+    /// A backup of the records of these nodes of one target; ignores nodes of other targets.
     pub(crate) fn back_up(&self, target: &Iqn, nodes: &[NodeKey]) -> Result<RecordsBackup, DatabaseError> {
         let dir = self.dir()?;
         let (mut records, mut missing_ifaces) = (Vec::new(), Vec::new());
@@ -46,9 +47,10 @@ impl Database {
         Ok(RecordsBackup { target: target.clone(), records, missing_ifaces })
     }
 
-    /// Puts the records back, byte for byte; one that was not there is removed again. Those that `keep` names stay as
-    /// they are: the record of a session that is up is the only way to log out of it. One that cannot be put back
-    /// does not hold the others; the first error is returned. May be called again.
+    /// Restores the records, byte for byte, and removes those that did not exist. Those that `keep`
+    /// names stay as they are: without its record, a session that is up could not be logged out of.
+    /// A record that cannot be restored does not block the others; the first error is returned. May
+    /// be called again.
     pub(crate) fn put_records_back(
         &self,
         backup: &RecordsBackup,

@@ -1,5 +1,5 @@
 //! CHAP in open-iscsi's files: in node and discovery records, and the defaults in iscsid.conf.
-//! It may not touch another key, nor show a secret.
+//! Must not touch another key or show a secret.
 
 use iscsi_initiator_dbus::{Portal, Secret, results::ChapMode};
 use iscsi_initiator_probe::Algorithm;
@@ -11,30 +11,30 @@ use super::{
 /// open-iscsi's configuration.
 pub(super) const CONF: &str = "iscsid.conf";
 
-/// CHAP as a record keeps it.
+/// CHAP credentials as in a record.
 pub(crate) struct ChapSecrets {
     pub(crate) username: String,
     pub(crate) secret: Secret,
-    /// What the target must prove.
+    /// The credentials of the target, for mutual CHAP.
     pub(crate) target: Option<(String, Secret)>,
 }
 
-/// What a login is to prove, and with which digests.
+/// The credentials that a login uses, and the digests.
 pub(crate) struct Proofs {
-    /// Nothing without.
+    /// `None`: without CHAP.
     pub(crate) chap: Option<ChapSecrets>,
-    /// The best first; never empty.
+    /// The preferred one first; never empty.
     pub(crate) algorithms: Vec<Algorithm>,
 }
 
 impl Proofs {
-    /// These, or nothing, with the digests that open-iscsi offers unless told otherwise.
+    /// These credentials, or none, with the digests that open-iscsi offers by default.
     pub(crate) fn with(chap: Option<ChapSecrets>) -> Self {
         Self { chap, algorithms: Algorithm::DEFAULT.to_vec() }
     }
 }
 
-/// Where CHAP is kept.
+/// Where CHAP is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Keys {
     /// For sessions: node records and the defaults in iscsid.conf.
@@ -53,14 +53,15 @@ impl Keys {
 }
 
 impl Database {
-    /// What a node's record asks a login to prove.
+    /// The credentials in a node's record.
     pub(crate) fn node_proofs(&self, node: &NodeKey) -> Result<Proofs, DatabaseError> {
         let dir = open(&self.root)?;
         let record = read(&dir, &node.path())?.ok_or(DatabaseError::NoSuchNode)?;
         Ok(proofs(&record, Keys::Session))
     }
 
-    /// What a discovery at this portal must prove: its own record's, or else iscsid.conf's.
+    /// The credentials for a discovery at this portal: from its own record, or else from
+    /// iscsid.conf.
     pub(crate) fn discovery_proofs(&self, portal: &Portal) -> Result<Proofs, DatabaseError> {
         if self.root.exists() {
             let dir = open(&self.root)?;
@@ -80,7 +81,7 @@ impl Database {
         self.edit(nodes, |record| set_chap(record, Keys::Session, secrets))
     }
 
-    /// Has iscsid offer one digest to this node: the one that it takes.
+    /// Has iscsid offer this digest to the node, which accepts it.
     pub(crate) fn set_algorithm(&self, node: &NodeKey, algorithm: Algorithm) -> Result<(), DatabaseError> {
         self.edit(std::slice::from_ref(node), |record| {
             record.set(&Keys::Session.key("chap_algs"), algorithm.name())
@@ -107,8 +108,8 @@ impl Database {
         write(&dir, &path, &record)
     }
 
-    /// Sets or clears the CHAP of nodes yet to be discovered, in iscsid.conf, which becomes 0600:
-    /// open-iscsi has no other place for it, and Debian ships that file readable by everybody.
+    /// Sets or clears the CHAP of nodes yet to be discovered, in iscsid.conf, which becomes 0600.
+    /// open-iscsi has no other place for it, and on Debian every user can read that file.
     pub(crate) fn set_default_chap(&self, secrets: Option<&ChapSecrets>) -> Result<(), DatabaseError> {
         let dir = open(&self.config)?;
         let _lock = self.locked()?;
@@ -128,7 +129,8 @@ fn discovery_path(portal: &Portal) -> String {
     format!("send_targets/{},{}/st_config", portal.host(), portal.port())
 }
 
-/// `authmethod` decides nothing: a password does (usr/initiator_common.c, `iscsi_setup_authentication`).
+/// `authmethod` has no effect: CHAP is used if there is a password (usr/initiator_common.c,
+/// `iscsi_setup_authentication`).
 pub(super) fn chap_mode(record: &Record) -> ChapMode {
     let has = |name: &str| record.get(&Keys::Session.key(name)).is_some();
     match (has("password"), has("username_in") || has("password_in")) {
@@ -146,10 +148,11 @@ fn chap(record: &Record, keys: Keys) -> Option<ChapSecrets> {
 }
 
 fn proofs(record: &Record, keys: Keys) -> Proofs {
-    // A discovery record has the list under the session's name (usr/idbm.c, `idbm_recinfo_discovery`).
+    // A discovery record has the list under the name for sessions (usr/idbm.c,
+    // `idbm_recinfo_discovery`).
     let named = [keys, Keys::Session].into_iter().find_map(|keys| record.get(&keys.key("chap_algs")));
     let named = named.unwrap_or_default();
-    // What open-iscsi does not know it leaves out, too.
+    // open-iscsi also leaves out names that it does not know.
     let algorithms: Vec<Algorithm> = named.split(',').filter_map(|name| name.trim().parse().ok()).collect();
     let chap = chap(record, keys);
     if algorithms.is_empty() { Proofs::with(chap) } else { Proofs { chap, algorithms } }
@@ -157,7 +160,7 @@ fn proofs(record: &Record, keys: Keys) -> Proofs {
 
 fn set_chap(record: &mut Record, keys: Keys, secrets: Option<&ChapSecrets>) -> Result<(), RecordError> {
     for name in ["authmethod", "username", "password", "username_in", "password_in"] {
-        // Also the lengths that an administrator may have put there: they would no longer fit.
+        // Also removes lengths that an administrator may have set: they would no longer fit.
         record.remove(&keys.key(&format!("{name}_length")));
         if secrets.is_none() || name.ends_with("_in") {
             record.remove(&keys.key(name));

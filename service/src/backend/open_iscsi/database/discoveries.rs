@@ -1,12 +1,12 @@
-//! Discovery records as a whole: how many there are, and which cannot be used.
-//! It may not change one, nor tell what is in it.
+//! All discovery records: how many there are, and which are unusable.
+//! Must not change a record or reveal what is in it.
 
 use std::path::PathBuf;
 
 use super::{Database, DatabaseError, io, open, read};
 
 impl Database {
-    /// How many there are, and those that are damaged, each with what is wrong.
+    /// The number of records, and the damaged ones with the reason.
     pub(crate) fn discoveries(&self) -> Result<(usize, Vec<(PathBuf, String)>), DatabaseError> {
         if !self.root.exists() {
             return Ok((0, Vec::new()));
@@ -21,7 +21,7 @@ impl Database {
                 Ok(Some(_)) => number += 1,
                 Err(DatabaseError::Record { path, error }) => damaged.push((path, error.to_string())),
                 Err(DatabaseError::Io { path, .. }) => {
-                    damaged.push((path, "it is not a plain file of root's".to_owned()));
+                    damaged.push((path, "it is not a regular file owned by root".to_owned()));
                 }
                 Err(error) => return Err(error),
             }

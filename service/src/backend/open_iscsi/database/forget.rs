@@ -1,7 +1,7 @@
-//! Remove node records, those that iscsiadm can no longer delete among them.
+//! Removes node records, including those that iscsiadm can no longer delete.
 //!
-//! Must not remove anything but these records, the links to them, folders that are empty then, and ifaces that this
-//! daemon made for them.
+//! Must not remove anything but these records, the links to them, folders that become empty, and
+//! ifaces that this daemon made for them.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,8 @@ impl Database {
     }
 }
 
-/// Removes those of these ifaces that are ours and that no node uses; to be called under the lock.
+/// Removes those of these ifaces that this daemon made and that no node uses. Must be called under
+/// the lock.
 pub(super) fn release_unused<'a>(
     dir: &super::Dir,
     wanted: impl Iterator<Item = &'a str>,
@@ -34,15 +35,15 @@ pub(super) fn release_unused<'a>(
     unused.into_iter().try_for_each(|iface| ifaces::release(dir, iface))
 }
 
-/// The record, then what pointed to it; to be called under the lock.
+/// Removes the record, then what pointed to it. Must be called under the lock.
 pub(super) fn remove(dir: &super::Dir, node: &NodeKey) -> Result<(), DatabaseError> {
     let path = node.path();
     dir.remove(&path).map_err(io(dir, &path))?;
     for folder in [node.folder(), format!("nodes/{}", node.target)] {
         dir.remove_empty_dir(&folder).map_err(io(dir, &folder))?;
     }
-    // iscsiadm's discovery left a link to it below each portal that listed it (usr/idbm.c, `idbm_add_node`).
-    // None to a record of the old kind.
+    // iscsiadm's discovery left a link to it below each portal that listed it (usr/idbm.c,
+    // `idbm_add_node`), but not to a record of the old format.
     let Some(tpgt) = node.tpgt else { return Ok(()) };
     let link = format!("{},{},{},{tpgt},{}", node.target, node.portal.host(), node.portal.port(), node.iface);
     let mut places = vec!["static".to_owned(), "fw".to_owned()];

@@ -1,4 +1,4 @@
-//! What may be the name of an iface.
+//! Validates the name of an iface.
 
 /// A name that open-iscsi gives an iface: it becomes an argument and a path.
 pub(super) fn is_iface(name: &str) -> bool {
@@ -13,5 +13,5 @@ pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(deserializer: D) -> 
     if is_iface(&name) {
         return Ok(name);
     }
-    Err(serde::de::Error::custom("not the name of an iface"))
+    Err(serde::de::Error::custom("not an iface name"))
 }

@@ -4,53 +4,54 @@
 
 use super::{Database, DatabaseError, Dir, iface_name::is_iface, io, open, read};
 
-/// Says that an iface is ours to remove. iscsiadm drops it when it changes one, and then it is not.
+/// Marks an iface that this daemon may remove. iscsiadm drops the mark when it changes the iface.
 const OURS: &str = "# made by iscsi-initiatord";
 /// iscsiadm's own (usr/iface.c, `iface_default`, `iface_iser`).
 const RESERVED: [&str; 2] = ["default", "iser"];
 
-/// An iface for a network card.
+/// An iface for a network interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Binding {
     /// open-iscsi's name for it.
     pub(crate) iface: String,
-    /// The kernel's name for the card.
-    pub(crate) card: String,
+    /// The kernel's name for the network interface.
+    pub(crate) interface: String,
 }
 
 impl Database {
-    /// The iface for this card: one that is there and says nothing more than that, or one of the card's name, which is
-    /// made with the first node.
-    pub(crate) fn binding(&self, card: &str) -> Result<Binding, DatabaseError> {
-        let binding = |iface: &str| Binding { iface: iface.to_owned(), card: card.to_owned() };
-        let taken = || DatabaseError::IfaceTaken(card.to_owned());
-        if RESERVED.contains(&card) || !is_iface(card) {
+    /// The iface for this network interface: an existing one without other settings, or one with
+    /// the interface's own name, which is made with the first node.
+    pub(crate) fn binding(&self, interface: &str) -> Result<Binding, DatabaseError> {
+        let binding = |iface: &str| Binding { iface: iface.to_owned(), interface: interface.to_owned() };
+        let taken = || DatabaseError::IfaceTaken(interface.to_owned());
+        if RESERVED.contains(&interface) || !is_iface(interface) {
             return Err(taken());
         }
         if !self.root.exists() {
-            return Ok(binding(card));
+            return Ok(binding(interface));
         }
         let dir = open(&self.root)?;
         let names = dir.list("ifaces").map_err(io(&dir, "ifaces"))?;
         let names: Vec<&str> =
             names.iter().filter_map(|name| name.to_str()).filter(|name| is_iface(name)).collect();
-        // One of the card's own name before others.
-        let first = names.iter().copied().filter(|name| *name == card);
-        for name in first.chain(names.iter().copied().filter(|name| *name != card)) {
-            if is_for(&dir, name, card) {
+        // One with the interface's own name is preferred.
+        let first = names.iter().copied().filter(|name| *name == interface);
+        for name in first.chain(names.iter().copied().filter(|name| *name != interface)) {
+            if is_for(&dir, name, interface) {
                 return Ok(binding(name));
             }
         }
-        if names.contains(&card) { Err(taken()) } else { Ok(binding(card)) }
+        if names.contains(&interface) { Err(taken()) } else { Ok(binding(interface)) }
     }
 }
 
-/// Whether an iface is this card over TCP, and nothing else is set: an address, another initiator name.
-fn is_for(dir: &Dir, iface: &str, card: &str) -> bool {
+/// Whether an iface binds to this network interface over TCP, without other settings (an address,
+/// another initiator name).
+fn is_for(dir: &Dir, iface: &str, interface: &str) -> bool {
     let Ok(Some(record)) = read(dir, &path(iface)) else { return false };
     let is_plain = record.pairs().all(|(key, value)| match key {
         "iface.iscsi_ifacename" => value == iface,
-        "iface.net_ifacename" => value == card,
+        "iface.net_ifacename" => value == interface,
         "iface.transport_name" => value == "tcp",
         "iface.initiatorname" | "iface.hwaddress" | "iface.ipaddress" => false,
         _ => true,
@@ -62,12 +63,12 @@ fn path(iface: &str) -> String {
     format!("ifaces/{iface}")
 }
 
-/// Makes it, if it is not there; to be called under the lock.
+/// Makes it, if it does not exist. Must be called under the lock.
 pub(super) fn make(dir: &Dir, binding: &Binding) -> Result<(), DatabaseError> {
-    let Binding { iface, card } = binding;
+    let Binding { iface, interface } = binding;
     let path = path(iface);
     let text = format!(
-        "# BEGIN RECORD 2.1\n{OURS}\niface.iscsi_ifacename = {iface}\niface.net_ifacename = {card}\n\
+        "# BEGIN RECORD 2.1\n{OURS}\niface.iscsi_ifacename = {iface}\niface.net_ifacename = {interface}\n\
          iface.transport_name = tcp\n# END RECORD\n"
     );
     dir.make_dirs("ifaces").map_err(io(dir, "ifaces"))?;
@@ -77,13 +78,13 @@ pub(super) fn make(dir: &Dir, binding: &Binding) -> Result<(), DatabaseError> {
     }
 }
 
-/// Whether there is one by this name, whatever it is; open-iscsi's own always are.
+/// Whether there is one by this name, whatever it holds; open-iscsi's own always exist.
 pub(super) fn is_there(dir: &Dir, iface: &str) -> Result<bool, DatabaseError> {
     let path = path(iface);
     Ok(RESERVED.contains(&iface) || dir.modes(&path).map_err(io(dir, &path))?.is_some())
 }
 
-/// Whether it is one that this daemon made, and so may remove. What cannot be read is not.
+/// Whether this daemon made it, and so may remove it. An unreadable one does not count.
 pub(super) fn is_ours(dir: &Dir, iface: &str) -> bool {
     if RESERVED.contains(&iface) || !is_iface(iface) {
         return false;
@@ -92,7 +93,8 @@ pub(super) fn is_ours(dir: &Dir, iface: &str) -> bool {
     std::str::from_utf8(&bytes).is_ok_and(|text| text.lines().any(|line| line == OURS))
 }
 
-/// Removes it if it is ours; to be called under the lock, for an iface that no node uses.
+/// Removes it if this daemon made it. Must be called under the lock, for an iface that no node
+/// uses.
 pub(super) fn release(dir: &Dir, iface: &str) -> Result<(), DatabaseError> {
     if !is_ours(dir, iface) {
         return Ok(());

@@ -1,5 +1,5 @@
 //! The lock of open-iscsi's database, as iscsiadm takes it (usr/idbm.c, `idbm_lock`).
-//! It may not be held across anything that waits: iscsiadm up to 2.1.9 goes on without it after 30 s.
+//! Must not be held across anything that waits: iscsiadm up to 2.1.9 ignores it after 30 s.
 
 use std::{
     os::fd::OwnedFd,
@@ -14,30 +14,30 @@ use rustix::{
 
 use crate::backend::host::atomic::steps::step;
 
-/// The name that everybody links to take the lock.
+/// The name that every program links to take the lock.
 const TAKEN: &str = "lock.write";
-/// Our own file to link from. iscsiadm links its file `lock`; only the name linked *to* matters, so a
-/// file of our own tells our lock from theirs, and the flock on it dies with us.
+/// Our own file to link from. iscsiadm links its file `lock`; only the name linked *to* matters. So
+/// a separate file distinguishes our lock from iscsiadm's, and the flock on it is released when
+/// this process dies.
 const OURS: &str = "lock.iscsi-initiatord";
-/// How long others may hold it: they need milliseconds.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// iscsiadm itself gives up after 30 s; a lock twice as old, with no iscsiadm running, has no owner.
+/// How long other programs may hold it: they need milliseconds.
+const LOCK_LIMIT: Duration = Duration::from_secs(5);
+/// iscsiadm itself gives up after 30 s. A lock twice as old, with no iscsiadm running, has no
+/// owner.
 const STALE: Duration = Duration::from_secs(60);
 
-/// Why the lock cannot be had.
+/// Why the lock cannot be taken.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LockError {
     #[error("the lock {0} is held by another program")]
     Held(PathBuf),
-    #[error(
-        "the lock directory {0} is not safe: it must be a directory of root's that nobody else can write"
-    )]
+    #[error("the lock directory {0} is not safe: it must be owned by root and writable by root only")]
     Unsafe(PathBuf),
     #[error("the lock directory {0}: {1}")]
     Io(PathBuf, Errno),
 }
 
-/// The lock, held until it is dropped.
+/// The lock, held until this is dropped.
 pub(crate) struct Lock {
     dir: OwnedFd,
     // Kept open for its flock.
@@ -51,7 +51,7 @@ impl Lock {
         let fd = open_dir(dir)?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let own = rustix::fs::openat(&fd, OURS, flags, Mode::RUSR | Mode::WUSR).map_err(io)?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + LOCK_LIMIT;
         wait(deadline, || match rustix::fs::flock(&own, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) => Ok(false),
             result => result.map(|()| true),
@@ -77,13 +77,13 @@ impl Drop for Lock {
     fn drop(&mut self) {
         let given_back = step().and_then(|()| rustix::fs::unlinkat(&self.dir, TAKEN, AtFlags::empty()));
         if let Err(error) = given_back {
-            tracing::error!(%error, "the database lock could not be given back");
+            tracing::error!(%error, "cannot release the database lock");
         }
     }
 }
 
-/// Removes the lock of a daemon that was killed: every iscsiadm would wait for it, for half a minute, and
-/// then fail. It waits for nobody: who else has the lock keeps it.
+/// Removes the lock of a killed daemon: otherwise every iscsiadm would wait for it for half a
+/// minute, and then fail. Does not wait: a lock that another program holds stays.
 pub(super) fn recover(dir: &Path) -> Result<(), LockError> {
     if !dir.exists() {
         return Ok(());
@@ -101,8 +101,8 @@ pub(super) fn recover(dir: &Path) -> Result<(), LockError> {
     }
 }
 
-/// Opens the directory, made as iscsiadm would if it is missing. On Debian its parent is writable by
-/// everybody, so that somebody else may have made it: then nothing in it can be trusted.
+/// Opens the directory, created as iscsiadm would if it is missing. On Debian any user can write to
+/// its parent, so another user may have created it: then nothing in it can be trusted.
 fn open_dir(dir: &Path) -> Result<OwnedFd, LockError> {
     let io = |error| LockError::Io(dir.to_owned(), error);
     match rustix::fs::mkdirat(CWD, dir, Mode::RWXU) {
@@ -113,14 +113,15 @@ fn open_dir(dir: &Path) -> Result<OwnedFd, LockError> {
     let fd = rustix::fs::openat(CWD, dir, flags, Mode::empty()).map_err(io)?;
     let stat = rustix::fs::fstat(&fd).map_err(io)?;
     if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_mode & 0o022 != 0 {
-        // iscsiadm makes it 0770 & ~077; a group that may write is refused all the same.
+        // iscsiadm creates it as 0770 & ~077; a directory that a group can write is rejected all
+        // the same.
         return Err(LockError::Unsafe(dir.to_owned()));
     }
     Ok(fd)
 }
 
-/// Removes the lock if nobody can hold it: our own file linked while we have its flock (a daemon
-/// that was killed), or one so old that iscsiadm must have been killed.
+/// Removes the lock if no process can hold it: our own file is linked while we hold its flock (a
+/// killed daemon), or the lock is so old that iscsiadm must have been killed.
 fn remove_if_ownerless(dir: &OwnedFd, own: &OwnedFd) -> Result<bool, Errno> {
     let taken = match rustix::fs::statat(dir, TAKEN, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => return Ok(false),
@@ -128,7 +129,7 @@ fn remove_if_ownerless(dir: &OwnedFd, own: &OwnedFd) -> Result<bool, Errno> {
     };
     let ours = rustix::fs::fstat(own)?;
     let is_ours = (taken.st_dev, taken.st_ino) == (ours.st_dev, ours.st_ino);
-    // link() sets the change time, so it is the moment at which the lock was taken.
+    // link() sets the change time, so that is when the lock was taken.
     let since = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(taken.st_ctime).unwrap_or(0));
     let is_old = since.elapsed().is_ok_and(|age| age > STALE);
     let is_ownerless = is_ours || (is_old && !iscsiadm_runs());
@@ -142,7 +143,7 @@ fn remove_if_ownerless(dir: &OwnedFd, own: &OwnedFd) -> Result<bool, Errno> {
     }
 }
 
-/// Whether any process could be at work on the database.
+/// Whether any process could be using the database.
 fn iscsiadm_runs() -> bool {
     let Ok(processes) = std::fs::read_dir("/proc") else { return true };
     processes.flatten().any(|process| {
@@ -151,7 +152,7 @@ fn iscsiadm_runs() -> bool {
     })
 }
 
-/// Tries every 10 ms, as iscsiadm does; whether it came true before the deadline.
+/// Tries every 10 ms, as iscsiadm does. Returns whether it succeeded before the deadline.
 fn wait(deadline: Instant, mut attempt: impl FnMut() -> Result<bool, Errno>) -> Result<bool, Errno> {
     loop {
         if attempt()? {

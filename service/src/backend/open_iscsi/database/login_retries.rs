@@ -1,4 +1,5 @@
-//! iscsid's retries of a first login: lowered for one attempt to what its caller has time for, and put back.
+//! Lowers iscsid's retries of a first login for one attempt, to what its caller has time for, and
+//! restores them.
 
 use std::time::Duration;
 
@@ -6,10 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{Database, DatabaseError, NodeKey, in_record, open, read, write};
 
-/// iscsid goes on for so many times the login timeout (usr/initiator.c, `iscsi_retry_initial_login`).
+/// iscsid retries for this many times the login timeout (usr/initiator.c,
+/// `iscsi_retry_initial_login`).
 const RETRIES: &str = "node.session.initial_login_retry_max";
 const TIMEOUT: &str = "node.conn[0].timeo.login_timeout";
-/// What open-iscsi takes where a record does not say (usr/initiator.h, `DEF_INITIAL_LOGIN_RETRIES_MAX`, `DEF_LOGIN_TIMEO`).
+/// open-iscsi's defaults where a record has none (usr/initiator.h, `DEF_INITIAL_LOGIN_RETRIES_MAX`,
+/// `DEF_LOGIN_TIMEO`).
 const DEFAULT_RETRIES: i64 = 4;
 const DEFAULT_TIMEOUT: u64 = 30;
 
@@ -18,17 +21,18 @@ const DEFAULT_TIMEOUT: u64 = 30;
 #[serde(deny_unknown_fields)]
 pub(crate) struct LoginRetries {
     pub(crate) node: NodeKey,
-    /// What was set: if something else stands there later, another program has set it, and it stays.
+    /// The value that was set: if the record holds another one later, another program has set it,
+    /// and it stays.
     pub(super) set: String,
-    /// The line as it stood; `None` if the record did not say.
+    /// The original line; `None` if the record had none.
     pub(super) former: Option<String>,
 }
 
 impl Database {
-    /// Makes iscsid give up this node's first login within `limit`, as far as retries can. `first` is called before
-    /// the record is changed, with what puts it back, and not at all if nothing has to change; if it fails, nothing
-    /// does. `older` are changes of this record that are still to be put back, the oldest first: another daemon's
-    /// that is leaving.
+    /// Makes iscsid give up this node's first login within `limit`, as far as retries allow.
+    /// `first` is called with the change before the record is changed, and not at all if nothing
+    /// has to change; if it fails, nothing changes. `older` are changes of this record that are not
+    /// undone yet, the oldest first: another daemon's that is exiting.
     pub(crate) fn shorten_login_retries<E: From<DatabaseError>>(
         &self,
         node: &NodeKey,
@@ -41,14 +45,14 @@ impl Database {
         let path = node.path();
         let mut record = read(&dir, &path)?.ok_or(DatabaseError::NoSuchNode)?;
         let timeout = record.get(TIMEOUT).and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_TIMEOUT);
-        // Below zero is for ever.
+        // Below zero means for ever.
         let retries = record.get(RETRIES).and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_RETRIES);
         let affordable = limit.as_secs().checked_div(timeout).unwrap_or(0);
         if u64::try_from(retries).is_ok_and(|retries| retries <= affordable) {
             return Ok(());
         }
         let set = affordable.to_string();
-        // What stands there is not what an administrator wrote: the former line is the older truth.
+        // The current value is not what an administrator wrote: the older line is.
         let is_set = |older: &&LoginRetries| older.node == *node && record.get(RETRIES) == Some(&older.set);
         let former = match older.iter().find(is_set) {
             Some(older) => older.former.clone(),
@@ -59,8 +63,8 @@ impl Database {
         Ok(write(&dir, &path, &record)?)
     }
 
-    /// Puts the record's line back as it was. A record that was removed, damaged or set otherwise since stays as it is.
-    /// May be called again.
+    /// Restores the record's line. A record that was removed, damaged or changed since stays as it
+    /// is. May be called again.
     pub(crate) fn put_login_retries_back(&self, change: &LoginRetries) -> Result<(), DatabaseError> {
         let dir = match open(&self.root) {
             Err(DatabaseError::Io { error: rustix::io::Errno::NOENT, .. }) => return Ok(()),

@@ -1,5 +1,5 @@
-//! Node and discovery records: listed, made, changed.
-//! It may not touch an existing record but for the keys it was asked to set.
+//! Node and discovery records: lists, creates and changes them.
+//! Must not change an existing record except for the keys that it was asked to set.
 
 use iscsi_initiator_dbus::{
     Iqn, Portal,
@@ -21,21 +21,21 @@ use super::{
 pub(crate) enum Made {
     /// It had none, or one that was damaged beyond use.
     New,
-    /// It had one, which was not touched.
+    /// It had one, which was not changed.
     Known,
 }
 
-/// Who said that there is such a node.
+/// The source of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// This portal listed it.
     Portal(Portal),
-    /// A person, without asking any portal.
+    /// The administrator, without contacting a portal.
     Static,
 }
 
 impl Database {
-    /// Every node, sorted; names that are none are left out, damaged records are there and say so.
+    /// Every node, sorted. Malformed names are left out; damaged records are included and marked.
     pub(crate) fn nodes(&self) -> Result<Vec<Node>, DatabaseError> {
         if !self.root.exists() {
             return Ok(Vec::new());
@@ -43,8 +43,9 @@ impl Database {
         all(&open(&self.root)?)
     }
 
-    /// Makes the records that are not there, from iscsid.conf's defaults; existing ones stay as they are.
-    /// One answer for each node, in their order. A kill in between leaves whole records only.
+    /// Creates the missing records, from iscsid.conf's defaults; existing ones stay as they are.
+    /// Returns one result for each node, in order. If the daemon is killed, every record is
+    /// complete or missing.
     pub(crate) fn add(
         &self,
         nodes: &[NodeKey],
@@ -63,8 +64,8 @@ impl Database {
             .iter()
             .map(|node| {
                 let is_there = |other: &Node| {
-                    // A discovery was told the group; who adds by hand may not know it. Where no group is known, the
-                    // record is the portal's only one.
+                    // A discovery has the group; a record made by hand may not. Without a known
+                    // group, the record is the portal's only one.
                     let is_it = *origin == Origin::Static || other.key.tpgt.is_none() || other.key.tpgt == node.tpgt;
                     is_it && other.key.is_same(node) && other.damage.is_none()
                 };
@@ -85,7 +86,7 @@ impl Database {
                 let record = new_record(node, origin, startup, binding, &defaults).map_err(in_record(&dir, &path))?;
                 dir.make_dirs(&node.folder()).map_err(io(&dir, &path))?;
                 match dir.create(&path, &record.to_bytes(), 0o600) {
-                    // A program that does without the lock was quicker.
+                    // A program that ignores the lock created it first.
                     Err(Errno::EXIST) => Ok(Made::Known),
                     result => result.map(|()| Made::New).map_err(io(&dir, &path)),
                 }
@@ -93,7 +94,7 @@ impl Database {
             .collect()
     }
 
-    /// Sets when these nodes are logged in to: both keys, since iscsiadm looks at either.
+    /// Sets the startup of these nodes: both keys, since iscsiadm checks either.
     pub(crate) fn set_startup(&self, nodes: &[NodeKey], startup: Startup) -> Result<(), DatabaseError> {
         self.edit(nodes, |record| {
             record.set("node.startup", startup.as_str())?;
@@ -102,7 +103,7 @@ impl Database {
     }
 
     /// The lines of iscsid.conf that go into every new record, as iscsiadm copies them
-    /// (`idbm_node_setup_from_conf`); what is not there gets open-iscsi's compiled default when read.
+    /// (`idbm_node_setup_from_conf`). A missing line means open-iscsi's compiled default.
     fn node_defaults(&self) -> Result<Vec<(String, zeroize::Zeroizing<String>)>, DatabaseError> {
         let wanted = |key: &str| {
             ["node.session.", "node.conn[0].", "node.startup", "node.leading_login"]
@@ -135,7 +136,7 @@ pub(super) fn all(dir: &super::Dir) -> Result<Vec<Node>, DatabaseError> {
                 iface: iface.to_owned(),
             };
             if tpgt.is_none() {
-                // A folder where a file belongs: open-iscsi makes none.
+                // A folder in place of a file: open-iscsi never creates that.
                 if dir.read(&path) != Err(Errno::INVAL) {
                     nodes.push(look(dir, key("default"))?);
                 }
@@ -151,7 +152,7 @@ pub(super) fn all(dir: &super::Dir) -> Result<Vec<Node>, DatabaseError> {
     Ok(nodes)
 }
 
-/// The names in a folder. open-iscsi makes no symlinks here: behind one, there are none.
+/// The names in a folder. open-iscsi creates no symlinks here, so a symlink counts as empty.
 fn list(dir: &super::Dir, folder: &str) -> Result<Vec<std::ffi::OsString>, DatabaseError> {
     match dir.list(folder) {
         Err(Errno::LOOP) => Ok(Vec::new()),
@@ -165,13 +166,13 @@ fn look(dir: &super::Dir, key: NodeKey) -> Result<Node, DatabaseError> {
         startup: Startup::Manual,
         chap: ChapMode::None,
         discovered_at: None,
-        card: None,
-        interface: String::new(),
+        interface: None,
+        bound_to: String::new(),
         boot: None,
         damage: None,
     };
     match read(dir, &node.key.path()) {
-        // Gone since the folder was listed: as if cut off.
+        // Removed since the folder was listed: treated as truncated.
         Ok(None) => node.damage = Some(super::RecordError::Empty),
         Err(DatabaseError::Record { error, .. }) => node.damage = Some(error),
         // One bad file must not hide the others.
@@ -187,7 +188,7 @@ fn look(dir: &super::Dir, key: NodeKey) -> Result<Node, DatabaseError> {
             }
             let startup = |key| record.get(key).and_then(|value| value.parse::<Startup>().ok());
             let both = [startup("node.startup"), startup("node.conn[0].startup")];
-            // iscsiadm takes either for automatic (usr/iscsiadm.c, `rec_match…startup`).
+            // iscsiadm treats either one as automatic (usr/iscsiadm.c, `rec_match…startup`).
             node.startup = if both.contains(&Some(Startup::Automatic)) {
                 Startup::Automatic
             } else {
@@ -199,9 +200,10 @@ fn look(dir: &super::Dir, key: NodeKey) -> Result<Node, DatabaseError> {
                 (record.get("node.discovery_type") == Some("fw")).then_some("node.discovery_type = fw")
             };
             node.chap = chap_mode(&record);
-            node.card = record.get("iface.net_ifacename").filter(|name| is_iface(name)).map(str::to_owned);
+            node.interface =
+                record.get("iface.net_ifacename").filter(|name| is_iface(name)).map(str::to_owned);
             let hardware = || record.get("iface.hwaddress").filter(|_| node.key.iface != "default");
-            node.interface = node.card.as_deref().or_else(hardware).unwrap_or_default().to_owned();
+            node.bound_to = node.interface.as_deref().or_else(hardware).unwrap_or_default().to_owned();
             let port = record.get("node.discovery_port").and_then(|port| port.parse().ok());
             node.discovered_at = record.get("node.discovery_address").map(str::to_owned).zip(port);
         }
@@ -224,7 +226,7 @@ fn new_record(
     record.set("node.startup", "manual")?;
     record.set("iface.iscsi_ifacename", &node.iface)?;
     if let Some(binding) = binding {
-        record.set("iface.net_ifacename", &binding.card)?;
+        record.set("iface.net_ifacename", &binding.interface)?;
     }
     record.set("iface.transport_name", "tcp")?;
     match origin {

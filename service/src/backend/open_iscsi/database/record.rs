@@ -1,9 +1,10 @@
 //! The text of a record or of iscsid.conf: `key = value` lines (usr/idbm.c, `idbm_recinfo_config`).
-//! It may not print itself: a record holds secrets.
+//! Must not be printed: a record holds secrets.
 
 use zeroize::Zeroizing;
 
-/// The longest key and value that every open-iscsi reads without overrunning its stack (CVE-2026-18724).
+/// The longest key and value that every open-iscsi reads without overrunning its stack
+/// (CVE-2026-18724).
 const KEY_MAX: usize = 127;
 const VALUE_MAX: usize = 255;
 
@@ -22,51 +23,52 @@ pub(crate) enum RecordError {
     Empty,
     #[error("it is not text")]
     NotText,
-    #[error("it is cut off")]
+    #[error("it is truncated")]
     CutOff,
-    #[error("it is not a plain file of root's")]
+    #[error("it is not a regular file owned by root")]
     Unsafe,
     #[error("a key or value is too long or holds a control character")]
     BadLine,
 }
 
 impl Record {
-    /// A new record, without anything yet.
+    /// A new, empty record.
     pub(crate) fn new() -> Self {
         let line = |text: String| Zeroizing::new(text);
         Self { lines: vec![line(format!("{BEGIN} 2.1")), line(END.to_owned())] }
     }
 
-    /// A record of the database: refused if it is empty or cut off, as a crash of iscsiadm leaves it.
+    /// Parses a record of the database. Rejects an empty or truncated one, as a crash of iscsiadm
+    /// leaves it.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, RecordError> {
         if bytes.is_empty() {
             return Err(RecordError::Empty);
         }
         let record = Self::parse_plain(bytes)?;
-        // A line without its newline at the end is dropped by open-iscsi, so it counts as cut off.
+        // open-iscsi drops a last line without a newline, so it counts as truncated.
         if !bytes.ends_with(b"\n") || record.lines.last().is_none_or(|last| last.trim_end() != END) {
             return Err(RecordError::CutOff);
         }
         Ok(record)
     }
 
-    /// A file without the frame of a record: iscsid.conf, which may well be empty.
+    /// Parses a file without the frame of a record: iscsid.conf, which may be empty.
     pub(crate) fn parse_plain(bytes: &[u8]) -> Result<Self, RecordError> {
         let text = std::str::from_utf8(bytes).map_err(|_| RecordError::NotText)?;
         Ok(Self { lines: text.lines().map(|line| Zeroizing::new(line.to_owned())).collect() })
     }
 
-    /// The value of a key; the last one wins, as it does for open-iscsi.
+    /// The value of a key; the last one wins, as in open-iscsi.
     pub(crate) fn get(&self, key: &str) -> Option<&str> {
         self.pairs().filter(|(k, _)| *k == key).last().map(|(_, value)| value)
     }
 
-    /// All keys and values in their order.
+    /// All keys and values in order.
     pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.lines.iter().filter_map(|line| split(line))
     }
 
-    /// Sets a key where it stands, or at the end.
+    /// Sets a key in place, or at the end.
     pub(crate) fn set(&mut self, key: &str, value: &str) -> Result<(), RecordError> {
         let fits = |text: &str, max: usize| {
             !text.is_empty()
@@ -85,13 +87,13 @@ impl Record {
         Ok(())
     }
 
-    /// The line that holds a key, as it stands there.
+    /// The line that holds a key, unchanged.
     pub(crate) fn line(&self, key: &str) -> Option<&str> {
         let is_it = |line: &&Zeroizing<String>| split(line).is_some_and(|(k, _)| k == key);
         self.lines.iter().rev().find(is_it).map(|line| line.as_str())
     }
 
-    /// Puts a line back in the place of the key's; `None` removes the key.
+    /// Replaces the key's line with this one; `None` removes the key.
     pub(crate) fn set_line(&mut self, key: &str, line: Option<&str>) -> Result<(), RecordError> {
         let Some(line) = line else {
             self.remove(key);
@@ -113,7 +115,7 @@ impl Record {
     /// The text to write.
     pub(crate) fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
         let size = self.lines.iter().map(|line| line.len() + 1).sum();
-        // Reserved at once: a vector that grows leaves copies behind that nobody wipes.
+        // Reserved at once: a vector that grows leaves copies behind that are never wiped.
         let mut bytes = Zeroizing::new(Vec::with_capacity(size));
         for line in &self.lines {
             bytes.extend_from_slice(line.as_bytes());
@@ -123,8 +125,8 @@ impl Record {
     }
 }
 
-/// A line as open-iscsi reads it: `#` is a comment only at the start, the separator needs a blank
-/// before it (`key=value` is rejected there), and the value runs to the end of the line.
+/// A line as open-iscsi reads it: `#` starts a comment only at the start, the separator needs a
+/// blank before it (`key=value` is rejected there), and the value runs to the end of the line.
 fn split(line: &str) -> Option<(&str, &str)> {
     let line = line.trim();
     if line.starts_with('#') {

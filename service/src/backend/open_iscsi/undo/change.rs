@@ -1,4 +1,4 @@
-//! A change that can be undone, with what undoes it, and what its entry is named for.
+//! A change that can be undone, its backup, and the name of its entry.
 
 use iscsi_initiator_dbus::Iqn;
 use serde::{Deserialize, Serialize};
@@ -11,13 +11,13 @@ use crate::backend::{
     },
 };
 
-/// A change, with what undoes it. Its `Debug` shows no content of a file that may hold secrets.
+/// A change with its backup. `Debug` shows no content of a file that may hold secrets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum Undo {
     /// A record's login retries, lowered for one attempt.
     LoginRetries(LoginRetries),
-    /// Records of one target, made or changed.
+    /// Records of one target, created or changed.
     Records(RecordsBackup),
     /// The initiator name.
     InitiatorName(NameChange),
@@ -25,7 +25,7 @@ pub(crate) enum Undo {
     MultipathSetup(Setup),
 }
 
-/// What an entry is of: a part of its file's name.
+/// The kind of an entry: a part of its file's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     LoginRetries,
@@ -58,7 +58,7 @@ impl Undo {
         }
     }
 
-    /// What it is about, so that the entries about one thing are found by their names.
+    /// The subject of a change, by which the entries about it are found.
     pub(super) fn tag(&self) -> u64 {
         match self {
             Self::LoginRetries(change) => tag_of_node(&change.node),
@@ -76,7 +76,8 @@ pub(super) fn tag_of_target(target: &Iqn) -> u64 {
     tag(target.as_str())
 }
 
-/// FNV-1a: the same in every version. Two things with one tag are told apart by what their entries hold.
+/// FNV-1a: the same in every version. Two subjects with the same tag are distinguished by the
+/// content of their entries.
 fn tag(text: &str) -> u64 {
     let add = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     text.bytes().fold(0xcbf2_9ce4_8422_2325, add)

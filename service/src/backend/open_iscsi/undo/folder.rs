@@ -14,17 +14,17 @@ use crate::backend::host::atomic::{Dir, Held, Kind};
 
 /// Beneath the daemon's state.
 pub(crate) const FOLDER: &str = "undo";
-/// What the undo of a complete multipath setup needs: lasting, and so not an entry.
+/// The backup for undoing a complete multipath setup: permanent, and so not an entry.
 pub(crate) const MULTIPATH: &str = "multipath.json";
-/// Locked while the folder is read or written: between processes, and between the threads of one.
+/// Locked while the folder is read or written, between processes and between threads.
 const TURN: &str = ".lock";
 /// A turn takes milliseconds.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// The folder, in turn.
+/// The folder, while its lock is held.
 pub(super) struct Folder {
     pub(super) dir: Dir,
-    /// Where no turn has been made, nothing has been written.
+    /// Where the lock file does not exist, nothing has been written.
     _turn: Option<Held>,
 }
 
@@ -39,7 +39,7 @@ impl Folder {
         match state.modes(FOLDER).map_err(at(&path))? {
             None => return Ok(None),
             Some(modes) if modes.kind != Kind::Folder => return Err(at(&path)(Errno::NOTDIR)),
-            // What another user owns, that user can put anything into.
+            // If another user owns the folder, that user can put anything into it.
             Some(modes) if !modes.is_roots => return Err(at(&path)(Errno::PERM)),
             Some(_) => {}
         }
@@ -51,7 +51,7 @@ impl Folder {
         Ok(Some(Self { dir, _turn: turn }))
     }
 
-    /// Makes it first if it is missing.
+    /// Creates it first if it is missing.
     pub(super) fn make(state: &Path) -> Result<Self, UndoError> {
         let path = state.join(FOLDER);
         let made =
@@ -86,7 +86,7 @@ impl Folder {
         Ok(entries.into_iter().map(named).collect())
     }
 
-    /// What is there and is neither an entry nor the folder's own.
+    /// Files that are neither an entry nor the folder's own.
     pub(super) fn foreign(&self) -> Result<Vec<OsString>, UndoError> {
         let mut names = self.list()?;
         names.retain(|name| {
@@ -95,7 +95,7 @@ impl Folder {
         Ok(names)
     }
 
-    /// After all others: the order of the entries is that of the changes, whatever becomes of the clock.
+    /// After all others: the order of the entries is that of the changes, whatever the clock does.
     pub(super) fn next_name(&self, kind: EntryKind, tag: u64) -> Result<String, UndoError> {
         let names = self.list()?;
         let numbers = names.iter().filter_map(|name| name.to_str()?.split('.').next()?.parse::<u32>().ok());
@@ -107,14 +107,15 @@ impl Folder {
         self.dir.read_up_to(name, LIMIT).map_err(self.io(name))
     }
 
-    /// `None` if it cannot be read as an entry of this kind.
+    /// `None` if it cannot be parsed as an entry of this kind.
     pub(super) fn read(&self, name: &str, kind: EntryKind) -> Option<Undo> {
         let bytes = self.bytes(name).ok()??;
         decode(&bytes).filter(|undo: &Undo| undo.kind() == kind)
     }
 }
 
-/// Removes an entry whose lock is held; needs no turn, since no other may touch it. Already gone is success.
+/// Removes an entry whose lock is held. Needs no turn, since no other process may touch it. Already
+/// gone is success.
 pub(super) fn remove(folder: &Path, name: &str) -> Result<(), UndoError> {
     match Dir::open(folder) {
         Err(Errno::NOENT) => Ok(()),
@@ -148,7 +149,8 @@ impl Write for Counter {
     }
 }
 
-/// Measured first and reserved at once: a vector that grows leaves copies behind that are never wiped.
+/// Measured first and reserved at once: a vector that grows leaves copies behind that are never
+/// wiped.
 pub(super) fn encode<T: Serialize>(value: &T) -> Result<Zeroizing<Vec<u8>>, UndoError> {
     encode_within(value, LIMIT)
 }
@@ -165,7 +167,7 @@ fn encode_within<T: Serialize>(value: &T, limit: u64) -> Result<Zeroizing<Vec<u8
     Ok(bytes)
 }
 
-/// The error of serde_json is not shown: it repeats what it met.
+/// The error of serde_json is not shown, because it repeats the input.
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     serde_json::from_slice(bytes).ok()
 }

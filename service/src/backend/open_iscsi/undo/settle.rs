@@ -1,7 +1,8 @@
-//! Put back records, login retries and the initiator name: in the call that failed, and at the start for a daemon that was
-//! killed.
+//! Restores records, login retries and the initiator name: in the call that failed, and at the
+//! start after a daemon was killed.
 //!
-//! Each undo is idempotent, and its entry is removed only when everything is back: killed in between, it is done again.
+//! Each undo is idempotent, and its entry is removed only when everything is restored: if killed in
+//! between, it is done again.
 
 use std::{path::Path, time::Duration};
 
@@ -16,7 +17,7 @@ use crate::backend::open_iscsi::{
     initiator_name,
 };
 
-/// Entries with what they hold, in the order in which they are to be undone.
+/// Entries with their content, in the order in which they must be undone.
 pub(crate) type Left = Vec<(Entry, Undo)>;
 
 /// Undoes an entry of a record's retries, and removes it.
@@ -29,8 +30,8 @@ pub(crate) fn undo_login_retries(
     Ok(entry.done()?)
 }
 
-/// Lowers a node's retries for one attempt, once written down; `None` if they are low enough. What an attempt before
-/// could not put back is put back first.
+/// Lowers a node's retries for one attempt, after writing the entry; `None` if they are low enough.
+/// First restores what an attempt before could not restore.
 pub(crate) fn shorten_login_retries(
     journal: &Journal,
     database: &Database,
@@ -63,15 +64,19 @@ pub(crate) fn shorten_login_retries(
         (Err(fault), Some((entry, change))) => {
             // The record may have been written in spite of the error.
             if let Err(fault) = undo_login_retries(database, entry, &change) {
-                tracing::warn!(error = fault.message(), "a record's login retries are put back later");
+                tracing::warn!(
+                    error = fault.message(),
+                    "cannot restore a record's login retries yet, trying again later"
+                );
             }
             Err(fault)
         }
     }
 }
 
-/// Writes down what the records of these nodes are, an entry for each target; to be called, with the claims on the
-/// targets, before the first of them changes. What a call before could not put back is put back first.
+/// Writes a backup of the records of these nodes, with an entry for each target. Must be called,
+/// with the claims on the targets, before the first of them changes. First restores what a call
+/// before could not restore.
 pub(crate) fn back_up_records(
     journal: &Journal,
     database: &Database,
@@ -98,15 +103,15 @@ pub(crate) fn back_up_records(
     }
 }
 
-/// Removes the entries of changes that are complete. All are tried; the first error is returned, and what was not
-/// removed will be undone.
+/// Removes the entries of changes that are complete. All are tried; the first error is returned,
+/// and what was not removed will be undone.
 pub(crate) fn done(entries: Left) -> Result<(), Fault> {
     let removed = entries.into_iter().map(|(entry, _)| entry.done());
     Ok(removed.fold(Ok(()), Result::and)?)
 }
 
-/// Undoes these entries of records and retries, except for the nodes that `keep` names; others are given back. All
-/// are tried; the first error is returned, and what could not be undone stays on disk.
+/// Undoes these entries of records and retries, except for the nodes that `keep` names; releases
+/// others. All are tried; the first error is returned, and what could not be undone stays on disk.
 pub(crate) fn put_back(
     database: &Database,
     entries: Left,
@@ -122,7 +127,7 @@ pub(crate) fn put_back(
     result
 }
 
-/// The same, and the entries stay: for nodes whose turn to be put back is still to come.
+/// The same, keeping the entries, for nodes that are restored later.
 pub(crate) fn put_back_for_now(
     database: &Database,
     entries: &Left,
@@ -145,12 +150,13 @@ fn in_records(
     };
     Some(undone.map_err(|error: DatabaseError| {
         let fault = Fault::from(error);
-        Fault::new(fault.kind(), format!("the records could not be put back: {}", fault.message()))
+        Fault::new(fault.kind(), format!("cannot restore the records: {}", fault.message()))
             .hint(fault.next_step())
     }))
 }
 
-/// Undoes what calls about this target left behind; to be called with the claim on the target, before a change.
+/// Undoes what calls about this target left behind. Must be called with the claim on the target,
+/// before a change.
 pub(crate) fn settle_target(
     journal: &Journal,
     database: &Database,
@@ -170,22 +176,23 @@ pub(crate) fn settle_target(
     put_back(database, ours, keep)
 }
 
-/// At the start, first: what login attempts of a killed daemon had lowered. The rest is given back. What cannot be put
-/// back is logged, and left for later.
+/// At the start, first: undoes what login attempts of a killed daemon had lowered, and releases the
+/// rest. What cannot be restored is logged, and left for later.
 pub(crate) fn settle_login_retries(database: &Database, left: Left) -> Left {
     settle(database, left, |undo| matches!(undo, Undo::LoginRetries(_)), |_| false)
 }
 
-/// At the start, once no iscsiadm of the killed daemon runs any more: what its Connects had changed, except for the
-/// nodes that `keep` names, whose sessions are up. The rest is given back. What cannot be put back is logged, and left
-/// for later.
+/// At the start, once no iscsiadm of the killed daemon is running any more: undoes what its
+/// Connects had changed, except for the nodes that `keep` names, whose sessions are up. Releases
+/// the rest. What cannot be restored is logged, and left for later.
 pub(crate) fn settle_records(database: &Database, left: Left, keep: impl Fn(&NodeKey) -> bool) -> Left {
     settle(database, left, |undo| matches!(undo, Undo::Records(_)), keep)
 }
 
-/// At the start, and before a change of the name: a change that no iscsid goes against is complete, and the name stays;
-/// any other is put back. iscsid need not be restarted: it goes by the old name already. The rest is given back. The
-/// first error is returned with it, and what could not be put back is left for later.
+/// At the start, and before a change of the name: a change that no running iscsid contradicts is
+/// complete, and the name stays; any other is undone. iscsid need not be restarted, because it
+/// still uses the old name. Returns the rest and the first error; what could not be restored is
+/// left for later.
 pub(crate) fn settle_initiator_names(config: &Path, proc: &Path, left: Left) -> (Left, Result<(), Fault>) {
     let (mut rest, mut result) = (Left::new(), Ok(()));
     for (entry, undo) in left {
@@ -194,7 +201,7 @@ pub(crate) fn settle_initiator_names(config: &Path, proc: &Path, left: Left) -> 
             continue;
         };
         let settled = initiator_name::is_in_force(config, proc, change).and_then(|is_complete| {
-            tracing::info!(entry = entry.name, is_complete, "a change of the initiator name was cut off");
+            tracing::info!(entry = entry.name, is_complete, "a change of the initiator name was interrupted");
             if is_complete { Ok(()) } else { initiator_name::put_back(config, change) }
         });
         result = result.and(settled.and_then(|()| Ok(entry.done()?)));
@@ -218,12 +225,12 @@ fn settle(
         tracing::info!(
             entry = entry.name,
             target = target.map(Iqn::as_str),
-            "putting back what a call that was cut off had changed"
+            "restoring what an interrupted call had changed"
         );
         if let Err(fault) = put_back(database, vec![(entry, undo)], &keep) {
             tracing::warn!(
                 error = fault.message(),
-                "what a call that was cut off had changed is put back later"
+                "cannot restore what an interrupted call had changed yet, trying again later"
             );
         }
     }

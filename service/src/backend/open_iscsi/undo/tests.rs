@@ -1,4 +1,4 @@
-//! Tests of the undo journal, and of what it puts back, on a machine of files.
+//! Tests of the undo journal, and of what it restores, on a fake machine.
 
 use std::{
     collections::BTreeMap,
@@ -139,11 +139,11 @@ fn secrets() -> ChapSecrets {
     }
 }
 
-/// What a Connect does to the records.
-fn connect(world: &World, nodes: &[NodeKey], card: Option<&str>) -> Result<Left, Fault> {
+/// What a Connect changes in the records.
+fn connect(world: &World, nodes: &[NodeKey], interface: Option<&str>) -> Result<Left, Fault> {
     let targets = [TARGET.parse().unwrap()];
     let entries = back_up_records(&world.journal, &world.database, &targets, nodes, |_| false)?;
-    let binding = card.map(|card| world.database.binding(card)).transpose()?;
+    let binding = interface.map(|interface| world.database.binding(interface)).transpose()?;
     world.database.add(nodes, &Origin::Static, None, binding.as_ref())?;
     world.database.set_node_chap(nodes, Some(&secrets()))?;
     Ok(entries)
@@ -154,7 +154,7 @@ fn retries_are_lowered_and_put_back_to_the_byte() {
     let world = World::new();
     let nodes = [key("192.0.2.21"), key("192.0.2.37")];
     world.add(&nodes).unwrap();
-    // One record says it, in its own way, the other does not.
+    // One record has the line, in its own format, the other does not.
     let odd = world
         .text(RECORD)
         .replace("# END RECORD", &format!("{RETRIES}  =\t8\nnode.session.scan = auto\n# END RECORD"));
@@ -194,7 +194,7 @@ fn what_an_attempt_could_not_put_back_the_next_one_does() {
     drop(shorten(&world, &node, SHORT).unwrap());
     assert!(shorten(&world, &node, Duration::from_secs(60)).is_none());
     assert_eq!((world.text(RECORD), world.entries().len()), (before.clone(), 0));
-    // Another daemon that is leaving still holds its own, and is slower.
+    // Another daemon that is exiting still holds its own entry, and is slower.
     let (theirs, their_change) = shorten(&world, &node, LONG).unwrap();
     let (ours, change) = shorten(&world, &node, SHORT).unwrap();
     undo_login_retries(&world.database, theirs, &their_change).unwrap();
@@ -224,7 +224,7 @@ fn what_a_daemon_before_the_journal_left_is_put_back_once() {
     let world = World::with_record();
     let before = world.text(RECORD);
     world.set(RETRIES, "0");
-    // The last three become no path.
+    // The last three do not become a path.
     let text = format!("{RECORD}\t0\t\nnodes/../../etc/x\t1\t\nnodes/a/b/c\t0\t\n{OTHER}/x\t0\t\n");
     world.db().replace(FORMER, text.as_bytes(), 0o600).unwrap();
     world.start(&[]);
@@ -265,7 +265,7 @@ fn records_go_back_to_the_byte_and_new_ones_go() {
         assert_eq!((world.files(), world.entries().len()), (before.clone(), 0));
         let folder = world.folder.path().join("db/nodes/iqn.2001-04.com.example:disk/192.0.2.37,3260,1");
         assert!(!folder.exists());
-        // Once more changes nothing.
+        // A second time changes nothing.
         put_back(&world.database, vec![(world.journal.write(&undo).unwrap(), undo)], |_| false).unwrap();
         assert_eq!(world.files(), before);
     }
@@ -286,7 +286,7 @@ fn the_record_of_a_session_that_is_up_stays_with_its_iface() {
 #[test]
 fn an_iface_that_was_there_stays() {
     let world = World::with_record();
-    // Ours, and left by a daemon that was killed.
+    // Ours, and left by a killed daemon.
     let text = "# BEGIN RECORD 2.1\n# made by iscsi-initiatord\niface.iscsi_ifacename = eth1\n\
         iface.net_ifacename = eth1\niface.transport_name = tcp\n# END RECORD\n";
     world.db().make_dirs("ifaces").unwrap();
@@ -309,7 +309,7 @@ fn a_daemon_killed_at_any_step_of_a_connect_leaves_all_or_nothing() {
     type Made = (World, BTreeMap<String, Vec<u8>>);
     let whole = |(world, _): &Made| {
         let entries = connect(world, &nodes, Some("eth1"))?;
-        // A login within, and its own entry.
+        // A login within, with its own entry.
         let shortened = shorten_login_retries(&world.journal, &world.database, &nodes[0], SHORT)?;
         let (entry, change) = shortened.unwrap();
         undo_login_retries(&world.database, entry, &change)?;
@@ -337,7 +337,7 @@ fn a_daemon_killed_at_any_step_of_a_connect_leaves_all_or_nothing() {
         assert!(world.entries().is_empty(), "step {step}: {:?}", world.entries());
     });
     assert!(steps > 20, "{steps}");
-    // And the undoing itself.
+    // And the undo itself.
     let left = || {
         let made = world();
         drop(connect(&made.0, &nodes, Some("eth1")).unwrap());
@@ -362,7 +362,7 @@ fn what_could_not_be_undone_is_undone_before_the_next_change() {
     done(again).unwrap();
     world.start(&[]);
     assert_ne!(world.files(), before, "what is complete stays");
-    // Of another target: not this call's.
+    // Of another target, so not of this call.
     drop(connect(&world, &[key("192.0.2.37")], None).unwrap());
     settle_target(&world.journal, &world.database, &"iqn.2001-04.com.example:other".parse().unwrap(), |_| {
         false
@@ -434,7 +434,7 @@ fn an_entry_is_updated_whole_and_stays_held() {
     drop(entry);
     let mut left = world.journal.left().unwrap();
     assert_eq!(left.pop().map(|(_, undo)| undo), Some(setup("two")));
-    // Killed in an update: the one or the other.
+    // Killed in an update: either the old or the new.
     let made = || {
         let world = World::new();
         let entry = world.journal.write(&setup("one")).unwrap();
@@ -464,7 +464,7 @@ fn what_cannot_be_read_stays_and_does_not_hold_the_others() {
         )
     };
     put("0000000007.login-retries.0000000000000000.json", &node("192.0.2.21:3260", "default"));
-    // Names that would become another path, another kind, a newer version's, cut off, none at all.
+    // Names that are another path, another kind, of a newer version, truncated, or empty.
     let bad = [
         ("0000000008.login-retries.0000000000000000.json", node("192.0.2.21:3260", "../../x")),
         ("0000000009.login-retries.0000000000000000.json", node("../x", "default")),
@@ -506,7 +506,7 @@ fn what_cannot_be_read_stays_and_does_not_hold_the_others() {
 fn where_nothing_can_be_written_nothing_is_changed() {
     let world = World::with_record();
     let before = world.files();
-    // A file in the place of the folder: also root cannot write into that.
+    // A file in place of the folder: even root cannot write into that.
     std::fs::create_dir(world.folder.path().join("state")).unwrap();
     let state = Dir::open(&world.folder.path().join("state")).unwrap();
     state.replace("undo", b"", 0o600).unwrap();

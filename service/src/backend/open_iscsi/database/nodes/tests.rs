@@ -328,7 +328,7 @@ fn a_node_is_bound_to_a_card_by_an_iface_that_goes_with_the_last_of_them() {
     let world = World::new();
     let db = || Dir::open(&world.folder.path().join("db")).unwrap();
     let binding = world.database.binding("eth1").unwrap();
-    assert_eq!((binding.iface.as_str(), binding.card.as_str()), ("eth1", "eth1"));
+    assert_eq!((binding.iface.as_str(), binding.interface.as_str()), ("eth1", "eth1"));
     let bound = |address: &str| NodeKey { iface: "eth1".into(), ..key(address) };
     let nodes = [bound("192.0.2.21"), bound("192.0.2.37")];
     let made = world.database.add(&nodes, &discovered(), None, Some(&binding)).unwrap();
@@ -343,7 +343,7 @@ fn a_node_is_bound_to_a_card_by_an_iface_that_goes_with_the_last_of_them() {
     }
     assert!(!world.text(RECORD).contains("net_ifacename"));
     let shown: Vec<_> =
-        world.database.nodes().unwrap().into_iter().map(|node| (node.interface, node.card)).collect();
+        world.database.nodes().unwrap().into_iter().map(|node| (node.bound_to, node.interface)).collect();
     let eth1 = || ("eth1".to_owned(), Some("eth1".to_owned()));
     assert_eq!(shown, [(String::new(), None), eth1(), eth1()]);
     world.database.forget(&nodes[..1]).unwrap();
@@ -352,7 +352,7 @@ fn a_node_is_bound_to_a_card_by_an_iface_that_goes_with_the_last_of_them() {
     assert!(!world.folder.path().join("db/ifaces/eth1").exists());
     assert_eq!(world.database.nodes().unwrap().len(), 1);
 
-    // Somebody else's iface for the card is used, and stays.
+    // An iface for the interface that another program made is used, and stays.
     let theirs = "# BEGIN RECORD 2.1.11\niface.iscsi_ifacename = left\niface.net_ifacename = eth1\n\
         iface.transport_name = tcp\niface.vlan_id = 0\n# END RECORD\n";
     db().replace("ifaces/left", theirs.as_bytes(), 0o600).unwrap();
@@ -362,7 +362,7 @@ fn a_node_is_bound_to_a_card_by_an_iface_that_goes_with_the_last_of_them() {
     world.database.add(&node, &Origin::Static, None, Some(&binding)).unwrap();
     world.database.forget(&node).unwrap();
     assert_eq!(world.text("db/ifaces/left"), theirs);
-    // One of the card's name that means something else is not touched.
+    // One of the interface's name that means something else is not touched.
     for more in [
         "iface.net_ifacename = eth9",
         "iface.net_ifacename = eth2\niface.initiatorname = iqn.x",

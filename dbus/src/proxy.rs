@@ -51,7 +51,12 @@ pub trait Initiator {
     /// `InteractiveAuthorizationRequired`, `Busy`, `Failed`): those of `discover`, `NoSuchNode`,
     /// `LunChanged`, `InUse`.
     #[zbus(allow_interactive_auth)]
-    fn login(&self, target: &str, portal: &str, options: impl DictOf<LoginOptions>) -> Result<Vec<Login>, Fault>;
+    fn login(
+        &self,
+        target: &str,
+        portal: &str,
+        options: impl DictOf<LoginOptions>,
+    ) -> Result<Vec<Login>, Fault>;
 
     /// Logs out of a target at one portal, or at all if `portal` is empty. No session is a success.
     ///
@@ -61,7 +66,12 @@ pub trait Initiator {
     /// `InteractiveAuthorizationRequired`, `Busy`, `Failed`): `NoSuchNode`, `InUse`,
     /// `BackendUnavailable`, `TimedOut`.
     #[zbus(allow_interactive_auth)]
-    fn logout(&self, target: &str, portal: &str, options: impl DictOf<LogoutOptions>) -> Result<Vec<Logout>, Fault>;
+    fn logout(
+        &self,
+        target: &str,
+        portal: &str,
+        options: impl DictOf<LogoutOptions>,
+    ) -> Result<Vec<Logout>, Fault>;
 
     /// Stores CHAP user names and secrets. An empty target means targets yet to be discovered; with a
     /// portal, discovery at that portal.
@@ -110,7 +120,12 @@ pub trait Initiator {
     /// Besides what any method may answer (`InvalidArgs`, `AccessDenied`,
     /// `InteractiveAuthorizationRequired`, `Busy`, `Failed`): `NoSuchNode`, `TimedOut`.
     #[zbus(allow_interactive_auth)]
-    fn diagnose(&self, target: &str, portal: &str, options: impl DictOf<DiagnoseOptions>) -> Result<Vec<Check>, Fault>;
+    fn diagnose(
+        &self,
+        target: &str,
+        portal: &str,
+        options: impl DictOf<DiagnoseOptions>,
+    ) -> Result<Vec<Check>, Fault>;
 
     /// From a portal and CHAP to usable disks: discovers, stores CHAP, logs in. If every login fails, all
     /// records are as they were before. Needs the feature `connect`.
@@ -140,7 +155,12 @@ pub trait Initiator {
     /// `InteractiveAuthorizationRequired`, `Busy`, `Failed`): `BackendUnavailable`,
     /// `InvalidConfiguration`, `PortalUnreachable`, `TimedOut`.
     #[zbus(allow_interactive_auth)]
-    fn add_node(&self, target: &str, portal: &str, options: impl DictOf<AddOptions>) -> Result<Vec<Node>, Fault>;
+    fn add_node(
+        &self,
+        target: &str,
+        portal: &str,
+        options: impl DictOf<AddOptions>,
+    ) -> Result<Vec<Node>, Fault>;
 
     /// Sets when nodes are logged in to: `manual` or `automatic`. Needs the feature `set-startup`.
     ///
@@ -161,7 +181,12 @@ pub trait Initiator {
     /// `InteractiveAuthorizationRequired`, `Busy`, `Failed`): `NotLoggedIn`, `PortalUnreachable`,
     /// `TimedOut`, `BackendUnavailable`.
     #[zbus(allow_interactive_auth)]
-    fn rescan(&self, target: &str, portal: &str, options: impl DictOf<RescanOptions>) -> Result<Vec<Rescan>, Fault>;
+    fn rescan(
+        &self,
+        target: &str,
+        portal: &str,
+        options: impl DictOf<RescanOptions>,
+    ) -> Result<Vec<Rescan>, Fault>;
 
     /// Sets multipath up for iSCSI disks, shows what that would change, or undoes it. Needs the feature
     /// `setup-multipath`.

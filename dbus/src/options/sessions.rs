@@ -63,11 +63,11 @@ impl LoginOptions {
     }
 
     fn entries(&self) -> Entries<'_> {
-        Entries::new()
-            .timeout(self.timeout)
-            .startup(self.startup)
-            .flag(keys::WAIT, self.wait, true)
-            .flag(keys::ACCEPT_CHANGED_LUNS, self.accept_changed_luns, false)
+        Entries::new().timeout(self.timeout).startup(self.startup).flag(keys::WAIT, self.wait, true).flag(
+            keys::ACCEPT_CHANGED_LUNS,
+            self.accept_changed_luns,
+            false,
+        )
     }
 
     /// Reads the argument `options` of `Login`.

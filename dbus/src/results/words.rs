@@ -21,7 +21,8 @@ impl Unknown {
 
     fn new(word: &str) -> Self {
         const CUT: &str = "…";
-        let (kept, end) = if word.len() <= Self::MAX { (word.len(), "") } else { (Self::MAX - CUT.len(), CUT) };
+        let (kept, end) =
+            if word.len() <= Self::MAX { (word.len(), "") } else { (Self::MAX - CUT.len(), CUT) };
         let mut unknown = Self::NONE;
         let mut length = 0;
         let whole = word.char_indices().take_while(|(at, c)| at + c.len_utf8() <= kept);

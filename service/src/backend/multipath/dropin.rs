@@ -165,7 +165,8 @@ mod tests {
 
     #[test]
     fn the_options_are_in_the_text() {
-        let options = MultipathOptions::new().only_iscsi(true).friendly_names(false).queueing(Queueing::Rounds(30));
+        let options =
+            MultipathOptions::new().only_iscsi(true).friendly_names(false).queueing(Queueing::Rounds(30));
         let text = text(&Version(0, 11, 1), &options);
         let again = super::options(&text).unwrap();
         assert_eq!(self::text(&Version(0, 11, 1), &again), text, "read back they give the same text");

@@ -26,7 +26,7 @@ pub enum SecretError {
     #[error("the secret is empty")]
     Empty,
     /// open-iscsi keeps 255 bytes (usr/auth.h, `AUTH_STR_MAX_LEN`).
-    #[error("the secret is longer than 255 bytes")]
+    #[error("the secret has more than 255 bytes")]
     TooLong,
     /// A record holds one secret on one line.
     #[error("the secret contains a control character")]

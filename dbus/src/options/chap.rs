@@ -86,7 +86,7 @@ fn check_username(name: &str) -> std::result::Result<(), &'static str> {
     if name.is_empty() {
         Err("the user name is empty")
     } else if name.len() > Secret::MAX {
-        Err("the user name is longer than 255 bytes")
+        Err("the user name has more than 255 bytes")
     } else if name.chars().any(char::is_control) {
         Err("the user name contains a control character")
     } else if name.trim() != name {

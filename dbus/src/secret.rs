@@ -22,7 +22,7 @@ pub struct Secret(Zeroizing<String>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SecretError {
-    /// No secret is no CHAP.
+    /// CHAP needs a secret.
     #[error("the secret is empty")]
     Empty,
     /// open-iscsi keeps 255 bytes (usr/auth.h, `AUTH_STR_MAX_LEN`).

@@ -162,7 +162,7 @@ fn a_diagnosis_is_a_line_a_check_and_a_hint_below_it() {
     let lines: Vec<&str> = ended.out.lines().collect();
     assert_eq!(lines[1..4], ["this machine", "  ok       open-iscsi  looked at", WELL]);
     assert_eq!(lines[7..9], [PARTLY, "  failed   tcp         seen: \\u{1b}[2Jgw\\u{202e}"]);
-    assert_eq!((ended.code, ended.err.as_str()), (4, ""), "the secret tells more than the portal");
+    assert_eq!((ended.code, ended.err.as_str()), (4, ""), "the secret is more telling than the portal");
     let ended = bus.run(&["diagnose", "-q", HALF]);
     assert_eq!(ended.out.lines().count(), 6, "{}", ended.out);
     assert!(!ended.out.contains("ok") && !ended.out.contains("skipped"), "{}", ended.out);

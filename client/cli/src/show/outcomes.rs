@@ -115,7 +115,7 @@ struct Entry<'a> {
     hint: &'a str,
 }
 
-/// With a word that is newer than this program, the error tells.
+/// With a word that is newer than this program, the error decides.
 fn has_failed(is_word: bool, error: &str) -> bool {
     is_word || !error.is_empty()
 }
@@ -169,7 +169,7 @@ mod tests {
     }
 
     fn down(portal: &str, kind: Kind) -> Login {
-        Login::failed(TARGET, portal, &Fault::new(kind, "nobody answers").hint("look at the cable"))
+        Login::failed(TARGET, portal, &Fault::new(kind, "no answer").hint("look at the cable"))
     }
 
     #[test]
@@ -183,7 +183,7 @@ mod tests {
              iqn.2003-01.com.example:disks  192.0.2.37:3260  failed     -        -        -\n"
         );
         assert_eq!(exit, Exit::Partly);
-        assert_eq!(remarks[0].message, "192.0.2.37:3260: nobody answers");
+        assert_eq!(remarks[0].message, "192.0.2.37:3260: no answer");
         assert_eq!(remarks[0].hint, "look at the cable");
     }
 

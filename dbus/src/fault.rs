@@ -1,5 +1,5 @@
 //! Every error that a caller can meet, named for what the caller can do about it.
-//! It may not hold a secret, nor a tool's raw output.
+//! Must not hold a secret, nor a tool's raw output.
 
 use std::{fmt, str::FromStr};
 
@@ -12,17 +12,21 @@ use zbus::{
 use crate::constants::ERROR_PREFIX;
 
 /// What kind of failure it is: the part of the error name that programs match.
+///
+/// Kinds are only ever added. A client meets one that it does not know as [`Kind::Failed`], with the
+/// name in [`Fault::error_name`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Kind {
     /// polkit said no, or could not be asked.
     AccessDenied,
-    /// polkit would ask somebody, but the caller did not allow it.
+    /// polkit would ask a person, but the caller did not allow it.
     InteractiveAuthorizationRequired,
     /// An argument is wrong; the message begins with its name; nothing was touched.
     InvalidArgs,
     /// The target refused user name or secret (login status 02/01).
     ChapRejected,
-    /// The target does not let this initiator name in (02/02).
+    /// The target does not accept this initiator name (02/02).
     InitiatorNotAllowed,
     /// The portal does not have that target (02/03; LIO says 03/01 and does not list it).
     TargetNotFound,
@@ -42,11 +46,11 @@ pub enum Kind {
     NotLoggedIn,
     /// Something still uses the disks or the sessions; the message says what.
     InUse,
-    /// Another call works on the same target, or too many questions wait.
+    /// Another call works on the same target, or too many questions or secrets wait.
     Busy,
     /// A program or daemon below is missing or stopped; the message says which.
     BackendUnavailable,
-    /// A file of open-iscsi's is damaged or not safe to use.
+    /// An open-iscsi file is damaged or not safe to use.
     InvalidConfiguration,
     /// A LUN is another disk than at the last login, or than through another portal.
     LunChanged,
@@ -58,7 +62,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, for tests and tables.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: &[Self] = &[
         Self::AccessDenied,
         Self::InteractiveAuthorizationRequired,
         Self::InvalidArgs,
@@ -142,18 +146,24 @@ impl Kind {
 impl FromStr for Kind {
     type Err = ();
     /// From the full D-Bus error name.
+    ///
+    /// # Errors
+    ///
+    /// If it is not one of this contract's.
     fn from_str(name: &str) -> std::result::Result<Self, ()> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or(())
+        Self::ALL.iter().copied().find(|kind| kind.name() == name).ok_or(())
     }
 }
 
 /// An error as a caller meets it: its kind, a sentence of what was seen, and the next step.
+///
+/// It never holds a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Fault {
     kind: Kind,
     message: String,
     hint: String,
-    // The two together: D-Bus carries one text.
+    // The two together: clients that read one string get both.
     text: String,
     // The name of an error that is not ours, kept for clients.
     foreign: Option<OwnedErrorName>,
@@ -234,24 +244,29 @@ impl fmt::Debug for Fault {
 
 impl std::error::Error for Fault {}
 
-/// The client side: an error reply read back, or a bus that did not carry the call.
+/// The client side: an error reply decoded, or a bus that did not carry the call.
+///
+/// An error name that is not known makes a [`Kind::Failed`] that keeps the name. If the name is one of
+/// this interface's (a newer daemon's), message and hint are kept as they came; any other name also
+/// begins the message.
 impl From<zbus::Error> for Fault {
     fn from(error: zbus::Error) -> Self {
         match error {
             zbus::Error::MethodError(name, text, reply) => {
                 let parts = reply.body().deserialize::<(String, String)>();
                 let (text, hint) = parts.unwrap_or_else(|_| (text.unwrap_or_default(), String::new()));
-                match name.as_str().parse() {
-                    Ok(kind) if hint.is_empty() => Self::new(kind, text),
-                    Ok(kind) => {
-                        let message = text.strip_suffix(&format!(" ({hint})")).unwrap_or(&text);
-                        Self::new(kind, message).hint(hint)
-                    }
-                    Err(()) => Self {
-                        foreign: Some(name.clone()),
-                        ..Self::new(Kind::Failed, format!("{name}: {text}"))
-                    },
-                }
+                let kind = name.as_str().parse::<Kind>();
+                let is_ours = kind.is_ok() || name.starts_with(ERROR_PREFIX);
+                let message = match text.strip_suffix(&format!(" ({hint})")) {
+                    Some(message) if !hint.is_empty() => message,
+                    _ => &text,
+                };
+                let fault = if is_ours {
+                    Self::new(kind.unwrap_or(Kind::Failed), message)
+                } else {
+                    Self::new(Kind::Failed, format!("{name}: {message}"))
+                };
+                Self { foreign: kind.is_err().then(|| name.clone()), ..fault.hint(hint) }
             }
             zbus::Error::FDO(error) => {
                 let text = error.description().unwrap_or_default();
@@ -280,7 +295,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_a_name_of_its_own_and_is_found_by_it() {
-        for kind in Kind::ALL {
+        for &kind in Kind::ALL {
             assert_eq!(kind.name().parse::<Kind>(), Ok(kind));
             assert!(
                 kind.name().starts_with(ERROR_PREFIX)
@@ -302,6 +317,35 @@ mod tests {
         let fault = Fault::new(Kind::NoSuchNode, "no node").hint("run iscsictl discover");
         assert_eq!(fault.description(), Some("no node (run iscsictl discover)"));
         assert_eq!((fault.message(), fault.next_step()), ("no node", "run iscsictl discover"));
+    }
+
+    fn reply(name: &str, body: &(impl serde::Serialize + zbus::DynamicType)) -> Fault {
+        let call = Message::method_call("/x", "X").build(&()).unwrap();
+        let reply = Message::error(&call.header(), name).build(body).unwrap();
+        Fault::from(zbus::Error::from(reply))
+    }
+
+    #[test]
+    fn an_error_of_a_newer_daemon_keeps_its_name_and_its_words() {
+        let new = format!("{ERROR_PREFIX}.AuthenticationDismissed");
+        let fault = reply(&new, &("the dialog was closed (try again)", "try again"));
+        assert_eq!((fault.kind(), fault.error_name()), (Kind::Failed, new.as_str()));
+        assert_eq!((fault.message(), fault.next_step()), ("the dialog was closed", "try again"));
+    }
+
+    #[test]
+    fn an_error_is_read_however_much_it_holds() {
+        let name = Kind::Busy.name();
+        let older = reply(name, &"at it");
+        assert_eq!((older.kind(), older.message(), older.next_step()), (Kind::Busy, "at it", ""));
+        let known = reply(name, &("at it", ""));
+        assert_eq!((known.message(), known.next_step()), ("at it", ""));
+        for odd in [reply(name, &()), reply(name, &7u32), reply(name, &("", 7u32, vec!["x"]))] {
+            assert_eq!(odd.kind(), Kind::Busy);
+        }
+        let foreign = reply("com.example.Error.New", &"no");
+        assert_eq!((foreign.kind(), foreign.error_name()), (Kind::Failed, "com.example.Error.New"));
+        assert_eq!(foreign.message(), "com.example.Error.New: no");
     }
 
     #[test]

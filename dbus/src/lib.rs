@@ -1,5 +1,4 @@
 //! The D-Bus contract of `org.cloudatlas.IscsiInitiator`, shared by the daemon and every client.
-//! It may not touch files, sockets, the log or policy: parsing here is pure.
 //!
 //! | module | holds |
 //! |---|---|
@@ -11,8 +10,9 @@
 //! | [`results`] | the `a{sv}` answers |
 //! | [`fault`] | [`Fault`], every error a caller can meet |
 //! | [`proxy`] | the client side (feature `proxy`) |
-
-#![warn(missing_docs)]
+//!
+#![doc = include_str!("../README.md")]
+#![warn(missing_docs, clippy::missing_errors_doc)]
 
 mod constants;
 pub mod fault;
@@ -29,3 +29,5 @@ pub use fault::{Fault, Kind};
 pub use name::Iqn;
 pub use portal::Portal;
 pub use secret::Secret;
+/// The version of zbus whose types are in this crate's interface.
+pub use zbus;

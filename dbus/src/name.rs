@@ -1,5 +1,5 @@
 //! The name of an initiator or a target (RFC 7143, section 4.2.7).
-//! It may not rewrite a name: the bytes stay as they were given.
+//! Must not rewrite a name: the bytes stay as they were given.
 
 use std::{fmt, str::FromStr};
 
@@ -13,28 +13,29 @@ use zbus::Type;
 #[zbus(signature = "s")]
 pub struct Iqn(String);
 
-/// Why a text is no iSCSI name. It never repeats the text: that may be anything.
+/// Why a text is not an iSCSI name. It never repeats the text: that may be anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum NameError {
     /// Nothing at all.
-    #[error("an iSCSI name is missing")]
+    #[error("missing iSCSI name")]
     Empty,
     /// Longer than RFC 7143 allows.
     #[error("an iSCSI name has at most 223 bytes")]
     TooLong,
-    /// A character that has no place in a name.
-    #[error("an iSCSI name holds no blank, control character, \"/\" or \",\"")]
+    /// A character that a name must not contain.
+    #[error("an iSCSI name must not contain a blank, a control character, \"/\" or \",\"")]
     BadCharacter,
     /// None of the three kinds.
     #[error("an iSCSI name begins with \"iqn.\", \"eui.\" or \"naa.\"")]
     BadType,
-    /// `iqn.` must go on with something, by rights a date and a naming authority.
-    #[error("an \"iqn.\" name reads iqn.YYYY-MM.reversed.domain[:anything]")]
+    /// Nothing after `iqn.`, where a date and a naming authority belong.
+    #[error("an \"iqn.\" name has the form iqn.YYYY-MM.reversed.domain[:anything]")]
     BadIqn,
-    /// `eui.` must go on with 16 hexadecimal digits.
+    /// Not 16 hexadecimal digits after `eui.`.
     #[error("an \"eui.\" name has 16 hexadecimal digits")]
     BadEui,
-    /// `naa.` must go on with 16 or 32 hexadecimal digits.
+    /// Neither 16 nor 32 hexadecimal digits after `naa.`.
     #[error("an \"naa.\" name has 16 or 32 hexadecimal digits")]
     BadNaa,
 }

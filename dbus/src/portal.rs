@@ -1,5 +1,5 @@
 //! The address of a target: where it answers.
-//! It may not resolve names: that needs a network and a deadline.
+//! Must not resolve names: that needs a network and a deadline.
 
 use std::{
     fmt,
@@ -31,28 +31,33 @@ pub enum Host {
     Name(String),
 }
 
-/// Why a text is no portal.
+/// Why a text is not a portal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PortalError {
     /// Nothing at all.
-    #[error("a portal is missing: address, address:port or [IPv6]:port")]
+    #[error("missing portal: expected address, address:port or [IPv6]:port")]
     Empty,
     /// Neither an address nor a host name.
-    #[error("a portal reads address, address:port or [IPv6]:port")]
+    #[error("malformed portal: expected address, address:port or [IPv6]:port")]
     BadHost,
     /// An address that no target can have: unspecified, multicast or broadcast.
-    #[error("no target can have this address")]
+    #[error("an unspecified, multicast or broadcast address cannot be a portal")]
     BadAddress,
     /// Not 1 to 65535.
     #[error("a port is a number from 1 to 65535")]
     BadPort,
     /// A zone without need, or none where it is needed.
-    #[error("a zone (\"%eth0\") goes with a link-local IPv6 address, and only there")]
+    #[error("a link-local IPv6 address needs a zone (\"%eth0\"), and no other address may have one")]
     BadZone,
 }
 
 impl Portal {
     /// A portal at a numeric address without a zone.
+    ///
+    /// # Errors
+    ///
+    /// If no target can have this address, it needs a zone, or the port is 0.
     pub fn new(address: IpAddr, port: u16) -> Result<Self, PortalError> {
         Self::from_host(checked_address(address, None)?, port)
     }
@@ -66,7 +71,7 @@ impl Portal {
         &self.host
     }
 
-    /// 1 to 65535.
+    /// The TCP port, 1 to 65535; 3260 unless given.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -177,7 +182,7 @@ fn parse_v4_or_name(text: &str) -> Result<Host, PortalError> {
 }
 
 fn checked_address(address: IpAddr, zone: Option<&str>) -> Result<Host, PortalError> {
-    // The kernel takes a mapped address for the one within it: `::ffff:0.0.0.0` is nobody's either.
+    // The kernel takes a mapped address for the one within it: `::ffff:0.0.0.0` cannot be a target's either.
     let within = address.to_canonical();
     let is_broadcast = matches!(within, IpAddr::V4(v4) if v4.is_broadcast());
     if within.is_unspecified() || within.is_multicast() || is_broadcast {

@@ -1,5 +1,5 @@
 //! A CHAP secret that can be carried but not shown.
-//! It may not be printed, copied, compared or serialized.
+//! Must not be printed, copied, compared or serialized.
 
 use zeroize::Zeroizing;
 
@@ -18,22 +18,23 @@ use zeroize::Zeroizing;
 /// ```
 pub struct Secret(Zeroizing<String>);
 
-/// Why a text cannot be a CHAP secret. It says nothing of the text but its fault.
+/// Why a text cannot be a CHAP secret. It says nothing of the text but what is wrong with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SecretError {
-    /// No secret is no CHAP.
+    /// CHAP needs a secret.
     #[error("the secret is empty")]
     Empty,
     /// open-iscsi keeps 255 bytes (usr/auth.h, `AUTH_STR_MAX_LEN`).
     #[error("the secret has more than 255 bytes")]
     TooLong,
     /// A record holds one secret on one line.
-    #[error("the secret holds a control character")]
+    #[error("the secret contains a control character")]
     ControlCharacter,
     /// open-iscsi strips blanks from both ends of a record's line, so that such a secret never arrives whole.
     #[error("the secret begins or ends with a blank, which open-iscsi would drop")]
     OuterBlank,
-    /// Bytes that are no text.
+    /// Bytes that are not text.
     #[error("the secret is not valid UTF-8")]
     NotText,
 }
@@ -43,6 +44,10 @@ impl Secret {
     pub const MAX: usize = 255;
 
     /// Takes the text over and checks it; a refused text is wiped.
+    ///
+    /// # Errors
+    ///
+    /// If it is empty, longer than 255 bytes, contains a control character, or begins or ends with a blank.
     pub fn new(text: String) -> Result<Self, SecretError> {
         let text = Zeroizing::new(text);
         if text.is_empty() {
@@ -61,6 +66,10 @@ impl Secret {
     }
 
     /// Takes bytes over, as they came from a file, and drops one newline at the end.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Secret::new`], or if the bytes are not UTF-8.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, SecretError> {
         let mut bytes = Zeroizing::new(bytes);
         if bytes.last() == Some(&b'\n') {

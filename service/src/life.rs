@@ -1,4 +1,4 @@
-//! The end of the daemon's life: when no call has come for a while, or when it is asked to leave. No call is lost.
+//! The end of the daemon's life: it stops when it has been idle for a while, or when it is asked to. No call is lost.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use zbus::Connection;
 
 use crate::Activity;
 
-/// How long calls that were on their way when the name was released may take to arrive.
+/// How long calls that were in transit when the name was released may take to arrive.
 const GRACE: Duration = Duration::from_millis(200);
 
 /// How long calls that are being answered may take then; less than the unit's `TimeoutStopSec`.
@@ -25,17 +25,17 @@ pub async fn live(connection: &Connection, activity: &Activity, quiet: Duration)
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
-        () = activity.idle_for(quiet) => tracing::info!("idle, leaving"),
-        _ = terminate.recv() => tracing::info!("asked to leave"),
-        _ = interrupt.recv() => tracing::info!("asked to leave"),
-        () = closed(connection) => return Err(zbus::Error::Failure("the system bus went away".into())),
+        () = activity.idle_for(quiet) => tracing::info!("idle, stopping"),
+        _ = terminate.recv() => tracing::info!("asked to stop"),
+        _ = interrupt.recv() => tracing::info!("asked to stop"),
+        () = closed(connection) => return Err(zbus::Error::Failure("lost the connection to the system bus".into())),
     }
-    // Calls that come later start a new daemon; those at work or on their way are still answered here. A
-    // further SIGTERM changes nothing: systemd sends one when the name is given back, and after
-    // TimeoutStopSec it does not ask any more.
+    // Later calls start a new daemon; those that are running or in transit are still answered here.
+    // Another SIGTERM changes nothing: systemd sends one when the name is released, and uses
+    // SIGKILL after TimeoutStopSec.
     connection.release_name(BUS_NAME).await?;
     if tokio::time::timeout(FINISH, activity.idle_for(GRACE)).await.is_err() {
-        tracing::warn!("leaving although calls are at work");
+        tracing::warn!("stopping although calls are running");
     }
     Ok(())
 }

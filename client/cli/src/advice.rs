@@ -1,5 +1,5 @@
-//! What can be said of credentials before a gateway is asked: lengths that Ceph refuses, one secret for both.
-//! It may not show a secret, or say how long it is.
+//! What can be said about credentials before a gateway is asked: lengths that Ceph refuses, one secret for both.
+//! Must not show a secret, or say how long it is.
 
 use std::{cmp::Ordering, ops::RangeInclusive};
 
@@ -11,7 +11,7 @@ use crate::{problem::Problem, show::Remark};
 const SECRET: RangeInclusive<usize> = 12..=16;
 const USER: RangeInclusive<usize> = 8..=64;
 
-/// Remarks, because other makes of target take other lengths. `whose` names the secret.
+/// Remarks, because other makes of target accept other lengths. `whose` names the secret.
 pub(crate) fn lengths(user: &str, secret: &Secret, whose: &str) -> Vec<Remark> {
     let views = [
         ("secrets", SECRET, secret.expose(), whose.to_owned()),
@@ -31,18 +31,18 @@ fn remark(what: &str, range: &RangeInclusive<usize>, characters: usize, which: &
         _ => return None,
     };
     Some(Remark::note(
-        &format!("Ceph's gateways take {what} of {least} to {most} characters: {which} is {how}"),
-        "compare it with what the gateway has; targets of another make may take it",
+        &format!("Ceph's gateways accept {what} of {least} to {most} characters: {which} is {how}"),
+        "compare it with what the gateway has; targets of other makes may accept it",
     ))
 }
 
-/// One secret for both directions proves nothing: whoever sends our challenge back gets the proof from us
+/// One secret for both directions proves nothing: a peer that reflects our challenge gets the proof from us
 /// (RFC 7143, section 12.1.3).
 pub(crate) fn differ(initiator: &Secret, target: &Secret) -> Result<(), Problem> {
     if initiator.expose() == target.expose() {
         return Err(Problem::usage(
-            "the target's secret must differ from the initiator's: with one for both, anybody can pass for the target",
-            "have another secret set for the target's own side on the gateway, and give that one here",
+            "the target's secret must differ from the initiator's: with one for both, any host can pass for the target",
+            "set another secret for the target's side on the gateway, and use that one here",
         ));
     }
     Ok(())
@@ -70,13 +70,13 @@ mod tests {
         }
         assert_eq!(
             messages("libvirtd", "s3cr3t-11-b"),
-            ["Ceph's gateways take secrets of 12 to 16 characters: this one is shorter"]
+            ["Ceph's gateways accept secrets of 12 to 16 characters: this one is shorter"]
         );
         assert_eq!(
             messages("admin", "s3cr3t-of-17-byte"),
             [
-                "Ceph's gateways take secrets of 12 to 16 characters: this one is longer",
-                "Ceph's gateways take user names of 8 to 64 characters: \"admin\" is shorter",
+                "Ceph's gateways accept secrets of 12 to 16 characters: this one is longer",
+                "Ceph's gateways accept user names of 8 to 64 characters: \"admin\" is shorter",
             ]
         );
         assert_eq!(messages(&"ü".repeat(8), &"ü".repeat(16)), [""; 0]);

@@ -1,5 +1,5 @@
 //! The arguments, and the help that teaches them.
-//! It may not consult the system: it only checks what was typed, with the daemon's own parsers.
+//! Must not consult the system: what was typed is checked with the daemon's own parsers.
 //!
 //! | room | what it is |
 //! |---|---|
@@ -20,8 +20,8 @@ use clap::{Parser, Subcommand};
 pub(crate) use self::{
     chap::Chap,
     commands::{
-        Add, Card, Connect, Diagnose, Discover, Doctor, Forget, InitiatorName, Login, Logout, Rescan,
-        SetChap, SetStartup, Startup, Timeout, Trust, Wait,
+        Add, Connect, Diagnose, Discover, Doctor, Forget, InitiatorName, Login, Logout, Rescan, SetChap,
+        SetStartup, Timeout,
     },
     multipath::{Multipath, What},
     place::Place,
@@ -32,22 +32,22 @@ use crate::{
     show::{Output, Screen},
 };
 
-const ABOUT: &str = "Finds, logs in to and leaves iSCSI targets";
+const ABOUT: &str = "Finds, logs in to and logs out of iSCSI targets";
 
-const STORY: &str = "Finds, logs in to and leaves iSCSI targets, through the daemon iscsi-initiatord and \
-without being root.
+const STORY: &str = "Finds, logs in to and logs out of iSCSI targets, through the daemon iscsi-initiatord \
+and without being root.
 
 In one step, from a portal to usable disks:
   iscsictl connect 192.0.2.21 --user libvirtd
                                         finds the target, asks for the CHAP secret, logs in
   iscsictl paths                        the disks, their paths and their state
-  iscsictl diagnose 192.0.2.21          if it failed: what is wrong, and what to do
+  iscsictl diagnose 192.0.2.21          if it fails: what is wrong, and what to do
   iscsictl logout iqn.2003-01.com.example:disks
 
 The same, a step at a time:
   iscsictl discover 192.0.2.21          what does this portal offer?
   iscsictl set-chap iqn.2003-01.com.example:disks --user libvirtd
-                                        if it wants CHAP; asks for the secret
+                                        if it requires CHAP; asks for the secret
   iscsictl login iqn.2003-01.com.example:disks
 
 A PORTAL is address, address:port or [IPv6]:port. Where it may be left out, all known portals are meant.";
@@ -70,18 +70,18 @@ pub(crate) enum Command {
   iscsictl connect 192.0.2.21 -T iqn.2003-01.com.example:disks -T iqn.2003-01.com.example:tapes
   pass show iscsi | iscsictl connect 192.0.2.21 --user libvirtd --secret-stdin
 
-The steps are shown on standard error as they come. If no portal lets you in, the step that failed
-is named, and the records are as they were before. If only some do, the exit code is 11.
-Next: iscsictl paths. If it failed: iscsictl diagnose PORTAL.")]
+The steps are written to standard error as they come. If no portal accepts the login, the step that
+failed is named, and the records are as they were before. If only some do, the exit code is 11.
+Next: iscsictl paths. If it fails: iscsictl diagnose PORTAL.")]
     Connect(Connect),
     /// List the targets of a portal and record them.
     #[command(after_help = "Examples:
   iscsictl discover 192.0.2.21
-  iscsictl discover [2001:db8::21]:3260 --user libvirtd    # a portal that wants CHAP before it lists
+  iscsictl discover [2001:db8::21]:3260 --user libvirtd    # a portal that requires CHAP before it lists
   iscsictl discover 192.0.2.21 --user libvirtd --secret-file /run/secrets/chap
 
-The secret is used for this question only; set-chap stores one for logins.
-Next: iscsictl set-chap (if the target wants CHAP), then iscsictl login TARGET.")]
+The secret is used for this discovery only; set-chap stores one for logins.
+Next: iscsictl set-chap (if the target requires CHAP), then iscsictl login TARGET.")]
     Discover(Discover),
     /// Log in to a target, at all its portals or at one, and wait for the disks.
     #[command(after_help = "Examples:
@@ -89,19 +89,19 @@ Next: iscsictl set-chap (if the target wants CHAP), then iscsictl login TARGET."
   iscsictl login iqn.2003-01.com.example:disks 192.0.2.21 --timeout 20
   iscsictl login iqn.2003-01.com.example:disks --startup automatic    # and at every boot
 
-Being logged in already is a success. If only some portals let you in, the exit code is 11.
-Next: iscsictl paths. If the secret was refused: iscsictl set-chap TARGET --user NAME. Not clear why
-it failed: iscsictl diagnose TARGET.")]
+Being logged in already is a success. If only some portals accept the login, the exit code is 11.
+Next: iscsictl paths. If the secret was refused: iscsictl set-chap TARGET --user NAME. If it is not
+clear why it failed: iscsictl diagnose TARGET.")]
     Login(Login),
-    /// Leave a target, at all its portals or at one, if nothing uses its disks.
+    /// Log out of a target, at all its portals or at one, if nothing uses its disks.
     #[command(after_help = "Examples:
   iscsictl logout iqn.2003-01.com.example:disks
   iscsictl logout iqn.2003-01.com.example:disks 192.0.2.37
 
-Not being logged in is a success. Disks in use are named, and stay.
+Not being logged in is a success. If disks are in use, the users are named and nothing changes.
 Next: unmount or release what is named; --force, which an administrator must allow, may lose data.")]
     Logout(Logout),
-    /// Store the CHAP user and secret for a target, or for all targets yet to be discovered.
+    /// Store the CHAP user and secret for a target, or for targets yet to be discovered.
     #[command(after_help = "Examples:
   iscsictl set-chap --user libvirtd                        # for what will be discovered; asks for the secret
   iscsictl set-chap iqn.2003-01.com.example:disks --user libvirtd
@@ -109,19 +109,19 @@ Next: unmount or release what is named; --force, which an administrator must all
   iscsictl set-chap iqn.2003-01.com.example:disks --user libvirtd --target-user gateway    # mutual
   iscsictl set-chap iqn.2003-01.com.example:disks --clear
 
-A secret is never an argument: everybody on this machine could read it in the process list.
+A secret is never an argument: any local user could read it in the process list.
 Next: iscsictl login TARGET.")]
     SetChap(SetChap),
-    /// Look at all that a login needs, and say what is wrong and what to do; changes nothing.
+    /// Check everything that a login needs, and report what is wrong and what to do; change nothing.
     #[command(after_help = "Examples:
   iscsictl diagnose 192.0.2.21                        # a portal: what answers there?
   iscsictl diagnose iqn.2003-01.com.example:disks     # a target, at all its recorded portals
   iscsictl diagnose -q iqn.2003-01.com.example:disks  # only warnings and failures
   iscsictl diagnose iqn.2003-01.com.example:disks 192.0.2.21 --user libvirtd
 
-It works without a session, and leaves those that are up alone. With --user another secret is tried
-than the recorded one; it is not stored. The exit code is 0 if nothing failed; otherwise it is that
-of the login that would fail, 4 for a wrong secret.
+It works without a session, and does not touch those that are up. With --user, that secret is tried
+instead of the recorded one; it is not stored. The exit code is 0 if nothing failed; otherwise it is
+that of the login that would fail: 4 for a wrong secret.
 Next: the hints below the checks; iscsictl forget TARGET PORTAL for a damaged record.")]
     Diagnose(Diagnose),
     /// Remove the records of a target, at all its portals or at one, damaged ones too.
@@ -139,7 +139,7 @@ Next: iscsictl nodes shows what is left; iscsictl discover PORTAL records the ta
   iscsictl add iqn.2003-01.com.example:disks [2001:db8::21]:3260 --startup automatic
 
 For portals that list nothing. What is recorded already stays as it is. Most targets need no --tpgt.
-Next: iscsictl set-chap (if the target wants CHAP), then iscsictl login TARGET.")]
+Next: iscsictl set-chap (if the target requires CHAP), then iscsictl login TARGET.")]
     Add(Add),
     /// Set when a target is logged in to: only when asked, or also at boot.
     #[command(after_help = "Examples:
@@ -149,19 +149,19 @@ Next: iscsictl set-chap (if the target wants CHAP), then iscsictl login TARGET."
 Sessions that are up stay as they are. What this machine boots from is not changed.
 Next: iscsictl nodes shows it.")]
     Startup(SetStartup),
-    /// Look for LUNs that are new or have another size, without logging out.
+    /// Scan for LUNs that are new or have another size, without logging out.
     #[command(after_help = "Examples:
   iscsictl rescan                                     # every session
   iscsictl rescan iqn.2003-01.com.example:disks
 
-Multipath maps get the new size as well; what lies on them is yours to grow. A disk whose LUN the target
-does not offer any more is named, and stays.
+Multipath maps get the new size as well; file systems and volumes on them do not. A disk whose LUN the
+target does not offer any more is named, and stays.
 Next: iscsictl paths.")]
     Rescan(Rescan),
     /// Set multipath up for iSCSI disks, show what that changes, or undo it.
     #[command(after_help = "Examples:
   iscsictl multipath show                      # what a setup would change; nothing is changed
-  iscsictl multipath setup                     # as Ceph's documentation has it
+  iscsictl multipath setup                     # as Ceph's documentation recommends
   iscsictl multipath setup --only-iscsi --queueing 30
   iscsictl multipath undo                      # as it was before the first setup
 
@@ -169,18 +169,18 @@ One file in /etc/multipath/conf.d is written, after multipath's own parser has r
 iscsid are started, and enabled for the next boot. If anything fails, everything is as it was before.
 Next: iscsictl connect PORTAL.")]
     Multipath(Multipath),
-    /// Look at this machine's iSCSI and multipath as a whole: what is wrong, and what to do; fix what is safe to fix.
+    /// Check this machine's iSCSI and multipath as a whole; report what is wrong, and fix what is safe to fix.
     #[command(after_help = "Examples:
   iscsictl doctor
-  iscsictl doctor -q                     # only what deserves a look
+  iscsictl doctor -q                     # only what needs attention
   iscsictl doctor --fix                  # an administrator must allow it
-  iscsictl doctor --bundle support.json  # for somebody who helps: no secret is in it
+  iscsictl doctor --bundle support.json  # for whoever helps you; contains no secret
 
 Without --fix nothing is changed, no service is started and no portal is asked. --fix makes files
-and folders that hold secrets, or may, root's alone, and enables and starts iscsid's socket (and
-multipathd, where multipath was set up); all else is named and left to you. The exit code is 0 if
-nothing failed or deserves a look, and 13 otherwise. If the daemon cannot be reached, what can be
-seen without it is shown.
+and folders that hold secrets, or may, accessible to root only, and enables and starts iscsid's
+socket (and multipathd, where multipath was set up); everything else is named and left to you. The
+exit code is 0 if nothing failed or needs attention, and 13 otherwise. If the daemon cannot be
+reached, what can be seen without it is shown.
 Next: the hints below the findings; iscsictl diagnose TARGET for a login that fails.")]
     Doctor(Doctor),
     /// List sessions, disks and multipath maps, failed paths included.
@@ -189,7 +189,7 @@ Next: the hints below the findings; iscsictl diagnose TARGET for a login that fa
   iscsictl paths iqn.2003-01.com.example:disks
   iscsictl paths --json | jq '.[] | select(.\"dm-state\" == \"failed\")'
 
-Next: a path that is FAILED says why; look at the portal's network, then at iscsictl login TARGET PORTAL.")]
+Next: a path that is FAILED says why; check the portal's network, then iscsictl login TARGET PORTAL.")]
     Paths(Place),
     /// List the recorded targets and portals, without asking any portal.
     #[command(after_help = "Examples:
@@ -198,12 +198,12 @@ Next: a path that is FAILED says why; look at the portal's network, then at iscs
 
 Next: iscsictl login TARGET; iscsictl discover PORTAL records more.")]
     Nodes(Place),
-    /// Show or change the name by which gateways know this machine.
+    /// Show or change this machine's initiator name, by which gateways know it.
     #[command(after_help = "Examples:
   iscsictl initiator-name
   iscsictl initiator-name iqn.1989-06.io.cloud-atlas:libvirt-client
 
-Next: have the gateway's administrator allow this name. Sessions that are up keep the old one.")]
+Next: ask the gateway's administrator to allow this name. Sessions that are up keep the old one.")]
     InitiatorName(InitiatorName),
 }
 
@@ -221,7 +221,7 @@ impl Refused {
         match self {
             Self::Problem(problem, output) => Screen::new(output).problem(&problem),
             Self::Clap(error) => {
-                // Who closed the pipe has seen enough of the help.
+                // A reader that closed the pipe has seen enough of the help.
                 let _ = error.print();
                 if error.use_stderr() { Exit::Usage } else { Exit::Done }
             }
@@ -340,7 +340,7 @@ mod tests {
             ("iscsictl add iqn.2003-01.com.example:d 192.0.2.21 --tpgt 65536", "65536"),
             ("iscsictl rescan 192.0.2.21", "an iSCSI name begins with"),
             ("iscsictl multipath", "Usage: iscsictl multipath"),
-            ("iscsictl multipath setup --queueing 0", "is queue, fail or a number of rounds"),
+            ("iscsictl multipath setup --queueing 0", "must be queue, fail or a number of rounds"),
             ("iscsictl multipath undo --only-iscsi", "unexpected argument"),
             ("iscsictl doctor --fix now", "unexpected argument"),
             ("iscsictl doctor --bundle", "a value is required"),

@@ -1,10 +1,11 @@
-//! The support bundle: one JSON document for somebody who helps, in a file that is the caller's alone.
-//! It may not hold a secret or a CHAP user name, be written over anything, or have anybody asked for a password.
+//! The support bundle: one JSON document for whoever helps, in a file that only the user can read.
+//! Must not hold a secret or a CHAP user name, overwrite a file, or make polkit ask for a password.
 
 use std::{fs::File, io::Write, path::Path};
 
 use iscsi_initiator_dbus::{
-    proxy::{InitiatorProxy, Options},
+    options::{MultipathOptions, PathFilter},
+    proxy::InitiatorProxy,
     results::{Finding, MultipathChange, Node, Path as DiskPath},
 };
 use rustix::fs::{Mode, OFlags};
@@ -19,7 +20,7 @@ const FORMAT: u32 = 1;
 /// os-release(5) has a dozen lines.
 const OS_RELEASE_LIMIT: u64 = 16 * 1024;
 
-/// Fails if there is something by this name: nothing is written over.
+/// Fails if there is something by this name: nothing is overwritten.
 pub(crate) fn check(file: &Path) -> Result<(), Problem> {
     match file.symlink_metadata() {
         Ok(_) => Err(taken(file)),
@@ -29,12 +30,12 @@ pub(crate) fn check(file: &Path) -> Result<(), Problem> {
 
 fn taken(file: &Path) -> Problem {
     Problem::usage(
-        format!("{}: is there already, and a bundle is written over nothing", file.display()),
-        "name a new file",
+        format!("{}: already exists, and is not overwritten", file.display()),
+        "use the name of a new file",
     )
 }
 
-/// All that is in it. What the daemon does not tell this caller without a question is there as its error.
+/// All that is in it. What the daemon refuses without asking for a password is there as its error.
 pub(crate) async fn collect(findings: &[Finding], daemon: Option<&InitiatorProxy<'static>>) -> Value {
     let system = rustix::system::uname();
     let mut document = json!({
@@ -46,7 +47,7 @@ pub(crate) async fn collect(findings: &[Finding], daemon: Option<&InitiatorProxy
         "findings": show::rows(findings),
     });
     if let (Some(daemon), Some(map)) = (daemon, document.as_object_mut()) {
-        let dry = Options::from([("dry-run", Variant::from(true))]);
+        let dry = MultipathOptions::new().dry_run(true);
         map.insert("properties".to_owned(), properties(daemon).await);
         map.insert("paths".to_owned(), list::<DiskPath>(daemon, "ListPaths").await);
         map.insert("nodes".to_owned(), list::<Node>(daemon, "ListNodes").await);
@@ -73,11 +74,11 @@ async fn list<T>(daemon: &InitiatorProxy<'static>, method: &str) -> Value
 where
     T: DeserializeOwned + Type + Clone + Into<Variant<'static>>,
 {
-    let answer = ask::<Vec<T>>(daemon, method, &(Options::new(),)).await;
+    let answer = ask::<Vec<T>>(daemon, method, &(PathFilter::new(),)).await;
     answer.map_or_else(|error| error, |entries| Value::Array(show::rows(&entries)))
 }
 
-/// Without leave to ask a person: a bundle is no reason for a password.
+/// Without leave to ask a person: a bundle is not a reason for a password.
 async fn ask<T>(
     daemon: &InitiatorProxy<'static>,
     method: &str,
@@ -102,7 +103,7 @@ fn os_release() -> Value {
     use std::io::Read;
     let mut text = String::new();
     let file = File::open("/etc/os-release").map(|file| file.take(OS_RELEASE_LIMIT));
-    // A machine without it is one more thing to know.
+    // That there is none is one more thing to know.
     let _ = file.and_then(|mut file| file.read_to_string(&mut text));
     let pairs = text.lines().filter_map(|line| line.split_once('='));
     pairs
@@ -111,7 +112,7 @@ fn os_release() -> Value {
         .into()
 }
 
-/// Nothing here should hold CHAP. If a daemon of another version says something that does, it ends here.
+/// Nothing here should hold CHAP. If a daemon of another version sends something that does, it is removed.
 fn redact(value: &mut Value) {
     match value {
         Value::String(text) if text.lines().any(|line| cut(line).is_some()) => {
@@ -127,13 +128,13 @@ fn redact(value: &mut Value) {
     }
 }
 
-/// What stands before the value of a line of open-iscsi's that sets a CHAP user or secret.
+/// What stands before the value in an open-iscsi line that sets a CHAP user or secret.
 fn cut(line: &str) -> Option<&str> {
     let (key, _) = line.split_once('=')?;
     [".auth.password", ".auth.username"].iter().any(|name| key.contains(name)).then_some(key)
 }
 
-/// Makes the file, for the caller alone. One that could not be written whole is taken away again.
+/// Makes the file, for the user alone. One that could not be written whole is removed again.
 pub(crate) fn write(file: &Path, document: &Value) -> Result<(), Problem> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let made = rustix::fs::open(file, flags, Mode::RUSR | Mode::WUSR);
@@ -157,7 +158,7 @@ mod tests {
     use crate::exit::Exit;
 
     #[test]
-    fn it_is_a_new_file_of_the_callers_own() {
+    fn it_is_a_new_file_that_only_its_owner_can_use() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("support.json");
         check(&file).unwrap();
@@ -167,7 +168,7 @@ mod tests {
         assert!(text.contains("\\u001b[2J") && text.ends_with('\n'), "{text}");
         for problem in [check(&file).unwrap_err(), write(&file, &json!({})).unwrap_err()] {
             assert_eq!(problem.exit, Exit::Usage);
-            assert!(problem.message.contains("support.json: is there already"), "{problem:?}");
+            assert!(problem.message.contains("support.json: already exists"), "{problem:?}");
         }
         assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
         let link = folder.path().join("link");

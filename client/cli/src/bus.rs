@@ -1,5 +1,5 @@
-//! The way to the daemon: the system bus, or the one that `DBUS_SYSTEM_BUS_ADDRESS` names.
-//! It may not set a deadline: the daemon has one for every call, and a question of polkit's waits for a person.
+//! The connection to the daemon: the system bus, or the one that `DBUS_SYSTEM_BUS_ADDRESS` names.
+//! Must not set a deadline: the daemon has one for every call, and polkit may wait for a person.
 
 use iscsi_initiator_dbus::proxy::InitiatorProxy;
 use zbus::{Connection, proxy::CacheProperties};

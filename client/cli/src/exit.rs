@@ -1,5 +1,5 @@
-//! The exit codes: what a script can tell apart.
-//! It may not change the meaning of a number: scripts rely on them; numbers are only ever added.
+//! The exit codes: what a script can distinguish.
+//! Must not change the meaning of a number: scripts rely on them; numbers are only ever added.
 
 use std::process::{ExitCode, Termination};
 
@@ -69,17 +69,17 @@ impl Exit {
             Self::Done => "done, or already so",
             Self::Failed => "failed for a reason not listed here",
             Self::Usage => "wrong arguments; nothing was touched",
-            Self::NotAllowed => "not allowed by polkit, or nobody could be asked for a password",
+            Self::NotAllowed => "not allowed by polkit, or no person could be asked for a password",
             Self::Authentication => "the target refused the initiator name, the CHAP user or the secret",
             Self::Target => "the target was not found, is unavailable or refused, or a LUN is another disk",
-            Self::Portal => "the portal was not reached",
-            Self::TimedOut => "the time was up",
+            Self::Portal => "the portal could not be reached",
+            Self::TimedOut => "timed out",
             Self::NotFound => "no such node, or not logged in",
             Self::InUse => "disks in use, or another call works on the same target",
             Self::Backend => "open-iscsi or multipath is missing, stopped or wrongly configured",
             Self::Partly => "partly done: some portals failed",
-            Self::NoDaemon => "the daemon was not reached on the system bus",
-            Self::Problems => "doctor found something that failed or deserves a look",
+            Self::NoDaemon => "the daemon could not be reached on the system bus",
+            Self::Problems => "doctor found something that failed or needs attention",
             Self::Hangup | Self::Interrupted | Self::Terminated => "ended by a signal",
         }
     }
@@ -110,7 +110,8 @@ impl From<Kind> for Exit {
             Kind::InUse | Kind::Busy => Self::InUse,
             Kind::BackendUnavailable | Kind::InvalidConfiguration => Self::Backend,
             Kind::Cancelled => Self::Interrupted,
-            Kind::Failed => Self::Failed,
+            // A kind that is newer than this program, too.
+            _ => Self::Failed,
         }
     }
 }
@@ -127,7 +128,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_failure_has_its_documented_number() {
-        let numbers = Kind::ALL.map(|kind| (kind.short(), Exit::from(kind).code()));
+        let numbers: Vec<_> = Kind::ALL.iter().map(|&kind| (kind.short(), Exit::from(kind).code())).collect();
         assert_eq!(
             numbers,
             [

@@ -1,9 +1,9 @@
 //! The program `iscsictl`: arguments in, one call to the daemon, an answer and an exit code out.
-//! It may not decide anything about iSCSI, start programs or need root.
+//! Must not decide anything about iSCSI, start programs or need root.
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `advice` | what can be said of CHAP credentials before a gateway is asked |
+//! | `advice` | what can be said about CHAP credentials before a gateway is asked |
 //! | `args` | the arguments, and the help that explains them |
 //! | `bundle` | the support bundle: one JSON document in a file |
 //! | `bus` | the connection to the daemon |
@@ -11,7 +11,7 @@
 //! | `exit` | the exit codes |
 //! | `problem` | a failure of the whole command |
 //! | `prompt` | a question on the terminal whose answer is not shown |
-//! | `secret` | a CHAP secret, from where it is typed or kept into a pipe to the daemon |
+//! | `secret` | a CHAP secret, from where it is typed or kept to the daemon |
 //! | `show` | all output: tables, JSON, escaped text |
 //! | `signals` | the signals that end the program |
 //! | `spinner` | a sign of life while a call runs |

@@ -1,5 +1,5 @@
 //! A failure of the whole command, as people and programs see it.
-//! It may not print, and never holds a secret.
+//! Must not print, or hold a secret.
 
 use std::fmt;
 
@@ -18,8 +18,8 @@ pub(crate) struct Problem {
     pub(crate) hint: String,
 }
 
-/// What the bus says when nobody answers for the name, or who answered is gone.
-const NOBODY: [&str; 6] =
+/// What the bus answers when no process has the name, or the one that had it is gone.
+const NO_OWNER: [&str; 6] =
     ["ServiceUnknown", "NameHasNoOwner", "NoReply", "Disconnected", "TimedOut", "NoServer"];
 
 impl Problem {
@@ -37,7 +37,7 @@ impl Problem {
         Self::new(Kind::InvalidArgs, message, hint)
     }
 
-    /// Something of this machine's that should not fail: no pipe, no memory, a full disk.
+    /// Something local that should not fail: no pipe, no memory, a full disk.
     pub(crate) fn local(error: impl fmt::Display) -> Self {
         Self::new(Kind::Failed, error, "")
     }
@@ -47,7 +47,7 @@ impl Problem {
         Self {
             exit: Exit::NoDaemon,
             error: "org.freedesktop.DBus.Error.NoServer".to_owned(),
-            message: format!("the system bus cannot be reached: {error}"),
+            message: format!("cannot reach the system bus: {error}"),
             hint: "start it: systemctl start dbus".to_owned(),
         }
     }
@@ -55,11 +55,14 @@ impl Problem {
     fn no_daemon(fault: &Fault) -> Self {
         let gone = fault.error_name().ends_with(".NoReply") || fault.error_name().ends_with(".Disconnected");
         let (message, hint) = if gone {
-            ("the daemon left the bus before it answered".to_owned(), "see journalctl -u iscsi-initiatord")
+            (
+                "the daemon left the bus before it replied".to_owned(),
+                "see its log: journalctl -u iscsi-initiatord",
+            )
         } else {
             (
-                format!("the service {BUS_NAME} cannot be reached on the system bus ({})", fault.message()),
-                "install the package that brings iscsi-initiatord, or start it: systemctl start iscsi-initiatord",
+                format!("cannot reach the service {BUS_NAME} on the system bus: {}", fault.message()),
+                "start it: systemctl start iscsi-initiatord; if there is no such unit, install the package iscsi-initiatord",
             )
         };
         Self { exit: Exit::NoDaemon, error: fault.error_name().to_owned(), message, hint: hint.to_owned() }
@@ -77,7 +80,7 @@ impl Problem {
                 | Exit::Failed
         );
         if helps && self.hint.is_empty() {
-            self.hint = format!("iscsictl diagnose {what} looks at all that a login needs");
+            self.hint = format!("find the cause: iscsictl diagnose {what}");
         }
         self
     }
@@ -90,7 +93,7 @@ impl Problem {
 
 impl From<Fault> for Problem {
     fn from(fault: Fault) -> Self {
-        if is_nobody(fault.error_name()) {
+        if is_unreachable(fault.error_name()) {
             return Self::no_daemon(&fault);
         }
         let hint = match fault.next_step() {
@@ -107,20 +110,20 @@ impl From<zbus::Error> for Problem {
     }
 }
 
-fn is_nobody(name: &str) -> bool {
+fn is_unreachable(name: &str) -> bool {
     let Some(rest) = name.strip_prefix("org.freedesktop.DBus.Error.") else {
         // systemd could not start the unit that the bus asked for.
         return name.starts_with("org.freedesktop.systemd1.");
     };
-    rest.starts_with("Spawn.") || NOBODY.contains(&rest)
+    rest.starts_with("Spawn.") || NO_OWNER.contains(&rest)
 }
 
-/// The next step where the daemon names none, because it cannot see the caller's session.
+/// The next step where the daemon names none, because it cannot see the user's session.
 fn own_hint(fault: &Fault) -> &'static str {
     match fault.kind() {
         Kind::AccessDenied | Kind::InteractiveAuthorizationRequired => not_allowed_hint(is_graphical()),
         _ if fault.error_name() == "org.freedesktop.DBus.Error.UnknownMethod" => {
-            "the daemon is older than this program: update and restart iscsi-initiatord"
+            "the daemon is older than this program: update it, then: systemctl restart iscsi-initiatord"
         }
         _ => "",
     }
@@ -136,10 +139,10 @@ fn is_graphical() -> bool {
 /// is started there serves only the process it is given (polkit's get_authentication_agent_for_subject).
 fn not_allowed_hint(graphical: bool) -> &'static str {
     if graphical {
-        "ask an administrator, or to be added to the group iscsi if its polkit rule is installed"
+        "ask an administrator, or ask to be added to the group iscsi if its polkit rule is installed"
     } else {
-        "a text session has no agent that asks for a password: use sudo, have yourself added to the group iscsi \
-         if its polkit rule is installed, or run it under pkttyagent as iscsictl(1) shows"
+        "a text session has no agent that asks for a password: use sudo, ask to be added to the group iscsi if its \
+         polkit rule is installed, or use pkttyagent as iscsictl(1) shows"
     }
 }
 
@@ -163,19 +166,19 @@ mod tests {
     }
 
     #[test]
-    fn a_daemon_that_is_not_there_is_told_from_one_that_fails() {
+    fn a_daemon_that_is_not_there_is_distinguished_from_one_that_fails() {
         for name in [
             "org.freedesktop.DBus.Error.ServiceUnknown",
             "org.freedesktop.DBus.Error.NoReply",
             "org.freedesktop.DBus.Error.Spawn.ChildExited",
             "org.freedesktop.systemd1.UnitMasked",
         ] {
-            assert!(is_nobody(name), "{name}");
+            assert!(is_unreachable(name), "{name}");
         }
         for name in
             ["org.freedesktop.DBus.Error.AccessDenied", "org.cloudatlas.IscsiInitiator.Error.TimedOut"]
         {
-            assert!(!is_nobody(name), "{name}");
+            assert!(!is_unreachable(name), "{name}");
         }
     }
 
@@ -183,16 +186,13 @@ mod tests {
     fn a_login_that_failed_without_a_next_step_has_a_closer_look_as_its_own() {
         let hint = |fault: Fault| Problem::from(fault).or_diagnose("iqn.a 192.0.2.21:3260").hint;
         let bare = Fault::new(Kind::TimedOut, "no answer");
-        assert_eq!(
-            hint(bare.clone()),
-            "iscsictl diagnose iqn.a 192.0.2.21:3260 looks at all that a login needs"
-        );
+        assert_eq!(hint(bare.clone()), "find the cause: iscsictl diagnose iqn.a 192.0.2.21:3260");
         assert_eq!(hint(bare.hint("look at the cable")), "look at the cable");
-        assert_eq!(hint(Fault::new(Kind::InvalidArgs, "options.timeout: is 1 to 600 seconds")), "");
+        assert_eq!(hint(Fault::new(Kind::InvalidArgs, "options.timeout: must be 1 to 600 seconds")), "");
     }
 
     #[test]
-    fn who_is_refused_learns_what_to_do() {
+    fn a_refused_user_learns_what_to_do() {
         let problem = Problem::from(Fault::new(Kind::AccessDenied, "not allowed"));
         assert_eq!(problem.exit, Exit::NotAllowed);
         assert!(problem.hint.contains("group iscsi"));

@@ -1,5 +1,5 @@
 //! A question on the terminal whose answer is not shown.
-//! It may not read standard input, echo, or leave the terminal without echo.
+//! Must not read standard input, echo, or leave the terminal without echo.
 
 use std::{
     fs::File,
@@ -18,7 +18,7 @@ use crate::problem::Problem;
 /// Longer than any secret; a terminal hands out one line per read(2).
 const LINE: usize = 512;
 
-/// Asks. Whoever drops this future gets the terminal back as it was.
+/// Asks. If this future is dropped, the terminal is as it was before.
 pub(crate) async fn ask(question: &str) -> Result<Secret, Problem> {
     let tty = open_terminal()?;
     let reader = tty.try_clone().map_err(Problem::local)?;
@@ -34,7 +34,7 @@ fn open_terminal() -> Result<File, Problem> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     rustix::fs::open("/dev/tty", flags, Mode::empty()).map(File::from).map_err(|_| {
         Problem::usage(
-            "there is no terminal to ask for the secret on",
+            "no terminal to ask for the secret on",
             "use --secret-stdin or --secret-file FILE (for the target's secret --target-secret-file FILE)",
         )
     })
@@ -63,7 +63,7 @@ impl<'a> Hidden<'a> {
         for key in [SpecialCodeIndex::VSUSP, SpecialCodeIndex::VQUIT] {
             quiet.special_codes[key] = 0;
         }
-        // Flush: what was typed before the question is no answer to it.
+        // Flush: what was typed before the question is not an answer to it.
         tcsetattr(tty, OptionalActions::Flush, &quiet)?;
         Ok(Self { tty, before })
     }
@@ -71,7 +71,7 @@ impl<'a> Hidden<'a> {
 
 impl Drop for Hidden<'_> {
     fn drop(&mut self) {
-        // Flush: the rest of a line that was too long, or was pasted, must not become a command of the shell's.
+        // Flush: the rest of a line that was too long, or was pasted, must not become a shell command.
         let _ = tcsetattr(self.tty, OptionalActions::Flush, &self.before);
     }
 }

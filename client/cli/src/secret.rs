@@ -1,28 +1,30 @@
 //! A CHAP secret on its way from a prompt, standard input or a file into a pipe that the daemon reads.
-//! It may not come from an argument or the environment, be shown, or be put into the message as text.
+//! Must not take one from an argument or the environment, show it, or put it into the message as text.
 
 use std::{
     fs::File,
-    io::{self, Read, Write},
-    os::fd::{AsFd, OwnedFd},
+    io::{self, Read},
+    os::fd::AsFd,
     path::Path,
 };
 
-use iscsi_initiator_dbus::{Secret, proxy::Options};
+use iscsi_initiator_dbus::{
+    Secret,
+    options::{Chap, Credentials},
+};
 use rustix::fs::{FileType, Mode, OFlags, fstat};
-use zbus::{Fd, Variant};
 
-use crate::{advice, args::Chap, problem::Problem, prompt, show::Remark};
+use crate::{advice, args, problem::Problem, prompt, show::Remark};
 
 /// CHAP as a method takes it, and what a person should know of it.
 #[derive(Default)]
 pub(crate) struct Given {
-    pub(crate) options: Options<'static>,
+    pub(crate) chap: Option<Chap>,
     pub(crate) remarks: Vec<Remark>,
 }
 
-/// The keys of the contract for these credentials; asks for what is missing.
-pub(crate) async fn read(chap: &Chap) -> Result<Given, Problem> {
+/// Reads these credentials; asks for what is missing.
+pub(crate) async fn read(chap: &args::Chap) -> Result<Given, Problem> {
     let mut given = Given::default();
     let Some(user) = &chap.user else { return Ok(given) };
     let secret = match (&chap.secret_file, chap.secret_stdin) {
@@ -31,29 +33,23 @@ pub(crate) async fn read(chap: &Chap) -> Result<Given, Problem> {
         (None, false) => prompt::ask("CHAP secret of this initiator").await?,
     };
     given.remarks.extend(advice::lengths(user, &secret, "this one"));
-    given.options.insert("username", Variant::from(user.clone()));
-    given.options.insert("secret-fd", descriptor(&secret)?);
-    let Some(user) = &chap.target_user else { return Ok(given) };
+    let initiator = Chap::new(Credentials::piped(user, &secret).map_err(Problem::local)?);
+    let Some(user) = &chap.target_user else {
+        given.chap = Some(initiator);
+        return Ok(given);
+    };
     let target_secret = match &chap.target_secret_file {
         Some(path) => from_file(path)?,
         None => prompt::ask("CHAP secret of the target").await?,
     };
     advice::differ(&secret, &target_secret)?;
     given.remarks.extend(advice::lengths(user, &target_secret, "the target's"));
-    given.options.insert("target-username", Variant::from(user.clone()));
-    given.options.insert("target-secret-fd", descriptor(&target_secret)?);
+    let target = Credentials::piped(user, &target_secret).map_err(Problem::local)?;
+    given.chap = Some(initiator.mutual(target));
     Ok(given)
 }
 
-/// A pipe that holds the secret and whose other end is closed: nothing is left once it was read.
-fn descriptor(secret: &Secret) -> Result<Variant<'static>, Problem> {
-    let (reader, mut writer) = io::pipe().map_err(Problem::local)?;
-    // Never blocks: a pipe takes 4096 bytes, a secret has 255 at most.
-    writer.write_all(secret.expose().as_bytes()).map_err(Problem::local)?;
-    Ok(Variant::Fd(Fd::Owned(OwnedFd::from(reader))))
-}
-
-/// The whole of standard input, read without std's buffer, which nobody wipes.
+/// The whole of standard input, read without std's buffer, which is never wiped.
 fn from_stdin() -> Result<Secret, Problem> {
     let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(Problem::local)?;
     take(File::from(stdin), "standard input")
@@ -71,17 +67,17 @@ fn from_file(path: &Path) -> Result<Secret, Problem> {
     take(File::from(file), &name.to_string())
 }
 
-/// Who can read the secret can log in with it; who can write it can have another one sent.
-/// A pipe or a socket is only for who holds it.
+/// A user who can read the secret can log in with it; one who can write it can have another one sent.
+/// A pipe or a socket is only for the processes that hold it.
 fn check(kind: FileType, mode: u32) -> Result<(), (String, &'static str)> {
     match kind {
         FileType::Fifo | FileType::Socket => Ok(()),
         FileType::RegularFile if mode & 0o077 == 0 => Ok(()),
         FileType::RegularFile => Err((
-            format!("others than its owner can use this file (mode {mode:04o}), so the secret in it is none"),
-            "chmod 600 FILE, and think about a new secret",
+            format!("other users can read or write this file (mode {mode:04o}), so the secret may be known"),
+            "chmod 600 FILE; consider a new secret",
         )),
-        _ => Err(("is neither a file nor a pipe".to_owned(), "")),
+        _ => Err(("not a regular file or a pipe".to_owned(), "")),
     }
 }
 
@@ -98,7 +94,7 @@ fn take(file: File, name: &str) -> Result<Secret, Problem> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::{io::Write, os::unix::fs::PermissionsExt};
 
     use super::*;
 
@@ -125,7 +121,7 @@ mod tests {
             assert!(problem.hint.starts_with("chmod 600 /"), "{}", problem.hint);
         }
         assert!(
-            from_file(Path::new("/dev/null")).err().unwrap().message.contains("neither a file nor a pipe")
+            from_file(Path::new("/dev/null")).err().unwrap().message.contains("not a regular file or a pipe")
         );
         assert!(from_file(Path::new("/nowhere")).err().unwrap().message.contains("/nowhere"));
     }
@@ -137,14 +133,5 @@ mod tests {
             assert!(problem.message.contains("the secret "), "{}", problem.message);
             assert!(!problem.message.contains("s3cr3t"), "{}", problem.message);
         }
-    }
-
-    #[test]
-    fn the_pipe_holds_the_secret_and_ends() {
-        let Variant::Fd(Fd::Owned(fd)) = descriptor(&Secret::new("mypassword12".into()).unwrap()).unwrap()
-        else {
-            panic!("no descriptor")
-        };
-        assert_eq!(io::read_to_string(File::from(fd)).unwrap(), "mypassword12");
     }
 }

@@ -1,5 +1,5 @@
 //! The signals that end the program: they end it in order, so that the terminal is left as it was.
-//! It may not print or exit.
+//! Must not print or exit.
 
 use std::io;
 

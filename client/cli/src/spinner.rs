@@ -1,5 +1,5 @@
 //! A sign of life on standard error while a call runs.
-//! It may not write unless it was told that standard error is a terminal, and leaves the line empty.
+//! Must not write where standard error is not a terminal, or leave text on the line.
 
 use std::{
     cell::RefCell,
@@ -13,7 +13,7 @@ use crate::show::escape::escape;
 
 const FRAMES: [char; 4] = ['|', '/', '-', '\\'];
 /// What is quicker than this needs no sign of life.
-const PATIENCE: Duration = Duration::from_millis(300);
+const DELAY: Duration = Duration::from_millis(300);
 const TICK: Duration = Duration::from_millis(120);
 
 /// What is being done; it may change while the spinner turns.
@@ -43,8 +43,8 @@ pub(crate) async fn during<T>(shown: bool, caption: &Caption, work: impl Future<
 
 /// Draws until it is dropped; the answer's type is the caller's, because there is none.
 async fn spin<T>(caption: &Caption) -> T {
-    sleep(PATIENCE).await;
-    let started = Instant::now().checked_sub(PATIENCE).unwrap_or_else(Instant::now);
+    sleep(DELAY).await;
+    let started = Instant::now().checked_sub(DELAY).unwrap_or_else(Instant::now);
     let _line = Line;
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);

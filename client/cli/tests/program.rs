@@ -1,5 +1,5 @@
 //! The real program against a fake daemon on a bus of its own: what people, programs and scripts get.
-//! It may not test the daemon: only what is said to it and made of its answers.
+//! Must not test the daemon: only what is sent to it and made of its answers.
 
 #![expect(unreachable_pub, reason = "the fake is a module of this test only")]
 #![expect(clippy::unwrap_used, reason = "a helper of a test that fails, fails the test")]
@@ -56,7 +56,7 @@ fn a_refused_secret_ends_with_4_and_nothing_hostile_reaches_the_terminal() {
     assert_eq!(
         ended.err,
         "iscsictl: the target refused the secret \\u{1b}[2Jgw\\u{202e}\n\
-         hint: iscsictl diagnose iqn.2003-01.com.example:refused looks at all that a login needs\n"
+         hint: find the cause: iscsictl diagnose iqn.2003-01.com.example:refused\n"
     );
     let ended = bus.run(&["login", REFUSED, "--json"]);
     assert_eq!((ended.code, ended.out.as_str()), (4, ""));
@@ -64,7 +64,7 @@ fn a_refused_secret_ends_with_4_and_nothing_hostile_reaches_the_terminal() {
     let error: Value = serde_json::from_str(&ended.err).unwrap();
     let name = "org.cloudatlas.IscsiInitiator.Error.ChapRejected";
     let message = format!("the target refused the secret {}", fake::HOSTILE);
-    let hint = format!("iscsictl diagnose {REFUSED} looks at all that a login needs");
+    let hint = format!("find the cause: iscsictl diagnose {REFUSED}");
     assert_eq!(error, json!({ "error": name, "message": message, "hint": hint }));
 }
 
@@ -114,7 +114,7 @@ fn a_connect_shows_its_steps_in_order_and_then_what_a_login_shows() {
     }
     let calls: Vec<String> = bus.seen().calls.into_iter().filter(|call| !call.starts_with("login")).collect();
     let named = format!("connect {WELL} None None wait=false [{one:?}, {two:?}] ");
-    let unread = "nobody reads the steps";
+    let unread = "no steps are asked for";
     assert_eq!(
         calls,
         [&format!("connect {WELL} Some(60s) Some(Automatic) wait=true [] "), &named, unread, &named, unread]
@@ -137,7 +137,7 @@ fn a_connect_that_failed_says_so_as_a_login_does() {
         ended.err,
         "login: at 2 portals\nundo: putting the records back\n\
          iscsictl: the step login failed: the secret was refused\n\
-         hint: iscsictl diagnose 192.0.2.66:3260 looks at all that a login needs\n"
+         hint: find the cause: iscsictl diagnose 192.0.2.66:3260\n"
     );
     assert_eq!((ended.code, ended.out.as_str()), (4, ""));
     let ended = bus.run(&["connect", CLOSED, "--json"]);
@@ -162,7 +162,7 @@ fn a_diagnosis_is_a_line_a_check_and_a_hint_below_it() {
     let lines: Vec<&str> = ended.out.lines().collect();
     assert_eq!(lines[1..4], ["this machine", "  ok       open-iscsi  looked at", WELL]);
     assert_eq!(lines[7..9], [PARTLY, "  failed   tcp         seen: \\u{1b}[2Jgw\\u{202e}"]);
-    assert_eq!((ended.code, ended.err.as_str()), (4, ""), "the secret tells more than the portal");
+    assert_eq!((ended.code, ended.err.as_str()), (4, ""), "the secret is more telling than the portal");
     let ended = bus.run(&["diagnose", "-q", HALF]);
     assert_eq!(ended.out.lines().count(), 6, "{}", ended.out);
     assert!(!ended.out.contains("ok") && !ended.out.contains("skipped"), "{}", ended.out);
@@ -175,7 +175,7 @@ fn a_diagnosis_is_a_line_a_check_and_a_hint_below_it() {
     assert_eq!(rows[2]["error"], "org.cloudatlas.IscsiInitiator.Error.ChapRejected");
     assert_eq!(ended.code, 4);
     let failed = bus.run(&["diagnose", SLOW]);
-    assert_eq!((failed.code, failed.err.as_str()), (7, "iscsictl: the time was up\n"));
+    assert_eq!((failed.code, failed.err.as_str()), (7, "iscsictl: timed out\n"));
     assert_eq!(
         bus.seen().calls[..2],
         [format!("diagnose \"\" {WELL:?} None "), format!("diagnose {HALF:?} \"\" Some(5s) ")]
@@ -186,9 +186,9 @@ fn a_diagnosis_is_a_line_a_check_and_a_hint_below_it() {
 fn a_word_that_is_neither_target_nor_portal_is_not_sent() {
     let bus = Bus::new();
     for (args, why) in [
-        (&["diagnose", "no/where"][..], "neither a target"),
+        (&["diagnose", "no/where"][..], "not a target"),
         (&["diagnose", "eui.12"], "16 hexadecimal digits"),
-        (&["diagnose", "192.0.2.21", "192.0.2.37"], "one portal only"),
+        (&["diagnose", "192.0.2.21", "192.0.2.37"], "more than one portal"),
         (&["diagnose"], "required"),
     ] {
         let ended = bus.run(args);
@@ -327,7 +327,7 @@ fn secrets_go_through_descriptors_and_nowhere_else() {
             format!("discover 192.0.2.21:3260 None None u={SECRET} gw=the-other-secret"),
             "set-chap \"\" \"\" clear".to_owned(),
             format!("connect {WELL} None None wait=true [] u={SECRET} gw=the-other-secret"),
-            "nobody reads the steps".to_owned(),
+            "no steps are asked for".to_owned(),
             format!("diagnose \"\" {WELL:?} None u={SECRET} gw=the-other-secret"),
         ]
     );
@@ -337,7 +337,8 @@ fn secrets_go_through_descriptors_and_nowhere_else() {
 #[test]
 fn a_secret_that_ceph_refuses_is_remarked_on_before_it_fails() {
     let bus = Bus::new();
-    let remark = "iscsictl: Ceph's gateways take secrets of 12 to 16 characters: this one is shorter\nhint: ";
+    let remark =
+        "iscsictl: Ceph's gateways accept secrets of 12 to 16 characters: this one is shorter\nhint: ";
     let chap = ["--user", "libvirtd", "--secret-stdin"];
     for command in [&["set-chap", DISKS][..], &["connect", WELL]] {
         let ended = bus.run_with(&[command, &chap[..]].concat(), "s3cr3t");
@@ -420,7 +421,7 @@ fn without_a_daemon_or_a_bus_it_ends_with_12_and_says_what_to_start() {
     let ended: fake::Ended =
         nowhere.env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nowhere").output().unwrap().into();
     assert_eq!(ended.code, 12);
-    assert!(ended.err.contains("the system bus cannot be reached"), "{}", ended.err);
+    assert!(ended.err.contains("cannot reach the system bus"), "{}", ended.err);
 }
 
 #[test]
@@ -433,7 +434,11 @@ fn a_daemon_that_leaves_in_the_middle_ends_with_12() {
     bus.crash();
     let ended: fake::Ended = child.wait_with_output().unwrap().into();
     assert_eq!(ended.code, 12);
-    assert!(ended.err.contains("left the bus before it answered\nhint: see journalctl"), "{}", ended.err);
+    assert!(
+        ended.err.contains("left the bus before it replied\nhint: see its log: journalctl"),
+        "{}",
+        ended.err
+    );
 }
 
 #[test]
@@ -523,7 +528,7 @@ fn a_terminal_sees_a_spinner_that_is_gone_in_the_end() {
 }
 
 #[test]
-fn a_terminal_sees_the_present_step_below_those_that_were_told() {
+fn a_terminal_sees_the_present_step_below_those_before_it() {
     let bus = Bus::new();
     let line = format!("\"$ISCSICTL\" connect {ENDLESS}; echo code=$?");
     let shown = converse(&bus, &line, "discover 0 s\x1b[K", "\x03");
@@ -583,17 +588,14 @@ fn a_doctor_shows_what_to_do_and_ends_with_13_if_there_is_something() {
     let ended = bus.run(&["doctor"]);
     assert_eq!(ended.code, 13, "{ended:?}");
     for line in [
-        "ok       system-bus    -                              it can be reached\n",
+        "ok       system-bus    -                              reachable\n",
         "ok       iscsid        -                              runs\n",
         "warning  secret-files  /etc/iscsi/iscsid.conf         \\u{1b}[2Jgw\\u{202e}\n",
         "         hint: chmod it\n         fix: iscsictl doctor --fix would make it mode 0600\n",
     ] {
         assert!(ended.out.contains(line), "{line}: {}", ended.out);
     }
-    assert_eq!(
-        ended.err,
-        "iscsictl: 0 failed, 1 to be looked at\nhint: iscsictl doctor --fix fixes 1 of them\n"
-    );
+    assert_eq!(ended.err, "iscsictl: 0 failed, 1 warning\nhint: fix 1 of them: iscsictl doctor --fix\n");
     let fixed = bus.run(&["doctor", "--fix", "-q"]);
     assert_eq!((fixed.code, fixed.err.as_str()), (0, ""), "{fixed:?}");
     assert!(fixed.out.starts_with("ok  secret-files  /etc/iscsi/iscsid.conf  fixed: "), "{fixed:?}");
@@ -623,7 +625,7 @@ fn a_doctor_for_programs_has_the_contracts_keys() {
 }
 
 #[test]
-fn a_doctor_whom_nobody_answers_still_tells_what_it_sees() {
+fn a_doctor_without_an_answer_still_shows_what_it_sees() {
     for (bus, state) in [(Bus::empty(), "ok"), (Bus::empty(), "failed")] {
         let mut program = bus.iscsictl(&["doctor", "--json"]);
         if state == "failed" {
@@ -666,8 +668,8 @@ fn a_support_bundle_is_a_new_private_file_without_a_secret() {
     let path = file.to_str().unwrap();
     let ended = bus.run(&["doctor", "--bundle", path, "--timeout", &LEAKY.to_string()]);
     assert_eq!(ended.code, 13, "{ended:?}");
-    assert!(ended.out.contains(SECRET), "the hunter is shown a leak: {}", ended.out);
-    assert!(ended.err.contains(&format!("the support bundle is {path}")), "{}", ended.err);
+    assert!(ended.out.contains(SECRET), "the user is shown a leak: {}", ended.out);
+    assert!(ended.err.contains(&format!("wrote the support bundle {path}")), "{}", ended.err);
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o600);
     let text = std::fs::read_to_string(&file).unwrap();
     assert!(!text.contains(SECRET) && text.contains("node.session.auth.password = (removed)"), "{text}");
@@ -687,7 +689,7 @@ fn a_support_bundle_is_a_new_private_file_without_a_secret() {
     // A second time: nothing is asked, nothing is written.
     let again = bus.run(&["doctor", "--fix", "--bundle", path]);
     assert_eq!((again.code, again.out.as_str()), (2, ""), "{again:?}");
-    assert!(again.err.contains(&format!("{path}: is there already")), "{}", again.err);
+    assert!(again.err.contains(&format!("{path}: already exists")), "{}", again.err);
     assert!(bus.seen().calls.is_empty());
     assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
 }

@@ -156,13 +156,11 @@ fn compare(before: &Session, now: Option<&Session>, diff: &Diff, sizes: &Sizes, 
     let names = |which: &dyn Fn(&&Disk) -> bool| -> Vec<String> {
         new.iter().filter(which).map(|disk| disk.name.clone()).collect()
     };
-    let mut entry = Rescan {
-        devices: names(&|_| true),
-        added: names(&|disk| former(disk).is_none()),
-        resized: names(&|disk| !disk.is_gone() && former(disk).is_some_and(|old| old.size != disk.size)),
-        vanished: names(&|disk| disk.is_gone()),
-        ..Rescan::done(target, &portal, before.sid)
-    };
+    let mut entry = Rescan::done(target, &portal, before.sid);
+    entry.devices = names(&|_| true);
+    entry.added = names(&|disk| former(disk).is_none());
+    entry.resized = names(&|disk| !disk.is_gone() && former(disk).is_some_and(|old| old.size != disk.size));
+    entry.vanished = names(&|disk| disk.is_gone());
     let removed = old.iter().filter(|old| diff.disks.vanished.contains(&old.address()));
     entry.vanished.extend(removed.map(|old| old.name.clone()));
     let maps: Vec<&str> = new

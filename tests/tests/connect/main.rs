@@ -38,7 +38,7 @@ fn chap() -> Options {
 
 /// With CHAP and these options.
 async fn connect(room: &Room, portal: SocketAddr, options: Options) -> Result<Vec<Login>, Fault> {
-    let options = chap().into_iter().chain(options).collect();
+    let options: Options = chap().into_iter().chain(options).collect();
     room.client().await.connect(&portal.to_string(), options).await
 }
 

@@ -1,5 +1,5 @@
-//! CHAP in arguments: who we are and where the secret comes from.
-//! It may not take a secret itself, nor repeat one that was typed here by mistake.
+//! CHAP in arguments: the user name, and where the secret comes from.
+//! Must not take a secret, or repeat one that was typed here by mistake.
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -7,7 +7,7 @@ use clap::Args as Group;
 
 use crate::problem::Problem;
 
-/// Who we are, and where the secret comes from: a prompt unless told otherwise.
+/// The user name, and where the secret comes from: a prompt unless an option says otherwise.
 #[derive(Debug, Group)]
 pub(crate) struct Chap {
     /// The CHAP user name; the secret is asked for on the terminal
@@ -16,13 +16,13 @@ pub(crate) struct Chap {
     /// Read the secret from standard input
     #[arg(long, requires = "user", conflicts_with = "secret_file")]
     pub(crate) secret_stdin: bool,
-    /// Read the secret from a file that only its owner can use, or from a pipe
+    /// Read the secret from a file that only its owner can read or write, or from a pipe
     #[arg(long, value_name = "FILE", requires = "user")]
     pub(crate) secret_file: Option<PathBuf>,
-    /// Mutual CHAP: the name by which the target must prove itself; its secret is asked for
+    /// Mutual CHAP: the user name of the target; its secret is asked for on the terminal
     #[arg(long, value_name = "NAME", requires = "user")]
     pub(crate) target_user: Option<String>,
-    /// Read the target's secret from a file or pipe, likewise
+    /// Read the target's secret from such a file or a pipe
     #[arg(long, value_name = "FILE", requires = "target_user")]
     pub(crate) target_secret_file: Option<PathBuf>,
 }
@@ -55,10 +55,10 @@ pub(super) fn no_secret_here(option: &str) -> Problem {
     let stdin = if prefix.is_empty() { ", --secret-stdin to read it from a pipe" } else { "" };
     Problem::usage(
         format!(
-            "there is no option {option}: a secret in an argument can be read by everybody on this machine in the \
-             process list, and stays in the shell's history; if you just typed a real one, change it"
+            "unknown option {option}: any local user can read a secret in an argument in the process list, and it \
+             stays in the shell's history; if you just typed a real one, change it"
         ),
-        &format!("use --{prefix}user NAME alone to be asked for it{stdin}, or --{prefix}secret-file FILE"),
+        &format!("use --{prefix}user NAME alone for a prompt{stdin}, or --{prefix}secret-file FILE"),
     )
 }
 

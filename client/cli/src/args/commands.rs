@@ -1,27 +1,30 @@
 //! What each command takes, and the options that several of them share.
-//! It may not explain a command: the list of commands does.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
-use clap::{ArgGroup, Args as Group, builder::PossibleValuesParser, value_parser};
-use iscsi_initiator_dbus::{Iqn, options::TIMEOUT_RANGE};
+use clap::{
+    ArgGroup, Args as Group,
+    builder::{PossibleValuesParser, TypedValueParser},
+    value_parser,
+};
+use iscsi_initiator_dbus::{Iqn, options::TIMEOUT_RANGE, results};
 
 use super::{
     chap::Chap,
-    place::{Place, Spot, Whom},
+    place::{Asked, Place, Spot},
 };
 
 #[derive(Debug, Group)]
 #[command(group = ArgGroup::new("where").required(true).args(["PORTAL", "portal"]))]
 pub(crate) struct Discover {
     #[command(flatten)]
-    pub(crate) whom: Whom,
+    pub(crate) asked: Asked,
     #[command(flatten)]
     pub(crate) timeout: Timeout,
     #[command(flatten)]
     pub(crate) startup: Startup,
     #[command(flatten)]
-    pub(crate) card: Card,
+    pub(crate) interface: Interface,
     #[command(flatten)]
     pub(crate) chap: Chap,
 }
@@ -30,7 +33,7 @@ pub(crate) struct Discover {
 #[command(group = ArgGroup::new("where").required(true).args(["PORTAL", "portal"]))]
 pub(crate) struct Connect {
     #[command(flatten)]
-    pub(crate) whom: Whom,
+    pub(crate) asked: Asked,
     /// Which of the portal's targets, if it has several; may be given more than once
     #[arg(short = 'T', long = "target", value_name = "TARGET")]
     pub(crate) targets: Vec<Iqn>,
@@ -43,7 +46,7 @@ pub(crate) struct Connect {
     #[command(flatten)]
     pub(crate) trust: Trust,
     #[command(flatten)]
-    pub(crate) card: Card,
+    pub(crate) interface: Interface,
     #[command(flatten)]
     pub(crate) chap: Chap,
 }
@@ -70,7 +73,7 @@ pub(crate) struct Logout {
     pub(crate) place: Place,
     #[command(flatten)]
     pub(crate) timeout: Timeout,
-    /// Log out although something uses the disks: data may be lost
+    /// Log out although something uses the disks; data may be lost
     #[arg(long)]
     pub(crate) force: bool,
 }
@@ -82,7 +85,7 @@ pub(crate) struct SetChap {
     pub(crate) place: Place,
     #[command(flatten)]
     pub(crate) chap: Chap,
-    /// Forget user and secret: log in without CHAP
+    /// Remove user and secret: log in without CHAP
     #[arg(long, conflicts_with = "user")]
     pub(crate) clear: bool,
 }
@@ -111,21 +114,21 @@ pub(crate) struct Forget {
 pub(crate) struct Add {
     #[command(flatten)]
     pub(crate) place: Place,
-    /// The target portal group tag; 1 unless given
+    /// The target portal group tag (default: 1)
     #[arg(long, value_name = "N")]
     pub(crate) tpgt: Option<u16>,
     #[command(flatten)]
     pub(crate) startup: Startup,
     #[command(flatten)]
-    pub(crate) card: Card,
+    pub(crate) interface: Interface,
 }
 
 #[derive(Debug, Group)]
 #[command(group = ArgGroup::new("which").required(true).args(["TARGET", "target"]))]
 pub(crate) struct SetStartup {
     /// Only when asked, or also at boot
-    #[arg(value_name = "WHEN", value_parser = PossibleValuesParser::new(["manual", "automatic"]))]
-    pub(crate) when: String,
+    #[arg(value_name = "WHEN", value_parser = startup())]
+    pub(crate) when: results::Startup,
     #[command(flatten)]
     pub(crate) place: Place,
 }
@@ -145,7 +148,7 @@ pub(crate) struct Doctor {
     /// Fix what is safe to fix, then look again
     #[arg(long)]
     pub(crate) fix: bool,
-    /// Write what was found, and what a helper asks for, to a new file, as JSON
+    /// Write a support bundle to a new file, as JSON: what was found, and what whoever helps will ask for
     #[arg(long, value_name = "FILE")]
     pub(crate) bundle: Option<PathBuf>,
     #[command(flatten)]
@@ -154,42 +157,53 @@ pub(crate) struct Doctor {
 
 #[derive(Debug, Group)]
 pub(crate) struct InitiatorName {
-    /// The new name; without it the present one is shown
+    /// The new name; without it the current one is shown
     pub(crate) name: Option<Iqn>,
 }
 
 #[derive(Debug, Group)]
 pub(crate) struct Timeout {
-    /// Give up after so many seconds (1 to 600)
+    /// Give up after this many seconds, 1 to 600 (default: 20)
     #[arg(long = "timeout", value_name = "SECONDS",
           value_parser = value_parser!(u32).range(i64::from(*TIMEOUT_RANGE.start())..=i64::from(*TIMEOUT_RANGE.end())))]
     pub(crate) seconds: Option<u32>,
 }
 
+impl Timeout {
+    pub(crate) fn duration(&self) -> Option<Duration> {
+        self.seconds.map(|seconds| Duration::from_secs(seconds.into()))
+    }
+}
+
+/// What a caller may set, as the contract's type.
+fn startup() -> impl TypedValueParser<Value = results::Startup> {
+    PossibleValuesParser::new(["manual", "automatic"]).try_map(|word| word.parse::<results::Startup>())
+}
+
 #[derive(Debug, Group)]
 pub(crate) struct Startup {
     /// When to log in from now on: only when asked, or also at boot
-    #[arg(long = "startup", value_name = "WHEN", value_parser = PossibleValuesParser::new(["manual", "automatic"]))]
-    pub(crate) when: Option<String>,
+    #[arg(long = "startup", value_name = "WHEN", value_parser = startup())]
+    pub(crate) when: Option<results::Startup>,
 }
 
 #[derive(Debug, Group)]
 pub(crate) struct Wait {
-    /// Answer when the sessions are up, before disks and maps are there
+    /// Return when the sessions are up, before disks and maps are there
     #[arg(long)]
     pub(crate) no_wait: bool,
 }
 
 #[derive(Debug, Group)]
 pub(crate) struct Trust {
-    /// Take LUNs that are other disks than at the last login as they are
+    /// Accept LUNs that are other disks than at the last login
     #[arg(long, conflicts_with = "no_wait")]
     pub(crate) accept_changed_luns: bool,
 }
 
 #[derive(Debug, Group)]
-pub(crate) struct Card {
-    /// The network card (as eth1) to go through, now and at every login; the routes decide unless given
-    #[arg(long = "interface", value_name = "CARD")]
+pub(crate) struct Interface {
+    /// The network interface (eth1) to use, now and at every login (default: as routed)
+    #[arg(long = "interface", value_name = "INTERFACE")]
     pub(crate) name: Option<String>,
 }

@@ -1,5 +1,4 @@
-//! What the command multipath takes: what to do, and what the setup is to be like.
-//! It may not know multipath's own words: the daemon writes the configuration.
+//! What the command multipath takes: what to do, and with which settings.
 
 use clap::{Args as Group, Subcommand};
 use iscsi_initiator_dbus::options::Queueing;
@@ -14,7 +13,7 @@ pub(crate) struct Multipath {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum What {
-    /// Write the configuration, start and enable what is needed.
+    /// Write the configuration; start and enable what is needed.
     Setup(Setup),
     /// Show what a setup would change.
     Show(Setup),
@@ -24,16 +23,16 @@ pub(crate) enum What {
 
 #[derive(Debug, Group)]
 pub(crate) struct Setup {
-    /// Maps of iSCSI disks only: local disks and NVMe stay as they are
+    /// Make maps of iSCSI disks only: local disks and NVMe stay as they are
     #[arg(long)]
     pub(crate) only_iscsi: bool,
     /// Call maps by their WWID instead of mpatha, mpathb, …
     #[arg(long)]
     pub(crate) wwid_names: bool,
-    /// What I/O does while no path of a Ceph gateway's disk is good: queue (for ever), fail, or so many rounds of the
-    /// path checker
-    #[arg(long, value_name = "POLICY", value_parser = queueing)]
-    pub(crate) queueing: Option<String>,
+    /// What I/O to a Ceph gateway's disk does while no path is good: queue (for ever), fail, or fail after this many
+    /// rounds of the path checker (default: queue)
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) queueing: Option<Queueing>,
     #[command(flatten)]
     pub(crate) timeout: Timeout,
 }
@@ -45,9 +44,4 @@ pub(crate) struct Undo {
     pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) timeout: Timeout,
-}
-
-/// The contract's own parser; the word goes over the bus as it was typed.
-fn queueing(text: &str) -> Result<String, &'static str> {
-    text.parse::<Queueing>().map(|_| text.to_owned())
 }

@@ -1,5 +1,5 @@
 //! Targets and portals in arguments, by position or with iscsiadm's letters.
-//! It may not guess: a word is a target, a portal or a mistake.
+//! Must not guess: a word is a target, a portal or a mistake.
 
 use std::str::FromStr;
 
@@ -26,21 +26,29 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    pub(crate) fn target_name(&self) -> Option<&Iqn> {
+        self.target_position.as_ref().or(self.target.as_ref())
+    }
+
+    pub(crate) fn portal_address(&self) -> Option<&Portal> {
+        self.portal_position.as_ref().or(self.portal.as_ref())
+    }
+
     /// Empty if none was given.
     pub(crate) fn target(&self) -> String {
-        text(self.target_position.as_ref().or(self.target.as_ref()))
+        text(self.target_name())
     }
 
     /// Empty if none was given.
     pub(crate) fn portal(&self) -> String {
-        text(self.portal_position.as_ref().or(self.portal.as_ref()))
+        text(self.portal_address())
     }
 }
 
 /// The portal that is asked.
 #[derive(Debug, Group)]
-pub(crate) struct Whom {
-    /// Whom to ask: address, address:port or [IPv6]:port
+pub(crate) struct Asked {
+    /// The portal to ask: address, address:port or [IPv6]:port
     #[arg(id = "PORTAL")]
     position: Option<Portal>,
     /// The same, as iscsiadm writes it
@@ -48,13 +56,13 @@ pub(crate) struct Whom {
     portal: Option<Portal>,
 }
 
-impl Whom {
+impl Asked {
     pub(crate) fn portal(&self) -> String {
         text(self.position.as_ref().or(self.portal.as_ref()))
     }
 }
 
-/// A target, a portal or both, told apart by how they read.
+/// A target, a portal or both, distinguished by their form.
 #[derive(Debug, Group)]
 pub(crate) struct Spot {
     /// A target's name (iqn.…, eui.… or naa.…), or a portal alone
@@ -80,13 +88,13 @@ enum Word {
 impl FromStr for Word {
     type Err = String;
     fn from_str(word: &str) -> Result<Self, String> {
-        // A damaged name may still read like a host name: who begins like a name wants to be one.
+        // A damaged name may still read like a host name: what begins like a name is meant as one.
         let kind = word.get(..4).unwrap_or_default().to_ascii_lowercase();
         if ["iqn.", "eui.", "naa."].contains(&kind.as_str()) {
             return word.parse().map(Self::Target).map_err(|why: <Iqn as FromStr>::Err| why.to_string());
         }
         word.parse().map(Self::Portal).map_err(|why: <Portal as FromStr>::Err| {
-            format!("neither a target, which begins with \"iqn.\", \"eui.\" or \"naa.\", nor a portal: {why}")
+            format!("not a target, which begins with \"iqn.\", \"eui.\" or \"naa.\", and not a portal: {why}")
         })
     }
 }
@@ -124,9 +132,8 @@ impl Spot {
 
     /// What clap cannot see: that two words are of the same kind.
     pub(super) fn check(&self) -> Result<(), Problem> {
-        let many = |what: &str| {
-            Problem::usage(format!("one {what} only, but there are more"), "see iscsictl diagnose --help")
-        };
+        let many =
+            |what: &str| Problem::usage(format!("more than one {what}"), "see iscsictl diagnose --help");
         if self.targets().count() > 1 {
             Err(many("target"))
         } else if self.portals().count() > 1 {
@@ -163,7 +170,7 @@ mod tests {
         }
         for line in ["iscsictl discover [2001:db8::1]", "iscsictl discover -p [2001:db8::1]:3260"] {
             let Command::Discover(discover) = parse(line).unwrap().command else { panic!("{line}") };
-            assert_eq!(discover.whom.portal(), "[2001:db8::1]:3260");
+            assert_eq!(discover.asked.portal(), "[2001:db8::1]:3260");
         }
     }
 
@@ -198,14 +205,14 @@ mod tests {
     fn what_is_neither_or_twice_is_refused_with_the_reason() {
         for (line, why) in [
             ("", "<TARGET or PORTAL|--target <TARGET>|--portal <PORTAL>>"),
-            ("a/b", "neither a target, which begins with \"iqn.\""),
-            ("192.0.2.300", "nor a portal: a portal reads address"),
+            ("a/b", "not a target, which begins with \"iqn.\""),
+            ("192.0.2.300", "not a portal: malformed portal: expected address"),
             ("eui.1234", "an \"eui.\" name has 16 hexadecimal digits"),
             ("192.0.2.21:0", "a port is a number from 1 to 65535"),
-            ("192.0.2.21 192.0.2.37", "one portal only"),
-            ("192.0.2.21 -p 192.0.2.37", "one portal only"),
-            ("iqn.2003-01.com.example:d iqn.2003-01.com.example:e", "one target only"),
-            ("iqn.2003-01.com.example:d -T iqn.2003-01.com.example:d", "one target only"),
+            ("192.0.2.21 192.0.2.37", "more than one portal"),
+            ("192.0.2.21 -p 192.0.2.37", "more than one portal"),
+            ("iqn.2003-01.com.example:d iqn.2003-01.com.example:e", "more than one target"),
+            ("iqn.2003-01.com.example:d -T iqn.2003-01.com.example:d", "more than one target"),
         ] {
             let text = refusal(&format!("iscsictl diagnose {line}"));
             assert!(text.contains(why), "{line}: {text}");

@@ -1,7 +1,7 @@
 //! The command set-chap, and the credentials that other commands take too.
-//! It may not repeat a secret, nor say that one was checked: only a login does that.
+//! Must not repeat a secret, or say that one was checked: only a login does that.
 
-use iscsi_initiator_dbus::proxy::Options;
+use iscsi_initiator_dbus::options::{Chap, ChapChange};
 
 use super::call::Call;
 use crate::{
@@ -12,8 +12,8 @@ use crate::{
     show::{Body, Report},
 };
 
-/// Reads the secrets that a command needs. Remarks are for what is stored: of what is only tried, the answer
-/// tells more.
+/// Reads the secrets that a command needs. Remarks are for what is stored: for what is only tried, the answer
+/// reports more.
 pub(super) async fn read(command: &Command) -> Result<Given, Problem> {
     let tried = |given: Given| Given { remarks: Vec::new(), ..given };
     match command {
@@ -25,12 +25,11 @@ pub(super) async fn read(command: &Command) -> Result<Given, Problem> {
     }
 }
 
-pub(super) async fn set(call: &Call, args: &SetChap, mut chap: Options<'static>) -> Result<Report, Problem> {
+pub(super) async fn set(call: &Call, args: &SetChap, chap: Option<Chap>) -> Result<Report, Problem> {
     let (target, portal) = (args.place.target(), args.place.portal());
-    if args.clear {
-        chap.insert("clear", true.into());
-    }
-    call.daemon.set_chap(&target, &portal, chap).await?;
+    // Without a user there is `--clear`: the arguments need one of them.
+    let change = chap.map_or(ChapChange::Clear, ChapChange::Set);
+    call.daemon.set_chap(&target, &portal, &change).await?;
     Ok(Report {
         rows: Vec::new(),
         body: Body::Done(done(args, &target, &portal)),
@@ -40,16 +39,16 @@ pub(super) async fn set(call: &Call, args: &SetChap, mut chap: Options<'static>)
 }
 
 fn done(args: &SetChap, target: &str, portal: &str) -> String {
-    let whom = match (target, portal) {
+    let place = match (target, portal) {
         ("", "") => "targets yet to be discovered".to_owned(),
         ("", portal) => format!("discovery at {portal}"),
         (target, _) => target.to_owned(),
     };
     match &args.chap.user {
-        None => format!("CHAP is off for {whom}."),
+        None => format!("CHAP is disabled for {place}."),
         Some(user) if args.chap.target_user.is_some() => {
-            format!("Mutual CHAP as {user} is stored for {whom}.")
+            format!("Mutual CHAP as {user} is stored for {place}.")
         }
-        Some(user) => format!("CHAP as {user} is stored for {whom}."),
+        Some(user) => format!("CHAP as {user} is stored for {place}."),
     }
 }

@@ -1,13 +1,9 @@
 //! The command connect: from a portal to usable disks in one call.
-//! It may not take the steps itself: the daemon does, and undoes them if they lead nowhere.
+//! Must not take the steps itself: the daemon does, and undoes them if no login succeeds.
 
-use iscsi_initiator_dbus::proxy::Options;
-use zbus::Variant;
+use iscsi_initiator_dbus::options::{Chap, ConnectOptions};
 
-use super::{
-    call::{Call, card, options, trust, wait},
-    progress, session,
-};
+use super::{call::Call, progress, session};
 use crate::{
     args::Connect,
     problem::Problem,
@@ -15,22 +11,21 @@ use crate::{
     spinner::{self, Caption},
 };
 
-pub(super) async fn connect(call: &Call, args: &Connect, chap: Options<'static>) -> Result<Report, Problem> {
-    let portal = args.whom.portal();
-    let mut options = options(&args.timeout, Some(&args.startup));
-    options.extend(wait(&args.wait));
-    options.extend(trust(&args.trust));
-    options.extend(card(&args.card));
-    options.extend(chap);
-    if !args.targets.is_empty() {
-        let names: Vec<String> = args.targets.iter().map(ToString::to_string).collect();
-        options.insert("targets", Variant::from(names));
-    }
+pub(super) async fn connect(call: &Call, args: &Connect, chap: Option<Chap>) -> Result<Report, Problem> {
+    let portal = args.asked.portal();
+    let mut options = ConnectOptions::new();
+    options.timeout = args.timeout.duration();
+    options.startup = args.startup.when;
+    options.wait = !args.wait.no_wait;
+    options.accept_changed_luns = args.trust.accept_changed_luns;
+    options.interface.clone_from(&args.interface.name);
+    options.chap = chap;
+    options.targets.clone_from(&args.targets);
     let title = format!("Connecting to {portal}");
     let caption = Caption::new(&title);
     let steps = progress::ask(call, &mut options).await?;
-    let work = call.daemon.connect(&portal, options);
-    let work = progress::tell(steps, call.screen, &title, &caption, work);
+    let work = call.daemon.connect(&portal, &options);
+    let work = progress::show(steps, call.screen, &title, &caption, work);
     let logins = spinner::during(call.screen.live(), &caption, work)
         .await
         .map_err(|fault| Problem::from(fault).or_diagnose(&portal))?;

@@ -1,9 +1,9 @@
-//! The command diagnose: what a login needs, looked at piece by piece.
-//! It may not look itself: the daemon sees what the caller cannot.
+//! The command diagnose: what a login needs, checked piece by piece.
+//! Must not check anything itself: the daemon sees what the caller cannot.
 
-use iscsi_initiator_dbus::proxy::Options;
+use iscsi_initiator_dbus::options::{Chap, DiagnoseOptions};
 
-use super::call::{Call, options};
+use super::call::Call;
 use crate::{
     args::Diagnose,
     problem::Problem,
@@ -11,17 +11,14 @@ use crate::{
     spinner::{self, Caption},
 };
 
-pub(super) async fn diagnose(
-    call: &Call,
-    args: &Diagnose,
-    chap: Options<'static>,
-) -> Result<Report, Problem> {
+pub(super) async fn diagnose(call: &Call, args: &Diagnose, chap: Option<Chap>) -> Result<Report, Problem> {
     let (target, portal) = (args.spot.target(), args.spot.portal());
-    let mut options = options(&args.timeout, None);
-    options.extend(chap);
+    let mut options = DiagnoseOptions::new();
+    options.timeout = args.timeout.duration();
+    options.chap = chap;
     let what = if target.is_empty() { &portal } else { &target };
-    let caption = Caption::new(&format!("Looking at what a login to {what} needs"));
-    let work = call.daemon.diagnose(&target, &portal, options);
+    let caption = Caption::new(&format!("Checking what a login to {what} needs"));
+    let work = call.daemon.diagnose(&target, &portal, &options);
     let checks = spinner::during(call.screen.live(), &caption, work).await?;
     let (table, exit) = show::checks(&checks, call.screen.is_quiet());
     Ok(Report { rows: show::rows(&checks), body: Body::List(table), remarks: Vec::new(), exit })

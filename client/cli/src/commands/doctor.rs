@@ -1,16 +1,16 @@
 //! The command doctor: what the daemon finds, and what can be seen from here: the bus and the daemon itself.
-//! It may not fix anything, nor keep silent on what it sees because the daemon does not answer.
+//! Must not fix anything, or leave out what it sees because the daemon does not answer.
 
 use std::path::{Path, PathBuf};
 
 use iscsi_initiator_dbus::{
     BUS_NAME,
+    options::ExamineOptions,
     proxy::InitiatorProxy,
     results::{CheckState, Finding},
 };
 use zbus::{fdo::DBusProxy, proxy::CacheProperties};
 
-use super::call::options;
 use crate::{
     args::Doctor,
     bundle, bus,
@@ -26,7 +26,7 @@ pub(super) async fn doctor(args: &Doctor, screen: Screen) -> Result<Report, Prob
     if let Some(file) = &args.bundle {
         bundle::check(file)?;
     }
-    let caption = Caption::new("Looking at this machine");
+    let caption = Caption::new("Checking this machine");
     let look = spinner::during(screen.live(), &caption, look(args)).await;
     let (table, sum, mut exit) = show::findings(&look.findings, screen.is_quiet());
     let mut remarks = vec![sum];
@@ -45,16 +45,16 @@ pub(super) async fn doctor(args: &Doctor, screen: Screen) -> Result<Report, Prob
         bundle::write(file, &document)?;
         remarks.push(Remark::note(
             &format!(
-                "the support bundle is {}: it holds names, addresses and serial numbers, and no secret",
+                "wrote the support bundle {}: it contains names, addresses and serial numbers, and no secret",
                 file.display()
             ),
-            "look through it before you give it away",
+            "review it before you share it",
         ));
     }
     Ok(Report { rows: show::rows(&look.findings), body: Body::List(table), remarks, exit })
 }
 
-/// What was seen, and what kept us from seeing more.
+/// What was seen, and what prevented seeing more.
 struct Look {
     findings: Vec<Finding>,
     daemon: Option<InitiatorProxy<'static>>,
@@ -71,11 +71,9 @@ async fn look(args: &Doctor) -> Look {
             return Look { findings, daemon: None, problem: Some(problem) };
         }
     };
-    findings.push(finding("system-bus", "", CheckState::Ok, "it can be reached", ""));
-    let mut options = options(&args.timeout, None);
-    if args.fix {
-        options.insert("fix", true.into());
-    }
+    findings.push(finding("system-bus", "", CheckState::Ok, "reachable", ""));
+    let mut options = ExamineOptions::new().fix(args.fix);
+    options.timeout = args.timeout.duration();
     let answer = match of_daemon(&daemon).await {
         Ok(finding) => {
             findings.push(finding);
@@ -90,7 +88,7 @@ async fn look(args: &Doctor) -> Look {
         }
         Err(problem) => {
             let hint = if problem.hint.is_empty() { "journalctl -u iscsi-initiatord" } else { &problem.hint };
-            let what = format!("it does not say what it sees: {}", problem.message);
+            let what = format!("the daemon did not report what it sees: {}", problem.message);
             findings.push(finding("examination", BUS_NAME, CheckState::Failed, &what, hint));
             findings.extend(installed());
             Look { findings, daemon: Some(daemon), problem: Some(problem) }
@@ -98,7 +96,7 @@ async fn look(args: &Doctor) -> Look {
     }
 }
 
-/// Whether the bus can start the daemon, and whether it is of our version. Asking for the version starts it.
+/// Whether the bus can start the daemon, and whether it has this program's version. Asking for the version starts it.
 async fn of_daemon(daemon: &InitiatorProxy<'static>) -> Result<Finding, Problem> {
     let connection = daemon.inner().connection();
     let bus = DBusProxy::builder(connection).cache_properties(CacheProperties::No).build().await?;
@@ -112,18 +110,18 @@ async fn of_daemon(daemon: &InitiatorProxy<'static>) -> Result<Finding, Problem>
     let version = daemon.version().await?;
     let of = |state, detail: &str, hint: &str| finding("daemon", BUS_NAME, state, detail, hint);
     Ok(if version != VERSION {
-        let what = format!("the daemon has the version {version}, iscsictl {VERSION}");
+        let what = format!("version {version}, but iscsictl is version {VERSION}");
         of(CheckState::Warning, &what, "systemctl restart iscsi-initiatord.service, or install both anew")
     } else if !can_start {
-        let what = format!("version {version}; it runs, but the bus cannot start it the next time");
+        let what = format!("version {version}; running, but the bus cannot start it the next time");
         of(CheckState::Warning, &what, "systemctl reload dbus.service, or install iscsi-initiatord again")
     } else {
-        let how = if runs { "it runs" } else { "the bus started it for this call" };
+        let how = if runs { "running" } else { "started by the bus for this call" };
         of(CheckState::Ok, &format!("version {version}; {how}"), "")
     })
 }
 
-/// What belongs to this service, as far as everybody can see it: only told if the daemon does not answer.
+/// What belongs to this service, as far as any user can see it: only shown if the daemon does not answer.
 fn installed() -> Vec<Finding> {
     let name = |folder: &str, extension: &str| format!("{folder}/{BUS_NAME}.{extension}");
     let data = |folder: &str, extension: &str| -> Vec<String> {
@@ -133,15 +131,15 @@ fn installed() -> Vec<Finding> {
     };
     let units = ["/usr/lib", "/lib", "/etc", "/usr/local/lib"];
     let programs = ["/usr/sbin", "/usr/bin", "/sbin"];
-    let ours = "install the package that brings iscsi-initiatord";
+    let hint = "install the package that brings iscsi-initiatord";
     [
-        (data("dbus-1/system.d", "conf"), "the bus's policy", ours),
-        (data("dbus-1/system-services", "service"), "what lets the bus start the daemon", ours),
-        (data("polkit-1/actions", "policy"), "polkit's policy", ours),
+        (data("dbus-1/system.d", "conf"), "the bus's policy", hint),
+        (data("dbus-1/system-services", "service"), "what lets the bus start the daemon", hint),
+        (data("polkit-1/actions", "policy"), "polkit's policy", hint),
         (
             units.map(|root| format!("{root}/systemd/system/iscsi-initiatord.service")).into(),
             "the daemon's unit",
-            ours,
+            hint,
         ),
         (
             programs.map(|root| format!("{root}/iscsiadm")).into(),
@@ -155,21 +153,13 @@ fn installed() -> Vec<Finding> {
         let usual = places.first().map(Path::new).unwrap_or(Path::new(""));
         let subject = found.as_deref().unwrap_or(usual).display().to_string();
         match found {
-            Some(_) => finding("installed", &subject, CheckState::Ok, &format!("{what} is there"), ""),
-            None => finding("installed", &subject, CheckState::Failed, &format!("{what} is missing"), hint),
+            Some(_) => finding("installed", &subject, CheckState::Ok, &format!("{what}: installed"), ""),
+            None => finding("installed", &subject, CheckState::Failed, &format!("{what}: missing"), hint),
         }
     })
     .collect()
 }
 
 fn finding(name: &str, subject: &str, state: CheckState, detail: &str, hint: &str) -> Finding {
-    Finding {
-        name: name.to_owned(),
-        subject: subject.to_owned(),
-        state,
-        detail: detail.to_owned(),
-        hint: hint.to_owned(),
-        fix: String::new(),
-        fixed: false,
-    }
+    Finding::new(name, subject, state, detail).with_hint(hint)
 }

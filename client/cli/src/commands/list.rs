@@ -1,10 +1,13 @@
 //! The commands that answer a list: discover, add, paths, nodes; and initiator-name.
-//! It may not add to what the daemon answers.
+//! Must not add to what the daemon answers.
 
-use iscsi_initiator_dbus::{Iqn, proxy::Options};
+use iscsi_initiator_dbus::{
+    Iqn,
+    options::{AddOptions, Chap, DiscoverOptions},
+};
 use serde_json::json;
 
-use super::call::{Call, card, filter, options, startup_option};
+use super::call::{Call, filter};
 use crate::{
     args::{Add, Discover, Place},
     exit::Exit,
@@ -13,32 +16,29 @@ use crate::{
     spinner::{self, Caption},
 };
 
-pub(super) async fn discover(
-    call: &Call,
-    args: &Discover,
-    chap: Options<'static>,
-) -> Result<Report, Problem> {
-    let portal = args.whom.portal();
-    let mut options = options(&args.timeout, Some(&args.startup));
-    options.extend(card(&args.card));
-    options.extend(chap);
+pub(super) async fn discover(call: &Call, args: &Discover, chap: Option<Chap>) -> Result<Report, Problem> {
+    let portal = args.asked.portal();
+    let mut options = DiscoverOptions::new();
+    options.timeout = args.timeout.duration();
+    options.startup = args.startup.when;
+    options.interface.clone_from(&args.interface.name);
+    options.chap = chap;
     let caption = Caption::new(&format!("Asking {portal} for its targets"));
-    let work = call.daemon.discover(&portal, options);
+    let work = call.daemon.discover(&portal, &options);
     let nodes = spinner::during(call.screen.live(), &caption, work).await?;
     let nothing = Remark::note(
         "the portal lists no target to this initiator",
-        "the gateway may list only what it lets this initiator see: iscsictl initiator-name shows the name to allow",
+        "ask the gateway's administrator to allow this machine's name, which this shows: iscsictl initiator-name",
     );
     Ok(list(show::rows(&nodes), show::nodes(&nodes), nothing))
 }
 
 pub(super) async fn add(call: &Call, args: &Add) -> Result<Report, Problem> {
-    let mut options = startup_option(Some(&args.startup));
-    if let Some(tpgt) = args.tpgt {
-        options.insert("tpgt", tpgt.into());
-    }
-    options.extend(card(&args.card));
-    let nodes = call.daemon.add_node(&args.place.target(), &args.place.portal(), options).await?;
+    let mut options = AddOptions::new();
+    options.tpgt = args.tpgt;
+    options.startup = args.startup.when;
+    options.interface.clone_from(&args.interface.name);
+    let nodes = call.daemon.add_node(&args.place.target(), &args.place.portal(), &options).await?;
     let body = Body::Outcome(show::nodes(&nodes));
     Ok(Report { rows: show::rows(&nodes), body, remarks: Vec::new(), exit: Exit::Done })
 }
@@ -46,13 +46,13 @@ pub(super) async fn add(call: &Call, args: &Add) -> Result<Report, Problem> {
 pub(super) async fn paths(call: &Call, place: &Place) -> Result<Report, Problem> {
     let paths = call.daemon.list_paths(filter(place)).await?;
     let nothing =
-        Remark::note("no session", "iscsictl nodes lists the known targets, iscsictl login TARGET logs in");
+        Remark::note("no session", "list the known targets: iscsictl nodes; log in: iscsictl login TARGET");
     Ok(list(show::rows(&paths), show::paths(&paths), nothing))
 }
 
 pub(super) async fn nodes(call: &Call, place: &Place) -> Result<Report, Problem> {
     let nodes = call.daemon.list_nodes(filter(place)).await?;
-    let nothing = Remark::note("no target is recorded", "iscsictl discover PORTAL finds some");
+    let nothing = Remark::note("no target is recorded", "find and record targets: iscsictl discover PORTAL");
     Ok(list(show::rows(&nodes), show::nodes(&nodes), nothing))
 }
 
@@ -74,7 +74,7 @@ pub(super) async fn initiator_name(call: &Call, name: Option<&Iqn>) -> Result<Re
             if name.is_empty() {
                 remarks.push(Remark::note(
                     "this machine has no initiator name",
-                    "iscsictl initiator-name NAME sets one",
+                    "set one: iscsictl initiator-name NAME",
                 ));
             }
             (name.clone(), Body::Line(name))

@@ -1,9 +1,9 @@
 //! The commands: each makes one call and turns the answer into a report.
-//! It may not print, and calls nothing that the caller did not ask for.
+//! Must not print, or call what the user did not ask for.
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `call` | what each command has at hand, and the options that several take |
+//! | `call` | what each command has at hand |
 //! | `chap` | set-chap, and the credentials that other commands take too |
 //! | `connect` | connect: from a portal to usable disks |
 //! | `diagnose` | diagnose: what a login needs, piece by piece |
@@ -36,8 +36,8 @@ use crate::{
 
 /// Runs one command.
 pub(crate) async fn run(command: Command, screen: Screen) -> Result<Report, Problem> {
-    // Secrets first: who has none to give need not be asked for a password.
-    let Given { options: chap, remarks } = chap::read(&command).await?;
+    // Secrets first: without one to send there is no reason to ask for a password.
+    let Given { chap, remarks } = chap::read(&command).await?;
     // Before the call: if it fails, they may say why.
     screen.remarks(&remarks);
     let call = match &command {

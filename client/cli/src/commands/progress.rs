@@ -1,5 +1,5 @@
-//! The steps of a call as the daemon tells them, shown as they come.
-//! It may not hold the call up, or fail it: who does not read the steps gets the same answer.
+//! The steps of a call as the daemon reports them, shown as they come.
+//! Must not delay the call, or make it fail: without the steps the answer is the same.
 
 use std::{
     future::{poll_fn, ready},
@@ -7,7 +7,10 @@ use std::{
 };
 
 use futures_core::Stream as _;
-use iscsi_initiator_dbus::proxy::{Options, Progress, ProgressStream};
+use iscsi_initiator_dbus::{
+    options::ConnectOptions,
+    proxy::{Progress, ProgressStream},
+};
 
 use super::call::Call;
 use crate::{problem::Problem, show::Screen, spinner::Caption};
@@ -15,21 +18,21 @@ use crate::{problem::Problem, show::Screen, spinner::Caption};
 /// Ours: one program makes one call that has steps.
 const ID: u32 = 1;
 
-/// Listens before the call is made, so that no step is missed; does not ask for steps that nobody reads.
+/// Listens before the call is made, so that no step is missed; does not ask for steps that are not shown.
 pub(super) async fn ask(
     call: &Call,
-    options: &mut Options<'static>,
+    options: &mut ConnectOptions,
 ) -> Result<Option<ProgressStream>, Problem> {
-    if !call.screen.tells_steps() {
+    if !call.screen.shows_steps() {
         return Ok(None);
     }
     let steps = call.daemon.receive_progress().await?;
-    options.insert("progress", ID.into());
+    options.progress = Some(ID);
     Ok(Some(steps))
 }
 
 /// Waits for `work`, and shows every step that came before its answer.
-pub(super) async fn tell<T>(
+pub(super) async fn show<T>(
     steps: Option<ProgressStream>,
     screen: Screen,
     title: &str,
@@ -38,7 +41,7 @@ pub(super) async fn tell<T>(
 ) -> T {
     let Some(mut steps) = steps else { return work.await };
     let mut work = pin!(work);
-    let show = |step: &Progress| {
+    let draw = |step: &Progress| {
         let Ok(step) = step.args() else { return };
         if *step.id() == ID {
             caption.set(&format!("{title}: {}", step.step()));
@@ -47,7 +50,7 @@ pub(super) async fn tell<T>(
     };
     let answer = loop {
         tokio::select! {
-            Some(step) = next(&mut steps) => show(&step),
+            Some(step) = next(&mut steps) => draw(&step),
             answer = &mut work => break answer,
         }
     };
@@ -55,7 +58,7 @@ pub(super) async fn tell<T>(
     loop {
         tokio::select! {
             biased;
-            Some(step) = next(&mut steps) => show(&step),
+            Some(step) = next(&mut steps) => draw(&step),
             () = ready(()) => return answer,
         }
     }

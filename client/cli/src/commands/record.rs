@@ -1,5 +1,7 @@
 //! The commands that change records: forget, startup.
-//! It may not change a session: a target that is in use is not forgotten.
+//! Must not change a session: a target that is in use is not forgotten.
+
+use iscsi_initiator_dbus::results::Startup;
 
 use super::call::Call;
 use crate::{
@@ -21,13 +23,13 @@ pub(super) async fn forget(call: &Call, args: &Forget) -> Result<Report, Problem
 
 pub(super) async fn startup(call: &Call, args: &SetStartup) -> Result<Report, Problem> {
     let (target, portal) = (args.place.target(), args.place.portal());
-    call.daemon.set_startup(&target, &portal, &args.when).await?;
+    call.daemon.set_startup(&target, &portal, args.when.as_str()).await?;
     let place = if portal.is_empty() { String::new() } else { format!(" at {portal}") };
-    let when = if args.when == "automatic" { "at boot, too" } else { "only when asked" };
+    let when = if args.when == Startup::Automatic { "at boot, too" } else { "only when asked" };
     Ok(done(format!("{target}{place} is logged in to {when}.")))
 }
 
-/// There is nothing to tell a program: the exit code says it.
+/// A program gets no rows: the exit code says it.
 fn done(text: String) -> Report {
     Report { rows: Vec::new(), body: Body::Done(text), remarks: Vec::new(), exit: Exit::Done }
 }

@@ -1,9 +1,12 @@
 //! The commands that change sessions, or what is seen through them: login, logout, rescan.
-//! It may not try twice: what failed is the caller's to judge.
+//! Must not try twice: what failed is for the user to judge.
 
-use iscsi_initiator_dbus::results;
+use iscsi_initiator_dbus::{
+    options::{LoginOptions, LogoutOptions, RescanOptions},
+    results,
+};
 
-use super::call::{Call, options, trust, wait};
+use super::call::Call;
 use crate::{
     args::{Login, Logout, Rescan},
     problem::Problem,
@@ -13,11 +16,13 @@ use crate::{
 
 pub(super) async fn login(call: &Call, args: &Login) -> Result<Report, Problem> {
     let (target, portal) = (args.place.target(), args.place.portal());
-    let mut options = options(&args.timeout, Some(&args.startup));
-    options.extend(wait(&args.wait));
-    options.extend(trust(&args.trust));
+    let mut options = LoginOptions::new();
+    options.timeout = args.timeout.duration();
+    options.startup = args.startup.when;
+    options.wait = !args.wait.no_wait;
+    options.accept_changed_luns = args.trust.accept_changed_luns;
     let caption = Caption::new(&format!("Logging in to {target}"));
-    let work = call.daemon.login(&target, &portal, options);
+    let work = call.daemon.login(&target, &portal, &options);
     let logins = spinner::during(call.screen.live(), &caption, work)
         .await
         .map_err(|fault| Problem::from(fault).or_diagnose(format!("{target} {portal}").trim_end()))?;
@@ -32,12 +37,10 @@ pub(super) fn logged_in(logins: &[results::Login]) -> Report {
 
 pub(super) async fn logout(call: &Call, args: &Logout) -> Result<Report, Problem> {
     let (target, portal) = (args.place.target(), args.place.portal());
-    let mut options = options(&args.timeout, None);
-    if args.force {
-        options.insert("force", true.into());
-    }
+    let mut options = LogoutOptions::new().force(args.force);
+    options.timeout = args.timeout.duration();
     let caption = Caption::new(&format!("Logging out of {target}"));
-    let work = call.daemon.logout(&target, &portal, options);
+    let work = call.daemon.logout(&target, &portal, &options);
     let logouts = spinner::during(call.screen.live(), &caption, work).await?;
     let (table, remarks, exit) = show::logouts(&logouts);
     Ok(Report { rows: show::rows(&logouts), body: Body::Outcome(table), remarks, exit })
@@ -45,11 +48,11 @@ pub(super) async fn logout(call: &Call, args: &Logout) -> Result<Report, Problem
 
 pub(super) async fn rescan(call: &Call, args: &Rescan) -> Result<Report, Problem> {
     let (target, portal) = (args.place.target(), args.place.portal());
-    let mut options = options(&args.timeout, None);
-    options.extend(wait(&args.wait));
+    let mut options = RescanOptions::new().wait(!args.wait.no_wait);
+    options.timeout = args.timeout.duration();
     let whose = if target.is_empty() { "every session" } else { &target };
-    let caption = Caption::new(&format!("Looking at the LUNs of {whose}"));
-    let work = call.daemon.rescan(&target, &portal, options);
+    let caption = Caption::new(&format!("Scanning the LUNs of {whose}"));
+    let work = call.daemon.rescan(&target, &portal, &options);
     let rescans = spinner::during(call.screen.live(), &caption, work).await?;
     let (table, remarks, exit) = show::rescans(&rescans);
     Ok(Report { rows: show::rows(&rescans), body: Body::List(table), remarks, exit })

@@ -1,5 +1,5 @@
 //! What a setup of multipath changed or would change: a difference, and what became of units.
-//! It may not say that something was done when it was only shown.
+//! Must not say that something was done when it was only shown.
 
 use iscsi_initiator_dbus::results::MultipathChange;
 
@@ -11,7 +11,7 @@ use super::{
 /// The text for people.
 pub(super) fn render(change: &MultipathChange, is_dry: bool, style: Style) -> String {
     if !change.changed {
-        return "Nothing to change: it is so already.\n".to_owned();
+        return "Nothing to change.\n".to_owned();
     }
     let mut text = String::new();
     for line in change.difference.lines() {
@@ -39,12 +39,10 @@ mod tests {
 
     #[test]
     fn what_is_only_shown_says_so() {
-        let change = MultipathChange {
-            changed: true,
-            difference: "--- /dev/null\n+++ /x\n@@ -0,0 +1 @@\n+a\x1b[2J\n".to_owned(),
-            services: vec!["multipathd.service: to be started".to_owned()],
-            ..MultipathChange::default()
-        };
+        let mut change = MultipathChange::default();
+        change.changed = true;
+        change.difference = "--- /dev/null\n+++ /x\n@@ -0,0 +1 @@\n+a\x1b[2J\n".to_owned();
+        change.services = vec!["multipathd.service: to be started".to_owned()];
         let text = render(&change, true, PLAIN);
         assert!(
             text.ends_with("+a\\u{1b}[2J\nmultipathd.service: to be started\nNothing was changed.\n"),

@@ -1,15 +1,15 @@
-//! What `diagnose` looked at: a line a check, and below it what to do.
-//! It may not soften a check: one that failed is a failure of the command.
+//! What `diagnose` checked: a line for each check, and below it what to do.
+//! Must not soften a check: one that failed is a failure of the command.
 
 use iscsi_initiator_dbus::results::{Check, CheckState};
 
 use super::table::{Cell, Table, Tone};
 use crate::exit::Exit;
 
-/// In the daemon's order, by portal if there are several; for the quiet only what deserves a look.
+/// In the daemon's order, by portal if there are several; if quiet, only what is not known to be well.
 pub(crate) fn checks(checks: &[Check], quiet: bool) -> (Table, Exit) {
     let mut table = Table::new(&["STATE", "CHECK", "DETAIL"]);
-    let is_shown = |check: &&Check| !quiet || matches!(check.state, CheckState::Warning | CheckState::Failed);
+    let is_shown = |check: &&Check| !quiet || !matches!(check.state, CheckState::Ok | CheckState::Skipped);
     let portals = portals(checks);
     if portals.len() > 1 {
         for place in [""].into_iter().chain(portals) {
@@ -52,10 +52,12 @@ pub(super) fn tone(state: CheckState) -> Tone {
         CheckState::Warning => Tone::Doubtful,
         CheckState::Failed => Tone::Bad,
         CheckState::Skipped => Tone::Faint,
+        // A word that is newer than this program.
+        _ => Tone::Plain,
     }
 }
 
-/// A warning is no failure.
+/// A warning is not a failure.
 fn exit(checks: &[Check]) -> Exit {
     let mut failed = checks.iter().filter(|check| check.state == CheckState::Failed).peekable();
     if failed.peek().is_none() {
@@ -77,14 +79,9 @@ mod tests {
 
     fn check(name: &str, state: CheckState, portal: &str, error: &str) -> Check {
         let hint = if matches!(state, CheckState::Ok | CheckState::Skipped) { "" } else { "do this" };
-        Check {
-            name: name.to_owned(),
-            state,
-            portal: portal.to_owned(),
-            detail: format!("{name} was looked at"),
-            hint: hint.to_owned(),
-            error: error.to_owned(),
-        }
+        let mut check = Check::new(name, state, portal, format!("{name} was looked at")).with_hint(hint);
+        check.error = error.to_owned();
+        check
     }
 
     #[test]
@@ -161,11 +158,7 @@ this machine
 
     #[test]
     fn nothing_hostile_is_drawn_and_each_state_has_its_colour() {
-        let hostile = Check {
-            portal: "\x1b[2Jp".to_owned(),
-            hint: "\n\u{202e}".to_owned(),
-            ..check("\x1b[2J", CheckState::Failed, "", "")
-        };
+        let hostile = check("\x1b[2J", CheckState::Failed, "\x1b[2Jp", "").with_hint("\n\u{202e}");
         let all = [
             hostile,
             check("a", CheckState::Ok, ONE, ""),

@@ -1,5 +1,5 @@
 //! Text from elsewhere, made fit for a terminal.
-//! It may not let a control, reordering or invisible character through, nor drop one unseen.
+//! Must not let a control, reordering or invisible character through, or drop one unseen.
 
 /// Shows such characters as `\n`, `\u{1b}` and so on, and leaves the rest alone.
 pub(crate) fn escape(text: &str) -> String {

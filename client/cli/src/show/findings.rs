@@ -1,5 +1,5 @@
-//! What `doctor` found: a line a finding, and below it what to do and what a fix would do.
-//! It may not call a machine well that deserves a look.
+//! What `doctor` found: a line for each finding, and below it what to do and what a fix would do.
+//! Must not call a machine well that needs attention.
 
 use iscsi_initiator_dbus::results::{CheckState, Finding};
 
@@ -10,10 +10,10 @@ use super::{
 };
 use crate::exit::Exit;
 
-/// In their order; for the quiet only what deserves a look, and what was fixed. The remark is the sum of it.
+/// In their order; if quiet, only what is not known to be well, and what was fixed. The remark is the sum of it.
 pub(crate) fn findings(findings: &[Finding], quiet: bool) -> (Table, Remark, Exit) {
     let mut table = Table::new(&["STATE", "LOOKED AT", "SUBJECT", "DETAIL"]);
-    for finding in findings.iter().filter(|finding| !quiet || finding.fixed || is_problem(finding)) {
+    for finding in findings.iter().filter(|finding| !quiet || finding.fixed || !is_well(finding)) {
         table.row(vec![
             Cell::toned(finding.state, tone(finding.state)),
             Cell::or_dash(&finding.name),
@@ -35,6 +35,10 @@ pub(crate) fn findings(findings: &[Finding], quiet: bool) -> (Table, Remark, Exi
     (table, sum(findings), exit)
 }
 
+fn is_well(finding: &Finding) -> bool {
+    matches!(finding.state, CheckState::Ok | CheckState::Skipped)
+}
+
 fn is_problem(finding: &Finding) -> bool {
     matches!(finding.state, CheckState::Warning | CheckState::Failed)
 }
@@ -46,14 +50,15 @@ fn sum(findings: &[Finding]) -> Remark {
     let (fixable, fixed) = (number(&|finding| !finding.fix.is_empty()), number(&|finding| finding.fixed));
     let mut message = match (failed, warnings) {
         (0, 0) => "nothing is wrong".to_owned(),
-        (failed, warnings) => format!("{failed} failed, {warnings} to be looked at"),
+        (failed, 1) => format!("{failed} failed, 1 warning"),
+        (failed, warnings) => format!("{failed} failed, {warnings} warnings"),
     };
     if fixed > 0 {
         message.push_str(&format!("; {fixed} fixed"));
     }
     let hint = match fixable {
         0 => String::new(),
-        number => format!("iscsictl doctor --fix fixes {number} of them"),
+        number => format!("fix {number} of them: iscsictl doctor --fix"),
     };
     Remark::note(&message, &hint)
 }
@@ -66,24 +71,13 @@ mod tests {
     const PLAIN: Style = Style { colour: false, header: true };
 
     fn finding(name: &str, subject: &str, state: CheckState) -> Finding {
-        Finding {
-            name: name.to_owned(),
-            subject: subject.to_owned(),
-            state,
-            detail: "seen".to_owned(),
-            hint: String::new(),
-            fix: String::new(),
-            fixed: false,
-        }
+        Finding::new(name, subject, state, "seen")
     }
 
     #[test]
     fn each_finding_has_its_hint_and_its_fix_below() {
-        let open = Finding {
-            hint: "chmod 0600 /etc/x".to_owned(),
-            fix: "make it mode 0600".to_owned(),
-            ..finding("secret-files", "/etc/x", CheckState::Warning)
-        };
+        let mut open = finding("secret-files", "/etc/x", CheckState::Warning).with_hint("chmod 0600 /etc/x");
+        open.fix = "make it mode 0600".to_owned();
         let all = [finding("iscsid", "", CheckState::Ok), open];
         let (table, remark, exit) = findings(&all, false);
         assert_eq!(
@@ -98,13 +92,14 @@ warning  secret-files  /etc/x   seen
         assert_eq!(exit, Exit::Problems);
         assert_eq!(
             (remark.message.as_str(), remark.hint.as_str()),
-            ("0 failed, 1 to be looked at", "iscsictl doctor --fix fixes 1 of them")
+            ("0 failed, 1 warning", "fix 1 of them: iscsictl doctor --fix")
         );
     }
 
     #[test]
-    fn the_quiet_see_what_deserves_a_look_and_what_was_fixed() {
-        let fixed = Finding { fixed: true, ..finding("secret-files", "/etc/x", CheckState::Ok) };
+    fn quiet_output_has_what_needs_attention_and_what_was_fixed() {
+        let mut fixed = finding("secret-files", "/etc/x", CheckState::Ok);
+        fixed.fixed = true;
         let all =
             [finding("iscsid", "", CheckState::Ok), fixed, finding("sessions", "", CheckState::Skipped)];
         let (table, remark, exit) = findings(&all, true);

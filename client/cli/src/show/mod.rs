@@ -1,10 +1,10 @@
 //! What people and programs see: the one room that writes to standard output and standard error.
-//! It may not write a word from the bus or a target that was not escaped.
+//! Must not write a word from the bus or a target that was not escaped.
 //!
 //! | room | what it is |
 //! |---|---|
 //! | `change` | what a setup of multipath changed or would change |
-//! | `checks` | what `diagnose` looked at |
+//! | `checks` | what `diagnose` checked |
 //! | `escape` | text from elsewhere, made safe for a terminal |
 //! | `findings` | what `doctor` found |
 //! | `json` | the answers as JSON, with the keys of the bus |
@@ -40,7 +40,7 @@ use crate::{exit::Exit, problem::Problem};
 use escape::escape;
 use table::{Style, Table};
 
-/// How the caller wants it.
+/// How the user wants it.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(crate) struct Output {
     /// Write JSON for programs: an array of objects; errors as one object on standard error
@@ -66,13 +66,13 @@ pub(crate) struct Report {
 pub(crate) enum Body {
     /// What was asked for.
     List(Table),
-    /// What became of an action; not for the quiet.
+    /// What became of an action; not if quiet.
     Outcome(Table),
     /// One thing that was asked for.
     Line(String),
-    /// What became of an action; not for the quiet.
+    /// What became of an action; not if quiet.
     Done(String),
-    /// What a setup changed; not for the quiet. What it would change was asked for.
+    /// What a setup changed; not if quiet. What it would change was asked for.
     Change { change: MultipathChange, is_dry: bool },
 }
 
@@ -97,13 +97,13 @@ impl Screen {
         self.live
     }
 
-    /// Whether only results and what deserves a look are wanted.
+    /// Whether only results and what needs attention are wanted.
     pub(crate) fn is_quiet(self) -> bool {
         self.output.quiet
     }
 
-    /// Whether somebody reads along while it works: on a terminal or in a log, but no program.
-    pub(crate) fn tells_steps(self) -> bool {
+    /// Whether the steps are shown: to a person, on a terminal or in a log, but not to a program.
+    pub(crate) fn shows_steps(self) -> bool {
         !self.output.quiet && !self.output.json
     }
 
@@ -113,7 +113,7 @@ impl Screen {
         let _ = write(io::stderr(), &format!("{clear}{}: {}\n", escape(step), escape(detail)));
     }
 
-    /// Writes the report; the exit code is the report's, also if nobody reads it.
+    /// Writes the report; the exit code is the report's, also if the reader is gone.
     pub(crate) fn report(self, report: &Report) -> Result<Exit, Problem> {
         let text = match &report.body {
             _ if self.output.json => json::text(&Value::Array(report.rows.clone())),
@@ -154,8 +154,8 @@ impl Screen {
             let _ = write(io::stderr(), "\r\x1b[K");
             self.complain(
                 false,
-                "interrupted; what the daemon had begun may be done: iscsictl paths shows it",
-                "",
+                "interrupted; the daemon may still finish what it began",
+                "see the result: iscsictl paths",
             );
         }
         exit
@@ -170,7 +170,7 @@ impl Screen {
     }
 }
 
-/// Who closed the other end has seen enough: no failure, no panic.
+/// A reader that closed the other end has seen enough: no failure, no panic.
 fn write(mut stream: impl Write, text: &str) -> Result<(), Problem> {
     match stream.write_all(text.as_bytes()).and_then(|()| stream.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

@@ -1,11 +1,11 @@
 //! Nodes as a table: what `discover` and `nodes` answer.
-//! It may not hide a node, also not one that is gone.
+//! Must not hide a node, not even one that is gone.
 
 use iscsi_initiator_dbus::results::{Node, NodeState};
 
 use super::table::{Cell, Table, Tone};
 
-/// One row a node.
+/// A row for each node.
 pub(crate) fn nodes(nodes: &[Node]) -> Table {
     let is_any_bound = nodes.iter().any(|node| !node.interface.is_empty());
     let mut header = vec!["TARGET", "PORTAL", "TPGT", "CHAP", "STARTUP", "STATE", "SESSION"];
@@ -19,8 +19,8 @@ pub(crate) fn nodes(nodes: &[Node]) -> Table {
             Cell::or_dash(&node.portal),
             // A record of the old kind has none.
             Cell::or_dash(if node.tpgt == u16::MAX { String::new() } else { node.tpgt.to_string() }),
-            Cell::new(node.chap),
-            Cell::new(node.startup),
+            Cell::or_dash(node.chap),
+            Cell::or_dash(node.startup),
             Cell::toned(node.state, tone),
             session,
         ];
@@ -39,15 +39,11 @@ mod tests {
 
     #[test]
     fn a_node_is_a_row() {
-        let node = |portal: &str, state, logged_in| Node {
-            target: "iqn.2003-01.com.example:disks".to_owned(),
-            portal: portal.to_owned(),
-            tpgt: 1,
-            startup: Startup::Manual,
-            chap: ChapMode::OneWay,
-            state,
-            logged_in,
-            interface: String::new(),
+        let node = |portal: &str, state, logged_in| {
+            let target = "iqn.2003-01.com.example:disks";
+            let mut node = Node::new(target, portal, Startup::Manual, ChapMode::OneWay, state);
+            (node.tpgt, node.logged_in) = (1, logged_in);
+            node
         };
         let table = nodes(&[
             node("192.0.2.21:3260", NodeState::New, false),
@@ -59,7 +55,8 @@ mod tests {
              iqn.2003-01.com.example:disks  192.0.2.21:3260     1     one-way  manual   new    -\n\
              iqn.2003-01.com.example:disks  [2001:db8::1]:3260  1     one-way  manual   gone   up\n"
         );
-        let bound = Node { interface: "eth1".to_owned(), ..node("192.0.2.21:3260", NodeState::New, true) };
+        let mut bound = node("192.0.2.21:3260", NodeState::New, true);
+        bound.interface = "eth1".to_owned();
         let table = nodes(&[node("192.0.2.21:3260", NodeState::New, false), bound]);
         assert_eq!(
             table.render(Style { colour: false, header: true }),

@@ -1,5 +1,5 @@
 //! Paths as people think of them: a map, and its paths with their states below.
-//! It may not hide a path, a session without a disk, or what is wrong with one.
+//! Must not hide a path, a session without a disk, or what is wrong with one.
 
 use std::collections::BTreeMap;
 
@@ -72,7 +72,7 @@ fn has_lun(path: &Path) -> bool {
 
 /// `ok`, or every word that is not as it should be.
 fn state(path: &Path) -> (String, Tone) {
-    // (what, the word, words of health, words of failure); no word at all means nobody knows better.
+    // (what, the word, words of health, words of failure); no word at all means that none is known.
     let views: [(&str, &str, &[&str], &[&str]); 4] = [
         ("session", &path.session_state, &["LOGGED_IN"], &["FAILED", "FREE"]),
         ("disk", &path.device_state, &["running"], &["offline", "transport-offline", "cancel", "deleted"]),
@@ -112,50 +112,54 @@ mod tests {
     use crate::show::table::Style;
 
     fn path(device: &str, portal: &str, sid: u32, map: &str) -> Path {
-        Path {
-            target: "iqn.2003-01.com.example:disks".to_owned(),
-            portal: portal.to_owned(),
-            sid,
-            session_state: "LOGGED_IN".to_owned(),
-            host: sid + 1,
-            device: device.to_owned(),
-            size: 10 << 30,
-            vendor: "LIO-ORG".to_owned(),
-            model: "TCMU device".to_owned(),
-            wwid: "naa.6001405f".to_owned(),
-            device_state: "running".to_owned(),
-            map: map.to_owned(),
-            map_device: "dm-0".to_owned(),
-            dm_state: "active".to_owned(),
-            checker_state: "ready".to_owned(),
-            group: sid,
-            priority: 50,
-            ..Path::default()
+        {
+            let mut path = Path::default();
+            path.target = "iqn.2003-01.com.example:disks".to_owned();
+            path.portal = portal.to_owned();
+            path.sid = sid;
+            path.session_state = "LOGGED_IN".to_owned();
+            path.host = sid + 1;
+            path.device = device.to_owned();
+            path.size = 10 << 30;
+            path.vendor = "LIO-ORG".to_owned();
+            path.model = "TCMU device".to_owned();
+            path.wwid = "naa.6001405f".to_owned();
+            path.device_state = "running".to_owned();
+            path.map = map.to_owned();
+            path.map_device = "dm-0".to_owned();
+            path.dm_state = "active".to_owned();
+            path.checker_state = "ready".to_owned();
+            path.group = sid;
+            path.priority = 50;
+            path
         }
     }
 
     #[test]
     fn a_map_stands_over_its_paths_and_a_failed_one_says_why() {
-        let failed = Path {
-            session_state: "FAILED".to_owned(),
-            device_state: "transport-offline".to_owned(),
-            dm_state: "failed".to_owned(),
-            checker_state: "faulty".to_owned(),
-            ..path("sdb", "192.0.2.37:3260", 2, "mpatha")
+        let failed = {
+            let mut path = path("sdb", "192.0.2.37:3260", 2, "mpatha");
+            path.session_state = "FAILED".to_owned();
+            path.device_state = "transport-offline".to_owned();
+            path.dm_state = "failed".to_owned();
+            path.checker_state = "faulty".to_owned();
+            path
         };
-        let bare = Path {
-            map_device: String::new(),
-            dm_state: String::new(),
-            checker_state: String::new(),
-            group: 0,
-            ..path("sdc", "192.0.2.21:3260", 1, "")
+        let bare = {
+            let mut path = path("sdc", "192.0.2.21:3260", 1, "");
+            path.map_device = String::new();
+            path.dm_state = String::new();
+            path.checker_state = String::new();
+            path.group = 0;
+            path
         };
-        let empty = Path {
-            target: "iqn.2003-01.com.example:empty".to_owned(),
-            portal: "192.0.2.21:3260".to_owned(),
-            sid: 3,
-            session_state: "LOGGED_IN".to_owned(),
-            ..Path::default()
+        let empty = {
+            let mut path = Path::default();
+            path.target = "iqn.2003-01.com.example:empty".to_owned();
+            path.portal = "192.0.2.21:3260".to_owned();
+            path.sid = 3;
+            path.session_state = "LOGGED_IN".to_owned();
+            path
         };
         let table = paths(&[empty, bare, failed, path("sda", "192.0.2.21:3260", 1, "mpatha")]);
         assert_eq!(
@@ -173,10 +177,18 @@ no disk  iqn.2003-01.com.example:empty
     }
 
     #[test]
-    fn a_word_nobody_foresaw_is_shown() {
-        let odd = Path { device_state: "blocked".to_owned(), ..path("sda", "p", 1, "m") };
+    fn an_unforeseen_word_is_shown() {
+        let odd = {
+            let mut path = path("sda", "p", 1, "m");
+            path.device_state = "blocked".to_owned();
+            path
+        };
         assert_eq!(state(&odd), ("waiting: disk blocked".to_owned(), Tone::Bad));
-        let failed = Path { checker_state: "faulty".to_owned(), ..odd };
+        let failed = {
+            let mut path = odd;
+            path.checker_state = "faulty".to_owned();
+            path
+        };
         assert_eq!(state(&failed).0, "FAILED: disk blocked, checker faulty");
     }
 

@@ -1,5 +1,5 @@
 //! Aligned tables for people.
-//! It may not take a text into a cell without escaping it.
+//! Must not take a text into a cell without escaping it.
 
 use super::escape::escape;
 

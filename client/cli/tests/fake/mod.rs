@@ -26,7 +26,7 @@ pub const DISKS: &str = "iqn.2003-01.com.example:disks";
 pub const HALF: &str = "iqn.2003-01.com.example:half";
 pub const REFUSED: &str = "iqn.2003-01.com.example:refused";
 pub const SLOW: &str = "iqn.2003-01.com.example:slow";
-/// Portals to connect to: all is well, one portal of the target fails, nobody is let in, it never ends.
+/// Portals to connect to: all is well, one portal of the target fails, no portal accepts the login, it never ends.
 pub const WELL: &str = "192.0.2.21:3260";
 pub const PARTLY: &str = "192.0.2.37:3260";
 pub const CLOSED: &str = "192.0.2.66:3260";
@@ -41,7 +41,7 @@ pub const HOSTILE: &str = "\x1b[2Jgw\u{202e}";
 
 type Dict = HashMap<String, OwnedVariant>;
 
-/// What the fake daemon was told.
+/// What the fake daemon received.
 #[derive(Default)]
 pub struct Seen {
     /// One line a call.
@@ -52,7 +52,7 @@ pub struct Seen {
 
 struct Fake {
     seen: Arc<Mutex<Seen>>,
-    /// Somebody else on the bus, who tells steps of his own.
+    /// Another process on the bus, which reports steps of its own.
     stranger: Connection,
 }
 
@@ -109,7 +109,7 @@ impl Fake {
                 check("tcp", CheckState::Failed, PARTLY, Some(Kind::PortalUnreachable)),
                 check("chap", CheckState::Skipped, PARTLY, None),
             ],
-            SLOW => return Err(Fault::new(Kind::TimedOut, "the time was up")),
+            SLOW => return Err(Fault::new(Kind::TimedOut, "timed out")),
             _ => vec![machine],
         })
     }
@@ -138,7 +138,7 @@ impl Fake {
                 Self::progress(&emitter, id, step, detail).await.unwrap();
             }
         } else {
-            self.note("nobody reads the steps".to_owned());
+            self.note("no steps are asked for".to_owned());
         }
         let down = Fault::new(Kind::PortalUnreachable, "no route to the portal").hint("check the cable");
         match portal {
@@ -166,7 +166,9 @@ impl Fake {
             "add-node {target} {portal} {:?} {:?} {:?}",
             options.tpgt, options.startup, options.interface
         ));
-        Ok(vec![Node { tpgt: options.tpgt.unwrap_or(u16::MAX), ..node(target) }])
+        let mut node = node(target);
+        node.tpgt = options.tpgt.unwrap_or(u16::MAX);
+        Ok(vec![node])
     }
 
     async fn set_startup(&self, target: &str, portal: &str, startup: &str) -> Result<(), Fault> {
@@ -181,16 +183,22 @@ impl Fake {
         let options = RescanOptions::parse(options)?;
         self.note(format!("rescan {target:?} {portal:?} {:?} wait={}", options.timeout, options.wait));
         let words = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        let found = Rescan {
-            devices: words(&["sda", "sdc"]),
-            added: words(&["sdc"]),
-            resized: words(&["sda"]),
-            maps: words(&["mpatha"]),
-            ..Rescan::done(DISKS, WELL, 1)
+        let found = {
+            let mut rescan = Rescan::done(DISKS, WELL, 1);
+            rescan.devices = words(&["sda", "sdc"]);
+            rescan.added = words(&["sdc"]);
+            rescan.resized = words(&["sda"]);
+            rescan.maps = words(&["mpatha"]);
+            rescan
         };
         match target {
             HALF => Ok(vec![
-                Rescan { vanished: words(&["sdb"]), message: HOSTILE.to_owned(), ..found },
+                {
+                    let mut rescan = found;
+                    rescan.vanished = words(&["sdb"]);
+                    rescan.message = HOSTILE.to_owned();
+                    rescan
+                },
                 Rescan::failed(DISKS, PARTLY, 2, &Fault::new(Kind::PortalUnreachable, "no way")),
             ]),
             REFUSED => Err(Fault::new(Kind::NotLoggedIn, "there is no session")),
@@ -203,15 +211,16 @@ impl Fake {
         keys.sort();
         self.note(format!("setup-multipath {}", keys.join(" ")));
         let options = MultipathOptions::parse(options)?;
-        Ok(MultipathChange {
-            changed: true,
-            file: "/etc/multipath/conf.d/60-iscsi-initiatord.conf".to_owned(),
-            difference: format!("--- /dev/null\n+++ /x\n@@ -0,0 +1 @@\n+{HOSTILE}\n"),
-            version: "0.11.1".to_owned(),
-            services: vec!["multipathd.service: started".to_owned()],
-            message: if options.undo { "maps are there".to_owned() } else { String::new() },
-            hint: String::new(),
-        })
+        let mut change = MultipathChange::default();
+        change.changed = true;
+        change.file = "/etc/multipath/conf.d/60-iscsi-initiatord.conf".to_owned();
+        change.difference = format!("--- /dev/null\n+++ /x\n@@ -0,0 +1 @@\n+{HOSTILE}\n");
+        change.version = "0.11.1".to_owned();
+        change.services = vec!["multipathd.service: started".to_owned()];
+        if options.undo {
+            change.message = "maps are there".to_owned();
+        }
+        Ok(change)
     }
 
     async fn examine(&self, options: Dict) -> Result<Vec<Finding>, Fault> {
@@ -227,21 +236,31 @@ impl Fake {
                 let line = format!("node.session.auth.password = {SECRET}");
                 vec![finding("records", "", CheckState::Failed, &line, "")]
             }
-            _ if options.fix => vec![fine, Finding { state: CheckState::Ok, fixed: true, ..open }],
-            _ => vec![fine, Finding { fix: "make it mode 0600".to_owned(), ..open }],
+            _ if options.fix => vec![fine, {
+                let mut finding = open;
+                finding.state = CheckState::Ok;
+                finding.fixed = true;
+                finding
+            }],
+            _ => vec![fine, {
+                let mut finding = open;
+                finding.fix = "make it mode 0600".to_owned();
+                finding
+            }],
         })
     }
 
     async fn list_paths(&self, _filter: Dict) -> Result<Vec<Path>, Fault> {
-        Ok(vec![Path {
-            target: DISKS.to_owned(),
-            portal: "192.0.2.21:3260".to_owned(),
-            sid: 1,
-            session_state: "LOGGED_IN".to_owned(),
-            device: "sda".to_owned(),
-            model: HOSTILE.to_owned(),
-            size: u64::MAX,
-            ..Path::default()
+        Ok(vec![{
+            let mut path = Path::default();
+            path.target = DISKS.to_owned();
+            path.portal = "192.0.2.21:3260".to_owned();
+            path.sid = 1;
+            path.session_state = "LOGGED_IN".to_owned();
+            path.device = "sda".to_owned();
+            path.model = HOSTILE.to_owned();
+            path.size = u64::MAX;
+            path
         }])
     }
 
@@ -271,7 +290,7 @@ impl Fake {
         self.seen.lock().unwrap().calls.push(line);
     }
 
-    /// Reads the secrets while the caller waits, and looks for them where nobody may find them.
+    /// Reads the secrets while the caller waits, and looks for them where they must not be.
     fn chap(&self, chap: Chap) -> String {
         self.seen.lock().unwrap().leaks.extend(leaks(SECRET));
         let words = [Some(chap.initiator), chap.target].into_iter().flatten().map(credentials);
@@ -320,54 +339,30 @@ fn steps(portal: &str) -> &'static [(&'static str, &'static str)] {
 
 fn check(name: &str, state: CheckState, portal: &str, error: Option<Kind>) -> Check {
     let is_fine = matches!(state, CheckState::Ok | CheckState::Skipped);
-    Check {
-        name: name.to_owned(),
-        state,
-        portal: portal.to_owned(),
-        detail: if is_fine { "looked at".to_owned() } else { format!("seen: {HOSTILE}") },
-        hint: if is_fine { String::new() } else { format!("do {HOSTILE}") },
-        error: error.map(Kind::name).unwrap_or_default().to_owned(),
-    }
+    let detail = if is_fine { "looked at".to_owned() } else { format!("seen: {HOSTILE}") };
+    let hint = if is_fine { String::new() } else { format!("do {HOSTILE}") };
+    let mut check = Check::new(name, state, portal, detail).with_hint(hint);
+    check.error = error.map(Kind::name).unwrap_or_default().to_owned();
+    check
 }
 
 fn finding(name: &str, subject: &str, state: CheckState, detail: &str, hint: &str) -> Finding {
-    Finding {
-        name: name.to_owned(),
-        subject: subject.to_owned(),
-        state,
-        detail: detail.to_owned(),
-        hint: hint.to_owned(),
-        fix: String::new(),
-        fixed: false,
-    }
+    Finding::new(name, subject, state, detail).with_hint(hint)
 }
 
 fn node(target: &str) -> Node {
-    Node {
-        target: target.to_owned(),
-        portal: "192.0.2.21:3260".to_owned(),
-        tpgt: 1,
-        startup: Startup::Manual,
-        chap: ChapMode::None,
-        state: NodeState::New,
-        logged_in: false,
-        interface: String::new(),
-    }
+    let mut node = Node::new(target, "192.0.2.21:3260", Startup::Manual, ChapMode::None, NodeState::New);
+    node.tpgt = 1;
+    node
 }
 
 fn up(target: &str, portal: &str, sid: u32) -> Login {
-    Login {
-        target: target.to_owned(),
-        portal: portal.to_owned(),
-        outcome: LoginOutcome::LoggedIn,
-        sid,
-        devices: vec!["sda".to_owned()],
-        map: "mpatha".to_owned(),
-        maps: vec!["mpatha".to_owned()],
-        error: String::new(),
-        message: String::new(),
-        hint: String::new(),
-    }
+    let mut login = Login::new(target, portal, LoginOutcome::LoggedIn);
+    login.sid = sid;
+    login.devices = vec!["sda".to_owned()];
+    login.map = "mpatha".to_owned();
+    login.maps = vec!["mpatha".to_owned()];
+    login
 }
 
 /// The bus, and the daemon on it; both end with this.
@@ -457,7 +452,7 @@ impl Bus {
         }
     }
 
-    /// What the daemon was told, once.
+    /// What the daemon received, once.
     pub fn seen(&self) -> Seen {
         std::mem::take(&mut self.seen.lock().unwrap())
     }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use iscsi_initiator_dbus::options::{MultipathOptions, Queueing};
+use iscsi_initiator_dbus::options::MultipathOptions;
 
 /// Late in the order of the folder, but before an administrator's `99-…` file.
 pub(crate) const NAME: &str = "60-iscsi-initiatord.conf";
@@ -44,12 +44,12 @@ pub(super) fn options(text: &str) -> Option<MultipathOptions> {
         rest.map(|rest| rest.trim_matches('"'))
     };
     is_ours(text).then_some(())?;
-    Some(MultipathOptions {
-        only_iscsi: value("protocol").is_some(),
-        friendly_names: value("user_friendly_names")? == "yes",
-        queueing: value("no_path_retry")?.parse().ok()?,
-        ..MultipathOptions::default()
-    })
+    Some(
+        MultipathOptions::new()
+            .only_iscsi(value("protocol").is_some())
+            .friendly_names(value("user_friendly_names")? == "yes")
+            .queueing(value("no_path_retry")?.parse().ok()?),
+    )
 }
 
 /// Everything after the header is multipath.conf(5); a section's opening brace must end its line.
@@ -108,12 +108,7 @@ fn ceph(version: &Version, options: &MultipathOptions) -> Vec<(&'static str, Str
     ]);
     let mut keys: Vec<(&'static str, String)> =
         keys.into_iter().map(|(key, value)| (key, value.to_owned())).collect();
-    let queueing = match options.queueing {
-        Queueing::Forever => "queue".to_owned(),
-        Queueing::Never => "fail".to_owned(),
-        Queueing::Rounds(rounds) => rounds.to_string(),
-    };
-    keys.push(("no_path_retry", queueing));
+    keys.push(("no_path_retry", options.queueing.to_string()));
     keys
 }
 
@@ -135,6 +130,8 @@ fn device(text: &mut String, keys: &[(&str, String)]) {
 
 #[cfg(test)]
 mod tests {
+    use iscsi_initiator_dbus::options::Queueing;
+
     use super::*;
 
     #[test]
@@ -148,7 +145,7 @@ mod tests {
 
     #[test]
     fn each_version_gets_what_it_needs() {
-        let options = MultipathOptions { friendly_names: true, ..MultipathOptions::default() };
+        let options = MultipathOptions::new();
         let (old, new) = (text(&Version(0, 9, 4), &options), text(&Version(0, 11, 1), &options));
         assert!(is_ours(&old) && is_ours(&new));
         assert!(old.contains("hardware_handler \"1 alua\"") && !new.contains("hardware_handler"));
@@ -171,12 +168,8 @@ mod tests {
 
     #[test]
     fn the_options_are_in_the_text() {
-        let options = MultipathOptions {
-            only_iscsi: true,
-            friendly_names: false,
-            queueing: Queueing::Rounds(30),
-            ..MultipathOptions::default()
-        };
+        let options =
+            MultipathOptions::new().only_iscsi(true).friendly_names(false).queueing(Queueing::Rounds(30));
         let text = text(&Version(0, 11, 1), &options);
         let again = super::options(&text).unwrap();
         assert_eq!(self::text(&Version(0, 11, 1), &again), text, "read back they give the same text");

@@ -90,7 +90,7 @@ impl World {
     }
 
     async fn log_in(&self, cancel: CancellationToken) -> Result<Vec<iscsi_initiator_dbus::results::Login>> {
-        let options = LoginOptions { wait: true, ..LoginOptions::default() };
+        let options = LoginOptions::new();
         self.engine.login(&self.call(Action::Login, None, cancel), &options).await
     }
 
@@ -116,7 +116,7 @@ impl World {
     }
 
     async fn rescan(&self, cancel: CancellationToken) -> Result<()> {
-        let options = RescanOptions { wait: true, ..RescanOptions::default() };
+        let options = RescanOptions::new();
         self.engine.rescan(&self.call(Action::Login, None, cancel), &options).await.map(drop)
     }
 
@@ -234,7 +234,7 @@ async fn a_grant_for_another_action_opens_nothing() {
     let fault = world.engine.logout(&call, &LogoutOptions::default()).await.unwrap_err();
     assert_eq!(fault.kind(), Kind::AccessDenied);
     let call = world.call(Action::Logout, None, CancellationToken::new());
-    let options = LogoutOptions { force: true, ..LogoutOptions::default() };
+    let options = LogoutOptions::new().force(true);
     let fault = world.engine.logout(&call, &options).await.unwrap_err();
     assert_eq!(
         (fault.kind(), world.devices()),

@@ -43,7 +43,8 @@ impl Report {
     }
 
     fn add(&mut self, name: &str, state: CheckState, detail: String, hint: String, error: String) {
-        let (name, portal) = (name.to_owned(), self.portal.clone());
-        self.checks.push(Check { name, state, portal, detail, hint, error });
+        let mut check = Check::new(name, state, self.portal.as_str(), detail).with_hint(hint);
+        check.error = error;
+        self.checks.push(check);
     }
 }

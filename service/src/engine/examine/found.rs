@@ -40,8 +40,9 @@ impl Found {
 
     /// The finding as the bus shows it.
     pub(super) fn report(self) -> Finding {
-        let fix = self.remedy.map(|remedy| remedy.to_string()).unwrap_or_default();
-        Finding { fix, ..self.finding }
+        let mut finding = self.finding;
+        finding.fix = self.remedy.map(|remedy| remedy.to_string()).unwrap_or_default();
+        finding
     }
 }
 
@@ -87,8 +88,7 @@ impl Findings {
     }
 
     pub(super) fn add(&mut self, name: &str, subject: &str, state: CheckState, detail: String, hint: String) {
-        let (name, subject) = (name.to_owned(), subject.to_owned());
-        let finding = Finding { name, subject, state, detail, hint, fix: String::new(), fixed: false };
+        let finding = Finding::new(name, subject, state, detail).with_hint(hint);
         self.0.push(Found { finding, remedy: None });
     }
 

@@ -330,13 +330,10 @@ mod tests {
 
     #[test]
     fn a_setup_is_named_with_the_options_that_it_had() {
-        let plain = MultipathOptions { friendly_names: true, ..MultipathOptions::default() };
+        let plain = MultipathOptions::new();
         assert_eq!(command(&plain), SETUP);
-        let all = MultipathOptions {
-            only_iscsi: true,
-            queueing: Queueing::Rounds(30),
-            ..MultipathOptions::default()
-        };
+        let all =
+            MultipathOptions::new().only_iscsi(true).friendly_names(false).queueing(Queueing::Rounds(30));
         assert_eq!(command(&all), "iscsictl multipath setup --only-iscsi --wwid-names --queueing 30");
     }
 }

@@ -80,16 +80,12 @@ fn entry(key: &NodeKey, done: Done, session: Option<&Session>, settled: Settled)
     } else {
         done.remark
     };
-    results::Login {
-        target: target.to_owned(),
-        portal,
-        outcome: done.outcome,
-        sid: session.sid,
-        devices: disks.map(|disk| disk.name.clone()).collect(),
-        map: maps.first().cloned().unwrap_or_default(),
-        maps,
-        error: String::new(),
-        message,
-        hint,
-    }
+    let mut entry = results::Login::new(target, portal, done.outcome);
+    entry.sid = session.sid;
+    entry.devices = disks.map(|disk| disk.name.clone()).collect();
+    entry.map = maps.first().cloned().unwrap_or_default();
+    entry.maps = maps;
+    entry.message = message;
+    entry.hint = hint;
+    entry
 }

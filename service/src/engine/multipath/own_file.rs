@@ -39,12 +39,11 @@ pub(super) fn change(
     after: Option<&str>,
 ) -> MultipathChange {
     let file = engine.multipath.file().display().to_string();
-    MultipathChange {
-        difference: difference(&file, before, after),
-        version: version.to_string(),
-        file,
-        ..MultipathChange::default()
-    }
+    let mut change = MultipathChange::default();
+    change.difference = difference(&file, before, after);
+    change.version = version.to_string();
+    change.file = file;
+    change
 }
 
 /// A unified diff, as `diff -u` writes it.

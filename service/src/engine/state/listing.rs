@@ -77,48 +77,42 @@ const NO_GROUP: u16 = u16::MAX;
 
 /// A node as the bus shows it.
 pub(in crate::engine) fn node_of(node: &Node, state: NodeState, now: &Snapshot) -> results::Node {
-    results::Node {
-        target: node.key.target.to_string(),
-        portal: node.key.portal.to_string(),
-        tpgt: node.key.tpgt.unwrap_or(NO_GROUP),
-        startup: node.startup,
-        chap: node.chap,
-        state,
-        interface: node.bound_to.clone(),
-        logged_in: now.session_of(&node.key).is_some(),
-    }
+    let (target, portal) = (node.key.target.as_str(), node.key.portal.to_string());
+    let mut entry = results::Node::new(target, portal, node.startup, node.chap, state);
+    entry.tpgt = node.key.tpgt.unwrap_or(NO_GROUP);
+    entry.interface.clone_from(&node.bound_to);
+    entry.logged_in = now.session_of(&node.key).is_some();
+    entry
 }
 
 fn path_of(session: &Session) -> results::Path {
-    results::Path {
-        target: session.target.clone(),
-        portal: session.portal.as_ref().map(ToString::to_string).unwrap_or_default(),
-        sid: session.sid,
-        session_state: session.state.clone(),
-        host: session.host,
-        priority: -1,
-        ..results::Path::default()
-    }
+    let mut path = results::Path::default();
+    path.target.clone_from(&session.target);
+    path.portal = session.portal.as_ref().map(ToString::to_string).unwrap_or_default();
+    path.sid = session.sid;
+    path.session_state.clone_from(&session.state);
+    path.host = session.host;
+    path
 }
 
-fn with_disk(path: results::Path, disk: &Disk, state: Option<&PathState>) -> results::Path {
+fn with_disk(mut path: results::Path, disk: &Disk, state: Option<&PathState>) -> results::Path {
     let map = disk.map.clone().unwrap_or_default();
-    results::Path {
-        channel: disk.channel,
-        id: disk.id,
-        lun: disk.lun,
-        device: disk.name.clone(),
-        size: disk.size,
-        vendor: disk.vendor.clone(),
-        model: disk.model.clone(),
-        wwid: disk.wwid.clone(),
-        device_state: disk.state.clone(),
-        map: map.name,
-        map_device: map.device,
-        dm_state: state.map(|state| state.dm_state.clone()).unwrap_or_default(),
-        checker_state: state.map(|state| state.checker_state.clone()).unwrap_or_default(),
-        group: state.map(|state| state.group).unwrap_or_default(),
-        priority: state.map_or(-1, |state| state.priority),
-        ..path
+    path.channel = disk.channel;
+    path.id = disk.id;
+    path.lun = disk.lun;
+    path.device.clone_from(&disk.name);
+    path.size = disk.size;
+    path.vendor.clone_from(&disk.vendor);
+    path.model.clone_from(&disk.model);
+    path.wwid.clone_from(&disk.wwid);
+    path.device_state.clone_from(&disk.state);
+    path.map = map.name;
+    path.map_device = map.device;
+    if let Some(state) = state {
+        path.dm_state.clone_from(&state.dm_state);
+        path.checker_state.clone_from(&state.checker_state);
+        path.group = state.group;
+        path.priority = state.priority;
     }
+    path
 }

@@ -1,0 +1,185 @@
+//! The options of `Discover` and `AddNode`, and the filter of the lists.
+
+use std::time::Duration;
+
+use super::{
+    chap::Chap,
+    dict::{Bag, Dict},
+    entries::{Entries, argument},
+    keys,
+};
+use crate::{Iqn, Portal, fault::Result, results::Startup};
+
+argument!(DiscoverOptions, AddOptions, PathFilter);
+
+/// The options of `Discover`.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct DiscoverOptions {
+    /// The whole call's deadline; 20 s unless given.
+    pub timeout: Option<Duration>,
+    /// For new records; what `iscsid.conf` says unless given.
+    pub startup: Option<Startup>,
+    /// The network interface to ask through, and to bind new nodes to; the routes decide unless given.
+    pub interface: Option<String>,
+    /// For this discovery session only, and not stored; what is stored for the portal unless given.
+    pub chap: Option<Chap>,
+}
+
+impl DiscoverOptions {
+    /// No option.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Gives up after so long, 1 to 600 s; parts of a second are rounded up.
+    #[must_use]
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout: Some(timeout), ..self }
+    }
+
+    /// Sets when new nodes are logged in to: [`Startup::Manual`] or [`Startup::Automatic`].
+    #[must_use]
+    pub fn startup(self, startup: Startup) -> Self {
+        Self { startup: Some(startup), ..self }
+    }
+
+    /// Asks through a network interface of this machine (`eth1`), and binds new nodes to it. Needs the
+    /// feature `interface`.
+    #[must_use]
+    pub fn interface(self, name: impl Into<String>) -> Self {
+        Self { interface: Some(name.into()), ..self }
+    }
+
+    /// Uses these credentials for this discovery only.
+    #[must_use]
+    pub fn chap(self, chap: Chap) -> Self {
+        Self { chap: Some(chap), ..self }
+    }
+
+    fn entries(&self) -> Entries<'_> {
+        let entries = Entries::new()
+            .timeout(self.timeout)
+            .startup(self.startup)
+            .add(keys::INTERFACE, self.interface.as_deref());
+        self.chap.iter().fold(entries, |entries, chap| chap.entries(entries))
+    }
+
+    /// Reads the argument `options` of `Discover`.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgs`, which names the key: unknown, of a wrong type or out of range.
+    pub fn parse(dict: Dict) -> Result<Self> {
+        let mut bag = Bag::new("options", dict)?;
+        let options = Self {
+            timeout: bag.timeout()?,
+            startup: bag.startup()?,
+            interface: bag.interface()?,
+            chap: Chap::read(&mut bag)?,
+        };
+        bag.finish(options)
+    }
+}
+
+/// The options of `AddNode`.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct AddOptions {
+    /// The target portal group tag; 1 unless given.
+    pub tpgt: Option<u16>,
+    /// For a new record; what `iscsid.conf` says unless given.
+    pub startup: Option<Startup>,
+    /// The network interface to bind the node to; the routes decide unless given.
+    pub interface: Option<String>,
+}
+
+impl AddOptions {
+    /// No option.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the target portal group tag, 0 to 65535; most targets do not need it.
+    #[must_use]
+    pub fn tpgt(self, tpgt: u16) -> Self {
+        Self { tpgt: Some(tpgt), ..self }
+    }
+
+    /// Sets when a new node is logged in to: [`Startup::Manual`] or [`Startup::Automatic`].
+    #[must_use]
+    pub fn startup(self, startup: Startup) -> Self {
+        Self { startup: Some(startup), ..self }
+    }
+
+    /// Binds the node to a network interface of this machine (`eth1`). Needs the feature `interface`.
+    #[must_use]
+    pub fn interface(self, name: impl Into<String>) -> Self {
+        Self { interface: Some(name.into()), ..self }
+    }
+
+    fn entries(&self) -> Entries<'_> {
+        Entries::new()
+            .add(keys::TPGT, self.tpgt)
+            .startup(self.startup)
+            .add(keys::INTERFACE, self.interface.as_deref())
+    }
+
+    /// Reads the argument `options` of `AddNode`.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgs`, which names the key: unknown, of a wrong type or out of range.
+    pub fn parse(dict: Dict) -> Result<Self> {
+        let mut bag = Bag::new("options", dict)?;
+        let options =
+            Self { tpgt: bag.short(keys::TPGT)?, startup: bag.startup()?, interface: bag.interface()? };
+        bag.finish(options)
+    }
+}
+
+/// Which entries `ListPaths` and `ListNodes` answer: all of them unless narrowed.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct PathFilter {
+    /// Of this target only.
+    pub target: Option<Iqn>,
+    /// Through this portal only; a numeric one.
+    pub portal: Option<Portal>,
+}
+
+impl PathFilter {
+    /// Everything.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Narrows it to a target.
+    #[must_use]
+    pub fn target(self, target: Iqn) -> Self {
+        Self { target: Some(target), ..self }
+    }
+
+    /// Narrows it to a portal; the daemon refuses a host name.
+    #[must_use]
+    pub fn portal(self, portal: Portal) -> Self {
+        Self { portal: Some(portal), ..self }
+    }
+
+    fn entries(&self) -> Entries<'_> {
+        Entries::new()
+            .add(keys::TARGET, self.target.as_ref().map(Iqn::as_str))
+            .add(keys::PORTAL, self.portal.as_ref().map(ToString::to_string))
+    }
+
+    /// Reads the argument `filter` of `ListPaths` or `ListNodes`.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgs`, which names the key: unknown, of a wrong type or malformed.
+    pub fn parse(dict: Dict) -> Result<Self> {
+        let mut bag = Bag::new("filter", dict)?;
+        let filter = Self { target: bag.parsed(keys::TARGET)?, portal: bag.parsed(keys::PORTAL)? };
+        bag.finish(filter)
+    }
+}

@@ -1,0 +1,311 @@
+//! The options of `Login`, `Connect`, `Logout` and `Rescan`.
+
+use std::time::Duration;
+
+use super::{
+    chap::Chap,
+    dict::{Bag, Dict},
+    entries::{Entries, argument},
+    keys,
+};
+use crate::{Iqn, fault::Result, results::Startup};
+
+argument!(LoginOptions, ConnectOptions, LogoutOptions, RescanOptions);
+
+/// The options of `Login`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LoginOptions {
+    /// The whole call's deadline; 20 s unless given.
+    pub timeout: Option<Duration>,
+    /// Stored in the records of the portals that accept the login; unchanged unless given.
+    pub startup: Option<Startup>,
+    /// Whether to answer only when disks and maps are there; true unless given.
+    pub wait: bool,
+    /// Whether LUNs that are other disks than at the last login are accepted; false unless given.
+    pub accept_changed_luns: bool,
+}
+
+impl Default for LoginOptions {
+    fn default() -> Self {
+        Self { timeout: None, startup: None, wait: true, accept_changed_luns: false }
+    }
+}
+
+impl LoginOptions {
+    /// No option: the call waits for the disks.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Gives up after so long, 1 to 600 s; parts of a second are rounded up.
+    #[must_use]
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout: Some(timeout), ..self }
+    }
+
+    /// Stores when to log in from now on: [`Startup::Manual`] or [`Startup::Automatic`].
+    #[must_use]
+    pub fn startup(self, startup: Startup) -> Self {
+        Self { startup: Some(startup), ..self }
+    }
+
+    /// Whether to answer only when disks and maps are there.
+    #[must_use]
+    pub fn wait(self, wait: bool) -> Self {
+        Self { wait, ..self }
+    }
+
+    /// Whether to accept LUNs that are other disks than at the last login, and remember them.
+    #[must_use]
+    pub fn accept_changed_luns(self, accept: bool) -> Self {
+        Self { accept_changed_luns: accept, ..self }
+    }
+
+    fn entries(&self) -> Entries<'_> {
+        Entries::new().timeout(self.timeout).startup(self.startup).flag(keys::WAIT, self.wait, true).flag(
+            keys::ACCEPT_CHANGED_LUNS,
+            self.accept_changed_luns,
+            false,
+        )
+    }
+
+    /// Reads the argument `options` of `Login`.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgs`, which names the key: unknown, of a wrong type or out of range.
+    pub fn parse(dict: Dict) -> Result<Self> {
+        let mut bag = Bag::new("options", dict)?;
+        let options = Self {
+            wait: bag.flag(keys::WAIT)?.unwrap_or(true),
+            accept_changed_luns: bag.flag(keys::ACCEPT_CHANGED_LUNS)?.unwrap_or(false),
+            timeout: bag.timeout()?,
+            startup: bag.startup()?,
+        };
+        bag.finish(options)
+    }
+}
+
+/// The options of `Connect`.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ConnectOptions {
+    /// The whole call's deadline; 20 s unless given.
+    pub timeout: Option<Duration>,
+    /// Stored in the records of the portals that accept the login; what `iscsid.conf` says for new
+    /// records unless given.
+    pub startup: Option<Startup>,
+    /// Whether to answer only when disks and maps are there; true unless given.
+    pub wait: bool,
+    /// Whether LUNs that are other disks than at the last login are accepted; false unless given.
+    pub accept_changed_luns: bool,
+    /// The network interface to ask through, and to bind new nodes to; the routes decide unless given.
+    pub interface: Option<String>,
+    /// Stored in the records of the targets, and used for the discovery if it asks for CHAP.
+    pub chap: Option<Chap>,
+    /// Which of the portal's targets, at most [`MOST_TARGETS`](super::MOST_TARGETS); empty: the only one.
+    pub targets: Vec<Iqn>,
+    /// The number that the caller gets the signal `Progress` with; none unless given.
+    pub progress: Option<u32>,
+}
+
+impl Default for ConnectOptions {
+    fn default() -> Self {
+        Self {
+            timeout: None,
+            startup: None,
+            wait: true,
+            accept_changed_luns: false,
+            interface: None,
+            chap: None,
+            targets: Vec::new(),
+            progress: None,
+        }
+    }
+}
+
+impl ConnectOptions {
+    /// No option: the portal's only target, without CHAP; the call waits for the disks.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Gives up after so long, 1 to 600 s; parts of a second are rounded up.
+    #[must_use]
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout: Some(timeout), ..self }
+    }
+
+    /// Stores when to log in from now on: [`Startup::Manual`] or [`Startup::Automatic`].
+    #[must_use]
+    pub fn startup(self, startup: Startup) -> Self {
+        Self { startup: Some(startup), ..self }
+    }
+
+    /// Whether to answer only when disks and maps are there.
+    #[must_use]
+    pub fn wait(self, wait: bool) -> Self {
+        Self { wait, ..self }
+    }
+
+    /// Whether to accept LUNs that are other disks than at the last login, and remember them.
+    #[must_use]
+    pub fn accept_changed_luns(self, accept: bool) -> Self {
+        Self { accept_changed_luns: accept, ..self }
+    }
+
+    /// Asks through a network interface of this machine (`eth1`), and binds new nodes to it. Needs the
+    /// feature `interface`.
+    #[must_use]
+    pub fn interface(self, name: impl Into<String>) -> Self {
+        Self { interface: Some(name.into()), ..self }
+    }
+
+    /// Stores these credentials in the records, and uses them for the discovery if it asks for CHAP.
+    #[must_use]
+    pub fn chap(self, chap: Chap) -> Self {
+        Self { chap: Some(chap), ..self }
+    }
+
+    /// Adds one of the portal's targets.
+    #[must_use]
+    pub fn target(mut self, target: Iqn) -> Self {
+        self.targets.push(target);
+        self
+    }
+
+    /// Asks for the signal `Progress` with this number. Needs the feature `connect-progress`.
+    #[must_use]
+    pub fn progress(self, id: u32) -> Self {
+        Self { progress: Some(id), ..self }
+    }
+
+    fn entries(&self) -> Entries<'_> {
+        let names: Vec<&str> = self.targets.iter().map(Iqn::as_str).collect();
+        let entries = Entries::new()
+            .timeout(self.timeout)
+            .startup(self.startup)
+            .flag(keys::WAIT, self.wait, true)
+            .flag(keys::ACCEPT_CHANGED_LUNS, self.accept_changed_luns, false)
+            .add(keys::INTERFACE, self.interface.as_deref())
+            .add(keys::TARGETS, (!names.is_empty()).then_some(names))
+            .add(keys::PROGRESS, self.progress);
+        self.chap.iter().fold(entries, |entries, chap| chap.entries(entries))
+    }
+
+    /// Reads the argument `options` of `Connect`.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgs`, which names the key: unknown, of a wrong type or out of range.
+    pub fn parse(dict: Dict) -> Result<Self> {
+        let mut bag = Bag::new("options", dict)?;
+        let options = Self {
+            timeout: bag.timeout()?,
+            startup: bag.startup()?,
+            wait: bag.flag(keys::WAIT)?.unwrap_or(true),
+            accept_changed_luns: bag.flag(keys::ACCEPT_CHANGED_LUNS)?.unwrap_or(false),
+            interface: bag.interface()?,
+            chap: Chap::read(&mut bag)?,
+            targets: bag.targets()?,
+            progress: bag.number(keys::PROGRESS)?,
+        };
+        bag.finish(options)
+    }
+}
+
+/// The options of `Logout`.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct LogoutOptions {
+    /// The whole call's deadline; 20 s unless given.
+    pub timeout: Option<Duration>,
+    /// Whether to log out although something uses the disks; false unless given.
+    pub force: bool,
+}
+
+impl LogoutOptions {
+    /// No option: disks in use make the call fail.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Gives up after so long, 1 to 600 s; parts of a second are rounded up.
+    #[must_use]
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout: Some(timeout), ..self }
+    }
+
+    /// Whether to log out although something uses the disks: data may be lost. Asks polkit for
+    /// `logout-in-use`.
+    #[must_use]
+    pub fn force(self, force: bool) -> Self {
+        Self { force, ..self }
+    }
+
+    fn entries(&self) -> Entries<'_> {
+        Entries::new().timeout(self.timeout).flag(keys::FORCE, self.force, false)
+    }
+
+    /// Reads the argument `options` of `Logout`.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgs`, which names the key: unknown, of a wrong type or out of range.
+    pub fn parse(dict: Dict) -> Result<Self> {
+        let mut bag = Bag::new("options", dict)?;
+        let options = Self { timeout: bag.timeout()?, force: bag.flag(keys::FORCE)?.unwrap_or(false) };
+        bag.finish(options)
+    }
+}
+
+/// The options of `Rescan`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RescanOptions {
+    /// The whole call's deadline; 20 s unless given.
+    pub timeout: Option<Duration>,
+    /// Whether to answer only when new disks and maps are there; true unless given.
+    pub wait: bool,
+}
+
+impl Default for RescanOptions {
+    fn default() -> Self {
+        Self { timeout: None, wait: true }
+    }
+}
+
+impl RescanOptions {
+    /// No option: the call waits for new disks.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Gives up after so long, 1 to 600 s; parts of a second are rounded up.
+    #[must_use]
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout: Some(timeout), ..self }
+    }
+
+    /// Whether to answer only when new disks and maps are there.
+    #[must_use]
+    pub fn wait(self, wait: bool) -> Self {
+        Self { wait, ..self }
+    }
+
+    fn entries(&self) -> Entries<'_> {
+        Entries::new().timeout(self.timeout).flag(keys::WAIT, self.wait, true)
+    }
+
+    /// Reads the argument `options` of `Rescan`.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgs`, which names the key: unknown, of a wrong type or out of range.
+    pub fn parse(dict: Dict) -> Result<Self> {
+        let mut bag = Bag::new("options", dict)?;
+        let options = Self { timeout: bag.timeout()?, wait: bag.flag(keys::WAIT)?.unwrap_or(true) };
+        bag.finish(options)
+    }
+}

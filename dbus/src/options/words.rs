@@ -1,0 +1,37 @@
+//! The arguments that are text: targets, portals, `startup`.
+
+use crate::{Fault, Iqn, Portal, fault::Result, results::Startup};
+
+/// A target argument that must be there.
+///
+/// # Errors
+///
+/// `InvalidArgs`, beginning with `argument`, if the text is not an iSCSI name.
+pub fn target(argument: &str, text: &str) -> Result<Iqn> {
+    text.parse().map_err(|why| Fault::invalid(argument, why))
+}
+
+/// A portal argument; the empty text means every portal.
+///
+/// # Errors
+///
+/// `InvalidArgs`, beginning with `argument`, if the text is neither empty nor a portal.
+pub fn portal(argument: &str, text: &str) -> Result<Option<Portal>> {
+    if text.is_empty() {
+        Ok(None)
+    } else {
+        text.parse().map(Some).map_err(|why| Fault::invalid(argument, why))
+    }
+}
+
+/// When a node is to be logged in to. What the boot needs (`onboot`) is not for a caller to set.
+///
+/// # Errors
+///
+/// `InvalidArgs`, beginning with `argument`, if the text is neither `manual` nor `automatic`.
+pub fn startup(argument: &str, text: &str) -> Result<Startup> {
+    match text.parse() {
+        Ok(startup @ (Startup::Manual | Startup::Automatic)) => Ok(startup),
+        _ => Err(Fault::invalid(argument, "must be manual or automatic")),
+    }
+}

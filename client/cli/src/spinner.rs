@@ -14,6 +14,7 @@ use crate::show::escape::escape;
 const FRAMES: [char; 4] = ['|', '/', '-', '\\'];
 /// What is quicker than this needs no sign of life.
 const DELAY: Duration = Duration::from_millis(300);
+/// How long each picture of the spinner is shown.
 const TICK: Duration = Duration::from_millis(120);
 
 /// What is being done; it may change while the spinner turns.

@@ -81,7 +81,7 @@ impl<'a> Keys<'a> {
     }
 }
 
-/// Text to send. Its values come from us and are checked by their types or by [`super::login`].
+/// Text to send. Its values come from us and are checked by their types or by [`mod@super::login`].
 pub(super) struct Lines(Zeroizing<Vec<u8>>);
 
 impl Lines {

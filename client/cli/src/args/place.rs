@@ -1,6 +1,8 @@
 //! Targets and portals in arguments, by position or with iscsiadm's letters.
 //! Must not guess: a word is a target, a portal or a mistake.
 
+#![allow(rustdoc::broken_intra_doc_links, reason = "these comments are the text of --help")]
+
 use std::str::FromStr;
 
 use clap::Args as Group;

@@ -1,5 +1,5 @@
 # The commands of the project: `make` alone lists them.
-# It may not hold logic: what takes more than a line is a script in tests/.
+# Must not hold logic: what takes more than a line is a script in tests/.
 
 PREFIX     ?= /usr
 DESTDIR    ?=
@@ -59,7 +59,7 @@ bench: setup ## how a look grows, and what a failed login is like with iscsiadm 
 dev: ## the daemon on a private bus beside a fake machine, for who writes a client (knobs from the standard input: help)
 	@tests/dev
 
-demo: setup ## the main job, told step by step on a real machine with a real gateway (STAY=1: and a shell there)
+demo: setup ## the main job, step by step, on a real machine with a real gateway (STAY=1: and a shell there)
 	@tests/demo $(if $(STAY),--stay)
 
 shell: setup ## a shell as an unprivileged user on that machine, everything installed
@@ -82,6 +82,8 @@ install: ## put every file where a distribution would (DESTDIR=, PREFIX=/usr)
 	install -D -m 0644 docs/man/iscsi-initiatord.8 $(DESTDIR)$(DATADIR)/man/man8/iscsi-initiatord.8
 	install -D -m 0644 README.md $(DESTDIR)$(DATADIR)/doc/iscsi-initiatord/README.md
 	install -D -m 0644 -t $(DESTDIR)$(DATADIR)/doc/iscsi-initiatord/docs docs/*.md
+	install -D -m 0644 -t $(DESTDIR)$(DATADIR)/doc/iscsi-initiatord/docs/adr docs/adr/*.md
+	install -D -m 0644 -t $(DESTDIR)$(DATADIR)/doc/iscsi-initiatord CONTRIBUTING.md SECURITY.md
 	install -D -m 0644 CHANGELOG.md $(DESTDIR)$(DATADIR)/doc/iscsi-initiatord/CHANGELOG.md
 	install -D -m 0644 LICENSE $(DESTDIR)$(DATADIR)/doc/iscsi-initiatord/LICENSE
 

@@ -124,7 +124,7 @@ impl Kind {
     }
 
     /// How telling a reason is, when several portals fail differently: lower is more telling.
-    /// A target that answered and said why tells more than one that was not reached.
+    /// A target that answered and said why is more informative than one that was not reached.
     pub fn rank(self) -> u8 {
         match self {
             Self::Cancelled => 0,

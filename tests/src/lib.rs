@@ -1,4 +1,4 @@
 //! What the tests below tests/ share: a private bus with the real polkitd and people on it.
-//! It may not hold code that a crate needs.
+//! Must not hold code that a crate needs.
 
 pub mod harness;

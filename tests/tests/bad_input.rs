@@ -1,5 +1,5 @@
 //! Bad values for every argument of every method, by root, whom polkit would allow it all.
-//! It may not accept an error that does not name the argument, nor one after which anything has changed.
+//! Must not accept an error that does not name the argument, nor one after which anything has changed.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
 //! The shipped bus policy on a private bus: who may own the name, and what may be sent to it.
-//! It may not know the daemon: an interface with one property stands in for it.
+//! Must not know the daemon: an interface with one property stands in for it.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 

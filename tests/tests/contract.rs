@@ -1,5 +1,5 @@
 //! The hand-written interface against what is served and what clients call, and the shipped files against each other.
-//! It may not know what a method does: only its name, its arguments and that it is there.
+//! Must not know what a method does: only its name, its arguments and that it is there.
 
 #![allow(
     clippy::unwrap_used,

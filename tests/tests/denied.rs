@@ -1,5 +1,5 @@
 //! Every method, called rightly by somebody whom polkit refuses: the error by name, and nothing touched.
-//! It may not leave out a method: the list is held against the interface.
+//! Must not leave out a method: the list is held against the interface.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
 //! Discoveries at targets that lie: what is recorded afterwards is read back from the database, file by file.
-//! It may not trust the answer: a name that is refused there may still have become a file.
+//! Must not trust the answer: a name that is refused there may still have become a file.
 
 #![allow(
     clippy::unwrap_used,

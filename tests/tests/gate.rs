@@ -1,5 +1,5 @@
 //! The gate through real messages: private bus, real polkitd, real users, a real agent.
-//! It may not know the daemon: a small interface stands in for it.
+//! Must not know the daemon: a small interface stands in for it.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
 

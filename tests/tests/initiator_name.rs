@@ -1,5 +1,5 @@
 //! The initiator name through the bus: written, kept as a backup, made known, and put back when iscsid does not follow.
-//! It may not reach the host's systemd: there is none on the private bus, or a stand-in.
+//! Must not reach the host's systemd: there is none on the private bus, or a stand-in.
 
 #![allow(
     clippy::unwrap_used,

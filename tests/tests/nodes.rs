@@ -1,5 +1,5 @@
 //! Nodes that are managed by hand: when they are logged in to, and what is behind their sessions.
-//! It may not touch a disk: the machine is a temporary directory.
+//! Must not touch a disk: the machine is a temporary directory.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 

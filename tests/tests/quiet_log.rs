@@ -1,5 +1,5 @@
 //! What the daemon, its libraries included, writes to the log at the most talkative level: no secret.
-//! It may not share its process with other tests: a log has one place.
+//! Must not share its process with other tests: a log has one place.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
 //! The second example of the rules file, which is commented out there: one target for one group.
-//! It may not know the daemon: a small interface stands in for it.
+//! Must not know the daemon: a small interface stands in for it.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 

@@ -1,4 +1,4 @@
-//! What to ask a portal, and as whom.
+//! What to ask a portal, and under which name.
 
 use iscsi_initiator_dbus::{Iqn, Secret};
 
@@ -8,7 +8,7 @@ use super::{
     refusal::{MutualFault, Refusal},
 };
 
-/// What to ask, and as whom.
+/// What to ask, and under which name.
 pub struct Question<'a> {
     /// Our own name.
     pub initiator: &'a Iqn,

@@ -81,7 +81,7 @@ async fn equal_secrets_never_reach_the_wire() {
     };
     let refused = login(at, &question, Instant::now() + LONG).await;
     assert_eq!(refused, Err(Refusal::MutualFailed(MutualFault::SameSecret)));
-    assert!(timeout(Duration::from_millis(50), listener.accept()).await.is_err(), "nobody called");
+    assert!(timeout(Duration::from_millis(50), listener.accept()).await.is_err(), "there was a connection");
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! A process of another user, from the inside: calls methods, and is an authentication agent if told so.
-//! It may not decide anything: the test gives the orders, by standard input, and reads the lines.
+//! Must not decide anything: the test gives the orders, by standard input, and reads the lines.
 
 use std::{collections::HashMap, io::Write as _};
 

@@ -1,5 +1,5 @@
 //! What the private bus and its polkitd read instead of the host's files.
-//! It may not write outside the directory that it is given.
+//! Must not write outside the directory that it is given.
 
 use std::{
     fs::{self, Permissions},

@@ -1,5 +1,5 @@
 //! A private system bus with the real polkitd, and people of several uids on it.
-//! It may not touch the host's files, nor skip silently: where it cannot run it fails and says why.
+//! Must not touch the host's files, nor skip silently: where it cannot run it fails and says why.
 //!
 //! | module | holds |
 //! |---|---|

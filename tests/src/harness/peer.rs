@@ -1,5 +1,5 @@
 //! A process of another user on the private bus, as the test sees it.
-//! It may not interpret answers: it hands over the lines that the process writes.
+//! Must not interpret answers: it hands over the lines that the process writes.
 
 use std::{collections::VecDeque, fs, process::Stdio};
 

@@ -1,5 +1,5 @@
 //! Starts programs, as any user; what was started ends with its handle.
-//! It may not wait: who starts a program does.
+//! Must not wait: who starts a program does.
 
 use std::{
     path::{Path, PathBuf},

@@ -1,5 +1,5 @@
 //! A private system bus with the real polkitd, our policy and the example rule in force.
-//! It may not outlive its test: what it started is killed when it is dropped.
+//! Must not outlive its test: what it started is killed when it is dropped.
 
 use std::{future::Future, path::Path, process::Stdio};
 

@@ -8,6 +8,7 @@
 //! | `deadlines` | the page of deadlines, made of the constants |
 //! | `direction` | which part of the workspace may use which |
 //! | `facts` | what the checks need to know of each file: modules, names, calls |
+//! | `language` | phrases to replace |
 //! | `names` | where a path leads: a definition, a module or another crate |
 //! | `not_yet` | what is still wrong, and may only become less |
 //! | `pages` | what pages tell of the code |
@@ -30,6 +31,7 @@ mod circles;
 mod deadlines;
 mod direction;
 mod facts;
+mod language;
 mod names;
 mod not_yet;
 mod pages;
@@ -83,6 +85,11 @@ fn the_page_of_deadlines_is_what_the_constants_say() {
     }
     let written = fs::read_to_string(&path).unwrap();
     assert!(written == page, "{}: write it anew: UPDATE=1 make bus TEST=structure", deadlines::PAGE);
+}
+
+#[test]
+fn no_phrase_is_left_that_has_a_plainer_one() {
+    none(&language::found());
 }
 
 #[test]

@@ -328,3 +328,10 @@ fn a_deadline_is_found_with_what_is_said_above_it() {
     assert_eq!(shown, [("3 s", "How long it may take.", "ONE"), ("5 ms", "", "TWO")]);
     assert!(crate::deadlines::page(&tree).ends_with("| 5 ms |  | `a/src/lib.rs` (`TWO`) |\n"));
 }
+
+#[test]
+fn a_phrase_is_found_with_its_line() {
+    let found = crate::language::in_text("a.md", "One.\nHe says that he may.\n");
+    assert_eq!(found, ["a.md:2: \"he\": write they, or the caller"]);
+    assert!(crate::language::in_text("a.md", "the there then\n").is_empty());
+}

@@ -66,7 +66,7 @@ pub(super) fn check_host(host: &Host, here: SocketAddr) {
             let address = address.to_canonical();
             let is_ours = address.is_loopback() || address.is_unspecified();
             assert!(!is_ours || here.ip().is_loopback(), "{address} is ourselves");
-            assert!(!address.is_multicast(), "{address} is nobody's");
+            assert!(!address.is_multicast(), "{address} is not a host's");
         }
         Host::Name(name) => {
             let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);

@@ -126,9 +126,9 @@ fn believe(question: &Question<'_>, accepted: &Accepted, heard: &Heard, has_prov
             let (name, secret) = mutual.unwrap();
             let own = &OWN_CHALLENGE[..algorithm.size()];
             let proof = Proof::new(algorithm, IDENTIFIER, secret, own).hex();
-            assert!(heard.says("CHAP_N", |value| value == name), "nobody gave the name");
+            assert!(heard.says("CHAP_N", |value| value == name), "the name was not sent");
             let is_proof = |value: &str| binary(value).is_some_and(|given| *hex(&given) == *proof);
-            assert!(heard.says("CHAP_R", is_proof), "nobody gave the proof");
+            assert!(heard.says("CHAP_R", is_proof), "the proof was not sent");
         }
     }
 }

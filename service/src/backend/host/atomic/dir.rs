@@ -28,7 +28,7 @@ static WRITING: Mutex<()> = Mutex::new(());
 
 /// No folder of ours or open-iscsi's has more files than this.
 const NAMES: usize = 16_384;
-/// No file of open-iscsi's is larger; a larger one is not read.
+/// No open-iscsi file is larger; a larger one is not read.
 pub(crate) const FILE_LIMIT: u64 = 64 * 1024;
 
 /// An open directory. Every path given to it is relative, stays beneath it and crosses no symlink.

@@ -224,35 +224,3 @@ async fn systemd_understands_the_unit() {
     let complaint = reply.stderr.lines().find(|line| line.contains("iscsi-initiatord"));
     assert!(reply.code == 0 && complaint.is_none(), "{}", reply.stderr);
 }
-
-/// `SetChap(…)` is `set-chap`.
-fn kebab(variant: &str) -> String {
-    variant.chars().fold(String::new(), |mut name, c| {
-        if c.is_uppercase() && !name.is_empty() {
-            name.push('-');
-        }
-        name.extend(c.to_lowercase());
-        name
-    })
-}
-
-#[test]
-fn the_manual_page_has_every_command() {
-    let code = shipped("client/cli/src/args.rs");
-    let (_, rest) = code.split_once("enum Command {\n").unwrap();
-    let (variants, _) = rest.split_once("\n}").unwrap();
-    let commands: BTreeSet<String> = variants
-        .lines()
-        .filter_map(|line| line.strip_prefix("    "))
-        .filter(|line| line.starts_with(|c: char| c.is_ascii_uppercase()))
-        .map(|line| kebab(line.split(['(', '{', ',']).next().unwrap().trim()))
-        .collect();
-    assert!(commands.contains("set-chap") && commands.len() >= 7, "{commands:?}");
-    let page = shipped("docs/man/iscsictl.1");
-    let named = |start: &str| -> BTreeSet<String> {
-        let lines = page.lines().filter_map(|line| line.strip_prefix(start));
-        lines.map(|rest| rest.split_whitespace().next().unwrap().to_owned()).collect()
-    };
-    assert_eq!(named(".Cm "), commands, "the synopsis");
-    assert!(named(".It Cm ").is_superset(&commands), "the list of commands: {:?}", named(".It Cm "));
-}

@@ -253,6 +253,8 @@ pub(crate) fn read(words: &[OsString]) -> Result<Args, Refused> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use clap::CommandFactory;
 
     use super::*;
@@ -364,5 +366,19 @@ mod tests {
             problem.message,
             "the following required arguments were not provided: <TARGET|--target <TARGET>>"
         );
+    }
+
+    #[test]
+    fn the_manual_page_has_every_command() {
+        let program = Args::command();
+        let commands: BTreeSet<&str> = program.get_subcommands().map(clap::Command::get_name).collect();
+        assert!(commands.contains("set-chap"), "{commands:?}");
+        let page = include_str!("../../../docs/man/iscsictl.1");
+        let named = |start: &str| -> BTreeSet<&str> {
+            let lines = page.lines().filter_map(|line| line.strip_prefix(start));
+            lines.filter_map(|rest| rest.split_whitespace().next()).collect()
+        };
+        assert_eq!(named(".Cm "), commands, "the synopsis");
+        assert!(named(".It Cm ").is_superset(&commands), "the list of commands: {:?}", named(".It Cm "));
     }
 }

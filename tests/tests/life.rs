@@ -1,5 +1,6 @@
 //! The daemon leaves when it is idle, and each call around that moment is answered: by it, or by the next one.
-//! Each daemon is a process that the bus starts, with the end of life of the program and a short wait before it.
+//! A call that runs when it is asked to stop is answered, too. Each daemon is a process that the bus starts, with the
+//! end of life of the program and a short wait before it.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,9 +11,10 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use iscsi_initiator_dbus::{BUS_NAME, proxy::InitiatorProxy};
+use iscsi_initiator_dbus::{BUS_NAME, Kind, proxy::InitiatorProxy};
 use iscsi_initiator_fake::{Bus, Machine, polkit};
 use iscsi_initiatord::{Layout, live, serve};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Duration, sleep};
 use zbus::{Connection, connection, fdo::DBusProxy};
 
@@ -89,4 +91,27 @@ async fn each_call_around_the_moment_at_which_it_leaves_is_answered() {
     }
     owners.remove("");
     assert!((5..60).contains(&owners.len()), "it did not leave, or left at once: {owners:?}");
+}
+
+#[tokio::test]
+async fn a_call_that_runs_when_it_is_asked_to_stop_is_answered() {
+    let (folder, machine) = (tempfile::tempdir().unwrap(), Machine::new());
+    let bus = bus(folder.path(), &machine.root());
+    let authority = bus.connect().await;
+    let _denied = polkit::serve(&authority, &[]).await;
+    let connection: Connection = bus.connect().await;
+    let names = DBusProxy::new(&connection).await.unwrap();
+    let client = InitiatorProxy::new(&connection).await.unwrap();
+    // It accepts connections, and never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let portal = silent.local_addr().unwrap().to_string();
+    let options = std::collections::HashMap::from([("timeout", zbus::Variant::from(2_u32))]);
+    let (answer, ()) = tokio::join!(client.discover(&portal, options), async {
+        sleep(Duration::from_secs(1)).await;
+        let daemon = names.get_connection_unix_process_id(BUS_NAME.try_into().unwrap()).await.unwrap();
+        let daemon = Pid::from_raw(i32::try_from(daemon).unwrap()).unwrap();
+        kill_process(daemon, Signal::TERM).unwrap();
+    });
+    let fault = answer.unwrap_err();
+    assert_eq!(fault.kind(), Kind::TimedOut, "{fault}");
 }

@@ -2,7 +2,8 @@
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `dict` | a dictionary that is emptied key by key: each key checked, unknown ones refused |
+//! | `bag` | a dictionary that is emptied key by key: each key checked, unknown ones refused |
+//! | `dict` | a dictionary from a message, bounded while it is read |
 //! | `entries` | the client's side: options as the dictionary that goes over the bus |
 //! | `keys` | the keys |
 //! | `words` | the arguments that are text: targets, portals, `startup` |
@@ -27,6 +28,7 @@
 //! The structs are `#[non_exhaustive]`, because options are added. The enums are not: only the daemon
 //! reads them, and it has to know every variant.
 
+mod bag;
 mod chap;
 mod dict;
 mod entries;
@@ -39,8 +41,9 @@ mod sessions;
 mod words;
 
 pub use self::{
+    bag::{MOST_TARGETS, TIMEOUT_RANGE},
     chap::{Chap, ChapChange, Credentials, SecretSource},
-    dict::{Dict, MOST_TARGETS, TIMEOUT_RANGE},
+    dict::Dict,
     entries::DictOf,
     machine::{DiagnoseOptions, ExamineOptions, MultipathOptions, Queueing},
     records::{AddOptions, DiscoverOptions, PathFilter},

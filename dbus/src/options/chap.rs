@@ -6,7 +6,8 @@ use std::{fmt, os::fd::AsFd};
 use zbus::{Fd, OwnedFd, Variant};
 
 use super::{
-    dict::{Bag, Dict},
+    bag::Bag,
+    dict::Dict,
     entries::{Entries, argument},
     keys::{self, Side},
 };
@@ -182,7 +183,7 @@ impl ChapChange {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::dict::tests::{dict, text},
+        super::bag::tests::{dict, text},
         *,
     };
 

@@ -3,8 +3,9 @@
 use std::{fmt, time::Duration};
 
 use super::{
+    bag::Bag,
     chap::Chap,
-    dict::{Bag, Dict},
+    dict::Dict,
     entries::{Entries, argument},
     keys,
 };
@@ -257,7 +258,7 @@ impl ExamineOptions {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::dict::tests::{dict, text},
+        super::bag::tests::{dict, text},
         *,
     };
 

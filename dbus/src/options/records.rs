@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::{
+    bag::Bag,
     chap::Chap,
-    dict::{Bag, Dict},
+    dict::Dict,
     entries::{Entries, argument},
     keys,
 };

@@ -6,6 +6,7 @@
 //! | `dict` | a dictionary from a message, bounded while it is read |
 //! | `entries` | the client's side: options as the dictionary that goes over the bus |
 //! | `keys` | the keys |
+//! | `setters` | the setters that the options of several methods have in common |
 //! | `words` | the arguments that are text: targets, portals, `startup` |
 //! | `chap` | CHAP credentials, and what `SetChap` takes |
 //! | `pipe` | the pipe that a secret goes through (feature `proxy`) |
@@ -38,6 +39,7 @@ mod machine;
 mod pipe;
 mod records;
 mod sessions;
+mod setters;
 mod words;
 
 pub use self::{

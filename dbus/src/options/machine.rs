@@ -8,6 +8,7 @@ use super::{
     dict::Dict,
     entries::{Entries, argument},
     keys,
+    setters::setter,
 };
 use crate::fault::Result;
 
@@ -29,17 +30,12 @@ impl DiagnoseOptions {
         Self::default()
     }
 
-    /// Gives up after so long, 1 to 600 s; parts of a second are rounded up.
-    #[must_use]
-    pub fn timeout(self, timeout: Duration) -> Self {
-        Self { timeout: Some(timeout), ..self }
-    }
+    setter!(timeout);
 
-    /// Tries these credentials instead of those that are recorded.
-    #[must_use]
-    pub fn chap(self, chap: Chap) -> Self {
-        Self { chap: Some(chap), ..self }
-    }
+    setter!(
+        /// Tries these credentials instead of those that are recorded.
+        chap
+    );
 
     fn entries(&self) -> Entries<'_> {
         let entries = Entries::new().timeout(self.timeout);
@@ -137,36 +133,28 @@ impl MultipathOptions {
         Self::default()
     }
 
-    /// Gives up after so long, 1 to 600 s; parts of a second are rounded up.
-    #[must_use]
-    pub fn timeout(self, timeout: Duration) -> Self {
-        Self { timeout: Some(timeout), ..self }
-    }
+    setter!(timeout);
 
-    /// Whether to say what would change, and change nothing.
-    #[must_use]
-    pub fn dry_run(self, dry_run: bool) -> Self {
-        Self { dry_run, ..self }
-    }
+    setter!(
+        /// Whether to say what would change, and change nothing.
+        dry_run
+    );
 
-    /// Whether to put back what was there before the first setup. Of the other options only `timeout`
-    /// and `dry_run` go with it.
-    #[must_use]
-    pub fn undo(self, undo: bool) -> Self {
-        Self { undo, ..self }
-    }
+    setter!(
+        /// Whether to put back what was there before the first setup. Of the other options only `timeout`
+        /// and `dry_run` go with it.
+        undo
+    );
 
-    /// Whether to make maps of iSCSI disks only.
-    #[must_use]
-    pub fn only_iscsi(self, only_iscsi: bool) -> Self {
-        Self { only_iscsi, ..self }
-    }
+    setter!(
+        /// Whether to make maps of iSCSI disks only.
+        only_iscsi
+    );
 
-    /// Whether maps are called `mpatha` instead of by their WWID.
-    #[must_use]
-    pub fn friendly_names(self, friendly_names: bool) -> Self {
-        Self { friendly_names, ..self }
-    }
+    setter!(
+        /// Whether maps are called `mpatha` instead of by their WWID.
+        friendly_names
+    );
 
     /// What I/O to a Ceph gateway's disk does while no path is good.
     #[must_use]
@@ -227,17 +215,12 @@ impl ExamineOptions {
         Self::default()
     }
 
-    /// Gives up after so long, 1 to 600 s; parts of a second are rounded up.
-    #[must_use]
-    pub fn timeout(self, timeout: Duration) -> Self {
-        Self { timeout: Some(timeout), ..self }
-    }
+    setter!(timeout);
 
-    /// Whether to fix what is safe to fix, then look again. Asks polkit for `configure`.
-    #[must_use]
-    pub fn fix(self, fix: bool) -> Self {
-        Self { fix, ..self }
-    }
+    setter!(
+        /// Whether to fix what is safe to fix, then look again. Asks polkit for `configure`.
+        fix
+    );
 
     fn entries(&self) -> Entries<'_> {
         Entries::new().timeout(self.timeout).flag(keys::FIX, self.fix, false)

@@ -206,8 +206,8 @@ mod tests {
         assert_eq!(places.lock().calls.len(), EACH.calls);
         assert!(places.take(1001, ":1.1001", 0, Load::of(0, 100), false).is_ok());
         assert!(places.give_back(":1.1000", 3));
-        assert!(places.take(STRANGER, ":1.9", 99, Load::of(0, 100), false).is_ok());
-        assert_eq!(fill(&places, STRANGER, Load::of(0, 100)), Full::Yours("calls"));
+        assert!(places.take(STRANGER, ":1.9", 1, Load::of(0, 100), false).is_ok());
+        assert_eq!(places.take(STRANGER, ":1.9", 2, Load::of(0, 100), false), Err(Full::Yours("calls")));
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub struct Limits {
     pub logged_refusals: u32,
 }
 
-/// The time in which refusals are counted.
+/// How long refusals that are not logged are counted before one line says how many they were.
 const LOG_WINDOW: Duration = Duration::from_secs(60);
 
 impl Default for Limits {

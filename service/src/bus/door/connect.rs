@@ -21,8 +21,10 @@ use super::{
     writer::{Line, Writer},
 };
 
-/// How many refusals at the door are logged of one user, and for how long the others are counted.
+/// How many refusals at the door are logged of one user.
 const LOGGED: u32 = 3;
+
+/// How long the others are counted before one line says how many they were.
 const LOG_WINDOW: Duration = Duration::from_secs(60);
 
 /// Connects to the bus to serve it. Calls that come in are limited: of one user, and of all.

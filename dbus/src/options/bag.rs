@@ -24,7 +24,8 @@ pub(super) struct Bag {
 }
 
 impl Bag {
-    pub(super) fn new(argument: &'static str, dict: Dict) -> Result<Self> {
+    pub(super) fn new(argument: &'static str, dict: impl Into<Dict>) -> Result<Self> {
+        let dict = dict.into();
         let bag = Self { argument, left: dict.values };
         match &dict.excess {
             None => Ok(bag),

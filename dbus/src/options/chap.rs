@@ -165,7 +165,7 @@ impl ChapChange {
     /// # Errors
     ///
     /// `InvalidArgs`, which names the key: unknown, of a wrong type, missing or not to be combined.
-    pub fn parse(dict: Dict) -> Result<Self> {
+    pub fn parse(dict: impl Into<Dict>) -> Result<Self> {
         let mut bag = Bag::new("chap", dict)?;
         let clear = bag.flag(keys::CLEAR)?.unwrap_or(false);
         let change = match (Chap::read(&mut bag)?, clear) {

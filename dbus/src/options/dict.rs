@@ -5,7 +5,7 @@
 use std::{collections::HashMap, fmt};
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use zbus::{OwnedFd, Signature, Type, Variant};
+use zbus::{Fd, OwnedFd, OwnedVariant, Signature, Type, Variant};
 
 /// No method knows half as many.
 const MOST_KEYS: usize = 32;
@@ -81,6 +81,32 @@ impl Excess {
             Self::Keys => format!("more than {MOST_KEYS} keys"),
             Self::Key => "unknown key".to_owned(),
             Self::Bytes(_) => format!("more than {MOST_BYTES} bytes of values"),
+        }
+    }
+}
+
+/// A dictionary that was decoded otherwise, for who stands in for the daemon.
+impl From<HashMap<String, OwnedVariant>> for Dict {
+    fn from(decoded: HashMap<String, OwnedVariant>) -> Self {
+        let excess = (decoded.len() > MOST_KEYS).then_some(Excess::Keys);
+        let value = |(key, value): (String, OwnedVariant)| (key, Value::from(Variant::from(value)));
+        Self { values: decoded.into_iter().take(MOST_KEYS).map(value).collect(), excess }
+    }
+}
+
+impl From<Variant<'static>> for Value {
+    fn from(value: Variant<'static>) -> Self {
+        let signature = value.value_signature().to_string();
+        match value {
+            Variant::Str(text) => Self::Text(text.as_str().to_owned()),
+            Variant::Bool(flag) => Self::Flag(flag),
+            Variant::U32(number) => Self::Number(number),
+            Variant::U16(number) => Self::Short(number),
+            Variant::Fd(Fd::Owned(fd)) => Self::Descriptor(OwnedFd::from(fd)),
+            array @ Variant::Array(_) if signature == "as" => {
+                Vec::try_from(array).map_or(Self::Other(signature), Self::Texts)
+            }
+            _ => Self::Other(signature),
         }
     }
 }
@@ -302,10 +328,7 @@ impl<'de> Visitor<'de> for Skip<'_> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use zbus::{
-        Fd,
-        wire::{Endian, serialized::Context, to_bytes},
-    };
+    use zbus::wire::{Endian, serialized::Context, to_bytes};
 
     use super::*;
 
@@ -339,6 +362,9 @@ pub(super) mod tests {
             (Variant::Variant(Box::new(Variant::from("x"))), "v", "Other(\"v\")"),
             (Variant::from(HashMap::from([("a", Variant::from(1_u8))])), "a{sv}", "Other(\"a{sv}\")"),
         ] {
+            let decoded = OwnedVariant::try_from(value.try_clone().unwrap()).unwrap();
+            let dict = Dict::from(HashMap::from([("key".to_owned(), decoded)]));
+            assert!(format!("{:?}", dict.values["key"]).starts_with(shown), "{dict:?}");
             let dict = one(value);
             let value = &dict.values["key"];
             assert_eq!((value.signature(), &dict.excess), (signature, &None));

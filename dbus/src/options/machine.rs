@@ -47,7 +47,7 @@ impl DiagnoseOptions {
     /// # Errors
     ///
     /// `InvalidArgs`, which names the key: unknown, of a wrong type or out of range.
-    pub fn parse(dict: Dict) -> Result<Self> {
+    pub fn parse(dict: impl Into<Dict>) -> Result<Self> {
         let mut bag = Bag::new("options", dict)?;
         let options = Self { timeout: bag.timeout()?, chap: Chap::read(&mut bag)? };
         bag.finish(options)
@@ -178,7 +178,7 @@ impl MultipathOptions {
     /// # Errors
     ///
     /// `InvalidArgs`, which names the key: unknown, of a wrong type, out of range or not to be combined.
-    pub fn parse(dict: Dict) -> Result<Self> {
+    pub fn parse(dict: impl Into<Dict>) -> Result<Self> {
         let mut bag = Bag::new("options", dict)?;
         let setup_keys = [keys::ONLY_ISCSI, keys::USER_FRIENDLY_NAMES, keys::QUEUEING];
         let given = setup_keys.into_iter().find(|key| bag.has(key));
@@ -231,7 +231,7 @@ impl ExamineOptions {
     /// # Errors
     ///
     /// `InvalidArgs`, which names the key: unknown, of a wrong type or out of range.
-    pub fn parse(dict: Dict) -> Result<Self> {
+    pub fn parse(dict: impl Into<Dict>) -> Result<Self> {
         let mut bag = Bag::new("options", dict)?;
         let options = Self { timeout: bag.timeout()?, fix: bag.flag(keys::FIX)?.unwrap_or(false) };
         bag.finish(options)

@@ -65,7 +65,7 @@ impl DiscoverOptions {
     /// # Errors
     ///
     /// `InvalidArgs`, which names the key: unknown, of a wrong type or out of range.
-    pub fn parse(dict: Dict) -> Result<Self> {
+    pub fn parse(dict: impl Into<Dict>) -> Result<Self> {
         let mut bag = Bag::new("options", dict)?;
         let options = Self {
             timeout: bag.timeout()?,
@@ -123,7 +123,7 @@ impl AddOptions {
     /// # Errors
     ///
     /// `InvalidArgs`, which names the key: unknown, of a wrong type or out of range.
-    pub fn parse(dict: Dict) -> Result<Self> {
+    pub fn parse(dict: impl Into<Dict>) -> Result<Self> {
         let mut bag = Bag::new("options", dict)?;
         let options =
             Self { tpgt: bag.short(keys::TPGT)?, startup: bag.startup()?, interface: bag.interface()? };
@@ -170,7 +170,7 @@ impl PathFilter {
     /// # Errors
     ///
     /// `InvalidArgs`, which names the key: unknown, of a wrong type or malformed.
-    pub fn parse(dict: Dict) -> Result<Self> {
+    pub fn parse(dict: impl Into<Dict>) -> Result<Self> {
         let mut bag = Bag::new("filter", dict)?;
         let filter = Self { target: bag.parsed(keys::TARGET)?, portal: bag.parsed(keys::PORTAL)? };
         bag.finish(filter)

@@ -71,7 +71,7 @@ impl LoginOptions {
     /// # Errors
     ///
     /// `InvalidArgs`, which names the key: unknown, of a wrong type or out of range.
-    pub fn parse(dict: Dict) -> Result<Self> {
+    pub fn parse(dict: impl Into<Dict>) -> Result<Self> {
         let mut bag = Bag::new("options", dict)?;
         let options = Self {
             wait: bag.flag(keys::WAIT)?.unwrap_or(true),
@@ -187,7 +187,7 @@ impl ConnectOptions {
     /// # Errors
     ///
     /// `InvalidArgs`, which names the key: unknown, of a wrong type or out of range.
-    pub fn parse(dict: Dict) -> Result<Self> {
+    pub fn parse(dict: impl Into<Dict>) -> Result<Self> {
         let mut bag = Bag::new("options", dict)?;
         let options = Self {
             timeout: bag.timeout()?,
@@ -236,7 +236,7 @@ impl LogoutOptions {
     /// # Errors
     ///
     /// `InvalidArgs`, which names the key: unknown, of a wrong type or out of range.
-    pub fn parse(dict: Dict) -> Result<Self> {
+    pub fn parse(dict: impl Into<Dict>) -> Result<Self> {
         let mut bag = Bag::new("options", dict)?;
         let options = Self { timeout: bag.timeout()?, force: bag.flag(keys::FORCE)?.unwrap_or(false) };
         bag.finish(options)
@@ -281,7 +281,7 @@ impl RescanOptions {
     /// # Errors
     ///
     /// `InvalidArgs`, which names the key: unknown, of a wrong type or out of range.
-    pub fn parse(dict: Dict) -> Result<Self> {
+    pub fn parse(dict: impl Into<Dict>) -> Result<Self> {
         let mut bag = Bag::new("options", dict)?;
         let options = Self { timeout: bag.timeout()?, wait: bag.flag(keys::WAIT)?.unwrap_or(true) };
         bag.finish(options)

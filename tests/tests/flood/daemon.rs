@@ -16,6 +16,7 @@ const LOG: &str = "flooded.log";
 pub(crate) fn run() {
     let Ok(root) = std::env::var(ROOT) else { return };
     let address = std::env::var(ADDRESS).unwrap();
+    #[expect(clippy::disallowed_methods, reason = "below a temporary directory of the test's own")]
     let log = fs::File::create(Path::new(&root).join(LOG)).unwrap();
     tracing_subscriber::fmt().with_writer(log).with_ansi(false).init();
     // As in the program.

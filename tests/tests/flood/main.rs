@@ -4,8 +4,13 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::expect_used,
     clippy::indexing_slicing,
     reason = "a test that cannot go on must fail"
+)]
+#![allow(
+    clippy::print_stdout,
+    reason = "what was measured, and what the attacker's process says to the test"
 )]
 
 mod attacker;

@@ -46,7 +46,7 @@ pub enum Kind {
     NotLoggedIn,
     /// Something still uses the disks or the sessions; the message says what.
     InUse,
-    /// Another call works on the same target, or too many questions or secrets wait.
+    /// Another call works on the same target, or too many calls, questions or secrets wait.
     Busy,
     /// A program or daemon below is missing or stopped; the message says which.
     BackendUnavailable,

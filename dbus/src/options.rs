@@ -2,9 +2,11 @@
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `dict` | a dictionary that is emptied key by key: each key checked, unknown ones refused |
+//! | `bag` | a dictionary that is emptied key by key: each key checked, unknown ones refused |
+//! | `dict` | a dictionary from a message, bounded while it is read |
 //! | `entries` | the client's side: options as the dictionary that goes over the bus |
 //! | `keys` | the keys |
+//! | `setters` | the setters that the options of several methods have in common |
 //! | `words` | the arguments that are text: targets, portals, `startup` |
 //! | `chap` | CHAP credentials, and what `SetChap` takes |
 //! | `pipe` | the pipe that a secret goes through (feature `proxy`) |
@@ -27,6 +29,7 @@
 //! The structs are `#[non_exhaustive]`, because options are added. The enums are not: only the daemon
 //! reads them, and it has to know every variant.
 
+mod bag;
 mod chap;
 mod dict;
 mod entries;
@@ -36,11 +39,13 @@ mod machine;
 mod pipe;
 mod records;
 mod sessions;
+mod setters;
 mod words;
 
 pub use self::{
+    bag::{MOST_TARGETS, TIMEOUT_RANGE},
     chap::{Chap, ChapChange, Credentials, SecretSource},
-    dict::{Dict, MOST_TARGETS, TIMEOUT_RANGE},
+    dict::Dict,
     entries::DictOf,
     machine::{DiagnoseOptions, ExamineOptions, MultipathOptions, Queueing},
     records::{AddOptions, DiscoverOptions, PathFilter},

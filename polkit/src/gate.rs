@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use iscsi_initiator_dbus::{Fault, Iqn};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use zbus::{
     Connection,
     message::{Flags, Header},
@@ -15,26 +15,37 @@ use crate::{
     authority::{self, Answer, Question},
     details::Details,
     places::Places,
+    rate::Rate,
     refusal::Refusal,
+    turns::Turns,
 };
 
 /// Limits in time and number, with the designed defaults.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// For a check without a prompt, including the wait for its turn.
+    /// For a check without a prompt, including the wait for its turn, which may take half of it.
     pub check: Duration,
     /// For the list of actions that polkit knows.
     pub list: Duration,
     /// For a prompt.
     pub question: Duration,
-    /// Checks that run at the same time. Together with `questions` it must stay below the 128
-    /// unanswered calls that the bus allows a connection (`max_replies_per_connection`).
+    /// Checks that run at the same time, but for root's. Together with `checks_of_root` and `questions` it must
+    /// stay below the 128 unanswered calls that the bus allows a connection (`max_replies_per_connection`).
     pub checks: usize,
+    /// Checks of one user.
+    pub checks_per_user: usize,
+    /// Checks of root, besides the others.
+    pub checks_of_root: usize,
     /// Open prompts in all.
     pub questions: usize,
     /// Open prompts of one user.
     pub questions_per_user: usize,
+    /// Refusals of one user that are logged within a minute; the others are counted.
+    pub logged_refusals: u32,
 }
+
+/// How long refusals that are not logged are counted before one line says how many they were.
+const LOG_WINDOW: Duration = Duration::from_secs(60);
 
 impl Default for Limits {
     fn default() -> Self {
@@ -43,8 +54,11 @@ impl Default for Limits {
             list: Duration::from_secs(5),
             question: Duration::from_secs(300),
             checks: 64,
+            checks_per_user: 8,
+            checks_of_root: 16,
             questions: 32,
             questions_per_user: 4,
+            logged_refusals: 20,
         }
     }
 }
@@ -54,8 +68,9 @@ impl Default for Limits {
 pub struct Gate {
     connection: Connection,
     limits: Limits,
-    checks: Arc<Semaphore>,
+    turns: Arc<Turns>,
     places: Arc<Places>,
+    refusals: Arc<Rate>,
 }
 
 impl Gate {
@@ -71,18 +86,23 @@ impl Gate {
         Self {
             connection: connection.clone(),
             limits,
-            checks: Arc::new(Semaphore::new(limits.checks)),
+            turns: Turns::new(limits.checks, limits.checks_per_user, limits.checks_of_root),
             places: Places::new(limits.questions, limits.questions_per_user),
+            refusals: Rate::new("authorizations", limits.logged_refusals, LOG_WINDOW),
         }
     }
 
-    /// Asks polkit whether the sender of this message may do this. Writes one line to the log.
+    /// Asks polkit whether the sender of this message may do this. Writes one line to the log, but for
+    /// refusals beyond [`Limits::logged_refusals`], which are counted there.
     ///
     /// Dropping the future cancels an open prompt.
     pub async fn ask(&self, call: &Header<'_>, action: Action, details: Details<'_>) -> Result<Grant, Fault> {
         let mut caller = None;
         let verdict = self.judge(call, action, details, &mut caller).await;
-        log(caller.as_ref(), action, details, verdict.as_ref().err());
+        let refusal = verdict.as_ref().err();
+        if refusal.is_none() || self.refusals.admits(caller.as_ref().map(Caller::uid)) {
+            log(caller.as_ref(), action, details, refusal);
+        }
         match (verdict, caller) {
             (Ok(()), Some(caller)) => Ok(Grant::new(action, caller, details)),
             (Err(refusal), _) => Err(refusal.fault(action)),
@@ -113,13 +133,10 @@ impl Gate {
         let Some(question) = Question::new(call, action, details).map(Arc::new) else {
             return Err(Refusal::Unavailable("the message has no sender".to_owned()));
         };
-        let check = self.check(call, &question, caller);
-        match timeout(self.limits.check, check).await {
-            Ok(Ok(Answer::Yes)) => return Ok(()),
-            Ok(Ok(Answer::No | Answer::Dismissed)) => return Err(Refusal::NotAuthorized),
-            Ok(Ok(Answer::Challenge)) => {}
-            Ok(Err(error)) => return Err(Refusal::Unavailable(error.to_string())),
-            Err(_) => return Err(Refusal::Unavailable(format!("timed out after {:?}", self.limits.check))),
+        match self.check(call, &question, caller).await? {
+            Answer::Yes => return Ok(()),
+            Answer::No | Answer::Dismissed => return Err(Refusal::NotAuthorized),
+            Answer::Challenge => {}
         }
         let (Some(caller), true) = (caller, call.primary().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH))
         else {
@@ -128,19 +145,28 @@ impl Gate {
         self.ask_person(&question, caller).await
     }
 
-    /// Identifies the caller, and asks polkit without a prompt.
+    /// Identifies the caller, and asks polkit without a prompt when it is this user's turn.
     async fn check(
         &self,
         call: &Header<'_>,
         question: &Arc<Question>,
         caller: &mut Option<Caller>,
-    ) -> zbus::Result<Answer> {
-        // No code closes this semaphore. If it were closed, checks would be unbounded, but not
-        // skipped.
-        let turn = Arc::clone(&self.checks).acquire_owned().await.ok();
-        let sender = call.sender().ok_or(zbus::Error::MissingField)?;
-        *caller = Some(Caller::look_up(&self.connection, sender).await?);
-        question.check(&self.connection, turn).await
+    ) -> Result<Answer, Refusal> {
+        let limit = self.limits.check;
+        let until = Instant::now() + limit;
+        let late = |_| Refusal::Unavailable(format!("timed out after {limit:?}"));
+        let failed = |error: zbus::Error| Refusal::Unavailable(error.to_string());
+        let Some(sender) = call.sender() else { return Err(failed(zbus::Error::MissingField)) };
+        let found = timeout_at(until, Caller::look_up(&self.connection, sender)).await;
+        let uid = caller.insert(found.map_err(late)?.map_err(failed)?).uid();
+        let ended = self.turns.ended();
+        let turn = match timeout(limit / 2, self.turns.take(uid)).await {
+            Ok(turn) => turn,
+            // Nothing was answered meanwhile: not the others are in the way, polkit does not answer.
+            Err(elapsed) if self.turns.ended() == ended => return Err(late(elapsed)),
+            Err(_) => return Err(Refusal::NoTurn),
+        };
+        timeout_at(until, question.check(&self.connection, turn)).await.map_err(late)?.map_err(failed)
     }
 
     /// Lets polkit prompt the user, if a place is free.

@@ -8,9 +8,11 @@
 //! | [`details`] | [`Details`], the target and the portal that an action is about |
 //! | [`gate`] | [`Gate`], the way from a message to a [`Grant`] |
 //! | [`grant`] | [`Grant`], the proof of polkit's approval |
+//! | [`rate`] | [`Rate`], which limits the log lines that one user can cause |
 //! | `authority` | the calls to polkitd, and their cancellation |
 //! | `places` | limits the number of open prompts |
 //! | `refusal` | the reasons for a refusal, for the caller and the log |
+//! | `turns` | whose check is next |
 
 #![warn(missing_docs)]
 
@@ -21,13 +23,16 @@ pub mod details;
 pub mod gate;
 pub mod grant;
 mod places;
+pub mod rate;
 mod refusal;
+mod turns;
 
 pub use action::Action;
 pub use caller::Caller;
 pub use details::Details;
 pub use gate::{Gate, Limits};
 pub use grant::Grant;
+pub use rate::Rate;
 
 /// The `.policy` file as it is installed, for packagers and tests.
 pub const POLICY: &str = include_str!("../org.cloudatlas.IscsiInitiator.policy");

@@ -24,6 +24,8 @@ pub(crate) enum Refusal {
     Challenge,
     /// Too many prompts are open.
     Busy(Full),
+    /// So many checks are waiting for polkit that this one had no turn.
+    NoTurn,
     /// polkit could not be asked; the reason is for the log.
     Unavailable(String),
 }
@@ -35,7 +37,7 @@ impl Refusal {
             Self::NotAuthorized | Self::NoAgent | Self::Unanswered(_) => "denied",
             Self::Dismissed | Self::Left => "dismissed",
             Self::Challenge => "challenge",
-            Self::Busy(_) => "busy",
+            Self::Busy(_) | Self::NoTurn => "busy",
             Self::Unavailable(_) => "unavailable",
         }
     }
@@ -46,6 +48,7 @@ impl Refusal {
             Self::Left => Some("the caller left"),
             Self::NoAgent => Some("no authentication agent"),
             Self::Unanswered(_) => Some("not answered"),
+            Self::NoTurn => Some("no turn at polkit"),
             Self::Unavailable(reason) => Some(reason),
             _ => None,
         }
@@ -80,6 +83,11 @@ impl Refusal {
                 Fault::new(Kind::Busy, format!("{all} authentication dialogs are open already"))
                     .hint("try again later")
             }
+            Self::NoTurn => Fault::new(
+                Kind::Busy,
+                "too many calls of this user, or of all, are waiting to be authorised".to_owned(),
+            )
+            .hint("try again later"),
             Self::Unavailable(_) => denied("polkit could not be asked, so nothing is authorised".to_owned())
                 .hint("systemctl status polkit and journalctl -u iscsi-initiatord have the details"),
         }
@@ -102,6 +110,7 @@ mod tests {
             (Refusal::Challenge, Kind::InteractiveAuthorizationRequired, "challenge", "did not allow"),
             (Refusal::Busy(Full::Yours(4)), Kind::Busy, "busy", "4 authentication dialogs of this user"),
             (Refusal::Busy(Full::All(32)), Kind::Busy, "busy", "32 authentication dialogs"),
+            (Refusal::NoTurn, Kind::Busy, "busy", "waiting to be authorised"),
             (
                 Refusal::Unavailable("x".into()),
                 Kind::AccessDenied,

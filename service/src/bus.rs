@@ -3,15 +3,18 @@
 //!
 //! | room | what it is |
 //! |---|---|
+//! | `door` | which messages get from the socket into the daemon |
 //! | `manager` | the interface `org.cloudatlas.IscsiInitiator` |
 //! | `mirror` | reports changed properties |
 //! | `progress` | reports the steps of a long call to its caller |
 //! | `secret_fd` | secrets passed as a file descriptor |
 
+mod door;
 mod manager;
 mod mirror;
 mod progress;
 mod secret_fd;
 
+pub use door::connect;
 pub(crate) use manager::Manager;
 pub(crate) use mirror::mirror;

@@ -22,6 +22,7 @@ use zbus::Connection;
 #[cfg(feature = "steps")]
 pub use self::backend::host::atomic::steps;
 pub use self::backend::host::layout::Layout;
+pub use self::bus::connect;
 pub use self::engine::turns::activity::Activity;
 pub use self::life::live;
 use crate::{
@@ -30,7 +31,8 @@ use crate::{
 };
 
 /// Serves the interface on a connection, then takes the bus name, so that a call can arrive only
-/// once everything is in place. Returns the counter of running calls.
+/// once everything is in place. Returns the counter of running calls. How many calls may run is limited
+/// if the connection is one of [`connect`]'s.
 pub async fn serve(connection: &Connection, layout: Layout) -> zbus::Result<Activity> {
     let activity = Activity::default();
     let engine = Engine::new(layout, connection, activity.clone());

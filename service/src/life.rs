@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use iscsi_initiator_dbus::BUS_NAME;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_stream::StreamExt;
 use zbus::Connection;
 
 use crate::Activity;
@@ -28,7 +27,7 @@ pub async fn live(connection: &Connection, activity: &Activity, quiet: Duration)
         () = activity.idle_for(quiet) => tracing::info!("idle, stopping"),
         _ = terminate.recv() => tracing::info!("asked to stop"),
         _ = interrupt.recv() => tracing::info!("asked to stop"),
-        () = closed(connection) => return Err(zbus::Error::Failure("lost the connection to the system bus".into())),
+        () = connection.closed() => return Err(zbus::Error::Failure("lost the connection to the system bus".into())),
     }
     // Later calls start a new daemon; those that are running or in transit are still answered here.
     // Another SIGTERM changes nothing: systemd sends one when the name is released, and uses
@@ -38,14 +37,4 @@ pub async fn live(connection: &Connection, activity: &Activity, quiet: Duration)
         tracing::warn!("stopping although calls are running");
     }
     Ok(())
-}
-
-/// Returns when the bus has closed the connection.
-async fn closed(connection: &Connection) {
-    let mut messages = zbus::MessageStream::from(connection);
-    while let Some(message) = messages.next().await {
-        if message.is_err() {
-            return;
-        }
-    }
 }

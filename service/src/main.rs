@@ -3,8 +3,8 @@
 
 use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
-use iscsi_initiatord::{Layout, live, serve};
-use zbus::Connection;
+use iscsi_initiatord::{Layout, connect, live, serve};
+use zbus::Address;
 
 /// How long it runs without a call. systemd starts it again for the next one.
 const QUIET: Duration = Duration::from_secs(30);
@@ -113,7 +113,7 @@ fn lay_down_capabilities() -> rustix::io::Result<()> {
 
 async fn run(layout: Layout) -> zbus::Result<()> {
     let connecting = async {
-        let connection = Connection::system().await?;
+        let connection = connect(&Address::system()?).await?;
         let activity = serve(&connection, layout).await?;
         Ok((connection, activity))
     };

@@ -13,10 +13,10 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use iscsi_initiator_dbus::{BUS_NAME, Kind, proxy::InitiatorProxy};
 use iscsi_initiator_fake::{Bus, Machine, polkit};
-use iscsi_initiatord::{Layout, live, serve};
+use iscsi_initiatord::{Layout, connect, live, serve};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Duration, sleep};
-use zbus::{Connection, connection, fdo::DBusProxy};
+use zbus::{Connection, fdo::DBusProxy};
 
 const ENTRANCE: &str = "a_daemon_that_the_bus_starts";
 /// The bus hands its own environment on.
@@ -30,7 +30,7 @@ fn a_daemon_that_the_bus_starts() {
     let (Ok(root), Ok(address)) = (std::env::var(ROOT), std::env::var(ADDRESS)) else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let connection = connection::Builder::address(address.as_str()).build().await.unwrap();
+        let connection = connect(&address.parse().unwrap()).await.unwrap();
         let activity = serve(&connection, Layout::below(Path::new(&root))).await.unwrap();
         // The last one loses its bus with the test.
         drop(live(&connection, &activity, QUIET).await);

@@ -6,7 +6,8 @@ use std::{fmt, os::fd::AsFd};
 use zbus::{Fd, OwnedFd, Variant};
 
 use super::{
-    dict::{Bag, Dict},
+    bag::Bag,
+    dict::Dict,
     entries::{Entries, argument},
     keys::{self, Side},
 };
@@ -164,7 +165,7 @@ impl ChapChange {
     /// # Errors
     ///
     /// `InvalidArgs`, which names the key: unknown, of a wrong type, missing or not to be combined.
-    pub fn parse(dict: Dict) -> Result<Self> {
+    pub fn parse(dict: impl Into<Dict>) -> Result<Self> {
         let mut bag = Bag::new("chap", dict)?;
         let clear = bag.flag(keys::CLEAR)?.unwrap_or(false);
         let change = match (Chap::read(&mut bag)?, clear) {
@@ -182,7 +183,7 @@ impl ChapChange {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::dict::tests::{dict, text},
+        super::bag::tests::{dict, text},
         *,
     };
 

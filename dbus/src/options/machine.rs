@@ -3,10 +3,12 @@
 use std::{fmt, time::Duration};
 
 use super::{
+    bag::Bag,
     chap::Chap,
-    dict::{Bag, Dict},
+    dict::Dict,
     entries::{Entries, argument},
     keys,
+    setters::setter,
 };
 use crate::fault::Result;
 
@@ -28,17 +30,12 @@ impl DiagnoseOptions {
         Self::default()
     }
 
-    /// Gives up after so long, 1 to 600 s; parts of a second are rounded up.
-    #[must_use]
-    pub fn timeout(self, timeout: Duration) -> Self {
-        Self { timeout: Some(timeout), ..self }
-    }
+    setter!(timeout);
 
-    /// Tries these credentials instead of those that are recorded.
-    #[must_use]
-    pub fn chap(self, chap: Chap) -> Self {
-        Self { chap: Some(chap), ..self }
-    }
+    setter!(
+        /// Tries these credentials instead of those that are recorded.
+        chap
+    );
 
     fn entries(&self) -> Entries<'_> {
         let entries = Entries::new().timeout(self.timeout);
@@ -50,7 +47,7 @@ impl DiagnoseOptions {
     /// # Errors
     ///
     /// `InvalidArgs`, which names the key: unknown, of a wrong type or out of range.
-    pub fn parse(dict: Dict) -> Result<Self> {
+    pub fn parse(dict: impl Into<Dict>) -> Result<Self> {
         let mut bag = Bag::new("options", dict)?;
         let options = Self { timeout: bag.timeout()?, chap: Chap::read(&mut bag)? };
         bag.finish(options)
@@ -136,36 +133,28 @@ impl MultipathOptions {
         Self::default()
     }
 
-    /// Gives up after so long, 1 to 600 s; parts of a second are rounded up.
-    #[must_use]
-    pub fn timeout(self, timeout: Duration) -> Self {
-        Self { timeout: Some(timeout), ..self }
-    }
+    setter!(timeout);
 
-    /// Whether to say what would change, and change nothing.
-    #[must_use]
-    pub fn dry_run(self, dry_run: bool) -> Self {
-        Self { dry_run, ..self }
-    }
+    setter!(
+        /// Whether to say what would change, and change nothing.
+        dry_run
+    );
 
-    /// Whether to put back what was there before the first setup. Of the other options only `timeout`
-    /// and `dry_run` go with it.
-    #[must_use]
-    pub fn undo(self, undo: bool) -> Self {
-        Self { undo, ..self }
-    }
+    setter!(
+        /// Whether to put back what was there before the first setup. Of the other options only `timeout`
+        /// and `dry_run` go with it.
+        undo
+    );
 
-    /// Whether to make maps of iSCSI disks only.
-    #[must_use]
-    pub fn only_iscsi(self, only_iscsi: bool) -> Self {
-        Self { only_iscsi, ..self }
-    }
+    setter!(
+        /// Whether to make maps of iSCSI disks only.
+        only_iscsi
+    );
 
-    /// Whether maps are called `mpatha` instead of by their WWID.
-    #[must_use]
-    pub fn friendly_names(self, friendly_names: bool) -> Self {
-        Self { friendly_names, ..self }
-    }
+    setter!(
+        /// Whether maps are called `mpatha` instead of by their WWID.
+        friendly_names
+    );
 
     /// What I/O to a Ceph gateway's disk does while no path is good.
     #[must_use]
@@ -189,7 +178,7 @@ impl MultipathOptions {
     /// # Errors
     ///
     /// `InvalidArgs`, which names the key: unknown, of a wrong type, out of range or not to be combined.
-    pub fn parse(dict: Dict) -> Result<Self> {
+    pub fn parse(dict: impl Into<Dict>) -> Result<Self> {
         let mut bag = Bag::new("options", dict)?;
         let setup_keys = [keys::ONLY_ISCSI, keys::USER_FRIENDLY_NAMES, keys::QUEUEING];
         let given = setup_keys.into_iter().find(|key| bag.has(key));
@@ -226,17 +215,12 @@ impl ExamineOptions {
         Self::default()
     }
 
-    /// Gives up after so long, 1 to 600 s; parts of a second are rounded up.
-    #[must_use]
-    pub fn timeout(self, timeout: Duration) -> Self {
-        Self { timeout: Some(timeout), ..self }
-    }
+    setter!(timeout);
 
-    /// Whether to fix what is safe to fix, then look again. Asks polkit for `configure`.
-    #[must_use]
-    pub fn fix(self, fix: bool) -> Self {
-        Self { fix, ..self }
-    }
+    setter!(
+        /// Whether to fix what is safe to fix, then look again. Asks polkit for `configure`.
+        fix
+    );
 
     fn entries(&self) -> Entries<'_> {
         Entries::new().timeout(self.timeout).flag(keys::FIX, self.fix, false)
@@ -247,7 +231,7 @@ impl ExamineOptions {
     /// # Errors
     ///
     /// `InvalidArgs`, which names the key: unknown, of a wrong type or out of range.
-    pub fn parse(dict: Dict) -> Result<Self> {
+    pub fn parse(dict: impl Into<Dict>) -> Result<Self> {
         let mut bag = Bag::new("options", dict)?;
         let options = Self { timeout: bag.timeout()?, fix: bag.flag(keys::FIX)?.unwrap_or(false) };
         bag.finish(options)
@@ -257,7 +241,7 @@ impl ExamineOptions {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::dict::tests::{dict, text},
+        super::bag::tests::{dict, text},
         *,
     };
 

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use super::{
+    bag::Bag,
     chap::Chap,
-    dict::{Bag, Dict},
+    dict::Dict,
     entries::{Entries, argument},
     keys,
+    setters::setter,
 };
 use crate::{Iqn, Portal, fault::Result, results::Startup};
 
@@ -32,30 +34,23 @@ impl DiscoverOptions {
         Self::default()
     }
 
-    /// Gives up after so long, 1 to 600 s; parts of a second are rounded up.
-    #[must_use]
-    pub fn timeout(self, timeout: Duration) -> Self {
-        Self { timeout: Some(timeout), ..self }
-    }
+    setter!(timeout);
 
-    /// Sets when new nodes are logged in to: [`Startup::Manual`] or [`Startup::Automatic`].
-    #[must_use]
-    pub fn startup(self, startup: Startup) -> Self {
-        Self { startup: Some(startup), ..self }
-    }
+    setter!(
+        /// Sets when new nodes are logged in to: [`Startup::Manual`] or [`Startup::Automatic`].
+        startup
+    );
 
-    /// Asks through a network interface of this machine (`eth1`), and binds new nodes to it. Needs the
-    /// feature `interface`.
-    #[must_use]
-    pub fn interface(self, name: impl Into<String>) -> Self {
-        Self { interface: Some(name.into()), ..self }
-    }
+    setter!(
+        /// Asks through a network interface of this machine (`eth1`), and binds new nodes to it. Needs the
+        /// feature `interface`.
+        interface
+    );
 
-    /// Uses these credentials for this discovery only.
-    #[must_use]
-    pub fn chap(self, chap: Chap) -> Self {
-        Self { chap: Some(chap), ..self }
-    }
+    setter!(
+        /// Uses these credentials for this discovery only.
+        chap
+    );
 
     fn entries(&self) -> Entries<'_> {
         let entries = Entries::new()
@@ -70,7 +65,7 @@ impl DiscoverOptions {
     /// # Errors
     ///
     /// `InvalidArgs`, which names the key: unknown, of a wrong type or out of range.
-    pub fn parse(dict: Dict) -> Result<Self> {
+    pub fn parse(dict: impl Into<Dict>) -> Result<Self> {
         let mut bag = Bag::new("options", dict)?;
         let options = Self {
             timeout: bag.timeout()?,
@@ -106,17 +101,15 @@ impl AddOptions {
         Self { tpgt: Some(tpgt), ..self }
     }
 
-    /// Sets when a new node is logged in to: [`Startup::Manual`] or [`Startup::Automatic`].
-    #[must_use]
-    pub fn startup(self, startup: Startup) -> Self {
-        Self { startup: Some(startup), ..self }
-    }
+    setter!(
+        /// Sets when a new node is logged in to: [`Startup::Manual`] or [`Startup::Automatic`].
+        startup
+    );
 
-    /// Binds the node to a network interface of this machine (`eth1`). Needs the feature `interface`.
-    #[must_use]
-    pub fn interface(self, name: impl Into<String>) -> Self {
-        Self { interface: Some(name.into()), ..self }
-    }
+    setter!(
+        /// Binds the node to a network interface of this machine (`eth1`). Needs the feature `interface`.
+        interface
+    );
 
     fn entries(&self) -> Entries<'_> {
         Entries::new()
@@ -130,7 +123,7 @@ impl AddOptions {
     /// # Errors
     ///
     /// `InvalidArgs`, which names the key: unknown, of a wrong type or out of range.
-    pub fn parse(dict: Dict) -> Result<Self> {
+    pub fn parse(dict: impl Into<Dict>) -> Result<Self> {
         let mut bag = Bag::new("options", dict)?;
         let options =
             Self { tpgt: bag.short(keys::TPGT)?, startup: bag.startup()?, interface: bag.interface()? };
@@ -177,7 +170,7 @@ impl PathFilter {
     /// # Errors
     ///
     /// `InvalidArgs`, which names the key: unknown, of a wrong type or malformed.
-    pub fn parse(dict: Dict) -> Result<Self> {
+    pub fn parse(dict: impl Into<Dict>) -> Result<Self> {
         let mut bag = Bag::new("filter", dict)?;
         let filter = Self { target: bag.parsed(keys::TARGET)?, portal: bag.parsed(keys::PORTAL)? };
         bag.finish(filter)

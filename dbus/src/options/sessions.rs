@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use super::{
+    bag::Bag,
     chap::Chap,
-    dict::{Bag, Dict},
+    dict::Dict,
     entries::{Entries, argument},
     keys,
+    setters::setter,
 };
 use crate::{Iqn, fault::Result, results::Startup};
 
@@ -38,23 +40,17 @@ impl LoginOptions {
         Self::default()
     }
 
-    /// Gives up after so long, 1 to 600 s; parts of a second are rounded up.
-    #[must_use]
-    pub fn timeout(self, timeout: Duration) -> Self {
-        Self { timeout: Some(timeout), ..self }
-    }
+    setter!(timeout);
 
-    /// Stores when to log in from now on: [`Startup::Manual`] or [`Startup::Automatic`].
-    #[must_use]
-    pub fn startup(self, startup: Startup) -> Self {
-        Self { startup: Some(startup), ..self }
-    }
+    setter!(
+        /// Stores when to log in from now on: [`Startup::Manual`] or [`Startup::Automatic`].
+        startup
+    );
 
-    /// Whether to answer only when disks and maps are there.
-    #[must_use]
-    pub fn wait(self, wait: bool) -> Self {
-        Self { wait, ..self }
-    }
+    setter!(
+        /// Whether to answer only when disks and maps are there.
+        wait
+    );
 
     /// Whether to accept LUNs that are other disks than at the last login, and remember them.
     #[must_use]
@@ -75,7 +71,7 @@ impl LoginOptions {
     /// # Errors
     ///
     /// `InvalidArgs`, which names the key: unknown, of a wrong type or out of range.
-    pub fn parse(dict: Dict) -> Result<Self> {
+    pub fn parse(dict: impl Into<Dict>) -> Result<Self> {
         let mut bag = Bag::new("options", dict)?;
         let options = Self {
             wait: bag.flag(keys::WAIT)?.unwrap_or(true),
@@ -131,23 +127,17 @@ impl ConnectOptions {
         Self::default()
     }
 
-    /// Gives up after so long, 1 to 600 s; parts of a second are rounded up.
-    #[must_use]
-    pub fn timeout(self, timeout: Duration) -> Self {
-        Self { timeout: Some(timeout), ..self }
-    }
+    setter!(timeout);
 
-    /// Stores when to log in from now on: [`Startup::Manual`] or [`Startup::Automatic`].
-    #[must_use]
-    pub fn startup(self, startup: Startup) -> Self {
-        Self { startup: Some(startup), ..self }
-    }
+    setter!(
+        /// Stores when to log in from now on: [`Startup::Manual`] or [`Startup::Automatic`].
+        startup
+    );
 
-    /// Whether to answer only when disks and maps are there.
-    #[must_use]
-    pub fn wait(self, wait: bool) -> Self {
-        Self { wait, ..self }
-    }
+    setter!(
+        /// Whether to answer only when disks and maps are there.
+        wait
+    );
 
     /// Whether to accept LUNs that are other disks than at the last login, and remember them.
     #[must_use]
@@ -155,18 +145,16 @@ impl ConnectOptions {
         Self { accept_changed_luns: accept, ..self }
     }
 
-    /// Asks through a network interface of this machine (`eth1`), and binds new nodes to it. Needs the
-    /// feature `interface`.
-    #[must_use]
-    pub fn interface(self, name: impl Into<String>) -> Self {
-        Self { interface: Some(name.into()), ..self }
-    }
+    setter!(
+        /// Asks through a network interface of this machine (`eth1`), and binds new nodes to it. Needs the
+        /// feature `interface`.
+        interface
+    );
 
-    /// Stores these credentials in the records, and uses them for the discovery if it asks for CHAP.
-    #[must_use]
-    pub fn chap(self, chap: Chap) -> Self {
-        Self { chap: Some(chap), ..self }
-    }
+    setter!(
+        /// Stores these credentials in the records, and uses them for the discovery if it asks for CHAP.
+        chap
+    );
 
     /// Adds one of the portal's targets.
     #[must_use]
@@ -199,7 +187,7 @@ impl ConnectOptions {
     /// # Errors
     ///
     /// `InvalidArgs`, which names the key: unknown, of a wrong type or out of range.
-    pub fn parse(dict: Dict) -> Result<Self> {
+    pub fn parse(dict: impl Into<Dict>) -> Result<Self> {
         let mut bag = Bag::new("options", dict)?;
         let options = Self {
             timeout: bag.timeout()?,
@@ -231,18 +219,13 @@ impl LogoutOptions {
         Self::default()
     }
 
-    /// Gives up after so long, 1 to 600 s; parts of a second are rounded up.
-    #[must_use]
-    pub fn timeout(self, timeout: Duration) -> Self {
-        Self { timeout: Some(timeout), ..self }
-    }
+    setter!(timeout);
 
-    /// Whether to log out although something uses the disks: data may be lost. Asks polkit for
-    /// `logout-in-use`.
-    #[must_use]
-    pub fn force(self, force: bool) -> Self {
-        Self { force, ..self }
-    }
+    setter!(
+        /// Whether to log out although something uses the disks: data may be lost. Asks polkit for
+        /// `logout-in-use`.
+        force
+    );
 
     fn entries(&self) -> Entries<'_> {
         Entries::new().timeout(self.timeout).flag(keys::FORCE, self.force, false)
@@ -253,7 +236,7 @@ impl LogoutOptions {
     /// # Errors
     ///
     /// `InvalidArgs`, which names the key: unknown, of a wrong type or out of range.
-    pub fn parse(dict: Dict) -> Result<Self> {
+    pub fn parse(dict: impl Into<Dict>) -> Result<Self> {
         let mut bag = Bag::new("options", dict)?;
         let options = Self { timeout: bag.timeout()?, force: bag.flag(keys::FORCE)?.unwrap_or(false) };
         bag.finish(options)
@@ -282,17 +265,12 @@ impl RescanOptions {
         Self::default()
     }
 
-    /// Gives up after so long, 1 to 600 s; parts of a second are rounded up.
-    #[must_use]
-    pub fn timeout(self, timeout: Duration) -> Self {
-        Self { timeout: Some(timeout), ..self }
-    }
+    setter!(timeout);
 
-    /// Whether to answer only when new disks and maps are there.
-    #[must_use]
-    pub fn wait(self, wait: bool) -> Self {
-        Self { wait, ..self }
-    }
+    setter!(
+        /// Whether to answer only when new disks and maps are there.
+        wait
+    );
 
     fn entries(&self) -> Entries<'_> {
         Entries::new().timeout(self.timeout).flag(keys::WAIT, self.wait, true)
@@ -303,7 +281,7 @@ impl RescanOptions {
     /// # Errors
     ///
     /// `InvalidArgs`, which names the key: unknown, of a wrong type or out of range.
-    pub fn parse(dict: Dict) -> Result<Self> {
+    pub fn parse(dict: impl Into<Dict>) -> Result<Self> {
         let mut bag = Bag::new("options", dict)?;
         let options = Self { timeout: bag.timeout()?, wait: bag.flag(keys::WAIT)?.unwrap_or(true) };
         bag.finish(options)

@@ -5,13 +5,13 @@ use std::{os::unix::process::ExitStatusExt as _, path::Path};
 
 use iscsi_initiator_dbus::BUS_NAME;
 use iscsi_initiator_tests::harness::{DEADLINE, process::program};
-use iscsi_initiatord::{Layout, serve, steps};
+use iscsi_initiatord::{Layout, connect, serve, steps};
 use rustix::process::Signal;
 use tokio::{
     process::Child,
     time::{Duration, sleep, timeout},
 };
-use zbus::{Connection, connection, fdo::DBusProxy};
+use zbus::{Connection, fdo::DBusProxy};
 
 const ENTRANCE: &str = "the_daemon_that_may_die";
 const ROOT: &str = "DAEMON_ROOT";
@@ -25,7 +25,7 @@ pub(crate) fn run() {
     steps::die_at(dies_at.parse().unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let connection = connection::Builder::address(address.as_str()).build().await.unwrap();
+        let connection = connect(&address.parse().unwrap()).await.unwrap();
         let _activity = serve(&connection, Layout::below(Path::new(&root))).await.unwrap();
         std::future::pending::<()>().await;
     });

@@ -17,7 +17,7 @@ use iscsi_initiator_dbus::{
     results::{Login, LoginOutcome},
 };
 use iscsi_initiator_tests::harness::World;
-use iscsi_initiatord::{Activity, Layout, serve};
+use iscsi_initiatord::{Activity, Layout, connect, serve};
 use tokio::{sync::oneshot, time::timeout};
 use zbus::{Connection, DynamicType, Message, Variant};
 
@@ -61,8 +61,11 @@ impl Room {
         let machine = Machine::new();
         let layout = Layout::below(&machine.root());
         let (send, activity) = oneshot::channel();
+        let bus = world.address().parse().unwrap();
         world
-            .serve(|connection| async move {
+            .serve(|_| async move {
+                // As the program does: the limits on calls are those of its connection.
+                let connection = connect(&bus).await.unwrap();
                 let activity = serve(&connection, layout).await.unwrap();
                 assert!(send.send(activity).is_ok());
                 std::future::pending().await

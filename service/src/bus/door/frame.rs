@@ -1,0 +1,219 @@
+//! The head of a message, as it comes from the socket: what the door judges by.
+//! Must not allocate for what a message claims.
+
+/// The part that every message begins with.
+pub(super) const FIXED: usize = 16;
+
+/// The kinds of messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Call,
+    Reply,
+    Signal,
+    Unknown,
+}
+
+/// The fixed part of a message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Start {
+    is_little: bool,
+    pub(super) kind: Kind,
+    /// Whether its sender waits for no reply.
+    pub(super) is_silent: bool,
+    pub(super) serial: u32,
+    fields: usize,
+    /// How long the body is.
+    pub(super) body: usize,
+}
+
+/// The flag `NO_REPLY_EXPECTED`, and where the flags are.
+const SILENT: u8 = 1;
+const FLAGS: usize = 2;
+
+impl Start {
+    /// `None` if this is not the beginning of a message.
+    pub(super) fn read(bytes: &[u8; FIXED]) -> Option<Self> {
+        let [endian, kind, flags, 1, body @ .., s0, s1, s2, s3, f0, f1, f2, f3] = *bytes else { return None };
+        let is_little = match endian {
+            b'l' => true,
+            b'B' => false,
+            _ => return None,
+        };
+        let number = |bytes| if is_little { u32::from_le_bytes(bytes) } else { u32::from_be_bytes(bytes) };
+        let kind = match kind {
+            1 => Kind::Call,
+            2 | 3 => Kind::Reply,
+            4 => Kind::Signal,
+            _ => Kind::Unknown,
+        };
+        Some(Self {
+            is_little,
+            kind,
+            is_silent: flags & SILENT != 0,
+            serial: number([s0, s1, s2, s3]),
+            fields: usize::try_from(number([f0, f1, f2, f3])).ok()?,
+            body: usize::try_from(number(body)).ok()?,
+        })
+    }
+
+    /// How long the head is: the fixed part, the fields and what fills them up.
+    pub(super) fn head(&self) -> usize {
+        FIXED.saturating_add(self.fields).saturating_add(7) & !7
+    }
+
+    /// Has the message ask for a reply, so that its end can be seen.
+    pub(super) fn unsilence(message: &mut [u8]) {
+        if let Some(flags) = message.get_mut(FLAGS) {
+            *flags &= !SILENT;
+        }
+    }
+}
+
+/// What the door needs from the fields.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Fields<'a> {
+    /// The unique name that the bus wrote there.
+    pub(super) sender: Option<&'a str>,
+    /// How many descriptors came with the message, by its own word.
+    pub(super) descriptors: usize,
+}
+
+impl<'a> Fields<'a> {
+    /// From the whole head. `None` if it is malformed, or has a field that the specification does not know.
+    pub(super) fn read(start: &Start, head: &'a [u8]) -> Option<Self> {
+        const SENDER: u8 = 7;
+        const DESCRIPTORS: u8 = 9;
+        let mut rest = Rest { bytes: head.get(..FIXED.checked_add(start.fields)?)?, at: FIXED };
+        let mut found = Self::default();
+        while rest.at < rest.bytes.len() {
+            rest.align(8)?;
+            let [code] = rest.take()?;
+            let [1, kind, 0] = rest.take()? else { return None };
+            match kind {
+                b's' | b'o' => {
+                    let text = rest.text(start.is_little)?;
+                    if code == SENDER {
+                        found.sender = Some(text);
+                    }
+                }
+                b'g' => {
+                    let [length] = rest.take()?;
+                    rest.skip(usize::from(length).checked_add(1)?)?;
+                }
+                b'u' => {
+                    let number = rest.number(start.is_little)?;
+                    if code == DESCRIPTORS {
+                        found.descriptors = usize::try_from(number).ok()?;
+                    }
+                }
+                _ => return None,
+            }
+        }
+        Some(found)
+    }
+}
+
+/// What is left to read.
+struct Rest<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Rest<'a> {
+    fn skip(&mut self, length: usize) -> Option<&'a [u8]> {
+        let end = self.at.checked_add(length)?;
+        let skipped = self.bytes.get(self.at..end)?;
+        self.at = end;
+        Some(skipped)
+    }
+
+    fn align(&mut self, to: usize) -> Option<()> {
+        self.skip(self.at.next_multiple_of(to).checked_sub(self.at)?).map(drop)
+    }
+
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.skip(N)?.try_into().ok()
+    }
+
+    fn number(&mut self, is_little: bool) -> Option<u32> {
+        self.align(4)?;
+        let bytes = self.take()?;
+        Some(if is_little { u32::from_le_bytes(bytes) } else { u32::from_be_bytes(bytes) })
+    }
+
+    fn text(&mut self, is_little: bool) -> Option<&'a str> {
+        let length = usize::try_from(self.number(is_little)?).ok()?;
+        let text = self.skip(length)?;
+        self.skip(1)?;
+        std::str::from_utf8(text).ok()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use proptest::prelude::*;
+    use zbus::{Message, message::Flags, wire::Endian};
+
+    use super::*;
+
+    /// A message from its bytes, by the library.
+    pub(in super::super) fn parse(bytes: &[u8]) -> Message {
+        let mut whole = super::super::reader::Whole::new(bytes.to_vec(), Vec::new());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(whole.take(0)).unwrap()
+    }
+
+    fn start(bytes: &[u8]) -> Option<Start> {
+        Start::read(bytes.get(..FIXED)?.try_into().ok()?)
+    }
+
+    #[test]
+    fn the_head_of_a_message_is_read_as_it_was_written() {
+        for endian in [Endian::Little, Endian::Big] {
+            for flags in [Flags::empty(), Flags::NO_REPLY_EXPECTED] {
+                let message = Message::method_call("/a/b", "ListPaths").sender(":1.77").with_flags(flags);
+                let message = message.interface("a.b").endian(endian).build(&("text", 7_u32)).unwrap();
+                let bytes: &[u8] = message.data();
+                let start = start(bytes).unwrap();
+                assert_eq!((start.kind, start.is_silent), (Kind::Call, !flags.is_empty()));
+                assert_eq!(start.serial, message.primary_header().serial_num().get());
+                assert_eq!((start.body, start.head() + start.body), (message.body().len(), bytes.len()));
+                let fields = Fields::read(&start, bytes).unwrap();
+                assert_eq!(fields, Fields { sender: Some(":1.77"), descriptors: 0 });
+                let mut unsilenced = bytes.to_vec();
+                Start::unsilence(&mut unsilenced);
+                assert!(!super::tests::start(&unsilenced).unwrap().is_silent);
+            }
+        }
+    }
+
+    #[test]
+    fn descriptors_are_counted() {
+        let fd = || zbus::Fd::from(std::os::fd::OwnedFd::from(std::fs::File::open("/dev/null").unwrap()));
+        let message = Message::method_call("/", "X").build(&(fd(), fd())).unwrap();
+        let start = start(message.data()).unwrap();
+        assert_eq!(Fields::read(&start, message.data()).unwrap().descriptors, 2);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_too_odd(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            if let Some(start) = start(&bytes) {
+                let _ = (start.head(), Fields::read(&start, &bytes));
+            }
+        }
+
+        #[test]
+        fn no_damage_is_too_odd(at in 0_usize..120, to in any::<u8>(), cut in 0_usize..200) {
+            let message = Message::method_call("/a/b", "X").sender(":1.1").build(&("x",)).unwrap();
+            let mut bytes = message.data().to_vec();
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte = to;
+            }
+            bytes.truncate(cut);
+            if let Some(start) = start(&bytes) {
+                let _ = (start.head(), Fields::read(&start, &bytes));
+            }
+        }
+    }
+}

@@ -162,41 +162,46 @@ impl Multipathd {
 
     /// Takes a path out of its map, once the I/O on it has completed.
     pub(crate) fn remove_path(&self, disk: &str) -> Result<(), MultipathdError> {
-        self.command(&format!("del path {disk}"))
+        self.command("del path", disk)
     }
 
     /// Has it check a path again.
     pub(crate) fn add_path(&self, disk: &str) -> Result<(), MultipathdError> {
-        self.command(&format!("add path {disk}"))
+        self.command("add path", disk)
     }
 
     /// Removes a map and its partitions' maps; refused while it is open.
     pub(crate) fn remove_map(&self, name: &str) -> Result<(), MultipathdError> {
-        self.command(&format!("del map {name}"))
+        self.command("del map", name)
     }
 
     /// Makes the map of a disk again.
     pub(crate) fn add_map(&self, wwid: &str) -> Result<(), MultipathdError> {
-        self.command(&format!("add map {wwid}"))
+        self.command("add map", wwid)
     }
 
     /// Resizes a map to the size of its paths.
     pub(crate) fn resize_map(&self, name: &str) -> Result<(), MultipathdError> {
-        self.command(&format!("resize map {name}"))
+        self.command("resize map", name)
     }
 
     /// Restores the configured queueing.
     pub(crate) fn restore_queueing(&self, name: &str) -> Result<(), MultipathdError> {
-        self.command(&format!("restorequeueing map {name}"))
+        self.command("restorequeueing map", name)
     }
 
     /// Makes I/O that waits for a path fail, so that a map whose paths are all dead can be removed.
     pub(crate) fn stop_queueing(&self, name: &str) -> Result<(), MultipathdError> {
-        self.command(&format!("disablequeueing map {name}"))
+        self.command("disablequeueing map", name)
     }
 
-    fn command(&self, command: &str) -> Result<(), MultipathdError> {
-        let answer = self.ask(command)?;
+    /// Fixed words and a name. multipathd reads what looks like another word of its own as one
+    /// (CVE-2022-41974), and names of maps and disks come from elsewhere.
+    fn command(&self, words: &str, name: &str) -> Result<(), MultipathdError> {
+        if !is_one_word(name) {
+            return Err(MultipathdError::Refused(format!("{name:?} is not a name that it takes")));
+        }
+        let answer = self.ask(&format!("{words} {name}"))?;
         match String::from_utf8_lossy(&answer).trim() {
             "ok" | "" => Ok(()),
             other => Err(MultipathdError::Refused(
@@ -281,6 +286,12 @@ impl Write for Timed {
     fn flush(&mut self) -> io::Result<()> {
         self.socket.flush()
     }
+}
+
+/// Whether multipathd takes it for one argument, whatever it holds.
+fn is_one_word(name: &str) -> bool {
+    let splits = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '\'' | '\\');
+    !name.is_empty() && !name.starts_with('-') && !name.contains(splits)
 }
 
 fn is_busy(status: &str) -> Option<bool> {
@@ -398,6 +409,22 @@ mod tests {
         assert!(matches!(parse(b"timeout\n"), Err(MultipathdError::Answer)));
         assert!(parse(br#"{"maps":[]}"#).unwrap().is_empty());
         assert!(parse(br#"{"maps":[{"path_groups":"none"}]}"#).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_name_cannot_become_another_word_of_a_command() {
+        let multipathd = Multipathd::new(&Layout { run: "/nonexistent".into(), ..Layout::default() });
+        for name in ["", "a b", "a\nshutdown", "a\0b", "\"a\"", "a'b", "a\\b", "-a", "a\u{a0}b"] {
+            for refused in
+                [multipathd.remove_map(name), multipathd.remove_path(name), multipathd.add_map(name)]
+            {
+                assert!(matches!(refused, Err(MultipathdError::Refused(_))), "{name:?}");
+            }
+        }
+        for name in ["mpatha", "sda", "3600140529d7a2d0e1f4", "disk-1.old_2", "eui.0123:4", "Lager", "größe"]
+        {
+            assert!(matches!(multipathd.remove_map(name), Err(MultipathdError::NotRunning)), "{name:?}");
+        }
     }
 
     #[test]

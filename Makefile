@@ -77,6 +77,7 @@ install: ## put every file where a distribution would (DESTDIR=, PREFIX=/usr)
 	sed 's|/usr/libexec/|$(LIBEXECDIR)/|' systemd/iscsi-initiatord.service > $(DESTDIR)$(SYSTEMDDIR)/systemd/system/iscsi-initiatord.service
 	chmod 0644 $(DESTDIR)$(SYSTEMDDIR)/systemd/system/iscsi-initiatord.service
 	install -D -m 0644 systemd/iscsi-initiatord.modules-load $(DESTDIR)$(SYSTEMDDIR)/modules-load.d/iscsi-initiatord.conf
+	install -D -m 0644 systemd/iscsi-initiatord.tmpfiles $(DESTDIR)$(SYSTEMDDIR)/tmpfiles.d/iscsi-initiatord.conf
 	install -D -m 0644 systemd/iscsi-initiatord.sysusers $(DESTDIR)$(SYSTEMDDIR)/sysusers.d/iscsi-initiatord.conf
 	install -D -m 0644 docs/man/iscsictl.1 $(DESTDIR)$(DATADIR)/man/man1/iscsictl.1
 	install -D -m 0644 docs/man/iscsi-initiatord.8 $(DESTDIR)$(DATADIR)/man/man8/iscsi-initiatord.8
@@ -95,6 +96,7 @@ uninstall: ## remove what install put there
 	rm -f $(DESTDIR)$(DATADIR)/polkit-1/actions/$(NAME).policy
 	rm -f $(DESTDIR)$(SYSTEMDDIR)/systemd/system/iscsi-initiatord.service
 	rm -f $(DESTDIR)$(SYSTEMDDIR)/modules-load.d/iscsi-initiatord.conf
+	rm -f $(DESTDIR)$(SYSTEMDDIR)/tmpfiles.d/iscsi-initiatord.conf
 	rm -f $(DESTDIR)$(SYSTEMDDIR)/sysusers.d/iscsi-initiatord.conf
 	rm -f $(DESTDIR)$(DATADIR)/man/man1/iscsictl.1 $(DESTDIR)$(DATADIR)/man/man8/iscsi-initiatord.8
 	rm -rf $(DESTDIR)$(DATADIR)/doc/iscsi-initiatord

@@ -355,7 +355,7 @@ async fn a_login_without_a_session_afterwards_is_no_login() {
     }
     room.machine.programs_answer(8);
     fails(client.login(TARGET, "", Options::new()).await, Kind::TimedOut, "exit code 8");
-    room.machine.put("proc/self/net/unix", "Num\n", 0o444);
+    room.machine.open_iscsid_socket(false);
     let calls = room.machine.calls();
     let fault = fails(client.login(TARGET, "", Options::new()).await, Kind::BackendUnavailable, "iscsid");
     assert_eq!((fault.next_step(), room.machine.calls()), ("systemctl start iscsid.socket", calls));

@@ -201,12 +201,13 @@ async fn this_machines_own_faults_are_found() {
     room.machine.put("proc/uptime", "120.00 100.00\n", 0o444);
     let stat = "77 (iscsid) S 1 77 77 0 -1 4194624 1 0 0 0 0 0 0 0 10 -10 1 0 6000 4 5 6\n";
     room.machine.put("proc/77/stat", stat, 0o444);
+    room.machine.put("proc/77/status", "Name:\tiscsid\nUid:\t0\t0\t0\t0\n", 0o444);
     let checks = look().await;
     assert!(find(&checks, "iscsid").detail.contains("77"));
     assert_eq!(state(&checks, "initiator-name-used"), CheckState::Warning, "{checks:#?}");
     assert!(find(&checks, "initiator-name-used").hint.contains("systemctl restart iscsid"));
 
-    room.machine.put("proc/self/net/unix", "Num\n", 0o444);
+    room.machine.open_iscsid_socket(false);
     std::fs::remove_file(room.machine.at("bin/iscsiadm")).unwrap();
     std::fs::remove_file(room.machine.at(file)).unwrap();
     let checks = look().await;

@@ -319,7 +319,7 @@ async fn what_else_may_be_wrong_is_found_each_in_its_place() {
     fs::File::open(machine.at("db/.iscsi-initiatord.tmp")).unwrap().set_modified(old).unwrap();
     fs::remove_file(machine.at("bin/iscsid")).unwrap();
     fs::remove_file(machine.at("share/dbus-1/system.d/org.cloudatlas.IscsiInitiator.conf")).unwrap();
-    machine.put("proc/self/net/unix", "Num\n", 0o444);
+    machine.open_iscsid_socket(false);
     machine.put("etc/initiatorname.iscsi", "GenerateName=yes\n", 0o600);
     fs::set_permissions(machine.at("state"), Permissions::from_mode(0o777)).unwrap();
     let found = look(&room).await;

@@ -4,18 +4,22 @@
 //! |---|---|
 //! | `buffers` | writes back the cached data of a device |
 //! | `modules` | whether the kernel has iSCSI over TCP and multipath maps |
+//! | `processes` | whose a process is |
 //! | `stale_sessions` | sessions that a killed iscsid left behind |
 //! | `sysfs` | sessions, disks and maps as sysfs shows them |
 //! | `transport` | the iSCSI transport over netlink |
 //! | `udev` | udev's database, its queue and its links |
 //! | `uevents` | device events over netlink |
+//! | `unix_sockets` | who listens on an abstract Unix socket |
 //! | `usage` | what uses a disk or map |
 
 pub(crate) mod buffers;
 pub(crate) mod modules;
+pub(crate) mod processes;
 pub(crate) mod stale_sessions;
 pub(crate) mod sysfs;
 mod transport;
 pub(crate) mod udev;
 pub(crate) mod uevents;
+pub(crate) mod unix_sockets;
 pub(crate) mod usage;

@@ -87,7 +87,7 @@ pub(super) async fn end(
     limit: &Limit,
 ) -> Result<Vec<results::Logout>> {
     let iscsiadm = Iscsiadm::find(&engine.layout)?;
-    iscsid::check_reachable(&engine.layout.proc)?;
+    iscsid::check_reachable(&engine.layout.iscsid_socket).await?;
     boot::check(engine, sessions).await?;
     let late = || limit.fault("another logout is still running").hint("try again");
     let _turn = limit.wait(engine.turns.acts.logout.lock()).await.ok_or_else(late)?;

@@ -115,6 +115,7 @@ impl Machine {
         core.files.put("bin/port", &listener.local_addr().unwrap().port().to_string(), 0o644);
         iscsiadm::serve(&core, listener);
         let machine = Self { core, _life: Arc::new(Life { stop: Some(stop), thread: Some(thread) }) };
+        machine.open_iscsid_socket(true);
         machine.start_iscsid(Duration::from_secs(7000));
         machine
     }

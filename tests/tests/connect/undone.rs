@@ -100,11 +100,7 @@ async fn iscsid_does_not_log_in() {
         assert!(fault.message().contains(&format!("(iscsiadm exit code {code})")), "{fault}");
     }
     let (room, portals) = stranger().await;
-    room.machine.put(
-        "proc/self/net/unix",
-        "Num       RefCount Protocol Flags    Type St Inode Path\n",
-        0o444,
-    );
+    room.machine.open_iscsid_socket(false);
     undone(&room, portals, &Options::new(), Kind::BackendUnavailable, "iscsid is not running").await;
 }
 

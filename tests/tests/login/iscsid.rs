@@ -66,11 +66,7 @@ async fn iscsid_that_was_not_restarted_after_a_new_name_is_refused_by_the_target
 #[tokio::test]
 async fn without_iscsids_socket_iscsiadm_is_not_run() {
     let (room, portals) = Room::with_gateway().await;
-    room.machine.put(
-        "proc/self/net/unix",
-        "Num       RefCount Protocol Flags    Type St Inode Path\n",
-        0o444,
-    );
+    room.machine.open_iscsid_socket(false);
     let fault = stays_out(&room, Options::new(), Kind::BackendUnavailable, "iscsid is not running").await;
     assert_eq!(fault.next_step(), "systemctl start iscsid.socket");
     assert_eq!((room.machine.calls().as_str(), portals.map(|at| room.machine.visits(at))), ("", [0, 0]));

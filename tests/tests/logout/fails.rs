@@ -97,11 +97,7 @@ async fn an_iscsid_that_does_not_have_the_session_yet_is_asked_again() {
 #[tokio::test]
 async fn without_iscsids_socket_nothing_is_torn_down() {
     let (room, _) = Room::logged_in().await;
-    room.machine.put(
-        "proc/self/net/unix",
-        "Num       RefCount Protocol Flags    Type St Inode Path\n",
-        0o444,
-    );
+    room.machine.open_iscsid_socket(false);
     let fault =
         fails(log_out(&room, Options::new()).await, Kind::BackendUnavailable, "iscsid is not running");
     assert_eq!(fault.next_step(), "systemctl start iscsid.socket");

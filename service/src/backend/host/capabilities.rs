@@ -1,5 +1,6 @@
-//! Raises a capability that the daemon has dropped, for one thread and for a moment.
-//! Must not outlive that moment or move to another thread.
+//! Raises a capability that the daemon has dropped, for one thread and for a moment; and takes
+//! capabilities from a thread for good.
+//! Must not leave a capability raised beyond that moment, or move it to another thread.
 
 use std::marker::PhantomData;
 
@@ -15,6 +16,18 @@ pub(crate) const TO_LOOK_INTO_PROCESSES: CapabilitySet =
 
 /// To send a request to the kernel's iSCSI transport, as iscsid does.
 pub(crate) const TO_ASK_THE_TRANSPORT: CapabilitySet = CapabilitySet::SYS_ADMIN;
+
+/// What iscsiadm needs: without it the kernel hides a session's user name, and iscsiadm ignores a
+/// session that it cannot read.
+pub(crate) const FOR_ISCSIADM: CapabilitySet = CapabilitySet::SYS_ADMIN;
+
+/// Takes all capabilities but these from this thread, for good. Under `NoNewPrivileges` (the unit's)
+/// the kernel gives a program that it starts no more than what it may still have.
+pub(crate) fn keep_only(kept: CapabilitySet) -> Result<()> {
+    let permitted = capabilities(None)?.permitted & kept;
+    let none = CapabilitySet::empty();
+    set_capabilities(None, CapabilitySets { effective: none, permitted, inheritable: none })
+}
 
 /// While it exists, this thread has the capability.
 pub(crate) struct Raised {

@@ -41,6 +41,8 @@ pub struct Layout {
     pub multipath_program: Vec<PathBuf>,
     /// Where multipathd may be; the first that exists is used.
     pub multipathd: Vec<PathBuf>,
+    /// The abstract name of iscsid's control socket, without the NUL before it (usr/mgmt_ipc.h).
+    pub iscsid_socket: String,
     /// The abstract name of multipathd's socket, without the NUL before it
     /// (libmpathcmd/mpath_cmd.c).
     pub multipathd_socket: String,
@@ -76,6 +78,7 @@ impl Default for Layout {
             multipath: "/etc/multipath".into(),
             multipath_program: programs("multipath"),
             multipathd: programs("multipathd"),
+            iscsid_socket: "ISCSIADM_ABSTRACT_NAMESPACE".to_owned(),
             multipathd_socket: "/org/kernel/linux/storage/multipathd".to_owned(),
             uevents: None,
             state: "/var/lib/iscsi-initiatord".into(),
@@ -97,8 +100,8 @@ fn folders<const N: usize>(roots: [&str; N], name: &str) -> Vec<PathBuf> {
 }
 
 impl Layout {
-    /// A fake machine made of files below one folder, for tests and client authors. multipathd's
-    /// socket is prefixed with the folder's name, because abstract names are shared by the whole
+    /// A fake machine made of files below one folder, for tests and client authors. The daemons'
+    /// sockets are prefixed with the folder's name, because abstract names are shared by the whole
     /// host.
     pub fn below(root: &Path) -> Self {
         let at = |path: &str| root.join(path);
@@ -115,6 +118,7 @@ impl Layout {
             multipath: at("etc/multipath"),
             multipath_program: vec![at("bin/multipath")],
             multipathd: vec![at("bin/multipathd")],
+            iscsid_socket: format!("{}/iscsid", root.display()),
             multipathd_socket: format!("{}/multipathd", root.display()),
             uevents: Some(at("run/uevents")),
             state: at("state"),

@@ -3,19 +3,17 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    io::{Read, Write},
-    os::{
-        linux::net::SocketAddrExt,
-        unix::net::{SocketAddr, UnixStream},
-    },
+    io::{self, ErrorKind, Read, Write},
+    os::unix::net::UnixStream,
     path::PathBuf,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use iscsi_initiator_dbus::{Fault, Kind};
+use rustix::process::Uid;
 use serde_json::Value;
 
-use crate::backend::host::layout::Layout;
+use crate::backend::{host::layout::Layout, kernel::unix_sockets};
 
 /// multipathd replies within 4 s, or replies "timeout".
 const REPLY_LIMIT: Duration = Duration::from_secs(5);
@@ -68,8 +66,13 @@ pub(crate) struct MapState {
 pub(crate) enum MultipathdError {
     #[error("multipathd is not running")]
     NotRunning,
+    /// Nothing is sent to them.
+    #[error("multipathd's socket is held by uid {0}, not by root")]
+    Foreign(Uid),
+    #[error("multipathd does not answer")]
+    Silent,
     #[error("cannot use multipathd's socket: {0}")]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
     #[error("cannot parse multipathd's reply")]
     Answer,
     #[error("multipathd rejected the command: {0}")]
@@ -81,6 +84,11 @@ impl From<MultipathdError> for Fault {
         let fault = Self::new(Kind::BackendUnavailable, error.to_string());
         match error {
             MultipathdError::NotRunning => fault.hint("systemctl start multipathd"),
+            MultipathdError::Foreign(_) => {
+                fault.hint("ss -xlp shows its process: end that, then systemctl restart multipathd")
+            }
+            MultipathdError::Silent => fault
+                .hint("journalctl -u multipathd shows what it waits for; then systemctl restart multipathd"),
             MultipathdError::Refused(_) => Self::new(Kind::InUse, error.to_string()),
             _ => fault,
         }
@@ -154,41 +162,46 @@ impl Multipathd {
 
     /// Takes a path out of its map, once the I/O on it has completed.
     pub(crate) fn remove_path(&self, disk: &str) -> Result<(), MultipathdError> {
-        self.command(&format!("del path {disk}"))
+        self.command("del path", disk)
     }
 
     /// Has it check a path again.
     pub(crate) fn add_path(&self, disk: &str) -> Result<(), MultipathdError> {
-        self.command(&format!("add path {disk}"))
+        self.command("add path", disk)
     }
 
     /// Removes a map and its partitions' maps; refused while it is open.
     pub(crate) fn remove_map(&self, name: &str) -> Result<(), MultipathdError> {
-        self.command(&format!("del map {name}"))
+        self.command("del map", name)
     }
 
     /// Makes the map of a disk again.
     pub(crate) fn add_map(&self, wwid: &str) -> Result<(), MultipathdError> {
-        self.command(&format!("add map {wwid}"))
+        self.command("add map", wwid)
     }
 
     /// Resizes a map to the size of its paths.
     pub(crate) fn resize_map(&self, name: &str) -> Result<(), MultipathdError> {
-        self.command(&format!("resize map {name}"))
+        self.command("resize map", name)
     }
 
     /// Restores the configured queueing.
     pub(crate) fn restore_queueing(&self, name: &str) -> Result<(), MultipathdError> {
-        self.command(&format!("restorequeueing map {name}"))
+        self.command("restorequeueing map", name)
     }
 
     /// Makes I/O that waits for a path fail, so that a map whose paths are all dead can be removed.
     pub(crate) fn stop_queueing(&self, name: &str) -> Result<(), MultipathdError> {
-        self.command(&format!("disablequeueing map {name}"))
+        self.command("disablequeueing map", name)
     }
 
-    fn command(&self, command: &str) -> Result<(), MultipathdError> {
-        let answer = self.ask(command)?;
+    /// Fixed words and a name. multipathd reads what looks like another word of its own as one
+    /// (CVE-2022-41974), and names of maps and disks come from elsewhere.
+    fn command(&self, words: &str, name: &str) -> Result<(), MultipathdError> {
+        if !is_one_word(name) {
+            return Err(MultipathdError::Refused(format!("{name:?} is not a name that it takes")));
+        }
+        let answer = self.ask(&format!("{words} {name}"))?;
         match String::from_utf8_lossy(&answer).trim() {
             "ok" | "" => Ok(()),
             other => Err(MultipathdError::Refused(
@@ -201,28 +214,84 @@ impl Multipathd {
         if !self.runs() {
             return Err(MultipathdError::NotRunning);
         }
-        let socket = UnixStream::connect_addr(&SocketAddr::from_abstract_name(&self.socket)?)?;
-        socket.set_read_timeout(Some(REPLY_LIMIT))?;
-        socket.set_write_timeout(Some(REPLY_LIMIT))?;
-        // A native size_t, which counts the NUL, then the text with its NUL; the reply has the same
-        // format.
-        let mut request = (command.len() + 1).to_ne_bytes().to_vec();
-        request.extend_from_slice(command.as_bytes());
-        request.push(0);
-        (&socket).write_all(&request)?;
-        let mut length = [0; size_of::<usize>()];
-        (&socket).read_exact(&mut length)?;
-        let length = usize::from_ne_bytes(length) as u64;
-        if length > ANSWER_LIMIT {
-            return Err(MultipathdError::Answer);
+        // Its queue of connections is full if it hangs, or if others use it up.
+        let socket = unix_sockets::connect(&self.socket).map_err(or_silent)?;
+        let holder = unix_sockets::peer(&socket)?.uid;
+        if !unix_sockets::is_trusted(holder) {
+            return Err(MultipathdError::Foreign(holder));
         }
-        let mut answer = Vec::new();
-        (&socket).take(length).read_to_end(&mut answer)?;
-        if answer.last() == Some(&0) {
-            answer.pop();
-        }
-        Ok(answer)
+        converse(UnixStream::from(socket), command).map_err(|error| match error.kind() {
+            ErrorKind::InvalidData => MultipathdError::Answer,
+            _ => or_silent(error),
+        })
     }
+}
+
+fn or_silent(error: io::Error) -> MultipathdError {
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => MultipathdError::Silent,
+        _ => MultipathdError::Io(error),
+    }
+}
+
+/// Sends a command and reads the reply: each a native size_t, which counts the NUL, then the text
+/// with its NUL.
+fn converse(socket: UnixStream, command: &str) -> io::Result<Vec<u8>> {
+    socket.set_nonblocking(false)?;
+    let mut stream = Timed { socket, deadline: Instant::now() + REPLY_LIMIT };
+    let mut request = (command.len() + 1).to_ne_bytes().to_vec();
+    request.extend_from_slice(command.as_bytes());
+    request.push(0);
+    stream.write_all(&request)?;
+    let mut length = [0; size_of::<usize>()];
+    stream.read_exact(&mut length)?;
+    let length = usize::from_ne_bytes(length) as u64;
+    if length > ANSWER_LIMIT {
+        return Err(ErrorKind::InvalidData.into());
+    }
+    let mut answer = Vec::new();
+    stream.take(length).read_to_end(&mut answer)?;
+    if answer.last() == Some(&0) {
+        answer.pop();
+    }
+    Ok(answer)
+}
+
+/// A stream with one deadline for everything.
+struct Timed {
+    socket: UnixStream,
+    deadline: Instant,
+}
+
+impl Timed {
+    fn left(&self) -> io::Result<Option<Duration>> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(Some(left)) }
+    }
+}
+
+impl Read for Timed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.set_read_timeout(self.left()?)?;
+        self.socket.read(buffer)
+    }
+}
+
+impl Write for Timed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.set_write_timeout(self.left()?)?;
+        self.socket.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.socket.flush()
+    }
+}
+
+/// Whether multipathd takes it for one argument, whatever it holds.
+fn is_one_word(name: &str) -> bool {
+    let splits = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '\'' | '\\');
+    !name.is_empty() && !name.starts_with('-') && !name.contains(splits)
 }
 
 fn is_busy(status: &str) -> Option<bool> {
@@ -340,6 +409,22 @@ mod tests {
         assert!(matches!(parse(b"timeout\n"), Err(MultipathdError::Answer)));
         assert!(parse(br#"{"maps":[]}"#).unwrap().is_empty());
         assert!(parse(br#"{"maps":[{"path_groups":"none"}]}"#).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_name_cannot_become_another_word_of_a_command() {
+        let multipathd = Multipathd::new(&Layout { run: "/nonexistent".into(), ..Layout::default() });
+        for name in ["", "a b", "a\nshutdown", "a\0b", "\"a\"", "a'b", "a\\b", "-a", "a\u{a0}b"] {
+            for refused in
+                [multipathd.remove_map(name), multipathd.remove_path(name), multipathd.add_map(name)]
+            {
+                assert!(matches!(refused, Err(MultipathdError::Refused(_))), "{name:?}");
+            }
+        }
+        for name in ["mpatha", "sda", "3600140529d7a2d0e1f4", "disk-1.old_2", "eui.0123:4", "Lager", "größe"]
+        {
+            assert!(matches!(multipathd.remove_map(name), Err(MultipathdError::NotRunning)), "{name:?}");
+        }
     }
 
     #[test]

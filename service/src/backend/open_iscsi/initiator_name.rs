@@ -264,6 +264,7 @@ mod tests {
         // Started 60 s after the machine.
         let stat = "7 (iscsid) S 1 7 7 0 -1 4194624 1 0 0 0 0 0 0 0 10 -10 1 0 6000 4 5 6\n";
         dir.replace("12/stat", stat.as_bytes(), 0o444).unwrap();
+        dir.replace("12/status", b"Name:\tiscsid\nUid:\t0\t0\t0\t0\n", 0o444).unwrap();
         let written = std::fs::File::open(folder.path().join(FILE)).unwrap();
         for (uptime, expected) in [("70.00 1\n", false), ("65.00 1\n", true), ("nonsense\n", false)] {
             dir.replace("uptime", uptime.as_bytes(), 0o444).unwrap();

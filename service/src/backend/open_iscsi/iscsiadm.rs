@@ -6,23 +6,29 @@ use std::path::{Path, PathBuf};
 
 use iscsi_initiator_dbus::{Fault, Kind};
 
-use super::database::NodeKey;
+use super::{database::NodeKey, iscsid};
 pub(crate) use crate::backend::host::program::{ProgramError, Rest};
 use crate::backend::host::{
+    capabilities::FOR_ISCSIADM,
     layout::Layout,
     limit::Limit,
     program::{self, Finished},
 };
 
-/// The installed program.
+/// The installed program, and the socket over which it talks to iscsid.
 #[derive(Clone, Debug)]
-pub(crate) struct Iscsiadm(PathBuf);
+pub(crate) struct Iscsiadm {
+    path: PathBuf,
+    iscsid_socket: String,
+}
 
 /// Why iscsiadm failed.
 #[derive(Debug)]
 pub(crate) enum Refused {
     /// It exited with this code.
     Code(i32),
+    /// It was not started, because root does not listen on iscsid's socket.
+    NoIscsid(Fault),
     /// It could not be started, or did not end in time.
     Program(ProgramError),
 }
@@ -47,14 +53,15 @@ const NOT_NOW: i32 = 9;
 impl Iscsiadm {
     /// `BackendUnavailable`, with the package to install, if it is missing.
     pub(crate) fn find(layout: &Layout) -> Result<Self, Fault> {
-        layout.find_iscsiadm().map(|path| Self(path.to_owned())).ok_or_else(|| {
+        let iscsid_socket = layout.iscsid_socket.clone();
+        layout.find_iscsiadm().map(|path| Self { path: path.to_owned(), iscsid_socket }).ok_or_else(|| {
             Fault::new(Kind::BackendUnavailable, "open-iscsi is not installed: cannot find iscsiadm")
                 .hint("install the package open-iscsi")
         })
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// Logs in to one node. Already logged in (15; 0 on Red Hat) is success.
@@ -62,7 +69,7 @@ impl Iscsiadm {
         let portal = node.portal_argument();
         let arguments =
             ["-m", "node", "-T", node.target.as_str(), "-p", &portal, "-I", &node.iface, "--login"];
-        judge(program::run(&self.0, &arguments, limit).await, &[0, SESSION_EXISTS])
+        self.ask_iscsid(&arguments, limit, &[0, SESSION_EXISTS]).await
     }
 
     /// Ends one session by its number, which also works without a record. Already gone (21) is
@@ -70,14 +77,21 @@ impl Iscsiadm {
     pub(crate) async fn logout(&self, sid: u32, limit: &Limit) -> Result<(), Refused> {
         let sid = sid.to_string();
         let arguments = ["-m", "session", "-r", &sid, "--logout"];
-        judge(program::run(&self.0, &arguments, limit).await, &[0, NO_OBJECTS])
+        self.ask_iscsid(&arguments, limit, &[0, NO_OBJECTS]).await
     }
 
     /// Has the kernel scan a session for new disks and sizes. The kernel shows the result.
     pub(crate) async fn rescan(&self, sid: u32, limit: &Limit) -> Result<(), Refused> {
         let sid = sid.to_string();
         let arguments = ["-m", "session", "-r", &sid, "--rescan"];
-        judge(program::run(&self.0, &arguments, limit).await, &[0])
+        judge(program::run(&self.path, &arguments, FOR_ISCSIADM, limit).await, &[0])
+    }
+
+    /// Runs it after a look at who listens: as late as possible, because a user may bind the name as
+    /// soon as root gives it up.
+    async fn ask_iscsid(&self, arguments: &[&str], limit: &Limit, good: &[i32]) -> Result<(), Refused> {
+        iscsid::check_reachable(&self.iscsid_socket).await.map_err(Refused::NoIscsid)?;
+        judge(program::run(&self.path, arguments, FOR_ISCSIADM, limit).await, good)
     }
 }
 
@@ -102,6 +116,7 @@ impl From<Refused> for Fault {
             Refused::Program(error @ ProgramError::Start(..)) => {
                 return Self::new(Kind::BackendUnavailable, error.to_string()).hint("install open-iscsi");
             }
+            Refused::NoIscsid(fault) => return fault,
             Refused::Code(code) => code,
         };
         let (kind, meaning) = match code {

@@ -4,21 +4,45 @@
 use std::{path::Path, time::Duration};
 
 use iscsi_initiator_dbus::{Fault, Kind};
+use rustix::process::Uid;
 
-/// The abstract socket of iscsid (usr/mgmt_ipc.h), held by systemd or by iscsid itself.
-const SOCKET: &str = "@ISCSIADM_ABSTRACT_NAMESPACE";
+use crate::backend::{
+    host::threads::reading,
+    kernel::{processes, unix_sockets},
+};
 
-/// Fails with the next step if no process listens. Otherwise iscsiadm would try to start iscsid
-/// itself, with a shell.
-pub(crate) fn check_reachable(proc: &Path) -> Result<(), Fault> {
-    let sockets = std::fs::read_to_string(proc.join("self/net/unix")).map_err(|error| {
-        Fault::new(Kind::BackendUnavailable, format!("cannot read the list of sockets: {error}"))
-    })?;
-    if sockets.lines().any(|line| line.contains(SOCKET)) {
-        return Ok(());
+/// Fails with the next step unless root listens on iscsid's socket: systemd, or iscsid itself.
+/// iscsiadm does not look who is at the other end, and hands over the node's record with its
+/// secrets. If no process listens, it would try to start iscsid itself, with a shell.
+pub(crate) async fn check_reachable(socket: &str) -> Result<(), Fault> {
+    let name = socket.to_owned();
+    reading(move || judge(&name, unix_sockets::listener(&name))).await?
+}
+
+fn judge(socket: &str, listener: std::io::Result<Option<Uid>>) -> Result<(), Fault> {
+    let unavailable = |what: String| Fault::new(Kind::BackendUnavailable, what);
+    match listener {
+        Ok(Some(uid)) if unix_sockets::is_trusted(uid) => Ok(()),
+        Ok(Some(uid)) => {
+            // Of another user: a connection starts nothing.
+            let holder = unix_sockets::connect(socket).and_then(|socket| unix_sockets::peer(&socket)).ok();
+            let pid = holder.filter(|holder| holder.uid == uid).map(|holder| holder.pid);
+            let process = pid.map_or(String::new(), |pid| format!(" (process {pid})"));
+            let end =
+                pid.map_or("ss -xlp shows its process: end that".to_owned(), |pid| format!("kill {pid}"));
+            Err(unavailable(format!(
+                "iscsid's control socket is held by uid {uid}{process}, not by root: a login would give CHAP \
+                 secrets to that user"
+            ))
+            .hint(format!("{end}, then systemctl restart iscsid.socket")))
+        }
+        Ok(None) => Err(unavailable("iscsid is not running, and its socket is not open".to_owned())
+            .hint("systemctl start iscsid.socket")),
+        Err(error) => {
+            Err(unavailable(format!("cannot find out who listens on iscsid's control socket: {error}"))
+                .hint("modprobe unix_diag"))
+        }
     }
-    Err(Fault::new(Kind::BackendUnavailable, "iscsid is not running, and its socket is not open")
-        .hint("systemctl start iscsid.socket"))
 }
 
 /// How long a restarted iscsid waits for one session before it takes over the next
@@ -34,7 +58,7 @@ pub(crate) struct Iscsid {
 }
 
 impl Iscsid {
-    /// Finds it among the processes: the oldest, since it forks children for a moment.
+    /// Finds it among root's processes: the oldest, since it forks children for a moment.
     pub(crate) fn find(proc: &Path) -> Option<Self> {
         let uptime = std::fs::read_to_string(proc.join("uptime")).ok().and_then(|text| uptime(&text));
         let pids = std::fs::read_dir(proc).ok()?.flatten();
@@ -42,6 +66,8 @@ impl Iscsid {
         let daemons = pids.filter_map(|pid| {
             let stat = std::fs::read_to_string(proc.join(pid.to_string()).join("stat")).ok()?;
             let started = started(&stat)?;
+            // Any user may have a process of that name.
+            processes::is_roots(proc, pid).then_some(())?;
             Some(Self { pid, age: uptime.and_then(|uptime| uptime.checked_sub(started)) })
         });
         daemons.max_by_key(|daemon| daemon.age)
@@ -75,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_iscsid_is_the_daemon() {
+    fn roots_oldest_iscsid_is_the_daemon() {
         let folder = tempfile::tempdir().unwrap();
         let put = |path: &str, text: &str| {
             let path = folder.path().join(path);
@@ -90,6 +116,11 @@ mod tests {
         put("uptime", "100.50 90.00\n");
         put("12/stat", &stat("iscsid", 6000));
         put("13/stat", &stat("iscsid", 7000));
+        // A user's, from before.
+        put("11/stat", &stat("iscsid", 500));
+        for (pid, uid) in [(11, "64002"), (12, "0"), (13, "0")] {
+            put(&format!("{pid}/status"), &format!("Name:\tiscsid\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n"));
+        }
         put("14/stat", &stat("iscsid) (x", 1));
         put("self/stat", &stat("iscsid", 1));
         let age = Some(Duration::from_millis(40_500));
@@ -100,18 +131,20 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_nobody_opened_is_told_with_what_to_do() {
-        let folder = tempfile::tempdir().unwrap();
-        let net = folder.path().join("self/net");
-        std::fs::create_dir_all(&net).unwrap();
-        let dir = crate::backend::host::atomic::Dir::open(&net).unwrap();
-        let other = "0000: 00000002 00000000 00010000 0001 01 123 @/org/kernel/linux/storage/multipathd\n";
-        dir.replace("unix", other.as_bytes(), 0o644).unwrap();
-        let fault = check_reachable(folder.path()).unwrap_err();
-        assert_eq!(fault.kind(), Kind::BackendUnavailable);
-        assert!(fault.next_step().contains("iscsid.socket"));
-        let open = format!("{other}0000: 00000002 00000000 00010000 0001 01 124 {SOCKET}\n");
-        dir.replace("unix", open.as_bytes(), 0o644).unwrap();
-        assert!(check_reachable(folder.path()).is_ok());
+    fn only_a_socket_that_root_listens_on_is_used() {
+        let judged = |listener| judge("iscsi-initiatord-no-such-socket", listener);
+        assert!(judged(Ok(Some(Uid::ROOT))).is_ok());
+        let missing = judged(Ok(None)).unwrap_err();
+        assert_eq!(
+            (missing.kind(), missing.next_step()),
+            (Kind::BackendUnavailable, "systemctl start iscsid.socket")
+        );
+        let held = judged(Ok(Some(Uid::from_raw(64_002)))).unwrap_err();
+        assert_eq!(held.kind(), Kind::BackendUnavailable);
+        assert!(held.message().contains("held by uid 64002, not by root"), "{held}");
+        assert!(held.next_step().contains("ss -xlp") && held.next_step().contains("iscsid.socket"), "{held}");
+        // Without an answer of the kernel's there is no yes.
+        let unknown = judged(Err(rustix::io::Errno::NOENT.into())).unwrap_err();
+        assert_eq!((unknown.kind(), unknown.next_step()), (Kind::BackendUnavailable, "modprobe unix_diag"));
     }
 }

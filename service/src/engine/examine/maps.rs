@@ -5,8 +5,10 @@
 use std::collections::BTreeMap;
 
 use iscsi_initiator_dbus::{
+    Fault,
     fault::Result,
     options::{MultipathOptions, Queueing},
+    results::CheckState,
 };
 
 use super::{
@@ -17,7 +19,10 @@ use crate::{
     backend::{
         host::{limit::Limit, threads::reading},
         kernel::sysfs::Disk,
-        multipath::{config::Own, daemon::FindMultipaths},
+        multipath::{
+            config::Own,
+            daemon::{FindMultipaths, MultipathdError},
+        },
     },
     engine::Engine,
 };
@@ -51,7 +56,7 @@ struct Lun {
 
 pub(super) async fn look(engine: &Engine, facts: &Facts, limit: &Limit) -> Result<Findings> {
     let mut findings = Findings::new();
-    let rule = rule(engine, facts).await?;
+    let rule = rule(engine, &mut findings, facts).await?;
     configuration(engine, &mut findings, facts, rule, limit).await;
     let multipath = engine.multipath.clone();
     // Without the list no LUN counts as listed.
@@ -63,7 +68,7 @@ pub(super) async fn look(engine: &Engine, facts: &Facts, limit: &Limit) -> Resul
     Ok(findings)
 }
 
-async fn rule(engine: &Engine, facts: &Facts) -> Result<Rule> {
+async fn rule(engine: &Engine, findings: &mut Findings, facts: &Facts) -> Result<Rule> {
     if !engine.multipath.is_installed() {
         return Ok(Rule::NotInstalled);
     }
@@ -72,7 +77,17 @@ async fn rule(engine: &Engine, facts: &Facts) -> Result<Rule> {
     }
     let multipathd = engine.state.multipathd.clone();
     let find_multipaths = reading(move || multipathd.find_multipaths()).await?;
-    Ok(find_multipaths.map_or(Rule::Unknown, Rule::Of))
+    Ok(find_multipaths.map_or_else(|error| unknown(findings, error), Rule::Of))
+}
+
+fn unknown(findings: &mut Findings, error: MultipathdError) -> Rule {
+    let is_foreign = matches!(error, MultipathdError::Foreign(_));
+    let fault = Fault::from(error);
+    let what = format!("multipathd does not report the settings in force: {}", fault.message());
+    let hint = or(fault.next_step(), "systemctl status multipathd.service has the details").to_owned();
+    let state = if is_foreign { CheckState::Failed } else { CheckState::Warning };
+    findings.add(CONFIG, "", state, what, hint);
+    Rule::Unknown
 }
 
 async fn configuration(engine: &Engine, findings: &mut Findings, facts: &Facts, rule: Rule, limit: &Limit) {
@@ -93,12 +108,8 @@ async fn configuration(engine: &Engine, findings: &mut Findings, facts: &Facts, 
             "it was written or edited by another program or person, and is left alone",
             format!("move it away, then set multipath up: {SETUP}"),
         ),
-        (Ok(_), Rule::Unknown) => findings.warning(
-            CONFIG,
-            "",
-            "multipathd does not report the settings in force",
-            "systemctl status multipathd.service has the details",
-        ),
+        // It has a finding already.
+        (Ok(_), Rule::Unknown) => {}
         (Ok(Own::Ours(_)), Rule::Of(FindMultipaths::Strict | FindMultipaths::Every)) => findings.warning(
             CONFIG,
             &file,
@@ -266,7 +277,9 @@ fn first(names: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use iscsi_initiator_dbus::results::{CheckState, Finding};
+    use iscsi_initiator_dbus::results::Finding;
+
+    use rustix::process::Uid;
 
     use super::*;
     use crate::backend::kernel::sysfs::Map;
@@ -299,6 +312,25 @@ mod tests {
             assert_eq!((one.state, one.subject.as_str()), (CheckState::Failed, "naa.6001"), "{rule:?}");
             assert!(one.detail.contains(words) && one.detail.starts_with("sda, sdb: 2 paths"), "{one:?}");
             assert!(one.hint.contains(hint), "{one:?}");
+        }
+    }
+
+    #[test]
+    fn a_socket_of_another_users_is_worse_than_no_answer() {
+        for (error, state, words) in [
+            (
+                MultipathdError::Foreign(Uid::from_raw(64_002)),
+                CheckState::Failed,
+                "held by uid 64002, not by root",
+            ),
+            (MultipathdError::Silent, CheckState::Warning, "multipathd does not answer"),
+            (MultipathdError::Answer, CheckState::Warning, "cannot parse"),
+        ] {
+            let mut findings = Findings::new();
+            assert_eq!(unknown(&mut findings, error), Rule::Unknown);
+            let found: Vec<Finding> = findings.list().into_iter().map(Found::report).collect();
+            let [one] = found.as_slice() else { panic!("{found:?}") };
+            assert!(one.state == state && one.detail.contains(words) && !one.hint.is_empty(), "{one:?}");
         }
     }
 

@@ -131,7 +131,7 @@ async fn find(
     limit: &Limit,
 ) -> Result<Goal> {
     Iscsiadm::find(&engine.layout)?;
-    iscsid::check_reachable(&engine.layout.proc)?;
+    iscsid::check_reachable(&engine.layout.iscsid_socket).await?;
     let binding = binding(engine, interface).await?;
     let initiator = initiator_name::needed(engine).await?;
     let (portal, listed) =

@@ -71,7 +71,7 @@ pub(super) async fn log_in(
         return Ok(outcomes);
     }
     let iscsiadm = Iscsiadm::find(&engine.layout)?;
-    iscsid::check_reachable(&engine.layout.proc)?;
+    iscsid::check_reachable(&engine.layout.iscsid_socket).await?;
     let initiator = initiator_name::needed(engine).await?;
     let (hurry, hurried) = watch::channel(false);
     let welcome = Arc::new(Notify::new());

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
+    os::unix::net::UnixListener,
     time::Duration,
 };
 
@@ -23,6 +24,8 @@ pub(super) struct Model {
     pub(super) maps: BTreeMap<u32, Map>,
     pub(super) multipathd: Multipathd,
     pub(super) iscsid: Option<Iscsid>,
+    /// systemd's.
+    pub(super) iscsid_socket: Option<UnixListener>,
     pub(super) processes: BTreeMap<u32, Process>,
     pub(super) mounts: Vec<Mount>,
     pub(super) swaps: BTreeSet<String>,

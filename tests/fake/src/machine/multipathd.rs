@@ -8,6 +8,7 @@ use std::{
         unix::net::{SocketAddr, UnixListener},
     },
     sync::Arc,
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -117,6 +118,17 @@ impl Machine {
         let disks = model.sessions.values_mut().flat_map(|session| session.disks.values_mut());
         disks.for_each(|disk| disk.is_path = false);
         model.multipathd.addresses.clear();
+    }
+
+    /// Its socket closes, and it still runs.
+    pub fn close_multipathd_socket(&self) {
+        let task = self.core.model().multipathd.task.take();
+        task.iter().for_each(AbortHandle::abort);
+        let address = SocketAddr::from_abstract_name(self.multipathd_socket()).unwrap();
+        // Its thread closes it when it comes to that.
+        while UnixListener::bind_addr(&address).is_err() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// The abstract name of its socket, without the NUL before it.

@@ -1,7 +1,14 @@
 //! The process file system: the daemons that run, what has a device open, what is mounted or swapped on.
 //! Must not show a process of the host's.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::net::{SocketAddr, UnixListener},
+    },
+    time::Duration,
+};
 
 use super::{
     Core, Machine,
@@ -10,9 +17,6 @@ use super::{
 
 /// What every machine has mounted.
 pub const ROOT: &str = "20 1 253:99 / / rw,relatime shared:1 - ext4 /dev/root rw\n";
-/// iscsid's socket, which systemd holds.
-const SOCKETS: &str = "Num       RefCount Protocol Flags    Type St Inode Path\n\
-    0000000000000000: 00000002 00000000 00010000 0001 01 11111 @ISCSIADM_ABSTRACT_NAMESPACE\n";
 /// How long the machine has run.
 const UPTIME: Duration = Duration::from_secs(7200);
 
@@ -93,6 +97,21 @@ impl Machine {
         self.core.start_iscsid(&mut self.core.model(), age);
     }
 
+    /// systemd opens iscsid's socket, or closes it.
+    pub fn open_iscsid_socket(&self, is_open: bool) {
+        let name = SocketAddr::from_abstract_name(self.iscsid_socket()).unwrap();
+        let open = || UnixListener::bind_addr(&name).unwrap_or_else(|error| panic!("{name:?}: {error}"));
+        let mut model = self.core.model();
+        // Closed before it is opened again.
+        model.iscsid_socket = None;
+        model.iscsid_socket = is_open.then(open);
+    }
+
+    /// The abstract name of iscsid's socket, without the NUL before it.
+    pub fn iscsid_socket(&self) -> String {
+        format!("{}/iscsid", self.root().display())
+    }
+
     /// iscsid dies. systemd keeps its socket: the next iscsiadm starts it again.
     pub fn kill_iscsid(&self) {
         let mut model = self.core.model();
@@ -166,7 +185,6 @@ impl Core {
 
     /// All tables, as they are on a machine that has just been made.
     pub(super) fn write_tables(&self, model: &Model) {
-        self.files.put("proc/self/net/unix", SOCKETS, 0o444);
         self.files.put("proc/uptime", &format!("{}.00 100.00\n", UPTIME.as_secs()), 0o444);
         self.write_mounts(model);
         self.write_swaps(model);

@@ -8,12 +8,14 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, FlockOperation, Mode, OFlags},
+    fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, Stat},
     io::Errno,
 };
 
-use crate::backend::host::atomic::steps::step;
+use crate::backend::{host::atomic::steps::step, kernel::processes};
 
+/// What iscsiadm links from.
+const THEIRS: &str = "lock";
 /// The name that every program links to take the lock.
 const TAKEN: &str = "lock.write";
 /// Our own file to link from. iscsiadm links its file `lock`; only the name linked *to* matters. So
@@ -25,6 +27,8 @@ const LOCK_LIMIT: Duration = Duration::from_secs(5);
 /// iscsiadm itself gives up after 30 s. A lock twice as old, with no iscsiadm running, has no
 /// owner.
 const STALE: Duration = Duration::from_secs(60);
+/// How long an older daemon that is leaving may hold its flock when this one starts.
+const LEAVING: Duration = Duration::from_secs(1);
 
 /// Why the lock cannot be taken.
 #[derive(Debug, thiserror::Error)]
@@ -49,16 +53,11 @@ impl Lock {
     pub(crate) fn take(dir: &Path) -> Result<Self, LockError> {
         let io = |error| LockError::Io(dir.to_owned(), error);
         let fd = open_dir(dir)?;
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let own = rustix::fs::openat(&fd, OURS, flags, Mode::RUSR | Mode::WUSR).map_err(io)?;
+        let own = open_own(&fd).map_err(io)?;
         let deadline = Instant::now() + LOCK_LIMIT;
-        wait(deadline, || match rustix::fs::flock(&own, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::WOULDBLOCK) => Ok(false),
-            result => result.map(|()| true),
-        })
-        .map_err(io)?
-        .then_some(())
-        .ok_or_else(|| LockError::Held(dir.join(OURS)))?;
+        if !wait(deadline, || flock(&own)).map_err(io)? {
+            return Err(LockError::Held(dir.join(OURS)));
+        }
         step().map_err(io)?;
         let linked = wait(deadline, || match rustix::fs::linkat(&fd, OURS, &fd, TAKEN, AtFlags::empty()) {
             Err(Errno::EXIST) if remove_if_ownerless(&fd, &own)? => Ok(false),
@@ -83,7 +82,10 @@ impl Drop for Lock {
 }
 
 /// Removes the lock of a killed daemon: otherwise every iscsiadm would wait for it for half a
-/// minute, and then fail. Does not wait: a lock that another program holds stays.
+/// minute, and then fail. A lock that another program holds stays.
+///
+/// A flock that stays is not a daemon's: a user who made the folder before root took it over may
+/// still have our file open. It gets a new file, which no user can open.
 pub(super) fn recover(dir: &Path) -> Result<(), LockError> {
     if !dir.exists() {
         return Ok(());
@@ -95,10 +97,44 @@ pub(super) fn recover(dir: &Path) -> Result<(), LockError> {
         Err(Errno::NOENT) => return Ok(()),
         own => own.map_err(io)?,
     };
-    match rustix::fs::flock(&own, FlockOperation::NonBlockingLockExclusive) {
-        Err(Errno::WOULDBLOCK) => Ok(()),
-        flocked => flocked.and_then(|()| remove_if_ownerless(&fd, &own)).map(drop).map_err(io),
+    if wait(Instant::now() + LEAVING, || flock(&own)).map_err(io)? {
+        return remove_if_ownerless(&fd, &own).map(drop).map_err(io);
     }
+    tracing::warn!("another process holds the daemon's own lock file: making a new one");
+    rustix::fs::unlinkat(&fd, OURS, AtFlags::empty()).map_err(io)?;
+    open_own(&fd).map(drop).map_err(io)
+}
+
+fn open_own(dir: &OwnedFd) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(dir, OURS, flags, Mode::RUSR | Mode::WUSR)
+}
+
+fn flock(own: &OwnedFd) -> Result<bool, Errno> {
+    match rustix::fs::flock(own, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        result => result.map(|()| true),
+    }
+}
+
+/// Removes what is linked from, where it is not ours: a user may have put it there while the folder
+/// was theirs. Without capabilities, neither this daemon nor its iscsiadm could open it.
+fn remove_foreign(dir: &OwnedFd) -> Result<(), Errno> {
+    for name in [OURS, THEIRS] {
+        match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if !is_own(&stat) => {
+                tracing::warn!(name, uid = stat.st_uid, "removing a lock file that is not root's");
+                rustix::fs::unlinkat(dir, name, AtFlags::empty())?;
+            }
+            Ok(_) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn is_own(stat: &Stat) -> bool {
+    stat.st_uid == rustix::process::geteuid().as_raw()
 }
 
 /// Opens the directory, created as iscsiadm would if it is missing. On Debian any user can write to
@@ -112,11 +148,12 @@ fn open_dir(dir: &Path) -> Result<OwnedFd, LockError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = rustix::fs::openat(CWD, dir, flags, Mode::empty()).map_err(io)?;
     let stat = rustix::fs::fstat(&fd).map_err(io)?;
-    if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_mode & 0o022 != 0 {
+    if !is_own(&stat) || stat.st_mode & 0o022 != 0 {
         // iscsiadm creates it as 0770 & ~077; a directory that a group can write is rejected all
         // the same.
         return Err(LockError::Unsafe(dir.to_owned()));
     }
+    remove_foreign(&fd).map_err(io)?;
     Ok(fd)
 }
 
@@ -143,12 +180,18 @@ fn remove_if_ownerless(dir: &OwnedFd, own: &OwnedFd) -> Result<bool, Errno> {
     }
 }
 
-/// Whether any process could be using the database.
+/// Whether any process of root's could be using the database.
 fn iscsiadm_runs() -> bool {
-    let Ok(processes) = std::fs::read_dir("/proc") else { return true };
-    processes.flatten().any(|process| {
+    let proc = Path::new("/proc");
+    let Ok(entries) = std::fs::read_dir(proc) else { return true };
+    entries.flatten().any(|process| {
         std::fs::read_to_string(process.path().join("comm"))
             .is_ok_and(|name| matches!(name.trim_end(), "iscsiadm" | "iscsistart"))
+            && process
+                .file_name()
+                .to_str()
+                .and_then(|pid| pid.parse().ok())
+                .is_some_and(|pid| processes::is_roots(proc, pid))
     })
 }
 
@@ -234,6 +277,34 @@ mod tests {
         std::fs::hard_link(dir.join("lock"), dir.join(TAKEN)).unwrap();
         assert!(matches!(Lock::take(&dir), Err(LockError::Held(_))));
         assert!(dir.join(TAKEN).exists());
+    }
+
+    #[test]
+    fn a_users_lock_file_is_made_anew_whatever_holds_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("iscsi");
+        drop(Lock::take(&dir).unwrap());
+        // As systemd leaves it when it takes the user's folder over: the file is root's, and open.
+        let theirs = std::fs::File::open(dir.join(OURS)).unwrap();
+        theirs.lock().unwrap();
+        recover(&dir).unwrap();
+        drop(Lock::take(&dir).unwrap());
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        for name in [OURS, THEIRS] {
+            let theirs = std::fs::File::options()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(dir.join(name))
+                .unwrap();
+            theirs.lock().unwrap();
+            std::os::unix::fs::fchown(&theirs, Some(64_002), None).unwrap();
+            drop(Lock::take(&dir).unwrap());
+            let is_there = dir.join(name).symlink_metadata().is_ok();
+            assert_eq!(is_there, name == OURS, "{name}");
+        }
     }
 
     #[test]

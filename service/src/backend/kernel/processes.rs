@@ -1,0 +1,34 @@
+//! Whose a process is: a name alone says nothing, because any user's process may have any name.
+
+use std::path::Path;
+
+use rustix::process::Uid;
+
+use super::unix_sockets::is_trusted;
+
+/// Whether its real user is trusted. A program that is setuid root runs as the user that started it.
+pub(crate) fn is_roots(proc: &Path, pid: u32) -> bool {
+    // Not decoded at once: a process's name may be any bytes.
+    let status = std::fs::read(proc.join(format!("{pid}/status"))).unwrap_or_default();
+    real_user(&String::from_utf8_lossy(&status)).is_some_and(is_trusted)
+}
+
+/// `Uid:` real, effective, saved, file system (proc_pid_status(5)).
+fn real_user(status: &str) -> Option<Uid> {
+    let users = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    users.split_whitespace().next()?.parse().ok().map(Uid::from_raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_real_user_counts() {
+        assert_eq!(real_user("Name:\tiscsid\nUid:\t64002\t0\t0\t0\n"), Some(Uid::from_raw(64_002)));
+        assert_eq!(real_user("Name:\tUid:\\n0\nUid:\t0\t1\t1\t1\n"), Some(Uid::ROOT));
+        assert_eq!(real_user("Name:\tiscsid\n"), None);
+        assert!(is_roots(Path::new("/proc"), std::process::id()));
+        assert!(!is_roots(Path::new("/nonexistent"), 1));
+    }
+}

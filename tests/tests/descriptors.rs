@@ -1,12 +1,14 @@
-//! Descriptors that come with a call: an index without one is a bad argument.
+//! Descriptors that come with a call: no program inherits them, and an index without one is a bad argument.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
 
 mod room;
 
+use std::{io::Write as _, os::fd::OwnedFd};
+
 use iscsi_initiator_dbus::{BUS_NAME, INTERFACE, OBJECT_PATH};
 use iscsi_initiator_tests::harness::DEADLINE;
-use room::{Options, Room, TARGET};
+use room::{Options, Room, SECRET, TARGET};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixStream,
@@ -51,4 +53,23 @@ async fn an_index_without_a_descriptor_is_a_bad_argument() {
         assert!(answer.contains("org.freedesktop.DBus.Error.InvalidArgs"), "{index}: {answer}");
     }
     assert_eq!(room.client().await.list_nodes(Options::new()).await.unwrap(), [], "the daemon is there");
+}
+
+/// While the call that brought a descriptor runs, the daemon has it open.
+#[tokio::test]
+async fn a_program_sees_no_descriptor_of_a_callers() {
+    let room = Room::start().await;
+    let [portal, _] = room.machine.add_gateway(TARGET, room::chap());
+    room.machine.start_multipathd();
+    room.machine.put("bin/descriptors", "", 0o600);
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(SECRET.as_bytes()).unwrap();
+    drop(writer);
+    let pipe = format!("pipe:[{}]", rustix::fs::fstat(&reader).unwrap().st_ino);
+    let secret = Variant::from(zbus::Fd::from(OwnedFd::from(reader)));
+    let options = Options::from([("username", Variant::from("libvirtd")), ("secret-fd", secret)]);
+    room.client().await.connect(&portal.to_string(), options).await.unwrap();
+    let listed = room.machine.text("bin/descriptors");
+    // The test's own process may have been given others.
+    assert!(listed.contains(" 0 -> /dev/null") && !listed.contains(&pipe), "{pipe}: {listed}");
 }

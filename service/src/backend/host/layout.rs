@@ -47,6 +47,9 @@ pub struct Layout {
     /// Where device events come from: the kernel's netlink, or, on a fake machine, a Unix datagram
     /// socket that the daemon creates here. Any datagram is an event.
     pub uevents: Option<PathBuf>,
+    /// Where host names are looked up: by the system, or, on a fake machine, in this file if it is
+    /// there.
+    pub hosts: Option<PathBuf>,
     /// What this daemon stores beyond a restart of the machine.
     pub state: PathBuf,
     /// Where this daemon puts temporary files that other programs read.
@@ -78,6 +81,7 @@ impl Default for Layout {
             multipathd: programs("multipathd"),
             multipathd_socket: "/org/kernel/linux/storage/multipathd".to_owned(),
             uevents: None,
+            hosts: None,
             state: "/var/lib/iscsi-initiatord".into(),
             scratch: "/run/iscsi-initiatord".into(),
             modules: "/lib/modules".into(),
@@ -117,6 +121,7 @@ impl Layout {
             multipathd: vec![at("bin/multipathd")],
             multipathd_socket: format!("{}/multipathd", root.display()),
             uevents: Some(at("run/uevents")),
+            hosts: Some(at("etc/hosts")),
             state: at("state"),
             scratch: at("scratch"),
             modules: at("modules"),

@@ -15,7 +15,10 @@ use super::{
 };
 use crate::{
     backend::{
-        host::{limit::Limit, threads::reading},
+        host::{
+            limit::Limit,
+            threads::{asking_multipathd, reading},
+        },
         kernel::sysfs::Disk,
         multipath::{config::Own, daemon::FindMultipaths},
     },
@@ -71,7 +74,7 @@ async fn rule(engine: &Engine, facts: &Facts) -> Result<Rule> {
         return Ok(Rule::NotRunning);
     }
     let multipathd = engine.state.multipathd.clone();
-    let find_multipaths = reading(move || multipathd.find_multipaths()).await?;
+    let find_multipaths = asking_multipathd(move || multipathd.find_multipaths()).await?;
     Ok(find_multipaths.map_or(Rule::Unknown, Rule::Of))
 }
 

@@ -12,7 +12,10 @@ use rustix::{
     io::Errno,
 };
 
-use crate::backend::host::atomic::steps::step;
+use crate::backend::host::{
+    atomic::steps::step,
+    bounded::{self, SMALL},
+};
 
 /// The name that every program links to take the lock.
 const TAKEN: &str = "lock.write";
@@ -147,7 +150,7 @@ fn remove_if_ownerless(dir: &OwnedFd, own: &OwnedFd) -> Result<bool, Errno> {
 fn iscsiadm_runs() -> bool {
     let Ok(processes) = std::fs::read_dir("/proc") else { return true };
     processes.flatten().any(|process| {
-        std::fs::read_to_string(process.path().join("comm"))
+        bounded::text(&process.path().join("comm"), SMALL)
             .is_ok_and(|name| matches!(name.trim_end(), "iscsiadm" | "iscsistart"))
     })
 }

@@ -167,7 +167,7 @@ impl Drop for Wait {
     fn drop(&mut self) {
         if let Some(job) = self.lane.jobs().running.get_mut(&self.id) {
             job.is_abandoned = true;
-            tracing::warn!("not waited for any more, as too many may be: {}", self.lane.what);
+            tracing::warn!(kind = self.lane.what, "a thread is late and is not waited for any more");
         }
         self.lane.changed.notify_waiters();
     }

@@ -157,7 +157,7 @@ async fn a_thread_that_hangs_does_not_keep_the_daemon() {
         assert_eq!(fault.kind(), Kind::TimedOut, "{fault}");
         if is_asked {
             // It may be about to leave by itself.
-            drop(kill_process(daemon, Signal::TERM));
+            let _ = kill_process(daemon, Signal::TERM);
         }
         ended(daemon).await;
     }

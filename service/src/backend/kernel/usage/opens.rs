@@ -35,8 +35,9 @@ const TIME: Duration = Duration::from_secs(10);
 const OTHERS: Duration = Duration::from_secs(5);
 /// How long at those of one such user: descriptors first, mappings then.
 const SHARE: Duration = Duration::from_secs(1);
-/// How many descriptors of one such user that have a path are looked at.
-const COUNT: usize = 1 << 17;
+/// How many descriptors of one such user that have a path are looked at; fewer in tests, which have
+/// to make them.
+const COUNT: usize = if cfg!(test) { 1 << 10 } else { 1 << 17 };
 /// No namespace's list of mounts is read further, and no more mounts of all are remembered.
 const MOUNTS: u64 = 16 << 20;
 const REMEMBERED: usize = 1 << 17;

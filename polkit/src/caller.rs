@@ -1,7 +1,7 @@
 //! Identifies the caller for the log, and to count requests by user.
 //! Must not decide anything: polkit identifies the caller by the unique name.
 
-use std::{fmt::Write as _, fs::File, future::poll_fn, io::Read as _, pin::Pin};
+use std::{fmt::Write as _, fs::File, future::poll_fn, io::Read as _, pin::Pin, time::Duration};
 
 use futures_core::Stream as _;
 use zbus::{
@@ -10,6 +10,9 @@ use zbus::{
     names::UniqueName,
     proxy::CacheProperties,
 };
+
+/// How long reading a unit's name may take. It is for the log only.
+const UNIT: Duration = Duration::from_secs(1);
 
 /// The most characters of a unit's name that are logged.
 const UNIT_MAX: usize = 80;
@@ -56,7 +59,7 @@ impl Caller {
             .unix_user_id()
             .ok_or_else(|| zbus::Error::Failure("the bus reported no uid".into()))?;
         let pid = credentials.process_id();
-        Ok(Self { name: name.as_str().to_owned(), uid, pid, unit: pid.map_or_else(unknown, unit_of) })
+        Ok(Self { name: name.as_str().to_owned(), uid, pid, unit: unit_in_time(pid).await })
     }
 
     /// Ends when the caller has left the bus, or with an error when the bus cannot report that.
@@ -82,6 +85,14 @@ impl Caller {
 
 fn unknown() -> String {
     "?".to_owned()
+}
+
+/// The unit of a process, read where that may take a while: the kernel waits there for every change
+/// of a control group.
+async fn unit_in_time(pid: Option<u32>) -> String {
+    let Some(pid) = pid else { return unknown() };
+    let reading = tokio::task::spawn_blocking(move || unit_of(pid));
+    tokio::time::timeout(UNIT, reading).await.ok().and_then(Result::ok).unwrap_or_else(unknown)
 }
 
 /// The unit of a process, from its control group.

@@ -38,7 +38,7 @@ use self::{
     turns::{Turns, activity::Activity},
 };
 use crate::backend::{
-    host::layout::Layout,
+    host::{layout::Layout, resolve::Resolver},
     kernel::{stale_sessions::StaleSessions, usage::Usage},
     multipath::config::Multipath,
     open_iscsi::{database::Database, known_luns::KnownLuns, undo::Journal},
@@ -60,6 +60,7 @@ pub(crate) struct Engine {
     usage: Usage,
     multipath: Multipath,
     systemd: Systemd,
+    resolver: Resolver,
 }
 
 impl Engine {
@@ -75,6 +76,7 @@ impl Engine {
             usage: Usage::new(&state.sysfs, &layout.proc, &layout.dev),
             multipath: Multipath::new(&layout),
             systemd: Systemd::new(bus),
+            resolver: Resolver::new(layout.hosts.as_deref()),
             database,
             state,
             layout,

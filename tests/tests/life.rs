@@ -115,3 +115,50 @@ async fn a_call_that_runs_when_it_is_asked_to_stop_is_answered() {
     let fault = answer.unwrap_err();
     assert_eq!(fault.kind(), Kind::TimedOut, "{fault}");
 }
+
+/// How long a process may take to end: what it waits for when it is asked to stop, and a busy machine.
+const ENDS: Duration = Duration::from_secs(60);
+
+/// Waits for the end of a process.
+async fn ended(pid: Pid) {
+    let state = || fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    let is_running = || !state().is_empty() && !state().contains(") Z ");
+    let ending = async {
+        while is_running() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert!(tokio::time::timeout(ENDS, ending).await.is_ok(), "it still runs");
+}
+
+#[tokio::test]
+async fn a_thread_that_hangs_does_not_keep_the_daemon() {
+    let (folder, machine) = (tempfile::tempdir().unwrap(), Machine::new());
+    // To open it blocks: as a resolver whose name server does not answer.
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    let hosts = machine.at("etc/hosts");
+    rustix::fs::mknodat(rustix::fs::CWD, &hosts, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let bus = bus(folder.path(), &machine.root());
+    let authority = bus.connect().await;
+    let _denied = polkit::serve(&authority, &[]).await;
+    let connection: Connection = bus.connect().await;
+    let names = DBusProxy::new(&connection).await.unwrap();
+    let client = InitiatorProxy::new(&connection).await.unwrap();
+    for is_asked in [false, true] {
+        let options = std::collections::HashMap::from([("timeout", zbus::Variant::from(1_u32))]);
+        let discovery = client.discover("slow.example.com", options);
+        let look = async {
+            sleep(Duration::from_millis(300)).await;
+            let daemon = names.get_connection_unix_process_id(BUS_NAME.try_into().unwrap()).await.unwrap();
+            Pid::from_raw(i32::try_from(daemon).unwrap()).unwrap()
+        };
+        let (answer, daemon) = tokio::join!(discovery, look);
+        let fault = answer.unwrap_err();
+        assert_eq!(fault.kind(), Kind::TimedOut, "{fault}");
+        if is_asked {
+            // It may be about to leave by itself.
+            let _ = kill_process(daemon, Signal::TERM);
+        }
+        ended(daemon).await;
+    }
+}

@@ -3,8 +3,10 @@
 //! | room | what it is |
 //! |---|---|
 //! | `atomic` | files below a directory, read within bounds and written as a whole; the only place that writes |
+//! | `bounded` | reads files of the kernel and of other programs within a bound |
 //! | `capabilities` | a capability raised for one thread and one moment |
 //! | `inotify` | watches files below some folders for changes |
+//! | `lane` | threads for work that may hang |
 //! | `layout` | where everything is |
 //! | `limit` | limits a wait |
 //! | `permissions` | which other users may read the files that hold secrets |
@@ -15,8 +17,10 @@
 //! | `versions` | asks programs for their version |
 
 pub(crate) mod atomic;
+pub(crate) mod bounded;
 pub(crate) mod capabilities;
 pub(crate) mod inotify;
+pub(crate) mod lane;
 pub(crate) mod layout;
 pub(crate) mod limit;
 pub(crate) mod permissions;

@@ -67,7 +67,7 @@ impl Manager {
         let options = DiscoverOptions::parse(options)?;
         self.engine.check_interface(options.interface.as_deref())?;
         let grant = self.ask(&call, Action::Discover, None, Some(&portal)).await?;
-        let chap = secrets(options.chap).await?;
+        let chap = secrets(&grant, options.chap).await?;
         let discovery = Discovery {
             timeout: options.timeout,
             startup: options.startup,
@@ -123,7 +123,7 @@ impl Manager {
         let change = ChapChange::parse(chap)?;
         let grant = self.ask(&call, Action::SetChap, target.as_ref(), portal.as_ref()).await?;
         let secrets = match change {
-            ChapChange::Set(chap) => Some(secret_fd::read("chap", chap).await?),
+            ChapChange::Set(chap) => Some(secret_fd::read("chap", chap, grant.caller().uid()).await?),
             ChapChange::Clear => None,
         };
         self.engine.set_chap(&call_of(grant, None), secrets).await
@@ -166,7 +166,7 @@ impl Manager {
         }
         let options = DiagnoseOptions::parse(options)?;
         let grant = self.ask(&call, Action::Login, target.as_ref(), portal.as_ref()).await?;
-        let chap = secrets(options.chap).await?;
+        let chap = secrets(&grant, options.chap).await?;
         self.engine.diagnose(&call_of(grant, options.timeout), chap).await
     }
 
@@ -193,7 +193,7 @@ impl Manager {
             wait: options.wait,
             accept_changed_luns: options.accept_changed_luns,
             interface: options.interface,
-            chap: secrets(options.chap).await?,
+            chap: secrets(&grant, options.chap).await?,
             targets: options.targets,
         };
         let listener = options.progress.zip(call.sender());
@@ -311,9 +311,9 @@ impl Manager {
 }
 
 /// The credentials among the options of an authorized call.
-async fn secrets(chap: Option<Chap>) -> Result<Option<ChapSecrets>> {
+async fn secrets(grant: &Grant, chap: Option<Chap>) -> Result<Option<ChapSecrets>> {
     match chap {
-        Some(chap) => secret_fd::read("options", chap).await.map(Some),
+        Some(chap) => secret_fd::read("options", chap, grant.caller().uid()).await.map(Some),
         None => Ok(None),
     }
 }

@@ -25,13 +25,23 @@ pub(super) async fn reported<T, W: Future<Output = T>>(
     let Some((id, caller)) = to else { return work(Progress::none()).await };
     let emitter = emitter.set_destination(caller.clone().into());
     let (steps, mut heard) = mpsc::unbounded_channel::<(Step, String)>();
-    let reporting = async {
-        while let Some((step, detail)) = heard.recv().await {
-            if let Err(error) = emit(&emitter, id, step.as_str(), &detail).await {
-                tracing::warn!(%error, "a step could not be reported");
-            }
+    let emit = async |(step, detail): (Step, String)| {
+        if let Err(error) = emit(&emitter, id, step.as_str(), &detail).await {
+            tracing::warn!(%error, "a step could not be reported");
         }
     };
-    // The work owns the only sender, so the reporting ends with it.
-    tokio::join!(work(Progress::to(steps)), reporting).0
+    let mut work = std::pin::pin!(work(Progress::to(steps)));
+    let result = loop {
+        tokio::select! {
+            biased;
+            Some(step) = heard.recv() => emit(step).await,
+            result = &mut work => break result,
+        }
+    };
+    // What is stuck may still report, but nothing listens any more.
+    heard.close();
+    while let Some(step) = heard.recv().await {
+        emit(step).await;
+    }
+    result
 }

@@ -16,7 +16,7 @@ use iscsi_initiator_probe::{Accepted, Algorithm, AuthKind, Found, Listing, Refus
 
 use self::asked::Asked;
 use crate::backend::{
-    host::{limit::Limit, resolve},
+    host::{limit::Limit, resolve::Resolver},
     open_iscsi::database::{NodeKey, chap::Proofs},
 };
 
@@ -69,6 +69,7 @@ pub(super) async fn ask_login(
 /// The nodes that a portal lists. Tries `proofs` in order: the next one only if the portal asks for
 /// CHAP and rejects the one before.
 pub(super) async fn ask_targets(
+    resolver: &Resolver,
     portal: &Portal,
     interface: Option<&str>,
     initiator: &Iqn,
@@ -79,7 +80,7 @@ pub(super) async fn ask_targets(
     for proofs in proofs {
         let asked = Asked::new(initiator, None, portal, proofs)?.through(interface);
         match asked.list(limit).await {
-            Ok(listing) => return numeric_nodes(listing, portal, limit).await,
+            Ok(listing) => return numeric_nodes(resolver, listing, portal, limit).await,
             Err(refusal) => last = unless_cancelled(limit, asked.fault(&refusal)),
         }
         if last.kind() != Kind::ChapRejected {
@@ -93,7 +94,12 @@ fn unless_cancelled(limit: &Limit, fault: Fault) -> Fault {
     if limit.is_cancelled() { limit.fault("") } else { fault }
 }
 
-async fn numeric_nodes(listing: Listing, portal: &Portal, limit: &Limit) -> Result<Listed> {
+async fn numeric_nodes(
+    resolver: &Resolver,
+    listing: Listing,
+    portal: &Portal,
+    limit: &Limit,
+) -> Result<Listed> {
     if listing.refused > 0 {
         tracing::warn!(
             %portal, refused = listing.refused,
@@ -111,7 +117,7 @@ async fn numeric_nodes(listing: Listing, portal: &Portal, limit: &Limit) -> Resu
                     .hint("have the gateway list addresses instead of names"));
             }
         }
-        match numeric(&found, portal, limit).await {
+        match numeric(resolver, &found, portal, limit).await {
             Ok(found_portals) => nodes.extend(found_portals.into_iter().map(|portal| NodeKey {
                 target: found.target.clone(),
                 portal,
@@ -132,7 +138,7 @@ async fn numeric_nodes(listing: Listing, portal: &Portal, limit: &Limit) -> Resu
 
 /// The numeric portals of a listed node. A link-local address is in the zone of the portal that
 /// listed it.
-async fn numeric(found: &Found, asked: &Portal, limit: &Limit) -> Result<Vec<Portal>> {
+async fn numeric(resolver: &Resolver, found: &Found, asked: &Portal, limit: &Limit) -> Result<Vec<Portal>> {
     let text = match (&found.host, asked.zone()) {
         (Host::Address(address @ IpAddr::V6(v6), None), Some(zone)) if v6.is_unicast_link_local() => {
             format!("[{address}%{zone}]:{}", found.port)
@@ -142,7 +148,7 @@ async fn numeric(found: &Found, asked: &Portal, limit: &Limit) -> Result<Vec<Por
     };
     let portal: Portal =
         text.parse().map_err(|why| Fault::new(Kind::Failed, format!("a listed address: {why}")))?;
-    let mut portals = resolve::portals(&portal, limit).await?;
+    let mut portals = resolver.portals(&portal, limit).await?;
     // The probe rejects a numeric loopback address; a host name may also stand for one.
     let is_loopback =
         |portal: &Portal| portal.address().is_some_and(|address| address.to_canonical().is_loopback());
@@ -163,8 +169,9 @@ mod tests {
             tpgt: None,
         };
         let limit = Limit::of(std::time::Duration::from_secs(5));
-        assert_eq!(numeric(&found, &"192.0.2.21".parse().unwrap(), &limit).await.unwrap(), []);
-        assert!(!numeric(&found, &"127.0.0.1".parse().unwrap(), &limit).await.unwrap().is_empty());
+        let resolver = Resolver::new(None);
+        assert_eq!(numeric(&resolver, &found, &"192.0.2.21".parse().unwrap(), &limit).await.unwrap(), []);
+        assert!(!numeric(&resolver, &found, &"127.0.0.1".parse().unwrap(), &limit).await.unwrap().is_empty());
     }
 
     #[test]

@@ -1,22 +1,34 @@
 //! One call: what was granted, until when, and where its steps are reported. The only way to act on
 //! a grant.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result, results::Step};
 use iscsi_initiator_polkit::{Action, Grant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::Engine;
 use crate::backend::host::limit::Limit;
 
 /// Shorter than the 25 s after which common D-Bus clients give up.
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// What acts ends by itself soon after its deadline, also when it is taken back. If it has not ended
+/// this long after it, it is stuck: the caller gets a reply, and the daemon may stop when it is idle.
+const STUCK: Duration = Duration::from_secs(90);
+
+/// The same for what only reads.
+const LATE: Duration = Duration::from_secs(5);
+
+/// What an operation does for a call.
+pub(super) type Work<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
 /// What every operation gets. Inner steps take plain values from it, because operations share their
 /// steps.
+#[derive(Clone)]
 pub(crate) struct Call {
-    grant: Grant,
+    grant: Arc<Grant>,
     limit: Limit,
     progress: Progress,
 }
@@ -29,7 +41,8 @@ impl Call {
         cancel: CancellationToken,
         progress: Progress,
     ) -> Self {
-        Self { grant, limit: Limit::new(timeout.unwrap_or(DEFAULT_TIMEOUT), cancel), progress }
+        let limit = Limit::new(timeout.unwrap_or(DEFAULT_TIMEOUT), cancel).for_user(grant.caller().uid());
+        Self { grant: Arc::new(grant), limit, progress }
     }
 
     /// The target that was granted; `InvalidArgs` if there is none.
@@ -50,6 +63,13 @@ impl Call {
     /// The same; `None` means all portals.
     pub(super) fn any_portal(&self) -> Option<&Portal> {
         self.grant.portal()
+    }
+
+    fn check(&self, action: Action) -> Result<()> {
+        if self.grant.action() != action {
+            return Err(Fault::new(Kind::AccessDenied, "this was not what was allowed"));
+        }
+        Ok(())
     }
 
     pub(super) fn limit(&self) -> &Limit {
@@ -84,34 +104,44 @@ impl Progress {
 }
 
 /// Does what a call was granted for, and logs who did what, where, and how it ended. A grant for
-/// another action opens nothing.
-pub(super) fn act<'a, T, W: Future<Output = Result<T>> + 'a>(
-    call: &'a Call,
+/// another action opens nothing. The work is a task of its own: it is brought to its end whatever
+/// becomes of the call, which gets `TimedOut` if the work is stuck.
+pub(super) async fn act<T: Send + 'static>(
+    engine: &Arc<Engine>,
+    call: &Call,
     action: Action,
-    work: W,
-) -> impl Future<Output = Result<T>> + use<'a, T, W> {
-    let looking = look(call, action, work);
-    async move {
-        let result = looking.await;
-        log(&call.grant, &result);
-        result
+    work: impl for<'a> FnOnce(&'a Arc<Engine>, &'a Call) -> Work<'a, T> + Send + 'static,
+) -> Result<T> {
+    call.check(action)?;
+    let task = tokio::spawn({
+        let (engine, call) = (Arc::clone(engine), call.clone());
+        async move {
+            let result = work(&engine, &call).await;
+            log(&call.grant, &result);
+            result
+        }
+    });
+    match tokio::time::timeout_at(call.limit.deadline() + STUCK, task).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(Fault::new(Kind::Failed, "an internal task failed; the journal has the details")),
+        Err(_) => {
+            let stuck = Err(Fault::new(Kind::TimedOut, "the daemon is stuck in this call, which goes on")
+                .hint("journalctl -u iscsi-initiatord has the details"));
+            log(&call.grant, &stuck);
+            stuck
+        }
     }
 }
 
 /// The same for operations that only read. Any local user may call them, so they are not logged.
-pub(super) fn look<'a, T, W: Future<Output = Result<T>> + 'a>(
-    call: &'a Call,
-    action: Action,
-    work: W,
-) -> impl Future<Output = Result<T>> + use<'a, T, W> {
-    // On the heap: the future of a login is large, and would be copied from caller to caller.
-    let work = Box::pin(work);
-    async move {
-        if call.grant.action() != action {
-            return Err(Fault::new(Kind::AccessDenied, "this was not what was allowed"));
-        }
-        work.await
-    }
+/// What is stuck is dropped.
+pub(super) async fn look<T>(call: &Call, action: Action, work: impl Future<Output = Result<T>>) -> Result<T> {
+    call.check(action)?;
+    // On the heap: it would be copied from caller to caller.
+    let looking = tokio::time::timeout_at(call.limit.deadline() + LATE, Box::pin(work));
+    looking.await.unwrap_or_else(|_| {
+        Err(Fault::new(Kind::TimedOut, "the state of this machine could not be read in time"))
+    })
 }
 
 fn log<T>(grant: &Grant, result: &Result<T>) {

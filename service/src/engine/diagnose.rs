@@ -30,7 +30,7 @@ use super::{
     records::lookup::{no_such_node, nodes_of},
 };
 use crate::backend::{
-    host::{limit::Limit, resolve},
+    host::limit::Limit,
     open_iscsi::database::chap::{ChapSecrets, Proofs},
 };
 
@@ -42,7 +42,10 @@ impl Engine {
         call: &Call,
         chap: Option<ChapSecrets>,
     ) -> Result<Vec<Check>> {
-        act(call, Action::Login, look(self, call.any_target(), call.any_portal(), chap, call.limit())).await
+        act(self, call, Action::Login, move |engine, call| {
+            Box::pin(look(engine, call.any_target(), call.any_portal(), chap, call.limit()))
+        })
+        .await
     }
 }
 
@@ -85,7 +88,7 @@ async fn portals_of(
     portal: Option<&Portal>,
 ) -> (Vec<Check>, Vec<Portal>) {
     match (portal, &subject.target) {
-        (Some(portal), _) => resolution(portal, &subject.limit).await,
+        (Some(portal), _) => resolution(engine, portal, &subject.limit).await,
         (None, Some(target)) => recorded(engine, target).await,
         (None, None) => (Vec::new(), Vec::new()),
     }
@@ -108,14 +111,14 @@ async fn recorded(engine: &Engine, target: &Iqn) -> (Vec<Check>, Vec<Portal>) {
     (report.checks(), portals)
 }
 
-async fn resolution(portal: &Portal, limit: &Limit) -> (Vec<Check>, Vec<Portal>) {
+async fn resolution(engine: &Engine, portal: &Portal, limit: &Limit) -> (Vec<Check>, Vec<Portal>) {
     const NAME: &str = "name-resolution";
     let mut report = Report::new(&portal.to_string());
     if portal.address().is_some() {
         report.skipped(NAME, "the portal is a number");
         return (report.checks(), vec![portal.clone()]);
     }
-    match resolve::portals(portal, limit).await {
+    match engine.resolver.portals(portal, limit).await {
         Ok(portals) => {
             let shown: Vec<String> = portals.iter().map(ToString::to_string).collect();
             report.ok(NAME, format!("{} is {}", portal.host(), shown.join(", ")));

@@ -30,7 +30,7 @@ mod secrets;
 mod services;
 mod sessions;
 
-use std::{collections::BTreeSet, future::Future};
+use std::{collections::BTreeSet, future::Future, sync::Arc};
 
 use iscsi_initiator_dbus::{Fault, Kind, fault::Result, options::ExamineOptions, results::Finding};
 use iscsi_initiator_polkit::Action;
@@ -49,17 +49,20 @@ impl Engine {
     /// The findings about this machine; with the option `fix`, about the machine after the fixes.
     /// `unknown` are the actions that polkit does not know.
     pub(crate) async fn examine(
-        &self,
+        self: &Arc<Self>,
         call: &Call,
         options: ExamineOptions,
         unknown: impl Future<Output = Unknown>,
     ) -> Result<Vec<Finding>> {
-        let work = in_turn(self, options.fix, unknown, call.limit());
-        if options.fix {
-            call::act(call, Action::Configure, work).await
-        } else {
-            call::look(call, Action::ListPaths, work).await
+        if !options.fix {
+            let work = in_turn(self, false, unknown, call.limit());
+            return call::look(call, Action::ListPaths, work).await;
         }
+        let unknown = policies::known_in_time(unknown, call.limit()).await;
+        call::act(self, call, Action::Configure, move |engine, call| {
+            Box::pin(in_turn(engine, true, std::future::ready(unknown), call.limit()))
+        })
+        .await
     }
 }
 

@@ -80,20 +80,22 @@ impl Engine {
         call: &Call,
         options: &LoginOptions,
     ) -> Result<Vec<results::Login>> {
-        act(call, Action::Login, async {
-            let (target, asked, limit) = (call.target()?, call.any_portal(), call.limit());
-            let hold = Hold::new(self.turns.claims.claim(target)?);
-            let portals = resolved(asked, limit).await?;
-            let nodes = nodes_of(self, target, portals.as_deref()).await?;
-            if nodes.is_empty() {
-                return Err(none(self, target, asked));
-            }
-            let wishes = Wishes {
-                startup: options.startup,
-                wait: options.wait,
-                accept_changed_luns: options.accept_changed_luns,
-            };
-            log_in(self, target, &nodes, &hold, wishes, limit).await
+        let wishes = Wishes {
+            startup: options.startup,
+            wait: options.wait,
+            accept_changed_luns: options.accept_changed_luns,
+        };
+        act(self, call, Action::Login, move |engine, call| {
+            Box::pin(async move {
+                let (target, asked, limit) = (call.target()?, call.any_portal(), call.limit());
+                let hold = Hold::new(engine.turns.claims.claim(target)?);
+                let portals = resolved(engine, asked, limit).await?;
+                let nodes = nodes_of(engine, target, portals.as_deref()).await?;
+                if nodes.is_empty() {
+                    return Err(none(engine, target, asked));
+                }
+                log_in(engine, target, &nodes, &hold, wishes, limit).await
+            })
         })
         .await
     }

@@ -19,7 +19,7 @@ mod maps;
 mod plan;
 mod unused;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use iscsi_initiator_dbus::{
     Fault, Kind,
@@ -49,29 +49,37 @@ use crate::backend::{
 impl Engine {
     /// Logs out of the granted portal or of all, with an entry for each session that was up and
     /// each recorded portal.
-    pub(crate) async fn logout(&self, call: &Call, options: &LogoutOptions) -> Result<Vec<results::Logout>> {
-        act(call, if options.force { Action::LogoutInUse } else { Action::Logout }, async {
-            let (target, asked, limit) = (call.target()?, call.any_portal(), call.limit());
-            let _claim = self.turns.claims.claim(target)?;
-            let portals = resolved(asked, limit).await?;
-            stale_sessions::remove(self, Reach::Restart, limit).await;
-            let now = self.state.look(Parts::NODES).await?;
-            let sessions = now.sessions_of(target, portals.as_deref());
-            let nodes = now.nodes_of(target, portals.as_deref());
-            if sessions.is_empty() && nodes.is_empty() {
-                return Err(none(self, target, asked));
-            }
-            let down = nodes.iter().filter(|node| now.session_of(&node.key).is_none());
-            let mut entries: Vec<results::Logout> = down
-                .map(|node| {
-                    let portal = node.key.portal.to_string();
-                    results::Logout::done(target.as_str(), &portal, LogoutOutcome::NotLoggedIn)
-                })
-                .collect();
-            if !sessions.is_empty() {
-                entries.extend(end(self, &sessions, options.force, limit).await?);
-            }
-            answer(entries)
+    pub(crate) async fn logout(
+        self: &Arc<Self>,
+        call: &Call,
+        options: &LogoutOptions,
+    ) -> Result<Vec<results::Logout>> {
+        let force = options.force;
+        let action = if force { Action::LogoutInUse } else { Action::Logout };
+        act(self, call, action, move |engine, call| {
+            Box::pin(async move {
+                let (target, asked, limit) = (call.target()?, call.any_portal(), call.limit());
+                let _claim = engine.turns.claims.claim(target)?;
+                let portals = resolved(engine, asked, limit).await?;
+                stale_sessions::remove(engine, Reach::Restart, limit).await;
+                let now = engine.state.look(Parts::NODES).await?;
+                let sessions = now.sessions_of(target, portals.as_deref());
+                let nodes = now.nodes_of(target, portals.as_deref());
+                if sessions.is_empty() && nodes.is_empty() {
+                    return Err(none(engine, target, asked));
+                }
+                let down = nodes.iter().filter(|node| now.session_of(&node.key).is_none());
+                let mut entries: Vec<results::Logout> = down
+                    .map(|node| {
+                        let portal = node.key.portal.to_string();
+                        results::Logout::done(target.as_str(), &portal, LogoutOutcome::NotLoggedIn)
+                    })
+                    .collect();
+                if !sessions.is_empty() {
+                    entries.extend(end(engine, &sessions, force, limit).await?);
+                }
+                answer(entries)
+            })
         })
         .await
     }
@@ -88,7 +96,7 @@ pub(super) async fn end(
 ) -> Result<Vec<results::Logout>> {
     let iscsiadm = Iscsiadm::find(&engine.layout)?;
     iscsid::check_reachable(&engine.layout.iscsid_socket).await?;
-    boot::check(engine, sessions).await?;
+    boot::check(engine, sessions, force).await?;
     let late = || limit.fault("another logout is still running").hint("try again");
     let _turn = limit.wait(engine.turns.acts.logout.lock()).await.ok_or_else(late)?;
     let (plan, claims) = if force {

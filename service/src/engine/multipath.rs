@@ -17,6 +17,8 @@ pub(super) mod take_back;
 mod undo;
 mod units;
 
+use std::sync::Arc;
+
 use iscsi_initiator_dbus::{Fault, Kind, fault::Result, options::MultipathOptions, results::MultipathChange};
 use iscsi_initiator_polkit::Action;
 
@@ -28,23 +30,25 @@ use super::{
 impl Engine {
     /// Sets multipath up, reports what that would change, or undoes it.
     pub(crate) async fn setup_multipath(
-        &self,
+        self: &Arc<Self>,
         call: &Call,
         options: MultipathOptions,
     ) -> Result<MultipathChange> {
-        act(call, Action::Configure, async {
-            let _turn = self.turns.acts.multipath.try_lock().map_err(|_| {
-                Fault::new(Kind::Busy, "another call is setting multipath up")
-                    .hint("try again when it is done")
-            })?;
-            if !options.dry_run {
-                take_back::all_left(self, call.limit()).await?;
-            }
-            if options.undo {
-                undo::undo(self, options.dry_run, call.limit()).await
-            } else {
-                setup::setup(self, &options, call.limit()).await
-            }
+        act(self, call, Action::Configure, move |engine, call| {
+            Box::pin(async move {
+                let _turn = engine.turns.acts.multipath.try_lock().map_err(|_| {
+                    Fault::new(Kind::Busy, "another call is setting multipath up")
+                        .hint("try again when it is done")
+                })?;
+                if !options.dry_run {
+                    take_back::all_left(engine, call.limit()).await?;
+                }
+                if options.undo {
+                    undo::undo(engine, options.dry_run, call.limit()).await
+                } else {
+                    setup::setup(engine, &options, call.limit()).await
+                }
+            })
         })
         .await
     }

@@ -7,7 +7,10 @@
 
 mod maps;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use iscsi_initiator_dbus::{
     Fault, Iqn, Kind, Portal,
@@ -40,22 +43,29 @@ use crate::backend::{
 impl Engine {
     /// Rescans the sessions of the granted target and portal, or all, with an entry each. Fails
     /// with the most specific reason if none could be scanned.
-    pub(crate) async fn rescan(&self, call: &Call, options: &RescanOptions) -> Result<Vec<Rescan>> {
-        act(call, Action::Login, async {
-            let (target, limit) = (call.any_target(), call.limit());
-            let portals = resolved(call.any_portal(), limit).await?;
-            stale_sessions::remove(self, Reach::Restart, limit).await;
-            let now = self.state.look(Parts::SESSIONS).await?;
-            let is_wanted = |session: &&Session| {
-                let is_at = |at: &Portal| portals.as_ref().is_none_or(|portals| portals.contains(at));
-                target.is_none_or(|target| session.target == target.as_str())
-                    && (portals.is_none() || session.portal.as_ref().is_some_and(is_at))
-            };
-            let sessions: Vec<Session> = now.sessions().filter(is_wanted).cloned().collect();
-            if sessions.is_empty() {
-                return Err(no_session(target, call.any_portal()));
-            }
-            look_behind(self, &now, sessions, options.wait, limit).await
+    pub(crate) async fn rescan(
+        self: &Arc<Self>,
+        call: &Call,
+        options: &RescanOptions,
+    ) -> Result<Vec<Rescan>> {
+        let wait = options.wait;
+        act(self, call, Action::Login, move |engine, call| {
+            Box::pin(async move {
+                let (target, limit) = (call.any_target(), call.limit());
+                let portals = resolved(engine, call.any_portal(), limit).await?;
+                stale_sessions::remove(engine, Reach::Restart, limit).await;
+                let now = engine.state.look(Parts::SESSIONS).await?;
+                let is_wanted = |session: &&Session| {
+                    let is_at = |at: &Portal| portals.as_ref().is_none_or(|portals| portals.contains(at));
+                    target.is_none_or(|target| session.target == target.as_str())
+                        && (portals.is_none() || session.portal.as_ref().is_some_and(is_at))
+                };
+                let sessions: Vec<Session> = now.sessions().filter(is_wanted).cloned().collect();
+                if sessions.is_empty() {
+                    return Err(no_session(target, call.any_portal()));
+                }
+                look_behind(engine, &now, sessions, wait, limit).await
+            })
         })
         .await
     }

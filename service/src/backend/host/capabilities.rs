@@ -58,6 +58,13 @@ impl Drop for Raised {
     }
 }
 
+/// Drops what is in effect, for this thread and those that it starts. What is permitted can be raised
+/// again.
+pub(crate) fn lay_down() -> Result<()> {
+    let sets = capabilities(None)?;
+    set_capabilities(None, CapabilitySets { effective: CapabilitySet::empty(), ..sets })
+}
+
 fn raise(wanted: CapabilitySet) -> Result<CapabilitySets> {
     let before = capabilities(None)?;
     let effective = before.effective | (wanted & before.permitted);

@@ -49,6 +49,9 @@ pub struct Layout {
     /// Where device events come from: the kernel's netlink, or, on a fake machine, a Unix datagram
     /// socket that the daemon creates here. Any datagram is an event.
     pub uevents: Option<PathBuf>,
+    /// Where host names are looked up: by the system, or, on a fake machine, in this file if it is
+    /// there.
+    pub hosts: Option<PathBuf>,
     /// What this daemon stores beyond a restart of the machine.
     pub state: PathBuf,
     /// Where this daemon puts temporary files that other programs read.
@@ -81,6 +84,7 @@ impl Default for Layout {
             iscsid_socket: "ISCSIADM_ABSTRACT_NAMESPACE".to_owned(),
             multipathd_socket: "/org/kernel/linux/storage/multipathd".to_owned(),
             uevents: None,
+            hosts: None,
             state: "/var/lib/iscsi-initiatord".into(),
             scratch: "/run/iscsi-initiatord".into(),
             modules: "/lib/modules".into(),
@@ -121,6 +125,7 @@ impl Layout {
             iscsid_socket: format!("{}/iscsid", root.display()),
             multipathd_socket: format!("{}/multipathd", root.display()),
             uevents: Some(at("run/uevents")),
+            hosts: Some(at("etc/hosts")),
             state: at("state"),
             scratch: at("scratch"),
             modules: at("modules"),

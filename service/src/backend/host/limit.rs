@@ -1,4 +1,5 @@
-//! Limits a wait: to its deadline, or until its caller cancels.
+//! Limits a wait: to its deadline, or until its caller cancels. What is scarce is shared among
+//! users, and a limit says whose share counts.
 
 use std::{future::Future, time::Duration};
 
@@ -11,17 +12,28 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct Limit {
     deadline: Instant,
     cancel: CancellationToken,
+    user: Option<u32>,
 }
 
 impl Limit {
     /// A deadline, and a token that ends every wait at once.
     pub(crate) fn new(timeout: Duration, cancel: CancellationToken) -> Self {
-        Self { deadline: Instant::now() + timeout, cancel }
+        Self { deadline: Instant::now() + timeout, cancel, user: None }
     }
 
     /// A deadline that no caller can bring forward, for what must be done in any case.
     pub(crate) fn of(timeout: Duration) -> Self {
         Self::new(timeout, CancellationToken::new())
+    }
+
+    /// The same for a user's call.
+    pub(crate) fn for_user(self, uid: u32) -> Self {
+        Self { user: Some(uid), ..self }
+    }
+
+    /// The user whose call it is; `None` for what the daemon does by itself.
+    pub(crate) fn user(&self) -> Option<u32> {
+        self.user
     }
 
     pub(crate) fn deadline(&self) -> Instant {
@@ -30,13 +42,14 @@ impl Limit {
 
     /// The same with the same caller, but at most this long from now.
     pub(crate) fn at_most(&self, timeout: Duration) -> Self {
-        Self { deadline: self.deadline.min(Instant::now() + timeout), cancel: self.cancel.clone() }
+        let deadline = self.deadline.min(Instant::now() + timeout);
+        Self { deadline, cancel: self.cancel.clone(), user: self.user }
     }
 
     /// For cleaning up: the remaining time, at least this long, without a caller that could cancel
     /// it.
     pub(crate) fn at_least(&self, timeout: Duration) -> Self {
-        Self::of(self.left().max(timeout))
+        Self { user: self.user, ..Self::of(self.left().max(timeout)) }
     }
 
     /// The time until the deadline; zero once the caller has cancelled.

@@ -5,12 +5,12 @@ use std::path::Path;
 use rustix::process::Uid;
 
 use super::unix_sockets::is_trusted;
+use crate::backend::host::bounded::{self, SMALL};
 
 /// Whether its real user is trusted. A program that is setuid root runs as the user that started it.
 pub(crate) fn is_roots(proc: &Path, pid: u32) -> bool {
-    // Not decoded at once: a process's name may be any bytes.
-    let status = std::fs::read(proc.join(format!("{pid}/status"))).unwrap_or_default();
-    real_user(&String::from_utf8_lossy(&status)).is_some_and(is_trusted)
+    let status = bounded::text(&proc.join(format!("{pid}/status")), SMALL).unwrap_or_default();
+    real_user(&status).is_some_and(is_trusted)
 }
 
 /// `Uid:` real, effective, saved, file system (proc_pid_status(5)).

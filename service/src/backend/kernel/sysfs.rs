@@ -8,7 +8,10 @@ use std::{
 
 use iscsi_initiator_dbus::{Iqn, Portal};
 
-use crate::backend::open_iscsi::database::NodeKey;
+use crate::backend::{
+    host::bounded::{self, SMALL},
+    open_iscsi::database::NodeKey,
+};
 
 /// No attribute that is read here is longer.
 const ATTRIBUTE_LIMIT: usize = 4096;
@@ -410,7 +413,7 @@ fn sectors(block: &Path) -> Option<u64> {
 /// An attribute without its outer blanks; the kernel's `(null)` and the empty text count as
 /// missing.
 fn attribute(folder: &Path, name: &str) -> Option<String> {
-    plain(&std::fs::read(folder.join(name)).ok()?)
+    plain(&bounded::read(&folder.join(name), SMALL).ok()?)
 }
 
 fn plain(bytes: &[u8]) -> Option<String> {
@@ -424,7 +427,7 @@ fn plain(bytes: &[u8]) -> Option<String> {
 /// The same where a missing attribute matters: `None` if it could not be read.
 fn certain(folder: &Path, name: &str) -> Option<Option<String>> {
     match std::fs::symlink_metadata(folder.join(name)) {
-        Ok(_) => std::fs::read(folder.join(name)).ok().map(|bytes| plain(&bytes)),
+        Ok(_) => bounded::read(&folder.join(name), SMALL).ok().map(|bytes| plain(&bytes)),
         Err(error) if error.kind() == ErrorKind::NotFound => Some(None),
         Err(_) => None,
     }

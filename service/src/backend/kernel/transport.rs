@@ -9,7 +9,10 @@ use rustix::net::{
     sockopt::{Timeout, set_socket_timeout},
 };
 
-use crate::backend::host::capabilities::{Raised, TO_ASK_THE_TRANSPORT};
+use crate::backend::host::{
+    bounded::{self, SMALL},
+    capabilities::{Raised, TO_ASK_THE_TRANSPORT},
+};
 
 /// `enum iscsi_uevent_e`.
 const DESTROY_SESSION: u32 = 12;
@@ -43,7 +46,7 @@ pub(super) fn destroy(sys: &Path, sid: u32) -> io::Result<()> {
 
 /// The kernel's handle of the transport.
 fn handle(sys: &Path) -> io::Result<u64> {
-    let text = std::fs::read_to_string(sys.join("class/iscsi_transport/tcp/handle"))?;
+    let text = bounded::text(&sys.join("class/iscsi_transport/tcp/handle"), SMALL)?;
     text.trim_end().parse().map_err(|_| io::Error::other("the transport's handle cannot be read"))
 }
 

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::backend::host::layout::Layout;
+use crate::backend::host::{
+    bounded::{self, SMALL},
+    layout::Layout,
+};
 
 /// udev's files. Every method blocks.
 #[derive(Clone, Debug)]
@@ -29,8 +32,7 @@ impl Udev {
     /// processed.
     pub(crate) fn seen(&self, number: &str) -> Seen {
         let file = self.run.join("udev/data").join(format!("b{number}"));
-        let Ok(text) = std::fs::read(file) else { return Seen::default() };
-        let text = String::from_utf8_lossy(&text);
+        let Ok(text) = bounded::text(&file, SMALL) else { return Seen::default() };
         let is_claimed = text.lines().any(|line| line == "E:DM_MULTIPATH_DEVICE_PATH=1");
         Seen { is_done: true, is_claimed }
     }

@@ -4,11 +4,15 @@
 //! | room | what it is |
 //! |---|---|
 //! | `holder` | describes what holds a device |
+//! | `mapped` | processes that have a device mapped |
 //! | `opens` | processes that have a device open or mapped |
+//! | `suspects` | the processes to inspect, and in which order |
 //! | `tables` | the kernel's tables: mounts, swap, loop files, btrfs |
 
 mod holder;
+mod mapped;
 mod opens;
+mod suspects;
 mod tables;
 
 use std::{
@@ -23,7 +27,11 @@ use rustix::{
 };
 
 pub(crate) use self::holder::{Holder, Use};
-use self::{opens::Wanted, tables::Tables};
+use self::{
+    mapped::Hanging,
+    opens::Wanted,
+    tables::{Numbers, Tables},
+};
 use super::sysfs::Sysfs;
 use crate::backend::host::capabilities::{Raised, TO_LOOK_INTO_PROCESSES};
 
@@ -36,6 +44,16 @@ pub(crate) struct Usage {
     sysfs: Sysfs,
     proc: PathBuf,
     dev: PathBuf,
+    hanging: Hanging,
+}
+
+/// What is on some devices, all the way up.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Carried {
+    /// Mount points in the machine's first namespace.
+    pub(crate) mounts: BTreeSet<String>,
+    /// Devices that are swap space or hold a swap file, with what is known of it.
+    pub(crate) swaps: BTreeSet<String>,
 }
 
 /// Exclusive claims on disks, released when this is dropped.
@@ -52,7 +70,7 @@ struct Climb {
 
 impl Usage {
     pub(crate) fn new(sysfs: &Sysfs, proc: &Path, dev: &Path) -> Self {
-        Self { sysfs: sysfs.clone(), proc: proc.to_owned(), dev: dev.to_owned() }
+        Self { sysfs: sysfs.clone(), proc: proc.to_owned(), dev: dev.to_owned(), hanging: Hanging::default() }
     }
 
     /// Everything that holds the devices, their partitions and what is stacked on them; empty if
@@ -69,7 +87,7 @@ impl Usage {
         skip: &[u32],
     ) -> (Vec<Use>, Claims) {
         let capabilities = Raised::new(TO_LOOK_INTO_PROCESSES);
-        let tables = Tables::read(&self.sysfs, &self.proc);
+        let tables = Tables::read(&self.sysfs, &self.proc, &self.numbers_above(devices));
         let mut all = Climb::default();
         let mut quiet = Vec::new();
         for device in devices {
@@ -87,9 +105,9 @@ impl Usage {
             blocks: all.devices.iter().chain(paths).filter_map(block).collect(),
             chars: chars.filter_map(|(name, number)| Some((numbers(&number)?, name))).collect(),
         };
-        let seen = opens::look(&self.proc, &wanted, skip);
+        let seen = opens::look(&self.proc, &self.dev, &wanted, skip, &self.hanging);
         drop(capabilities);
-        if seen.unseen > 0
+        if !seen.unseen.is_empty()
             && let Some(device) = devices.first().or_else(|| paths.first())
         {
             all.found.insert(Use { device: device.clone(), holder: Holder::Unseen(seen.unseen) });
@@ -123,18 +141,25 @@ impl Usage {
         (all.found.into_iter().collect(), claims)
     }
 
-    /// The mount points of file systems on the devices, all the way up. Opens nothing. Blocks.
-    pub(crate) fn mounted(&self, devices: &[String]) -> BTreeSet<String> {
+    /// The file systems and swap space on the devices, all the way up; `None` if the mounts are not
+    /// known: every machine has a root file system. Opens nothing. Blocks.
+    pub(crate) fn carried(&self, devices: &[String]) -> Option<Carried> {
         let capabilities = Raised::new(TO_LOOK_INTO_PROCESSES);
-        let tables = Tables::read(&self.sysfs, &self.proc);
+        let tables = Tables::read(&self.sysfs, &self.proc, &self.numbers_above(devices));
         drop(capabilities);
+        if !tables.is_whole {
+            return None;
+        }
         let mut climb = Climb::default();
         devices.iter().for_each(|device| self.climb(device, &tables, DEPTH, &mut climb));
-        let mut places = BTreeSet::new();
+        let mut carried = Carried::default();
         for used in climb.found {
             match used.holder {
                 Holder::Mount { place, seen_by: None } => {
-                    places.insert(place);
+                    carried.mounts.insert(place);
+                }
+                Holder::Swap { .. } => {
+                    carried.swaps.insert(used.to_string());
                 }
                 // The mount names any one of its members.
                 Holder::Btrfs { uuid } => {
@@ -143,20 +168,28 @@ impl Usage {
                         mount.seen_by.is_none()
                             && members.clone().any(|(member, _)| self.names(member, &mount.source))
                     };
-                    places.extend(tables.mounts.iter().filter(is_on).map(|mount| mount.place.clone()));
+                    let on = tables.mounts.iter().filter(is_on);
+                    carried.mounts.extend(on.map(|mount| mount.place.clone()));
                 }
                 _ => {}
             }
         }
-        places
+        Some(carried)
     }
 
-    /// Whether the mounts are known: every machine has a root file system. Blocks.
-    pub(crate) fn knows_mounts(&self) -> bool {
-        Tables::read(&self.sysfs, &self.proc)
-            .mounts
-            .iter()
-            .any(|mount| mount.place == "/" && mount.seen_by.is_none())
+    /// The numbers of the devices and of everything that may be stacked on them: a loop device may
+    /// be on any file system.
+    fn numbers_above(&self, devices: &[String]) -> Numbers {
+        let mut seen = BTreeSet::new();
+        let loops = self.sysfs.loops().into_iter().map(|(name, _)| name);
+        let mut next: Vec<String> = devices.iter().cloned().chain(loops).collect();
+        while let Some(device) = next.pop() {
+            if seen.insert(device.clone()) {
+                next.extend(self.sysfs.partitions(&device));
+                next.extend(self.sysfs.holders(&device));
+            }
+        }
+        seen.iter().filter_map(|device| self.sysfs.number(device)).collect()
     }
 
     /// The device's partitions; a map's partitions are maps of their own, among its holders.

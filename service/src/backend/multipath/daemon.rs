@@ -13,7 +13,13 @@ use iscsi_initiator_dbus::{Fault, Kind};
 use rustix::process::Uid;
 use serde_json::Value;
 
-use crate::backend::{host::layout::Layout, kernel::unix_sockets};
+use crate::backend::{
+    host::{
+        bounded::{self, SMALL},
+        layout::Layout,
+    },
+    kernel::unix_sockets,
+};
 
 /// multipathd replies within 4 s, or replies "timeout".
 const REPLY_LIMIT: Duration = Duration::from_secs(5);
@@ -117,8 +123,8 @@ impl Multipathd {
 
     /// Its process, if its pid file names a process of that name.
     pub(crate) fn pid(&self) -> Option<u32> {
-        let pid = std::fs::read_to_string(self.run.join("multipathd.pid")).ok()?.trim().parse().ok()?;
-        let name = std::fs::read_to_string(self.proc.join(format!("{pid}/comm"))).ok()?;
+        let pid = bounded::text(&self.run.join("multipathd.pid"), SMALL).ok()?.trim().parse().ok()?;
+        let name = bounded::text(&self.proc.join(format!("{pid}/comm")), SMALL).ok()?;
         (name.trim_end() == "multipathd").then_some(pid)
     }
 

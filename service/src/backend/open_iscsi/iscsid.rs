@@ -7,7 +7,10 @@ use iscsi_initiator_dbus::{Fault, Kind};
 use rustix::process::Uid;
 
 use crate::backend::{
-    host::threads::reading,
+    host::{
+        bounded::{self, SMALL},
+        threads::reading,
+    },
     kernel::{processes, unix_sockets},
 };
 
@@ -60,11 +63,11 @@ pub(crate) struct Iscsid {
 impl Iscsid {
     /// Finds it among root's processes: the oldest, since it forks children for a moment.
     pub(crate) fn find(proc: &Path) -> Option<Self> {
-        let uptime = std::fs::read_to_string(proc.join("uptime")).ok().and_then(|text| uptime(&text));
+        let uptime = bounded::text(&proc.join("uptime"), SMALL).ok().and_then(|text| uptime(&text));
         let pids = std::fs::read_dir(proc).ok()?.flatten();
         let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
         let daemons = pids.filter_map(|pid| {
-            let stat = std::fs::read_to_string(proc.join(pid.to_string()).join("stat")).ok()?;
+            let stat = bounded::text(&proc.join(pid.to_string()).join("stat"), SMALL).ok()?;
             let started = started(&stat)?;
             // Any user may have a process of that name.
             processes::is_roots(proc, pid).then_some(())?;

@@ -228,6 +228,28 @@ async fn a_rescan_that_is_given_up_takes_nothing_away() {
 }
 
 #[tokio::test]
+async fn a_call_that_is_stuck_gets_a_reply_and_its_work_goes_on() {
+    let world = World::new().await;
+    let call = world.call(Action::Login, None, CancellationToken::new());
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let (done, is_done) = tokio::sync::oneshot::channel();
+    tokio::time::pause();
+    let stuck = act(&world.engine, &call, Action::Login, |_, _| {
+        Box::pin(async {
+            let _ = ended.await;
+            let _ = done.send(());
+            Ok(())
+        })
+    });
+    assert_eq!(stuck.await.unwrap_err().kind(), Kind::TimedOut);
+    let reads = look(&call, Action::Login, std::future::pending::<Result<()>>());
+    assert_eq!(reads.await.unwrap_err().kind(), Kind::TimedOut);
+    tokio::time::resume();
+    end.send(()).unwrap();
+    is_done.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_grant_for_another_action_opens_nothing() {
     let world = World::up().await;
     let call = world.call(Action::Login, None, CancellationToken::new());

@@ -17,7 +17,10 @@ use super::{
 };
 use crate::{
     backend::{
-        host::{limit::Limit, threads::reading},
+        host::{
+            limit::Limit,
+            threads::{asking_multipathd, reading},
+        },
         kernel::sysfs::Disk,
         multipath::{
             config::Own,
@@ -76,7 +79,7 @@ async fn rule(engine: &Engine, findings: &mut Findings, facts: &Facts) -> Result
         return Ok(Rule::NotRunning);
     }
     let multipathd = engine.state.multipathd.clone();
-    let find_multipaths = reading(move || multipathd.find_multipaths()).await?;
+    let find_multipaths = asking_multipathd(move || multipathd.find_multipaths()).await?;
     Ok(find_multipaths.map_or_else(|error| unknown(findings, error), Rule::Of))
 }
 

@@ -11,13 +11,21 @@ use crate::{backend::host::limit::Limit, engine::Engine};
 
 const REINSTALL: &str = "reinstall iscsi-initiatord";
 
+/// What polkit does not know, or that it did not say so in time.
+pub(super) async fn known_in_time(
+    unknown: impl Future<Output = Result<Vec<&'static str>, String>>,
+    limit: &Limit,
+) -> Result<Vec<&'static str>, String> {
+    limit.wait(unknown).await.unwrap_or_else(|| Err("timed out waiting for polkit".to_owned()))
+}
+
 /// `unknown` are the actions that polkit does not know.
 pub(super) async fn look(
     engine: &Engine,
     unknown: impl Future<Output = Result<Vec<&'static str>, String>>,
     limit: &Limit,
 ) -> Vec<Found> {
-    let unknown = limit.wait(unknown).await.unwrap_or_else(|| Err("timed out waiting for polkit".to_owned()));
+    let unknown = known_in_time(unknown, limit).await;
     let mut findings = Findings::new();
     of_polkit(&mut findings, engine.layout.find_polkit_policy().as_deref(), unknown);
     of_bus(&mut findings, engine.layout.find_bus_policy().as_deref());

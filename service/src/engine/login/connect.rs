@@ -78,8 +78,12 @@ impl Engine {
         call: &Call,
         connection: Connection,
     ) -> Result<Vec<results::Login>> {
-        act(call, Action::Login, connect(self, call.portal()?, connection, call.limit(), call.progress()))
-            .await
+        act(self, call, Action::Login, move |engine, call| {
+            Box::pin(async move {
+                connect(engine, call.portal()?, connection, call.limit(), call.progress()).await
+            })
+        })
+        .await
     }
 }
 

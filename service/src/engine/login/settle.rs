@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::{
     backend::{
-        host::{limit::Limit, threads::reading},
+        host::{limit::Limit, threads::asking_multipathd},
         kernel::{
             sysfs::{Disk, Map, Session, Sysfs},
             udev::Udev,
@@ -70,7 +70,7 @@ impl Predicate for Usable {
     async fn look(&mut self) -> Result<Option<Settled>> {
         self.look.waited = self.begun.elapsed();
         let mut look = self.look.clone();
-        let (sight, find_multipaths) = reading(move || {
+        let (sight, find_multipaths) = asking_multipathd(move || {
             // Asked only until it answers: the question is expensive for multipathd, and the answer
             // does not change meanwhile.
             look.find_multipaths = look.find_multipaths.or_else(|| look.multipathd.find_multipaths().ok());

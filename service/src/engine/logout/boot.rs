@@ -1,43 +1,50 @@
-//! Sessions that the machine runs from: those of the firmware, of the boot, and below the root file
-//! system. They are never logged out of, not even by force.
+//! Sessions that the machine runs from: those of the firmware, of the boot, below the root file
+//! system, and below swap space. They are never logged out of, not even by force.
 
 use iscsi_initiator_dbus::{Fault, Kind, fault::Result};
 
 use crate::{
-    backend::{host::threads::reading, kernel::sysfs::Session, open_iscsi::database::Node},
+    backend::{
+        host::threads::looking_for_uses,
+        kernel::{sysfs::Session, usage::Carried},
+        open_iscsi::database::Node,
+    },
     engine::{Engine, state::reader::Parts},
 };
 
 /// Without these the machine stops; whatever they lie on counts too.
 const VITAL: &[&str] = &["/usr", "/boot", "/efi"];
 
+const NEVER: &str = "it is never logged out of, not even with force";
+const SWAP: &str = "stop using it first, also before a logout with force: swapoff -a";
+
 /// `InUse` with the reason if the machine runs from one of the sessions.
-pub(super) async fn check(engine: &Engine, sessions: &[Session]) -> Result<()> {
+pub(super) async fn check(engine: &Engine, sessions: &[Session], force: bool) -> Result<()> {
     let nodes = engine.state.look(Parts::NODES).await?.nodes().to_vec();
     let (sysfs, usage, sessions) = (engine.state.sysfs.clone(), engine.usage.clone(), sessions.to_vec());
-    let found = reading(move || {
-        if !usage.knows_mounts() {
-            return Err(Fault::new(Kind::Failed, "what is mounted on this machine could not be read")
-                .hint("without it the disks that this machine runs from are not known"));
-        }
+    let found = looking_for_uses(move || {
         let firmware = sysfs.firmware_targets();
-        Ok(sessions.into_iter().find_map(|session| {
+        for session in sessions {
             let disks: Vec<String> = session.disks.iter().map(|disk| disk.name.clone()).collect();
-            let reason = by_name(&session, &firmware, &nodes).or_else(|| {
-                let place = usage.mounted(&disks).into_iter().find(|place| is_vital(place))?;
-                Some(format!("{place} is on its disks"))
+            let carried = usage.carried(&disks).ok_or_else(|| {
+                Fault::new(Kind::Failed, "what is mounted on this machine could not be read")
+                    .hint("without it the disks that this machine runs from are not known")
             })?;
-            Some((session, reason))
-        }))
+            let named = by_name(&session, &firmware, &nodes).map(|reason| (reason, NEVER));
+            if let Some((reason, hint)) = named.or_else(|| by_content(carried, force)) {
+                return Ok(Some((session, reason, hint)));
+            }
+        }
+        Ok::<_, Fault>(None)
     })
     .await??;
-    let Some((session, reason)) = found else { return Ok(()) };
+    let Some((session, reason, hint)) = found else { return Ok(()) };
     let what = format!(
         "this machine runs from the session to {} at {}: {reason}",
         session.target,
         session.portal_text()
     );
-    Err(Fault::new(Kind::InUse, what).hint("it is never logged out of, not even with force"))
+    Err(Fault::new(Kind::InUse, what).hint(hint))
 }
 
 /// The reason according to firmware and records.
@@ -47,6 +54,15 @@ fn by_name(session: &Session, firmware: &[String], nodes: &[Node]) -> Option<Str
     }
     let node = nodes.iter().find(|node| session.is_of(&node.key))?;
     node.boot.map(|key| format!("its record is marked for the boot ({key})"))
+}
+
+/// The reason according to what is on its disks. Swap space can be given up, so it only stands in the
+/// way of a logout that would take it away from under the programs in it; the other one reports all
+/// uses.
+fn by_content(carried: Carried, force: bool) -> Option<(String, &'static str)> {
+    let place = carried.mounts.into_iter().find(|place| is_vital(place));
+    let swap = || carried.swaps.into_iter().next().filter(|_| force).map(|swap| (swap, SWAP));
+    place.map(|place| (format!("{place} is on its disks"), NEVER)).or_else(swap)
 }
 
 fn is_vital(place: &str) -> bool {
@@ -92,6 +108,18 @@ mod tests {
         std::fs::create_dir_all(&ibft).unwrap();
         Dir::open(&ibft).unwrap().replace("target-name", session.target.as_bytes(), 0o444).unwrap();
         assert!(by_name(session, &sysfs.firmware_targets(), &[]).unwrap_or_default().contains("firmware"));
+    }
+
+    #[test]
+    fn swap_space_is_not_taken_away_by_force() {
+        let carried = |mounts: &[&str]| Carried {
+            mounts: mounts.iter().map(|&place| place.to_owned()).collect(),
+            swaps: ["sda is used as swap space".to_owned()].into(),
+        };
+        let reason = |mounts: &[&str], force| by_content(carried(mounts), force).map(|(reason, _)| reason);
+        assert_eq!(reason(&["/mnt"], true).as_deref(), Some("sda is used as swap space"));
+        assert_eq!(reason(&["/mnt"], false), None, "it is reported with all other uses");
+        assert_eq!(reason(&["/", "/mnt"], true).as_deref(), Some("/ is on its disks"));
     }
 
     #[test]

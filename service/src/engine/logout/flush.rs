@@ -5,7 +5,10 @@ use iscsi_initiator_dbus::{Fault, Kind, fault::Result};
 use super::{maps, plan::Plan};
 use crate::{
     backend::{
-        host::{limit::Limit, threads::blocking},
+        host::{
+            limit::Limit,
+            threads::{asking_multipathd, writing},
+        },
         kernel::buffers::write_back,
     },
     engine::Engine,
@@ -14,7 +17,7 @@ use crate::{
 /// Writes back maps, then disks. An error is a failure.
 pub(super) async fn flush(engine: &Engine, plan: &Plan, limit: &Limit) -> Result<()> {
     let (dev, devices) = (engine.layout.dev.clone(), plan.flushable());
-    let mut work = tokio::spawn(blocking(move || {
+    let mut work = tokio::spawn(writing(move || {
         devices.into_iter().try_for_each(|device| {
             write_back(&dev.join(&device)).map_err(|error| {
                 Fault::new(
@@ -37,7 +40,7 @@ pub(super) async fn flush(engine: &Engine, plan: &Plan, limit: &Limit) -> Result
             tokio::spawn(async move {
                 let _ = work.await;
                 // The map stays: multipathd would not let it queue again without being asked to.
-                let _ = blocking(move || maps::queue_again(&multipathd, &maps)).await;
+                let _ = asking_multipathd(move || maps::queue_again(&multipathd, &maps)).await;
                 drop(at_work);
             });
             Err(limit.fault("timed out writing the cached data to the disks"))

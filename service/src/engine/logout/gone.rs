@@ -8,7 +8,7 @@ use iscsi_initiator_dbus::fault::Result;
 use super::plan::Plan;
 use crate::{
     backend::{
-        host::{limit::Limit, threads::reading},
+        host::{limit::Limit, threads::asking_multipathd},
         kernel::{
             sysfs::{Disk, Map, Sysfs},
             udev::Udev,
@@ -44,7 +44,7 @@ impl Predicate for Gone {
 
     async fn look(&mut self) -> Result<Option<()>> {
         let look = self.look.clone();
-        self.left = reading(move || look.left()).await?;
+        self.left = asking_multipathd(move || look.left()).await?;
         Ok(self.left.is_empty().then_some(()))
     }
 }

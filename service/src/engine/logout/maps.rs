@@ -11,7 +11,7 @@ use crate::{
     backend::{
         host::{
             limit::Limit,
-            threads::{blocking, reading},
+            threads::{asking_multipathd, reading},
         },
         kernel::sysfs::{Map, Sysfs},
         multipath::daemon::{Multipathd, MultipathdError},
@@ -106,7 +106,7 @@ async fn ask(
     command: impl FnOnce(&Multipathd, &str) -> Answer + Send + 'static,
 ) -> Result<Answer> {
     let (multipathd, name) = (multipathd.clone(), name.to_owned());
-    blocking(move || command(&multipathd, &name)).await
+    asking_multipathd(move || command(&multipathd, &name)).await
 }
 
 /// Makes I/O that waits for a path of these maps fail.
@@ -184,7 +184,7 @@ impl Predicate for LetGo {
 
     async fn look(&mut self) -> Result<Option<()>> {
         let (multipathd, maps) = (self.multipathd.clone(), self.maps.clone());
-        let looking = blocking(move || {
+        let looking = asking_multipathd(move || {
             let states = multipathd.maps()?;
             let mut is_quiet = true;
             for (map, state) in maps.iter().filter_map(|map| Some((map, states.get(&map.name)?))) {

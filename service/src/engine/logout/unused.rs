@@ -9,7 +9,10 @@ use tokio::time::Instant;
 use super::plan::Plan;
 use crate::{
     backend::{
-        host::{limit::Limit, threads::reading},
+        host::{
+            limit::Limit,
+            threads::{asking_multipathd, looking_for_uses, reading},
+        },
         kernel::{
             sysfs::{Disk, Session},
             usage::{Claims, Holder, Use},
@@ -35,7 +38,7 @@ const NAMED: usize = 8;
 pub(super) async fn plan(engine: &Engine, sessions: &[Session]) -> Result<Plan> {
     let (sysfs, sids) = (engine.state.sysfs.clone(), sessions.iter().map(|s| s.sid).collect::<Vec<_>>());
     let multipathd = engine.state.multipathd.clone();
-    reading(move || {
+    asking_multipathd(move || {
         let mut now = sysfs.sessions();
         now.retain(|session| sids.contains(&session.sid));
         // Asked only where another path decides. Without an answer the kernel's state is used.
@@ -126,7 +129,7 @@ impl Predicate for Unused<'_> {
 async fn users(engine: &Engine, plan: &Plan) -> Result<(Vec<Use>, Claims)> {
     let (usage, multipathd) = (engine.usage.clone(), engine.state.multipathd.clone());
     let (devices, paths, addresses) = (plan.devices(), plan.paths(), plan.addresses.clone());
-    reading(move || {
+    looking_for_uses(move || {
         // multipathd checks its paths, and this daemon opens nothing for long.
         let skip: Vec<u32> = multipathd.pid().into_iter().chain([std::process::id()]).collect();
         usage.of(&devices, &paths, &addresses, &skip)
@@ -138,7 +141,7 @@ async fn users(engine: &Engine, plan: &Plan) -> Result<(Vec<Use>, Claims)> {
 async fn are_devices_coming(engine: &Engine, limit: &Limit) -> Result<bool> {
     let (multipathd, udev) = (engine.state.multipathd.clone(), engine.state.udev.clone());
     // Without multipathd no maps are made.
-    let look = reading(move || udev.is_busy() || multipathd.is_busy().unwrap_or(false));
+    let look = asking_multipathd(move || udev.is_busy() || multipathd.is_busy().unwrap_or(false));
     limit.wait(look).await.unwrap_or(Ok(false))
 }
 
@@ -165,8 +168,8 @@ async fn awaits_disk(engine: &Engine, sessions: &[Session]) -> Result<bool> {
 /// Logs what a forced logout overrides, as far as that is visible without opening a device.
 pub(super) async fn log_overridden(engine: &Engine, plan: &Plan) -> Result<()> {
     let (usage, devices) = (engine.usage.clone(), plan.devices());
-    let places = reading(move || usage.mounted(&devices)).await?;
-    if !places.is_empty() {
+    let carried = looking_for_uses(move || usage.carried(&devices)).await?;
+    if let Some(places) = carried.map(|carried| carried.mounts).filter(|mounts| !mounts.is_empty()) {
         tracing::warn!(?places, "file systems are mounted on disks that are removed by force");
     }
     Ok(())

@@ -6,7 +6,10 @@ use iscsi_initiator_dbus::fault::Result;
 use super::units::MULTIPATHD;
 use crate::{
     backend::{
-        host::{limit::Limit, threads::reading},
+        host::{
+            limit::Limit,
+            threads::{asking_multipathd, reading},
+        },
         multipath::daemon::{Multipathd, MultipathdError},
         systemd::Job,
     },
@@ -38,7 +41,7 @@ impl Predicate for Idle {
     async fn look(&mut self) -> Result<Option<()>> {
         let multipathd = self.multipathd.clone();
         self.error = None;
-        match reading(move || multipathd.is_idle()).await? {
+        match asking_multipathd(move || multipathd.is_idle()).await? {
             Ok(is_idle) => Ok(is_idle.then_some(())),
             // It may be starting.
             Err(error) => {

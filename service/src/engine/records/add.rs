@@ -1,6 +1,8 @@
 //! Records a target at a portal by hand, for portals that do not list it or must not be contacted.
 //! An existing record stays as it is.
 
+use std::sync::Arc;
+
 use iscsi_initiator_dbus::{
     Fault, Iqn, Portal,
     fault::Result,
@@ -37,11 +39,18 @@ const USUAL_GROUP: u16 = 1;
 impl Engine {
     /// Records the granted target at the granted portal, with an entry for each address of the
     /// portal.
-    pub(crate) async fn add_node(&self, call: &Call, options: &AddOptions) -> Result<Vec<results::Node>> {
-        act(call, Action::Discover, async {
-            call.portal()?;
-            let portals = resolved(call.any_portal(), call.limit()).await?.unwrap_or_default();
-            record(self, call.target()?, portals, options).await
+    pub(crate) async fn add_node(
+        self: &Arc<Self>,
+        call: &Call,
+        options: &AddOptions,
+    ) -> Result<Vec<results::Node>> {
+        let options = options.clone();
+        act(self, call, Action::Discover, move |engine, call| {
+            Box::pin(async move {
+                call.portal()?;
+                let portals = resolved(engine, call.any_portal(), call.limit()).await?.unwrap_or_default();
+                record(engine, call.target()?, portals, &options).await
+            })
         })
         .await
     }

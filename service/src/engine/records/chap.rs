@@ -1,6 +1,8 @@
 //! Stores CHAP in the records: of a target's nodes, of a portal's discovery, or of future nodes. A
 //! session that is up keeps what it logged in with.
 
+use std::sync::Arc;
+
 use iscsi_initiator_dbus::{Iqn, Portal, fault::Result, results::ChapMode};
 use iscsi_initiator_polkit::Action;
 
@@ -22,13 +24,15 @@ impl Engine {
     /// Stores what was granted, or clears it with `None`: a target's CHAP at one portal or all;
     /// without a target, a portal's discovery CHAP; without either, the default for nodes yet to be
     /// discovered.
-    pub(crate) async fn set_chap(&self, call: &Call, secrets: Option<ChapSecrets>) -> Result<()> {
-        act(call, Action::SetChap, async {
-            let portals = resolved(call.any_portal(), call.limit()).await?;
-            match call.any_target() {
-                Some(target) => of_nodes(self, target, portals, call.any_portal(), secrets).await,
-                None => of_discovery(self, portals, secrets).await,
-            }
+    pub(crate) async fn set_chap(self: &Arc<Self>, call: &Call, secrets: Option<ChapSecrets>) -> Result<()> {
+        act(self, call, Action::SetChap, move |engine, call| {
+            Box::pin(async move {
+                let portals = resolved(engine, call.any_portal(), call.limit()).await?;
+                match call.any_target() {
+                    Some(target) => of_nodes(engine, target, portals, call.any_portal(), secrets).await,
+                    None => of_discovery(engine, portals, secrets).await,
+                }
+            })
         })
         .await
     }

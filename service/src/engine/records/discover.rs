@@ -1,7 +1,7 @@
 //! Discovery: the daemon's own probe asks the portal, and every name is checked before it is
 //! recorded. An existing record stays as it is.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use iscsi_initiator_dbus::{
     Fault, Iqn, Kind, Portal,
@@ -18,7 +18,6 @@ use crate::{
     backend::{
         host::{
             limit::Limit,
-            resolve,
             threads::{blocking, reading},
         },
         open_iscsi::{
@@ -53,8 +52,15 @@ pub(crate) struct Discovery {
 impl Engine {
     /// Asks the portal for its targets and records the new ones. Returns each node listed, and
     /// those recorded by an earlier discovery there that are no longer listed.
-    pub(crate) async fn discover(&self, call: &Call, discovery: Discovery) -> Result<Vec<results::Node>> {
-        act(call, Action::Discover, ask_and_record(self, call.portal()?, discovery, call.limit())).await
+    pub(crate) async fn discover(
+        self: &Arc<Self>,
+        call: &Call,
+        discovery: Discovery,
+    ) -> Result<Vec<results::Node>> {
+        act(self, call, Action::Discover, move |engine, call| {
+            Box::pin(async { ask_and_record(engine, call.portal()?, discovery, call.limit()).await })
+        })
+        .await
     }
 }
 
@@ -108,21 +114,23 @@ pub(in crate::engine) async fn ask_any(
     limit: &Limit,
 ) -> Result<(Portal, Listed)> {
     let mut last = Fault::new(Kind::PortalUnreachable, "the portal has no address");
-    for portal in resolve::portals(portal, limit).await? {
+    for portal in engine.resolver.portals(portal, limit).await? {
         let (database, at) = (engine.database.clone(), portal.clone());
         let stored = async { Ok::<_, Fault>(reading(move || database.discovery_proofs(&at)).await??) };
         let answer = match given {
-            Given::Only(proofs) => ask_targets(&portal, interface, initiator, &[proofs], limit).await,
+            Given::Only(proofs) => {
+                ask_targets(&engine.resolver, &portal, interface, initiator, &[proofs], limit).await
+            }
             Given::IfAsked(Some(proofs)) => {
                 let nothing = Proofs::with(None);
                 let stored = stored.await?;
                 // Credentials stored for this portal come before those given for the targets.
                 let order: &[&Proofs] =
                     if stored.chap.is_some() { &[&stored, proofs] } else { &[&nothing, proofs] };
-                ask_targets(&portal, interface, initiator, order, limit).await
+                ask_targets(&engine.resolver, &portal, interface, initiator, order, limit).await
             }
             Given::IfAsked(None) => {
-                ask_targets(&portal, interface, initiator, &[&stored.await?], limit).await
+                ask_targets(&engine.resolver, &portal, interface, initiator, &[&stored.await?], limit).await
             }
         };
         match answer {

@@ -1,6 +1,8 @@
 //! Removes node records, including damaged ones. Never removes the record of a session that is up:
 //! without it, that session could not be logged out of by name.
 
+use std::sync::Arc;
+
 use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result};
 use iscsi_initiator_polkit::Action;
 
@@ -17,11 +19,13 @@ use crate::{
 
 impl Engine {
     /// Removes the records of the granted target at one portal or at all.
-    pub(crate) async fn forget(&self, call: &Call) -> Result<()> {
-        act(call, Action::Configure, async {
-            let portals = resolved(call.any_portal(), call.limit()).await?;
-            let _claim = claim(self, call.target()?).await?;
-            remove(self, call.target()?, portals.as_deref(), call.any_portal()).await
+    pub(crate) async fn forget(self: &Arc<Self>, call: &Call) -> Result<()> {
+        act(self, call, Action::Configure, move |engine, call| {
+            Box::pin(async move {
+                let portals = resolved(engine, call.any_portal(), call.limit()).await?;
+                let _claim = claim(engine, call.target()?).await?;
+                remove(engine, call.target()?, portals.as_deref(), call.any_portal()).await
+            })
         })
         .await
     }

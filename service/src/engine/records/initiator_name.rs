@@ -1,6 +1,8 @@
 //! This machine's initiator name. It does not change while a session is up, because targets know
 //! the sessions by it.
 
+use std::sync::Arc;
+
 use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result};
 use iscsi_initiator_polkit::Action;
 
@@ -41,8 +43,8 @@ impl Engine {
 
     /// Writes the name, keeps the old file as a backup, and makes iscsid use it. If that fails,
     /// restores the old name.
-    pub(crate) async fn set_initiator_name(&self, call: &Call, name: Iqn) -> Result<()> {
-        act(call, Action::Configure, change(self, name)).await
+    pub(crate) async fn set_initiator_name(self: &Arc<Self>, call: &Call, name: Iqn) -> Result<()> {
+        act(self, call, Action::Configure, move |engine, _| Box::pin(change(engine, name))).await
     }
 }
 

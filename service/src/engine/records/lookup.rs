@@ -4,7 +4,7 @@ use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result};
 
 use crate::{
     backend::{
-        host::{limit::Limit, resolve},
+        host::limit::Limit,
         open_iscsi::{
             database::{Node, NodeKey},
             iscsiadm::Iscsiadm,
@@ -18,12 +18,13 @@ use crate::{
 
 /// Every portal that the argument stands for; `None` still means all.
 pub(in crate::engine) async fn resolved(
+    engine: &Engine,
     portal: Option<&Portal>,
     limit: &Limit,
 ) -> Result<Option<Vec<Portal>>> {
     match portal {
         None => Ok(None),
-        Some(portal) => resolve::portals(portal, limit).await.map(Some),
+        Some(portal) => engine.resolver.portals(portal, limit).await.map(Some),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Sets when nodes are logged in to: only on request, or also at boot. The records that this
 //! machine boots with are never changed.
 
+use std::sync::Arc;
+
 use iscsi_initiator_dbus::{Fault, Kind, fault::Result, results::Startup};
 use iscsi_initiator_polkit::Action;
 
@@ -17,18 +19,20 @@ use crate::{
 
 impl Engine {
     /// Sets the startup of the granted target, at one portal or at all.
-    pub(crate) async fn set_startup(&self, call: &Call, startup: Startup) -> Result<()> {
-        act(call, Action::Login, async {
-            let (target, asked) = (call.target()?, call.any_portal());
-            let portals = resolved(asked, call.limit()).await?;
-            let _claim = claim(self, target).await?;
-            let nodes = sound_nodes_of(self, target, portals.as_deref(), asked).await?;
-            refuse_boots(&nodes)?;
-            let database = self.database.clone();
-            let keys: Vec<_> = nodes.into_iter().map(|node| node.key).collect();
-            blocking(move || database.set_startup(&keys, startup)).await??;
-            let now = self.state.look(Parts::NODES).await?;
-            check_again(&now, target, portals.as_deref(), |node| node.startup == startup)
+    pub(crate) async fn set_startup(self: &Arc<Self>, call: &Call, startup: Startup) -> Result<()> {
+        act(self, call, Action::Login, move |engine, call| {
+            Box::pin(async move {
+                let (target, asked) = (call.target()?, call.any_portal());
+                let portals = resolved(engine, asked, call.limit()).await?;
+                let _claim = claim(engine, target).await?;
+                let nodes = sound_nodes_of(engine, target, portals.as_deref(), asked).await?;
+                refuse_boots(&nodes)?;
+                let database = engine.database.clone();
+                let keys: Vec<_> = nodes.into_iter().map(|node| node.key).collect();
+                blocking(move || database.set_startup(&keys, startup)).await??;
+                let now = engine.state.look(Parts::NODES).await?;
+                check_again(&now, target, portals.as_deref(), |node| node.startup == startup)
+            })
         })
         .await
     }

@@ -7,7 +7,7 @@ use iscsi_initiator_dbus::fault::Result;
 
 use crate::{
     backend::{
-        host::threads::blocking,
+        host::threads::asking_multipathd,
         kernel::sysfs::{Map, Sysfs},
         multipath::daemon::{Multipathd, MultipathdError},
     },
@@ -52,7 +52,7 @@ pub(super) async fn resize_all(engine: &Engine, sids: &[u32]) -> Result<Sizes> {
     let ours = sids.iter().filter_map(|sid| now.session(*sid)).flat_map(|session| &session.disks);
     let maps: BTreeSet<Map> = ours.filter_map(|disk| disk.map.clone()).collect();
     let (sysfs, multipathd) = (engine.state.sysfs.clone(), engine.state.multipathd.clone());
-    blocking(move || {
+    asking_multipathd(move || {
         let resized = |map: Map| Some((map.name.clone(), resize(&sysfs, &multipathd, &map)?));
         Sizes(maps.into_iter().filter_map(resized).collect())
     })

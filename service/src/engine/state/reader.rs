@@ -4,17 +4,24 @@
 //! A snapshot takes time in proportion to its size: some thirty small files for each path, one or
 //! two for each node, and one reply of multipathd. `docs/architecture.md` has the figures.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
-use iscsi_initiator_dbus::fault::Result;
+use iscsi_initiator_dbus::{Fault, fault::Result};
 
 use super::{snapshot::Snapshot, watch::Watch};
 use crate::backend::{
-    host::{layout::Layout, threads::reading},
+    host::{
+        layout::Layout,
+        threads::{asking_multipathd_within, reading},
+    },
     kernel::{sysfs::Sysfs, udev::Udev},
-    multipath::daemon::{Multipathd, MultipathdError},
+    multipath::daemon::{Multipathd, MultipathdError, PathState},
     open_iscsi::database::Database,
 };
+
+/// How long multipathd may take for the states of the paths. The kernel's view is complete without
+/// them, and any local user may ask for it.
+const PATHS: Duration = Duration::from_secs(4);
 
 /// What a snapshot includes, in addition to sessions with their disks and maps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,21 +60,25 @@ impl State {
     /// Reads the machine. Unreadable records are an error. A multipathd that does not answer is
     /// not, because the kernel's view is complete without it.
     pub(in crate::engine) async fn look(&self, parts: Parts) -> Result<Snapshot> {
-        let state = self.clone();
-        reading(move || state.read(parts)).await?
+        let (sysfs, database) = (self.sysfs.clone(), self.database.clone());
+        let (sessions, nodes) = reading(move || {
+            let nodes = if parts.nodes { database.nodes()? } else { Vec::new() };
+            Ok::<_, Fault>((sysfs.sessions(), nodes))
+        })
+        .await??;
+        let has_map = || sessions.iter().flat_map(|session| &session.disks).any(|disk| disk.map.is_some());
+        let paths = if parts.paths && has_map() { self.paths().await } else { HashMap::new() };
+        Ok(Snapshot::new(sessions, nodes, paths))
     }
 
-    fn read(&self, parts: Parts) -> Result<Snapshot> {
-        let sessions = self.sysfs.sessions();
-        let nodes = if parts.nodes { self.database.nodes()? } else { Vec::new() };
-        let has_map = || sessions.iter().flat_map(|session| &session.disks).any(|disk| disk.map.is_some());
-        let paths = if parts.paths && has_map() { self.multipathd.paths() } else { Ok(HashMap::new()) };
-        let paths = paths.unwrap_or_else(|error| {
-            if !matches!(error, MultipathdError::NotRunning) {
-                tracing::warn!(%error, "cannot query multipathd");
-            }
-            HashMap::new()
-        });
-        Ok(Snapshot::new(sessions, nodes, paths))
+    async fn paths(&self) -> HashMap<String, PathState> {
+        let multipathd = self.multipathd.clone();
+        match asking_multipathd_within(PATHS, move || multipathd.paths()).await {
+            Ok(Ok(paths)) => return paths,
+            Ok(Err(MultipathdError::NotRunning)) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "cannot query multipathd"),
+            Err(fault) => tracing::warn!(error = fault.message(), "cannot query multipathd"),
+        }
+        HashMap::new()
     }
 }

@@ -9,7 +9,10 @@ use rustix::{
     process::{Pid, test_kill_process},
 };
 
-use crate::backend::host::capabilities::{Raised, TO_LOOK_INTO_PROCESSES};
+use crate::backend::host::{
+    bounded::{self, SMALL},
+    capabilities::{Raised, TO_LOOK_INTO_PROCESSES},
+};
 
 /// The programs that make sessions through the kernel's iSCSI transport: open-iscsi's daemon, and
 /// its boot program.
@@ -43,8 +46,8 @@ impl Makers {
             let name = entry.file_name();
             let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
             // Not decoded at once: a process's name may be any bytes.
-            match std::fs::read(entry.path().join("status")) {
-                Ok(status) => makers.add(pid, &String::from_utf8_lossy(&status)),
+            match bounded::text(&entry.path().join("status"), SMALL) {
+                Ok(status) => makers.add(pid, &status),
                 Err(error) => makers.is_unsure |= !is_gone(&error),
             }
         }

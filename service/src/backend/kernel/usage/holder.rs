@@ -4,6 +4,8 @@ use std::{fmt, path::Path};
 
 use rustix::io::Errno;
 
+use crate::backend::host::bounded::{self, SMALL};
+
 /// Something that holds a device.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Use {
@@ -66,8 +68,8 @@ pub(crate) enum Holder {
     Claim,
     /// It could not be examined.
     Unknown(i32),
-    /// This many processes could not be inspected: one may have it open.
-    Unseen(usize),
+    /// These processes could not be inspected: one may have it open.
+    Unseen(Vec<Unseen>),
     TooDeep,
 }
 
@@ -78,6 +80,16 @@ pub(crate) struct Process {
     /// Its own name, made safe to show.
     pub(crate) name: String,
 }
+
+/// A process that could not be inspected, with its user if that is known.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Unseen {
+    pub(crate) process: Process,
+    pub(crate) uid: Option<u32>,
+}
+
+/// How many processes that could not be inspected a message names.
+const NAMED: usize = 4;
 
 impl Holder {
     /// The kind of a device that is stacked on another, from device-mapper's information.
@@ -138,7 +150,12 @@ impl fmt::Display for Holder {
                 write!(f, "could not be examined ({})", Errno::from_raw_os_error(*error))
             }
             Self::Unseen(processes) => {
-                write!(f, "may be held open by one of {processes} processes that could not be inspected")
+                let named: Vec<String> = processes.iter().take(NAMED).map(ToString::to_string).collect();
+                write!(f, "may be held open by {}", named.join(" or "))?;
+                match processes.len().saturating_sub(NAMED) {
+                    0 => write!(f, ", which could not be inspected"),
+                    more => write!(f, " or {more} more processes, which could not be inspected"),
+                }
             }
             Self::TooDeep => write!(f, "has too many devices stacked on it"),
         }
@@ -151,9 +168,19 @@ impl fmt::Display for Process {
     }
 }
 
+impl fmt::Display for Unseen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Process { pid, name } = &self.process;
+        match self.uid {
+            Some(uid) => write!(f, "{name} (pid {pid}, uid {uid})"),
+            None => write!(f, "{name} (pid {pid})"),
+        }
+    }
+}
+
 /// Whether it is one of udev's, by its cgroup, which only systemd can set, unlike the name.
 pub(super) fn is_udevs(proc: &Path, process: &Process) -> bool {
-    let text = std::fs::read_to_string(proc.join(format!("{}/cgroup", process.pid))).unwrap_or_default();
+    let text = bounded::text(&proc.join(format!("{}/cgroup", process.pid)), SMALL).unwrap_or_default();
     let path = text.lines().find_map(|line| line.strip_prefix("0::/system.slice/systemd-udevd.service"));
     path.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
@@ -165,10 +192,9 @@ pub(super) fn processes(proc: &Path) -> Vec<Process> {
     let mut pids: Vec<u32> = entries.flatten().filter_map(number).collect();
     pids.sort_unstable();
     let process = |pid: u32| {
-        let name = std::fs::read(proc.join(pid.to_string()).join("comm")).ok()?;
+        let name = bounded::text(&proc.join(pid.to_string()).join("comm"), SMALL).ok()?;
         // Every process can choose its own name.
-        let name = String::from_utf8_lossy(&name).trim().to_owned();
-        let name = name.chars().map(|c| if c.is_control() { ' ' } else { c }).take(32).collect();
+        let name = name.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(32).collect();
         Some(Process { pid, name })
     };
     pids.into_iter().filter_map(process).collect()

@@ -1,27 +1,46 @@
 //! Finds the processes that have a device open or mapped, as a running QEMU or dd has.
 //! Must not wait for a file system that another process serves, run without a limit, or take “not
 //! seen” for “not open”.
+//!
+//! Who could open a device by itself is inspected first and with most of the time. A user who could
+//! not has a share: what exceeds it is passed over, so that no user can keep others' disks in use
+//! by having more open, or mapped, than can be looked at.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     ffi::OsString,
-    io::Read as _,
+    io::{Error, ErrorKind},
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use rustix::fs::{AtFlags, CWD, FileType, StatxFlags, statx};
+use rustix::{
+    fs::{AtFlags, CWD, FileType, StatxFlags, statx},
+    io::Errno,
+};
 
-use super::holder::{Process, processes};
+use super::{
+    holder::{Process, Unseen},
+    mapped::{Folder, Hanging},
+    suspects::{Node, Suspect, nodes, suspects},
+};
+use crate::backend::host::bounded::{self, SMALL};
 
-/// How long one look may take, and how many descriptors it may check.
+/// How long a look may take at the processes that could open a device by themselves.
 const TIME: Duration = Duration::from_secs(10);
-const COUNT: usize = 1 << 17;
-/// No process's list of mappings is longer (fs.max_map_count, lines of 100 bytes each); otherwise
-/// it was not read to its end.
-const MAPS_LIMIT: u64 = 8 << 20;
+/// How much longer at all others.
+const OTHERS: Duration = Duration::from_secs(5);
+/// How long at those of one such user: descriptors first, mappings then.
+const SHARE: Duration = Duration::from_secs(1);
+/// How many descriptors of one such user that have a path are looked at; fewer in tests, which have
+/// to make them.
+const COUNT: usize = if cfg!(test) { 1 << 10 } else { 1 << 17 };
+/// No namespace's list of mounts is read further, and no more mounts of all are remembered.
+const MOUNTS: u64 = 16 << 20;
+const REMEMBERED: usize = 1 << 17;
 /// File systems of these kinds may block a process that queries them.
 const REMOTE: &[&str] = &[
     "nfs",
@@ -51,70 +70,160 @@ pub(super) struct Wanted {
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub(super) open: BTreeSet<(String, Process)>,
-    /// The number of processes that could not be inspected, for any reason.
-    pub(super) unseen: usize,
+    /// The processes that could not be inspected, but for those that are passed over.
+    pub(super) unseen: Vec<Unseen>,
 }
 
 /// One look.
 struct Look<'a> {
     wanted: &'a Wanted,
-    left: usize,
-    last: Instant,
-    /// The kind of file system of each mount, by mount namespace.
-    mounts: HashMap<OsString, Rc<HashMap<u64, String>>>,
+    /// When it ends for those that could open a device, and for all others.
+    until: [Instant; 2],
+    share: Share,
+    /// Whether each mount is on a remote file system, by mount namespace.
+    mounts: HashMap<OsString, Rc<HashMap<u64, bool>>>,
 }
 
-/// Inspects every process except `skip`.
-pub(super) fn look(proc: &Path, wanted: &Wanted, skip: &[u32]) -> Seen {
+/// What is left for the processes of one user.
+#[derive(Clone, Copy, Debug)]
+struct Share {
+    count: usize,
+    until: Instant,
+}
+
+/// Why the devices of a process are not known.
+#[derive(Debug)]
+enum Unknown {
+    /// Its user has used up the share.
+    Share,
+    Other(Error),
+}
+
+impl From<Error> for Unknown {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+/// Inspects every process except `skip`. `dev` has the devices' nodes.
+pub(super) fn look(proc: &Path, dev: &Path, wanted: &Wanted, skip: &[u32], hanging: &Hanging) -> Seen {
+    let nodes: Option<Vec<Node>> = nodes(dev, wanted.blocks.values().chain(wanted.chars.values()));
+    let suspects = suspects(proc, nodes.as_deref(), skip);
+    let until = Instant::now() + TIME;
+    let share = Share { count: usize::MAX, until };
+    let mut look = Look { wanted, until: [until, until + OTHERS], share, mounts: HashMap::new() };
     let mut seen = Seen::default();
-    let mut look = Look { wanted, left: COUNT, last: Instant::now() + TIME, mounts: HashMap::new() };
-    let mut processes = processes(proc);
-    processes.retain(|process| !skip.contains(&process.pid));
-    let mut closed = BTreeSet::new();
+    let mut closed: BTreeMap<u32, bool> = BTreeMap::new();
+    let mut take = |suspect: &Suspect, names: Result<Vec<String>, Unknown>| match names {
+        Ok(names) => seen.open.extend(names.into_iter().map(|name| (name, suspect.process.clone()))),
+        Err(Unknown::Share) => drop(closed.entry(suspect.process.pid).or_insert(true)),
+        // A process that has ended in the meantime holds nothing.
+        Err(Unknown::Other(error)) if is_gone(&error) => {}
+        Err(Unknown::Other(_)) => drop(closed.insert(suspect.process.pid, false)),
+    };
     // All descriptors before any mapping: few programs map a device.
-    for is_mapped in [false, true] {
-        for process in &processes {
-            let folder = proc.join(process.pid.to_string());
-            let names = if is_mapped { look.mapped(&folder) } else { look.open(&folder) };
-            match names {
-                Ok(names) => seen.open.extend(names.into_iter().map(|name| (name, process.clone()))),
-                // A process that has ended in the meantime holds nothing.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {}
-                Err(_) => {
-                    closed.insert(process.pid);
-                }
-            }
+    for group in suspects.chunk_by(are_alike) {
+        look.begin(group, COUNT);
+        for suspect in group {
+            take(suspect, look.open(&folder(proc, suspect)));
         }
     }
-    seen.unseen = closed.len();
-    if seen.unseen > 0 {
+    let names: Arc<BTreeSet<String>> = Arc::new(wanted.blocks.values().cloned().collect());
+    for group in suspects.chunk_by(are_alike) {
+        look.begin(group, 0);
+        let is_able = group.first().is_some_and(|suspect| suspect.is_able);
+        let folders: Vec<Folder> = group
+            .iter()
+            .map(|suspect| Folder { pid: suspect.process.pid, path: folder(proc, suspect) })
+            .collect();
+        let found = hanging.read(&folders, is_able, &names, look.share.until);
+        for (suspect, names) in group.iter().zip(found) {
+            take(suspect, names.map_err(|error| look.unknown(error, is_able)));
+        }
+    }
+    let of = |suspect: &&Suspect, is_over: bool| closed.get(&suspect.process.pid) == Some(&is_over);
+    let unseen = suspects.iter().filter(|suspect| of(suspect, false));
+    seen.unseen = unseen.map(|s| Unseen { process: s.process.clone(), uid: s.uid }).collect();
+    for user in suspects
+        .iter()
+        .filter(|suspect| of(suspect, true))
+        .collect::<Vec<_>>()
+        .chunk_by(|a, b| a.uid == b.uid)
+    {
+        let first = user.first().map(|suspect| (suspect.uid, suspect.process.pid));
         tracing::warn!(
-            processes = seen.unseen,
+            uid = first.and_then(|(uid, _)| uid),
+            pid = first.map(|(_, pid)| pid),
+            processes = user.len(),
+            "has more open than is looked at, and could not open the disks: passed over"
+        );
+    }
+    if !seen.unseen.is_empty() {
+        tracing::warn!(
+            processes = seen.unseen.len(),
             "cannot inspect these processes: what they have open is not known"
         );
     }
     seen
 }
 
+/// Those that could open a device, or one user's others.
+fn are_alike(a: &Suspect, b: &Suspect) -> bool {
+    a.is_able == b.is_able && (a.is_able || a.uid == b.uid)
+}
+
+fn folder(proc: &Path, suspect: &Suspect) -> PathBuf {
+    proc.join(suspect.process.pid.to_string())
+}
+
+fn is_gone(error: &Error) -> bool {
+    error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(Errno::SRCH.raw_os_error())
+}
+
 impl Look<'_> {
-    /// Exceeding the limits is an error too: the result is unknown then.
-    fn may_go_on(&mut self) -> std::io::Result<()> {
-        self.left = self.left.saturating_sub(1);
-        if self.left == 0 || Instant::now() >= self.last {
-            return Err(std::io::ErrorKind::TimedOut.into());
-        }
-        Ok(())
+    /// Sets the share of those that come next.
+    fn begin(&mut self, group: &[Suspect], count: usize) {
+        let [able, others] = self.until;
+        self.share = match group.first() {
+            Some(suspect) if !suspect.is_able => Share { count, until: others.min(Instant::now() + SHARE) },
+            _ => Share { count: usize::MAX, until: able },
+        };
     }
 
-    fn open(&mut self, process: &Path) -> std::io::Result<Vec<String>> {
+    /// Exceeding the limits is an error too: the result is unknown then.
+    fn may_go_on(&self) -> Result<(), Unknown> {
+        let now = Instant::now();
+        if self.share.count > 0 && now < self.share.until {
+            return Ok(());
+        }
+        let [able, others] = self.until;
+        let is_share = self.share.count == 0 || (self.share.until != able && self.share.until < others);
+        Err(if is_share { Unknown::Share } else { Unknown::Other(ErrorKind::TimedOut.into()) })
+    }
+
+    /// Why mappings were not read: a process that hangs, or takes too long, has used up the share of
+    /// a user who could not open a device.
+    fn unknown(&self, error: Error, is_able: bool) -> Unknown {
+        let [_, others] = self.until;
+        if error.kind() == ErrorKind::TimedOut && !is_able && self.share.until < others {
+            return Unknown::Share;
+        }
+        Unknown::Other(error)
+    }
+
+    fn open(&mut self, process: &Path) -> Result<Vec<String>, Unknown> {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(process.join("fd"))? {
             self.may_go_on()?;
             let Ok(entry) = entry else { continue };
             let Ok(path) = std::fs::read_link(entry.path()) else { continue };
-            // Sockets and pipes have no path.
-            if !path.is_absolute() || !self.may_ask(process, &entry.file_name(), &path) {
+            // Sockets, pipes and the like have no path, and nothing more is asked of them: to show
+            // what is known of some, the kernel waits for their users.
+            if !path.is_absolute() {
+                continue;
+            }
+            self.share.count = self.share.count.saturating_sub(1);
+            if !self.may_ask(process, &entry.file_name(), &path) {
                 continue;
             }
             // What the kernel knows already: a file system in user space is not queried (statx(2)).
@@ -138,11 +247,10 @@ impl Look<'_> {
             return true;
         }
         let mut is_local = || {
-            let info = std::fs::read_to_string(process.join("fdinfo").join(fd)).ok()?;
+            let info = bounded::text(&process.join("fdinfo").join(fd), SMALL).ok()?;
             let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()?;
             let mounts = self.mounts_of(process)?;
-            let kind = mounts.get(&id)?;
-            Some(!REMOTE.iter().any(|remote| kind.starts_with(remote)))
+            mounts.get(&id).map(|is_remote| !is_remote)
         };
         // A mount that no process sees: by the name, then.
         is_local().unwrap_or_else(|| {
@@ -152,36 +260,33 @@ impl Look<'_> {
         })
     }
 
-    fn mounts_of(&mut self, process: &Path) -> Option<Rc<HashMap<u64, String>>> {
+    fn mounts_of(&mut self, process: &Path) -> Option<Rc<HashMap<u64, bool>>> {
         let namespace = std::fs::read_link(process.join("ns/mnt")).map(PathBuf::into_os_string).ok()?;
         if let Some(known) = self.mounts.get(&namespace) {
             return Some(Rc::clone(known));
         }
-        let text = std::fs::read(process.join("mountinfo")).ok()?;
-        let kind = |line: &str| {
+        let mut mounts = HashMap::new();
+        let mut is_remote = |line: &str| {
             let (head, tail) = line.split_once(" - ")?;
-            Some((head.split(' ').next()?.parse().ok()?, tail.split(' ').next()?.to_owned()))
+            let kind = tail.split(' ').next()?;
+            let is_remote = REMOTE.iter().any(|remote| kind.starts_with(remote));
+            mounts.insert(head.split(' ').next()?.parse().ok()?, is_remote);
+            Some(())
         };
-        let mounts: Rc<HashMap<u64, String>> =
-            Rc::new(String::from_utf8_lossy(&text).lines().filter_map(kind).collect());
+        let read = bounded::lines(&process.join("mountinfo"), MOUNTS, |line| {
+            is_remote(line);
+            Ok(())
+        });
+        // What is beyond the limit is a mount that no process sees.
+        if read.is_err_and(|error| error.kind() != ErrorKind::FileTooLarge) {
+            return None;
+        }
+        if self.mounts.values().map(|known| known.len()).sum::<usize>() + mounts.len() > REMEMBERED {
+            self.mounts.clear();
+        }
+        let mounts = Rc::new(mounts);
         self.mounts.insert(namespace, Rc::clone(&mounts));
         Some(mounts)
-    }
-
-    /// A mapping outlives the descriptor that it was made from.
-    fn mapped(&mut self, process: &Path) -> std::io::Result<Vec<String>> {
-        self.may_go_on()?;
-        let mut text = Vec::new();
-        std::fs::File::open(process.join("maps"))?.take(MAPS_LIMIT).read_to_end(&mut text)?;
-        if text.len() as u64 >= MAPS_LIMIT {
-            return Err(std::io::ErrorKind::TimedOut.into());
-        }
-        let text = String::from_utf8_lossy(&text);
-        let path = |line: &str| line.find(" /dev/").and_then(|at| line.get(at + 6..).map(str::to_owned));
-        let mut names: Vec<String> = text.lines().filter_map(path).collect();
-        names.retain(|name| self.wanted.blocks.values().any(|known| known == name));
-        names.dedup();
-        Ok(names)
     }
 }
 
@@ -221,14 +326,17 @@ mod tests {
         put("11", "maps", "");
         let blocks = BTreeMap::from([((1, 3), "sda".to_owned()), ((8, 16), "sdb".to_owned())]);
         // /dev/null is not a block device.
-        let seen = look(folder.path(), &Wanted { blocks: blocks.clone(), chars: BTreeMap::new() }, &[]);
+        let root = folder.path();
+        let hanging = Hanging::default();
+        let wanted = Wanted { blocks: blocks.clone(), chars: BTreeMap::new() };
+        let seen = look(root, root, &wanted, &[], &hanging);
         let names = |seen: &Seen| {
             seen.open.iter().map(|(name, process)| format!("{name} {process}")).collect::<Vec<_>>()
         };
-        assert_eq!((names(&seen), seen.unseen), (vec!["sdb qe mu (pid 9)".to_owned()], 1));
+        assert_eq!((names(&seen), seen.unseen.len()), (vec!["sdb qe mu (pid 9)".to_owned()], 1));
         let chars = BTreeMap::from([((1, 3), "sg0".to_owned())]);
-        let seen = look(folder.path(), &Wanted { blocks, chars }, &[9, 11]);
-        assert_eq!((names(&seen), seen.unseen), (vec!["sg0 cat (pid 7)".to_owned()], 0));
+        let seen = look(root, root, &Wanted { blocks, chars }, &[9, 11], &hanging);
+        assert_eq!((names(&seen), seen.unseen.len()), (vec!["sg0 cat (pid 7)".to_owned()], 0));
     }
 
     #[test]
@@ -247,7 +355,9 @@ mod tests {
                 .unwrap();
         }
         let wanted = Wanted { blocks: BTreeMap::from([((8, 0), "sda".to_owned())]), chars: BTreeMap::new() };
-        let mut look = Look { wanted: &wanted, left: 9, last: Instant::now() + TIME, mounts: HashMap::new() };
+        let until = Instant::now() + TIME;
+        let share = Share { count: 9, until };
+        let mut look = Look { wanted: &wanted, until: [until; 2], share, mounts: HashMap::new() };
         let mut may = |fd: &str, path: &str| look.may_ask(&process, fd.as_ref(), Path::new(path));
         assert!(may("3", "/xvda"), "a container's own name for it");
         assert!(!may("4", "/xvda"), "on a file server");

@@ -4,14 +4,46 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io::{ErrorKind, Result},
     path::Path,
+    time::{Duration, Instant},
 };
 
 use super::holder::{Process, processes};
-use crate::backend::kernel::sysfs::Sysfs;
+use crate::backend::{
+    host::bounded::{self, SMALL},
+    kernel::sysfs::Sysfs,
+};
 
-/// No list of mounts is longer than the kernel's own limit (fs.mount-max).
+/// How many mount namespaces are looked at beside the machine's first.
 const NAMESPACES: usize = 4096;
+/// How much of the first one's list of mounts is read: the kernel allows 100000 (fs.mount-max).
+const FIRST: u64 = 256 << 20;
+/// How much of another's. Any user can make namespaces, with as many mounts.
+const ANOTHER: u64 = 16 << 20;
+/// How long all others may take. What is mounted there alone is named if it is found; the kernel's
+/// claim on the device shows it in any case.
+const OTHERS: Duration = Duration::from_secs(3);
+/// How many mounts of one device in other namespaces are kept.
+const MOST: usize = 64;
+/// File systems that any user may mount, under the name of any device (`FS_USERNS_MOUNT`).
+const ANYONES: &[&str] = &[
+    "binfmt_misc",
+    "bpf",
+    "cgroup",
+    "cgroup2",
+    "devpts",
+    "fuse",
+    "mqueue",
+    "overlay",
+    "proc",
+    "ramfs",
+    "sysfs",
+    "tmpfs",
+];
+
+/// The devices whose mounts are looked for, by their numbers.
+pub(super) type Numbers = BTreeSet<String>;
 
 /// A mounted file system.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +60,7 @@ pub(super) struct Mount {
 /// All tables, as they were at one moment.
 #[derive(Debug, Default)]
 pub(super) struct Tables {
+    /// Of the devices that were asked for, and of file systems without a number of their device.
     pub(super) mounts: Vec<Mount>,
     /// The paths of swap devices and files.
     pub(super) swaps: Vec<String>,
@@ -35,59 +68,113 @@ pub(super) struct Tables {
     pub(super) loops: Vec<(String, String)>,
     /// Kernel names of devices, each with the UUID of the mounted btrfs that it is a member of.
     pub(super) btrfs: Vec<(String, String)>,
+    /// The mount in the machine's first namespace that each file of `swaps` and `loops` is on: the
+    /// one whose mount point is the longest prefix of its path.
+    homes: BTreeMap<String, Mount>,
+    /// Whether the first namespace was read to its end, and has a root.
+    pub(super) is_whole: bool,
 }
 
 impl Tables {
-    pub(super) fn read(sysfs: &Sysfs, proc: &Path) -> Self {
-        let swaps = lossy(&proc.join("swaps")).unwrap_or_default();
+    /// Reads them, with the mounts of these devices only.
+    pub(super) fn read(sysfs: &Sysfs, proc: &Path, numbers: &Numbers) -> Self {
+        // Only root makes swap space; a list that is too long is none.
+        let swaps = bounded::text(&proc.join("swaps"), SMALL).unwrap_or_default();
         let path = |line: &str| line.split_whitespace().next().map(plain);
-        Self {
-            mounts: mounts(proc),
+        let mut tables = Self {
             swaps: swaps.lines().skip(1).filter_map(path).collect(),
             loops: sysfs.loops(),
             btrfs: sysfs.btrfs_members(),
-        }
+            ..Self::default()
+        };
+        tables.read_mounts(proc, numbers);
+        tables
     }
 
-    /// The mount of a file in the machine's first namespace: the one whose mount point is the
-    /// longest prefix of its path.
+    /// The mount of a swap or loop file in the machine's first namespace.
     pub(super) fn mount_of(&self, file: &str) -> Option<&Mount> {
-        let holds = |mount: &&Mount| mount.seen_by.is_none() && Path::new(file).starts_with(&mount.place);
-        self.mounts.iter().filter(holds).max_by_key(|mount| mount.place.len())
+        self.homes.get(file)
+    }
+
+    /// All mounts, in any namespace. A mount in the first namespace is attributed to that one.
+    fn read_mounts(&mut self, proc: &Path, numbers: &Numbers) {
+        let mut found = BTreeMap::new();
+        let mut has_root = false;
+        let mut first = |pid: &str| {
+            bounded::lines(&proc.join(pid).join("mountinfo"), FIRST, |line| {
+                let Some(mount) = mount(line, None) else { return Ok(()) };
+                has_root |= mount.place == "/";
+                self.house(&mount);
+                if is_wanted(&mount, line, numbers) {
+                    found.insert((mount.number.clone(), mount.place.clone()), mount);
+                }
+                Ok(())
+            })
+        };
+        // Our own namespace is a copy of the first, and is used where that cannot be read.
+        let read = match first("1") {
+            Err(error) if error.kind() != ErrorKind::FileTooLarge => first("self"),
+            read => read,
+        };
+        self.is_whole = has_root && read.is_ok();
+        let mut seen = BTreeSet::from([namespace(proc, "1")]);
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        let until = Instant::now() + OTHERS;
+        for process in processes(proc) {
+            let pid = process.pid.to_string();
+            let namespace = namespace(proc, &pid);
+            if namespace.is_none() || seen.contains(&namespace) {
+                continue;
+            }
+            if seen.len() > NAMESPACES || Instant::now() >= until {
+                tracing::warn!("there are more mount namespaces than are looked at");
+                break;
+            }
+            seen.insert(namespace);
+            let mut keep = |line: &str| -> Result<()> {
+                if Instant::now() >= until {
+                    return Err(ErrorKind::TimedOut.into());
+                }
+                let Some(mount) = mount(line, Some(&process)) else { return Ok(()) };
+                let count = counts.entry(mount.number.clone());
+                if !is_wanted(&mount, line, numbers) {
+                    return Ok(());
+                }
+                let count = count.or_default();
+                let key = (mount.number.clone(), mount.place.clone());
+                if *count < MOST && !found.contains_key(&key) {
+                    *count += 1;
+                    found.insert(key, mount);
+                }
+                Ok(())
+            };
+            if let Err(error) = bounded::lines(&proc.join(&pid).join("mountinfo"), ANOTHER, &mut keep)
+                && matches!(error.kind(), ErrorKind::FileTooLarge | ErrorKind::TimedOut)
+            {
+                tracing::warn!(pid, "has more mounts than are looked at");
+            }
+        }
+        self.mounts = found.into_values().collect();
+    }
+
+    /// Notes which files are on a mount.
+    fn house(&mut self, mount: &Mount) {
+        for file in self.swaps.iter().chain(self.loops.iter().map(|(_, file)| file)) {
+            let is_inner = |known: &Mount| known.place.len() <= mount.place.len();
+            if Path::new(file).starts_with(&mount.place) && self.homes.get(file).is_none_or(is_inner) {
+                self.homes.insert(file.clone(), mount.clone());
+            }
+        }
     }
 }
 
-/// All mounts, in any namespace. A mount in the first namespace is attributed to that one.
-fn mounts(proc: &Path) -> Vec<Mount> {
-    let mut found = BTreeMap::new();
-    let mut seen = BTreeSet::new();
-    let mut take = |text: &str, seen_by: Option<Process>| {
-        for mount in text.lines().filter_map(|line| mount(line, seen_by.as_ref())) {
-            found.entry((mount.number.clone(), mount.place.clone())).or_insert(mount);
-        }
-    };
-    let read = |pid: &str| lossy(&proc.join(pid).join("mountinfo"));
-    // Our own namespace is a copy of the first, and is used where that cannot be read.
-    let first = read("1").or_else(|_| read("self")).unwrap_or_default();
-    seen.insert(namespace(proc, "1"));
-    take(&first, None);
-    for process in processes(proc) {
-        let pid = process.pid.to_string();
-        let namespace = namespace(proc, &pid);
-        if seen.len() >= NAMESPACES || namespace.is_none() || !seen.insert(namespace) {
-            continue;
-        }
-        if let Ok(text) = read(&pid) {
-            take(&text, Some(process));
-        }
-    }
-    found.into_values().collect()
-}
-
-/// The kernel escapes blanks, but not bytes that are not UTF-8: one such mount point must not hide
-/// all others.
-fn lossy(path: &Path) -> std::io::Result<String> {
-    Ok(String::from_utf8_lossy(&std::fs::read(path)?).into_owned())
+/// Whether a mount is of one of the devices, or has no number of its device, as btrfs has none.
+/// What any user may mount under a name of their choice is neither.
+fn is_wanted(mount: &Mount, line: &str, numbers: &Numbers) -> bool {
+    let kind = || line.split_once(" - ").and_then(|(_, tail)| tail.split(' ').next()).unwrap_or_default();
+    let is_anyones = || ANYONES.iter().any(|anyones| kind().split('.').next() == Some(anyones));
+    numbers.contains(&mount.number)
+        || (mount.number.starts_with("0:") && mount.source.starts_with("/dev/") && !is_anyones())
 }
 
 fn namespace(proc: &Path, pid: &str) -> Option<std::path::PathBuf> {
@@ -151,7 +238,11 @@ mod tests {
             source: "/dev/sda".into(),
             seen_by: None,
         };
-        let tables = Tables { mounts: vec![place("/"), place("/mnt"), place("/mnt/a")], ..Tables::default() };
+        let swaps = ["/mnt/a/b", "/mnt/ab", "/b", "b"].map(str::to_owned).to_vec();
+        let mut tables = Tables { swaps, ..Tables::default() };
+        for mount in ["/mnt/a", "/", "/mnt"] {
+            tables.house(&place(mount));
+        }
         let of = |file| tables.mount_of(file).map(|mount| mount.place.as_str());
         assert_eq!(
             (of("/mnt/a/b"), of("/mnt/ab"), of("/b"), of("b")),

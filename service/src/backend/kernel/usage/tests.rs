@@ -32,6 +32,13 @@ fn of(usage: &Usage, device: &str) -> Vec<String> {
     usage.of(&[device.to_owned()], &[], &[], &[]).0.iter().map(ToString::to_string).collect()
 }
 
+/// What every machine has mounted.
+const ROOT: &str = "20 1 253:9 / / rw - ext4 /dev/root rw\n";
+
+fn mounted(usage: &Usage, device: &str) -> BTreeSet<String> {
+    usage.carried(&[device.to_owned()]).unwrap().mounts
+}
+
 #[test]
 fn a_free_disk_is_free() {
     assert_eq!(of(&world().1, "sdb"), [""; 0]);
@@ -66,7 +73,12 @@ fn what_is_stacked_is_named_by_its_kind_all_the_way_up() {
     let (folder, usage) = world();
     stack(&folder, "sdb", "dm-1", "vg0-lv0", "LVM-abc");
     stack(&folder, "dm-1", "dm-2", "safe", "CRYPT-LUKS2-abc");
-    set(&folder, "proc/self", "mountinfo", "36 35 253:2 / /mnt rw - ext4 /dev/mapper/safe rw\n");
+    set(
+        &folder,
+        "proc/self",
+        "mountinfo",
+        &format!("{ROOT}36 35 253:2 / /mnt rw - ext4 /dev/mapper/safe rw\n"),
+    );
     set(&folder, "block/loop0/loop", "backing_file", "/mnt/image\n");
     assert_eq!(
         of(&usage, "sdb"),
@@ -77,7 +89,7 @@ fn what_is_stacked_is_named_by_its_kind_all_the_way_up() {
             "sdb is part of the logical volume lv0 of the volume group vg0"
         ]
     );
-    assert_eq!(usage.mounted(&["sdb".to_owned()]), BTreeSet::from(["/mnt".to_owned()]));
+    assert_eq!(mounted(&usage, "sdb"), BTreeSet::from(["/mnt".to_owned()]));
 }
 
 #[test]
@@ -99,11 +111,11 @@ fn udevs_look_is_told_from_a_use_by_its_cgroup() {
 fn a_btrfs_is_found_by_its_members_and_by_its_source() {
     let (folder, usage) = world();
     std::fs::create_dir_all(folder.path().join("fs/btrfs/uu-id/devices/sdb")).unwrap();
-    set(&folder, "proc/self", "mountinfo", "36 35 0:41 / /mnt rw - btrfs /dev/sdb rw\n");
+    set(&folder, "proc/self", "mountinfo", &format!("{ROOT}36 35 0:41 / /mnt rw - btrfs /dev/sdb rw\n"));
     assert_eq!(of(&usage, "sdb"), ["sdb is mounted on /mnt", "sdb is part of the mounted btrfs uu-id"]);
     // The mount names one member; on the other is the same file system.
     std::fs::create_dir_all(folder.path().join("fs/btrfs/uu-id/devices/sda")).unwrap();
-    assert_eq!(usage.mounted(&["sda".to_owned()]), BTreeSet::from(["/mnt".to_owned()]));
+    assert_eq!(mounted(&usage, "sda"), BTreeSet::from(["/mnt".to_owned()]));
 }
 
 #[test]
@@ -112,9 +124,9 @@ fn a_place_that_is_no_text_hides_no_other() {
     let bytes = b"20 1 253:9 / / rw - ext4 /dev/root rw\n35 1 8:0 / /home/\xff rw - fuse x rw\n36 35 8:16 / /mnt rw - ext4 /dev/sdb rw\n";
     Dir::open(&folder.path().join("proc/self")).unwrap().replace("mountinfo", bytes, 0o444).unwrap();
     assert_eq!(of(&usage, "sdb"), ["sdb is mounted on /mnt"]);
-    assert!(usage.knows_mounts());
+    assert!(usage.carried(&[]).is_some());
     Dir::open(&folder.path().join("proc/self")).unwrap().replace("mountinfo", b"", 0o444).unwrap();
-    assert!(!usage.knows_mounts());
+    assert!(usage.carried(&[]).is_none());
 }
 
 #[test]
@@ -122,7 +134,91 @@ fn who_cannot_be_looked_into_may_use_it() {
     let (folder, usage) = world();
     set(&folder, "proc/7", "comm", "closed\n");
     set(&folder, "proc/7", "fd", "no folder");
-    assert_eq!(of(&usage, "sdb"), ["sdb may be held open by one of 1 processes that could not be inspected"]);
+    assert_eq!(of(&usage, "sdb"), ["sdb may be held open by closed (pid 7), which could not be inspected"]);
+}
+
+/// A process of a user who could not open a disk, with its table of descriptors.
+fn strange(folder: &tempfile::TempDir, pid: u32, uid: u32, descriptors: usize, target: &str) {
+    let place = format!("proc/{pid}");
+    set(folder, &place, "comm", "strange\n");
+    set(folder, &place, "maps", "");
+    let status =
+        format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\nGid:\t{uid}\nFDSize:\t{descriptors}\nGroups:\t\n");
+    set(folder, &place, "status", &status);
+    let fd = folder.path().join(&place).join("fd");
+    std::fs::create_dir_all(&fd).unwrap();
+    for number in 0..descriptors {
+        std::os::unix::fs::symlink(target, fd.join(number.to_string())).unwrap();
+    }
+}
+
+/// A disk that root and its group may open.
+fn private(folder: &tempfile::TempDir) {
+    set(folder, "dev", "sdb", "");
+    let path = folder.path().join("dev/sdb");
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o660)).unwrap();
+}
+
+#[test]
+fn a_user_who_has_more_open_than_can_be_looked_at_does_not_keep_the_disks_in_use() {
+    let (folder, usage) = world();
+    private(&folder);
+    let opens = 1_100;
+    strange(&folder, 7, 4_000_000, opens, "/dev/null");
+    strange(&folder, 8, 4_000_001, 3, "socket:[1]");
+    assert_eq!(of(&usage, "sdb"), [""; 0]);
+    // Whoever could open the disk is waited for, and is named.
+    std::fs::set_permissions(
+        folder.path().join("dev/sdb"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o666),
+    )
+    .unwrap();
+    std::fs::remove_dir_all(folder.path().join("proc/8/fd")).unwrap();
+    set(&folder, "proc/8", "fd", "no folder");
+    assert_eq!(
+        of(&usage, "sdb"),
+        ["sdb may be held open by strange (pid 8, uid 4000001), which could not be inspected"]
+    );
+}
+
+#[test]
+fn what_a_user_has_open_beside_sockets_is_seen_however_many_those_are() {
+    let (folder, usage) = world();
+    private(&folder);
+    set(&folder, "class/scsi_device/3:0:0:0/device/scsi_generic/sg0", "dev", "1:3\n"); // /dev/null's, for the test
+    strange(&folder, 7, 4_000_000, 1_100, "socket:[1]");
+    std::os::unix::fs::symlink("/dev/null", folder.path().join("proc/7/fd/999999")).unwrap();
+    let (found, _) = usage.of(&["sdb".to_owned()], &[], &["3:0:0:0".to_owned()], &[]);
+    assert_eq!(
+        found.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["sg0 is held open by strange (pid 7)"]
+    );
+}
+
+#[test]
+fn what_any_user_may_mount_is_not_taken_for_the_device_that_it_names() {
+    let (folder, usage) = world();
+    for kind in ["tmpfs", "fuse.sshfs", "overlay"] {
+        let mounts = format!("{ROOT}36 35 0:41 / /mnt rw - {kind} /dev/sdb rw\n");
+        set(&folder, "proc/self", "mountinfo", &mounts);
+        assert_eq!(of(&usage, "sdb"), [""; 0], "{kind}");
+    }
+}
+
+#[test]
+fn a_namespace_with_more_mounts_than_are_read_hides_nothing_and_costs_no_memory() {
+    let (folder, usage) = world();
+    set(&folder, "proc/1", "mountinfo", ROOT);
+    set(&folder, "proc/77", "comm", "sh\n");
+    let line = format!("36 35 0:41 / /{} rw - tmpfs x rw\n", "x".repeat(4000));
+    let lines = line.repeat((17 << 20) / line.len());
+    let last = "37 35 8:16 / /mnt rw - ext4 /dev/sdb rw\n";
+    set(&folder, "proc/77", "mountinfo", &format!("{last}{lines}"));
+    std::fs::create_dir_all(folder.path().join("proc/77/ns")).unwrap();
+    std::os::unix::fs::symlink("mnt:[1]", folder.path().join("proc/77/ns/mnt")).unwrap();
+    assert_eq!(of(&usage, "sdb"), ["sdb is mounted on /mnt in the mount namespace of sh (pid 77)"]);
+    let kept = tables::Tables::read(&usage.sysfs, &usage.proc, &usage.numbers_above(&["sdb".to_owned()]));
+    assert_eq!(kept.mounts.len(), 1, "only the mounts of the device are kept");
 }
 
 #[test]

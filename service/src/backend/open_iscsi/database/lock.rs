@@ -12,7 +12,13 @@ use rustix::{
     io::Errno,
 };
 
-use crate::backend::{host::atomic::steps::step, kernel::processes};
+use crate::backend::{
+    host::{
+        atomic::steps::step,
+        bounded::{self, SMALL},
+    },
+    kernel::processes,
+};
 
 /// What iscsiadm links from.
 const THEIRS: &str = "lock";
@@ -185,7 +191,7 @@ fn iscsiadm_runs() -> bool {
     let proc = Path::new("/proc");
     let Ok(entries) = std::fs::read_dir(proc) else { return true };
     entries.flatten().any(|process| {
-        std::fs::read_to_string(process.path().join("comm"))
+        bounded::text(&process.path().join("comm"), SMALL)
             .is_ok_and(|name| matches!(name.trim_end(), "iscsiadm" | "iscsistart"))
             && process
                 .file_name()

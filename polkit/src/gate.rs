@@ -81,13 +81,23 @@ impl Gate {
     /// Dropping the future cancels an open prompt.
     pub async fn ask(&self, call: &Header<'_>, action: Action, details: Details<'_>) -> Result<Grant, Fault> {
         let mut caller = None;
-        let verdict = self.judge(call, action, details, &mut caller).await;
+        let may_prompt = call.primary().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH);
+        let verdict = self.judge(call, action, details, may_prompt, &mut caller).await;
         log(caller.as_ref(), action, details, verdict.as_ref().err());
         match (verdict, caller) {
             (Ok(()), Some(caller)) => Ok(Grant::new(action, caller, details)),
             (Err(refusal), _) => Err(refusal.fault(action)),
             (Ok(()), None) => Err(Refusal::NotAuthorized.fault(action)),
         }
+    }
+
+    /// Whether polkit allows the sender of this message to do this without a prompt: for what a call
+    /// does more of if it may, and goes on without if not. Writes one line to the log.
+    pub async fn may(&self, call: &Header<'_>, action: Action, details: Details<'_>) -> bool {
+        let mut caller = None;
+        let verdict = self.judge(call, action, details, false, &mut caller).await;
+        log(caller.as_ref(), action, details, verdict.as_ref().err());
+        verdict.is_ok()
     }
 
     /// The actions that polkit does not know, and would therefore reject for every caller. `Err` if
@@ -108,6 +118,7 @@ impl Gate {
         call: &Header<'_>,
         action: Action,
         details: Details<'_>,
+        may_prompt: bool,
         caller: &mut Option<Caller>,
     ) -> Result<(), Refusal> {
         let Some(question) = Question::new(call, action, details).map(Arc::new) else {
@@ -121,8 +132,7 @@ impl Gate {
             Ok(Err(error)) => return Err(Refusal::Unavailable(error.to_string())),
             Err(_) => return Err(Refusal::Unavailable(format!("timed out after {:?}", self.limits.check))),
         }
-        let (Some(caller), true) = (caller, call.primary().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH))
-        else {
+        let (Some(caller), true) = (caller, may_prompt) else {
             return Err(Refusal::Challenge);
         };
         self.ask_person(&question, caller).await
@@ -175,6 +185,7 @@ fn log(caller: Option<&Caller>, action: Action, details: Details<'_>, refusal: O
         action = action.id(),
         target = details.target.map(Iqn::as_str),
         portal = details.portal.map(tracing::field::display),
+        interface = details.interface,
         outcome = refusal.map_or("granted", Refusal::outcome),
         reason = refusal.and_then(Refusal::reason).map(tracing::field::debug),
         "authorization"
@@ -237,7 +248,7 @@ mod tests {
     fn the_log_line_says_who_what_and_with_what_outcome() {
         let target: Iqn = "iqn.2001-07.com.ceph:backup".parse().unwrap();
         let portal: Portal = "192.0.2.21".parse().unwrap();
-        let line = logged(Details { target: Some(&target), portal: Some(&portal) }, None);
+        let line = logged(Details { target: Some(&target), portal: Some(&portal), interface: None }, None);
         assert_eq!(
             line,
             "message=authorization uid=0 unit=\"?\" action=\"org.cloudatlas.IscsiInitiator.login\" \

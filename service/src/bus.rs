@@ -3,11 +3,13 @@
 //!
 //! | room | what it is |
 //! |---|---|
+//! | `consent` | questions to polkit while a call runs |
 //! | `manager` | the interface `org.cloudatlas.IscsiInitiator` |
 //! | `mirror` | reports changed properties |
 //! | `progress` | reports the steps of a long call to its caller |
 //! | `secret_fd` | secrets passed as a file descriptor |
 
+mod consent;
 mod manager;
 mod mirror;
 mod progress;

@@ -1,5 +1,11 @@
 //! One call: what was granted, until when, and where its steps are reported. The only way to act on
 //! a grant.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | `consent` | questions to polkit in the middle of a call |
+
+pub(crate) mod consent;
 
 use std::{future::Future, time::Duration};
 
@@ -17,6 +23,8 @@ pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
 /// steps.
 pub(crate) struct Call {
     grant: Grant,
+    /// What else was granted before the call: further targets, or another action for an option.
+    also: Vec<Grant>,
     limit: Limit,
     progress: Progress,
 }
@@ -29,7 +37,20 @@ impl Call {
         cancel: CancellationToken,
         progress: Progress,
     ) -> Self {
-        Self { grant, limit: Limit::new(timeout.unwrap_or(DEFAULT_TIMEOUT), cancel), progress }
+        let limit = Limit::new(timeout.unwrap_or(DEFAULT_TIMEOUT), cancel);
+        Self { grant, also: Vec::new(), limit, progress }
+    }
+
+    /// The same with further grants.
+    pub(crate) fn also(self, also: Vec<Grant>) -> Self {
+        Self { also, ..self }
+    }
+
+    /// The targets that were granted by name for this action, in the order in which they were asked
+    /// for.
+    pub(super) fn granted(&self, action: Action) -> Vec<Iqn> {
+        let grants = std::iter::once(&self.grant).chain(&self.also);
+        grants.filter(|grant| grant.action() == action).filter_map(Grant::target).cloned().collect()
     }
 
     /// The target that was granted; `InvalidArgs` if there is none.
@@ -93,7 +114,7 @@ pub(super) fn act<'a, T, W: Future<Output = Result<T>> + 'a>(
     let looking = look(call, action, work);
     async move {
         let result = looking.await;
-        log(&call.grant, &result);
+        log(call, &result);
         result
     }
 }
@@ -114,9 +135,12 @@ pub(super) fn look<'a, T, W: Future<Output = Result<T>> + 'a>(
     }
 }
 
-fn log<T>(grant: &Grant, result: &Result<T>) {
+fn log<T>(Call { grant, also, .. }: &Call, result: &Result<T>) {
     let caller = grant.caller();
-    let target = grant.target().map_or("any", Iqn::as_str);
+    let also = also.iter().filter(|also| also.action() == grant.action());
+    let targets: Vec<&str> =
+        std::iter::once(grant).chain(also).filter_map(Grant::target).map(Iqn::as_str).collect();
+    let target = if targets.is_empty() { "any".to_owned() } else { targets.join(",") };
     let portal = grant.portal().map_or_else(|| "any".to_owned(), Portal::to_string);
     let (outcome, error) = match result {
         Ok(_) => ("done", None),

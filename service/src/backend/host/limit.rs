@@ -39,6 +39,20 @@ impl Limit {
         Self::of(self.left().max(timeout))
     }
 
+    /// The output of a question to a person, and the limit for what follows: the time that the answer
+    /// took does not count. `None` if the caller cancels.
+    pub(crate) async fn person<T>(&self, asking: impl Future<Output = T>) -> Option<(T, Self)> {
+        let begun = Instant::now();
+        tokio::select! {
+            biased;
+            answer = asking => {
+                let deadline = self.deadline + begun.elapsed();
+                Some((answer, Self { deadline, cancel: self.cancel.clone() }))
+            }
+            () = self.cancel.cancelled() => None,
+        }
+    }
+
     /// The time until the deadline; zero once the caller has cancelled.
     pub(crate) fn left(&self) -> Duration {
         if self.is_cancelled() {
@@ -94,6 +108,11 @@ mod tests {
         assert_eq!(begun.elapsed(), Duration::from_secs(20));
         assert!(limit.is_over() && !limit.is_cancelled());
         assert_eq!(limit.fault("no").kind(), Kind::TimedOut);
+
+        let limit = Limit::of(Duration::from_secs(20));
+        let (answer, later) = limit.person(tokio::time::sleep(Duration::from_secs(300))).await.unwrap();
+        let () = answer;
+        assert!(limit.is_over() && later.left() == Duration::from_secs(20), "a person has their own time");
 
         let cancel = CancellationToken::new();
         let limit = Limit::new(Duration::from_secs(20), cancel.clone());

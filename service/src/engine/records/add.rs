@@ -2,20 +2,24 @@
 //! An existing record stays as it is.
 
 use iscsi_initiator_dbus::{
-    Fault, Iqn, Portal,
+    Fault, Iqn, Kind, Portal,
     fault::Result,
     options::AddOptions,
-    results::{self, NodeState},
+    results::{self, NodeState, Startup},
 };
 use iscsi_initiator_polkit::Action;
 
-use super::lookup::resolved;
+use super::{
+    defaults::{default_chap, with_remark},
+    lookup::resolved,
+};
 use crate::{
     backend::{
         host::threads::{blocking, reading},
         open_iscsi::{
             database::{
                 NodeKey,
+                chap::DefaultChap,
                 ifaces::Binding,
                 nodes::{Made, Origin},
             },
@@ -24,7 +28,7 @@ use crate::{
     },
     engine::{
         Engine,
-        call::{Call, act},
+        call::{Call, act, consent::Consent},
         leftovers::undo::claim,
         state::{listing::node_of, reader::Parts},
     },
@@ -37,11 +41,22 @@ const USUAL_GROUP: u16 = 1;
 impl Engine {
     /// Records the granted target at the granted portal, with an entry for each address of the
     /// portal.
-    pub(crate) async fn add_node(&self, call: &Call, options: &AddOptions) -> Result<Vec<results::Node>> {
+    pub(crate) async fn add_node(
+        &self,
+        call: &Call,
+        options: &AddOptions,
+        consent: &dyn Consent,
+    ) -> Result<Vec<results::Node>> {
         act(call, Action::Discover, async {
-            call.portal()?;
+            let asked = call.portal()?;
+            if options.startup == Some(Startup::Automatic)
+                && !call.granted(Action::Login).contains(call.target()?)
+            {
+                return Err(Fault::new(Kind::AccessDenied, "this was not what was allowed"));
+            }
+            let chap = default_chap(self, consent, asked, options.interface.as_deref()).await?;
             let portals = resolved(call.any_portal(), call.limit()).await?.unwrap_or_default();
-            record(self, call.target()?, portals, options).await
+            record(self, call.target()?, portals, options, chap).await
         })
         .await
     }
@@ -65,6 +80,7 @@ async fn record(
     target: &Iqn,
     portals: Vec<Portal>,
     options: &AddOptions,
+    chap: DefaultChap,
 ) -> Result<Vec<results::Node>> {
     Iscsiadm::find(&engine.layout)?;
     let binding = binding(engine, options.interface.as_deref()).await?;
@@ -81,17 +97,18 @@ async fn record(
         .collect();
     let made = {
         let (database, keys, startup) = (engine.database.clone(), wanted.clone(), options.startup);
-        blocking(move || database.add(&keys, &Origin::Static, startup, binding.as_ref())).await??
+        blocking(move || database.add(&keys, &Origin::Static, startup, binding.as_ref(), chap)).await??
     };
     let now = engine.state.look(Parts::NODES).await?;
     let mut nodes = Vec::new();
     for node in now.nodes() {
-        let state = match wanted.iter().position(|key| key.is_same(&node.key)).and_then(|at| made.get(at)) {
-            Some(Made::New) => NodeState::New,
+        let made = wanted.iter().position(|key| key.is_same(&node.key)).and_then(|at| made.get(at));
+        let state = match made {
+            Some(Made::New | Made::NewWithoutChap) => NodeState::New,
             Some(Made::Known) => NodeState::Known,
             None => continue,
         };
-        nodes.push(node_of(node, state, &now));
+        nodes.push(with_remark(node_of(node, state, &now), made, &node.key));
     }
     Ok(nodes)
 }

@@ -21,12 +21,12 @@ use std::sync::Arc;
 
 use iscsi_initiator_dbus::{Iqn, Portal, fault::Result, results::Check};
 use iscsi_initiator_polkit::{Action, Details};
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::JoinSet,
-};
+use tokio::{sync::mpsc, task::JoinSet};
 
-use self::{portal::Subject, report::Report};
+use self::{
+    portal::{Question, Subject},
+    report::Report,
+};
 use super::{
     Engine,
     call::{
@@ -95,12 +95,6 @@ async fn look(
         checks.extend(at_portal?);
     }
     Ok(checks)
-}
-
-/// Whether the caller may check this target, which a portal has listed and no caller has named.
-struct Question {
-    target: Iqn,
-    answer: oneshot::Sender<bool>,
 }
 
 /// Where the discovery secret of iscsid.conf may go. A configuration that cannot be read has none.

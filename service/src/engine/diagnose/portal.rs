@@ -9,7 +9,7 @@ use iscsi_initiator_probe::{Listing, Refusal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Question, exchange,
+    exchange,
     report::Report,
     seen::{Answer, Seen},
 };
@@ -35,6 +35,12 @@ pub(super) struct Subject {
     /// Where the discovery secret of iscsid.conf may go.
     pub(super) defaults: DefaultChap,
     pub(super) limit: Limit,
+}
+
+/// Whether the caller may check this target, which a portal has listed and no caller has named.
+pub(super) struct Question {
+    pub(super) target: Iqn,
+    pub(super) answer: oneshot::Sender<bool>,
 }
 
 /// The checks of one portal.

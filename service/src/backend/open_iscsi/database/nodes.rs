@@ -219,8 +219,7 @@ fn new_record<'a>(
     if let Some(tpgt) = node.tpgt {
         record.set("node.tpgt", &tpgt.to_string())?;
     }
-    let startup = startup.unwrap_or(Startup::Manual);
-    record.set("node.startup", startup.as_str())?;
+    record.set("node.startup", startup.unwrap_or(Startup::Manual).as_str())?;
     record.set("iface.iscsi_ifacename", &node.iface)?;
     if let Some(binding) = binding {
         record.set("iface.net_ifacename", &binding.interface)?;
@@ -239,7 +238,10 @@ fn new_record<'a>(
     }
     record.set("node.conn[0].address", &node.portal.host().to_string())?;
     record.set("node.conn[0].port", &node.portal.port().to_string())?;
-    record.set("node.conn[0].startup", startup.as_str())?;
+    // Without the line it is manual: open-iscsi's compiled default.
+    if let Some(startup) = startup {
+        record.set("node.conn[0].startup", startup.as_str())?;
+    }
     Ok(record)
 }
 

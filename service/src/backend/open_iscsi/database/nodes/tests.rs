@@ -110,7 +110,7 @@ fn a_new_record_is_manual_whatever_the_configuration_says() {
     world.database.add(&[key("192.0.2.21")], &discovered(), None, None, DefaultChap::Everywhere).unwrap();
     let text = world.text(RECORD);
     let startup: Vec<&str> = text.lines().filter(|line| line.contains("startup")).collect();
-    assert_eq!(startup, ["node.startup = manual", "node.conn[0].startup = manual"]);
+    assert_eq!(startup, ["node.startup = manual"]);
 }
 
 #[test]

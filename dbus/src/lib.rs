@@ -9,6 +9,7 @@
 //! | [`options`] | the `a{sv}` arguments, each key checked |
 //! | [`results`] | the `a{sv}` answers |
 //! | [`fault`] | [`Fault`], every error a caller can meet |
+//! | `unseen` | the characters that hide or reorder text |
 //! | [`proxy`] | the client side (feature `proxy`) |
 //!
 #![doc = include_str!("../README.md")]
@@ -23,11 +24,13 @@ pub mod portal;
 pub mod proxy;
 pub mod results;
 pub mod secret;
+mod unseen;
 
 pub use constants::{BUS_NAME, DEFAULT_PORT, ERROR_PREFIX, INTERFACE, INTROSPECTION, OBJECT_PATH};
 pub use fault::{Fault, Kind};
 pub use name::Iqn;
 pub use portal::Portal;
 pub use secret::Secret;
+pub use unseen::is_unseen;
 /// The version of zbus whose types are in this crate's interface.
 pub use zbus;

@@ -6,8 +6,11 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use zbus::Type;
 
+use crate::unseen::is_unseen;
+
 /// A checked iSCSI name: `iqn.`, `eui.` or `naa.`, at most 223 bytes, and safe as a directory name,
-/// as a line of a record and as an argument: no control character, blank, `/` or `,`.
+/// as a line of a record, as an argument and in the text of a dialog: no blank, control or unseen
+/// character, none of ``/ , < > & " ' ` $ \``, and beyond ASCII letters and digits only.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Type)]
 #[serde(try_from = "String", into = "String")]
 #[zbus(signature = "s")]
@@ -24,7 +27,9 @@ pub enum NameError {
     #[error("an iSCSI name has at most 223 bytes")]
     TooLong,
     /// A character that a name must not contain.
-    #[error("an iSCSI name must not contain a blank, a control character, \"/\" or \",\"")]
+    #[error(
+        "an iSCSI name must not contain a blank, a control or invisible character, or one of / , < > & \" ' ` $ \\"
+    )]
     BadCharacter,
     /// None of the three kinds.
     #[error("an iSCSI name begins with \"iqn.\", \"eui.\" or \"naa.\"")]
@@ -44,22 +49,38 @@ impl Iqn {
     /// The most bytes a name may have (RFC 7143, section 4.2.7.1).
     pub const MAX: usize = 223;
 
+    /// A name that this machine already has, in a record or as its own: it may also have characters
+    /// that open-iscsi takes and that no caller or portal may send, as long as it is safe as a path
+    /// and as a line.
+    ///
+    /// # Errors
+    ///
+    /// As for any other name.
+    pub fn recorded(text: &str) -> Result<Self, NameError> {
+        let is_safe =
+            |c: char| !(c.is_control() || c.is_whitespace() || is_unseen(c) || matches!(c, '/' | ','));
+        Self::check(text, is_safe).map(|()| Self(text.to_owned()))
+    }
+
     /// The name as it was given.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    fn check(text: &str) -> Result<(), NameError> {
+    /// The one spelling of all that mean the same name: the case does not count (RFC 3722).
+    #[must_use]
+    pub fn canonical(&self) -> String {
+        self.0.to_lowercase()
+    }
+
+    fn check(text: &str, is_allowed: impl Fn(char) -> bool) -> Result<(), NameError> {
         if text.is_empty() {
             return Err(NameError::Empty);
         }
         if text.len() > Self::MAX {
             return Err(NameError::TooLong);
         }
-        if text
-            .chars()
-            .any(|c| c.is_control() || c.is_whitespace() || is_invisible(c) || matches!(c, '/' | ','))
-        {
+        if !text.chars().all(is_allowed) {
             return Err(NameError::BadCharacter);
         }
         // RFC 3722 folds case; a name may reach us before anything folded it.
@@ -78,22 +99,27 @@ impl Iqn {
     }
 }
 
-/// Characters that reorder or hide text on a screen; a target could pass for another with them.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{ad}')
+/// What a caller or a portal may have in a name. A dialog shows it to a person: no markup, and nothing
+/// that cannot be seen.
+fn is_plain(c: char) -> bool {
+    match c {
+        '/' | ',' | '<' | '>' | '&' | '"' | '\'' | '`' | '$' | '\\' => false,
+        c if c.is_ascii() => c.is_ascii_graphic(),
+        c => c.is_alphanumeric() && !is_unseen(c),
+    }
 }
 
 impl FromStr for Iqn {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
-        Self::check(text).map(|()| Self(text.to_owned()))
+        Self::check(text, is_plain).map(|()| Self(text.to_owned()))
     }
 }
 
 impl TryFrom<String> for Iqn {
     type Error = NameError;
     fn try_from(text: String) -> Result<Self, NameError> {
-        Self::check(&text).map(|()| Self(text))
+        Self::check(&text, is_plain).map(|()| Self(text))
     }
 }
 
@@ -130,6 +156,7 @@ mod tests {
             "iqn.2003-01.org.linux-iscsi.host.x8664:sn.0123456789ab",
             "iqn.2001-04.com.example:under_score",
             "iqn.2001-04.com.example:größe",
+            "iqn.2001-04.com.example:%s(a)@b=c",
             "eui.02004567A425678D",
             "naa.52004567BA64678D",
             "naa.62004567BA64678D0123456789ABCDEF",
@@ -156,12 +183,45 @@ mod tests {
             ("iqn.2001-04.com.example:\u{7f}", NameError::BadCharacter),
             ("iqn.2001-04.com.example:\u{202e}gpj", NameError::BadCharacter),
             ("iqn.2001-04.com.example:\0", NameError::BadCharacter),
+            ("iqn.a:<!--", NameError::BadCharacter),
+            ("iqn.2001-04.com.example:a&lt;b", NameError::BadCharacter),
+            ("iqn.2001-04.com.example:\"", NameError::BadCharacter),
+            ("iqn.2001-04.com.example:$(portal)", NameError::BadCharacter),
+            ("iqn.2001-04.com.example:a\u{ff1c}b", NameError::BadCharacter),
+            ("iqn.2001-04.com.example:a\u{3164}b", NameError::BadCharacter),
+            ("iqn.2001-04.com.example:a\u{115f}b", NameError::BadCharacter),
+            ("iqn.2001-04.com.example:a\u{2800}b", NameError::BadCharacter),
+            ("iqn.2001-04.com.example:a\u{e0041}b", NameError::BadCharacter),
             ("eui.123", NameError::BadEui),
             ("eui.02004567A425678G", NameError::BadEui),
             ("naa.52004567BA64678", NameError::BadNaa),
             (long.as_str(), NameError::TooLong),
         ] {
             assert_eq!(bad.parse::<Iqn>(), Err(why), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_recorded_may_have_more_than_what_is_sent_and_stays_a_safe_path() {
+        for odd in
+            ["iqn.2001-04.com.example:a<b>", "iqn.2001-04.com.example:\"a&b\"", "iqn.2001-04.com.example:a$b"]
+        {
+            assert_eq!(odd.parse::<Iqn>(), Err(NameError::BadCharacter));
+            assert_eq!(Iqn::recorded(odd).map(String::from), Ok(odd.to_owned()));
+        }
+        for bad in ["", "nonsense", "iqn.a:../b", "iqn.a:a,1", "iqn.a:a b", "iqn.a:a\nb", "iqn.a:\u{202e}a"] {
+            assert!(Iqn::recorded(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_has_one_spelling_whatever_its_case() {
+        for (name, canonical) in [
+            ("IQN.2001-04.com.Example:Disk", "iqn.2001-04.com.example:disk"),
+            ("iqn.2001-04.com.example:GRÖSSE", "iqn.2001-04.com.example:grösse"),
+            ("EUI.02004567A425678D", "eui.02004567a425678d"),
+        ] {
+            assert_eq!(name.parse::<Iqn>().unwrap().canonical(), canonical);
         }
     }
 
@@ -179,7 +239,7 @@ mod tests {
             for text in [text.clone(), format!("iqn.2001-04.com.example:{text}")] {
                 if let Ok(name) = text.parse::<Iqn>() {
                     prop_assert!(name.as_str().len() <= 223);
-                    prop_assert!(!name.as_str().contains(['/', ',', '\n', '\0', ' ']));
+                    prop_assert!(!name.as_str().contains(['/', ',', '\n', '\0', ' ', '<', '>', '&', '"', '$']));
                     prop_assert!(!name.as_str().starts_with(['-', '.']));
                     prop_assert_eq!(name.to_string(), text);
                 }

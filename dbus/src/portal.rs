@@ -13,7 +13,8 @@ use zbus::Type;
 use crate::constants::DEFAULT_PORT;
 
 /// `address`, `address:port` or `[v6]:port`; an IPv6 link-local address may carry its zone
-/// (`[fe80::1%eth0]:3260`); the address may be a host name. Shown always with its port.
+/// (`[fe80::1%eth0]:3260`); the address may be a host name. Shown always with its port, and in one
+/// spelling: a mapped IPv6 address (`::ffff:192.0.2.21`) is the IPv4 address within it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Type)]
 #[serde(try_from = "String", into = "String")]
 #[zbus(signature = "s")]
@@ -173,19 +174,25 @@ fn parse_v4_or_name(text: &str) -> Result<Host, PortalError> {
             && !label.ends_with('-')
     };
     let name = text.strip_suffix('.').unwrap_or(text);
-    // A last label of digits only is a mistyped address, which a resolver could take for something else.
-    let looks_numeric = name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
-    if name.len() > 253 || looks_numeric || !name.split('.').all(is_label) {
+    if name.len() > 253 || name.rsplit('.').next().is_some_and(is_number) || !name.split('.').all(is_label) {
         return Err(PortalError::BadHost);
     }
     Ok(Host::Name(name.to_ascii_lowercase()))
 }
 
+/// Whether the last label of a name makes a resolver read the name as a number, as `inet_aton` does:
+/// `127.1`, `0177.0.0.1`, `2130706433` and `0x7f000001` are the same address.
+fn is_number(last: &str) -> bool {
+    let hex = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
+    last.bytes().all(|b| b.is_ascii_digit())
+        || hex.is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
 fn checked_address(address: IpAddr, zone: Option<&str>) -> Result<Host, PortalError> {
-    // The kernel takes a mapped address for the one within it: `::ffff:0.0.0.0` cannot be a target's either.
-    let within = address.to_canonical();
-    let is_broadcast = matches!(within, IpAddr::V4(v4) if v4.is_broadcast());
-    if within.is_unspecified() || within.is_multicast() || is_broadcast {
+    // The kernel takes a mapped address for the one within it.
+    let address = address.to_canonical();
+    let is_broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    if address.is_unspecified() || address.is_multicast() || is_broadcast {
         return Err(PortalError::BadAddress);
     }
     let is_link_local = matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
@@ -236,6 +243,10 @@ mod tests {
             ("gateway.example", "gateway.example:3260"),
             ("Gateway.Example.:65535", "gateway.example:65535"),
             ("localhost", "localhost:3260"),
+            ("[::ffff:192.0.2.21]:3261", "192.0.2.21:3261"),
+            ("::FFFF:c000:215", "192.0.2.21:3260"),
+            ("gw.0xyz", "gw.0xyz:3260"),
+            ("0x7f.example", "0x7f.example:3260"),
         ] {
             assert_eq!(good.parse::<Portal>().map(|p| p.to_string()), Ok(shown.to_owned()), "{good}");
         }
@@ -251,6 +262,15 @@ mod tests {
             ("192.0.2.21:", PortalError::BadPort),
             ("300.0.2.21", PortalError::BadHost),
             ("192.0.2", PortalError::BadHost),
+            ("127.1", PortalError::BadHost),
+            ("2130706433", PortalError::BadHost),
+            ("0177.0.0.01", PortalError::BadHost),
+            ("0x7f000001", PortalError::BadHost),
+            ("0X7F000001:3260", PortalError::BadHost),
+            ("127.0x1", PortalError::BadHost),
+            ("0x7f.0.0.0x1.", PortalError::BadHost),
+            ("0x", PortalError::BadHost),
+            ("[::ffff:192.0.2.21%eth0]", PortalError::BadZone),
             ("192.0.2.21,1", PortalError::BadHost),
             ("192.0.2.21 ", PortalError::BadHost),
             ("-p", PortalError::BadHost),
@@ -291,7 +311,7 @@ mod tests {
         fn every_address_and_port_survive(address: std::net::IpAddr, port in 1u16..) {
             if let Ok(portal) = Portal::new(address, port) {
                 prop_assert_eq!(portal.to_string().parse::<Portal>(), Ok(portal.clone()));
-                prop_assert_eq!(portal.address(), Some(address));
+                prop_assert_eq!(portal.address(), Some(address.to_canonical()));
             }
         }
     }

@@ -10,11 +10,14 @@ pub enum Action {
     ListPaths,
     /// `Discover` and `AddNode`.
     Discover,
-    /// `Login`, `Connect`, `Diagnose`, `SetStartup` and `Rescan`.
+    /// `Login`, `Diagnose`, `SetStartup` and `Rescan`, and the startup `automatic` of `Discover`,
+    /// `AddNode` and `Connect`.
     Login,
+    /// `Connect`.
+    Connect,
     /// `Logout` without `force`.
     Logout,
-    /// `SetChap`.
+    /// `SetChap`, and the use of what it stored where that is not recorded for the portal.
     SetChap,
     /// `SetInitiatorName`, `SetupMultipath`, `Forget`, and `Examine` with `fix`.
     Configure,
@@ -24,10 +27,11 @@ pub enum Action {
 
 impl Action {
     /// Every action, for tests and tables.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ListPaths,
         Self::Discover,
         Self::Login,
+        Self::Connect,
         Self::Logout,
         Self::SetChap,
         Self::Configure,
@@ -40,6 +44,7 @@ impl Action {
             Self::ListPaths => "org.cloudatlas.IscsiInitiator.list-paths",
             Self::Discover => "org.cloudatlas.IscsiInitiator.discover",
             Self::Login => "org.cloudatlas.IscsiInitiator.login",
+            Self::Connect => "org.cloudatlas.IscsiInitiator.connect",
             Self::Logout => "org.cloudatlas.IscsiInitiator.logout",
             Self::SetChap => "org.cloudatlas.IscsiInitiator.set-chap",
             Self::Configure => "org.cloudatlas.IscsiInitiator.configure",
@@ -96,6 +101,8 @@ mod tests {
         for (id, body) in actions() {
             let message = between(body, "<message>", "</message>").join(" ");
             assert!(message.contains("$(target)") && message.contains("$(portal)"), "{id}: {message}");
+            let takes_an_interface = id.ends_with(".discover") || id.ends_with(".connect");
+            assert_eq!(message.contains("$(interface)"), takes_an_interface, "{id}: {message}");
             assert!(body.contains("<description>"), "{id}");
         }
     }

@@ -21,15 +21,11 @@ use zbus_polkit::policykit1::{AuthorityProxy, CheckAuthorizationFlags, Subject};
 
 use crate::{Action, details::Details};
 
-/// The detail for a call that names none: no target and no portal has this name.
-const ANY: &str = "any";
-
 /// A request to polkit.
 pub(crate) struct Question {
     subject: Subject,
     action: Action,
-    target: String,
-    portal: String,
+    details: HashMap<&'static str, String>,
 }
 
 /// polkit's reply.
@@ -47,9 +43,7 @@ impl Question {
     /// `None` if the message has no sender: then there is no subject.
     pub(crate) fn new(call: &Header<'_>, action: Action, details: Details<'_>) -> Option<Self> {
         let subject = Subject::new_for_message_header(call).ok()?;
-        let target = details.target.map_or_else(|| ANY.to_owned(), ToString::to_string);
-        let portal = details.portal.map_or_else(|| ANY.to_owned(), ToString::to_string);
-        Some(Self { subject, action, target, portal })
+        Some(Self { subject, action, details: details.texts() })
     }
 
     /// Asks polkit without prompting the user. `turn` is held until polkit answers, even if this
@@ -100,7 +94,7 @@ impl Question {
         // Without the cache, building the proxy sends nothing: no GetAll, no match rule.
         let authority =
             AuthorityProxy::builder(connection).cache_properties(CacheProperties::No).build().await?;
-        let details = HashMap::from([("target", self.target.as_str()), ("portal", self.portal.as_str())]);
+        let details = self.details.iter().map(|(name, text)| (*name, text.as_str())).collect();
         let result = authority
             .check_authorization(&self.subject, self.action.id(), &details, flags, cancellation)
             .await?;
@@ -166,15 +160,5 @@ mod tests {
     fn a_message_without_a_sender_makes_no_question() {
         let message = Message::method_call("/x", "Login").build(&()).unwrap();
         assert!(Question::new(&message.header(), Action::Login, Details::default()).is_none());
-    }
-
-    #[test]
-    fn what_a_call_does_not_name_is_any_and_that_names_nothing() {
-        let message = Message::method_call("/x", "Login").sender(":1.7").build(&()).unwrap();
-        let question = Question::new(&message.header(), Action::Login, Details::default()).unwrap();
-        assert_eq!((question.target.as_str(), question.portal.as_str()), (ANY, ANY));
-        assert!(ANY.parse::<iscsi_initiator_dbus::Iqn>().is_err());
-        // A host may be called "any", but a portal is always sent with its port.
-        assert_eq!(ANY.parse::<iscsi_initiator_dbus::Portal>().unwrap().to_string(), "any:3260");
     }
 }

@@ -64,7 +64,7 @@ impl Default for Limits {
 }
 
 /// Asks polkit. One for a daemon, shared by all its methods.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Gate {
     connection: Connection,
     limits: Limits,
@@ -98,15 +98,28 @@ impl Gate {
     /// Dropping the future cancels an open prompt.
     pub async fn ask(&self, call: &Header<'_>, action: Action, details: Details<'_>) -> Result<Grant, Fault> {
         let mut caller = None;
-        let verdict = self.judge(call, action, details, &mut caller).await;
-        let refusal = verdict.as_ref().err();
-        if refusal.is_none() || self.refusals.admits(caller.as_ref().map(Caller::uid)) {
-            log(caller.as_ref(), action, details, refusal);
-        }
+        let may_prompt = call.primary().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH);
+        let verdict = self.judge(call, action, details, may_prompt, &mut caller).await;
+        self.log(caller.as_ref(), action, details, verdict.as_ref().err());
         match (verdict, caller) {
             (Ok(()), Some(caller)) => Ok(Grant::new(action, caller, details)),
             (Err(refusal), _) => Err(refusal.fault(action)),
             (Ok(()), None) => Err(Refusal::NotAuthorized.fault(action)),
+        }
+    }
+
+    /// Whether polkit allows the sender of this message to do this without a prompt: for what a call
+    /// does more of if it may, and goes on without if not. Writes one line to the log.
+    pub async fn may(&self, call: &Header<'_>, action: Action, details: Details<'_>) -> bool {
+        let mut caller = None;
+        let verdict = self.judge(call, action, details, false, &mut caller).await;
+        self.log(caller.as_ref(), action, details, verdict.as_ref().err());
+        verdict.is_ok()
+    }
+
+    fn log(&self, caller: Option<&Caller>, action: Action, details: Details<'_>, refusal: Option<&Refusal>) {
+        if refusal.is_none() || self.refusals.admits(caller.map(Caller::uid)) {
+            log(caller, action, details, refusal);
         }
     }
 
@@ -128,6 +141,7 @@ impl Gate {
         call: &Header<'_>,
         action: Action,
         details: Details<'_>,
+        may_prompt: bool,
         caller: &mut Option<Caller>,
     ) -> Result<(), Refusal> {
         let Some(question) = Question::new(call, action, details).map(Arc::new) else {
@@ -138,8 +152,7 @@ impl Gate {
             Answer::No | Answer::Dismissed => return Err(Refusal::NotAuthorized),
             Answer::Challenge => {}
         }
-        let (Some(caller), true) = (caller, call.primary().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH))
-        else {
+        let (Some(caller), true) = (caller, may_prompt) else {
             return Err(Refusal::Challenge);
         };
         self.ask_person(&question, caller).await
@@ -201,6 +214,7 @@ fn log(caller: Option<&Caller>, action: Action, details: Details<'_>, refusal: O
         action = action.id(),
         target = details.target.map(Iqn::as_str),
         portal = details.portal.map(tracing::field::display),
+        interface = details.interface,
         outcome = refusal.map_or("granted", Refusal::outcome),
         reason = refusal.and_then(Refusal::reason).map(tracing::field::debug),
         "authorization"
@@ -263,7 +277,7 @@ mod tests {
     fn the_log_line_says_who_what_and_with_what_outcome() {
         let target: Iqn = "iqn.2001-07.com.ceph:backup".parse().unwrap();
         let portal: Portal = "192.0.2.21".parse().unwrap();
-        let line = logged(Details { target: Some(&target), portal: Some(&portal) }, None);
+        let line = logged(Details { target: Some(&target), portal: Some(&portal), interface: None }, None);
         assert_eq!(
             line,
             "message=authorization uid=0 unit=\"?\" action=\"org.cloudatlas.IscsiInitiator.login\" \

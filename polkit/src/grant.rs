@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn a_grant_carries_what_was_asked() {
         let target: Iqn = "iqn.2001-07.com.ceph:backup".parse().unwrap();
-        let grant = Grant::forged(Action::Login, Details { target: Some(&target), portal: None });
+        let grant = Grant::forged(Action::Login, Details { target: Some(&target), ..Details::default() });
         assert_eq!((grant.action(), grant.target(), grant.portal()), (Action::Login, Some(&target), None));
         assert_eq!(grant.caller().unit(), "?");
     }

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | [`action`] | [`Action`], what polkit can be asked for |
 //! | [`caller`] | [`Caller`], the caller, for the log |
-//! | [`details`] | [`Details`], the target and the portal that an action is about |
+//! | [`details`] | [`Details`], the target, the portal and the interface that an action is about |
 //! | [`gate`] | [`Gate`], the way from a message to a [`Grant`] |
 //! | [`grant`] | [`Grant`], the proof of polkit's approval |
 //! | [`rate`] | [`Rate`], which limits the log lines that one user can cause |

@@ -3,12 +3,14 @@
 //!
 //! | room | what it is |
 //! |---|---|
+//! | `consent` | questions to polkit while a call runs |
 //! | `door` | which messages get from the socket into the daemon |
 //! | `manager` | the interface `org.cloudatlas.IscsiInitiator` |
 //! | `mirror` | reports changed properties |
 //! | `progress` | reports the steps of a long call to its caller |
 //! | `secret_fd` | secrets passed as a file descriptor |
 
+mod consent;
 mod door;
 mod manager;
 mod mirror;

@@ -41,7 +41,7 @@ impl Probe {
         else {
             return Err(Fault::invalid("action", "no such action"));
         };
-        let details = Details { target: Some(&target), portal: Some(&portal) };
+        let details = Details { target: Some(&target), portal: Some(&portal), interface: None };
         let grant = tokio::select! {
             grant = self.gate.ask(&call, action, details) => grant?,
             () = self.give_up.notified() => return Err(Fault::new(Kind::Failed, "gave up")),
@@ -93,10 +93,10 @@ async fn a_member_of_iscsi_may_log_in_but_not_configure() {
     let granted = ask(&mut member, 1, false, "login").await;
     let expected = format!("ok org.cloudatlas.IscsiInitiator.login for uid {} on {TARGET}", MEMBER.uid);
     assert!(granted.starts_with(&expected), "{granted}");
-    for (number, action) in (2..).zip(["list-paths", "discover", "logout", "set-chap"]) {
+    for (number, action) in (2..).zip(["list-paths", "discover", "connect", "logout", "set-chap"]) {
         assert!(ask(&mut member, number, false, action).await.starts_with("ok "), "{action}");
     }
-    for (number, action) in (6..).zip(["configure", "logout-in-use"]) {
+    for (number, action) in (7..).zip(["configure", "logout-in-use"]) {
         let refused = ask(&mut member, number, false, action).await;
         assert!(refused.starts_with(Kind::InteractiveAuthorizationRequired.name()), "{action}: {refused}");
     }

@@ -18,6 +18,14 @@ impl Probe {
         self.ask(&call, Action::Login, target).await
     }
 
+    async fn logout(&self, #[zbus(header)] call: Header<'_>, target: &str) -> Result<(), Fault> {
+        self.ask(&call, Action::Logout, target).await
+    }
+
+    async fn connect(&self, #[zbus(header)] call: Header<'_>, target: &str) -> Result<(), Fault> {
+        self.ask(&call, Action::Connect, target).await
+    }
+
     async fn set_chap(&self, #[zbus(header)] call: Header<'_>, target: &str) -> Result<(), Fault> {
         self.ask(&call, Action::SetChap, target).await
     }
@@ -26,7 +34,7 @@ impl Probe {
 impl Probe {
     async fn ask(&self, call: &Header<'_>, action: Action, target: &str) -> Result<(), Fault> {
         let target: Option<Iqn> = target.parse().ok();
-        self.0.ask(call, action, Details { target: target.as_ref(), portal: None }).await.map(drop)
+        self.0.ask(call, action, Details { target: target.as_ref(), ..Details::default() }).await.map(drop)
     }
 }
 
@@ -53,9 +61,13 @@ async fn a_rule_can_allow_a_group_one_target() {
     for (user, method, target, is_allowed) in [
         (STRANGER, "Login", TARGET, true),
         (STRANGER, "Login", "iqn.2001-07.com.ceph:backup2", false),
+        (STRANGER, "Login", "IQN.2001-07.com.Ceph:Backup", true),
         (STRANGER, "Login", "", false),
+        (STRANGER, "Logout", TARGET, true),
+        (STRANGER, "Connect", TARGET, false),
         (STRANGER, "SetChap", TARGET, false),
         (MEMBER, "SetChap", "", true),
+        (MEMBER, "Connect", "", true),
     ] {
         let reply = world.call_as(user, method, "s", &[target]).await;
         assert_eq!(reply.code == 0, is_allowed, "{} {method} {target}: {}", user.name, reply.stderr);

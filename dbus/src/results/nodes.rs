@@ -24,6 +24,10 @@ answer! {
         logged_in: bool,
         /// The network interface that it is bound to; empty if the routes decide.
         interface: String,
+        /// What is worth knowing about it, such as default CHAP that was left out; usually empty.
+        message: String,
+        /// What to do next; empty if nothing.
+        hint: String,
     }
 }
 

@@ -10,13 +10,13 @@ use iscsi_initiator_dbus::{
         self, AddOptions, Chap, ChapChange, ConnectOptions, DiagnoseOptions, Dict, DiscoverOptions,
         ExamineOptions, LoginOptions, LogoutOptions, MultipathOptions, PathFilter, RescanOptions,
     },
-    results::{Check, Finding, Login, Logout, MultipathChange, Node, Path, Rescan},
+    results::{Check, Finding, Login, Logout, MultipathChange, Node, Path, Rescan, Startup},
 };
 use iscsi_initiator_polkit::{Action, Details, Gate, Grant};
 use tokio_util::sync::CancellationToken;
 use zbus::{message::Header, object_server::SignalEmitter};
 
-use super::{progress, secret_fd};
+use super::{consent::sender, progress, secret_fd};
 use crate::{
     backend::open_iscsi::database::chap::ChapSecrets,
     engine::{
@@ -48,7 +48,7 @@ impl Manager {
         target: Option<&Iqn>,
         portal: Option<&Portal>,
     ) -> Result<Grant> {
-        self.gate.ask(call, action, Details { target, portal }).await
+        self.gate.ask(call, action, Details { target, portal, interface: None }).await
     }
 }
 
@@ -66,7 +66,9 @@ impl Manager {
             options::portal("portal", portal)?.ok_or_else(|| Fault::invalid("portal", "is missing"))?;
         let options = DiscoverOptions::parse(options)?;
         self.engine.check_interface(options.interface.as_deref())?;
-        let grant = self.ask(&call, Action::Discover, None, Some(&portal)).await?;
+        let details =
+            Details { target: None, portal: Some(&portal), interface: options.interface.as_deref() };
+        let grant = self.gate.ask(&call, Action::Discover, details).await?;
         let chap = secrets(&grant, options.chap).await?;
         let discovery = Discovery {
             timeout: options.timeout,
@@ -74,7 +76,7 @@ impl Manager {
             interface: options.interface,
             chap,
         };
-        self.engine.discover(&call_of(grant, discovery.timeout), discovery).await
+        self.engine.discover(&call_of(grant, discovery.timeout), discovery, sender(&self.gate, &call)?).await
     }
 
     #[zbus(out_args("portals"))]
@@ -167,7 +169,7 @@ impl Manager {
         let options = DiagnoseOptions::parse(options)?;
         let grant = self.ask(&call, Action::Login, target.as_ref(), portal.as_ref()).await?;
         let chap = secrets(&grant, options.chap).await?;
-        self.engine.diagnose(&call_of(grant, options.timeout), chap).await
+        self.engine.diagnose(&call_of(grant, options.timeout), chap, sender(&self.gate, &call)?).await
     }
 
     #[zbus(out_args("portals"))]
@@ -183,10 +185,23 @@ impl Manager {
             options::portal("portal", portal)?.ok_or_else(|| Fault::invalid("portal", "is missing"))?;
         let options = ConnectOptions::parse(options)?;
         self.engine.check_interface(options.interface.as_deref())?;
-        // polkit sees the one target that is named, so a rule for a single target also applies
-        // here.
-        let named = if let [target] = options.targets.as_slice() { Some(target) } else { None };
-        let grant = self.ask(&call, Action::Login, named, Some(&portal)).await?;
+        let details =
+            |target| Details { target, portal: Some(&portal), interface: options.interface.as_deref() };
+        // Each by its name. Where none is named, the engine asks again about the one that it finds.
+        let (first, rest) = match options.targets.split_first() {
+            Some((first, rest)) => (Some(first), rest),
+            None => (None, &[][..]),
+        };
+        let grant = self.gate.ask(&call, Action::Connect, details(first)).await?;
+        let mut also = Vec::new();
+        for target in rest {
+            also.push(self.gate.ask(&call, Action::Connect, details(Some(target))).await?);
+        }
+        if options.startup == Some(Startup::Automatic) {
+            for target in &options.targets {
+                also.push(self.gate.ask(&call, Action::Login, details(Some(target))).await?);
+            }
+        }
         let connection = Connection {
             timeout: options.timeout,
             startup: options.startup,
@@ -194,12 +209,11 @@ impl Manager {
             accept_changed_luns: options.accept_changed_luns,
             interface: options.interface,
             chap: secrets(&grant, options.chap).await?,
-            targets: options.targets,
         };
         let listener = options.progress.zip(call.sender());
         progress::reported(emitter, listener, emit_progress, async |steps| {
-            let call = Call::new(grant, connection.timeout, CancellationToken::new(), steps);
-            self.engine.connect(&call, connection).await
+            let granted = Call::new(grant, connection.timeout, CancellationToken::new(), steps).also(also);
+            self.engine.connect(&granted, connection, sender(&self.gate, &call)?).await
         })
         .await
     }
@@ -226,8 +240,14 @@ impl Manager {
             options::portal("portal", portal)?.ok_or_else(|| Fault::invalid("portal", "is missing"))?;
         let options = AddOptions::parse(options)?;
         self.engine.check_interface(options.interface.as_deref())?;
-        let grant = self.ask(&call, Action::Discover, Some(&target), Some(&portal)).await?;
-        self.engine.add_node(&call_of(grant, None), &options).await
+        let details =
+            Details { target: Some(&target), portal: Some(&portal), interface: options.interface.as_deref() };
+        let grant = self.gate.ask(&call, Action::Discover, details).await?;
+        let mut also = Vec::new();
+        if options.startup == Some(Startup::Automatic) {
+            also.push(self.gate.ask(&call, Action::Login, details).await?);
+        }
+        self.engine.add_node(&call_of(grant, None).also(also), &options, sender(&self.gate, &call)?).await
     }
 
     async fn set_startup(
@@ -258,7 +278,7 @@ impl Manager {
         let portal = options::portal("portal", portal)?;
         let options = RescanOptions::parse(options)?;
         let grant = self.ask(&call, Action::Login, target.as_ref(), portal.as_ref()).await?;
-        self.engine.rescan(&call_of(grant, options.timeout), &options).await
+        self.engine.rescan(&call_of(grant, options.timeout), &options, sender(&self.gate, &call)?).await
     }
 
     #[zbus(out_args("change"))]

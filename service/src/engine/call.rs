@@ -1,5 +1,11 @@
 //! One call: what was granted, until when, and where its steps are reported. The only way to act on
 //! a grant.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | `consent` | questions to polkit in the middle of a call |
+
+pub(crate) mod consent;
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -29,6 +35,8 @@ pub(super) type Work<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a
 #[derive(Clone)]
 pub(crate) struct Call {
     grant: Arc<Grant>,
+    /// What else was granted before the call: further targets, or another action for an option.
+    also: Arc<[Grant]>,
     limit: Limit,
     progress: Progress,
 }
@@ -42,7 +50,19 @@ impl Call {
         progress: Progress,
     ) -> Self {
         let limit = Limit::new(timeout.unwrap_or(DEFAULT_TIMEOUT), cancel).for_user(grant.caller().uid());
-        Self { grant: Arc::new(grant), limit, progress }
+        Self { grant: Arc::new(grant), also: Arc::default(), limit, progress }
+    }
+
+    /// The same with further grants.
+    pub(crate) fn also(self, also: Vec<Grant>) -> Self {
+        Self { also: also.into(), ..self }
+    }
+
+    /// The targets that were granted by name for this action, in the order in which they were asked
+    /// for.
+    pub(super) fn granted(&self, action: Action) -> Vec<Iqn> {
+        let grants = std::iter::once(&*self.grant).chain(&*self.also);
+        grants.filter(|grant| grant.action() == action).filter_map(Grant::target).cloned().collect()
     }
 
     /// The target that was granted; `InvalidArgs` if there is none.
@@ -113,22 +133,29 @@ pub(super) async fn act<T: Send + 'static>(
     work: impl for<'a> FnOnce(&'a Arc<Engine>, &'a Call) -> Work<'a, T> + Send + 'static,
 ) -> Result<T> {
     call.check(action)?;
-    let task = tokio::spawn({
+    let mut task = tokio::spawn({
         let (engine, call) = (Arc::clone(engine), call.clone());
         async move {
             let result = work(&engine, &call).await;
-            log(&call.grant, &result);
+            log(&call, &result);
             result
         }
     });
-    match tokio::time::timeout_at(call.limit.deadline() + STUCK, task).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(_)) => Err(Fault::new(Kind::Failed, "an internal task failed; the journal has the details")),
-        Err(_) => {
-            let stuck = Err(Fault::new(Kind::TimedOut, "the daemon is stuck in this call, which goes on")
-                .hint("journalctl -u iscsi-initiatord has the details"));
-            log(&call.grant, &stuck);
-            stuck
+    loop {
+        let until = call.limit.deadline_with_persons() + STUCK;
+        match tokio::time::timeout_at(until, &mut task).await {
+            Ok(Ok(result)) => return result,
+            Ok(Err(_)) => {
+                return Err(Fault::new(Kind::Failed, "an internal task failed; the journal has the details"));
+            }
+            // A person had been asked meanwhile.
+            Err(_) if call.limit.deadline_with_persons() + STUCK > until => {}
+            Err(_) => {
+                let stuck = Err(Fault::new(Kind::TimedOut, "the daemon is stuck in this call, which goes on")
+                    .hint("journalctl -u iscsi-initiatord has the details"));
+                log(call, &stuck);
+                return stuck;
+            }
         }
     }
 }
@@ -144,9 +171,12 @@ pub(super) async fn look<T>(call: &Call, action: Action, work: impl Future<Outpu
     })
 }
 
-fn log<T>(grant: &Grant, result: &Result<T>) {
+fn log<T>(Call { grant, also, .. }: &Call, result: &Result<T>) {
     let caller = grant.caller();
-    let target = grant.target().map_or("any", Iqn::as_str);
+    let also = also.iter().filter(|also| also.action() == grant.action());
+    let targets: Vec<&str> =
+        std::iter::once(&**grant).chain(also).filter_map(Grant::target).map(Iqn::as_str).collect();
+    let target = if targets.is_empty() { "any".to_owned() } else { targets.join(",") };
     let portal = grant.portal().map_or_else(|| "any".to_owned(), Portal::to_string);
     let (outcome, error) = match result {
         Ok(_) => ("done", None),

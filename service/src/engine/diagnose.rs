@@ -20,18 +20,27 @@ mod seen;
 use std::sync::Arc;
 
 use iscsi_initiator_dbus::{Iqn, Portal, fault::Result, results::Check};
-use iscsi_initiator_polkit::Action;
-use tokio::task::JoinSet;
+use iscsi_initiator_polkit::{Action, Details};
+use tokio::{sync::mpsc, task::JoinSet};
 
-use self::{portal::Subject, report::Report};
+use self::{
+    portal::{Question, Subject},
+    report::Report,
+};
 use super::{
     Engine,
-    call::{Call, act},
-    records::lookup::{no_such_node, nodes_of},
+    call::{
+        Call, act,
+        consent::{Consent, may_use_secrets},
+    },
+    records::{
+        defaults::has_default_discovery_chap,
+        lookup::{no_such_node, nodes_of},
+    },
 };
 use crate::backend::{
     host::limit::Limit,
-    open_iscsi::database::chap::{ChapSecrets, Proofs},
+    open_iscsi::database::chap::{ChapSecrets, DefaultChap, Proofs},
 };
 
 impl Engine {
@@ -41,9 +50,10 @@ impl Engine {
         self: &Arc<Self>,
         call: &Call,
         chap: Option<ChapSecrets>,
+        consent: Arc<dyn Consent>,
     ) -> Result<Vec<Check>> {
         act(self, call, Action::Login, move |engine, call| {
-            Box::pin(look(engine, call.any_target(), call.any_portal(), chap, call.limit()))
+            Box::pin(async move { look(engine, call, chap, &*consent).await })
         })
         .await
     }
@@ -51,24 +61,33 @@ impl Engine {
 
 async fn look(
     engine: &Arc<Engine>,
-    target: Option<&Iqn>,
-    portal: Option<&Portal>,
+    call: &Call,
     chap: Option<ChapSecrets>,
-    limit: &Limit,
+    consent: &dyn Consent,
 ) -> Result<Vec<Check>> {
+    let (target, portal, limit) = (call.any_target(), call.any_portal(), call.limit());
     let mut checks = machine::look(engine).await?;
     let subject = Subject {
         target: target.cloned(),
         initiator: engine.initiator_name().await.ok().flatten(),
         given: chap.map(|chap| Arc::new(Proofs::with(Some(chap)))),
+        defaults: default_discovery_chap(engine, consent, portal).await,
         limit: limit.clone(),
     };
     let (about_name, portals) = portals_of(engine, &subject, portal).await;
     checks.extend(about_name);
+    let (ask, mut questions) = mpsc::channel::<Question>(1);
     let mut looks = JoinSet::new();
     for (number, portal) in portals.into_iter().enumerate() {
-        let (engine, subject) = (Arc::clone(engine), subject.clone());
-        looks.spawn(async move { (number, portal::look(&engine, &portal, subject).await) });
+        let (engine, subject, ask) = (Arc::clone(engine), subject.clone(), ask.clone());
+        looks.spawn(async move { (number, portal::look(&engine, &portal, subject, &ask).await) });
+    }
+    drop(ask);
+    // Ends with the last look.
+    while let Some(Question { target, answer }) = questions.recv().await {
+        let details = Details { target: Some(&target), portal, interface: None };
+        // One that has stopped waiting needs no answer.
+        let _ = answer.send(consent.may(Action::Login, details).await);
     }
     let mut found = looks.join_all().await;
     found.sort_by_key(|(number, _)| *number);
@@ -79,6 +98,16 @@ async fn look(
         checks.extend(at_portal?);
     }
     Ok(checks)
+}
+
+/// Where the discovery secret of iscsid.conf may go. A configuration that cannot be read has none.
+async fn default_discovery_chap(
+    engine: &Engine,
+    consent: &dyn Consent,
+    portal: Option<&Portal>,
+) -> DefaultChap {
+    let is_there = has_default_discovery_chap(engine).await.unwrap_or(false);
+    DefaultChap::of(is_there && may_use_secrets(consent, portal, None).await)
 }
 
 /// The numeric portals to check, and the result of resolving their names.

@@ -18,13 +18,13 @@ use iscsi_initiator_dbus::{
     options::RescanOptions,
     results::{Rescan, RescanOutcome},
 };
-use iscsi_initiator_polkit::Action;
+use iscsi_initiator_polkit::{Action, Details};
 use tokio::task::JoinSet;
 
 use self::maps::Sizes;
 use super::{
     Engine,
-    call::{Call, act},
+    call::{Call, act, consent::Consent},
     leftovers::stale_sessions::{self, Reach},
     login::{
         scan::{hindrance, scan},
@@ -47,6 +47,7 @@ impl Engine {
         self: &Arc<Self>,
         call: &Call,
         options: &RescanOptions,
+        consent: Arc<dyn Consent>,
     ) -> Result<Vec<Rescan>> {
         let wait = options.wait;
         act(self, call, Action::Login, move |engine, call| {
@@ -64,22 +65,61 @@ impl Engine {
                 if sessions.is_empty() {
                     return Err(no_session(target, call.any_portal()));
                 }
-                look_behind(engine, &now, sessions, wait, limit).await
+                let refused = match target {
+                    Some(_) => BTreeMap::new(),
+                    None => refused(&sessions, call.any_portal(), &*consent).await,
+                };
+                look_behind(engine, &now, sessions, refused, wait, limit).await
             })
         })
         .await
     }
 }
 
+/// The targets that the caller named none of and may not rescan: polkit is asked about each by its
+/// name, without a prompt.
+async fn refused(
+    sessions: &[Session],
+    portal: Option<&Portal>,
+    consent: &dyn Consent,
+) -> BTreeMap<String, Fault> {
+    let targets: BTreeSet<&str> = sessions.iter().map(|session| session.target.as_str()).collect();
+    let mut refused = BTreeMap::new();
+    for target in targets {
+        let may = match name_of(target) {
+            Err(fault) => Err(fault),
+            Ok(name) => {
+                let details = Details { target: Some(&name), portal, interface: None };
+                let may = consent.may(Action::Login, details).await;
+                may.then_some(()).ok_or_else(|| {
+                    Fault::new(Kind::AccessDenied, format!("not authorised for {} of {name}", Action::Login))
+                        .hint(format!("name the target: iscsictl rescan {name}"))
+                })
+            }
+        };
+        if let Err(fault) = may {
+            refused.insert(target.to_owned(), fault);
+        }
+    }
+    refused
+}
+
+fn name_of(target: &str) -> Result<Iqn> {
+    target.parse::<Iqn>().map_err(|why| {
+        Fault::new(Kind::Failed, format!("the kernel has a session whose target is not an iSCSI name: {why}"))
+    })
+}
+
 async fn look_behind(
     engine: &Engine,
     before: &Snapshot,
     sessions: Vec<Session>,
+    refused: BTreeMap<String, Fault>,
     wait: bool,
     limit: &Limit,
 ) -> Result<Vec<Rescan>> {
     let iscsiadm = Iscsiadm::find(&engine.layout)?;
-    let (_claims, busy) = claims(engine, &sessions);
+    let (_claims, busy) = claims(engine, &sessions, refused);
     let mut entries = Vec::new();
     let mut scans = JoinSet::new();
     for session in sessions {
@@ -117,21 +157,19 @@ async fn look_behind(
     answer(entries)
 }
 
-/// A claim on each target, or the reason why there is none.
-fn claims(engine: &Engine, sessions: &[Session]) -> (Vec<Claim>, BTreeMap<String, Fault>) {
+/// A claim on each target that is not refused, or the reason why there is none.
+fn claims(
+    engine: &Engine,
+    sessions: &[Session],
+    refused: BTreeMap<String, Fault>,
+) -> (Vec<Claim>, BTreeMap<String, Fault>) {
     let targets: BTreeSet<&str> = sessions.iter().map(|session| session.target.as_str()).collect();
-    let (mut claims, mut busy) = (Vec::new(), BTreeMap::new());
+    let (mut claims, mut busy) = (Vec::new(), refused);
     for target in targets {
-        let claim = target
-            .parse::<Iqn>()
-            .map_err(|why| {
-                Fault::new(
-                    Kind::Failed,
-                    format!("the kernel has a session whose target is not an iSCSI name: {why}"),
-                )
-            })
-            .and_then(|name| engine.turns.claims.claim(&name));
-        match claim {
+        if busy.contains_key(target) {
+            continue;
+        }
+        match name_of(target).and_then(|name| engine.turns.claims.claim(&name)) {
             Ok(claim) => claims.push(claim),
             Err(fault) => {
                 busy.insert(target.to_owned(), fault);

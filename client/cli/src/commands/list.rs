@@ -4,6 +4,7 @@
 use iscsi_initiator_dbus::{
     Iqn,
     options::{AddOptions, Chap, DiscoverOptions},
+    results::Node,
 };
 use serde_json::json;
 
@@ -30,7 +31,15 @@ pub(super) async fn discover(call: &Call, args: &Discover, chap: Option<Chap>) -
         "the portal lists no target to this initiator",
         "ask the gateway's administrator to allow this machine's name, which this shows: iscsictl initiator-name",
     );
-    Ok(list(show::rows(&nodes), show::nodes(&nodes), nothing))
+    let mut report = list(show::rows(&nodes), show::nodes(&nodes), nothing);
+    report.remarks.extend(remarks(&nodes));
+    Ok(report)
+}
+
+/// What the daemon says about single nodes.
+fn remarks(nodes: &[Node]) -> Vec<Remark> {
+    let noted = nodes.iter().filter(|node| !node.message.is_empty());
+    noted.map(|node| Remark::note(&node.message, &node.hint)).collect()
 }
 
 pub(super) async fn add(call: &Call, args: &Add) -> Result<Report, Problem> {
@@ -40,7 +49,7 @@ pub(super) async fn add(call: &Call, args: &Add) -> Result<Report, Problem> {
     options.interface.clone_from(&args.interface.name);
     let nodes = call.daemon.add_node(&args.place.target(), &args.place.portal(), &options).await?;
     let body = Body::Outcome(show::nodes(&nodes));
-    Ok(Report { rows: show::rows(&nodes), body, remarks: Vec::new(), exit: Exit::Done })
+    Ok(Report { rows: show::rows(&nodes), body, remarks: remarks(&nodes), exit: Exit::Done })
 }
 
 pub(super) async fn paths(call: &Call, place: &Place) -> Result<Report, Problem> {

@@ -1,6 +1,8 @@
 //! Text from elsewhere, made fit for a terminal.
 //! Must not let a control, reordering or invisible character through, or drop one unseen.
 
+use iscsi_initiator_dbus::is_unseen;
+
 /// Shows such characters as `\n`, `\u{1b}` and so on, and leaves the rest alone.
 pub(crate) fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
@@ -12,13 +14,7 @@ pub(crate) fn escape(text: &str) -> String {
 
 /// Escape sequences (C0, C1, DEL), line breaks, what reorders text, and what is not seen.
 pub(crate) fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
-            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
-            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}'
-        )
+    c.is_control() || is_unseen(c)
 }
 
 #[cfg(test)]

@@ -1,7 +1,11 @@
 //! Limits a wait: to its deadline, or until its caller cancels. What is scarce is shared among
 //! users, and a limit says whose share counts.
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use iscsi_initiator_dbus::{Fault, Kind};
 use tokio::time::{Instant, timeout_at};
@@ -13,12 +17,20 @@ pub(crate) struct Limit {
     deadline: Instant,
     cancel: CancellationToken,
     user: Option<u32>,
+    persons: Arc<Mutex<Persons>>,
+}
+
+/// The time that persons took for their answers, in all copies of a limit.
+#[derive(Debug, Default)]
+struct Persons {
+    took: Duration,
+    asked_since: Option<Instant>,
 }
 
 impl Limit {
     /// A deadline, and a token that ends every wait at once.
     pub(crate) fn new(timeout: Duration, cancel: CancellationToken) -> Self {
-        Self { deadline: Instant::now() + timeout, cancel, user: None }
+        Self { deadline: Instant::now() + timeout, cancel, user: None, persons: Arc::default() }
     }
 
     /// A deadline that no caller can bring forward, for what must be done in any case.
@@ -43,13 +55,51 @@ impl Limit {
     /// The same with the same caller, but at most this long from now.
     pub(crate) fn at_most(&self, timeout: Duration) -> Self {
         let deadline = self.deadline.min(Instant::now() + timeout);
-        Self { deadline, cancel: self.cancel.clone(), user: self.user }
+        Self { deadline, ..self.clone() }
     }
 
     /// For cleaning up: the remaining time, at least this long, without a caller that could cancel
     /// it.
     pub(crate) fn at_least(&self, timeout: Duration) -> Self {
         Self { user: self.user, ..Self::of(self.left().max(timeout)) }
+    }
+
+    /// The output of a question to a person, and the limit for what follows: the time that the answer
+    /// took does not count. `None` if the caller cancels.
+    pub(crate) async fn person<T>(&self, asking: impl Future<Output = T>) -> Option<(T, Self)> {
+        let begun = Instant::now();
+        self.persons().asked_since = Some(begun);
+        tokio::select! {
+            biased;
+            answer = asking => {
+                let deadline = self.deadline + self.answered(begun);
+                Some((answer, Self { deadline, ..self.clone() }))
+            }
+            () = self.cancel.cancelled() => {
+                self.answered(begun);
+                None
+            }
+        }
+    }
+
+    fn answered(&self, begun: Instant) -> Duration {
+        let took = begun.elapsed();
+        let mut persons = self.persons();
+        persons.asked_since = None;
+        persons.took += took;
+        took
+    }
+
+    /// The deadline, later by what persons took for their answers in any copy of this limit.
+    pub(crate) fn deadline_with_persons(&self) -> Instant {
+        let persons = self.persons();
+        let asked = persons.asked_since.map_or(Duration::ZERO, |since| since.elapsed());
+        self.deadline + persons.took + asked
+    }
+
+    /// Two numbers cannot be half written.
+    fn persons(&self) -> std::sync::MutexGuard<'_, Persons> {
+        self.persons.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The time until the deadline; zero once the caller has cancelled.
@@ -107,6 +157,12 @@ mod tests {
         assert_eq!(begun.elapsed(), Duration::from_secs(20));
         assert!(limit.is_over() && !limit.is_cancelled());
         assert_eq!(limit.fault("no").kind(), Kind::TimedOut);
+
+        let limit = Limit::of(Duration::from_secs(20));
+        let (answer, later) = limit.person(tokio::time::sleep(Duration::from_secs(300))).await.unwrap();
+        let () = answer;
+        assert!(limit.is_over() && later.left() == Duration::from_secs(20), "a person has their own time");
+        assert_eq!(limit.deadline_with_persons(), later.deadline(), "and copies know of it");
 
         let cancel = CancellationToken::new();
         let limit = Limit::new(Duration::from_secs(20), cancel.clone());

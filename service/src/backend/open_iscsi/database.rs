@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `backup` | a backup of a target's records before a call changes them |
 //! | `chap` | the CHAP of nodes and of discoveries |
+//! | `defaults` | what iscsid.conf puts into new records, and where its CHAP may go |
 //! | `discoveries` | all discovery records |
 //! | `forget` | removes node records |
 //! | `iface_name` | validates the name of an iface |
@@ -18,6 +19,7 @@
 
 pub(crate) mod backup;
 pub(crate) mod chap;
+mod defaults;
 mod discoveries;
 mod forget;
 mod iface_name;

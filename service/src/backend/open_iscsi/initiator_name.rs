@@ -55,7 +55,7 @@ pub(crate) fn read(config: &Path) -> Result<Option<Iqn>, Fault> {
     };
     let Some(bytes) = dir.read(FILE).map_err(|error| fault(config, error))? else { return Ok(None) };
     let text = String::from_utf8_lossy(&bytes);
-    Ok(text.lines().filter_map(value).next_back().and_then(|name| name.parse().ok()))
+    Ok(text.lines().filter_map(value).next_back().and_then(|name| Iqn::recorded(name).ok()))
 }
 
 /// The file with its problems.

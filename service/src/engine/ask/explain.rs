@@ -171,6 +171,20 @@ impl Asked<'_> {
     }
 
     fn chap_missing(&self) -> Fault {
+        if self.proofs.is_withheld {
+            let portal = self.portal;
+            return Fault::new(
+                Kind::ChapRejected,
+                format!(
+                    "{portal} asks for CHAP, and the stored secret is not for this portal and interface ({})",
+                    self.seen()
+                ),
+            )
+            .hint(format!(
+                "give it: {}; or store it for this portal: iscsictl set-chap --portal {portal} --user NAME",
+                self.with_chap()
+            ));
+        }
         Fault::new(
             Kind::ChapRejected,
             format!("{} asks for CHAP, and none is set ({})", self.portal, self.seen()),

@@ -12,7 +12,10 @@ use iscsi_initiator_dbus::{
 use iscsi_initiator_fake::{Bus, Machine, target};
 use iscsi_initiator_polkit::Details;
 
-use super::*;
+use super::{
+    consent::{Asked, Consent},
+    *,
+};
 use crate::{
     Activity, Layout,
     backend::open_iscsi::database::chap::ChapSecrets,
@@ -23,6 +26,19 @@ const TARGET: &str = "iqn.2003-01.com.example:disks";
 const SECRET: &str = "mypassword12";
 /// Between two moments at which a call is given up.
 const STEP: Duration = Duration::from_millis(12);
+
+/// polkit allows everything.
+struct Everything;
+
+impl Consent for Everything {
+    fn ask<'a>(&'a self, action: Action, details: Details<'a>) -> Asked<'a, Result<Grant>> {
+        Box::pin(async move { Ok(Grant::forged(action, details)) })
+    }
+
+    fn may<'a>(&'a self, _: Action, _: Details<'a>) -> Asked<'a, bool> {
+        Box::pin(async { true })
+    }
+}
 
 struct World {
     machine: Machine,
@@ -85,7 +101,7 @@ impl World {
 
     fn call(&self, action: Action, portal: Option<&Portal>, cancel: CancellationToken) -> Call {
         let target = portal.is_none().then_some(&self.target);
-        let grant = Grant::forged(action, Details { target, portal });
+        let grant = Grant::forged(action, Details { target, portal, interface: None });
         Call::new(grant, None, cancel, Progress::none())
     }
 
@@ -104,10 +120,9 @@ impl World {
             accept_changed_luns: false,
             interface: None,
             chap,
-            targets: Vec::new(),
         };
-        let call = self.call(Action::Login, Some(&self.portal), cancel);
-        self.engine.connect(&call, connection).await.map(drop)
+        let call = self.call(Action::Connect, Some(&self.portal), cancel);
+        self.engine.connect(&call, connection, &Everything).await.map(drop)
     }
 
     async fn log_out(&self, cancel: CancellationToken) -> Result<()> {
@@ -117,7 +132,7 @@ impl World {
 
     async fn rescan(&self, cancel: CancellationToken) -> Result<()> {
         let options = RescanOptions::new();
-        self.engine.rescan(&self.call(Action::Login, None, cancel), &options).await.map(drop)
+        self.engine.rescan(&self.call(Action::Login, None, cancel), &options, &Everything).await.map(drop)
     }
 
     /// Sessions, disks and maps.

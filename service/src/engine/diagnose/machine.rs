@@ -106,7 +106,7 @@ fn file_of_name(report: &mut Report, file: &std::result::Result<NameFile, Fault>
         report.failed(NAME, &missing(&format!("{what}: {}", file.path.display())));
         return None;
     };
-    let Ok(name) = text.parse::<Iqn>() else {
+    let Ok(name) = Iqn::recorded(text) else {
         report.failed(NAME, &missing(&format!("the name in {} is not an iSCSI name", file.path.display())));
         return None;
     };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use iscsi_initiator_dbus::{Fault, Iqn, Portal, fault::Result, results::Check};
 use iscsi_initiator_probe::{Listing, Refusal};
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
     exchange,
@@ -15,7 +16,10 @@ use super::{
 use crate::{
     backend::{
         host::{limit::Limit, threads::reading},
-        open_iscsi::database::{NodeKey, chap::Proofs},
+        open_iscsi::database::{
+            NodeKey,
+            chap::{DefaultChap, Proofs},
+        },
     },
     engine::{Engine, ask::asked::Asked, state::reader::Parts},
 };
@@ -28,19 +32,32 @@ pub(super) struct Subject {
     pub(super) initiator: Option<Iqn>,
     /// Credentials from the caller, instead of the recorded ones.
     pub(super) given: Option<Arc<Proofs>>,
+    /// Where the discovery secret of iscsid.conf may go.
+    pub(super) defaults: DefaultChap,
     pub(super) limit: Limit,
 }
 
+/// Whether the caller may check this target, which a portal has listed and no caller has named.
+pub(super) struct Question {
+    pub(super) target: Iqn,
+    pub(super) answer: oneshot::Sender<bool>,
+}
+
 /// The checks of one portal.
-pub(super) async fn look(engine: &Engine, portal: &Portal, subject: Subject) -> Result<Vec<Check>> {
+pub(super) async fn look(
+    engine: &Engine,
+    portal: &Portal,
+    subject: Subject,
+    ask: &mpsc::Sender<Question>,
+) -> Result<Vec<Check>> {
     let mut report = Report::new(&portal.to_string());
     let Some(initiator) = &subject.initiator else {
         exchange::nothing_asked(&mut report, "this machine has no initiator name");
         return Ok(report.checks());
     };
-    let (database, at) = (engine.database.clone(), portal.clone());
+    let (database, at, defaults) = (engine.database.clone(), portal.clone(), subject.defaults);
     // A discovery record that cannot be read has no credentials.
-    let stored = reading(move || database.discovery_proofs(&at)).await?;
+    let stored = reading(move || database.discovery_proofs(&at, defaults)).await?;
     let stored = stored.unwrap_or_else(|_| Proofs::with(None));
     let asked = match Asked::new(initiator, None, portal, &stored) {
         Ok(asked) => asked,
@@ -59,14 +76,23 @@ pub(super) async fn look(engine: &Engine, portal: &Portal, subject: Subject) -> 
         None => {
             let listing = list.await;
             let seen = match only_target(&listing) {
-                Some(target) => Some(look_at_target(engine, &target, portal, initiator, &subject).await?),
-                None => None,
+                Some(target) if may_look_at(&target, ask).await => {
+                    Some(look_at_target(engine, &target, portal, initiator, &subject).await?)
+                }
+                _ => None,
             };
             (listing, seen)
         }
     };
     exchange::judge(&mut report, initiator, &listing, seen.as_ref());
     Ok(report.checks())
+}
+
+/// polkit is asked about a target by its name.
+async fn may_look_at(target: &Iqn, ask: &mpsc::Sender<Question>) -> bool {
+    let (answer, answered) = oneshot::channel();
+    let question = Question { target: target.clone(), answer };
+    ask.send(question).await.is_ok() && answered.await.unwrap_or(false)
 }
 
 async fn look_at_target(

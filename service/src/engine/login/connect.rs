@@ -18,7 +18,7 @@ use crate::{
         open_iscsi::{
             database::{
                 Node, NodeKey,
-                chap::{ChapSecrets, Proofs},
+                chap::{ChapSecrets, DefaultChap, Proofs},
                 ifaces::Binding,
                 nodes::{Made, Origin},
             },
@@ -29,9 +29,13 @@ use crate::{
     },
     engine::{
         Engine,
-        call::{Call, Progress, act},
+        call::{
+            Call, Progress, act,
+            consent::{Consent, ask_each},
+        },
         records::{
             add::{binding, bound},
+            defaults::default_chap,
             discover::{Given, ask_any},
             initiator_name,
         },
@@ -56,8 +60,6 @@ pub(crate) struct Connection {
     pub(crate) interface: Option<String>,
     /// For the targets' records, and for the discovery if the portal asks for CHAP.
     pub(crate) chap: Option<ChapSecrets>,
-    /// Empty: the only target of the portal.
-    pub(crate) targets: Vec<Iqn>,
 }
 
 /// The targets and nodes to log in to.
@@ -70,18 +72,17 @@ struct Goal {
 }
 
 impl Engine {
-    /// Connects to the granted portal's target or targets, with an entry for each of their portals.
-    /// If no portal accepted the login, it fails with the most specific reason and restores every
-    /// record.
+    /// Connects to the granted targets at the granted portal, or to the only one that it lists if
+    /// that is granted then, with an entry for each of their portals. If no portal accepted the
+    /// login, it fails with the most specific reason and restores every record.
     pub(crate) async fn connect(
         self: &Arc<Self>,
         call: &Call,
         connection: Connection,
+        consent: Arc<dyn Consent>,
     ) -> Result<Vec<results::Login>> {
-        act(self, call, Action::Login, move |engine, call| {
-            Box::pin(async move {
-                connect(engine, call.portal()?, connection, call.limit(), call.progress()).await
-            })
+        act(self, call, Action::Connect, move |engine, call| {
+            Box::pin(async move { connect(engine, call, connection, &*consent).await })
         })
         .await
     }
@@ -89,23 +90,27 @@ impl Engine {
 
 async fn connect(
     engine: &Arc<Engine>,
-    portal: &Portal,
+    call: &Call,
     connection: Connection,
-    limit: &Limit,
-    progress: &Progress,
+    consent: &dyn Consent,
 ) -> Result<Vec<results::Login>> {
-    let Connection { startup, wait, accept_changed_luns, interface, chap, targets, .. } = connection;
+    let Connection { startup, wait, accept_changed_luns, interface, chap, .. } = connection;
+    let (asked, limit, progress) = (call.portal()?, call.limit(), call.progress());
     let wishes = Wishes { startup, wait, accept_changed_luns };
     let proofs = chap.map(|chap| Proofs::with(Some(chap)));
-    progress.report(Step::Discover, format!("asking {portal} for its targets"));
-    let goal = find(engine, portal, interface.as_deref(), &targets, proofs.as_ref(), limit)
+    progress.report(Step::Discover, format!("asking {asked} for its targets"));
+    let (interface, named) = (interface.as_deref(), call.granted(Action::Connect));
+    let goal = find(engine, asked, interface, &named, proofs.as_ref(), consent, limit)
         .await
         .map_err(|fault| stopped(Step::Discover, fault))?;
     progress.report(Step::Discover, goal.to_string());
+    let limit = &allowed(&goal, call, startup, interface, consent).await?;
+    let chap = default_chap(engine, consent, asked, interface).await?;
     let holds = goal.targets.iter().map(|target| Ok(Hold::new(engine.turns.claims.claim(target)?)));
     let holds = holds.collect::<Result<Vec<_>>>().map_err(|fault| stopped(Step::Record, fault))?;
     let mut before = back_up(engine, &goal).await.map_err(|fault| stopped(Step::Record, fault))?;
-    let result = record_and_log_in(engine, &goal, proofs, &holds, &mut before, wishes, limit, progress).await;
+    let result =
+        record_and_log_in(engine, &goal, proofs, chap, &holds, &mut before, wishes, limit, progress).await;
     if result.is_err() {
         progress.report(Step::Undo, "restoring the records".to_owned());
         put_back(engine, before, goal.targets.iter().zip(&holds)).await?;
@@ -114,6 +119,27 @@ async fn connect(
         tracing::error!(error = fault.message(), "cannot remove an undo entry that is not needed any more");
     }
     result
+}
+
+/// Every target of the goal was granted by its name, before anything is recorded: those that the
+/// caller named before the call, the one that the portal listed now. So was the login at boot.
+async fn allowed(
+    goal: &Goal,
+    call: &Call,
+    startup: Option<Startup>,
+    interface: Option<&str>,
+    consent: &dyn Consent,
+) -> Result<Limit> {
+    let at = (call.any_portal(), interface);
+    let mut limit = call.limit().clone();
+    let is_automatic = startup == Some(Startup::Automatic);
+    for (action, is_needed) in [(Action::Connect, true), (Action::Login, is_automatic)] {
+        let granted = call.granted(action);
+        let rest: Vec<Iqn> =
+            goal.targets.iter().filter(|target| is_needed && !granted.contains(target)).cloned().collect();
+        (_, limit) = ask_each(consent, action, &rest, at, &limit).await?;
+    }
+    Ok(limit)
 }
 
 /// The backup of the records goes into the undo journal before the first of them changes.
@@ -132,6 +158,7 @@ async fn find(
     interface: Option<&str>,
     named: &[Iqn],
     proofs: Option<&Proofs>,
+    consent: &dyn Consent,
     limit: &Limit,
 ) -> Result<Goal> {
     Iscsiadm::find(&engine.layout)?;
@@ -139,7 +166,7 @@ async fn find(
     let binding = binding(engine, interface).await?;
     let initiator = initiator_name::needed(engine).await?;
     let (portal, listed) =
-        ask_any(engine, portal, interface, &initiator, Given::IfAsked(proofs), limit).await?;
+        ask_any(engine, portal, interface, &initiator, Given::IfAsked(proofs), consent, limit).await?;
     let offered: BTreeSet<&Iqn> = listed.nodes.iter().map(|node| &node.target).collect();
     let targets = choose(&portal, &initiator, &offered, named)?;
     let nodes: BTreeSet<NodeKey> = listed
@@ -169,13 +196,14 @@ async fn record_and_log_in(
     engine: &Arc<Engine>,
     goal: &Goal,
     proofs: Option<Proofs>,
+    chap: DefaultChap,
     holds: &[Hold],
     before: &mut settle::Left,
     wishes: Wishes,
     limit: &Limit,
     progress: &Progress,
 ) -> Result<Vec<results::Login>> {
-    record(engine, goal, proofs, wishes.startup, progress).await?;
+    let is_left_out = record(engine, goal, proofs, chap, wishes.startup, progress).await?;
     let portals = goal.nodes.iter().map(|node| node.portal.to_string()).collect::<Vec<_>>();
     progress.report(Step::Login, format!("logging in at {}", some_of(&portals)));
     let now = engine.state.look(Parts::NODES).await?;
@@ -213,6 +241,7 @@ async fn record_and_log_in(
         let faults = faults.into_iter().map(|(.., fault)| fault);
         let telling = faults.min_by_key(|fault| fault.kind().rank());
         let telling = telling.unwrap_or_else(|| Fault::new(Kind::Failed, "there is nothing to log in to"));
+        let telling = if is_left_out { without_default(telling, &goal.portal) } else { telling };
         return Err(stopped(Step::Login, telling));
     }
     for (target, nodes, fault) in faults {
@@ -238,21 +267,24 @@ async fn record_and_log_in(
     Ok(entries)
 }
 
-/// The records of the nodes, with the CHAP that was given.
+/// The records of the nodes, with the CHAP that was given. Returns whether one was made without the
+/// default CHAP, and none was given.
 async fn record(
     engine: &Engine,
     goal: &Goal,
     proofs: Option<Proofs>,
+    chap: DefaultChap,
     startup: Option<Startup>,
     progress: &Progress,
-) -> Result<()> {
+) -> Result<bool> {
     let (database, nodes, from) =
         (engine.database.clone(), goal.nodes.clone(), Origin::Portal(goal.portal.clone()));
     let binding = goal.binding.clone();
-    let made = blocking(move || database.add(&nodes, &from, startup, binding.as_ref()))
+    let made = blocking(move || database.add(&nodes, &from, startup, binding.as_ref(), chap))
         .await?
         .map_err(|error| stopped(Step::Record, error.into()))?;
-    let new = made.iter().filter(|made| **made == Made::New).count();
+    let new = made.iter().filter(|made| **made != Made::Known).count();
+    let is_left_out = made.contains(&Made::NewWithoutChap);
     progress.report(Step::Record, format!("{} nodes, {new} of them new", made.len()));
     if let Some(chap) = proofs.and_then(|proofs| proofs.chap) {
         let how = if chap.target.is_some() { "mutual CHAP" } else { "CHAP" };
@@ -262,8 +294,19 @@ async fn record(
             .await?
             .map_err(|error| stopped(Step::SetChap, error.into()))?;
         progress.report(Step::SetChap, done);
+        return Ok(false);
     }
-    Ok(())
+    Ok(is_left_out)
+}
+
+/// The portal asked for CHAP, and the default one was not for it.
+fn without_default(fault: Fault, portal: &Portal) -> Fault {
+    if fault.kind() != Kind::ChapRejected {
+        return fault;
+    }
+    let what = format!("{}; the default CHAP is not recorded for it and was left out", fault.message());
+    Fault::new(fault.kind(), what)
+        .hint(format!("give the user name and the secret: iscsictl connect {portal} --user NAME"))
 }
 
 /// Restores the records. If a login continues after the call, the record of its session is restored

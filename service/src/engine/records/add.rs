@@ -4,20 +4,24 @@
 use std::sync::Arc;
 
 use iscsi_initiator_dbus::{
-    Fault, Iqn, Portal,
+    Fault, Iqn, Kind, Portal,
     fault::Result,
     options::AddOptions,
-    results::{self, NodeState},
+    results::{self, NodeState, Startup},
 };
 use iscsi_initiator_polkit::Action;
 
-use super::lookup::resolved;
+use super::{
+    defaults::{default_chap, with_remark},
+    lookup::resolved,
+};
 use crate::{
     backend::{
         host::threads::{blocking, reading},
         open_iscsi::{
             database::{
                 NodeKey,
+                chap::DefaultChap,
                 ifaces::Binding,
                 nodes::{Made, Origin},
             },
@@ -26,7 +30,7 @@ use crate::{
     },
     engine::{
         Engine,
-        call::{Call, act},
+        call::{Call, act, consent::Consent},
         leftovers::undo::claim,
         state::{listing::node_of, reader::Parts},
     },
@@ -43,13 +47,20 @@ impl Engine {
         self: &Arc<Self>,
         call: &Call,
         options: &AddOptions,
+        consent: Arc<dyn Consent>,
     ) -> Result<Vec<results::Node>> {
         let options = options.clone();
         act(self, call, Action::Discover, move |engine, call| {
             Box::pin(async move {
-                call.portal()?;
+                let asked = call.portal()?;
+                if options.startup == Some(Startup::Automatic)
+                    && !call.granted(Action::Login).contains(call.target()?)
+                {
+                    return Err(Fault::new(Kind::AccessDenied, "this was not what was allowed"));
+                }
+                let chap = default_chap(engine, &*consent, asked, options.interface.as_deref()).await?;
                 let portals = resolved(engine, call.any_portal(), call.limit()).await?.unwrap_or_default();
-                record(engine, call.target()?, portals, &options).await
+                record(engine, call.target()?, portals, &options, chap).await
             })
         })
         .await
@@ -74,6 +85,7 @@ async fn record(
     target: &Iqn,
     portals: Vec<Portal>,
     options: &AddOptions,
+    chap: DefaultChap,
 ) -> Result<Vec<results::Node>> {
     Iscsiadm::find(&engine.layout)?;
     let binding = binding(engine, options.interface.as_deref()).await?;
@@ -90,17 +102,18 @@ async fn record(
         .collect();
     let made = {
         let (database, keys, startup) = (engine.database.clone(), wanted.clone(), options.startup);
-        blocking(move || database.add(&keys, &Origin::Static, startup, binding.as_ref())).await??
+        blocking(move || database.add(&keys, &Origin::Static, startup, binding.as_ref(), chap)).await??
     };
     let now = engine.state.look(Parts::NODES).await?;
     let mut nodes = Vec::new();
     for node in now.nodes() {
-        let state = match wanted.iter().position(|key| key.is_same(&node.key)).and_then(|at| made.get(at)) {
-            Some(Made::New) => NodeState::New,
+        let made = wanted.iter().position(|key| key.is_same(&node.key)).and_then(|at| made.get(at));
+        let state = match made {
+            Some(Made::New | Made::NewWithoutChap) => NodeState::New,
             Some(Made::Known) => NodeState::Known,
             None => continue,
         };
-        nodes.push(node_of(node, state, &now));
+        nodes.push(with_remark(node_of(node, state, &now), made, &node.key));
     }
     Ok(nodes)
 }

@@ -12,6 +12,7 @@ use iscsi_initiator_polkit::Action;
 
 use super::{
     add::{binding, bound},
+    defaults::{default_chap, has_default_discovery_chap, with_remark},
     initiator_name,
 };
 use crate::{
@@ -23,7 +24,7 @@ use crate::{
         open_iscsi::{
             database::{
                 NodeKey,
-                chap::{ChapSecrets, Proofs},
+                chap::{ChapSecrets, DefaultChap, Proofs},
                 nodes::{Made, Origin},
             },
             iscsiadm::Iscsiadm,
@@ -32,7 +33,10 @@ use crate::{
     engine::{
         Engine,
         ask::{Listed, ask_targets},
-        call::{Call, act},
+        call::{
+            Call, act,
+            consent::{Consent, ask_each, may_use_secrets},
+        },
         state::{listing::node_of, reader::Parts},
     },
 };
@@ -56,9 +60,12 @@ impl Engine {
         self: &Arc<Self>,
         call: &Call,
         discovery: Discovery,
+        consent: Arc<dyn Consent>,
     ) -> Result<Vec<results::Node>> {
         act(self, call, Action::Discover, move |engine, call| {
-            Box::pin(async { ask_and_record(engine, call.portal()?, discovery, call.limit()).await })
+            Box::pin(async move {
+                ask_and_record(engine, call.portal()?, discovery, &*consent, call.limit()).await
+            })
         })
         .await
     }
@@ -68,6 +75,7 @@ async fn ask_and_record(
     engine: &Engine,
     portal: &Portal,
     discovery: Discovery,
+    consent: &dyn Consent,
     limit: &Limit,
 ) -> Result<Vec<results::Node>> {
     let interface = discovery.interface.as_deref();
@@ -76,30 +84,39 @@ async fn ask_and_record(
     let initiator = initiator_name::needed(engine).await?;
     let given = discovery.chap.map(|chap| Proofs::with(Some(chap)));
     let given = given.as_ref().map_or(Given::IfAsked(None), Given::Only);
-    let (portal, listed) = ask_any(engine, portal, interface, &initiator, given, limit).await?;
+    let asked = portal;
+    let (portal, listed) = ask_any(engine, asked, interface, &initiator, given, consent, limit).await?;
     if let Some(to) = &listed.redirected {
         tracing::info!(%portal, %to, "the portal redirected the discovery");
     }
     let nodes = listed.nodes.into_iter().map(|node| bound(node, binding.as_ref()));
     let listed: Vec<NodeKey> = nodes.collect::<BTreeSet<_>>().into_iter().collect();
+    if discovery.startup == Some(Startup::Automatic) {
+        // This machine will log in to them.
+        let targets: BTreeSet<&Iqn> = listed.iter().map(|key| &key.target).collect();
+        let targets: Vec<Iqn> = targets.into_iter().cloned().collect();
+        let _granted = ask_each(consent, Action::Login, &targets, (Some(asked), interface), limit).await?;
+    }
+    let chap = default_chap(engine, consent, asked, interface).await?;
     let made = {
         let (database, keys, from) =
             (engine.database.clone(), listed.clone(), Origin::Portal(portal.clone()));
-        blocking(move || database.add(&keys, &from, discovery.startup, binding.as_ref())).await??
+        blocking(move || database.add(&keys, &from, discovery.startup, binding.as_ref(), chap)).await??
     };
     let now = engine.state.look(Parts::NODES).await?;
     let places: BTreeSet<(&Iqn, &Portal)> = listed.iter().map(|key| (&key.target, &key.portal)).collect();
     let mut nodes = Vec::new();
     for node in now.nodes() {
-        let state = match listed.binary_search(&node.key).ok().and_then(|at| made.get(at)) {
-            Some(Made::New) => NodeState::New,
+        let made = listed.binary_search(&node.key).ok().and_then(|at| made.get(at));
+        let state = match made {
+            Some(Made::New | Made::NewWithoutChap) => NodeState::New,
             Some(Made::Known) => NodeState::Known,
             // In the old format, of another group, or bound to a network interface.
             None if places.contains(&(&node.key.target, &node.key.portal)) => NodeState::Known,
             None if node.discovered_at == Some((portal.host().to_string(), portal.port())) => NodeState::Gone,
             None => continue,
         };
-        nodes.push(node_of(node, state, &now));
+        nodes.push(with_remark(node_of(node, state, &now), made, &node.key));
     }
     Ok(nodes)
 }
@@ -111,26 +128,27 @@ pub(in crate::engine) async fn ask_any(
     interface: Option<&str>,
     initiator: &Iqn,
     given: Given<'_>,
+    consent: &dyn Consent,
     limit: &Limit,
 ) -> Result<(Portal, Listed)> {
+    let stored = Stored::look(engine, portal, interface, given, consent).await?;
     let mut last = Fault::new(Kind::PortalUnreachable, "the portal has no address");
     for portal in engine.resolver.portals(portal, limit).await? {
-        let (database, at) = (engine.database.clone(), portal.clone());
-        let stored = async { Ok::<_, Fault>(reading(move || database.discovery_proofs(&at)).await??) };
+        let stored = async || stored.proofs(engine, &portal).await;
         let answer = match given {
             Given::Only(proofs) => {
                 ask_targets(&engine.resolver, &portal, interface, initiator, &[proofs], limit).await
             }
             Given::IfAsked(Some(proofs)) => {
                 let nothing = Proofs::with(None);
-                let stored = stored.await?;
+                let stored = stored().await?;
                 // Credentials stored for this portal come before those given for the targets.
                 let order: &[&Proofs] =
                     if stored.chap.is_some() { &[&stored, proofs] } else { &[&nothing, proofs] };
                 ask_targets(&engine.resolver, &portal, interface, initiator, order, limit).await
             }
             Given::IfAsked(None) => {
-                ask_targets(&engine.resolver, &portal, interface, initiator, &[&stored.await?], limit).await
+                ask_targets(&engine.resolver, &portal, interface, initiator, &[&stored().await?], limit).await
             }
         };
         match answer {
@@ -139,6 +157,34 @@ pub(in crate::engine) async fn ask_any(
         }
     }
     Err(last)
+}
+
+/// How far the credentials stored for discovery may be used in a call.
+struct Stored {
+    defaults: DefaultChap,
+    /// The caller chose the network interface, and with it who answers at the portal's address.
+    is_withheld: bool,
+}
+
+impl Stored {
+    async fn look(
+        engine: &Engine,
+        portal: &Portal,
+        interface: Option<&str>,
+        given: Given<'_>,
+        consent: &dyn Consent,
+    ) -> Result<Self> {
+        let is_asked_for = !matches!(given, Given::Only(_))
+            && (interface.is_some() || has_default_discovery_chap(engine).await?);
+        let may = is_asked_for && may_use_secrets(consent, Some(portal), interface).await;
+        Ok(Self { defaults: DefaultChap::of(may), is_withheld: interface.is_some() && !may })
+    }
+
+    async fn proofs(&self, engine: &Engine, portal: &Portal) -> Result<Proofs> {
+        let (database, portal, defaults) = (engine.database.clone(), portal.clone(), self.defaults);
+        let proofs = reading(move || database.discovery_proofs(&portal, defaults)).await??;
+        Ok(if self.is_withheld { proofs.withheld() } else { proofs })
+    }
 }
 
 /// The credentials that a caller gave for a discovery.

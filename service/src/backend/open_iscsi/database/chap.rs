@@ -25,12 +25,35 @@ pub(crate) struct Proofs {
     pub(crate) chap: Option<ChapSecrets>,
     /// The preferred one first; never empty.
     pub(crate) algorithms: Vec<Algorithm>,
+    /// Whether there are stored ones that must not be proven here.
+    pub(crate) is_withheld: bool,
 }
 
 impl Proofs {
     /// These credentials, or none, with the digests that open-iscsi offers by default.
     pub(crate) fn with(chap: Option<ChapSecrets>) -> Self {
-        Self { chap, algorithms: Algorithm::DEFAULT.to_vec() }
+        Self { chap, algorithms: Algorithm::DEFAULT.to_vec(), is_withheld: false }
+    }
+
+    /// The same without the credentials.
+    pub(crate) fn withheld(self) -> Self {
+        Self { is_withheld: self.is_withheld || self.chap.is_some(), chap: None, ..self }
+    }
+}
+
+/// Where the secrets of iscsid.conf may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DefaultChap {
+    /// To every portal: the caller may store secrets.
+    Everywhere,
+    /// To the portals that they are recorded for: whoever listens elsewhere could be anyone.
+    WhereRecorded,
+}
+
+impl DefaultChap {
+    /// What a caller who may store secrets, or may not, is given.
+    pub(crate) fn of(may_store: bool) -> Self {
+        if may_store { Self::Everywhere } else { Self::WhereRecorded }
     }
 }
 
@@ -60,16 +83,29 @@ impl Database {
         Ok(proofs(&record, Keys::Session))
     }
 
+    /// Whether iscsid.conf has CHAP for discoveries.
+    pub(crate) fn has_default_discovery_chap(&self) -> Result<bool, DatabaseError> {
+        Ok(chap(&self.conf()?, Keys::Discovery).is_some())
+    }
+
     /// The credentials for a discovery at this portal: from its own record, or else from
-    /// iscsid.conf.
-    pub(crate) fn discovery_proofs(&self, portal: &Portal) -> Result<Proofs, DatabaseError> {
+    /// iscsid.conf, if they may go there.
+    pub(crate) fn discovery_proofs(
+        &self,
+        portal: &Portal,
+        defaults: DefaultChap,
+    ) -> Result<Proofs, DatabaseError> {
         if self.root.exists() {
             let dir = open(&self.root)?;
             if let Some(record) = read(&dir, &discovery_path(portal))? {
                 return Ok(proofs(&record, Keys::Discovery));
             }
         }
-        Ok(proofs(&self.conf()?, Keys::Discovery))
+        let proofs = proofs(&self.conf()?, Keys::Discovery);
+        Ok(match defaults {
+            DefaultChap::Everywhere => proofs,
+            DefaultChap::WhereRecorded => proofs.withheld(),
+        })
     }
 
     /// Sets or clears CHAP in the records of these nodes.
@@ -155,7 +191,7 @@ fn proofs(record: &Record, keys: Keys) -> Proofs {
     // open-iscsi also leaves out names that it does not know.
     let algorithms: Vec<Algorithm> = named.split(',').filter_map(|name| name.trim().parse().ok()).collect();
     let chap = chap(record, keys);
-    if algorithms.is_empty() { Proofs::with(chap) } else { Proofs { chap, algorithms } }
+    if algorithms.is_empty() { Proofs::with(chap) } else { Proofs { algorithms, ..Proofs::with(chap) } }
 }
 
 fn set_chap(record: &mut Record, keys: Keys, secrets: Option<&ChapSecrets>) -> Result<(), RecordError> {

@@ -9,7 +9,8 @@ use rustix::io::Errno;
 
 use super::{
     Database, DatabaseError, Node, NodeKey,
-    chap::chap_mode,
+    chap::{DefaultChap, chap_mode},
+    defaults::place,
     iface_name::is_iface,
     ifaces::{self, Binding},
     in_record, io, open, parse_folder, read,
@@ -21,6 +22,8 @@ use super::{
 pub(crate) enum Made {
     /// It had none, or one that was damaged beyond use.
     New,
+    /// The same, and the default CHAP was left out of the new one.
+    NewWithoutChap,
     /// It had one, which was not changed.
     Known,
 }
@@ -43,7 +46,8 @@ impl Database {
         all(&open(&self.root)?)
     }
 
-    /// Creates the missing records, from iscsid.conf's defaults; existing ones stay as they are.
+    /// Creates the missing records, from iscsid.conf's defaults, and as manual unless `startup` says
+    /// otherwise; existing ones stay as they are.
     /// Returns one result for each node, in order. If the daemon is killed, every record is
     /// complete or missing.
     pub(crate) fn add(
@@ -52,11 +56,13 @@ impl Database {
         origin: &Origin,
         startup: Option<Startup>,
         binding: Option<&Binding>,
+        chap: DefaultChap,
     ) -> Result<Vec<Made>, DatabaseError> {
         let defaults = self.node_defaults()?;
         let dir = self.dir()?;
         let _lock = self.locked()?;
         let there = all(&dir)?;
+        let places = defaults.places(chap, &dir, &there, nodes);
         if let Some(binding) = binding {
             ifaces::make(&dir, binding)?;
         }
@@ -83,12 +89,16 @@ impl Database {
                     }
                     Err(error) => return Err(error),
                 }
-                let record = new_record(node, origin, startup, binding, &defaults).map_err(in_record(&dir, &path))?;
+                let with_chap = places.as_ref().is_none_or(|places| places.contains(&place(node)));
+                let record = new_record(node, origin, startup, binding, defaults.lines(with_chap))
+                    .map_err(in_record(&dir, &path))?;
                 dir.make_dirs(&node.folder()).map_err(io(&dir, &path))?;
                 match dir.create(&path, &record.to_bytes(), 0o600) {
                     // A program that ignores the lock created it first.
                     Err(Errno::EXIST) => Ok(Made::Known),
-                    result => result.map(|()| Made::New).map_err(io(&dir, &path)),
+                    result => result
+                        .map(|()| if with_chap { Made::New } else { Made::NewWithoutChap })
+                        .map_err(io(&dir, &path)),
                 }
             })
             .collect()
@@ -101,27 +111,13 @@ impl Database {
             record.set("node.conn[0].startup", startup.as_str())
         })
     }
-
-    /// The lines of iscsid.conf that go into every new record, as iscsiadm copies them
-    /// (`idbm_node_setup_from_conf`). A missing line means open-iscsi's compiled default.
-    fn node_defaults(&self) -> Result<Vec<(String, zeroize::Zeroizing<String>)>, DatabaseError> {
-        let wanted = |key: &str| {
-            ["node.session.", "node.conn[0].", "node.startup", "node.leading_login"]
-                .iter()
-                .any(|prefix| key.starts_with(prefix))
-                && !key.ends_with("_length")
-        };
-        let conf = self.conf()?;
-        let pairs = conf.pairs().filter(|(key, _)| wanted(key));
-        Ok(pairs.map(|(key, value)| (key.to_owned(), zeroize::Zeroizing::new(value.to_owned()))).collect())
-    }
 }
 
 /// See [`Database::nodes`].
 pub(super) fn all(dir: &super::Dir) -> Result<Vec<Node>, DatabaseError> {
     let mut nodes = Vec::new();
     for target_name in dir.list("nodes").map_err(io(dir, "nodes"))? {
-        let Some(target) = target_name.to_str().and_then(|name| name.parse::<Iqn>().ok()) else {
+        let Some(target) = target_name.to_str().and_then(|name| Iqn::recorded(name).ok()) else {
             continue;
         };
         let folder = format!("nodes/{target}");
@@ -211,19 +207,19 @@ fn look(dir: &super::Dir, key: NodeKey) -> Result<Node, DatabaseError> {
     Ok(node)
 }
 
-fn new_record(
+fn new_record<'a>(
     node: &NodeKey,
     origin: &Origin,
     startup: Option<Startup>,
     binding: Option<&Binding>,
-    defaults: &[(String, zeroize::Zeroizing<String>)],
+    defaults: impl Iterator<Item = (&'a str, &'a str)>,
 ) -> Result<Record, super::RecordError> {
     let mut record = Record::new();
     record.set("node.name", node.target.as_str())?;
     if let Some(tpgt) = node.tpgt {
         record.set("node.tpgt", &tpgt.to_string())?;
     }
-    record.set("node.startup", "manual")?;
+    record.set("node.startup", startup.unwrap_or(Startup::Manual).as_str())?;
     record.set("iface.iscsi_ifacename", &node.iface)?;
     if let Some(binding) = binding {
         record.set("iface.net_ifacename", &binding.interface)?;
@@ -242,8 +238,8 @@ fn new_record(
     }
     record.set("node.conn[0].address", &node.portal.host().to_string())?;
     record.set("node.conn[0].port", &node.portal.port().to_string())?;
+    // Without the line it is manual: open-iscsi's compiled default.
     if let Some(startup) = startup {
-        record.set("node.startup", startup.as_str())?;
         record.set("node.conn[0].startup", startup.as_str())?;
     }
     Ok(record)

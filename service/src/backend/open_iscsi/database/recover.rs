@@ -1,5 +1,7 @@
 //! Cleans up once, at the start, what a killed daemon left in the database.
 
+use iscsi_initiator_dbus::Iqn;
+
 use super::{
     Database, DatabaseError, NodeKey, iface_name::is_iface, io, lock, login_retries::LoginRetries, open,
     parse_folder,
@@ -50,7 +52,7 @@ fn former_line(line: &str) -> Option<LoginRetries> {
     let mut parts = line.splitn(3, '\t');
     let (path, set, former) = (parts.next()?, parts.next()?, parts.next()?);
     let mut steps = path.strip_prefix("nodes/")?.split('/');
-    let (target, (portal, tpgt)) = (steps.next()?.parse().ok()?, parse_folder(steps.next()?)?);
+    let (target, (portal, tpgt)) = (Iqn::recorded(steps.next()?).ok()?, parse_folder(steps.next()?)?);
     let iface = steps.next();
     // A folder with a file for each iface where there is a portal group, and a file where there is
     // none.

@@ -15,7 +15,12 @@ use crate::backend::{
     host::atomic::{Dir, steps::at_every_step},
     multipath::memory::Setup,
     open_iscsi::{
-        database::{Database, NodeKey, chap::ChapSecrets, login_retries::LoginRetries, nodes::Origin},
+        database::{
+            Database, NodeKey,
+            chap::{ChapSecrets, DefaultChap},
+            login_retries::LoginRetries,
+            nodes::Origin,
+        },
         initiator_name,
     },
 };
@@ -68,7 +73,7 @@ impl World {
     }
 
     fn add(&self, nodes: &[NodeKey]) -> Result<(), Fault> {
-        self.database.add(nodes, &Origin::Static, None, None)?;
+        self.database.add(nodes, &Origin::Static, None, None, DefaultChap::Everywhere)?;
         Ok(())
     }
 
@@ -144,7 +149,7 @@ fn connect(world: &World, nodes: &[NodeKey], interface: Option<&str>) -> Result<
     let targets = [TARGET.parse().unwrap()];
     let entries = back_up_records(&world.journal, &world.database, &targets, nodes, |_| false)?;
     let binding = interface.map(|interface| world.database.binding(interface)).transpose()?;
-    world.database.add(nodes, &Origin::Static, None, binding.as_ref())?;
+    world.database.add(nodes, &Origin::Static, None, binding.as_ref(), DefaultChap::Everywhere)?;
     world.database.set_node_chap(nodes, Some(&secrets()))?;
     Ok(entries)
 }

@@ -62,7 +62,10 @@ const RECORD: &str = "db/nodes/iqn.2001-04.com.example:disk/192.0.2.21,3260,1/de
 #[test]
 fn a_new_record_has_its_place_and_the_defaults() {
     let world = World::new();
-    assert_eq!(world.database.add(&[key("192.0.2.21")], &discovered(), None, None).unwrap(), [Made::New]);
+    assert_eq!(
+        world.database.add(&[key("192.0.2.21")], &discovered(), None, None, DefaultChap::Everywhere).unwrap(),
+        [Made::New]
+    );
     let text = world.text(RECORD);
     for line in [
         "node.name = iqn.2001-04.com.example:disk",
@@ -83,23 +86,86 @@ fn a_new_record_has_its_place_and_the_defaults() {
 #[test]
 fn an_existing_record_keeps_every_byte() {
     let world = World::new();
-    world.database.add(&[key("192.0.2.21")], &discovered(), Some(Startup::Automatic), None).unwrap();
+    world
+        .database
+        .add(&[key("192.0.2.21")], &discovered(), Some(Startup::Automatic), None, DefaultChap::Everywhere)
+        .unwrap();
     world.database.set_node_chap(&[key("192.0.2.21")], Some(&secrets("mypassword12"))).unwrap();
     let before = world.text(RECORD);
-    let made =
-        world.database.add(&[key("192.0.2.21"), key("192.0.2.37")], &discovered(), None, None).unwrap();
+    let made = world
+        .database
+        .add(&[key("192.0.2.21"), key("192.0.2.37")], &discovered(), None, None, DefaultChap::Everywhere)
+        .unwrap();
     assert_eq!(made, [Made::Known, Made::New]);
     assert_eq!(world.text(RECORD), before);
+}
+
+/// RHEL and Fedora ship it so.
+#[test]
+fn a_new_record_is_manual_whatever_the_configuration_says() {
+    let world = World::new();
+    let automatic =
+        CONF_TEXT.replace("node.startup = manual", "node.startup = automatic\nnode.conn[0].startup = onboot");
+    Dir::open(&world.folder.path().join("etc")).unwrap().replace(CONF, automatic.as_bytes(), 0o644).unwrap();
+    world.database.add(&[key("192.0.2.21")], &discovered(), None, None, DefaultChap::Everywhere).unwrap();
+    let text = world.text(RECORD);
+    let startup: Vec<&str> = text.lines().filter(|line| line.contains("startup")).collect();
+    assert_eq!(startup, ["node.startup = manual"]);
+}
+
+#[test]
+fn the_default_secret_goes_only_where_it_is_recorded_unless_the_caller_may_store_it() {
+    let world = World::new();
+    let other =
+        |portal: &str| NodeKey { target: "iqn.2001-04.com.example:other".parse().unwrap(), ..key(portal) };
+    let add = |node: NodeKey, chap| world.database.add(&[node], &Origin::Static, None, None, chap).unwrap();
+    let mode = |node: &NodeKey| {
+        let nodes = world.database.nodes().unwrap();
+        nodes.iter().find(|other| other.key == *node).unwrap().chap
+    };
+    let only = DefaultChap::WhereRecorded;
+    assert_eq!(add(key("192.0.2.21"), only), [Made::NewWithoutChap]);
+    assert_eq!(mode(&key("192.0.2.21")), ChapMode::None);
+    assert!(!world.text(RECORD).contains("default-"));
+    // A record without the secret makes no portal trusted.
+    assert_eq!(add(other("192.0.2.21"), only), [Made::NewWithoutChap]);
+    assert_eq!(add(key("192.0.2.37"), DefaultChap::Everywhere), [Made::New]);
+    assert_eq!(add(other("192.0.2.37"), only), [Made::New]);
+    assert_eq!(mode(&other("192.0.2.37")), ChapMode::OneWay);
+    // Another interface leads to another machine, and another secret says nothing about this one.
+    let bound = NodeKey { iface: "eth1".into(), ..other("192.0.2.37") };
+    assert_eq!(add(bound, only), [Made::NewWithoutChap]);
+    world.database.set_node_chap(&[key("192.0.2.21")], Some(&secrets("mypassword12"))).unwrap();
+    let third = NodeKey { target: "iqn.2001-04.com.example:third".parse().unwrap(), ..key("192.0.2.21") };
+    assert_eq!(add(third, only), [Made::NewWithoutChap]);
+    world.database.set_default_chap(None).unwrap();
+    assert_eq!(add(key("192.0.2.99"), only), [Made::New], "there is nothing to leave out");
+}
+
+#[test]
+fn a_record_that_another_program_made_with_an_odd_name_is_listed() {
+    let world = World::new();
+    world.database.add(&[key("192.0.2.21")], &discovered(), None, None, DefaultChap::Everywhere).unwrap();
+    let odd = world.folder.path().join("db/nodes/iqn.2001-04.com.example:a<b>/192.0.2.21,3260,1");
+    std::fs::create_dir_all(&odd).unwrap();
+    let text = world.text(RECORD).replace("example:disk", "example:a<b>");
+    Dir::open(&odd).unwrap().replace("default", text.as_bytes(), 0o600).unwrap();
+    let nodes = world.database.nodes().unwrap();
+    assert_eq!(nodes.iter().map(|node| node.damage).collect::<Vec<_>>(), [None, None]);
+    assert_eq!(nodes[0].key.target.as_str(), "iqn.2001-04.com.example:a<b>");
 }
 
 #[test]
 fn a_zero_length_record_is_seen_and_made_anew() {
     let world = World::new();
-    world.database.add(&[key("192.0.2.21")], &discovered(), None, None).unwrap();
+    world.database.add(&[key("192.0.2.21")], &discovered(), None, None, DefaultChap::Everywhere).unwrap();
     let file = std::fs::File::options().write(true).open(world.folder.path().join(RECORD)).unwrap();
     file.set_len(0).unwrap();
     assert_eq!(world.database.nodes().unwrap()[0].damage, Some(super::super::RecordError::Empty));
-    assert_eq!(world.database.add(&[key("192.0.2.21")], &discovered(), None, None).unwrap(), [Made::New]);
+    assert_eq!(
+        world.database.add(&[key("192.0.2.21")], &discovered(), None, None, DefaultChap::Everywhere).unwrap(),
+        [Made::New]
+    );
     assert_eq!(world.database.nodes().unwrap()[0].damage, None);
 }
 
@@ -109,7 +175,13 @@ fn nodes_are_listed_with_what_their_records_say() {
     let v6 = key("[2001:db8::5]:3261");
     world
         .database
-        .add(&[key("192.0.2.21"), v6.clone()], &discovered(), Some(Startup::Automatic), None)
+        .add(
+            &[key("192.0.2.21"), v6.clone()],
+            &discovered(),
+            Some(Startup::Automatic),
+            None,
+            DefaultChap::Everywhere,
+        )
         .unwrap();
     assert!(
         world.folder.path().join("db/nodes/iqn.2001-04.com.example:disk/2001:db8::5,3261,1/default").exists()
@@ -126,7 +198,7 @@ fn nodes_are_listed_with_what_their_records_say() {
 fn chap_is_set_changed_and_cleared_and_nothing_else() {
     let world = World::new();
     let node = [key("192.0.2.21")];
-    world.database.add(&node, &discovered(), None, None).unwrap();
+    world.database.add(&node, &discovered(), None, None, DefaultChap::Everywhere).unwrap();
     let mutual = ChapSecrets {
         target: Some(("gateway".into(), Secret::new("othersecret12".into()).unwrap())),
         ..secrets("mypassword12")
@@ -151,7 +223,7 @@ fn chap_is_set_changed_and_cleared_and_nothing_else() {
 #[test]
 fn an_unknown_node_is_told_and_nothing_is_made() {
     let world = World::new();
-    world.database.add(&[key("192.0.2.21")], &discovered(), None, None).unwrap();
+    world.database.add(&[key("192.0.2.21")], &discovered(), None, None, DefaultChap::Everywhere).unwrap();
     let before = world.text(RECORD);
     let result =
         world.database.set_node_chap(&[key("192.0.2.21"), key("192.0.2.99")], Some(&secrets("mypassword12")));
@@ -175,10 +247,16 @@ fn the_default_goes_to_iscsid_conf_which_becomes_private() {
 #[test]
 fn discovery_has_its_own_record_before_the_default() {
     let world = World::new();
-    let chap = |world: &World| world.database.discovery_proofs(&portal()).unwrap().chap;
+    let everywhere = DefaultChap::Everywhere;
+    let chap = |world: &World| world.database.discovery_proofs(&portal(), everywhere).unwrap().chap;
     assert_eq!(chap(&world).unwrap().secret.expose(), "disc-secret");
     world.database.set_discovery_chap(&portal(), Some(&secrets("mypassword12"))).unwrap();
     assert_eq!(chap(&world).unwrap().secret.expose(), "mypassword12");
+    let recorded = world.database.discovery_proofs(&portal(), DefaultChap::WhereRecorded).unwrap();
+    assert!(recorded.chap.is_some() && !recorded.is_withheld);
+    let elsewhere = "192.0.2.37".parse().unwrap();
+    let elsewhere = world.database.discovery_proofs(&elsewhere, DefaultChap::WhereRecorded).unwrap();
+    assert!(elsewhere.chap.is_none() && elsewhere.is_withheld);
     world.database.set_discovery_chap(&portal(), None).unwrap();
     assert!(chap(&world).is_none());
     assert!(
@@ -189,7 +267,10 @@ fn discovery_has_its_own_record_before_the_default() {
 #[test]
 fn one_bad_file_does_not_hide_the_others() {
     let world = World::new();
-    world.database.add(&[key("192.0.2.21"), key("192.0.2.37")], &discovered(), None, None).unwrap();
+    world
+        .database
+        .add(&[key("192.0.2.21"), key("192.0.2.37")], &discovered(), None, None, DefaultChap::Everywhere)
+        .unwrap();
     let record = world.folder.path().join(RECORD);
     std::fs::remove_file(&record).unwrap();
     std::os::unix::fs::symlink("/etc/hostname", &record).unwrap();
@@ -203,7 +284,7 @@ fn one_bad_file_does_not_hide_the_others() {
 #[test]
 fn foreign_names_in_the_database_are_passed_over() {
     let world = World::new();
-    world.database.add(&[key("192.0.2.21")], &discovered(), None, None).unwrap();
+    world.database.add(&[key("192.0.2.21")], &discovered(), None, None, DefaultChap::Everywhere).unwrap();
     let nodes = world.folder.path().join("db/nodes");
     std::fs::create_dir_all(nodes.join("not a name/1.2.3.4,3260,1")).unwrap();
     std::fs::create_dir_all(nodes.join("iqn.2001-04.com.example:other/junk")).unwrap();
@@ -215,7 +296,10 @@ fn foreign_names_in_the_database_are_passed_over() {
 fn the_digests_of_a_record_are_read_and_one_can_be_adopted() {
     let world = World::new();
     let node = key("192.0.2.21");
-    world.database.add(std::slice::from_ref(&node), &discovered(), None, None).unwrap();
+    world
+        .database
+        .add(std::slice::from_ref(&node), &discovered(), None, None, DefaultChap::Everywhere)
+        .unwrap();
     let algorithms = || world.database.node_proofs(&node).unwrap().algorithms;
     assert_eq!(algorithms(), Algorithm::DEFAULT, "the record does not say");
     world.database.set_algorithm(&node, Algorithm::Sha256).unwrap();
@@ -235,7 +319,7 @@ fn the_digests_of_a_record_are_read_and_one_can_be_adopted() {
 fn a_forgotten_node_leaves_no_record_and_no_link() {
     let world = World::new();
     let nodes = [key("192.0.2.21"), key("192.0.2.37")];
-    world.database.add(&nodes, &discovered(), None, None).unwrap();
+    world.database.add(&nodes, &discovered(), None, None, DefaultChap::Everywhere).unwrap();
     let db = world.folder.path().join("db");
     let portal = db.join("send_targets/192.0.2.21,3260");
     std::fs::create_dir_all(&portal).unwrap();
@@ -273,7 +357,10 @@ fn a_record_of_the_old_kind_is_a_node_like_others() {
     assert_eq!(node.portal_argument(), "192.0.2.21:3260");
     // Whoever finds it again, it is known.
     for origin in [discovered(), Origin::Static] {
-        assert_eq!(world.database.add(&[key("192.0.2.21")], &origin, None, None).unwrap(), [Made::Known]);
+        assert_eq!(
+            world.database.add(&[key("192.0.2.21")], &origin, None, None, DefaultChap::Everywhere).unwrap(),
+            [Made::Known]
+        );
     }
     world.database.set_startup(std::slice::from_ref(&node), Startup::Automatic).unwrap();
     assert_eq!(world.database.nodes().unwrap()[0].startup, Startup::Automatic);
@@ -296,7 +383,16 @@ fn a_record_of_the_old_kind_is_a_node_like_others() {
 fn a_node_added_by_hand_says_so_and_is_known_by_its_portal() {
     let world = World::new();
     assert_eq!(
-        world.database.add(&[key("192.0.2.21")], &Origin::Static, Some(Startup::Automatic), None).unwrap(),
+        world
+            .database
+            .add(
+                &[key("192.0.2.21")],
+                &Origin::Static,
+                Some(Startup::Automatic),
+                None,
+                DefaultChap::Everywhere
+            )
+            .unwrap(),
         [Made::New]
     );
     let text = world.text(RECORD);
@@ -312,12 +408,15 @@ fn a_node_added_by_hand_says_so_and_is_known_by_its_portal() {
     assert!(!text.contains("discovery_address"));
     let other_group = NodeKey { tpgt: Some(2), ..key("192.0.2.21") };
     assert_eq!(
-        world.database.add(std::slice::from_ref(&other_group), &Origin::Static, None, None).unwrap(),
+        world
+            .database
+            .add(std::slice::from_ref(&other_group), &Origin::Static, None, None, DefaultChap::Everywhere)
+            .unwrap(),
         [Made::Known]
     );
     assert_eq!(world.text(RECORD), text);
     assert_eq!(
-        world.database.add(&[other_group], &discovered(), None, None).unwrap(),
+        world.database.add(&[other_group], &discovered(), None, None, DefaultChap::Everywhere).unwrap(),
         [Made::New],
         "the target says so"
     );
@@ -331,9 +430,13 @@ fn a_node_is_bound_to_a_card_by_an_iface_that_goes_with_the_last_of_them() {
     assert_eq!((binding.iface.as_str(), binding.interface.as_str()), ("eth1", "eth1"));
     let bound = |address: &str| NodeKey { iface: "eth1".into(), ..key(address) };
     let nodes = [bound("192.0.2.21"), bound("192.0.2.37")];
-    let made = world.database.add(&nodes, &discovered(), None, Some(&binding)).unwrap();
+    let made =
+        world.database.add(&nodes, &discovered(), None, Some(&binding), DefaultChap::Everywhere).unwrap();
     assert_eq!(made, [Made::New, Made::New]);
-    assert_eq!(world.database.add(&[key("192.0.2.21")], &discovered(), None, None).unwrap(), [Made::New]);
+    assert_eq!(
+        world.database.add(&[key("192.0.2.21")], &discovered(), None, None, DefaultChap::Everywhere).unwrap(),
+        [Made::New]
+    );
     let text = world.text("db/nodes/iqn.2001-04.com.example:disk/192.0.2.21,3260,1/eth1");
     for line in ["iface.iscsi_ifacename = eth1", "iface.net_ifacename = eth1", "iface.transport_name = tcp"] {
         assert!(
@@ -359,7 +462,7 @@ fn a_node_is_bound_to_a_card_by_an_iface_that_goes_with_the_last_of_them() {
     let binding = world.database.binding("eth1").unwrap();
     assert_eq!(binding.iface, "left");
     let node = [NodeKey { iface: "left".into(), ..key("192.0.2.21") }];
-    world.database.add(&node, &Origin::Static, None, Some(&binding)).unwrap();
+    world.database.add(&node, &Origin::Static, None, Some(&binding), DefaultChap::Everywhere).unwrap();
     world.database.forget(&node).unwrap();
     assert_eq!(world.text("db/ifaces/left"), theirs);
     // One of the interface's name that means something else is not touched.

@@ -1,0 +1,89 @@
+//! What iscsid.conf puts into new records, and where its CHAP may go.
+//! Must not put a secret where it is not recorded already, unless the caller may store it there.
+
+use std::collections::BTreeSet;
+
+use iscsi_initiator_dbus::{Portal, results::ChapMode};
+use zeroize::Zeroizing;
+
+use super::{Database, DatabaseError, Dir, Node, NodeKey, chap::DefaultChap, read, record::Record};
+
+const USERNAME: &str = "node.session.auth.username";
+const PASSWORD: &str = "node.session.auth.password";
+
+/// The lines of iscsid.conf that go into new records.
+pub(super) struct Defaults(Vec<(String, Zeroizing<String>)>);
+
+/// A portal, and the iface that it is reached through.
+type Place = (Portal, String);
+
+impl Defaults {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    /// The lines, with those for CHAP or without.
+    pub(super) fn lines(&self, with_chap: bool) -> impl Iterator<Item = (&str, &str)> {
+        let is_wanted = move |key: &str| {
+            with_chap || !key.starts_with("node.session.auth.") || key.ends_with(".chap_algs")
+        };
+        self.0
+            .iter()
+            .filter(move |(key, _)| is_wanted(key))
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    /// Where the secret is recorded for one of these nodes' portals. `None`: everywhere, or there is
+    /// no secret.
+    pub(super) fn places(
+        &self,
+        chap: DefaultChap,
+        dir: &Dir,
+        there: &[Node],
+        nodes: &[NodeKey],
+    ) -> Option<BTreeSet<Place>> {
+        if chap == DefaultChap::Everywhere || self.get(PASSWORD).is_none() {
+            return None;
+        }
+        let wanted: BTreeSet<Place> = nodes.iter().map(place).collect();
+        let has_the_same = |node: &&Node| {
+            node.damage.is_none()
+                && node.chap != ChapMode::None
+                && wanted.contains(&place(&node.key))
+                && read(dir, &node.key.path()).ok().flatten().is_some_and(|record| self.is_chap_of(&record))
+        };
+        Some(there.iter().filter(has_the_same).map(|node| place(&node.key)).collect())
+    }
+
+    fn is_chap_of(&self, record: &Record) -> bool {
+        [USERNAME, PASSWORD].iter().all(|key| record.get(key) == self.get(key))
+    }
+}
+
+/// Where a node is contacted.
+pub(super) fn place(node: &NodeKey) -> Place {
+    (node.portal.clone(), node.iface.clone())
+}
+
+impl Database {
+    /// Whether iscsid.conf has CHAP for new records.
+    pub(crate) fn has_default_chap(&self) -> Result<bool, DatabaseError> {
+        Ok(self.conf()?.get(PASSWORD).is_some())
+    }
+
+    /// The lines of iscsid.conf that go into every new record, as iscsiadm copies them
+    /// (`idbm_node_setup_from_conf`), but for the startup: that is for the caller to ask for. A
+    /// missing line means open-iscsi's compiled default.
+    pub(super) fn node_defaults(&self) -> Result<Defaults, DatabaseError> {
+        let wanted = |key: &str| {
+            ["node.session.", "node.conn[0].", "node.leading_login"]
+                .iter()
+                .any(|prefix| key.starts_with(prefix))
+                && key != "node.conn[0].startup"
+                && !key.ends_with("_length")
+        };
+        let conf = self.conf()?;
+        let pairs = conf.pairs().filter(|(key, _)| wanted(key));
+        Ok(Defaults(pairs.map(|(key, value)| (key.to_owned(), Zeroizing::new(value.to_owned()))).collect()))
+    }
+}

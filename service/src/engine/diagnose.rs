@@ -28,6 +28,7 @@ use super::{
     Engine,
     call::{Call, act},
     records::lookup::{no_such_node, nodes_of},
+    turns::places::{Share, check_number},
 };
 use crate::backend::{
     host::{limit::Limit, resolve},
@@ -62,10 +63,12 @@ async fn look(
     };
     let (about_name, portals) = portals_of(engine, &subject, portal).await;
     checks.extend(about_name);
+    check_number(portals.len())?;
+    let share = engine.turns.places.share(portals.len(), limit);
     let mut looks = JoinSet::new();
     for (number, portal) in portals.into_iter().enumerate() {
-        let (engine, subject) = (Arc::clone(engine), subject.clone());
-        looks.spawn(async move { (number, portal::look(&engine, &portal, subject).await) });
+        let (engine, subject, share) = (Arc::clone(engine), subject.clone(), share.clone());
+        looks.spawn(async move { (number, in_turn(&engine, &portal, subject, &share).await) });
     }
     let mut found = looks.join_all().await;
     found.sort_by_key(|(number, _)| *number);
@@ -76,6 +79,21 @@ async fn look(
         checks.extend(at_portal?);
     }
     Ok(checks)
+}
+
+/// The checks of one portal, in its turn.
+async fn in_turn(engine: &Engine, portal: &Portal, subject: Subject, share: &Share) -> Result<Vec<Check>> {
+    match share.place(&subject.limit).await {
+        Ok(_place) => {
+            let limit = share.part(&subject.limit);
+            portal::look(engine, portal, Subject { limit, ..subject }).await
+        }
+        Err(fault) => {
+            let mut report = Report::new(&portal.to_string());
+            exchange::unreachable(&mut report, &fault);
+            Ok(report.checks())
+        }
+    }
 }
 
 /// The numeric portals to check, and the result of resolving their names.

@@ -35,7 +35,7 @@ use super::{
     call::{Call, act},
     leftovers::stale_sessions::{self, Reach},
     records::lookup::{none, resolved},
-    state::reader::Parts,
+    turns::places::check_number,
 };
 use crate::backend::{
     host::limit::Limit,
@@ -55,12 +55,13 @@ impl Engine {
             let _claim = self.turns.claims.claim(target)?;
             let portals = resolved(asked, limit).await?;
             stale_sessions::remove(self, Reach::Restart, limit).await;
-            let now = self.state.look(Parts::NODES).await?;
+            let now = self.state.look_at(std::slice::from_ref(target)).await?;
             let sessions = now.sessions_of(target, portals.as_deref());
             let nodes = now.nodes_of(target, portals.as_deref());
             if sessions.is_empty() && nodes.is_empty() {
                 return Err(none(self, target, asked));
             }
+            check_number(sessions.len())?;
             let down = nodes.iter().filter(|node| now.session_of(&node.key).is_none());
             let mut entries: Vec<results::Logout> = down
                 .map(|node| {

@@ -17,7 +17,7 @@ use crate::{
         host::{limit::Limit, threads::reading},
         open_iscsi::database::{NodeKey, chap::Proofs},
     },
-    engine::{Engine, ask::asked::Asked, state::reader::Parts},
+    engine::{Engine, ask::asked::Asked},
 };
 
 /// What to check at each portal.
@@ -76,7 +76,7 @@ async fn look_at_target(
     initiator: &Iqn,
     subject: &Subject,
 ) -> Result<Seen> {
-    let now = engine.state.look(Parts::NODES).await?;
+    let now = engine.state.look_at(std::slice::from_ref(target)).await?;
     let at = Some(std::slice::from_ref(portal));
     let record = now.nodes_of(target, at).into_iter().next();
     let session = now.sessions_of(target, at).into_iter().next();

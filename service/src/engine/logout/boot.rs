@@ -1,11 +1,13 @@
 //! Sessions that the machine runs from: those of the firmware, of the boot, and below the root file
 //! system. They are never logged out of, not even by force.
 
-use iscsi_initiator_dbus::{Fault, Kind, fault::Result};
+use std::collections::BTreeSet;
+
+use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result};
 
 use crate::{
     backend::{host::threads::reading, kernel::sysfs::Session, open_iscsi::database::Node},
-    engine::{Engine, state::reader::Parts},
+    engine::Engine,
 };
 
 /// Without these the machine stops; whatever they lie on counts too.
@@ -13,7 +15,10 @@ const VITAL: &[&str] = &["/usr", "/boot", "/efi"];
 
 /// `InUse` with the reason if the machine runs from one of the sessions.
 pub(super) async fn check(engine: &Engine, sessions: &[Session]) -> Result<()> {
-    let nodes = engine.state.look(Parts::NODES).await?.nodes().to_vec();
+    // A session whose target is not an iSCSI name has no record.
+    let targets: BTreeSet<Iqn> = sessions.iter().filter_map(|session| session.target.parse().ok()).collect();
+    let targets: Vec<Iqn> = targets.into_iter().collect();
+    let nodes = engine.state.look_at(&targets).await?.nodes().to_vec();
     let (sysfs, usage, sessions) = (engine.state.sysfs.clone(), engine.usage.clone(), sessions.to_vec());
     let found = reading(move || {
         if !usage.knows_mounts() {

@@ -11,7 +11,6 @@ use crate::{
         Engine,
         call::{Call, act},
         leftovers::undo::claim,
-        state::reader::Parts,
     },
 };
 
@@ -27,7 +26,7 @@ impl Engine {
             let database = self.database.clone();
             let keys: Vec<_> = nodes.into_iter().map(|node| node.key).collect();
             blocking(move || database.set_startup(&keys, startup)).await??;
-            let now = self.state.look(Parts::NODES).await?;
+            let now = self.state.look_at(std::slice::from_ref(target)).await?;
             check_again(&now, target, portals.as_deref(), |node| node.startup == startup)
         })
         .await

@@ -4,16 +4,19 @@
 //! A snapshot takes time in proportion to its size: some thirty small files for each path, one or
 //! two for each node, and one reply of multipathd. `docs/architecture.md` has the figures.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use iscsi_initiator_dbus::fault::Result;
+use iscsi_initiator_dbus::{Iqn, fault::Result};
 
 use super::{snapshot::Snapshot, watch::Watch};
 use crate::backend::{
     host::{layout::Layout, threads::reading},
     kernel::{sysfs::Sysfs, udev::Udev},
     multipath::daemon::{Multipathd, MultipathdError},
-    open_iscsi::database::Database,
+    open_iscsi::database::{Database, DatabaseError, listing::Listing},
 };
 
 /// What a snapshot includes, in addition to sessions with their disks and maps.
@@ -37,6 +40,8 @@ pub(in crate::engine) struct State {
     pub(in crate::engine) database: Database,
     pub(in crate::engine) multipathd: Multipathd,
     pub(in crate::engine) watch: Watch,
+    /// Why nodes were left out of the last list, as it was logged.
+    reported: Arc<Mutex<Option<String>>>,
 }
 
 impl State {
@@ -47,27 +52,55 @@ impl State {
             database: database.clone(),
             multipathd: Multipathd::new(layout),
             watch: Watch::start(layout),
+            reported: Arc::default(),
         }
     }
 
-    /// Reads the machine. Unreadable records are an error. A multipathd that does not answer is
-    /// not, because the kernel's view is complete without it.
+    /// Reads the machine. A database that cannot be opened is an error; what is left out of its
+    /// nodes is not. Neither is a multipathd that does not answer, because the kernel's view is
+    /// complete without it.
     pub(in crate::engine) async fn look(&self, parts: Parts) -> Result<Snapshot> {
         let state = self.clone();
-        reading(move || state.read(parts)).await?
+        reading(move || {
+            let nodes =
+                |database: &Database| if parts.nodes { database.list() } else { Ok(Listing::default()) };
+            state.read(parts.paths, nodes)
+        })
+        .await?
     }
 
-    fn read(&self, parts: Parts) -> Result<Snapshot> {
+    /// Reads the machine with the nodes of these targets, however many others there are.
+    pub(in crate::engine) async fn look_at(&self, targets: &[Iqn]) -> Result<Snapshot> {
+        let (state, targets) = (self.clone(), targets.to_vec());
+        reading(move || state.read(false, |database: &Database| database.list_of(&targets))).await?
+    }
+
+    fn read(
+        &self,
+        paths: bool,
+        nodes: impl FnOnce(&Database) -> std::result::Result<Listing, DatabaseError>,
+    ) -> Result<Snapshot> {
         let sessions = self.sysfs.sessions();
-        let nodes = if parts.nodes { self.database.nodes()? } else { Vec::new() };
+        let Listing { nodes, left_out } = nodes(&self.database)?;
+        self.report(left_out.as_deref());
         let has_map = || sessions.iter().flat_map(|session| &session.disks).any(|disk| disk.map.is_some());
-        let paths = if parts.paths && has_map() { self.multipathd.paths() } else { Ok(HashMap::new()) };
+        let paths = if paths && has_map() { self.multipathd.paths() } else { Ok(HashMap::new()) };
         let paths = paths.unwrap_or_else(|error| {
             if !matches!(error, MultipathdError::NotRunning) {
                 tracing::warn!(%error, "cannot query multipathd");
             }
             HashMap::new()
         });
-        Ok(Snapshot::new(sessions, nodes, paths))
+        Ok(Snapshot::new(sessions, nodes, left_out, paths))
+    }
+
+    /// Logs why nodes are left out, once for each reason: any local user may list them.
+    fn report(&self, left_out: Option<&str>) {
+        let Some(why) = left_out else { return };
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        if reported.as_deref() != Some(why) {
+            tracing::warn!(%why, "some node records are not listed");
+            *reported = Some(why.to_owned());
+        }
     }
 }

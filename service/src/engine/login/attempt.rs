@@ -67,9 +67,9 @@ pub(super) async fn log_in(
                 format!("{} accepted the login, but iscsid did not log in within the deadline", node.portal);
             let (late, node) = (Arc::clone(engine), node.clone());
             hold.go_on(&engine.turns.activity, async move { take_back(&late, rest, &node, place).await });
-            Err(limit
-                .fault(what)
-                .hint("journalctl -u iscsid shows what it waits for; try again with a longer timeout"))
+            Err(limit.fault(what).hint(
+                "see what iscsid waits for: journalctl -u iscsid; then try again with a longer timeout",
+            ))
         }
         // Up and complete, whatever iscsiadm reports. If the kernel has not scanned it, iscsid
         // completes it at the next login.
@@ -124,7 +124,7 @@ fn report(node: &NodeKey, fault: Fault) -> Fault {
         format!("{}: the target accepted the login, but iscsid failed: {}", node.portal, fault.message());
     let hint = match fault.next_step() {
         "" => {
-            format!("iscsictl diagnose {} {}; journalctl -u iscsid has the details", node.target, node.portal)
+            format!("find the cause: iscsictl diagnose {} {}; journalctl -u iscsid", node.target, node.portal)
         }
         hint => hint.to_owned(),
     };

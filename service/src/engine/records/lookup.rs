@@ -86,7 +86,7 @@ pub(in crate::engine) fn damaged(node: &NodeKey, why: impl std::fmt::Display) ->
         format!("the record of {} at {} is damaged: {why}", node.target, node.portal),
     )
     .hint(format!(
-        "remove it and discover it again: iscsictl forget {} {}, then iscsictl discover {}",
+        "remove it and discover it again: iscsictl forget {} {} && iscsictl discover {}",
         node.target, node.portal, node.portal
     ))
 }

@@ -53,7 +53,7 @@ pub(super) fn all(dir: &Dir) -> Result<Listing, DatabaseError> {
     if !found.is_all {
         listing.leave_out(too_many(dir, "nodes", found.names.len()));
     }
-    for target in found.names.iter().filter_map(|name| target(name)) {
+    for target in found.names.iter().filter_map(target_of) {
         if listing.nodes.len() >= MOST_NODES {
             let root = dir.path().join("nodes");
             listing.leave_out(format!("more than {MOST_NODES} nodes in {}", root.display()));
@@ -80,7 +80,7 @@ pub(super) fn of<'a>(
 pub(super) fn count(dir: &Dir) -> Result<Option<(usize, usize)>, DatabaseError> {
     let found = dir.list_some("nodes").map_err(io(dir, "nodes"))?;
     let (mut targets, mut nodes, mut is_all) = (0, 0, found.is_all);
-    for target in found.names.iter().filter_map(|name| target(name)) {
+    for target in found.names.iter().filter_map(target_of) {
         let folder = folder(&target);
         // What cannot be listed counts as one node: it is no reason not to record another.
         let portals = names(dir, &folder).map(|found| (found.names.len(), found.is_all)).unwrap_or((1, true));
@@ -91,7 +91,7 @@ pub(super) fn count(dir: &Dir) -> Result<Option<(usize, usize)>, DatabaseError> 
     Ok(is_all.then_some((targets, nodes)))
 }
 
-fn target(name: &OsString) -> Option<Iqn> {
+fn target_of(name: &OsString) -> Option<Iqn> {
     name.to_str().and_then(|name| name.parse().ok())
 }
 

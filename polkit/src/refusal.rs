@@ -58,8 +58,8 @@ impl Refusal {
     pub(crate) fn fault(&self, action: Action) -> Fault {
         let denied = |text: String| Fault::new(Kind::AccessDenied, text);
         match self {
-            Self::NotAuthorized => denied(format!("not authorised for {action}")),
-            Self::Dismissed => denied("the authentication dialog was dismissed".to_owned()),
+            Self::NotAuthorized => denied(format!("polkit refused {action}")),
+            Self::Dismissed => denied("the dialog that asked for a password was dismissed".to_owned()),
             Self::Left => denied("the caller left the bus".to_owned()),
             Self::NoAgent => {
                 denied(format!("{action} needs a password, and no authentication agent could ask for it"))
@@ -88,8 +88,8 @@ impl Refusal {
                 "too many calls of this user, or of all, are waiting to be authorised".to_owned(),
             )
             .hint("try again later"),
-            Self::Unavailable(_) => denied("polkit could not be asked, so nothing is authorised".to_owned())
-                .hint("systemctl status polkit and journalctl -u iscsi-initiatord have the details"),
+            Self::Unavailable(_) => denied("polkit could not be asked, so the call was refused".to_owned())
+                .hint("see why: systemctl status polkit; journalctl -u iscsi-initiatord"),
         }
     }
 }
@@ -102,7 +102,7 @@ mod tests {
     fn every_refusal_has_its_error_and_its_word_in_the_log() {
         let limit = Duration::from_secs(300);
         for (refusal, kind, outcome, says) in [
-            (Refusal::NotAuthorized, Kind::AccessDenied, "denied", "not authorised"),
+            (Refusal::NotAuthorized, Kind::AccessDenied, "denied", "polkit refused"),
             (Refusal::Dismissed, Kind::AccessDenied, "dismissed", "dismissed"),
             (Refusal::Left, Kind::AccessDenied, "dismissed", "left"),
             (Refusal::NoAgent, Kind::AccessDenied, "denied", "no authentication agent"),

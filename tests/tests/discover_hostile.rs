@@ -257,8 +257,11 @@ async fn a_discovery_that_wants_chap_says_so_and_stores_nothing_of_what_it_is_gi
     let before = room.machine.picture();
     let chap = || Options::from([("username", "libvirtd".into()), ("secret", SECRET.into())]);
     let strict = with_chap(room::another_chap()).await;
-    let fault =
-        fails(discover(&room, &strict.portal(), Options::new()).await, Kind::ChapRejected, "none is set");
+    let fault = fails(
+        discover(&room, &strict.portal(), Options::new()).await,
+        Kind::ChapRejected,
+        "no user name and secret are set",
+    );
     // What set-chap stores without a target and a portal is for logins: it would not help here.
     assert!(fault.next_step().contains(&format!("discover {} --user", strict.portal())), "{fault}");
     let fault = fails(discover(&room, &strict.portal(), chap()).await, Kind::ChapRejected, "libvirtd");
@@ -280,7 +283,11 @@ async fn stored_discovery_chap_is_used_at_its_portal_only() {
     let chap = Options::from([("username", "libvirtd".into()), ("secret", SECRET.into())]);
     client.set_chap("", &one.portal(), chap).await.unwrap();
     assert_eq!(discover(&room, &one.portal(), Options::new()).await.unwrap().len(), 1);
-    fails(discover(&room, &other.portal(), Options::new()).await, Kind::ChapRejected, "none is set");
+    fails(
+        discover(&room, &other.portal(), Options::new()).await,
+        Kind::ChapRejected,
+        "no user name and secret are set",
+    );
     assert_eq!(other.proofs().len(), 0, "a secret's proof went to another portal");
 }
 

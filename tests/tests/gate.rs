@@ -215,7 +215,7 @@ async fn a_dismissed_dialog_is_told_from_a_wrong_password() {
     assert_denied(&stranger.reply(1).await, "dismissed");
     open_dialog(&mut stranger, 2).await;
     stranger.finish(false).await;
-    assert_denied(&stranger.reply(2).await, "not authorised");
+    assert_denied(&stranger.reply(2).await, "polkit refused");
 }
 
 #[tokio::test]

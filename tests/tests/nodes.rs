@@ -8,9 +8,12 @@ mod room;
 use iscsi_initiator_dbus::{
     Kind,
     proxy::InitiatorProxy,
-    results::{NodeState, Startup},
+    results::{Finding, NodeState, Startup},
 };
-use room::{Room, TARGET, fails, machine::record_text};
+use room::{
+    Room, TARGET, fails,
+    machine::{Lun, Target, record_text},
+};
 
 const PORTAL: &str = "192.0.2.21:3260";
 
@@ -251,4 +254,39 @@ async fn a_connect_through_a_card_that_fails_leaves_no_iface() {
     fails(client.connect(&target.portal(), options).await, Kind::Failed, "no session");
     assert!(room.machine.calls().contains("[-I] [lo] [--login]"), "{}", room.machine.calls());
     assert_eq!(room.machine.database(), before);
+}
+
+#[tokio::test]
+async fn sixteen_thousand_targets_do_not_stand_in_the_way_of_one_that_is_named() {
+    let room = Room::start().await;
+    let client = client(&room).await;
+    let portal = room.machine.add_portal("127.0.0.1");
+    let target = Target::new(TARGET, std::iter::empty::<Lun>());
+    room.machine.add_target(target, &[portal]);
+    room.machine.record(TARGET, "127.0.0.1", portal.port(), "");
+    for number in 0..16_400 {
+        let folder = room.machine.at(format!("db/nodes/iqn.2003-01.com.example:{number:05}"));
+        std::fs::create_dir(folder).unwrap();
+    }
+    let options = || std::collections::HashMap::from([("timeout", 120_u32.into()), ("wait", false.into())]);
+    let named = || std::collections::HashMap::from([("target", TARGET.into())]);
+    client.list_nodes(std::collections::HashMap::new()).await.unwrap();
+    assert_eq!(client.list_nodes(named()).await.unwrap().len(), 1);
+    let findings = client.examine(std::collections::HashMap::new()).await.unwrap();
+    let says_so = |found: &Finding| found.name == "records" && found.detail.contains("more than 16384 names");
+    assert!(findings.iter().any(says_so), "{findings:?}");
+
+    assert_eq!(client.login(TARGET, "", options()).await.unwrap().len(), 1);
+    client.set_startup(TARGET, "", "automatic").await.unwrap();
+    fails(client.forget(TARGET, "").await, Kind::InUse, "is up");
+    let timeout = || std::collections::HashMap::from([("timeout", 120_u32.into())]);
+    assert_eq!(client.logout(TARGET, "", timeout()).await.unwrap().len(), 1);
+    client.forget(TARGET, "").await.unwrap();
+    assert!(client.list_nodes(named()).await.unwrap().is_empty());
+    // No more are recorded, and nothing is written halfway.
+    let before = room.machine.database();
+    let adding = client.add_node(TARGET, "192.0.2.21", std::collections::HashMap::new()).await;
+    let fault = fails(adding, Kind::Failed, "would have more than 10000 targets");
+    assert!(fault.next_step().contains("iscsictl forget"), "{fault}");
+    assert!(room.machine.database() == before);
 }

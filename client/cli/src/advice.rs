@@ -32,7 +32,7 @@ fn remark(what: &str, range: &RangeInclusive<usize>, characters: usize, which: &
     };
     Some(Remark::note(
         &format!("Ceph's gateways accept {what} of {least} to {most} characters: {which} is {how}"),
-        "compare it with what the gateway has; targets of other makes may accept it",
+        "check what the gateway has; targets other than Ceph's may accept it",
     ))
 }
 

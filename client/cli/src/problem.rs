@@ -55,10 +55,7 @@ impl Problem {
     fn no_daemon(fault: &Fault) -> Self {
         let gone = fault.error_name().ends_with(".NoReply") || fault.error_name().ends_with(".Disconnected");
         let (message, hint) = if gone {
-            (
-                "the daemon left the bus before it replied".to_owned(),
-                "see its log: journalctl -u iscsi-initiatord",
-            )
+            ("the daemon stopped before it replied".to_owned(), "see its log: journalctl -u iscsi-initiatord")
         } else {
             (
                 format!("cannot reach the service {BUS_NAME} on the system bus: {}", fault.message()),
@@ -141,8 +138,8 @@ fn not_allowed_hint(graphical: bool) -> &'static str {
     if graphical {
         "ask an administrator, or ask to be added to the group iscsi if its polkit rule is installed"
     } else {
-        "a text session has no agent that asks for a password: use sudo, ask to be added to the group iscsi if its \
-         polkit rule is installed, or use pkttyagent as iscsictl(1) shows"
+        "no program asks for a password in this session: use sudo, or pkttyagent as iscsictl(1) shows; where the polkit \
+         rule for the group iscsi is installed, its members need neither"
     }
 }
 

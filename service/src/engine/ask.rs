@@ -9,7 +9,10 @@
 pub(super) mod asked;
 mod explain;
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    net::IpAddr,
+};
 
 use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result, portal::Host};
 use iscsi_initiator_probe::{Accepted, Algorithm, AuthKind, Found, Listing, Refusal};
@@ -17,7 +20,7 @@ use iscsi_initiator_probe::{Accepted, Algorithm, AuthKind, Found, Listing, Refus
 use self::asked::Asked;
 use crate::backend::{
     host::{limit::Limit, resolve::Resolver},
-    open_iscsi::database::{NodeKey, chap::Proofs},
+    open_iscsi::database::{NodeKey, chap::Proofs, nodes::MOST_PORTALS},
 };
 
 /// More nodes than any gateway has: a hostile list must not fill the database.
@@ -107,17 +110,32 @@ async fn numeric_nodes(
         );
     }
     let mut nodes = Vec::new();
-    let mut names: BTreeSet<String> = BTreeSet::new();
+    let mut at: BTreeMap<Iqn, BTreeSet<Portal>> = BTreeMap::new();
+    // Each name is resolved once, however many targets are listed at it.
+    let mut names: BTreeMap<(String, u16), Result<Vec<Portal>>> = BTreeMap::new();
     for found in listing.nodes {
         if let Host::Name(name) = &found.host {
-            names.insert(name.clone());
-            if names.len() > MOST_NAMES {
+            let place = (name.clone(), found.port);
+            if !names.contains_key(&place) && names.len() >= MOST_NAMES {
                 let what = format!("{portal} lists its targets at more than {MOST_NAMES} host names");
                 return Err(Fault::new(Kind::TargetRejected, what)
                     .hint("have the gateway list addresses instead of names"));
             }
         }
-        match numeric(resolver, &found, portal, limit).await {
+        let portals = match &found.host {
+            Host::Name(name) => match names.entry((name.clone(), found.port)) {
+                Entry::Occupied(known) => known.get().clone(),
+                Entry::Vacant(new) => new.insert(numeric(resolver, &found, portal, limit).await).clone(),
+            },
+            Host::Address(..) => numeric(resolver, &found, portal, limit).await,
+        };
+        let portals = portals
+            .inspect(|portals| at.entry(found.target.clone()).or_default().extend(portals.iter().cloned()));
+        if at.get(&found.target).is_some_and(|at| at.len() > MOST_PORTALS) {
+            let what = format!("{portal} lists {} at more than {MOST_PORTALS} portals", found.target);
+            return Err(Fault::new(Kind::TargetRejected, what));
+        }
+        match portals {
             Ok(found_portals) => nodes.extend(found_portals.into_iter().map(|portal| NodeKey {
                 target: found.target.clone(),
                 portal,
@@ -182,5 +200,26 @@ mod tests {
         assert_eq!(to_adopt(&accepted(AuthKind::None), &proofs), None);
         let sha = Some(Algorithm::Sha256);
         assert_eq!(to_adopt(&accepted(AuthKind::Mutual(Algorithm::Sha256)), &proofs), sha);
+    }
+
+    #[tokio::test]
+    async fn a_target_at_more_portals_than_the_limit_is_refused_with_its_list() {
+        let target: Iqn = "iqn.2001-04.com.example:disk".parse().unwrap();
+        let found = |host: Host| Found { target: target.clone(), host, port: 3260, tpgt: None };
+        let at = |number: u8| found(Host::Address([192, 0, 2, number].into(), None));
+        let listing = |nodes: Vec<Found>| Listing {
+            nodes,
+            refused: 0,
+            accepted: Accepted { tpgt: None, authenticated: AuthKind::None, redirected: None },
+        };
+        let (portal, limit) = ("127.0.0.1".parse().unwrap(), Limit::of(std::time::Duration::from_secs(30)));
+        let most = listing((1..=64).map(at).collect());
+        assert_eq!(numeric_nodes(&Resolver::new(None), most, &portal, &limit).await.unwrap().nodes.len(), 64);
+        // One more by name.
+        let mut nodes: Vec<Found> = (1..=64).map(at).collect();
+        nodes.push(found(Host::Name("localhost".into())));
+        let fault = numeric_nodes(&Resolver::new(None), listing(nodes), &portal, &limit).await.err().unwrap();
+        assert_eq!(fault.kind(), Kind::TargetRejected);
+        assert!(fault.message().contains("more than 64 portals"), "{fault}");
     }
 }

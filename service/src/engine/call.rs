@@ -151,8 +151,9 @@ pub(super) async fn act<T: Send + 'static>(
             // A person had been asked meanwhile.
             Err(_) if call.limit.deadline_with_persons() + STUCK > until => {}
             Err(_) => {
-                let stuck = Err(Fault::new(Kind::TimedOut, "the daemon is stuck in this call, which goes on")
-                    .hint("journalctl -u iscsi-initiatord has the details"));
+                let stuck =
+                    Err(Fault::new(Kind::TimedOut, "the daemon is stuck in this call, which goes on")
+                        .hint("journalctl -u iscsi-initiatord has the details"));
                 log(call, &stuck);
                 return stuck;
             }

@@ -37,6 +37,7 @@ use super::{
         defaults::has_default_discovery_chap,
         lookup::{no_such_node, nodes_of},
     },
+    turns::places::{Share, check_number},
 };
 use crate::backend::{
     host::limit::Limit,
@@ -76,11 +77,13 @@ async fn look(
     };
     let (about_name, portals) = portals_of(engine, &subject, portal).await;
     checks.extend(about_name);
+    check_number(portals.len())?;
+    let share = engine.turns.places.share(portals.len(), limit);
     let (ask, mut questions) = mpsc::channel::<Question>(1);
     let mut looks = JoinSet::new();
     for (number, portal) in portals.into_iter().enumerate() {
-        let (engine, subject, ask) = (Arc::clone(engine), subject.clone(), ask.clone());
-        looks.spawn(async move { (number, portal::look(&engine, &portal, subject, &ask).await) });
+        let (engine, subject, share, ask) = (Arc::clone(engine), subject.clone(), share.clone(), ask.clone());
+        looks.spawn(async move { (number, in_turn(&engine, &portal, subject, &share, &ask).await) });
     }
     drop(ask);
     // Ends with the last look.
@@ -108,6 +111,27 @@ async fn default_discovery_chap(
 ) -> DefaultChap {
     let is_there = has_default_discovery_chap(engine).await.unwrap_or(false);
     DefaultChap::of(is_there && may_use_secrets(consent, portal, None).await)
+}
+
+/// The checks of one portal, in its turn.
+async fn in_turn(
+    engine: &Engine,
+    portal: &Portal,
+    subject: Subject,
+    share: &Share,
+    ask: &mpsc::Sender<Question>,
+) -> Result<Vec<Check>> {
+    match share.place(&subject.limit).await {
+        Ok(_place) => {
+            let limit = share.part(&subject.limit);
+            portal::look(engine, portal, Subject { limit, ..subject }, ask).await
+        }
+        Err(fault) => {
+            let mut report = Report::new(&portal.to_string());
+            exchange::unreachable(&mut report, &fault);
+            Ok(report.checks())
+        }
+    }
 }
 
 /// The numeric portals to check, and the result of resolving their names.

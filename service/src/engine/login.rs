@@ -55,6 +55,7 @@ use crate::{
             startup,
         },
         state::{reader::Parts, snapshot::Snapshot},
+        turns::places::{Share, check_number},
     },
 };
 
@@ -94,7 +95,9 @@ impl Engine {
                 if nodes.is_empty() {
                     return Err(none(engine, target, asked));
                 }
-                log_in(engine, target, &nodes, &hold, wishes, limit).await
+                check_number(nodes.len())?;
+                let share = engine.turns.places.share(nodes.len(), limit);
+                log_in(engine, target, &nodes, &hold, &share, wishes, limit).await
             })
         })
         .await
@@ -107,6 +110,7 @@ async fn log_in(
     target: &Iqn,
     nodes: &[Node],
     hold: &Hold,
+    share: &Share,
     wishes: Wishes,
     limit: &Limit,
 ) -> Result<Vec<results::Login>> {
@@ -115,7 +119,7 @@ async fn log_in(
     }
     // Read before the first login, so that an unreadable file stops it.
     let known_luns = if wishes.wait { lun_identity::known(engine, target).await? } else { Wwids::new() };
-    let mut outcomes = portals::log_in(engine, nodes, hold, limit).await?;
+    let mut outcomes = portals::log_in(engine, nodes, hold, share, limit).await?;
     let mut settled = if wishes.wait { Settled::Ready } else { Settled::Unasked };
     if wishes.wait && outcomes.values().any(Result::is_ok) {
         let usable = make_usable(engine, &outcomes, limit).await?;

@@ -35,7 +35,7 @@ use super::{
     call::{Call, act},
     leftovers::stale_sessions::{self, Reach},
     records::lookup::{none, resolved},
-    state::reader::Parts,
+    turns::places::check_number,
 };
 use crate::backend::{
     host::limit::Limit,
@@ -62,12 +62,13 @@ impl Engine {
                 let _claim = engine.turns.claims.claim(target)?;
                 let portals = resolved(engine, asked, limit).await?;
                 stale_sessions::remove(engine, Reach::Restart, limit).await;
-                let now = engine.state.look(Parts::NODES).await?;
+                let now = engine.state.look_at(std::slice::from_ref(target)).await?;
                 let sessions = now.sessions_of(target, portals.as_deref());
                 let nodes = now.nodes_of(target, portals.as_deref());
                 if sessions.is_empty() && nodes.is_empty() {
                     return Err(none(engine, target, asked));
                 }
+                check_number(sessions.len())?;
                 let down = nodes.iter().filter(|node| now.session_of(&node.key).is_none());
                 let mut entries: Vec<results::Logout> = down
                     .map(|node| {

@@ -121,15 +121,16 @@ async fn look_behind(
     let iscsiadm = Iscsiadm::find(&engine.layout)?;
     let (_claims, busy) = claims(engine, &sessions, refused);
     let mut entries = Vec::new();
+    let share = engine.turns.places.share(sessions.len(), limit);
     let mut scans = JoinSet::new();
     for session in sessions {
         let in_the_way = || hindrance(&engine.state.sysfs, &session);
         match busy.get(&session.target).cloned().or_else(in_the_way) {
             Some(fault) => entries.push(failed(&session, &fault)),
             None => {
-                let (iscsiadm, limit) = (iscsiadm.clone(), limit.clone());
+                let (iscsiadm, share, limit) = (iscsiadm.clone(), share.clone(), limit.clone());
                 scans.spawn(async move {
-                    let done = scan(&iscsiadm, &session, &limit).await;
+                    let done = scan(&iscsiadm, &session, &share, &limit).await;
                     (session, done)
                 });
             }

@@ -5,22 +5,25 @@
 //! | `activity` | whether anything is running, which keeps the daemon alive |
 //! | `acts` | locks for operations that must not run in parallel |
 //! | `claims` | one change at a time for a target |
+//! | `places` | how many nodes are worked on at a time |
 
 pub(crate) mod activity;
 pub(super) mod acts;
 pub(super) mod claims;
+pub(super) mod places;
 
-use self::{activity::Activity, acts::Acts, claims::Claims};
+use self::{activity::Activity, acts::Acts, claims::Claims, places::Places};
 
 /// All turns.
 pub(super) struct Turns {
     pub(super) activity: Activity,
     pub(super) acts: Acts,
     pub(super) claims: Claims,
+    pub(super) places: Places,
 }
 
 impl Turns {
     pub(super) fn new(activity: Activity) -> Self {
-        Self { activity, acts: Acts::default(), claims: Claims::default() }
+        Self { activity, acts: Acts::default(), claims: Claims::default(), places: Places::default() }
     }
 }

@@ -165,6 +165,11 @@ impl Machine {
         self.put("bin/answer", &code.to_string(), 0o644);
     }
 
+    /// How many logins and logouts of iscsiadm's ran at the same time, at most.
+    pub fn most_at_once(&self) -> usize {
+        self.core.model().running.1
+    }
+
     /// Changes how long its steps take.
     pub fn delay(&self, change: impl FnOnce(&mut Delays)) {
         change(&mut self.core.model().delays);

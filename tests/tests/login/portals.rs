@@ -1,9 +1,18 @@
 //! Portals that do not all answer: a dead one is told, and never keeps a live one from coming up.
 //! Must not take the order of the portals for that of the answers.
 
-use iscsi_initiator_dbus::{Kind, results::LoginOutcome};
+use std::{net::SocketAddr, time::Duration};
 
-use crate::room::{Options, Room, SECRET, TARGET, another_chap, fails, within};
+use iscsi_initiator_dbus::{
+    Kind,
+    results::{LoginOutcome, LogoutOutcome},
+};
+
+use crate::room::{
+    Options, Room, SECRET, TARGET, another_chap, fails,
+    machine::{Lun, Target},
+    until, within,
+};
 
 #[tokio::test]
 async fn one_portal_that_is_down_is_told_and_comes_up_when_it_is_back() {
@@ -72,4 +81,59 @@ async fn one_portal_with_a_wrong_secret_is_told_and_the_other_comes_up() {
     let entries = room.client().await.login(TARGET, &portals[0].to_string(), Options::new()).await.unwrap();
     assert_eq!((entries.len(), entries[0].outcome), (1, LoginOutcome::LoggedIn));
     assert_eq!(entries[0].maps, ["mpatha", "mpathb"]);
+}
+
+/// A gateway with one target, without LUNs, at so many portals; all of them are recorded.
+async fn with_portals(number: usize) -> (Room, Vec<SocketAddr>) {
+    let room = Room::start().await;
+    let portals: Vec<SocketAddr> = (0..number).map(|_| room.machine.add_portal("127.0.0.1")).collect();
+    room.machine.add_target(Target::new(TARGET, std::iter::empty::<Lun>()), &portals);
+    for portal in &portals {
+        room.machine.record(TARGET, "127.0.0.1", portal.port(), "");
+    }
+    (room, portals)
+}
+
+#[tokio::test]
+async fn of_a_hundred_portals_thirty_two_are_logged_in_to_and_out_of_at_a_time() {
+    let (room, portals) = with_portals(100).await;
+    room.machine.delay(|delays| {
+        delays.login = Duration::from_millis(300);
+        delays.logout = Duration::from_millis(300);
+    });
+    let mut options = within(300);
+    options.insert("wait", false.into());
+    let entries = room.login(options).await.unwrap();
+    assert_eq!(entries.len(), portals.len());
+    assert!(entries.iter().all(|entry| entry.outcome == LoginOutcome::LoggedIn), "{entries:?}");
+    let most = room.machine.most_at_once();
+    assert!(most > 1 && most <= 32, "{most} at once");
+    let entries = room.client().await.logout(TARGET, "", within(300)).await.unwrap();
+    assert_eq!(entries.len(), portals.len());
+    assert!(entries.iter().all(|entry| entry.outcome == LogoutOutcome::LoggedOut), "{entries:?}");
+    let most = room.machine.most_at_once();
+    assert!(most <= 32, "{most} at once");
+}
+
+#[tokio::test]
+async fn a_live_portal_behind_silent_ones_gets_its_turn_in_time() {
+    let (room, mut portals) = with_portals(40).await;
+    portals.sort();
+    let (live, silent) = portals.split_last().unwrap();
+    silent.iter().for_each(|at| room.machine.silence(*at, true));
+    let visits = || silent.iter().map(|at| room.machine.visits(*at)).sum::<usize>();
+    let looking = async {
+        until("the first ones are asked", || visits() >= 32).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        (visits(), room.machine.visits(*live))
+    };
+    let (entries, seen) = tokio::join!(room.login(within(24)), looking);
+    assert_eq!(seen, (32, 0), "the others wait for their turn");
+    let entries = entries.unwrap();
+    let up: Vec<&str> = entries
+        .iter()
+        .filter(|entry| entry.outcome == LoginOutcome::LoggedIn)
+        .map(|entry| entry.portal.as_str())
+        .collect();
+    assert_eq!((entries.len(), up), (40, vec![live.to_string().as_str()]));
 }

@@ -39,7 +39,13 @@ async fn no_secret_is_recorded_and_one_is_needed() {
     for at in portals {
         room.machine.record(TARGET, &at.ip().to_string(), at.port(), "");
     }
-    refused(&room, Kind::ChapRejected, "asks for CHAP, and none is set", "iscsictl set-chap").await;
+    refused(
+        &room,
+        Kind::ChapRejected,
+        "asks for CHAP, but no user name and secret are set",
+        "iscsictl set-chap",
+    )
+    .await;
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ pub(crate) mod steps;
 pub mod steps;
 
 pub(crate) use self::{
-    dir::{Dir, FILE_LIMIT},
+    dir::{Dir, FILE_LIMIT, Names},
     held::Held,
     modes::{Kind, Modes},
 };

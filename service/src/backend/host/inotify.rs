@@ -124,6 +124,9 @@ fn add(inotify: &OwnedFd, folder: &Path, depth: usize, left: &mut usize) -> io::
         return Ok(());
     }
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if *left == 0 {
+            break;
+        }
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             add(inotify, &entry.path(), depth - 1, left)?;
         }

@@ -8,7 +8,11 @@
 
 mod makers;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use self::makers::Makers;
 use super::sysfs::{StaleSession, Sysfs};
@@ -36,7 +40,8 @@ impl StaleSessions {
     }
 
     /// The sessions of iSCSI over TCP that have no target, no portal, or gave their target up for a
-    /// logout, and whose maker is gone: a restarted iscsid can neither use nor end them. While an
+    /// logout, and whose maker is gone: a restarted iscsid can neither use nor end them. A process
+    /// of root's with the maker's pid is the maker unless it started after the session. While an
     /// iscsiadm is running, an iscsid may be carrying out the logout that it asked for; then only
     /// sessions in a state that no logout begins with. Blocks.
     pub(crate) fn find(&self) -> Found {
@@ -44,20 +49,30 @@ impl StaleSessions {
         if sessions.is_empty() {
             return Found::default();
         }
-        let makers = Makers::look(&self.proc);
+        let creators = sessions.iter().map(|session| session.creator).collect();
+        let makers = Makers::look(&self.proc, &creators);
         let may_end = |session: &StaleSession| session.is_being_ended && makers.has_asker && makers.is_any();
-        sessions.retain(|session| makers.is_dead(&self.proc, session.creator) && !may_end(session));
+        let is_dead =
+            |session: &StaleSession| makers.is_dead(&self.proc, session.creator, || self.age(session.sid));
+        sessions.retain(|session| is_dead(session) && !may_end(session));
         Found { sessions, has_iscsid: makers.is_any() }
+    }
+
+    /// How old the session is at least: the kernel dates its folder when it is first looked up.
+    fn age(&self, sid: u32) -> Option<Duration> {
+        let path = self.sys.join(format!("class/iscsi_session/session{sid}"));
+        let made = std::fs::metadata(path).and_then(|folder| folder.modified()).ok()?;
+        made.elapsed().ok()
     }
 
     /// Whether an iscsid is running, or may be. Blocks.
     pub(crate) fn has_iscsid(&self) -> bool {
-        Makers::look(&self.proc).is_any()
+        Makers::look(&self.proc, &BTreeSet::new()).is_any()
     }
 
     /// Whether an iscsiadm is running, or may be. Blocks.
     pub(crate) fn has_asker(&self) -> bool {
-        let makers = Makers::look(&self.proc);
+        let makers = Makers::look(&self.proc, &BTreeSet::new());
         makers.has_asker || makers.is_unsure
     }
 
@@ -73,6 +88,8 @@ impl StaleSessions {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
     use crate::backend::host::atomic::Dir;
 
@@ -96,6 +113,50 @@ mod tests {
         for (name, text) in files {
             put(root, name, text);
         }
+        let long_ago = SystemTime::now() - Duration::from_secs(30);
+        std::fs::File::open(class).unwrap().set_modified(long_ago).unwrap();
+    }
+
+    /// A process of this age, on a machine that runs for longer.
+    fn aged(root: &Path, pid: u32, seconds: u64) {
+        put(root, "proc/uptime", "9000.00 1.00\n");
+        let ticks = (9000 - seconds) * rustix::param::clock_ticks_per_second();
+        // The name may hold anything that looks like the fields after it.
+        let stat = format!("{pid} (a) 1 (b)) S {}{ticks} 0 0\n", "0 ".repeat(18));
+        put(root, &format!("proc/{pid}/stat"), &stat);
+    }
+
+    #[test]
+    fn any_process_of_root_with_the_makers_pid_is_its_maker_unless_it_started_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        std::fs::create_dir_all(root.join("proc")).unwrap();
+        let creator = "4000040\n";
+        session(root, 1, &[("sys/class/iscsi_session/session1/creator", creator)]);
+        let sys = root.join("sys");
+        let stale = StaleSessions::new(&Sysfs::new(&sys), &sys, &root.join("proc"));
+        let found = || stale.find().sessions.len();
+        let process = |pid: u32, name: &str, uid: u32, numbers: &str| {
+            let status = format!("Name:\t{name}\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nNSpid:\t{numbers}\n");
+            put(root, &format!("proc/{pid}/status"), &status);
+        };
+        assert_eq!(found(), 1, "the maker is gone");
+        // Another initiator than open-iscsi's, and one in a container.
+        process(4_000_040, "initiator", 0, "4000040");
+        assert_eq!(found(), 0, "it is not known when it started");
+        aged(root, 4_000_040, 60);
+        assert_eq!(found(), 0, "it was there before the session");
+        aged(root, 4_000_040, 0);
+        assert_eq!(found(), 1, "it came after the session");
+        process(4_000_050, "iscsid.renamed", 0, "4000050\t4000040");
+        aged(root, 4_000_050, 60);
+        assert_eq!(found(), 0, "its number in the container is the maker's");
+        aged(root, 4_000_050, 0);
+        assert_eq!(found(), 1);
+        // Another user's process cannot make a session.
+        process(4_000_040, "sleep", 1000, "4000040");
+        aged(root, 4_000_040, 60);
+        assert_eq!(found(), 1);
     }
 
     #[test]
@@ -105,6 +166,7 @@ mod tests {
         let status = |name: &str, pid: u32| format!("Name:\t{name}\nUid:\t0\t0\t0\t0\nNSpid:\t{pid}\n");
         put(root, "proc/4000050/status", &status("iscsid", 4_000_050));
         put(root, "proc/4000051/status", &status("sshd", 4_000_051));
+        aged(root, 4_000_051, 0);
         let iqn = "iqn.2001-07.com.ceph:1711700000\n";
         let of = |sid: u32, name: &str| format!("sys/class/iscsi_session/session{sid}/{name}");
         let at = |sid: u32| format!("sys/class/iscsi_connection/connection{sid}:0/persistent_address");

@@ -11,9 +11,10 @@
 //! | `forget` | removes node records |
 //! | `iface_name` | validates the name of an iface |
 //! | `ifaces` | open-iscsi's ifaces, which bind a node to a network interface |
+//! | `listing` | lists node records, within limits |
 //! | `lock` | open-iscsi's lock of the database |
 //! | `login_retries` | lowers iscsid's retries of a first login for one attempt |
-//! | `nodes` | node records: lists, finds, creates and changes them |
+//! | `nodes` | node records: creates and changes them |
 //! | `record` | the text of a record; what is not changed stays byte for byte |
 //! | `recover` | cleans up what a killed daemon left in the database |
 
@@ -24,6 +25,7 @@ mod discoveries;
 mod forget;
 mod iface_name;
 pub(crate) mod ifaces;
+pub(crate) mod listing;
 pub(crate) mod lock;
 pub(crate) mod login_retries;
 pub(crate) mod nodes;
@@ -121,6 +123,9 @@ pub(crate) enum DatabaseError {
     Io { path: PathBuf, error: Errno },
     #[error("{path}: {error}")]
     Record { path: PathBuf, error: RecordError },
+    /// There is no room for more.
+    #[error("{0}")]
+    Full(String),
     #[error("no such node")]
     NoSuchNode,
     #[error("the open-iscsi iface {0} does not bind to the network interface of that name")]
@@ -154,6 +159,8 @@ impl From<DatabaseError> for Fault {
             DatabaseError::Io { .. } => Self::new(Kind::Failed, error.to_string()),
             DatabaseError::IfaceTaken(name) => Self::new(Kind::InvalidConfiguration, error.to_string())
                 .hint(format!("if nothing needs it, delete it: iscsiadm -m iface -I {name} -o delete")),
+            DatabaseError::Full(_) => Self::new(Kind::Failed, format!("nothing was recorded: {error}"))
+                .hint("remove what is not needed: iscsictl nodes, then iscsictl forget TARGET"),
             DatabaseError::NoSuchNode => Self::new(Kind::NoSuchNode, error.to_string()),
         }
     }

@@ -20,8 +20,8 @@ impl Asked<'_> {
         Fault::new(
             Kind::TargetNotFound,
             format!(
-                "{portal} does not offer the target {target}: it does not exist there, or is disabled \
-                 (initiator name {})",
+                "{portal} does not offer the target {target}: it does not exist there, is disabled, or is \
+                 hidden from the initiator name {}",
                 self.initiator
             ),
         )
@@ -49,11 +49,13 @@ impl Asked<'_> {
                 "check the address, the port, and that the gateway's iSCSI service is running, then: \
                  iscsictl discover {portal}"
             )),
-            Refusal::NoInterface => report(Kind::InvalidConfiguration).hint(format!(
-                "list the interfaces: ip link; record the node again without this one: iscsictl forget \
-                 {}, then: iscsictl discover {portal}",
-                self.place()
-            )),
+            Refusal::NoInterface => report(Kind::InvalidConfiguration).hint(match self.target {
+                Some(target) => format!(
+                    "if the interface is gone for good, record the node again without it: iscsictl forget \
+                     {target} {portal} && iscsictl discover {portal}"
+                ),
+                None => "list this machine's interfaces: ip link".to_owned(),
+            }),
             Refusal::NoRoute if self.interface.is_some() => report(Kind::PortalUnreachable).hint(format!(
                 "the node is bound to this interface; check that the portal is on its network: ip route \
                  get {} oif {}",
@@ -110,17 +112,25 @@ impl Asked<'_> {
             (2, 1, None) => self.chap_missing(),
             (2, 1, Some(_)) if stage != Stage::Proof => Fault::new(
                 Kind::ChapRejected,
-                format!("{portal} rejected the authentication before a secret was sent: it may have none \
-                     for this initiator {seen}"),
+                format!(
+                    "{portal} rejected the authentication before a secret was sent: the gateway \
+                     probably has no CHAP user for this initiator {seen}"
+                ),
             )
-            .hint(format!("ask the gateway's administrator to set up CHAP for {initiator}, then: {}", self.with_chap())),
+            .hint(format!(
+                "ask the gateway's administrator to set up CHAP for {initiator}, then: {}",
+                self.with_chap()
+            )),
             (2, 1, Some(chap)) => {
                 // tgt also sends this if it has no mutual CHAP.
                 let or_mutual = if chap.target.is_some() { ", or has no mutual CHAP for it" } else { "" };
                 let why = limits(chap).map(|why| format!("{why}; ")).unwrap_or_default();
                 Fault::new(
                     Kind::ChapRejected,
-                    format!("{portal} rejected the CHAP user {:?} or its secret{or_mutual} {seen}", chap.username),
+                    format!(
+                        "{portal} rejected the CHAP user {:?} or its secret{or_mutual} {seen}",
+                        chap.username
+                    ),
                 )
                 .hint(format!("{why}set both again: {}", self.with_chap()))
             }
@@ -133,27 +143,34 @@ impl Asked<'_> {
                     self.chap_seen().map(|chap| format!("; {chap}")).unwrap_or_default()
                 ),
             )
-            .hint("set the name that the gateway expects: iscsictl initiator-name NAME, or have this one \
-                 added there"),
+            .hint(
+                "have the gateway's administrator add this name, or set the one that the gateway \
+                 expects: iscsictl initiator-name NAME",
+            ),
             (2, 3 | 4, _) => match self.target {
                 Some(target) => Fault::new(
                     Kind::TargetNotFound,
-                    format!("{portal} does not have the target {target}, or does not offer it to this \
-                         initiator {seen}"),
+                    format!(
+                        "{portal} does not have the target {target}, or does not offer it to this \
+                         initiator {seen}"
+                    ),
                 )
                 .hint(format!("list its targets: iscsictl discover {portal}")),
                 None => Fault::new(Kind::TargetNotFound, format!("{portal} rejected the discovery {seen}"))
                     .hint(format!("ask the gateway's administrator to allow discovery for {initiator}")),
             },
-            (3, ..) => Fault::new(Kind::TargetUnavailable, format!("{portal} cannot serve the target now {seen}")).hint(
-                format!(
-                    "the target may be disabled or starting: ask the gateway's administrator, or try again later; \
-                     iscsictl discover {portal} shows what is served"
-                ),
+            (3, ..) => Fault::new(
+                Kind::TargetUnavailable,
+                format!("{portal} cannot serve the target at the moment {seen}"),
+            )
+            .hint(format!(
+                "it may be starting or disabled: try again later, or ask the gateway's administrator; see \
+                     what the portal lists: iscsictl discover {portal}"
+            )),
+            _ => Fault::new(Kind::TargetRejected, format!("{portal} rejected the login {seen}")).hint(
+                "the gateway's log has the reason: ask its administrator to search it for this \
+                     initiator name",
             ),
-            _ => Fault::new(Kind::TargetRejected, format!("{portal} rejected the login {seen}"))
-                .hint("the gateway's log has the reason: ask its administrator to search it for this \
-                     initiator name"),
         }
     }
 
@@ -187,7 +204,7 @@ impl Asked<'_> {
         }
         Fault::new(
             Kind::ChapRejected,
-            format!("{} asks for CHAP, and none is set ({})", self.portal, self.seen()),
+            format!("{} asks for CHAP, but no user name and secret are set ({})", self.portal, self.seen()),
         )
         .hint(format!("set the user name and the secret: {}", self.with_chap()))
     }
@@ -276,7 +293,7 @@ mod tests {
                 status(2, 1, Stage::Greeting),
                 None,
                 Kind::ChapRejected,
-                ["none is set", name, "", ""],
+                ["no user name and secret are set", name, "", ""],
                 "set-chap",
             ),
             (
@@ -308,7 +325,13 @@ mod tests {
                 "discover",
             ),
             (status(2, 5, Stage::Greeting), some(), Kind::TargetRejected, ["02/05", name, "", ""], "log"),
-            (Refusal::ChapRequired, None, Kind::ChapRejected, ["none is set", name, "", ""], "set-chap"),
+            (
+                Refusal::ChapRequired,
+                None,
+                Kind::ChapRejected,
+                ["no user name and secret are set", name, "", ""],
+                "set-chap",
+            ),
             (
                 Refusal::MutualFailed(MutualFault::WrongSecret),
                 some(),

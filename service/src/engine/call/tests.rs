@@ -122,7 +122,7 @@ impl World {
             chap,
         };
         let call = self.call(Action::Connect, Some(&self.portal), cancel);
-        self.engine.connect(&call, connection, &Everything).await.map(drop)
+        self.engine.connect(&call, connection, Arc::new(Everything)).await.map(drop)
     }
 
     async fn log_out(&self, cancel: CancellationToken) -> Result<()> {
@@ -132,7 +132,10 @@ impl World {
 
     async fn rescan(&self, cancel: CancellationToken) -> Result<()> {
         let options = RescanOptions::new();
-        self.engine.rescan(&self.call(Action::Login, None, cancel), &options, &Everything).await.map(drop)
+        self.engine
+            .rescan(&self.call(Action::Login, None, cancel), &options, Arc::new(Everything))
+            .await
+            .map(drop)
     }
 
     /// Sessions, disks and maps.

@@ -21,7 +21,7 @@ use crate::{
             chap::{DefaultChap, Proofs},
         },
     },
-    engine::{Engine, ask::asked::Asked, state::reader::Parts},
+    engine::{Engine, ask::asked::Asked},
 };
 
 /// What to check at each portal.
@@ -102,7 +102,7 @@ async fn look_at_target(
     initiator: &Iqn,
     subject: &Subject,
 ) -> Result<Seen> {
-    let now = engine.state.look(Parts::NODES).await?;
+    let now = engine.state.look_at(std::slice::from_ref(target)).await?;
     let at = Some(std::slice::from_ref(portal));
     let record = now.nodes_of(target, at).into_iter().next();
     let session = now.sessions_of(target, at).into_iter().next();

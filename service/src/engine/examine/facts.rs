@@ -13,6 +13,8 @@ pub(super) struct Facts {
     /// Including sessions that are being set up or are stale.
     pub(super) sessions: Vec<Session>,
     pub(super) nodes: Result<Vec<Node>>,
+    /// Why some nodes are not among them.
+    pub(super) left_out: Option<String>,
     /// This service's multipath configuration.
     pub(super) own: Result<Own>,
     pub(super) has_multipathd: bool,
@@ -21,13 +23,14 @@ pub(super) struct Facts {
 pub(super) async fn read(engine: &Engine) -> Result<Facts> {
     let (multipath, multipathd) = (engine.multipath.clone(), engine.state.multipathd.clone());
     // Unreadable records are a finding of their own, and do not hide sessions.
-    let (sessions, nodes) = match engine.state.look(Parts::NODES).await {
-        Ok(now) => (now.all_sessions().to_vec(), Ok(now.nodes().to_vec())),
-        Err(fault) => (engine.state.look(Parts::SESSIONS).await?.all_sessions().to_vec(), Err(fault)),
+    let (sessions, nodes, left_out) = match engine.state.look(Parts::NODES).await {
+        Ok(now) => (now.all_sessions().to_vec(), Ok(now.nodes().to_vec()), now.left_out().map(str::to_owned)),
+        Err(fault) => (engine.state.look(Parts::SESSIONS).await?.all_sessions().to_vec(), Err(fault), None),
     };
     Ok(Facts {
         sessions,
         nodes,
+        left_out,
         own: reading(move || multipath.own()).await?,
         has_multipathd: reading(move || multipathd.runs()).await?,
     })

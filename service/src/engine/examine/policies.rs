@@ -41,8 +41,7 @@ fn of_polkit(findings: &mut Findings, file: Option<&Path>, unknown: Result<Vec<&
             findings.ok(NAME, &subject, what);
         }
         Ok(unknown) => {
-            let what =
-                format!("polkit does not know {}: no caller is authorised for that", unknown.join(", "));
+            let what = format!("polkit does not know {}: no caller is allowed that", unknown.join(", "));
             let hint = if file.is_some() { "systemctl restart polkit.service" } else { REINSTALL };
             findings.failed(NAME, &subject, what, hint);
         }

@@ -33,6 +33,11 @@ pub(super) async fn look(engine: &Engine, facts: &Facts) -> Result<Findings> {
             findings.ok(NAME, "", format!("{} sound", count(sound, "node record")));
         }
     }
+    if let Some(why) = &facts.left_out {
+        let what = format!("some node records are not listed: {why}");
+        let hint = "remove targets that are not needed by name: iscsictl forget TARGET";
+        findings.warning(NAME, "nodes", what, hint);
+    }
     let (number, bad) = discoveries?;
     for (path, why) in &bad {
         let path = path.display().to_string();

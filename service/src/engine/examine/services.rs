@@ -183,7 +183,13 @@ mod tests {
 
     #[test]
     fn multipathd_is_started_only_where_multipath_was_set_up() {
-        let facts = |own| Facts { sessions: Vec::new(), nodes: Ok(Vec::new()), own, has_multipathd: false };
+        let facts = |own| Facts {
+            sessions: Vec::new(),
+            nodes: Ok(Vec::new()),
+            left_out: None,
+            own,
+            has_multipathd: false,
+        };
         let (off, none) = (unit(MULTIPATHD, false, false), Unit::default());
         let ours = facts(Ok(Own::Ours(String::new())));
         let found = report(|findings| of_multipathd(findings, &ours, &off, &none));

@@ -108,6 +108,7 @@ mod tests {
             let facts = Facts {
                 sessions: vec![session(state)],
                 nodes: Ok(Vec::new()),
+                left_out: None,
                 own: Ok(Own::Missing),
                 has_multipathd: false,
             };
@@ -124,6 +125,7 @@ mod tests {
         let facts = Facts {
             sessions: vec![half],
             nodes: Ok(Vec::new()),
+            left_out: None,
             own: Ok(Own::Missing),
             has_multipathd: false,
         };

@@ -23,8 +23,8 @@ use crate::{
 
 const ISCSID: &str = "iscsid.service";
 
-/// While iscsid is running, only a session found twice is removed. Nothing of iscsid's stays half
-/// done for so long except a logout, and that has an iscsiadm waiting for it.
+/// Only a session found twice is removed. Nothing of iscsid's stays half done for so long except a
+/// logout, and that has an iscsiadm waiting for it; nor does anything of another program's.
 const TWICE: Duration = Duration::from_secs(1);
 
 /// How far a removal may go.
@@ -51,9 +51,10 @@ async fn remove_in_turn(engine: &Engine, reach: Reach) {
     // Calls that arrive together need not do it twice.
     let turn = Arc::clone(&engine.turns.acts.stale_sessions).lock_owned().await;
     let mut found = find(&engine.stale_sessions).await;
-    if found.has_iscsid {
+    if !found.sessions.is_empty() {
         sleep(TWICE).await;
         let again = find(&engine.stale_sessions).await;
+        found.has_iscsid |= again.has_iscsid;
         found.sessions.retain(|session| again.sessions.contains(session));
     }
     // iscsid would keep treating a session that it holds as up, and refuse to log in again.

@@ -51,7 +51,8 @@ pub(super) async fn answer(
 fn entry(key: &NodeKey, done: Done, session: Option<&Session>, settled: Settled) -> results::Login {
     let (target, portal) = (key.target.as_str(), key.portal.to_string());
     let Some(session) = session else {
-        let gone = Fault::new(Kind::Failed, "the session was lost immediately");
+        let gone = Fault::new(Kind::Failed, "the session ended right after the login")
+            .hint(format!("find the cause: iscsictl diagnose {target} {portal}"));
         return results::Login::failed(target, &portal, &gone);
     };
     let disks = session.disks.iter().filter(|disk| !disk.name.is_empty());

@@ -22,18 +22,21 @@ use crate::{
         leftovers::stale_sessions::{self, Reach},
         logout,
         state::{reader::Parts, watch::Predicate},
+        turns::places::Place,
     },
 };
 
 /// How long the disks of a late login may look used: several programs probe a new disk.
 const TAKE_BACK: Duration = Duration::from_secs(15);
 
-/// Logs in. The caller holds the claim on the node's target.
+/// Logs in. The caller holds the claim on the node's target; `place` is held for as long as a
+/// program works on it.
 pub(super) async fn log_in(
     engine: &Arc<Engine>,
     node: &NodeKey,
     iscsiadm: &Iscsiadm,
     hold: &Hold,
+    place: Place,
     limit: &Limit,
 ) -> Result<()> {
     let login = with_fewer_retries(engine, node, iscsiadm, limit).await?;
@@ -63,10 +66,10 @@ pub(super) async fn log_in(
             let what =
                 format!("{} accepted the login, but iscsid did not log in within the deadline", node.portal);
             let (late, node) = (Arc::clone(engine), node.clone());
-            hold.go_on(&engine.turns.activity, async move { take_back(&late, rest, &node).await });
-            Err(limit
-                .fault(what)
-                .hint("journalctl -u iscsid shows what it waits for; try again with a longer timeout"))
+            hold.go_on(&engine.turns.activity, async move { take_back(&late, rest, &node, place).await });
+            Err(limit.fault(what).hint(
+                "see what iscsid waits for: journalctl -u iscsid; then try again with a longer timeout",
+            ))
         }
         // Up and complete, whatever iscsiadm reports. If the kernel has not scanned it, iscsid
         // completes it at the next login.
@@ -121,7 +124,7 @@ fn report(node: &NodeKey, fault: Fault) -> Fault {
         format!("{}: the target accepted the login, but iscsid failed: {}", node.portal, fault.message());
     let hint = match fault.next_step() {
         "" => {
-            format!("iscsictl diagnose {} {}; journalctl -u iscsid has the details", node.target, node.portal)
+            format!("find the cause: iscsictl diagnose {} {}; journalctl -u iscsid", node.target, node.portal)
         }
         hint => hint.to_owned(),
     };
@@ -130,8 +133,9 @@ fn report(node: &NodeKey, fault: Fault) -> Fault {
 
 /// Waits for a login that timed out, and ends the session that it made. Its caller got an error, so
 /// nothing uses the session yet; if something does all the same, it stays.
-async fn take_back(engine: &Engine, rest: Rest, node: &NodeKey) {
+async fn take_back(engine: &Engine, rest: Rest, node: &NodeKey, place: Place) {
     rest.ended().await;
+    drop(place);
     let now = match engine.state.look(Parts::SESSIONS).await {
         Ok(now) => now,
         Err(fault) => {

@@ -40,6 +40,7 @@ use crate::{
             initiator_name,
         },
         state::reader::Parts,
+        turns::places::check_number,
     },
 };
 
@@ -103,6 +104,7 @@ async fn connect(
     let goal = find(engine, asked, interface, &named, proofs.as_ref(), consent, limit)
         .await
         .map_err(|fault| stopped(Step::Discover, fault))?;
+    check_number(goal.nodes.len()).map_err(|fault| stopped(Step::Discover, fault))?;
     progress.report(Step::Discover, goal.to_string());
     let limit = &allowed(&goal, call, startup, interface, consent).await?;
     let chap = default_chap(engine, consent, asked, interface).await?;
@@ -177,7 +179,7 @@ async fn find(
         .map(|node| bound(node, binding.as_ref()))
         .collect();
     // A node with a record in the old format is logged in to through that record.
-    let now = engine.state.look(Parts::NODES).await?;
+    let now = engine.state.look_at(&targets).await?;
     let is_old = |node: &&Node| node.key.tpgt.is_none() && node.damage.is_none();
     let old: Vec<&NodeKey> = now.nodes().iter().filter(is_old).map(|node| &node.key).collect();
     let recorded = |node: NodeKey| {
@@ -206,16 +208,17 @@ async fn record_and_log_in(
     let is_left_out = record(engine, goal, proofs, chap, wishes.startup, progress).await?;
     let portals = goal.nodes.iter().map(|node| node.portal.to_string()).collect::<Vec<_>>();
     progress.report(Step::Login, format!("logging in at {}", some_of(&portals)));
-    let now = engine.state.look(Parts::NODES).await?;
+    let now = engine.state.look_at(&goal.targets).await?;
     let ours: BTreeSet<&NodeKey> = goal.nodes.iter().collect();
+    let share = engine.turns.places.share(ours.len(), limit);
     let mut logins = JoinSet::new();
     for (target, hold) in goal.targets.iter().zip(holds) {
         let mut nodes = now.nodes_of(target, None);
         nodes.retain(|node| ours.contains(&node.key));
         let (engine, target, hold) = (Arc::clone(engine), target.clone(), hold.clone());
-        let limit = limit.clone();
+        let (share, limit) = (share.clone(), limit.clone());
         logins.spawn(async move {
-            let result = log_in(&engine, &target, &nodes, &hold, wishes, &limit).await;
+            let result = log_in(&engine, &target, &nodes, &hold, &share, wishes, &limit).await;
             (target, nodes, result)
         });
     }

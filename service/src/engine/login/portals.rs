@@ -32,6 +32,7 @@ use crate::{
         leftovers::stale_sessions::{self, Reach},
         records::{initiator_name, lookup::damaged},
         state::reader::Parts,
+        turns::places::Share,
     },
 };
 
@@ -46,6 +47,8 @@ struct Attempts {
     iscsiadm: Iscsiadm,
     /// Held by an attempt that continues after the call.
     hold: Hold,
+    /// A place for each attempt that runs.
+    share: Share,
     /// Set when a portal would accept the login.
     welcome: Arc<Notify>,
     /// When to stop waiting for portals that have not answered.
@@ -58,6 +61,7 @@ pub(super) async fn log_in(
     engine: &Arc<Engine>,
     nodes: &[Node],
     hold: &Hold,
+    share: &Share,
     limit: &Limit,
 ) -> Result<BTreeMap<NodeKey, Outcome>> {
     stale_sessions::remove(engine, Reach::Restart, limit).await;
@@ -75,8 +79,8 @@ pub(super) async fn log_in(
     let initiator = initiator_name::needed(engine).await?;
     let (hurry, hurried) = watch::channel(false);
     let welcome = Arc::new(Notify::new());
-    let (hold, heard) = (hold.clone(), Arc::clone(&welcome));
-    let shared = Attempts { initiator, iscsiadm, hold, welcome, hurried, limit: limit.clone() };
+    let (hold, share, heard) = (hold.clone(), share.clone(), Arc::clone(&welcome));
+    let shared = Attempts { initiator, iscsiadm, hold, share, welcome, hurried, limit: limit.clone() };
     let mut attempts = JoinSet::new();
     for node in down {
         let (engine, node, shared) = (Arc::clone(engine), node.clone(), shared.clone());
@@ -122,13 +126,15 @@ async fn one_node(engine: &Arc<Engine>, node: &Node, mut shared: Attempts) -> Ou
         return Err(damaged(&node.key, why));
     }
     let key = &node.key;
+    let place = shared.share.place(&shared.limit).await?;
+    let (begun, answering) = (Instant::now(), shared.share.part(&shared.limit));
     let proofs = {
         let (database, key) = (engine.database.clone(), key.clone());
         reading(move || database.node_proofs(&key)).await??
     };
     let accepted = tokio::select! {
-        asked = ask_login(key, node.interface.as_deref(), &shared.initiator, &proofs, &shared.limit) => asked?,
-        _ = shared.hurried.wait_for(|hurry| *hurry) => return Err(gave_up(&key.portal)),
+        asked = ask_login(key, node.interface.as_deref(), &shared.initiator, &proofs, &answering) => asked?,
+        () = hurry(&mut shared.hurried, begun) => return Err(gave_up(&key.portal)),
     };
     shared.welcome.notify_one();
     if shared.limit.is_cancelled() {
@@ -143,12 +149,19 @@ async fn one_node(engine: &Arc<Engine>, node: &Node, mut shared: Attempts) -> Ou
         blocking(move || database.set_algorithm(&key, taken)).await??;
     }
     drop(proofs);
-    attempt::log_in(engine, key, &shared.iscsiadm, &shared.hold, &shared.limit).await?;
+    attempt::log_in(engine, key, &shared.iscsiadm, &shared.hold, place, &shared.limit).await?;
     let remark = accepted.redirected.map(|redirect| {
         let how = if redirect.permanent { "permanently" } else { "temporarily" };
         format!("the portal redirects logins to {}, {how}", redirect.to)
     });
     Ok(Done { outcome: LoginOutcome::LoggedIn, remark: remark.unwrap_or_default() })
+}
+
+/// Returns when the others are no longer to wait for an attempt that began then.
+async fn hurry(hurried: &mut watch::Receiver<bool>, begun: Instant) {
+    // An error means that no call waits any more.
+    let _ = hurried.wait_for(|hurry| *hurry).await;
+    sleep_until(begun + STRAGGLERS).await;
 }
 
 fn gave_up(portal: &Portal) -> Fault {

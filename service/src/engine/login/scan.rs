@@ -14,6 +14,7 @@ use crate::{
     engine::{
         Engine,
         state::{reader::Parts, watch::Predicate},
+        turns::places::Share,
     },
 };
 
@@ -31,8 +32,8 @@ pub(super) async fn look_for_luns(engine: &Engine, sids: Vec<u32>, limit: &Limit
     let takeover = reading(move || Iscsid::takeover(&proc)).await?;
     let begun = &limit.at_most(takeover.max(RECONNECT));
     let is_taking_over = !takeover.is_zero();
-    let scans = JoinSet::new();
-    let mut begin = Begun { engine, iscsiadm, sids, is_taking_over, limit, scans };
+    let share = engine.turns.places.share(sids.len(), limit);
+    let mut begin = Begun { engine, iscsiadm, sids, is_taking_over, limit, share, scans: JoinSet::new() };
     engine.state.watch.until(&mut begin, begun).await?;
     for fault in begin.scans.join_all().await.into_iter().filter_map(Result::err) {
         // The result is checked in any case.
@@ -51,6 +52,7 @@ struct Begun<'a> {
     is_taking_over: bool,
     /// Read anew for each look.
     limit: &'a Limit,
+    share: Share,
     scans: JoinSet<Result<()>>,
 }
 
@@ -68,7 +70,8 @@ impl Predicate for Begun<'_> {
             } else if !has_disks && hindrance(&self.engine.state.sysfs, &session).is_none() {
                 self.sids.retain(|sid| *sid != session.sid);
                 let (iscsiadm, limit) = (self.iscsiadm.clone(), self.limit.clone());
-                self.scans.spawn(async move { scan(&iscsiadm, &session, &limit).await });
+                let share = self.share.clone();
+                self.scans.spawn(async move { scan(&iscsiadm, &session, &share, &limit).await });
             }
         }
         Ok(self.sids.is_empty().then_some(()))
@@ -99,8 +102,14 @@ pub(in crate::engine) fn hindrance(sysfs: &Sysfs, session: &Session) -> Option<F
     None
 }
 
-/// Has the kernel scan one session. The kernel shows the result.
-pub(in crate::engine) async fn scan(iscsiadm: &Iscsiadm, session: &Session, limit: &Limit) -> Result<()> {
+/// Has the kernel scan one session, in its turn. The kernel shows the result.
+pub(in crate::engine) async fn scan(
+    iscsiadm: &Iscsiadm,
+    session: &Session,
+    share: &Share,
+    limit: &Limit,
+) -> Result<()> {
+    let _place = share.place(limit).await?;
     iscsiadm.rescan(session.sid, limit).await.map_err(|refused| {
         let fault = Fault::from(refused);
         match fault.kind() {

@@ -1,7 +1,9 @@
 //! Sessions that the machine runs from: those of the firmware, of the boot, below the root file
 //! system, and below swap space. They are never logged out of, not even by force.
 
-use iscsi_initiator_dbus::{Fault, Kind, fault::Result};
+use std::collections::BTreeSet;
+
+use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result};
 
 use crate::{
     backend::{
@@ -9,7 +11,7 @@ use crate::{
         kernel::{sysfs::Session, usage::Carried},
         open_iscsi::database::Node,
     },
-    engine::{Engine, state::reader::Parts},
+    engine::Engine,
 };
 
 /// Without these the machine stops; whatever they lie on counts too.
@@ -20,7 +22,10 @@ const SWAP: &str = "stop using it first, also before a logout with force: swapof
 
 /// `InUse` with the reason if the machine runs from one of the sessions.
 pub(super) async fn check(engine: &Engine, sessions: &[Session], force: bool) -> Result<()> {
-    let nodes = engine.state.look(Parts::NODES).await?.nodes().to_vec();
+    // A session whose target is not an iSCSI name has no record.
+    let targets: BTreeSet<Iqn> = sessions.iter().filter_map(|session| session.target.parse().ok()).collect();
+    let targets: Vec<Iqn> = targets.into_iter().collect();
+    let nodes = engine.state.look_at(&targets).await?.nodes().to_vec();
     let (sysfs, usage, sessions) = (engine.state.sysfs.clone(), engine.usage.clone(), sessions.to_vec());
     let found = looking_for_uses(move || {
         let firmware = sysfs.firmware_targets();

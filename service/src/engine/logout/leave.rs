@@ -1,13 +1,13 @@
 //! Has iscsid end the sessions. The kernel decides, not the exit code.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use iscsi_initiator_dbus::{
     Fault, Kind,
     fault::Result,
     results::{self, LogoutOutcome},
 };
-use tokio::task::JoinSet;
+use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
     backend::{
@@ -22,13 +22,14 @@ use crate::{
         Engine,
         leftovers::stale_sessions::{self, Reach},
         state::watch::{Predicate, Watch},
+        turns::places::AT_ONCE,
     },
 };
 
 /// How long to wait for a session that iscsid is reconnecting.
 const RECONNECT: Duration = Duration::from_secs(5);
 
-/// Ends the sessions in parallel, with an entry each.
+/// Ends the sessions in parallel, so many at a time, with an entry each.
 pub(super) async fn leave(
     engine: &Engine,
     iscsiadm: &Iscsiadm,
@@ -39,18 +40,24 @@ pub(super) async fn leave(
     let in_use = limit.wait(engine.turns.acts.iscsid.read()).await.ok_or_else(late)?;
     let proc = engine.layout.proc.clone();
     let takeover = reading(move || Iscsid::takeover(&proc)).await?;
-    // A restarted iscsid reconnects its sessions first.
-    let again = limit.at_most(takeover.max(RECONNECT));
+    // One logout at a time tears down, so this is the limit for all calls together as well.
+    let turns = Arc::new(Semaphore::new(AT_ONCE));
     let mut leaving = JoinSet::new();
     for session in sessions {
         let logout =
             Logout { iscsiadm: iscsiadm.clone(), sid: session.sid, limit: limit.clone(), last: None };
-        let (watch, session, again) = (engine.state.watch.clone(), session.clone(), again.clone());
-        leaving.spawn(async move { (session, log_out(&watch, logout, &again).await) });
+        let (watch, session, limit) = (engine.state.watch.clone(), session.clone(), limit.clone());
+        let turns = Arc::clone(&turns);
+        leaving.spawn(async move {
+            let Some(Ok(_turn)) = limit.wait(turns.acquire_owned()).await else { return (session, None) };
+            // A restarted iscsid reconnects its sessions first.
+            let again = limit.at_most(takeover.max(RECONNECT));
+            (session, Some(log_out(&watch, logout, &again).await))
+        });
     }
     let left = leaving.join_all().await;
     drop(in_use);
-    if left.iter().any(|(_, done)| matches!(done, Err(Refused::Code(_)))) {
+    if left.iter().any(|(_, done)| matches!(done, Some(Err(Refused::Code(_))))) {
         // iscsid may have died during the logout.
         stale_sessions::remove(engine, Reach::Restart, limit).await;
     }
@@ -58,13 +65,14 @@ pub(super) async fn leave(
     let gone: BTreeSet<u32> =
         reading(move || sids.into_iter().filter(|sid| sysfs.has_session(*sid) == Some(false)).collect())
             .await?;
-    let entry = |(session, done): (Session, std::result::Result<(), Refused>)| {
+    let entry = |(session, done): (Session, Option<std::result::Result<(), Refused>>)| {
         let fault = match done {
             _ if gone.contains(&session.sid) => None,
-            Ok(()) => {
+            None => Some(limit.fault("timed out before its turn to be logged out of")),
+            Some(Ok(())) => {
                 Some(Fault::new(Kind::Failed, "iscsid reported success, but the session is still there"))
             }
-            Err(refused) => Some(refused.into()),
+            Some(Err(refused)) => Some(refused.into()),
         };
         let portal = session.portal_text();
         match fault {

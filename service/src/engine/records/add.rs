@@ -32,7 +32,7 @@ use crate::{
         Engine,
         call::{Call, act, consent::Consent},
         leftovers::undo::claim,
-        state::{listing::node_of, reader::Parts},
+        state::listing::node_of,
     },
 };
 
@@ -104,7 +104,7 @@ async fn record(
         let (database, keys, startup) = (engine.database.clone(), wanted.clone(), options.startup);
         blocking(move || database.add(&keys, &Origin::Static, startup, binding.as_ref(), chap)).await??
     };
-    let now = engine.state.look(Parts::NODES).await?;
+    let now = engine.state.look_at(std::slice::from_ref(target)).await?;
     let mut nodes = Vec::new();
     for node in now.nodes() {
         let made = wanted.iter().position(|key| key.is_same(&node.key)).and_then(|at| made.get(at));

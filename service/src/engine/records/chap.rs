@@ -16,7 +16,6 @@ use crate::{
         Engine,
         call::{Call, act},
         leftovers::undo::claim,
-        state::reader::Parts,
     },
 };
 
@@ -55,7 +54,7 @@ async fn of_nodes(
     };
     let database = engine.database.clone();
     blocking(move || database.set_node_chap(&keys, secrets.as_ref())).await??;
-    let now = engine.state.look(Parts::NODES).await?;
+    let now = engine.state.look_at(std::slice::from_ref(target)).await?;
     check_again(&now, target, portals.as_deref(), |node| node.chap == wanted)
 }
 

@@ -13,7 +13,6 @@ use crate::{
         Engine,
         call::{Call, act},
         leftovers::undo::claim,
-        state::reader::Parts,
     },
 };
 
@@ -37,7 +36,7 @@ async fn remove(
     portals: Option<&[Portal]>,
     asked: Option<&Portal>,
 ) -> Result<()> {
-    let now = engine.state.look(Parts::NODES).await?;
+    let now = engine.state.look_at(std::slice::from_ref(target)).await?;
     let nodes = now.nodes_of(target, portals);
     if nodes.is_empty() {
         return Err(none(engine, target, asked));

@@ -10,10 +10,7 @@ use crate::{
             iscsiadm::Iscsiadm,
         },
     },
-    engine::{
-        Engine,
-        state::{reader::Parts, snapshot::Snapshot},
-    },
+    engine::{Engine, state::snapshot::Snapshot},
 };
 
 /// Every portal that the argument stands for; `None` still means all.
@@ -34,7 +31,7 @@ pub(in crate::engine) async fn nodes_of(
     target: &Iqn,
     portals: Option<&[Portal]>,
 ) -> Result<Vec<Node>> {
-    Ok(engine.state.look(Parts::NODES).await?.nodes_of(target, portals))
+    Ok(engine.state.look_at(std::slice::from_ref(target)).await?.nodes_of(target, portals))
 }
 
 /// The nodes to change, none of them damaged. `asked` is the portal as the caller named it.
@@ -90,7 +87,7 @@ pub(in crate::engine) fn damaged(node: &NodeKey, why: impl std::fmt::Display) ->
         format!("the record of {} at {} is damaged: {why}", node.target, node.portal),
     )
     .hint(format!(
-        "remove it and discover it again: iscsictl forget {} {}, then iscsictl discover {}",
+        "remove it and discover it again: iscsictl forget {} {} && iscsictl discover {}",
         node.target, node.portal, node.portal
     ))
 }

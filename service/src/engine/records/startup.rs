@@ -13,7 +13,6 @@ use crate::{
         Engine,
         call::{Call, act},
         leftovers::undo::claim,
-        state::reader::Parts,
     },
 };
 
@@ -30,7 +29,7 @@ impl Engine {
                 let database = engine.database.clone();
                 let keys: Vec<_> = nodes.into_iter().map(|node| node.key).collect();
                 blocking(move || database.set_startup(&keys, startup)).await??;
-                let now = engine.state.look(Parts::NODES).await?;
+                let now = engine.state.look_at(std::slice::from_ref(target)).await?;
                 check_again(&now, target, portals.as_deref(), |node| node.startup == startup)
             })
         })

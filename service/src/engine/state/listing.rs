@@ -54,7 +54,10 @@ impl Engine {
                 filter.target.as_ref().is_none_or(|target| node.key.target == *target)
                     && portals.as_ref().is_none_or(|portals| portals.contains(&node.key.portal))
             };
-            let now = self.state.look(Parts::NODES).await?;
+            let now = match &filter.target {
+                Some(target) => self.state.look_at(std::slice::from_ref(target)).await?,
+                None => self.state.look(Parts::NODES).await?,
+            };
             let nodes = now.nodes().iter().filter(wanted);
             Ok(nodes.map(|node| node_of(node, NodeState::Known, &now)).collect())
         })

@@ -4,9 +4,13 @@
 //! A snapshot takes time in proportion to its size: some thirty small files for each path, one or
 //! two for each node, and one reply of multipathd. `docs/architecture.md` has the figures.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use iscsi_initiator_dbus::{Fault, fault::Result};
+use iscsi_initiator_dbus::{Iqn, fault::Result};
 
 use super::{snapshot::Snapshot, watch::Watch};
 use crate::backend::{
@@ -14,9 +18,12 @@ use crate::backend::{
         layout::Layout,
         threads::{asking_multipathd_within, reading},
     },
-    kernel::{sysfs::Sysfs, udev::Udev},
+    kernel::{
+        sysfs::{Session, Sysfs},
+        udev::Udev,
+    },
     multipath::daemon::{Multipathd, MultipathdError, PathState},
-    open_iscsi::database::Database,
+    open_iscsi::database::{Database, DatabaseError, listing::Listing},
 };
 
 /// How long multipathd may take for the states of the paths. The kernel's view is complete without
@@ -44,6 +51,8 @@ pub(in crate::engine) struct State {
     pub(in crate::engine) database: Database,
     pub(in crate::engine) multipathd: Multipathd,
     pub(in crate::engine) watch: Watch,
+    /// Why nodes were left out of the last list, as it was logged.
+    reported: Arc<Mutex<Option<String>>>,
 }
 
 impl State {
@@ -54,21 +63,52 @@ impl State {
             database: database.clone(),
             multipathd: Multipathd::new(layout),
             watch: Watch::start(layout),
+            reported: Arc::default(),
         }
     }
 
-    /// Reads the machine. Unreadable records are an error. A multipathd that does not answer is
-    /// not, because the kernel's view is complete without it.
+    /// Reads the machine. A database that cannot be opened is an error; what is left out of its
+    /// nodes is not. Neither is a multipathd that does not answer, because the kernel's view is
+    /// complete without it.
     pub(in crate::engine) async fn look(&self, parts: Parts) -> Result<Snapshot> {
-        let (sysfs, database) = (self.sysfs.clone(), self.database.clone());
-        let (sessions, nodes) = reading(move || {
-            let nodes = if parts.nodes { database.nodes()? } else { Vec::new() };
-            Ok::<_, Fault>((sysfs.sessions(), nodes))
-        })
-        .await??;
+        let state = self.clone();
+        let reading = reading(move || {
+            let nodes =
+                |database: &Database| if parts.nodes { database.list() } else { Ok(Listing::default()) };
+            state.read(nodes)
+        });
+        let (sessions, listing) = reading.await??;
         let has_map = || sessions.iter().flat_map(|session| &session.disks).any(|disk| disk.map.is_some());
         let paths = if parts.paths && has_map() { self.paths().await } else { HashMap::new() };
-        Ok(Snapshot::new(sessions, nodes, paths))
+        Ok(Snapshot::new(sessions, listing.nodes, listing.left_out, paths))
+    }
+
+    /// Reads the machine with the nodes of these targets, however many others there are.
+    pub(in crate::engine) async fn look_at(&self, targets: &[Iqn]) -> Result<Snapshot> {
+        let (state, targets) = (self.clone(), targets.to_vec());
+        let reading = reading(move || state.read(|database: &Database| database.list_of(&targets)));
+        let (sessions, listing) = reading.await??;
+        Ok(Snapshot::new(sessions, listing.nodes, listing.left_out, HashMap::new()))
+    }
+
+    fn read(
+        &self,
+        nodes: impl FnOnce(&Database) -> std::result::Result<Listing, DatabaseError>,
+    ) -> std::result::Result<(Vec<Session>, Listing), DatabaseError> {
+        let sessions = self.sysfs.sessions();
+        let listing = nodes(&self.database)?;
+        self.report(listing.left_out.as_deref());
+        Ok((sessions, listing))
+    }
+
+    /// Logs why nodes are left out, once for each reason: any local user may list them.
+    fn report(&self, left_out: Option<&str>) {
+        let Some(why) = left_out else { return };
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        if reported.as_deref() != Some(why) {
+            tracing::warn!(%why, "some node records are not listed");
+            *reported = Some(why.to_owned());
+        }
     }
 
     async fn paths(&self) -> HashMap<String, PathState> {

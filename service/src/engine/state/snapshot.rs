@@ -17,6 +17,8 @@ pub(in crate::engine) struct Snapshot {
     sessions: Vec<Session>,
     /// Sorted.
     nodes: Vec<Node>,
+    /// Why some nodes are not among them.
+    left_out: Option<String>,
     /// By the disk's kernel name; empty where multipathd has no map or does not answer.
     paths: HashMap<String, PathState>,
     /// The index in `sessions` by target, portal and iface, so that a lookup is done once for each
@@ -28,12 +30,17 @@ pub(in crate::engine) struct Snapshot {
 type Place = (String, Option<Portal>, String);
 
 impl Snapshot {
-    pub(super) fn new(sessions: Vec<Session>, nodes: Vec<Node>, paths: HashMap<String, PathState>) -> Self {
+    pub(super) fn new(
+        sessions: Vec<Session>,
+        nodes: Vec<Node>,
+        left_out: Option<String>,
+        paths: HashMap<String, PathState>,
+    ) -> Self {
         let place =
             |session: &Session| (session.target.clone(), session.portal.clone(), session.iface.clone());
         // The first of several, in sort order.
         let places = sessions.iter().enumerate().rev().map(|(at, session)| (place(session), at)).collect();
-        Self { sessions, nodes, paths, places }
+        Self { sessions, nodes, left_out, paths, places }
     }
 
     /// Every usable session.
@@ -48,6 +55,11 @@ impl Snapshot {
 
     pub(in crate::engine) fn nodes(&self) -> &[Node] {
         &self.nodes
+    }
+
+    /// Why some nodes are left out, if they are.
+    pub(in crate::engine) fn left_out(&self) -> Option<&str> {
+        self.left_out.as_deref()
     }
 
     /// The state of a path, by its disk's kernel name.
@@ -99,7 +111,7 @@ pub(in crate::engine) mod tests {
     use super::*;
 
     pub(in crate::engine) fn of_sessions(sessions: Vec<Session>) -> Snapshot {
-        Snapshot::new(sessions, Vec::new(), HashMap::new())
+        Snapshot::new(sessions, Vec::new(), None, HashMap::new())
     }
 
     #[test]

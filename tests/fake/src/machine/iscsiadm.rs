@@ -68,6 +68,21 @@ async fn answer(core: &Arc<Core>, mut stream: TcpStream) -> std::io::Result<()> 
 
 impl Core {
     async fn run(self: &Arc<Self>, words: &[&str]) -> End {
+        let is_counted = words.last().is_some_and(|word| ["--login", "--logout"].contains(word));
+        if !is_counted {
+            return self.run_now(words).await;
+        }
+        {
+            let (now, most) = &mut self.model().running;
+            *now += 1;
+            *most = (*most).max(*now);
+        }
+        let end = self.run_now(words).await;
+        self.model().running.0 -= 1;
+        end
+    }
+
+    async fn run_now(self: &Arc<Self>, words: &[&str]) -> End {
         let code = |code| End { code, ..End::default() };
         match words {
             [name @ ("iscsiadm" | "iscsid"), "--version"] => {

@@ -31,6 +31,8 @@ pub(super) struct Model {
     pub(super) swaps: BTreeSet<String>,
     pub(super) delays: Delays,
     pub(super) faults: Faults,
+    /// How many logins and logouts of iscsiadm's run now, and how many ran at most.
+    pub(super) running: (usize, usize),
     /// Devices whose events udev has not seen to yet.
     pub(super) udev_at: usize,
     last_sid: u32,

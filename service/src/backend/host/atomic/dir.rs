@@ -37,6 +37,14 @@ pub(crate) struct Dir {
     path: PathBuf,
 }
 
+/// Names in a directory.
+pub(crate) struct Names {
+    /// Sorted.
+    pub(crate) names: Vec<OsString>,
+    /// Whether there are no more than these.
+    pub(crate) is_all: bool,
+}
+
 impl Dir {
     /// Opens the directory. The administrator controls the path to it, which may contain symlinks.
     pub(crate) fn open(path: &Path) -> Result<Self> {
@@ -100,23 +108,32 @@ impl Dir {
     /// The names in a directory beneath, sorted; empty if it does not exist. More than 16384 are an
     /// error, so that no caller takes a part of them for all.
     pub(crate) fn list(&self, relative: &str) -> Result<Vec<OsString>> {
+        match self.list_some(relative)? {
+            Names { is_all: true, names } => Ok(names),
+            Names { .. } => Err(Errno::OVERFLOW),
+        }
+    }
+
+    /// The same, but of more than 16384 names only that many, and that there are more.
+    pub(crate) fn list_some(&self, relative: &str) -> Result<Names> {
         let fd = match self.beneath(relative, OFlags::RDONLY | OFlags::DIRECTORY) {
-            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Vec::new()),
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Names { names: Vec::new(), is_all: true }),
             fd => fd?,
         };
-        let mut names = Vec::new();
+        let (mut names, mut is_all) = (Vec::new(), true);
         for entry in rustix::fs::Dir::read_from(&fd)? {
             let name = entry?.file_name().to_bytes().to_vec();
             if name == b"." || name == b".." {
                 continue;
             }
             if names.len() >= NAMES {
-                return Err(Errno::OVERFLOW);
+                is_all = false;
+                break;
             }
             names.push(OsString::from_vec(name));
         }
         names.sort();
-        Ok(names)
+        Ok(Names { names, is_all })
     }
 
     /// Makes the directories of a relative path, mode 0700.

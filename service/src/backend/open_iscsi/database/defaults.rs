@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use iscsi_initiator_dbus::{Portal, results::ChapMode};
 use zeroize::Zeroizing;
 
-use super::{Database, DatabaseError, Dir, Node, NodeKey, chap::DefaultChap, read, record::Record};
+use super::{Database, DatabaseError, Dir, Node, NodeKey, chap::DefaultChap, listing, read, record::Record};
 
 const USERNAME: &str = "node.session.auth.username";
 const PASSWORD: &str = "node.session.auth.password";
@@ -39,11 +39,10 @@ impl Defaults {
         &self,
         chap: DefaultChap,
         dir: &Dir,
-        there: &[Node],
         nodes: &[NodeKey],
-    ) -> Option<BTreeSet<Place>> {
+    ) -> Result<Option<BTreeSet<Place>>, DatabaseError> {
         if chap == DefaultChap::Everywhere || self.get(PASSWORD).is_none() {
-            return None;
+            return Ok(None);
         }
         let wanted: BTreeSet<Place> = nodes.iter().map(place).collect();
         let has_the_same = |node: &&Node| {
@@ -52,7 +51,8 @@ impl Defaults {
                 && wanted.contains(&place(&node.key))
                 && read(dir, &node.key.path()).ok().flatten().is_some_and(|record| self.is_chap_of(&record))
         };
-        Some(there.iter().filter(has_the_same).map(|node| place(&node.key)).collect())
+        let there = listing::all(dir)?.nodes;
+        Ok(Some(there.iter().filter(has_the_same).map(|node| place(&node.key)).collect()))
     }
 
     fn is_chap_of(&self, record: &Record) -> bool {

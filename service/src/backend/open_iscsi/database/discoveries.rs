@@ -13,7 +13,7 @@ impl Database {
         }
         let dir = open(&self.root)?;
         let (mut number, mut damaged) = (0, Vec::new());
-        for portal in dir.list("send_targets").map_err(io(&dir, "send_targets"))? {
+        for portal in dir.list_some("send_targets").map_err(io(&dir, "send_targets"))?.names {
             let Some(portal) = portal.to_str() else { continue };
             let path = format!("send_targets/{portal}/st_config");
             match read(&dir, &path) {

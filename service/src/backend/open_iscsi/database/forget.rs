@@ -5,7 +5,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Database, DatabaseError, NodeKey, ifaces, io, nodes, open};
+use rustix::io::Errno;
+
+use super::{Database, DatabaseError, NodeKey, ifaces, io, listing, open};
 
 impl Database {
     /// Removes the records of these nodes, whatever they hold. Already gone is success.
@@ -29,7 +31,13 @@ pub(super) fn release_unused<'a>(
     if unused.is_empty() {
         return Ok(());
     }
-    for node in nodes::all(dir)? {
+    let there = listing::all(dir)?;
+    if let Some(why) = there.left_out {
+        // One of those may use it.
+        tracing::warn!(%why, "an iface that may be unused stays");
+        return Ok(());
+    }
+    for node in there.nodes {
         unused.remove(node.key.iface.as_str());
     }
     unused.into_iter().try_for_each(|iface| ifaces::release(dir, iface))
@@ -48,14 +56,15 @@ pub(super) fn remove(dir: &super::Dir, node: &NodeKey) -> Result<(), DatabaseErr
     let link = format!("{},{},{},{tpgt},{}", node.target, node.portal.host(), node.portal.port(), node.iface);
     let mut places = vec!["static".to_owned(), "fw".to_owned()];
     for kind in ["send_targets", "isns"] {
-        let portals = dir.list(kind).map_err(io(dir, kind))?;
+        let portals = dir.list_some(kind).map_err(io(dir, kind))?.names;
         places.extend(portals.iter().filter_map(|name| Some(format!("{kind}/{}", name.to_str()?))));
     }
     for place in places {
-        let names = dir.list(&place).map_err(io(dir, &place))?;
-        if names.iter().any(|name| *name == *link) {
-            let path = format!("{place}/{link}");
-            dir.remove(&path).map_err(io(dir, &path))?;
+        let path = format!("{place}/{link}");
+        match dir.remove(&path) {
+            // Not a folder, or one that cannot have such a name: no link is there.
+            Err(Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG) => {}
+            removed => removed.map_err(io(dir, &path))?,
         }
     }
     Ok(())

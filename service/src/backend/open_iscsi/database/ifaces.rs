@@ -31,7 +31,7 @@ impl Database {
             return Ok(binding(interface));
         }
         let dir = open(&self.root)?;
-        let names = dir.list("ifaces").map_err(io(&dir, "ifaces"))?;
+        let names = dir.list_some("ifaces").map_err(io(&dir, "ifaces"))?.names;
         let names: Vec<&str> =
             names.iter().filter_map(|name| name.to_str()).filter(|name| is_iface(name)).collect();
         // One with the interface's own name is preferred.
@@ -41,7 +41,7 @@ impl Database {
                 return Ok(binding(name));
             }
         }
-        if names.contains(&interface) { Err(taken()) } else { Ok(binding(interface)) }
+        if is_there(&dir, interface)? { Err(taken()) } else { Ok(binding(interface)) }
     }
 }
 

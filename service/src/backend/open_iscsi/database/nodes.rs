@@ -1,21 +1,26 @@
-//! Node and discovery records: lists, creates and changes them.
+//! Node records: creates and changes them.
 //! Must not change an existing record except for the keys that it was asked to set.
 
-use iscsi_initiator_dbus::{
-    Iqn, Portal,
-    results::{ChapMode, Startup},
-};
+use std::collections::{BTreeMap, BTreeSet};
+
+use iscsi_initiator_dbus::{Iqn, Portal, results::Startup};
 use rustix::io::Errno;
 
 use super::{
-    Database, DatabaseError, Node, NodeKey,
-    chap::{DefaultChap, chap_mode},
+    Database, DatabaseError, Dir, Node, NodeKey,
+    chap::DefaultChap,
     defaults::place,
-    iface_name::is_iface,
     ifaces::{self, Binding},
-    in_record, io, open, parse_folder, read,
+    in_record, io, listing, read,
     record::Record,
 };
+
+/// No more targets are recorded than this, so that a hostile list cannot fill the database.
+const MOST_TARGETS: usize = 10_000;
+/// No more nodes than this: two portals for each of so many targets.
+const MOST_NODES: usize = 20_000;
+/// No target has more portals.
+pub(crate) const MOST_PORTALS: usize = 64;
 
 /// Whether a discovered node had a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,18 +43,10 @@ pub(crate) enum Origin {
 }
 
 impl Database {
-    /// Every node, sorted. Malformed names are left out; damaged records are included and marked.
-    pub(crate) fn nodes(&self) -> Result<Vec<Node>, DatabaseError> {
-        if !self.root.exists() {
-            return Ok(Vec::new());
-        }
-        all(&open(&self.root)?)
-    }
-
     /// Creates the missing records, from iscsid.conf's defaults, and as manual unless `startup` says
     /// otherwise; existing ones stay as they are.
-    /// Returns one result for each node, in order. If the daemon is killed, every record is
-    /// complete or missing.
+    /// Returns one result for each node, in order. Nodes for which there is no room are refused
+    /// before any is written. If the daemon is killed, every record is complete or missing.
     pub(crate) fn add(
         &self,
         nodes: &[NodeKey],
@@ -61,21 +58,26 @@ impl Database {
         let defaults = self.node_defaults()?;
         let dir = self.dir()?;
         let _lock = self.locked()?;
-        let there = all(&dir)?;
-        let places = defaults.places(chap, &dir, &there, nodes);
+        let there = listing::of(&dir, nodes.iter().map(|node| &node.target).collect::<BTreeSet<_>>())?.nodes;
+        check_room(&dir, &there, nodes)?;
+        let places = defaults.places(chap, &dir, nodes)?;
         if let Some(binding) = binding {
             ifaces::make(&dir, binding)?;
+        }
+        let mut by_target: BTreeMap<&Iqn, Vec<&Node>> = BTreeMap::new();
+        for node in &there {
+            by_target.entry(&node.key.target).or_default().push(node);
         }
         nodes
             .iter()
             .map(|node| {
-                let is_there = |other: &Node| {
+                let is_there = |other: &&Node| {
                     // A discovery has the group; a record made by hand may not. Without a known
                     // group, the record is the portal's only one.
                     let is_it = *origin == Origin::Static || other.key.tpgt.is_none() || other.key.tpgt == node.tpgt;
                     is_it && other.key.is_same(node) && other.damage.is_none()
                 };
-                if there.iter().any(is_there) {
+                if by_target.get(&node.target).is_some_and(|there| there.iter().any(is_there)) {
                     return Ok(Made::Known);
                 }
                 let path = node.path();
@@ -113,98 +115,32 @@ impl Database {
     }
 }
 
-/// See [`Database::nodes`].
-pub(super) fn all(dir: &super::Dir) -> Result<Vec<Node>, DatabaseError> {
-    let mut nodes = Vec::new();
-    for target_name in dir.list("nodes").map_err(io(dir, "nodes"))? {
-        let Some(target) = target_name.to_str().and_then(|name| Iqn::recorded(name).ok()) else {
-            continue;
-        };
-        let folder = format!("nodes/{target}");
-        for portal_name in list(dir, &folder)? {
-            let Some(name) = portal_name.to_str() else { continue };
-            let Some((portal, tpgt)) = parse_folder(name) else { continue };
-            let path = format!("{folder}/{name}");
-            let key = |iface: &str| NodeKey {
-                target: target.clone(),
-                portal: portal.clone(),
-                tpgt,
-                iface: iface.to_owned(),
-            };
-            if tpgt.is_none() {
-                // A folder in place of a file: open-iscsi never creates that.
-                if dir.read(&path) != Err(Errno::INVAL) {
-                    nodes.push(look(dir, key("default"))?);
-                }
-                continue;
-            }
-            for iface in list(dir, &path)? {
-                if let Some(iface) = iface.to_str().filter(|name| is_iface(name)) {
-                    nodes.push(look(dir, key(iface))?);
-                }
-            }
+/// Whether the database has room for those of these nodes that are new.
+fn check_room(dir: &Dir, there: &[Node], nodes: &[NodeKey]) -> Result<(), DatabaseError> {
+    let known: BTreeSet<&NodeKey> = there.iter().map(|node| &node.key).collect();
+    let new: BTreeSet<&NodeKey> = nodes.iter().filter(|node| !known.contains(node)).collect();
+    if new.is_empty() {
+        return Ok(());
+    }
+    let growing: BTreeSet<&Iqn> = new.iter().map(|key| &key.target).collect();
+    let before: BTreeSet<&Iqn> = known.iter().map(|key| &key.target).collect();
+    for target in &growing {
+        let of_it = known.iter().chain(&new).filter(|key| key.target == **target);
+        if of_it.map(|key| &key.portal).collect::<BTreeSet<_>>().len() > MOST_PORTALS {
+            return Err(DatabaseError::Full(format!("{target} would have more than {MOST_PORTALS} portals")));
         }
     }
-    Ok(nodes)
-}
-
-/// The names in a folder. open-iscsi creates no symlinks here, so a symlink counts as empty.
-fn list(dir: &super::Dir, folder: &str) -> Result<Vec<std::ffi::OsString>, DatabaseError> {
-    match dir.list(folder) {
-        Err(Errno::LOOP) => Ok(Vec::new()),
-        names => names.map_err(io(dir, folder)),
-    }
-}
-
-fn look(dir: &super::Dir, key: NodeKey) -> Result<Node, DatabaseError> {
-    let mut node = Node {
-        key,
-        startup: Startup::Manual,
-        chap: ChapMode::None,
-        discovered_at: None,
-        interface: None,
-        bound_to: String::new(),
-        boot: None,
-        damage: None,
+    let full = |what: &str, most: usize| {
+        let root = dir.path().join("nodes");
+        Err(DatabaseError::Full(format!("{} would have more than {most} {what}", root.display())))
     };
-    match read(dir, &node.key.path()) {
-        // Removed since the folder was listed: treated as truncated.
-        Ok(None) => node.damage = Some(super::RecordError::Empty),
-        Err(DatabaseError::Record { error, .. }) => node.damage = Some(error),
-        // One bad file must not hide the others.
-        Err(DatabaseError::Io { error: Errno::PERM | Errno::LOOP | Errno::INVAL | Errno::FBIG, .. }) => {
-            node.damage = Some(super::RecordError::Unsafe);
-        }
-        Err(error) => return Err(error),
-        Ok(Some(record)) => {
-            if node.key.tpgt.is_none()
-                && let Some(iface) = record.get("iface.iscsi_ifacename").filter(|name| is_iface(name))
-            {
-                iface.clone_into(&mut node.key.iface);
-            }
-            let startup = |key| record.get(key).and_then(|value| value.parse::<Startup>().ok());
-            let both = [startup("node.startup"), startup("node.conn[0].startup")];
-            // iscsiadm treats either one as automatic (usr/iscsiadm.c, `rec_match…startup`).
-            node.startup = if both.contains(&Some(Startup::Automatic)) {
-                Startup::Automatic
-            } else {
-                both.into_iter().flatten().next().unwrap_or(Startup::Manual)
-            };
-            node.boot = if both.contains(&Some(Startup::Onboot)) {
-                Some("node.startup = onboot")
-            } else {
-                (record.get("node.discovery_type") == Some("fw")).then_some("node.discovery_type = fw")
-            };
-            node.chap = chap_mode(&record);
-            node.interface =
-                record.get("iface.net_ifacename").filter(|name| is_iface(name)).map(str::to_owned);
-            let hardware = || record.get("iface.hwaddress").filter(|_| node.key.iface != "default");
-            node.bound_to = node.interface.as_deref().or_else(hardware).unwrap_or_default().to_owned();
-            let port = record.get("node.discovery_port").and_then(|port| port.parse().ok());
-            node.discovered_at = record.get("node.discovery_address").map(str::to_owned).zip(port);
-        }
+    let more = growing.difference(&before).count();
+    match listing::count(dir)? {
+        Some((targets, _)) if more > 0 && targets + more > MOST_TARGETS => full("targets", MOST_TARGETS),
+        Some((_, count)) if count + new.len() > MOST_NODES => full("nodes", MOST_NODES),
+        Some(_) => Ok(()),
+        None => full("targets", MOST_TARGETS),
     }
-    Ok(node)
 }
 
 fn new_record<'a>(

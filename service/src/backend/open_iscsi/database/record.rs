@@ -27,6 +27,8 @@ pub(crate) enum RecordError {
     CutOff,
     #[error("it is not a regular file owned by root")]
     Unsafe,
+    #[error("it cannot be read")]
+    Unreadable,
     #[error("a key or value is too long or holds a control character")]
     BadLine,
 }

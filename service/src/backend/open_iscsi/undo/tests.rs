@@ -283,7 +283,7 @@ fn the_record_of_a_session_that_is_up_stays_with_its_iface() {
     let third = key("192.0.2.38");
     drop(connect(&world, &[bound.clone(), third], Some("eth1")).unwrap());
     assert!(world.start(std::slice::from_ref(&bound)).is_empty());
-    let nodes: Vec<NodeKey> = world.database.nodes().unwrap().into_iter().map(|node| node.key).collect();
+    let nodes: Vec<NodeKey> = world.database.list().unwrap().nodes.into_iter().map(|node| node.key).collect();
     assert_eq!(nodes, [key("192.0.2.21"), bound]);
     assert!(world.db().read("ifaces/eth1").unwrap().is_some() && world.entries().is_empty());
 }

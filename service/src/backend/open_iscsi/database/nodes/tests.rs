@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use iscsi_initiator_dbus::Secret;
+use iscsi_initiator_dbus::{Secret, results::ChapMode};
 use iscsi_initiator_probe::Algorithm;
 
 use super::*;
@@ -120,7 +120,7 @@ fn the_default_secret_goes_only_where_it_is_recorded_unless_the_caller_may_store
         |portal: &str| NodeKey { target: "iqn.2001-04.com.example:other".parse().unwrap(), ..key(portal) };
     let add = |node: NodeKey, chap| world.database.add(&[node], &Origin::Static, None, None, chap).unwrap();
     let mode = |node: &NodeKey| {
-        let nodes = world.database.nodes().unwrap();
+        let nodes = world.database.list().unwrap().nodes;
         nodes.iter().find(|other| other.key == *node).unwrap().chap
     };
     let only = DefaultChap::WhereRecorded;
@@ -150,7 +150,7 @@ fn a_record_that_another_program_made_with_an_odd_name_is_listed() {
     std::fs::create_dir_all(&odd).unwrap();
     let text = world.text(RECORD).replace("example:disk", "example:a<b>");
     Dir::open(&odd).unwrap().replace("default", text.as_bytes(), 0o600).unwrap();
-    let nodes = world.database.nodes().unwrap();
+    let nodes = world.database.list().unwrap().nodes;
     assert_eq!(nodes.iter().map(|node| node.damage).collect::<Vec<_>>(), [None, None]);
     assert_eq!(nodes[0].key.target.as_str(), "iqn.2001-04.com.example:a<b>");
 }
@@ -161,12 +161,12 @@ fn a_zero_length_record_is_seen_and_made_anew() {
     world.database.add(&[key("192.0.2.21")], &discovered(), None, None, DefaultChap::Everywhere).unwrap();
     let file = std::fs::File::options().write(true).open(world.folder.path().join(RECORD)).unwrap();
     file.set_len(0).unwrap();
-    assert_eq!(world.database.nodes().unwrap()[0].damage, Some(super::super::RecordError::Empty));
+    assert_eq!(world.database.list().unwrap().nodes[0].damage, Some(super::super::RecordError::Empty));
     assert_eq!(
         world.database.add(&[key("192.0.2.21")], &discovered(), None, None, DefaultChap::Everywhere).unwrap(),
         [Made::New]
     );
-    assert_eq!(world.database.nodes().unwrap()[0].damage, None);
+    assert_eq!(world.database.list().unwrap().nodes[0].damage, None);
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn nodes_are_listed_with_what_their_records_say() {
         world.folder.path().join("db/nodes/iqn.2001-04.com.example:disk/2001:db8::5,3261,1/default").exists()
     );
     world.database.set_node_chap(std::slice::from_ref(&v6), None).unwrap();
-    let nodes = world.database.nodes().unwrap();
+    let nodes = world.database.list().unwrap().nodes;
     assert_eq!(nodes.len(), 2);
     assert_eq!((nodes[0].chap, nodes[0].startup), (ChapMode::OneWay, Startup::Automatic));
     assert_eq!((&nodes[1].key, nodes[1].chap), (&v6, ChapMode::None));
@@ -209,7 +209,7 @@ fn chap_is_set_changed_and_cleared_and_nothing_else() {
     assert!(
         read.target.is_some_and(|(name, secret)| name == "gateway" && secret.expose() == "othersecret12")
     );
-    assert_eq!(world.database.nodes().unwrap()[0].chap, ChapMode::Mutual);
+    assert_eq!(world.database.list().unwrap().nodes[0].chap, ChapMode::Mutual);
 
     world.database.set_node_chap(&node, Some(&secrets("another-one"))).unwrap();
     let text = world.text(RECORD);
@@ -274,7 +274,7 @@ fn one_bad_file_does_not_hide_the_others() {
     let record = world.folder.path().join(RECORD);
     std::fs::remove_file(&record).unwrap();
     std::os::unix::fs::symlink("/etc/hostname", &record).unwrap();
-    let nodes = world.database.nodes().unwrap();
+    let nodes = world.database.list().unwrap().nodes;
     assert_eq!(
         nodes.iter().map(|node| node.damage).collect::<Vec<_>>(),
         [Some(super::super::RecordError::Unsafe), None]
@@ -289,7 +289,7 @@ fn foreign_names_in_the_database_are_passed_over() {
     std::fs::create_dir_all(nodes.join("not a name/1.2.3.4,3260,1")).unwrap();
     std::fs::create_dir_all(nodes.join("iqn.2001-04.com.example:other/junk")).unwrap();
     std::os::unix::fs::symlink("/etc", nodes.join("iqn.2001-04.com.example:link")).unwrap();
-    assert_eq!(world.database.nodes().unwrap().len(), 1);
+    assert_eq!(world.database.list().unwrap().nodes.len(), 1);
 }
 
 #[test]
@@ -329,9 +329,9 @@ fn a_forgotten_node_leaves_no_record_and_no_link() {
     }
     // As a crash of iscsiadm leaves it, and iscsiadm can no longer delete it.
     Dir::open(&db).unwrap().replace(RECORD.trim_start_matches("db/"), b"", 0o600).unwrap();
-    assert!(world.database.nodes().unwrap()[0].damage.is_some());
+    assert!(world.database.list().unwrap().nodes[0].damage.is_some());
     world.database.forget(&nodes[..1]).unwrap();
-    assert_eq!(world.database.nodes().unwrap().len(), 1);
+    assert_eq!(world.database.list().unwrap().nodes.len(), 1);
     assert!(!link("192.0.2.21").is_symlink() && link("192.0.2.37").is_symlink());
     world.database.forget(&nodes).unwrap();
     assert!(!db.join("nodes/iqn.2001-04.com.example:disk").exists());
@@ -352,7 +352,7 @@ fn a_record_of_the_old_kind_is_a_node_like_others() {
         iface.iscsi_ifacename = default\nnode.conn[0].address = 192.0.2.21\nnode.conn[0].port = 3260\n# END RECORD\n";
     db.replace(OLD.trim_start_matches("db/"), old.as_bytes(), 0o600).unwrap();
     let node = NodeKey { tpgt: None, ..key("192.0.2.21") };
-    let keys: Vec<_> = world.database.nodes().unwrap().into_iter().map(|node| node.key).collect();
+    let keys: Vec<_> = world.database.list().unwrap().nodes.into_iter().map(|node| node.key).collect();
     assert_eq!(keys.as_slice(), std::slice::from_ref(&node));
     assert_eq!(node.portal_argument(), "192.0.2.21:3260");
     // Whoever finds it again, it is known.
@@ -363,7 +363,7 @@ fn a_record_of_the_old_kind_is_a_node_like_others() {
         );
     }
     world.database.set_startup(std::slice::from_ref(&node), Startup::Automatic).unwrap();
-    assert_eq!(world.database.nodes().unwrap()[0].startup, Startup::Automatic);
+    assert_eq!(world.database.list().unwrap().nodes[0].startup, Startup::Automatic);
     world.database.set_node_chap(std::slice::from_ref(&node), Some(&secrets("mypassword12"))).unwrap();
     // The portal is a folder with a file for each iface, and not the other way round.
     std::fs::create_dir_all(
@@ -371,12 +371,12 @@ fn a_record_of_the_old_kind_is_a_node_like_others() {
     )
     .unwrap();
     db.replace("nodes/iqn.2001-04.com.example:disk/192.0.2.38,3260,1", b"", 0o600).unwrap();
-    assert_eq!(world.database.nodes().unwrap().len(), 1);
+    assert_eq!(world.database.list().unwrap().nodes.len(), 1);
     // Damaged, it is there and can be forgotten.
     db.replace(OLD.trim_start_matches("db/"), b"", 0o600).unwrap();
-    assert!(world.database.nodes().unwrap()[0].damage.is_some());
+    assert!(world.database.list().unwrap().nodes[0].damage.is_some());
     world.database.forget(std::slice::from_ref(&node)).unwrap();
-    assert!(!world.folder.path().join(OLD).exists() && world.database.nodes().unwrap().is_empty());
+    assert!(!world.folder.path().join(OLD).exists() && world.database.list().unwrap().nodes.is_empty());
 }
 
 #[test]
@@ -445,15 +445,21 @@ fn a_node_is_bound_to_a_card_by_an_iface_that_goes_with_the_last_of_them() {
         );
     }
     assert!(!world.text(RECORD).contains("net_ifacename"));
-    let shown: Vec<_> =
-        world.database.nodes().unwrap().into_iter().map(|node| (node.bound_to, node.interface)).collect();
+    let shown: Vec<_> = world
+        .database
+        .list()
+        .unwrap()
+        .nodes
+        .into_iter()
+        .map(|node| (node.bound_to, node.interface))
+        .collect();
     let eth1 = || ("eth1".to_owned(), Some("eth1".to_owned()));
     assert_eq!(shown, [(String::new(), None), eth1(), eth1()]);
     world.database.forget(&nodes[..1]).unwrap();
     assert!(world.folder.path().join("db/ifaces/eth1").exists(), "one is left");
     world.database.forget(&nodes[1..]).unwrap();
     assert!(!world.folder.path().join("db/ifaces/eth1").exists());
-    assert_eq!(world.database.nodes().unwrap().len(), 1);
+    assert_eq!(world.database.list().unwrap().nodes.len(), 1);
 
     // An iface for the interface that another program made is used, and stays.
     let theirs = "# BEGIN RECORD 2.1.11\niface.iscsi_ifacename = left\niface.net_ifacename = eth1\n\
@@ -478,4 +484,73 @@ fn a_node_is_bound_to_a_card_by_an_iface_that_goes_with_the_last_of_them() {
     for reserved in ["default", "iser", "a/b", ".."] {
         assert!(matches!(world.database.binding(reserved), Err(DatabaseError::IfaceTaken(_))), "{reserved}");
     }
+}
+
+#[test]
+fn a_target_gets_no_more_portals_than_the_limit_and_keeps_those_it_has() {
+    let world = World::new();
+    let keys: Vec<NodeKey> = (1..=65).map(|number| key(&format!("192.0.2.{number}"))).collect();
+    let text = |result: Result<Vec<Made>, DatabaseError>| result.unwrap_err().to_string();
+    assert!(
+        text(world.database.add(&keys, &discovered(), None, None, DefaultChap::Everywhere))
+            .contains("more than 64 portals")
+    );
+    assert!(world.database.list().unwrap().nodes.is_empty(), "nothing is recorded by halves");
+    let made = world.database.add(&keys[..64], &discovered(), None, None, DefaultChap::Everywhere).unwrap();
+    assert_eq!(made, [Made::New; 64]);
+    assert!(
+        text(world.database.add(&keys[64..], &discovered(), None, None, DefaultChap::Everywhere))
+            .contains("more than 64 portals")
+    );
+    assert_eq!(
+        world.database.add(&keys[..2], &discovered(), None, None, DefaultChap::Everywhere).unwrap(),
+        [Made::Known; 2]
+    );
+}
+
+#[test]
+fn a_full_database_takes_no_new_target_and_lists_what_it_has() {
+    let world = World::new();
+    world.database.add(&[key("192.0.2.21")], &discovered(), None, None, DefaultChap::Everywhere).unwrap();
+    for number in 1..10_000 {
+        let folder = world.folder.path().join(format!("db/nodes/iqn.2001-04.com.example:{number:05}"));
+        std::fs::create_dir(folder).unwrap();
+    }
+    let other = NodeKey { target: "iqn.2001-04.com.example:other".parse().unwrap(), ..key("192.0.2.21") };
+    let refused = world
+        .database
+        .add(std::slice::from_ref(&other), &discovered(), None, None, DefaultChap::Everywhere)
+        .unwrap_err();
+    assert!(refused.to_string().contains("more than 10000 targets"), "{refused}");
+    assert!(!world.folder.path().join("db/nodes").join(other.target.as_str()).exists());
+    // A target that it has may get another portal.
+    assert_eq!(
+        world.database.add(&[key("192.0.2.37")], &discovered(), None, None, DefaultChap::Everywhere).unwrap(),
+        [Made::New]
+    );
+    let listing = world.database.list().unwrap();
+    assert_eq!((listing.nodes.len(), listing.left_out), (2, None));
+}
+
+#[test]
+fn a_folder_that_cannot_be_listed_hides_nothing_else() {
+    let world = World::new();
+    let other = NodeKey { target: "iqn.2001-04.com.example:a".parse().unwrap(), ..key("192.0.2.21") };
+    world
+        .database
+        .add(&[key("192.0.2.21"), other.clone()], &discovered(), None, None, DefaultChap::Everywhere)
+        .unwrap();
+    let folder = world.folder.path().join("db/nodes").join(other.target.as_str());
+    // More names than are read.
+    for number in 0..=16_384 {
+        std::fs::create_dir(folder.join(format!("junk{number}"))).unwrap();
+    }
+    let listing = world.database.list().unwrap();
+    assert!(listing.nodes.iter().any(|node| node.key == key("192.0.2.21")));
+    assert!(listing.left_out.unwrap().contains("more than 16384 names"));
+    let of_it = world.database.list_of(&[key("192.0.2.21").target]).unwrap();
+    assert_eq!((of_it.nodes.len(), of_it.left_out), (1, None));
+    // What is named is reached without a list.
+    world.database.forget(std::slice::from_ref(&other)).unwrap();
+    assert!(!folder.join("192.0.2.21,3260,1").exists());
 }

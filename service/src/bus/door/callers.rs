@@ -12,8 +12,18 @@ use zbus::Connection;
 /// How many connections are remembered; the bus has no more at a time by default.
 const MOST: usize = 2048;
 
-/// The bus answers at once.
-const LOOKUP: Duration = Duration::from_secs(5);
+/// The bus answers at once, unless it is flooded itself.
+const LOOKUP: Duration = Duration::from_secs(10);
+
+/// Whose a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    User(u32),
+    /// It has left the bus.
+    Gone,
+    /// The bus did not say in time.
+    Unknown,
+}
 
 /// Asks the bus, and remembers: it never uses a unique name twice.
 #[derive(Debug)]
@@ -29,10 +39,10 @@ impl Callers {
         Self { bus, known: HashMap::new(), order: VecDeque::new() }
     }
 
-    /// The user of this connection; `None` if it has left. An error means that the bus has failed.
-    pub(super) async fn uid(&mut self, name: &str) -> zbus::Result<Option<u32>> {
+    /// The user of this connection. An error means that the bus has failed.
+    pub(super) async fn owner(&mut self, name: &str) -> zbus::Result<Owner> {
         if let Some(uid) = self.known.get(name) {
-            return Ok(Some(*uid));
+            return Ok(Owner::User(*uid));
         }
         let bus = "org.freedesktop.DBus";
         let arguments = (name,);
@@ -45,9 +55,10 @@ impl Callers {
         );
         let reply = match tokio::time::timeout(LOOKUP, asked).await {
             Ok(Ok(reply)) => reply,
-            Ok(Err(zbus::Error::MethodError(..) | zbus::Error::FDO(_))) => return Ok(None),
+            Ok(Err(zbus::Error::MethodError(..) | zbus::Error::FDO(_))) => return Ok(Owner::Gone),
             Ok(Err(error)) => return Err(error),
-            Err(_) => return Err(zbus::Error::Failure(format!("the bus did not answer within {LOOKUP:?}"))),
+            // A flood of the bus must not end the daemon.
+            Err(_) => return Ok(Owner::Unknown),
         };
         let uid = reply.body().deserialize()?;
         if self.order.len() >= MOST
@@ -57,6 +68,6 @@ impl Callers {
         }
         self.order.push_back(name.to_owned());
         self.known.insert(name.to_owned(), uid);
-        Ok(Some(uid))
+        Ok(Owner::User(uid))
     }
 }

@@ -16,7 +16,7 @@ use tokio::{io::Interest, net::UnixStream};
 use zbus::{Message, connection::socket::ReadHalf, export::async_trait::async_trait};
 
 use super::{
-    callers::Callers,
+    callers::{Callers, Owner},
     frame::{FIXED, Fields, Kind, Start},
     places::{Load, Places},
     refusal,
@@ -135,7 +135,14 @@ impl Reader {
             _ => return Ok(Verdict::Drop),
         };
         let Some(sender) = fields.sender else { return Ok(Verdict::Drop) };
-        let Some(uid) = callers.uid(sender).await? else { return Ok(Verdict::Drop) };
+        let uid = match callers.owner(sender).await? {
+            Owner::User(uid) => uid,
+            Owner::Gone => return Ok(Verdict::Drop),
+            Owner::Unknown => {
+                let fault = Fault::new(Error::Busy, "the bus did not say in time whose call this is");
+                return Ok(refuse(start, fault.hint("try again later")));
+            }
+        };
         let fault = if start.body > MOST_CALL {
             let why = format!("the arguments have {} bytes, and {MOST_CALL} at most are read", start.body);
             Fault::new(Error::InvalidArgs, why)
@@ -151,7 +158,7 @@ impl Reader {
         if log.admits(Some(uid)) {
             tracing::info!(uid, sender, error = fault.to_string(), "refused at the door");
         }
-        Ok(if start.is_silent { Verdict::Drop } else { Verdict::Refuse(fault) })
+        Ok(refuse(start, fault))
     }
 
     /// The next message, if it comes in.
@@ -208,6 +215,11 @@ impl Reader {
         let refusals = std::mem::take(&mut self.refusals);
         self.line.send(&refusals, &[]).await
     }
+}
+
+/// Nobody reads the reply to a call that expects none.
+fn refuse(start: &Start, fault: Fault) -> Verdict {
+    if start.is_silent { Verdict::Drop } else { Verdict::Refuse(fault) }
 }
 
 fn pass_if(may: bool) -> Verdict {

@@ -66,6 +66,25 @@ fn bus(folder: &Path, root: &Path) -> Bus {
     Bus::with_config(&folder.join("bus.conf"))
 }
 
+/// What the daemons live on: the bus with its folder, and a polkit that allows everything.
+struct Home {
+    _folder: tempfile::TempDir,
+    _bus: Bus,
+    _authority: Connection,
+}
+
+/// A home, and a client there.
+async fn home(machine: &Machine) -> (Home, InitiatorProxy<'static>, DBusProxy<'static>) {
+    let folder = tempfile::tempdir().unwrap();
+    let bus = bus(folder.path(), &machine.root());
+    let authority = bus.connect().await;
+    let _denied = polkit::serve(&authority, &[]).await;
+    let connection: Connection = bus.connect().await;
+    let names = DBusProxy::new(&connection).await.unwrap();
+    let client = InitiatorProxy::new(&connection).await.unwrap();
+    (Home { _folder: folder, _bus: bus, _authority: authority }, client, names)
+}
+
 /// Who answers to the name; empty between two daemons.
 async fn owner(bus: &DBusProxy<'_>) -> String {
     bus.get_name_owner(BUS_NAME.try_into().unwrap()).await.map(|name| name.to_string()).unwrap_or_default()
@@ -73,13 +92,8 @@ async fn owner(bus: &DBusProxy<'_>) -> String {
 
 #[tokio::test]
 async fn each_call_around_the_moment_at_which_it_leaves_is_answered() {
-    let (folder, machine) = (tempfile::tempdir().unwrap(), Machine::new());
-    let bus = bus(folder.path(), &machine.root());
-    let authority = bus.connect().await;
-    let _denied = polkit::serve(&authority, &[]).await;
-    let connection: Connection = bus.connect().await;
-    let names = DBusProxy::new(&connection).await.unwrap();
-    let client = InitiatorProxy::new(&connection).await.unwrap();
+    let machine = Machine::new();
+    let (_home, client, names) = home(&machine).await;
     let mut owners = BTreeSet::new();
     // Around the moment, on either side of it and ever closer; the call itself begins the wait anew.
     for round in 0..60_u32 {
@@ -95,13 +109,8 @@ async fn each_call_around_the_moment_at_which_it_leaves_is_answered() {
 
 #[tokio::test]
 async fn a_call_that_runs_when_it_is_asked_to_stop_is_answered() {
-    let (folder, machine) = (tempfile::tempdir().unwrap(), Machine::new());
-    let bus = bus(folder.path(), &machine.root());
-    let authority = bus.connect().await;
-    let _denied = polkit::serve(&authority, &[]).await;
-    let connection: Connection = bus.connect().await;
-    let names = DBusProxy::new(&connection).await.unwrap();
-    let client = InitiatorProxy::new(&connection).await.unwrap();
+    let machine = Machine::new();
+    let (_home, client, names) = home(&machine).await;
     // It accepts connections, and never answers.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let portal = silent.local_addr().unwrap().to_string();
@@ -133,17 +142,12 @@ async fn ended(pid: Pid) {
 
 #[tokio::test]
 async fn a_thread_that_hangs_does_not_keep_the_daemon() {
-    let (folder, machine) = (tempfile::tempdir().unwrap(), Machine::new());
+    let machine = Machine::new();
     // To open it blocks: as a resolver whose name server does not answer.
     let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
     let hosts = machine.at("etc/hosts");
     rustix::fs::mknodat(rustix::fs::CWD, &hosts, rustix::fs::FileType::Fifo, mode, 0).unwrap();
-    let bus = bus(folder.path(), &machine.root());
-    let authority = bus.connect().await;
-    let _denied = polkit::serve(&authority, &[]).await;
-    let connection: Connection = bus.connect().await;
-    let names = DBusProxy::new(&connection).await.unwrap();
-    let client = InitiatorProxy::new(&connection).await.unwrap();
+    let (_home, client, names) = home(&machine).await;
     for is_asked in [false, true] {
         let options = std::collections::HashMap::from([("timeout", zbus::Variant::from(1_u32))]);
         let discovery = client.discover("slow.example.com", options);

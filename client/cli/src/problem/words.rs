@@ -47,7 +47,9 @@ fn is_sentence(why: &str) -> bool {
 
 /// Without ` (action org.cloudatlas.IscsiInitiator.login)`, which is for who writes a rule.
 fn without_action(message: &str) -> String {
-    let Some((before, rest)) = message.split_once(" (action ") else { return message.to_owned() };
+    let Some((before, rest)) = message.split_once(" (action ") else {
+        return message.replace("org.cloudatlas.IscsiInitiator.", "the action ");
+    };
     match rest.split_once(')') {
         Some((_, after)) => format!("{before}{after}"),
         None => message.to_owned(),
@@ -86,6 +88,10 @@ mod tests {
             (
                 "a password is needed (action org.cloudatlas.IscsiInitiator.login), and more",
                 "a password is needed, and more",
+            ),
+            (
+                "not authorised for org.cloudatlas.IscsiInitiator.configure",
+                "not authorised for the action configure",
             ),
             ("192.0.2.21:3260 rejected it", "192.0.2.21:3260 rejected it"),
             ("iscsid: gone", "iscsid: gone"),

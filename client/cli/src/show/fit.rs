@@ -76,7 +76,11 @@ pub(crate) fn hint(text: &str, columns: usize) -> Vec<String> {
         return vec![text.to_owned()];
     }
     let Some((prose, command)) = split(text) else { return wrapped_whole(text, columns) };
-    let mut lines = if prose.is_empty() { Vec::new() } else { wrapped_whole(prose, columns) };
+    // Nothing but the word "hint:".
+    if ["", "hint:"].contains(&prose) {
+        return vec![text.to_owned()];
+    }
+    let mut lines = wrapped_whole(prose, columns);
     lines.push(command.to_owned());
     lines
 }
@@ -145,6 +149,7 @@ mod tests {
             ["set both again:", "iscsictl set-chap iqn.2003-01.com.example:disks --user NAME"]
         );
         assert_eq!(hint("ask the gateway's administrator", 12), ["ask the", "gateway's", "administrator"]);
+        assert_eq!(hint("hint: systemctl start polkit", 12), ["hint: systemctl start polkit"]);
         assert_eq!(hint("systemctl start polkit", 12), ["systemctl start polkit"]);
     }
 

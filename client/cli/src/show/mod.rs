@@ -126,7 +126,9 @@ impl Screen {
     /// Writes how far a call has come, above the spinner.
     pub(crate) fn step(self, step: &str, detail: &str) {
         let clear = if self.live { "\r\x1b[K" } else { "" };
-        let _ = write(io::stderr(), &format!("{clear}{}: {}\n", escape(step), escape(detail)));
+        let columns = self.stderr.columns.unwrap_or(usize::MAX);
+        let lines = fit::wrapped_whole(&format!("{}: {}", escape(step), escape(detail)), columns);
+        let _ = write(io::stderr(), &format!("{clear}{}\n", lines.join("\n")));
     }
 
     /// Writes the report; the exit code is the report's, also if the reader is gone.
@@ -137,7 +139,11 @@ impl Screen {
             Body::Change { is_dry: false, .. } if self.output.quiet => String::new(),
             Body::Change { change, is_dry } => change::render(change, *is_dry, self.stdout),
             Body::List(table) | Body::Outcome(table) => table.render(self.stdout),
-            Body::Line(line) | Body::Done(line) => format!("{}\n", escape(line)),
+            Body::Line(line) => format!("{}\n", escape(line)),
+            Body::Done(line) => {
+                let columns = self.stdout.columns.unwrap_or(usize::MAX);
+                format!("{}\n", fit::wrapped_whole(&escape(line), columns).join("\n"))
+            }
         };
         write(io::stdout(), &text)?;
         self.remarks(&report.remarks);

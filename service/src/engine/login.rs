@@ -215,7 +215,7 @@ async fn take_back(engine: &Engine, made: &[u32], limit: &Limit) -> Fault {
 
 fn stays(cancelled: &Fault, why: &str) -> Fault {
     let what = format!("{}; the session that it had made could not be ended: {why}", cancelled.message());
-    Fault::new(cancelled.kind(), what).hint("iscsictl paths shows it; iscsictl logout TARGET ends it")
+    Fault::new(cancelled.kind(), what).hint("see it: iscsictl paths")
 }
 
 async fn set_startup(engine: &Engine, nodes: Vec<NodeKey>, startup: Startup) -> Result<()> {

@@ -6,6 +6,7 @@ use iscsi_initiator_dbus::{
     Fault, Iqn, Kind,
     fault::Result,
     results::{self, LoginOutcome},
+    shell::quoted,
 };
 
 use super::settle::Settled;
@@ -50,9 +51,10 @@ pub(super) async fn answer(
 
 fn entry(key: &NodeKey, done: Done, session: Option<&Session>, settled: Settled) -> results::Login {
     let (target, portal) = (key.target.as_str(), key.portal.to_string());
+    let name = quoted(target);
     let Some(session) = session else {
         let gone = Fault::new(Kind::Failed, "the session ended right after the login")
-            .hint(format!("find the cause: iscsictl diagnose {target} {portal}"));
+            .hint(format!("find the cause: iscsictl diagnose {name} {}", quoted(&portal)));
         return results::Login::failed(target, &portal, &gone);
     };
     let disks = session.disks.iter().filter(|disk| !disk.name.is_empty());
@@ -64,19 +66,19 @@ fn entry(key: &NodeKey, done: Done, session: Option<&Session>, settled: Settled)
     } else if settled == Settled::Unasked {
         done.remark
     } else if session.scanned == Some(false) {
-        hint = format!("scan for them: iscsictl rescan {target}");
+        hint = format!("scan for them: iscsictl rescan {name}");
         "timed out scanning for its LUNs".to_owned()
     } else if !session.has_disk() {
         hint = format!(
-            "have the gateway's administrator map a LUN to this initiator, then: iscsictl logout {target} \
-             && iscsictl login {target}"
+            "have the gateway's administrator map a LUN to this initiator, then: iscsictl logout {name} \
+             && iscsictl login {name}"
         );
         NO_LUN.to_owned()
     } else if settled == Settled::Late {
-        hint = "iscsictl paths shows what is there so far".to_owned();
+        hint = "see what is there so far: iscsictl paths".to_owned();
         "timed out waiting for the disks or their maps".to_owned()
     } else if settled == Settled::Unmapped && disks.clone().any(|disk| disk.map.is_none()) {
-        hint = "journalctl -u multipathd has the reason".to_owned();
+        hint = "see the reason: journalctl -u multipathd".to_owned();
         "multipathd did not make a map of a disk that should have one".to_owned()
     } else {
         done.remark

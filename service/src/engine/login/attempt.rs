@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use iscsi_initiator_dbus::{Fault, Kind, fault::Result, results::LogoutOutcome};
+use iscsi_initiator_dbus::{Fault, Kind, fault::Result, results::LogoutOutcome, shell::quoted};
 
 use super::hold::Hold;
 use crate::{
@@ -76,7 +76,7 @@ pub(super) async fn log_in(
         (Err(Refused::Code(_)), _) if session.is_some_and(is_whole) => Ok(()),
         (Err(refused), _) => Err(report(node, refused.into())),
         (Ok(()), false) => Err(Fault::new(Kind::Failed, "iscsid reported success, but there is no session")
-            .hint("journalctl -u iscsid has the details")),
+            .hint("see the details: journalctl -u iscsid")),
     }
 }
 
@@ -124,7 +124,7 @@ fn report(node: &NodeKey, fault: Fault) -> Fault {
         format!("{}: the target accepted the login, but iscsid failed: {}", node.portal, fault.message());
     let hint = match fault.next_step() {
         "" => {
-            format!("find the cause: iscsictl diagnose {} {}; journalctl -u iscsid", node.target, node.portal)
+            format!("find the cause: iscsictl diagnose {} {}", quoted(&node.target), quoted(&node.portal))
         }
         hint => hint.to_owned(),
     };

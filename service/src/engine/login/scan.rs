@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use iscsi_initiator_dbus::{Fault, Kind, fault::Result};
+use iscsi_initiator_dbus::{Fault, Kind, fault::Result, shell::quoted};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -88,9 +88,9 @@ pub(in crate::engine) fn hindrance(sysfs: &Sysfs, session: &Session) -> Option<F
             session.state
         );
         return Some(Fault::new(Kind::PortalUnreachable, what).hint(format!(
-            "check the way to the portal: iscsictl diagnose {} {}",
-            session.target,
-            session.portal_text()
+            "check the way to the portal: iscsictl diagnose {}{}",
+            quoted(&session.target),
+            session.portal.as_ref().map_or_else(String::new, |portal| format!(" {}", quoted(portal)))
         )));
     }
     if !sysfs.can_scan(session.host) {
@@ -118,7 +118,7 @@ pub(in crate::engine) async fn scan(
                     "{}: timed out waiting for the target to answer for all of its disks",
                     session.portal_text()
                 ))
-                .hint("iscsictl paths shows which; try again with a longer timeout"),
+                .hint("try again with a longer timeout; see which: iscsictl paths"),
             Kind::NoSuchNode => Fault::new(Kind::NotLoggedIn, "the session has ended"),
             kind => Fault::new(kind, format!("{}: {}", session.portal_text(), fault.message()))
                 .hint(fault.next_step()),

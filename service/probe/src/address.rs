@@ -63,7 +63,7 @@ fn split(text: &str) -> Option<(&str, Option<u16>)> {
     };
     // Without brackets the port cannot be distinguished from the address.
     let is_bare_v6 = !portal.starts_with('[') && portal.matches(':').count() > 1;
-    (!is_bare_v6 && !portal.contains('%')).then_some((portal, tpgt))
+    (!is_bare_v6 && !portal.contains(['%', ','])).then_some((portal, tpgt))
 }
 
 fn is_link_local(address: IpAddr) -> bool {

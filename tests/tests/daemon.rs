@@ -176,7 +176,7 @@ async fn a_secret_behind_a_descriptor_is_read_to_its_end_or_refused() {
         (regular(&[b'x'; 256]), "more than 255 bytes"),
         (pipe(b""), "empty"),
         (pipe(b"\n"), "empty"),
-        (pipe(b"two\nlines"), "control character"),
+        (pipe(b"two\nlines"), "more than one line"),
         (pipe(&[0xff, 0xfe]), "UTF-8"),
     ] {
         let asked = Instant::now();

@@ -84,8 +84,8 @@ fn check(kind: FileType, mode: u32) -> Result<(), (String, &'static str)> {
 fn take(file: File, name: &str) -> Result<Secret, Problem> {
     // Room for everything that is read: a buffer that grows leaves its old self behind, not wiped.
     let mut bytes = Vec::with_capacity(2 * Secret::MAX);
-    // Secret::MAX, a newline, and one more to see that it is too long.
-    let limit = u64::try_from(Secret::MAX + 2).unwrap_or(u64::MAX);
+    // Secret::MAX, the end of a line (CR LF), and one more to see that it is too long.
+    let limit = u64::try_from(Secret::MAX + 3).unwrap_or(u64::MAX);
     let result = file.take(limit).read_to_end(&mut bytes);
     let secret = Secret::from_bytes(bytes);
     result.map_err(|error| Problem::usage(format!("{name}: {error}"), ""))?;

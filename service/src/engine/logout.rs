@@ -66,7 +66,7 @@ impl Engine {
                 let sessions = now.sessions_of(target, portals.as_deref());
                 let nodes = now.nodes_of(target, portals.as_deref());
                 if sessions.is_empty() && nodes.is_empty() {
-                    return Err(none(engine, target, asked));
+                    return Err(none(engine, target, asked).await);
                 }
                 check_number(sessions.len())?;
                 let down = nodes.iter().filter(|node| now.session_of(&node.key).is_none());

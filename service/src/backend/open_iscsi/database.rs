@@ -17,6 +17,7 @@
 //! | `nodes` | node records: creates and changes them |
 //! | `record` | the text of a record; what is not changed stays byte for byte |
 //! | `recover` | cleans up what a killed daemon left in the database |
+//! | `scan` | whether iscsid looks for LUNs by itself |
 
 pub(crate) mod backup;
 pub(crate) mod chap;
@@ -31,6 +32,7 @@ pub(crate) mod login_retries;
 pub(crate) mod nodes;
 pub(crate) mod record;
 mod recover;
+mod scan;
 
 use std::path::{Path, PathBuf};
 

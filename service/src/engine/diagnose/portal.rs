@@ -66,7 +66,9 @@ pub(super) async fn look(
             return Ok(report.checks());
         }
     };
-    let list = async { asked.list(&subject.limit).await.map_err(|refusal| explained(&asked, refusal)) };
+    let named = subject.target.as_slice();
+    let list =
+        async { asked.list(named, &subject.limit).await.map_err(|refusal| explained(&asked, refusal)) };
     let (listing, seen) = match &subject.target {
         Some(target) => {
             let (listing, seen) =
@@ -84,7 +86,7 @@ pub(super) async fn look(
             (listing, seen)
         }
     };
-    exchange::judge(&mut report, initiator, &listing, seen.as_ref());
+    exchange::judge(&mut report, exchange::At { portal, initiator }, &listing, seen.as_ref());
     Ok(report.checks())
 }
 

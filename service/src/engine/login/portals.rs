@@ -1,8 +1,12 @@
 //! Handles all portals at the same time, so that a dead one never delays a live one.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result, results::LoginOutcome};
+use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result, results::LoginOutcome, shell::quoted};
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
@@ -114,7 +118,10 @@ pub(super) async fn log_in(
         }
     }
     match lost {
-        None => Ok(outcomes),
+        None => {
+            at_inner_addresses(nodes, &mut outcomes);
+            Ok(outcomes)
+        }
         Some(_) => Err(Fault::new(Kind::Failed, "an internal task failed; the journal has the details")),
     }
 }
@@ -149,12 +156,50 @@ async fn one_node(engine: &Arc<Engine>, node: &Node, mut shared: Attempts) -> Ou
         blocking(move || database.set_algorithm(&key, taken)).await??;
     }
     drop(proofs);
-    attempt::log_in(engine, key, &shared.iscsiadm, &shared.hold, place, &shared.limit).await?;
+    let done = attempt::log_in(engine, key, &shared.iscsiadm, &shared.hold, place, &shared.limit).await?;
     let remark = accepted.redirected.map(|redirect| {
         let how = if redirect.permanent { "permanently" } else { "temporarily" };
         format!("the portal redirects logins to {}, {how}", redirect.to)
     });
-    Ok(Done { outcome: LoginOutcome::LoggedIn, remark: remark.unwrap_or_default() })
+    let remarks = [done.remark].into_iter().chain(remark).filter(|remark| !remark.is_empty());
+    Ok(Done { outcome: done.outcome, remark: remarks.collect::<Vec<_>>().join("; ") })
+}
+
+/// Adds the way out for an address that only the gateway's own network reaches: the portal that listed
+/// it, where the target may answer as well.
+fn at_inner_addresses(nodes: &[Node], outcomes: &mut BTreeMap<NodeKey, Outcome>) {
+    let portals: BTreeSet<&Portal> = nodes.iter().map(|node| &node.key.portal).collect();
+    for node in nodes {
+        let Some(Err(fault)) = outcomes.get_mut(&node.key) else { continue };
+        let listed_at = node.discovered_at.as_ref().and_then(|(host, port)| portal(host, *port));
+        let Some(listed_at) = listed_at.filter(|at| is_out_of_reach(fault) && !portals.contains(at)) else {
+            continue;
+        };
+        let (name, at) = (quoted(&node.key.target), quoted(&listed_at));
+        let also = format!(
+            "if the target can be reached at {listed_at}, which listed this address: iscsictl add {name} {at} && \
+             iscsictl login {name} {at}"
+        );
+        let hint = match fault.next_step() {
+            "" => also,
+            hint => format!("{hint}; {also}"),
+        };
+        *fault = Fault::new(fault.kind(), fault.message()).hint(hint);
+    }
+}
+
+/// Whether there is no way to the portal, as opposed to one that answered and then took too long.
+pub(super) fn is_out_of_reach(fault: &Fault) -> bool {
+    match fault.kind() {
+        Kind::PortalUnreachable => true,
+        Kind::TimedOut => fault.next_step().starts_with("check the network"),
+        _ => false,
+    }
+}
+
+fn portal(host: &str, port: u16) -> Option<Portal> {
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    format!("{host}:{port}").parse().ok()
 }
 
 /// Returns when the others are no longer to wait for an attempt that began then.

@@ -39,7 +39,7 @@ async fn remove(
     let now = engine.state.look_at(std::slice::from_ref(target)).await?;
     let nodes = now.nodes_of(target, portals);
     if nodes.is_empty() {
-        return Err(none(engine, target, asked));
+        return Err(none(engine, target, asked).await);
     }
     if let Some(up) = nodes.iter().find(|node| now.session_of(&node.key).is_some()) {
         let what = format!("a session to {target} at {} is up", up.key.portal);

@@ -106,6 +106,13 @@ impl Database {
             .collect()
     }
 
+    /// Whether there is room for all of these nodes, where they are recorded in several turns.
+    pub(crate) fn check_room_for(&self, nodes: &[NodeKey]) -> Result<(), DatabaseError> {
+        let dir = self.dir()?;
+        let there = listing::of(&dir, nodes.iter().map(|node| &node.target).collect::<BTreeSet<_>>())?.nodes;
+        check_room(&dir, &there, nodes)
+    }
+
     /// Sets the startup of these nodes: both keys, since iscsiadm checks either.
     pub(crate) fn set_startup(&self, nodes: &[NodeKey], startup: Startup) -> Result<(), DatabaseError> {
         self.edit(nodes, |record| {
@@ -124,9 +131,12 @@ fn check_room(dir: &Dir, there: &[Node], nodes: &[NodeKey]) -> Result<(), Databa
     }
     let growing: BTreeSet<&Iqn> = new.iter().map(|key| &key.target).collect();
     let before: BTreeSet<&Iqn> = known.iter().map(|key| &key.target).collect();
-    for target in &growing {
-        let of_it = known.iter().chain(&new).filter(|key| key.target == **target);
-        if of_it.map(|key| &key.portal).collect::<BTreeSet<_>>().len() > MOST_PORTALS {
+    let mut portals: BTreeMap<&Iqn, BTreeSet<&Portal>> = BTreeMap::new();
+    for key in known.iter().chain(&new).filter(|key| growing.contains(&key.target)) {
+        let of_it = portals.entry(&key.target).or_default();
+        of_it.insert(&key.portal);
+        if of_it.len() > MOST_PORTALS {
+            let target = &key.target;
             return Err(DatabaseError::Full(format!("{target} would have more than {MOST_PORTALS} portals")));
         }
     }

@@ -141,6 +141,7 @@ async fn numeric_nodes(
                 portal,
                 tpgt: Some(found.tpgt.unwrap_or(1)),
                 iface: "default".to_owned(),
+                spelled: None,
             })),
             Err(fault) => {
                 tracing::warn!(%portal, error = fault.message(), "a listed address is skipped")

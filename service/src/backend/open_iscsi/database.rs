@@ -193,7 +193,7 @@ fn in_record(dir: &Dir, relative: &str) -> impl FnOnce(RecordError) -> DatabaseE
     move |error| DatabaseError::Record { path, error }
 }
 
-/// A file of open-iscsi's, whatever is in it.
+/// An open-iscsi file, whatever is in it.
 fn read(dir: &Dir, relative: &str) -> Result<Option<Record>, DatabaseError> {
     let bytes = dir.read_of_any_owner(relative).map_err(io(dir, relative))?;
     Ok(bytes.map(|bytes| Record::parse(&bytes)))

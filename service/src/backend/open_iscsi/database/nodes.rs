@@ -119,8 +119,10 @@ impl Database {
                         dir.remove(&path).map_err(io(&dir, &path))?;
                         replaced = Some((error, copy));
                     }
-                    // One bad file must not stop the others.
-                    Err(DatabaseError::Io { error: Errno::LOOP | Errno::INVAL | Errno::FBIG, .. }) => {
+                    // One bad file must not stop the others. A bad folder could not take a new record.
+                    Err(DatabaseError::Io { error: Errno::LOOP | Errno::INVAL | Errno::FBIG, .. })
+                        if dir.modes(&path).is_ok_and(|modes| modes.is_some()) =>
+                    {
                         return Ok(Made::Unusable(RecordError::Unsafe));
                     }
                     Err(error) => return Err(error),

@@ -314,5 +314,8 @@ async fn a_damaged_record_is_made_new_when_its_node_is_listed() {
     room.machine.put(&path, record_text(TARGET, "127.0.0.1", port, "").get(..40).unwrap(), 0o600);
     let nodes = discover(&room, &target.portal(), Options::new()).await.unwrap();
     assert_eq!(nodes[0].state, NodeState::New);
+    let copy = format!("db/replaced/{TARGET}/127.0.0.1,{port},1,default.1");
+    assert_eq!(room.machine.text(&copy).len(), 40, "what was there is kept");
+    room.machine.remove("db/replaced");
     assert_eq!(check_database(&room, &[]).len(), 1);
 }

@@ -143,6 +143,7 @@ async fn numeric_nodes(
             portal,
             tpgt,
             iface: "default".to_owned(),
+            spelled: None,
         }));
         if nodes.len() > MOST_NODES {
             return Err(too_long(portal, &format!("more than {MOST_NODES} nodes")));

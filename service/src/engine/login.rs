@@ -55,7 +55,7 @@ use crate::{
         call::{Call, act},
         logout,
         records::{
-            lookup::{nodes_of, none, resolved},
+            lookup::{meant, nodes_of, none},
             startup,
         },
         state::{reader::Parts, snapshot::Snapshot},
@@ -94,7 +94,7 @@ impl Engine {
             Box::pin(async move {
                 let (target, asked, limit) = (call.target()?, call.any_portal(), call.limit());
                 let hold = Hold::new(engine.turns.claims.claim(target)?);
-                let portals = resolved(engine, asked, limit).await?;
+                let portals = meant(engine, target, asked, limit).await?;
                 let nodes = nodes_of(engine, target, portals.as_deref()).await?;
                 if nodes.is_empty() {
                     return Err(none(engine, target, asked).await);

@@ -31,7 +31,7 @@ use super::{
         scan::{hindrance, scan},
         settle::{Settled, settled},
     },
-    records::lookup::resolved,
+    records::lookup::{meant, resolved},
     state::{diff::Diff, reader::Parts, snapshot::Snapshot},
     turns::claims::Claim,
 };
@@ -54,7 +54,10 @@ impl Engine {
         act(self, call, Action::Login, move |engine, call| {
             Box::pin(async move {
                 let (target, limit) = (call.any_target(), call.limit());
-                let portals = resolved(engine, call.any_portal(), limit).await?;
+                let portals = match target {
+                    Some(target) => meant(engine, target, call.any_portal(), limit).await?,
+                    None => resolved(engine, call.any_portal(), limit).await?,
+                };
                 stale_sessions::remove(engine, Reach::Restart, limit).await;
                 let now = engine.state.look(Parts::SESSIONS).await?;
                 let is_wanted = |session: &&Session| {

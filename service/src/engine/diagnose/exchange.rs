@@ -95,6 +95,7 @@ type Ended = std::result::Result<(), (&'static str, Fault)>;
 fn exchanged(report: &mut Report, asked: At<'_>, listing: &Answer<Listing>, seen: Option<&Seen>) -> Ended {
     let initiator = asked.initiator;
     let login = seen.map(|seen| &seen.login);
+    let initiator = seen.map_or(initiator, |seen| &seen.initiator);
     let reached = reach(listing).max(login.map_or(Reach::Unasked, reach));
     // Both were rejected for the same reason, or only one was sent.
     let fault = || {

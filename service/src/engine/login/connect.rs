@@ -184,9 +184,11 @@ async fn find(
         .cloned()
         .map(|node| bound(node, binding.as_ref()))
         .collect();
-    // A node with a record in the old format is logged in to through that record.
+    // A node with a record in the old format, or with the address in another spelling, is logged in to
+    // through that record.
     let now = engine.state.look_at(&targets).await?;
-    let is_old = |node: &&Node| node.key.tpgt.is_none() && node.damage.is_none();
+    let is_old =
+        |node: &&Node| (node.key.tpgt.is_none() || node.key.spelled.is_some()) && node.damage.is_none();
     let old: Vec<&NodeKey> = now.nodes().iter().filter(is_old).map(|node| &node.key).collect();
     let recorded = |node: NodeKey| {
         let old = old.iter().find(|other| other.is_same(&node)).map(|other| (*other).clone());
@@ -296,8 +298,8 @@ async fn record(
     let made = blocking(move || database.add(&nodes, &from, startup, binding.as_ref(), chap))
         .await?
         .map_err(|error| stopped(Step::Record, error.into()))?;
-    let new = made.iter().filter(|made| **made != Made::Known).count();
-    let is_left_out = made.contains(&Made::NewWithoutChap);
+    let new = made.iter().filter(|made| made.is_new()).count();
+    let is_left_out = made.iter().any(Made::is_without_chap);
     progress.report(Step::Record, format!("{} nodes, {new} of them new", made.len()));
     if let Some(proofs) = proofs
         && let Some(chap) = &proofs.chap
@@ -512,6 +514,7 @@ mod tests {
             portal: at.parse().unwrap(),
             tpgt: Some(1),
             iface: "default".into(),
+            spelled: None,
         };
         Goal {
             asked: "gw.example".parse().unwrap(),

@@ -124,8 +124,8 @@ async fn ask_and_record(
     for node in now.nodes() {
         let made = listed.binary_search(&node.key).ok().and_then(|at| made.get(at));
         let state = match made {
-            Some(Made::New | Made::NewWithoutChap) => NodeState::New,
-            Some(Made::Known) => NodeState::Known,
+            Some(made) if made.is_new() => NodeState::New,
+            Some(_) => NodeState::Known,
             // In the old format, of another group, or bound to a network interface.
             None if places.contains(&(&node.key.target, &node.key.portal)) => NodeState::Known,
             None if !is_from_here(node) => continue,

@@ -1,5 +1,7 @@
 //! Finds the records that a call refers to, and reports missing and damaged ones.
 
+use std::collections::BTreeSet;
+
 use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result, shell::quoted};
 
 use crate::{
@@ -19,7 +21,37 @@ use crate::{
 /// How many portals a message names.
 const SHOWN: usize = 4;
 
-/// Every portal that the argument stands for; `None` still means all.
+/// The portals that a caller means of a target: those that are recorded under the name or the address
+/// that they gave, or else those that lead to the same place. iscsiadm resolves names to compare
+/// them, too (usr/iscsi_util.c, `iscsi_addr_match`). `None` still means all.
+pub(in crate::engine) async fn meant(
+    engine: &Engine,
+    target: &Iqn,
+    portal: Option<&Portal>,
+    limit: &Limit,
+) -> Result<Option<Vec<Portal>>> {
+    let Some(asked) = portal else { return Ok(None) };
+    let nodes = nodes_of(engine, target, None).await?;
+    let recorded: BTreeSet<&Portal> = nodes.iter().map(|node| &node.key.portal).collect();
+    if recorded.contains(asked) {
+        return Ok(Some(vec![asked.clone()]));
+    }
+    let mut portals = vec![asked.clone()];
+    if asked.address().is_none() {
+        portals.extend(engine.resolver.portals(asked, limit).await?);
+        return Ok(Some(portals));
+    }
+    let is_near = |portal: &&&Portal| portal.address().is_none() && portal.port() == asked.port();
+    for named in recorded.iter().filter(is_near) {
+        // A name that has no address now is another portal's.
+        if engine.resolver.portals(named, limit).await.is_ok_and(|found| found.contains(asked)) {
+            portals.push((*named).clone());
+        }
+    }
+    Ok(Some(portals))
+}
+
+/// Every numeric portal that the argument stands for; `None` still means all.
 pub(in crate::engine) async fn resolved(
     engine: &Engine,
     portal: Option<&Portal>,
@@ -123,10 +155,13 @@ pub(in crate::engine) fn damaged(node: &NodeKey, why: impl std::fmt::Display) ->
         Kind::InvalidConfiguration,
         format!("the record of {} at {} is damaged: {why}", node.target, node.portal),
     )
-    .hint(format!(
-        "remove it and discover it again: iscsictl forget {} {} && iscsictl discover {}",
-        node.target, node.portal, node.portal
-    ))
+    .hint({
+        let portal = quoted(&node.portal);
+        format!(
+            "remove it and discover it again: iscsictl forget {} {portal} && iscsictl discover {portal}",
+            node.target
+        )
+    })
 }
 
 #[cfg(test)]

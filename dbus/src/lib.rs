@@ -9,6 +9,7 @@
 //! | [`options`] | the `a{sv}` arguments, each key checked |
 //! | [`results`] | the `a{sv}` answers |
 //! | [`fault`] | [`Fault`], every error a caller can meet |
+//! | [`shell`] | names and addresses as words of a command that can be pasted |
 //! | `unseen` | the characters that hide or reorder text |
 //! | [`proxy`] | the client side (feature `proxy`) |
 //!
@@ -24,6 +25,7 @@ pub mod portal;
 pub mod proxy;
 pub mod results;
 pub mod secret;
+pub mod shell;
 mod unseen;
 
 pub use constants::{BUS_NAME, DEFAULT_PORT, ERROR_PREFIX, INTERFACE, INTROSPECTION, OBJECT_PATH};

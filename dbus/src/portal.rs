@@ -14,7 +14,8 @@ use crate::constants::DEFAULT_PORT;
 
 /// `address`, `address:port` or `[v6]:port`; an IPv6 link-local address may carry its zone
 /// (`[fe80::1%eth0]:3260`); the address may be a host name. Shown always with its port, and in one
-/// spelling: a mapped IPv6 address (`::ffff:192.0.2.21`) is the IPv4 address within it.
+/// spelling: a mapped IPv6 address (`::ffff:192.0.2.21`) is the IPv4 address within it. The group
+/// that iscsiadm prints behind a portal (`192.0.2.21:3260,1`) is read and dropped.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Type)]
 #[serde(try_from = "String", into = "String")]
 #[zbus(signature = "s")]
@@ -48,6 +49,9 @@ pub enum PortalError {
     /// Not 1 to 65535.
     #[error("a port is a number from 1 to 65535")]
     BadPort,
+    /// What follows the comma is not a portal group as iscsiadm prints it.
+    #[error("a portal group after the comma is a number, or -1")]
+    BadGroup,
     /// A zone without need, or none where it is needed.
     #[error("a link-local IPv6 address needs a zone (\"%eth0\"), and no other address may have one")]
     BadZone,
@@ -123,6 +127,7 @@ impl FromStr for Portal {
         if text.len() > 300 {
             return Err(PortalError::BadHost);
         }
+        let text = without_group(text)?;
         if let Some(rest) = text.strip_prefix('[') {
             let (address, rest) = rest.split_once(']').ok_or(PortalError::BadHost)?;
             let port = match rest.strip_prefix(':') {
@@ -141,6 +146,18 @@ impl FromStr for Portal {
             // Two colons or more can only be an IPv6 address without brackets and without a port.
             _ => Self::from_host(parse_v6(text)?, DEFAULT_PORT),
         }
+    }
+}
+
+/// iscsiadm prints a portal with its group, which is -1 or 4294967295 where it is not known.
+fn without_group(text: &str) -> Result<&str, PortalError> {
+    let Some((portal, group)) = text.rsplit_once(',') else { return Ok(text) };
+    let is_number = group.bytes().all(|b| b.is_ascii_digit()) && group.parse::<u32>().is_ok();
+    match group {
+        _ if portal.contains(',') || portal.is_empty() => Err(PortalError::BadHost),
+        "-1" => Ok(portal),
+        _ if is_number => Ok(portal),
+        _ => Err(PortalError::BadGroup),
     }
 }
 
@@ -247,6 +264,14 @@ mod tests {
             ("::FFFF:c000:215", "192.0.2.21:3260"),
             ("gw.0xyz", "gw.0xyz:3260"),
             ("0x7f.example", "0x7f.example:3260"),
+            // As iscsiadm prints them.
+            ("192.0.2.21:3260,1", "192.0.2.21:3260"),
+            ("192.0.2.21:3261,-1", "192.0.2.21:3261"),
+            ("192.0.2.21,65535", "192.0.2.21:3260"),
+            ("[2001:db8::5]:3260,2", "[2001:db8::5]:3260"),
+            ("[2001:db8::5],1", "[2001:db8::5]:3260"),
+            ("[fe80::1%eth0]:3260,4294967295", "[fe80::1%eth0]:3260"),
+            ("gateway.example:860,0", "gateway.example:860"),
         ] {
             assert_eq!(good.parse::<Portal>().map(|p| p.to_string()), Ok(shown.to_owned()), "{good}");
         }
@@ -271,7 +296,16 @@ mod tests {
             ("0x7f.0.0.0x1.", PortalError::BadHost),
             ("0x", PortalError::BadHost),
             ("[::ffff:192.0.2.21%eth0]", PortalError::BadZone),
-            ("192.0.2.21,1", PortalError::BadHost),
+            ("192.0.2.21:3260,", PortalError::BadGroup),
+            ("192.0.2.21:3260,one", PortalError::BadGroup),
+            ("192.0.2.21:3260,-2", PortalError::BadGroup),
+            ("192.0.2.21:3260,+1", PortalError::BadGroup),
+            ("192.0.2.21:3260,4294967296", PortalError::BadGroup),
+            ("192.0.2.21:3260, 1", PortalError::BadGroup),
+            ("192.0.2.21:3260,1,1", PortalError::BadHost),
+            (",1", PortalError::BadHost),
+            ("192.0.2.21:0,1", PortalError::BadPort),
+            ("0.0.0.0:3260,1", PortalError::BadAddress),
             ("192.0.2.21 ", PortalError::BadHost),
             ("-p", PortalError::BadHost),
             ("--help", PortalError::BadHost),

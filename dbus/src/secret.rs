@@ -31,6 +31,21 @@ pub enum SecretError {
     /// A record holds one secret on one line.
     #[error("the secret contains a control character")]
     ControlCharacter,
+    /// More than one line.
+    #[error("the secret has more than one line (a line break, or an empty line after it)")]
+    LineBreak,
+    /// A line that ends as on Windows, and not at the end of the text.
+    #[error("the secret contains a carriage return, as files from Windows do")]
+    CarriageReturn,
+    /// A tabulator.
+    #[error("the secret contains a tab")]
+    Tab,
+    /// As files in UTF-16 have them.
+    #[error("the secret contains a NUL byte, as text in UTF-16 does")]
+    Nul,
+    /// As files from Windows begin.
+    #[error("the secret begins with a byte order mark, as files from Windows do")]
+    ByteOrderMark,
     /// open-iscsi strips blanks from both ends of a record's line, so that such a secret never arrives whole.
     #[error("the secret begins or ends with a blank, which open-iscsi would drop")]
     OuterBlank,
@@ -56,8 +71,17 @@ impl Secret {
         if text.len() > Self::MAX {
             return Err(SecretError::TooLong);
         }
-        if text.chars().any(char::is_control) {
-            return Err(SecretError::ControlCharacter);
+        if text.starts_with('\u{feff}') {
+            return Err(SecretError::ByteOrderMark);
+        }
+        if let Some(control) = text.chars().find(|c| c.is_control()) {
+            return Err(match control {
+                '\n' => SecretError::LineBreak,
+                '\r' => SecretError::CarriageReturn,
+                '\t' => SecretError::Tab,
+                '\0' => SecretError::Nul,
+                _ => SecretError::ControlCharacter,
+            });
         }
         if text.trim() != text.as_str() {
             return Err(SecretError::OuterBlank);
@@ -65,7 +89,8 @@ impl Secret {
         Ok(Self(text))
     }
 
-    /// Takes bytes over, as they came from a file, and drops one newline at the end.
+    /// Takes bytes over, as they came from a file, and drops one end of line at their end: a newline,
+    /// or a carriage return and a newline.
     ///
     /// # Errors
     ///
@@ -74,6 +99,9 @@ impl Secret {
         let mut bytes = Zeroizing::new(bytes);
         if bytes.last() == Some(&b'\n') {
             bytes.pop();
+            if bytes.last() == Some(&b'\r') {
+                bytes.pop();
+            }
         }
         let text = std::str::from_utf8(&bytes).map_err(|_| SecretError::NotText)?;
         Self::new(text.to_owned())
@@ -100,8 +128,12 @@ mod tests {
     fn bad_secrets_are_refused_without_being_repeated() {
         for (bad, why) in [
             ("", SecretError::Empty),
-            ("line\nbreak", SecretError::ControlCharacter),
-            ("nul\0", SecretError::ControlCharacter),
+            ("line\nbreak", SecretError::LineBreak),
+            ("line\r\nbreak", SecretError::CarriageReturn),
+            ("a\ttab", SecretError::Tab),
+            ("nul\0", SecretError::Nul),
+            ("bell\x07", SecretError::ControlCharacter),
+            ("\u{feff}marked", SecretError::ByteOrderMark),
             (" leading", SecretError::OuterBlank),
             ("trailing ", SecretError::OuterBlank),
             (&"x".repeat(256), SecretError::TooLong),
@@ -113,9 +145,18 @@ mod tests {
     }
 
     #[test]
-    fn one_newline_at_the_end_of_a_file_is_dropped() {
-        assert_eq!(Secret::from_bytes(b"mypassword12\n".to_vec()).unwrap().expose(), "mypassword12");
-        assert_eq!(Secret::from_bytes(b"two\n\n".to_vec()).err(), Some(SecretError::ControlCharacter));
+    fn one_end_of_line_at_the_end_of_a_file_is_dropped() {
+        for text in ["mypassword12", "mypassword12\n", "mypassword12\r\n"] {
+            assert_eq!(Secret::from_bytes(text.into()).unwrap().expose(), "mypassword12");
+        }
+        for (text, why) in [
+            ("two\r\n\r\n", SecretError::CarriageReturn),
+            ("two\n\r\n", SecretError::LineBreak),
+            ("mac\r", SecretError::CarriageReturn),
+        ] {
+            assert_eq!(Secret::from_bytes(text.into()).err(), Some(why), "{text:?}");
+        }
+        assert_eq!(Secret::from_bytes(b"two\n\n".to_vec()).err(), Some(SecretError::LineBreak));
         assert_eq!(Secret::from_bytes(vec![0xff, 0xfe]).err(), Some(SecretError::NotText));
     }
 }

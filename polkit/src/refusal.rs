@@ -58,19 +58,22 @@ impl Refusal {
     pub(crate) fn fault(&self, action: Action) -> Fault {
         let denied = |text: String| Fault::new(Kind::AccessDenied, text);
         match self {
-            Self::NotAuthorized => denied(format!("polkit refused {action}")),
+            Self::NotAuthorized => denied(format!("polkit refused the call (action {action})")),
             Self::Dismissed => denied("the dialog that asked for a password was dismissed".to_owned()),
             Self::Left => denied("the caller left the bus".to_owned()),
             Self::NoAgent => {
-                denied(format!("{action} needs a password, and no authentication agent could ask for it"))
-                    .hint("start the program under pkttyagent as iscsictl(1) shows, or let a polkit rule allow the action")
+                let what = "a password is needed, and no authentication agent could ask for it";
+                denied(format!("{what} (action {action})")).hint(
+                    "call as root, start the program under pkttyagent as iscsictl(1) shows, or let a polkit rule allow \
+                     the action",
+                )
             }
             Self::Unanswered(limit) => {
                 denied(format!("the authentication dialog was not answered within {} s", limit.as_secs()))
             }
             Self::Challenge => Fault::new(
                 Kind::InteractiveAuthorizationRequired,
-                format!("{action} needs a password, and the call did not allow asking for one"),
+                format!("a password is needed, and the call did not allow asking for one (action {action})"),
             )
             .hint(
                 "set the message flag ALLOW_INTERACTIVE_AUTHORIZATION, or let a polkit rule allow the action",
@@ -88,8 +91,14 @@ impl Refusal {
                 "too many calls of this user, or of all, are waiting to be authorised".to_owned(),
             )
             .hint("try again later"),
-            Self::Unavailable(_) => denied("polkit could not be asked, so the call was refused".to_owned())
-                .hint("see why: systemctl status polkit; journalctl -u iscsi-initiatord"),
+            Self::Unavailable(reason) => denied(
+                "polkit could not be asked, so the call was refused".to_owned(),
+            )
+            .hint(if reason.starts_with("timed out") {
+                "it does not answer: systemctl restart polkit"
+            } else {
+                "start it: systemctl start polkit"
+            }),
         }
     }
 }
@@ -129,5 +138,16 @@ mod tests {
         let refusal = Refusal::Unavailable("NameHasNoOwner: x".into());
         assert_eq!(refusal.reason(), Some("NameHasNoOwner: x"));
         assert!(!refusal.fault(Action::Login).to_string().contains("NameHasNoOwner"));
+    }
+
+    #[test]
+    fn a_polkit_that_is_stopped_is_to_be_started_and_one_that_hangs_restarted() {
+        for (reason, command) in [
+            ("org.freedesktop.systemd1.UnitMasked: x", "systemctl start polkit"),
+            ("timed out after 20s", "systemctl restart polkit"),
+        ] {
+            let fault = Refusal::Unavailable(reason.to_owned()).fault(Action::Login);
+            assert!(fault.next_step().ends_with(command), "{}", fault.next_step());
+        }
     }
 }

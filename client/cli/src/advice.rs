@@ -5,35 +5,38 @@ use std::{cmp::Ordering, ops::RangeInclusive};
 
 use iscsi_initiator_dbus::Secret;
 
-use crate::{problem::Problem, show::Remark};
+use crate::problem::Problem;
 
 /// What ceph-iscsi lets an administrator set (gwcli/utils.py, `valid_credentials`), in characters.
 const SECRET: RangeInclusive<usize> = 12..=16;
 const USER: RangeInclusive<usize> = 8..=64;
 
-/// Remarks, because other makes of target accept other lengths. `whose` names the secret.
-pub(crate) fn lengths(user: &str, secret: &Secret, whose: &str) -> Vec<Remark> {
+/// One sentence for all that Ceph does not accept. Other makes of target accept other lengths.
+pub(crate) fn sentence(odd: &[String]) -> Option<String> {
+    let odd = odd.join(", and ");
+    (!odd.is_empty()).then(|| format!("if this is a Ceph gateway: it accepts only {odd}"))
+}
+
+/// What Ceph does not accept. `whose` names the secret.
+pub(crate) fn lengths(user: &str, secret: &Secret, whose: &str) -> Vec<String> {
     let views = [
         ("secrets", SECRET, secret.expose(), whose.to_owned()),
         ("user names", USER, user, format!("\"{user}\"")),
     ];
-    let remarks = views
+    let odd = views
         .into_iter()
-        .filter_map(|(what, range, text, which)| remark(what, &range, text.chars().count(), &which));
-    remarks.collect()
+        .filter_map(|(what, range, text, which)| limit(what, &range, text.chars().count(), &which));
+    odd.collect()
 }
 
-fn remark(what: &str, range: &RangeInclusive<usize>, characters: usize, which: &str) -> Option<Remark> {
+fn limit(what: &str, range: &RangeInclusive<usize>, characters: usize, which: &str) -> Option<String> {
     let (least, most) = (range.start(), range.end());
     let how = match (characters.cmp(least), characters.cmp(most)) {
         (Ordering::Less, _) => "shorter",
         (_, Ordering::Greater) => "longer",
         _ => return None,
     };
-    Some(Remark::note(
-        &format!("Ceph's gateways accept {what} of {least} to {most} characters: {which} is {how}"),
-        "check what the gateway has; targets other than Ceph's may accept it",
-    ))
+    Some(format!("{what} of {least} to {most} characters ({which} is {how})"))
 }
 
 /// One secret for both directions proves nothing: a peer that reflects our challenge gets the proof from us
@@ -59,25 +62,26 @@ mod tests {
 
     #[test]
     fn what_ceph_refuses_is_remarked_on_without_saying_how_long_it_is() {
-        let messages = |user: &str, text: &str| -> Vec<String> {
-            let remarks = lengths(user, &secret(text), "this one");
-            assert!(remarks.iter().all(|remark| !remark.is_failure));
-            remarks.into_iter().map(|remark| remark.message).collect()
-        };
+        let messages = |user: &str, text: &str| lengths(user, &secret(text), "this one");
         for text in ["exactly-12-b", "exactly-16-bytes"] {
             assert_eq!(messages("libvirtd", text), [""; 0]);
             assert_eq!(messages(&"u".repeat(64), text), [""; 0]);
         }
         assert_eq!(
             messages("libvirtd", "s3cr3t-11-b"),
-            ["Ceph's gateways accept secrets of 12 to 16 characters: this one is shorter"]
+            ["secrets of 12 to 16 characters (this one is shorter)"]
         );
         assert_eq!(
             messages("admin", "s3cr3t-of-17-byte"),
             [
-                "Ceph's gateways accept secrets of 12 to 16 characters: this one is longer",
-                "Ceph's gateways accept user names of 8 to 64 characters: \"admin\" is shorter",
+                "secrets of 12 to 16 characters (this one is longer)",
+                "user names of 8 to 64 characters (\"admin\" is shorter)",
             ]
+        );
+        assert_eq!(sentence(&[]), None);
+        assert_eq!(
+            sentence(&["a".to_owned(), "b".to_owned()]).unwrap(),
+            "if this is a Ceph gateway: it accepts only a, and b"
         );
         assert_eq!(messages(&"ü".repeat(8), &"ü".repeat(16)), [""; 0]);
     }

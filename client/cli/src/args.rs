@@ -5,17 +5,23 @@
 //! |---|---|
 //! | `chap` | CHAP: the user name, and where the secret comes from |
 //! | `commands` | what each command takes, and the options that several share |
+//! | `help` | the examples of the help, as wide as the terminal |
+//! | `mistake` | what was meant by what cannot be taken |
 //! | `multipath` | what the command multipath takes |
 //! | `place` | targets and portals |
+//! | `word` | a word: a target, a portal or a mistake |
 
 mod chap;
 mod commands;
+mod help;
+mod mistake;
 mod multipath;
 mod place;
+mod word;
 
 use std::ffi::OsString;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
 
 pub(crate) use self::{
     chap::Chap,
@@ -38,19 +44,18 @@ const STORY: &str = "Finds, logs in to and logs out of iSCSI targets, through th
 and without being root.
 
 In one step, from a portal to usable disks:
-  iscsictl connect 192.0.2.21 --user libvirtd
-                                        finds the target, asks for the CHAP secret, logs in
-  iscsictl paths                        the disks, their paths and their state
-  iscsictl diagnose 192.0.2.21          if it fails: what is wrong, and what to do
+  iscsictl connect 192.0.2.21 --user libvirtd      # finds the target, asks for the secret, logs in
+  iscsictl paths                                   # the disks, their paths and their state
+  iscsictl diagnose 192.0.2.21                     # if it fails: what is wrong, and what to do
   iscsictl logout iqn.2003-01.com.example:disks
 
 The same, a step at a time:
-  iscsictl discover 192.0.2.21          what does this portal offer?
-  iscsictl set-chap iqn.2003-01.com.example:disks --user libvirtd
-                                        if it requires CHAP; asks for the secret
+  iscsictl discover 192.0.2.21                     # what does this portal offer?
+  iscsictl set-chap iqn.2003-01.com.example:disks --user libvirtd    # if it requires CHAP
   iscsictl login iqn.2003-01.com.example:disks
 
-A PORTAL is address, address:port or [IPv6]:port. Where it may be left out, all known portals are meant.";
+A PORTAL is address, address:port or [IPv6]:port, which a shell wants in quotes: '[2001:db8::21]:3260'. \
+Where it may be left out, all known portals are meant.";
 
 #[derive(Debug, Parser)]
 #[command(name = "iscsictl", version, about = ABOUT, long_about = STORY, after_long_help = Exit::help())]
@@ -64,45 +69,59 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// From a portal to usable disks: discover, store CHAP, log in at every portal of the target.
-    #[command(after_help = "Examples:
+    #[command(
+        override_usage = "iscsictl connect [OPTIONS] PORTAL",
+        after_help = "Examples:
   iscsictl connect 192.0.2.21 --user libvirtd               # asks for the secret
   iscsictl connect 192.0.2.21 --startup automatic           # and at every boot
   iscsictl connect 192.0.2.21 -T iqn.2003-01.com.example:disks -T iqn.2003-01.com.example:tapes
   pass show iscsi | iscsictl connect 192.0.2.21 --user libvirtd --secret-stdin
 
-The steps are written to standard error as they come. If no portal accepts the login, the step that
+The steps are written to standard error as they come. If no portal accepts the login, the step that \
 failed is named, and the records are as they were before. If only some do, the exit code is 11.
-Next: iscsictl paths. If it fails: iscsictl diagnose PORTAL.")]
+Next: iscsictl paths. If it fails: iscsictl diagnose PORTAL."
+    )]
     Connect(Connect),
     /// List the targets of a portal and record them.
-    #[command(after_help = "Examples:
+    #[command(
+        override_usage = "iscsictl discover [OPTIONS] PORTAL",
+        after_help = "Examples:
   iscsictl discover 192.0.2.21
-  iscsictl discover [2001:db8::21]:3260 --user libvirtd    # a portal that requires CHAP before it lists
+  iscsictl discover '[2001:db8::21]:3260' --user libvirtd    # a portal that requires CHAP before it lists
   iscsictl discover 192.0.2.21 --user libvirtd --secret-file /run/secrets/chap
 
 The secret is used for this discovery only; set-chap stores one for logins.
-Next: iscsictl set-chap (if the target requires CHAP), then iscsictl login TARGET.")]
+Next: iscsictl set-chap (if the target requires CHAP), then iscsictl login TARGET."
+    )]
     Discover(Discover),
     /// Log in to a target, at all its portals or at one, and wait for the disks.
-    #[command(after_help = "Examples:
+    #[command(
+        override_usage = "iscsictl login [OPTIONS] TARGET [PORTAL]",
+        after_help = "Examples:
   iscsictl login iqn.2003-01.com.example:disks
   iscsictl login iqn.2003-01.com.example:disks 192.0.2.21 --timeout 20
   iscsictl login iqn.2003-01.com.example:disks --startup automatic    # and at every boot
 
 Being logged in already is a success. If only some portals accept the login, the exit code is 11.
-Next: iscsictl paths. If the secret was refused: iscsictl set-chap TARGET --user NAME. If it is not
-clear why it failed: iscsictl diagnose TARGET.")]
+Next: iscsictl paths. If the secret was refused: iscsictl set-chap TARGET --user NAME. If it is not \
+clear why it failed: iscsictl diagnose TARGET."
+    )]
     Login(Login),
     /// Log out of a target, at all its portals or at one, if nothing uses its disks.
-    #[command(after_help = "Examples:
+    #[command(
+        override_usage = "iscsictl logout [OPTIONS] TARGET [PORTAL]",
+        after_help = "Examples:
   iscsictl logout iqn.2003-01.com.example:disks
   iscsictl logout iqn.2003-01.com.example:disks 192.0.2.37
 
 Not being logged in is a success. If disks are in use, the users are named and nothing changes.
-Next: unmount or release what is named; --force, which an administrator must allow, may lose data.")]
+Next: unmount or release what is named; --force, which an administrator must allow, may lose data."
+    )]
     Logout(Logout),
     /// Store the CHAP user and secret for a target, or for targets yet to be discovered.
-    #[command(after_help = "Examples:
+    #[command(
+        override_usage = "iscsictl set-chap [OPTIONS] [TARGET [PORTAL]]",
+        after_help = "Examples:
   iscsictl set-chap --user libvirtd                        # for what will be discovered; asks for the secret
   iscsictl set-chap iqn.2003-01.com.example:disks --user libvirtd
   pass show iscsi | iscsictl set-chap iqn.2003-01.com.example:disks --user libvirtd --secret-stdin
@@ -110,53 +129,69 @@ Next: unmount or release what is named; --force, which an administrator must all
   iscsictl set-chap iqn.2003-01.com.example:disks --clear
 
 A secret is never an argument: any local user could read it in the process list.
-Next: iscsictl login TARGET.")]
+Next: iscsictl login TARGET."
+    )]
     SetChap(SetChap),
     /// Check everything that a login needs, and report what is wrong and what to do; change nothing.
-    #[command(after_help = "Examples:
+    #[command(
+        override_usage = "iscsictl diagnose [OPTIONS] [TARGET] [PORTAL]",
+        after_help = "Examples:
   iscsictl diagnose 192.0.2.21                        # a portal: what answers there?
   iscsictl diagnose iqn.2003-01.com.example:disks     # a target, at all its recorded portals
   iscsictl diagnose -q iqn.2003-01.com.example:disks  # only warnings and failures
   iscsictl diagnose iqn.2003-01.com.example:disks 192.0.2.21 --user libvirtd
 
-It works without a session, and does not touch those that are up. With --user, that secret is tried
-instead of the recorded one; it is not stored. The exit code is 0 if nothing failed; otherwise it is
+It works without a session, and does not touch those that are up. With --user, that secret is tried \
+instead of the recorded one; it is not stored. The exit code is 0 if nothing failed; otherwise it is \
 that of the login that would fail: 4 for a wrong secret.
-Next: the hints below the checks; iscsictl forget TARGET PORTAL for a damaged record.")]
+Next: the hints below the checks; iscsictl forget TARGET PORTAL for a damaged record."
+    )]
     Diagnose(Diagnose),
     /// Remove the records of a target, at all its portals or at one, damaged ones too.
-    #[command(after_help = "Examples:
+    #[command(
+        override_usage = "iscsictl forget [OPTIONS] TARGET [PORTAL]",
+        after_help = "Examples:
   iscsictl forget iqn.2003-01.com.example:disks
   iscsictl forget iqn.2003-01.com.example:disks 192.0.2.37
 
-The stored CHAP secret goes with the record. A target with a session stays: iscsictl logout TARGET
+The stored CHAP secret goes with the record. A target with a session stays: iscsictl logout TARGET \
 comes first.
-Next: iscsictl nodes shows what is left; iscsictl discover PORTAL records the target anew.")]
+Next: iscsictl nodes shows what is left; iscsictl discover PORTAL records the target anew."
+    )]
     Forget(Forget),
     /// Record a target at a portal by hand, without asking the portal.
-    #[command(after_help = "Examples:
+    #[command(
+        override_usage = "iscsictl add [OPTIONS] TARGET PORTAL",
+        after_help = "Examples:
   iscsictl add iqn.2003-01.com.example:disks 192.0.2.21
-  iscsictl add iqn.2003-01.com.example:disks [2001:db8::21]:3260 --startup automatic
+  iscsictl add iqn.2003-01.com.example:disks '[2001:db8::21]:3260' --startup automatic
 
 For portals that list nothing. What is recorded already stays as it is. Most targets need no --tpgt.
-Next: iscsictl set-chap (if the target requires CHAP), then iscsictl login TARGET.")]
+Next: iscsictl set-chap (if the target requires CHAP), then iscsictl login TARGET."
+    )]
     Add(Add),
     /// Set when a target is logged in to: only when asked, or also at boot.
-    #[command(after_help = "Examples:
+    #[command(
+        override_usage = "iscsictl startup [OPTIONS] WHEN TARGET [PORTAL]",
+        after_help = "Examples:
   iscsictl startup automatic iqn.2003-01.com.example:disks
   iscsictl startup manual iqn.2003-01.com.example:disks 192.0.2.37
 
 Sessions that are up stay as they are. What this machine boots from is not changed.
-Next: iscsictl nodes shows it.")]
+Next: iscsictl nodes shows it."
+    )]
     Startup(SetStartup),
     /// Scan for LUNs that are new or have another size, without logging out.
-    #[command(after_help = "Examples:
+    #[command(
+        override_usage = "iscsictl rescan [OPTIONS] [TARGET [PORTAL]]",
+        after_help = "Examples:
   iscsictl rescan                                     # every session
   iscsictl rescan iqn.2003-01.com.example:disks
 
-Multipath maps get the new size as well; file systems and volumes on them do not. A disk whose LUN the
+Multipath maps get the new size as well; file systems and volumes on them do not. A disk whose LUN the \
 target does not offer any more is named, and stays.
-Next: iscsictl paths.")]
+Next: iscsictl paths."
+    )]
     Rescan(Rescan),
     /// Set multipath up for iSCSI disks, show what that changes, or undo it.
     #[command(after_help = "Examples:
@@ -165,7 +200,7 @@ Next: iscsictl paths.")]
   iscsictl multipath setup --only-iscsi --queueing 30
   iscsictl multipath undo                      # as it was before the first setup
 
-One file in /etc/multipath/conf.d is written, after multipath's own parser has read it; multipathd and
+One file in /etc/multipath/conf.d is written, after multipath's own parser has read it; multipathd and \
 iscsid are started, and enabled for the next boot. If anything fails, everything is as it was before.
 Next: iscsictl connect PORTAL.")]
     Multipath(Multipath),
@@ -176,27 +211,33 @@ Next: iscsictl connect PORTAL.")]
   iscsictl doctor --fix                  # an administrator must allow it
   iscsictl doctor --bundle support.json  # for whoever helps you; contains no secret
 
-Without --fix nothing is changed, no service is started and no portal is asked. --fix makes files
-and folders that hold secrets, or may, accessible to root only, and enables and starts iscsid's
-socket (and multipathd, where multipath was set up); everything else is named and left to you. The
-exit code is 0 if nothing failed or needs attention, and 13 otherwise. If the daemon cannot be
+Without --fix nothing is changed, no service is started and no portal is asked. --fix makes files \
+and folders that hold secrets, or may, accessible to root only, and enables and starts iscsid's \
+socket (and multipathd, where multipath was set up); everything else is named and left to you. The \
+exit code is 0 if nothing failed or needs attention, and 13 otherwise. If the daemon cannot be \
 reached, what can be seen without it is shown.
 Next: the hints below the findings; iscsictl diagnose TARGET for a login that fails.")]
     Doctor(Doctor),
     /// List sessions, disks and multipath maps, failed paths included.
-    #[command(after_help = "Examples:
+    #[command(
+        override_usage = "iscsictl paths [OPTIONS] [TARGET] [PORTAL]",
+        after_help = "Examples:
   iscsictl paths
   iscsictl paths iqn.2003-01.com.example:disks
-  iscsictl paths --json | jq '.[] | select(.\"dm-state\" == \"failed\")'
+  iscsictl paths --json | jq '.[] | .device, .\"dm-state\"'
 
-Next: a path that is FAILED says why; check the portal's network, then iscsictl login TARGET PORTAL.")]
+Next: a path that is FAILED says why; check the portal's network, then iscsictl login TARGET PORTAL."
+    )]
     Paths(Place),
     /// List the recorded targets and portals, without asking any portal.
-    #[command(after_help = "Examples:
+    #[command(
+        override_usage = "iscsictl nodes [OPTIONS] [TARGET] [PORTAL]",
+        after_help = "Examples:
   iscsictl nodes
   iscsictl nodes --portal 192.0.2.21
 
-Next: iscsictl login TARGET; iscsictl discover PORTAL records more.")]
+Next: iscsictl login TARGET; iscsictl discover PORTAL records more."
+    )]
     Nodes(Place),
     /// Show or change this machine's initiator name, by which gateways know it.
     #[command(after_help = "Examples:
@@ -207,12 +248,57 @@ Next: ask the gateway's administrator to allow this name. Sessions that are up k
     InitiatorName(InitiatorName),
 }
 
+impl Command {
+    /// What clap cannot see: which word is a target and which a portal, and whether the command takes them.
+    fn settle(&mut self, typed: &[String]) -> Result<(), Problem> {
+        use self::place::{
+            Need::{Optional, Refused, Required},
+            Rule,
+        };
+        let rule = |verb, target, portal| Rule { verb, target, portal };
+        match self {
+            Self::Connect(args) => args.asked.settle(&rule("connect", Refused, Required), typed),
+            Self::Discover(args) => args.asked.settle(&rule("discover", Refused, Required), typed),
+            Self::Login(args) => args.place.settle(&rule("login", Required, Optional), typed),
+            Self::Logout(args) => args.place.settle(&rule("logout", Required, Optional), typed),
+            Self::SetChap(args) => args.place.settle(&rule("set-chap", Optional, Optional), typed),
+            Self::Diagnose(args) => args.spot.settle(&rule("diagnose", Optional, Optional), typed),
+            Self::Forget(args) => args.place.settle(&rule("forget", Required, Optional), typed),
+            Self::Add(args) => args.place.settle(&rule("add", Required, Required), typed),
+            Self::Startup(args) => args.place.settle(&rule("startup", Required, Optional), typed),
+            Self::Rescan(args) => args.place.settle(&rule("rescan", Optional, Optional), typed),
+            Self::Paths(place) => place.settle(&rule("paths", Optional, Optional), typed),
+            Self::Nodes(place) => place.settle(&rule("nodes", Optional, Optional), typed),
+            Self::Multipath(_) | Self::Doctor(_) | Self::InitiatorName(_) => Ok(()),
+        }
+    }
+}
+
+impl Command {
+    /// Whether the example rule for the group iscsi leaves it to administrators.
+    pub(crate) fn is_for_administrators(&self) -> bool {
+        match self {
+            Self::Forget(_) | Self::Multipath(_) => true,
+            Self::Doctor(args) => args.fix,
+            Self::InitiatorName(args) => args.name.is_some(),
+            Self::Logout(args) => args.force,
+            _ => false,
+        }
+    }
+}
+
+/// The command in these words, or nothing.
+fn verb_of(typed: &[String]) -> &str {
+    let verb = typed.iter().find(|word| !word.starts_with('-'));
+    verb.filter(|verb| Args::command().find_subcommand(verb).is_some()).map_or("", String::as_str)
+}
+
 /// Why there are no arguments to go by: a mistake, or a question for help.
 #[derive(Debug)]
 pub(crate) enum Refused {
-    /// clap's own words, coloured as it likes.
+    /// Help, coloured as clap likes.
     Clap(Box<clap::Error>),
-    /// Ours, or clap's for a program.
+    /// A mistake.
     Problem(Problem, Output),
 }
 
@@ -235,27 +321,34 @@ pub(crate) fn read(words: &[OsString]) -> Result<Args, Refused> {
     if let Some(option) = chap::secret_option(words) {
         return Err(Refused::Problem(chap::no_secret_here(option), output));
     }
-    let args = Args::try_parse_from(words).map_err(|error| {
-        if output.json && error.use_stderr() {
-            let text = error.render().to_string();
-            let lines = text.lines().take_while(|line| !line.is_empty()).map(str::trim);
-            let line = lines.collect::<Vec<_>>().join(" ").trim_start_matches("error: ").to_owned();
-            Refused::Problem(Problem::usage(line, "see iscsictl --help"), output)
-        } else {
-            Refused::Clap(Box::new(error))
+    let typed: Vec<String> = words.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let taken = take(words).map_err(|error| {
+        // Help and version, also where nothing at all was typed.
+        if !error.use_stderr()
+            || (error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand && !output.json)
+        {
+            return Refused::Clap(Box::new(error));
         }
-    })?;
-    if let Command::Diagnose(diagnose) = &args.command {
-        diagnose.spot.check().map_err(|problem| Refused::Problem(problem, args.output))?;
-    }
+        let is_good = |line: &[String]| {
+            let words = std::iter::once("iscsictl").chain(line.iter().map(String::as_str));
+            take(&words.map(OsString::from).collect::<Vec<_>>())
+                .is_ok_and(|mut args| args.command.settle(line).is_ok())
+        };
+        Refused::Problem(mistake::explain(&error, &typed, verb_of(&typed), is_good), output)
+    });
+    let mut args = taken?;
+    args.command.settle(&typed).map_err(|problem| Refused::Problem(problem, args.output))?;
     Ok(args)
+}
+
+fn take(words: &[OsString]) -> Result<Args, clap::Error> {
+    let program = help::fitted(Args::command());
+    Args::from_arg_matches(&program.try_get_matches_from(words)?)
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-
-    use clap::CommandFactory;
 
     use super::*;
 
@@ -311,6 +404,10 @@ mod tests {
             "iscsictl multipath undo --dry-run --json",
             "iscsictl doctor",
             "iscsictl doctor --fix --timeout 60 --json",
+            "iscsictl rescan --timeout 10s",
+            "iscsictl rescan --timeout 2min",
+            "iscsictl login 192.0.2.21 -T iqn.2003-01.com.example:d",
+            "iscsictl paths 192.0.2.21",
             "iscsictl doctor --bundle support.json -q",
             "iscsictl initiator-name",
             "iscsictl initiator-name iqn.1989-06.io.cloud-atlas:libvirt-client",
@@ -322,36 +419,40 @@ mod tests {
     #[test]
     fn bad_lines_are_refused_and_say_why() {
         for (line, why) in [
-            ("iscsictl login", "<TARGET|--target <TARGET>>"),
-            ("iscsictl login 192.0.2.21", "an iSCSI name begins with"),
-            ("iscsictl login iqn.2003-01.com.example:d -T iqn.2003-01.com.example:d", "cannot be used with"),
-            ("iscsictl discover", "<PORTAL|--portal <PORTAL>>"),
+            ("iscsictl login", "login needs a target"),
+            ("iscsictl login 192.0.2.21", "login needs a target, and 192.0.2.21:3260 is a portal"),
+            ("iscsictl login iqn.2003-01.com.example:d -T iqn.2003-01.com.example:e", "more than one target"),
+            ("iscsictl discover", "discover needs a portal"),
             ("iscsictl discover 192.0.2.21:0", "a port is a number from 1 to 65535"),
-            ("iscsictl login iqn.2003-01.com.example:d --timeout 0", "1..=600"),
-            ("iscsictl login iqn.2003-01.com.example:d --startup onboot", "manual, automatic"),
-            ("iscsictl connect", "<PORTAL|--portal <PORTAL>>"),
+            ("iscsictl login iqn.2003-01.com.example:d --timeout 0", "expected 1 to 600 seconds"),
+            ("iscsictl login iqn.2003-01.com.example:d --timeout 11m", "expected 1 to 600 seconds"),
+            (
+                "iscsictl login iqn.2003-01.com.example:d --timeout 10x",
+                "--timeout \"10x\": expected 1 to 600",
+            ),
+            ("iscsictl login iqn.2003-01.com.example:d --startup onboot", "expected manual or automatic"),
+            ("iscsictl connect", "connect needs a portal"),
             ("iscsictl connect 192.0.2.21 --target 192.0.2.37", "an iSCSI name begins with"),
-            ("iscsictl connect 192.0.2.21 iqn.2003-01.com.example:d", "unexpected argument"),
-            ("iscsictl connect 192.0.2.21 --secret-stdin", "--user <NAME>"),
-            ("iscsictl forget 192.0.2.21", "an iSCSI name begins with"),
-            ("iscsictl forget", "<TARGET|--target <TARGET>>"),
-            ("iscsictl startup onboot iqn.2003-01.com.example:d", "manual, automatic"),
-            ("iscsictl startup automatic", "<TARGET|--target <TARGET>>"),
-            ("iscsictl add iqn.2003-01.com.example:d", "<PORTAL|--portal <PORTAL>>"),
-            ("iscsictl add -p 192.0.2.21", "<TARGET|--target <TARGET>>"),
+            ("iscsictl connect 192.0.2.21 iqn.2003-01.com.example:d", "takes the target with --target"),
+            ("iscsictl connect 192.0.2.21 --secret-stdin", "connect needs --user NAME"),
+            ("iscsictl forget 192.0.2.21", "forget needs a target"),
+            ("iscsictl forget", "forget needs a target"),
+            ("iscsictl startup onboot iqn.2003-01.com.example:d", "\"manual\" or \"automatic\""),
+            ("iscsictl startup automatic", "startup needs a target"),
+            ("iscsictl add iqn.2003-01.com.example:d", "add needs a portal"),
+            ("iscsictl add -p 192.0.2.21", "add needs a target"),
             ("iscsictl add iqn.2003-01.com.example:d 192.0.2.21 --tpgt 65536", "65536"),
-            ("iscsictl rescan 192.0.2.21", "an iSCSI name begins with"),
             ("iscsictl multipath", "Usage: iscsictl multipath"),
             ("iscsictl multipath setup --queueing 0", "must be queue, fail or a number of rounds"),
-            ("iscsictl multipath undo --only-iscsi", "unexpected argument"),
-            ("iscsictl doctor --fix now", "unexpected argument"),
-            ("iscsictl doctor --bundle", "a value is required"),
-            ("iscsictl doctor --timeout 601", "1..=600"),
-            ("iscsictl set-chap", "<--user <NAME>|--clear>"),
-            ("iscsictl set-chap --clear --user u", "cannot be used with"),
-            ("iscsictl set-chap --user u --secret-stdin --secret-file f", "cannot be used with"),
-            ("iscsictl discover 192.0.2.21 --secret-stdin", "--user <NAME>"),
-            ("iscsictl set-chap --user u --target-secret-file f", "--target-user <NAME>"),
+            ("iscsictl multipath undo --only-iscsi", "unknown option --only-iscsi"),
+            ("iscsictl doctor --fix now", "one word too many: \"now\""),
+            ("iscsictl doctor --bundle", "--bundle needs a value"),
+            ("iscsictl doctor --timeout 601", "expected 1 to 600"),
+            ("iscsictl set-chap", "set-chap needs --user NAME or --clear"),
+            ("iscsictl set-chap --clear --user u", "does not go with"),
+            ("iscsictl set-chap --user u --secret-stdin --secret-file f", "does not go with"),
+            ("iscsictl discover 192.0.2.21 --secret-stdin", "--user NAME"),
+            ("iscsictl set-chap --user u --target-secret-file f", "--target-user NAME"),
         ] {
             assert!(refusal(line).contains(why), "{line}: {}", refusal(line));
         }
@@ -362,10 +463,25 @@ mod tests {
         let Err(Refused::Problem(problem, output)) = parse("iscsictl --json login") else { panic!("taken") };
         assert!(output.json);
         assert_eq!(problem.exit, Exit::Usage);
-        assert_eq!(
-            problem.message,
-            "the following required arguments were not provided: <TARGET|--target <TARGET>>"
-        );
+        assert_eq!(problem.message, "login needs a target");
+    }
+
+    #[test]
+    fn only_what_the_group_never_gets_is_for_administrators() {
+        for (line, is_for_administrators) in [
+            ("forget iqn.2003-01.com.example:d", true),
+            ("initiator-name iqn.2003-01.com.example:me", true),
+            ("initiator-name", false),
+            ("multipath show", true),
+            ("doctor --fix", true),
+            ("doctor", false),
+            ("logout --force iqn.2003-01.com.example:d", true),
+            ("logout iqn.2003-01.com.example:d", false),
+            ("login iqn.2003-01.com.example:d", false),
+        ] {
+            let args = parse(&format!("iscsictl {line}")).unwrap();
+            assert_eq!(args.command.is_for_administrators(), is_for_administrators, "{line}");
+        }
     }
 
     #[test]

@@ -34,7 +34,12 @@ use std::{
     process::{ExitCode, Termination},
 };
 
-use crate::{args::Args, exit::Exit, problem::Problem, show::Screen};
+use crate::{
+    args::Args,
+    exit::Exit,
+    problem::{Asked, Problem},
+    show::Screen,
+};
 
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
@@ -43,23 +48,25 @@ fn main() -> ExitCode {
         Err(refused) => return refused.show().report(),
     };
     let screen = Screen::new(args.output);
-    let exit = match run(args, screen) {
+    let typed: Vec<String> = words.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let asked = Asked::new(args.command.is_for_administrators(), &typed);
+    let exit = match run(args, screen, &asked) {
         Ok(exit) => exit,
-        Err(problem) => screen.problem(&problem),
+        Err(problem) => screen.problem(&problem.with_way_out(&asked)),
     };
     exit.report()
 }
 
 /// Runs the command until it is done or a signal comes; either way every guard is dropped:
 /// the terminal echoes again, the spinner's line is gone.
-fn run(args: Args, screen: Screen) -> Result<Exit, Problem> {
+fn run(args: Args, screen: Screen, asked: &Asked) -> Result<Exit, Problem> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Problem::local)?;
     let ended = runtime.block_on(async {
         let mut signals = signals::Signals::new().map_err(Problem::local)?;
         tokio::select! {
-            report = commands::run(args.command, screen) => report.and_then(|report| screen.report(&report)),
-            exit = signals.wait() => Ok(screen.interrupted(exit)),
+            report = commands::run(args.command, screen, asked) => report.and_then(|report| screen.report(&report)),
+            exit = signals.wait() => Ok(screen.interrupted(exit, prompt::is_open())),
         }
     });
     // A prompt that a signal ended still blocks its thread in read(2): it is left behind.

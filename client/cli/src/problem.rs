@@ -1,11 +1,20 @@
 //! A failure of the whole command, as people and programs see it.
 //! Must not print, or hold a secret.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | `allowed` | the way out for who is refused by polkit |
+//! | `words` | the words of the bus as those of this program |
+
+mod allowed;
+mod words;
 
 use std::fmt;
 
-use iscsi_initiator_dbus::{BUS_NAME, Fault, Kind};
+use iscsi_initiator_dbus::{BUS_NAME, Fault, Kind, shell};
 use serde_json::{Value, json};
 
+pub(crate) use self::allowed::Asked;
 use crate::exit::Exit;
 
 /// What went wrong, what to do next, and the exit code that says so.
@@ -57,16 +66,15 @@ impl Problem {
         let (message, hint) = if gone {
             ("the daemon stopped before it replied".to_owned(), "see its log: journalctl -u iscsi-initiatord")
         } else {
-            (
-                format!("cannot reach the service {BUS_NAME} on the system bus: {}", fault.message()),
-                "start it: systemctl start iscsi-initiatord; if there is no such unit, install the package iscsi-initiatord",
-            )
+            let message =
+                format!("cannot reach the service {BUS_NAME} on the system bus: {}", fault.message());
+            (message, how_to_start(fault))
         };
         Self { exit: Exit::NoDaemon, error: fault.error_name().to_owned(), message, hint: hint.to_owned() }
     }
 
     /// The next step after a login that failed without one: a closer look at this target or portal.
-    pub(crate) fn or_diagnose(mut self, what: &str) -> Self {
+    pub(crate) fn or_diagnose(mut self, place: &[&str]) -> Self {
         let helps = matches!(
             self.exit,
             Exit::Authentication
@@ -77,7 +85,38 @@ impl Problem {
                 | Exit::Failed
         );
         if helps && self.hint.is_empty() {
-            self.hint = format!("find the cause: iscsictl diagnose {what}");
+            let place = place.iter().copied().filter(|word| !word.is_empty());
+            let command = shell::command(["iscsictl", "diagnose"].into_iter().chain(place));
+            self.hint = format!("find the cause: {command}");
+        }
+        self
+    }
+
+    /// What to do about a refusal, which the daemon cannot know: who this is, and how they are logged in. What it
+    /// knows better, that polkit has to be started, is a command of its own.
+    #[must_use]
+    pub(crate) fn with_way_out(mut self, asked: &Asked) -> Self {
+        if self.exit == Exit::NotAllowed && !self.hint.contains("systemctl ") {
+            self.hint = asked.way_out();
+        }
+        self
+    }
+
+    /// What to do about a name that is not recorded, where only a recorded one will do.
+    #[must_use]
+    pub(crate) fn or_list(mut self) -> Self {
+        if self.error == Kind::NoSuchNode.name() {
+            self.hint = "see what is recorded: iscsictl nodes".to_owned();
+        }
+        self
+    }
+
+    /// Adds what may be the reason for a rejected secret, unless the daemon has said it.
+    #[must_use]
+    pub(crate) fn because(mut self, why: Option<&str>) -> Self {
+        let is_it = self.error == Kind::ChapRejected.name() && !self.message.contains("Ceph");
+        if let Some(why) = why.filter(|_| is_it && !self.hint.contains("Ceph")) {
+            self.message = format!("{}; {why}", self.message);
         }
         self
     }
@@ -93,11 +132,15 @@ impl From<Fault> for Problem {
         if is_unreachable(fault.error_name()) {
             return Self::no_daemon(&fault);
         }
+        let is_older = fault.error_name() == "org.freedesktop.DBus.Error.UnknownMethod";
         let hint = match fault.next_step() {
-            "" => own_hint(&fault),
+            "" if is_older => {
+                "the daemon is older than this program: update it, then: systemctl restart iscsi-initiatord"
+            }
             hint => hint,
         };
-        Self { error: fault.error_name().to_owned(), ..Self::new(fault.kind(), fault.message(), hint) }
+        let message = words::plain(fault.message());
+        Self { error: fault.error_name().to_owned(), ..Self::new(fault.kind(), message, hint) }
     }
 }
 
@@ -115,31 +158,15 @@ fn is_unreachable(name: &str) -> bool {
     rest.starts_with("Spawn.") || NO_OWNER.contains(&rest)
 }
 
-/// The next step where the daemon names none, because it cannot see the user's session.
-fn own_hint(fault: &Fault) -> &'static str {
-    match fault.kind() {
-        Kind::AccessDenied | Kind::InteractiveAuthorizationRequired => not_allowed_hint(is_graphical()),
-        _ if fault.error_name() == "org.freedesktop.DBus.Error.UnknownMethod" => {
-            "the daemon is older than this program: update it, then: systemctl restart iscsi-initiatord"
-        }
-        _ => "",
-    }
-}
-
-fn is_graphical() -> bool {
-    ["WAYLAND_DISPLAY", "DISPLAY"]
-        .iter()
-        .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
-}
-
-/// polkit asks through an agent of the session. A desktop has one; a text session does not, and one that
-/// is started there serves only the process it is given (polkit's get_authentication_agent_for_subject).
-fn not_allowed_hint(graphical: bool) -> &'static str {
-    if graphical {
-        "ask an administrator, or ask to be added to the group iscsi if its polkit rule is installed"
+/// systemd refuses to start a unit that is masked, whoever asks; the bus passes its error on, or only its words.
+fn how_to_start(fault: &Fault) -> &'static str {
+    let says = |what: &str| fault.error_name().contains(what) || fault.message().contains(what);
+    if says("UnitMasked") || says(" masked") {
+        "an administrator has masked it; to allow it again: systemctl unmask iscsi-initiatord"
+    } else if says("NoSuchUnit") || says("ServiceUnknown") || says("not provided by any .service") {
+        "install the package iscsi-initiatord, or, if it is installed: systemctl start iscsi-initiatord"
     } else {
-        "no program asks for a password in this session: use sudo, or pkttyagent as iscsictl(1) shows; where the polkit \
-         rule for the group iscsi is installed, its members need neither"
+        "see why it does not start: journalctl -u iscsi-initiatord"
     }
 }
 
@@ -181,18 +208,57 @@ mod tests {
 
     #[test]
     fn a_login_that_failed_without_a_next_step_has_a_closer_look_as_its_own() {
-        let hint = |fault: Fault| Problem::from(fault).or_diagnose("iqn.a 192.0.2.21:3260").hint;
+        let hint = |fault: Fault| Problem::from(fault).or_diagnose(&["iqn.a", "[2001:db8::21]:3260"]).hint;
         let bare = Fault::new(Kind::TimedOut, "no answer");
-        assert_eq!(hint(bare.clone()), "find the cause: iscsictl diagnose iqn.a 192.0.2.21:3260");
+        assert_eq!(hint(bare.clone()), "find the cause: iscsictl diagnose iqn.a '[2001:db8::21]:3260'");
         assert_eq!(hint(bare.hint("look at the cable")), "look at the cable");
         assert_eq!(hint(Fault::new(Kind::InvalidArgs, "options.timeout: must be 1 to 600 seconds")), "");
     }
 
     #[test]
-    fn a_refused_user_learns_what_to_do() {
-        let problem = Problem::from(Fault::new(Kind::AccessDenied, "not allowed"));
-        assert_eq!(problem.exit, Exit::NotAllowed);
-        assert!(problem.hint.contains("group iscsi"));
-        assert!(not_allowed_hint(false).contains("pkttyagent"));
+    fn a_refusal_has_the_way_out_of_this_user_unless_the_daemon_knows_better() {
+        let typed = ["forget", "iqn.2003-01.com.example:d", "[2001:db8::21]"].map(str::to_owned);
+        let asked = Asked::new(true, &typed);
+        let hint = |fault: Fault| Problem::from(fault).with_way_out(&asked).hint;
+        let sudo =
+            "an administrator must do this: sudo iscsictl forget iqn.2003-01.com.example:d '[2001:db8::21]'";
+        let denied = Fault::new(Kind::AccessDenied, "polkit refused it");
+        assert_eq!(hint(denied.clone()), sudo);
+        assert_eq!(
+            hint(denied.clone().hint("start the program under pkttyagent as iscsictl(1) shows")),
+            sudo
+        );
+        assert_eq!(hint(denied.hint("start it: systemctl start polkit")), "start it: systemctl start polkit");
+        assert_eq!(hint(Fault::new(Kind::NoSuchNode, "no node")), "");
+    }
+
+    #[test]
+    fn a_unit_that_is_masked_is_not_to_be_started() {
+        let hint = |name: &str, words: &str| {
+            let call = zbus::Message::method_call("/x", "X").build(&()).unwrap();
+            let reply = zbus::Message::error(&call.header(), name).build(&words).unwrap();
+            Problem::from(zbus::Error::from(reply)).hint
+        };
+        let unmask = "systemctl unmask iscsi-initiatord";
+        assert!(hint("org.freedesktop.systemd1.UnitMasked", "Unit x is masked.").ends_with(unmask));
+        let broker = "Could not activate remote peer: unit is masked";
+        assert!(hint("org.freedesktop.DBus.Error.NameHasNoOwner", broker).ends_with(unmask));
+        let start = "systemctl start iscsi-initiatord";
+        assert!(hint("org.freedesktop.DBus.Error.ServiceUnknown", "not provided").ends_with(start));
+        assert!(
+            hint("org.freedesktop.systemd1.NoSuchUnit", "Unit x not found.")
+                .starts_with("install the package")
+        );
+        let log = "journalctl -u iscsi-initiatord";
+        assert!(hint("org.freedesktop.DBus.Error.Spawn.ChildExited", "exited 1").ends_with(log));
+    }
+
+    #[test]
+    fn the_limits_of_ceph_are_said_once_and_only_for_a_rejected_secret() {
+        let why = Some("if this is a Ceph gateway: it accepts only secrets of 12 to 16 characters");
+        let message = |fault: Fault| Problem::from(fault).because(why).message;
+        assert!(message(Fault::new(Kind::ChapRejected, "no")).contains("Ceph"));
+        assert_eq!(message(Fault::new(Kind::ChapRejected, "no").hint("Ceph gateways accept")), "no");
+        assert_eq!(message(Fault::new(Kind::TimedOut, "no")), "no");
     }
 }

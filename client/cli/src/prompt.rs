@@ -4,6 +4,7 @@
 use std::{
     fs::File,
     io::{self, Read, Write},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use iscsi_initiator_dbus::Secret;
@@ -18,14 +19,28 @@ use crate::problem::Problem;
 /// Longer than any secret; a terminal hands out one line per read(2).
 const LINE: usize = 512;
 
+/// Whether a question waits for its answer.
+static OPEN: AtomicBool = AtomicBool::new(false);
+
+/// Whether a question was open when the program was interrupted: nothing has been sent to the daemon then.
+pub(crate) fn is_open() -> bool {
+    OPEN.load(Ordering::Relaxed)
+}
+
 /// Asks. If this future is dropped, the terminal is as it was before.
 pub(crate) async fn ask(question: &str) -> Result<Secret, Problem> {
     let tty = open_terminal()?;
     let reader = tty.try_clone().map_err(Problem::local)?;
     let hidden = Hidden::new(&tty).map_err(Problem::local)?;
     (&tty).write_all(format!("{question}: ").as_bytes()).map_err(Problem::local)?;
+    OPEN.store(true, Ordering::Relaxed);
     let line = tokio::task::spawn_blocking(move || read_line(reader)).await.map_err(Problem::local)?;
+    OPEN.store(false, Ordering::Relaxed);
     drop(hidden);
+    if line.as_ref().is_ok_and(|line| line.last() != Some(&b'\n')) {
+        // Ctrl-D: no end of line was echoed, and what is said next is not part of the question.
+        let _ = (&tty).write_all(b"\n");
+    }
     let line = line.map_err(|error| Problem::local(format!("the terminal: {error}")))?;
     Secret::from_bytes(line.to_vec()).map_err(|why| Problem::usage(why, ""))
 }

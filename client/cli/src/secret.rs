@@ -11,16 +11,17 @@ use std::{
 use iscsi_initiator_dbus::{
     Secret,
     options::{Chap, Credentials},
+    shell,
 };
 use rustix::fs::{FileType, Mode, OFlags, fstat};
 
-use crate::{advice, args, problem::Problem, prompt, show::Remark};
+use crate::{advice, args, problem::Problem, prompt};
 
-/// CHAP as a method takes it, and what a person should know of it.
+/// CHAP as a method takes it, and which of Ceph's limits it does not keep.
 #[derive(Default)]
 pub(crate) struct Given {
     pub(crate) chap: Option<Chap>,
-    pub(crate) remarks: Vec<Remark>,
+    pub(crate) limits: Option<String>,
 }
 
 /// Reads these credentials; asks for what is missing.
@@ -32,7 +33,8 @@ pub(crate) async fn read(chap: &args::Chap) -> Result<Given, Problem> {
         (None, true) => from_stdin()?,
         (None, false) => prompt::ask("CHAP secret of this initiator").await?,
     };
-    given.remarks.extend(advice::lengths(user, &secret, "this one"));
+    let mut odd = advice::lengths(user, &secret, "this one");
+    given.limits = advice::sentence(&odd);
     let initiator = Chap::new(Credentials::piped(user, &secret).map_err(Problem::local)?);
     let Some(user) = &chap.target_user else {
         given.chap = Some(initiator);
@@ -43,7 +45,8 @@ pub(crate) async fn read(chap: &args::Chap) -> Result<Given, Problem> {
         None => prompt::ask("CHAP secret of the target").await?,
     };
     advice::differ(&secret, &target_secret)?;
-    given.remarks.extend(advice::lengths(user, &target_secret, "the target's"));
+    odd.extend(advice::lengths(user, &target_secret, "the target's"));
+    given.limits = advice::sentence(&odd);
     let target = Credentials::piped(user, &target_secret).map_err(Problem::local)?;
     given.chap = Some(initiator.mutual(target));
     Ok(given)
@@ -62,7 +65,8 @@ fn from_file(path: &Path) -> Result<Secret, Problem> {
         .map_err(|error| Problem::usage(format!("{name}: {error}"), ""))?;
     let stat = fstat(&file).map_err(Problem::local)?;
     check(FileType::from_raw_mode(stat.st_mode), stat.st_mode & 0o777).map_err(|(why, hint)| {
-        Problem::usage(format!("{name}: {why}"), &hint.replace("FILE", &name.to_string()))
+        let hint = if hint.is_empty() { String::new() } else { format!("{hint} {}", as_argument(path)) };
+        Problem::usage(format!("{name}: {why}"), &hint)
     })?;
     take(File::from(file), &name.to_string())
 }
@@ -74,18 +78,27 @@ fn check(kind: FileType, mode: u32) -> Result<(), (String, &'static str)> {
         FileType::Fifo | FileType::Socket => Ok(()),
         FileType::RegularFile if mode & 0o077 == 0 => Ok(()),
         FileType::RegularFile => Err((
-            format!("other users can read or write this file (mode {mode:04o}), so the secret may be known"),
-            "chmod 600 FILE; consider a new secret",
+            format!(
+                "other users can read or write this file (mode {mode:04o}): they may know the secret, which should be \
+                 changed"
+            ),
+            "chmod 600",
         )),
         _ => Err(("not a regular file or a pipe".to_owned(), "")),
     }
 }
 
+/// A file as a word of a command: what begins with a dash would be an option.
+fn as_argument(path: &Path) -> String {
+    let text = path.display().to_string();
+    shell::quoted(if text.starts_with('-') { format!("./{text}") } else { text })
+}
+
 fn take(file: File, name: &str) -> Result<Secret, Problem> {
     // Room for everything that is read: a buffer that grows leaves its old self behind, not wiped.
     let mut bytes = Vec::with_capacity(2 * Secret::MAX);
-    // Secret::MAX, a newline, and one more to see that it is too long.
-    let limit = u64::try_from(Secret::MAX + 2).unwrap_or(u64::MAX);
+    // Secret::MAX, the end of a line (CR LF), and one more to see that it is too long.
+    let limit = u64::try_from(Secret::MAX + 3).unwrap_or(u64::MAX);
     let result = file.take(limit).read_to_end(&mut bytes);
     let secret = Secret::from_bytes(bytes);
     result.map_err(|error| Problem::usage(format!("{name}: {error}"), ""))?;
@@ -107,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_read_from_a_private_file_without_its_newline() {
-        for text in ["mypassword12", "mypassword12\n"] {
+        for text in ["mypassword12", "mypassword12\n", "mypassword12\r\n"] {
             assert_eq!(from_file(file(0o600, text).path()).unwrap().expose(), "mypassword12");
         }
     }
@@ -124,6 +137,21 @@ mod tests {
             from_file(Path::new("/dev/null")).err().unwrap().message.contains("not a regular file or a pipe")
         );
         assert!(from_file(Path::new("/nowhere")).err().unwrap().message.contains("/nowhere"));
+    }
+
+    #[test]
+    fn the_command_for_such_a_file_can_be_pasted() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, word) in
+            [("my secret", "my secret'"), ("s;id", "s;id'"), ("it's", "it'\\''s'"), ("plain", "plain")]
+        {
+            let path = folder.path().join(name);
+            std::fs::copy(file(0o644, "mypassword12").path(), &path).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
+            let hint = from_file(&path).err().unwrap().hint;
+            assert!(hint.starts_with("chmod 600 ") && hint.ends_with(word), "{hint}");
+        }
+        assert_eq!(as_argument(Path::new("-rf x")), "'./-rf x'");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use crate::show::escape::escape;
+use crate::show::{columns, escape::escape, fit};
 
 const FRAMES: [char; 4] = ['|', '/', '-', '\\'];
 /// What is quicker than this needs no sign of life.
@@ -52,7 +52,7 @@ async fn spin<T>(caption: &Caption) -> T {
     loop {
         for frame in FRAMES {
             ticks.tick().await;
-            draw(&line(frame, &caption.0.borrow(), started.elapsed().as_secs(), columns()));
+            draw(&line(frame, &caption.0.borrow(), started.elapsed().as_secs(), width()));
         }
     }
 }
@@ -71,16 +71,17 @@ fn draw(line: &str) {
     let _ = std::io::stderr().write_all(format!("\r{line}\x1b[K").as_bytes());
 }
 
-/// One line that never wraps: a wrapped one could not be taken back.
+/// One line that never wraps: a wrapped one could not be taken back. The seconds are always in it, since they
+/// say that it goes on.
 fn line(frame: char, text: &str, seconds: u64, columns: usize) -> String {
-    format!("{frame} {text} {seconds} s").chars().take(columns.saturating_sub(1)).collect()
+    let end = format!(" {seconds} s");
+    let room = columns.saturating_sub(1 + 2 + end.len());
+    let line = format!("{frame} {}{end}", fit::shortened(text, room));
+    if room > 0 { line } else { String::new() }
 }
 
-fn columns() -> usize {
-    match rustix::termios::tcgetwinsize(std::io::stderr()) {
-        Ok(size) if size.ws_col > 0 => size.ws_col.into(),
-        _ => 80,
-    }
+fn width() -> usize {
+    columns(std::io::stderr()).unwrap_or(80)
 }
 
 #[cfg(test)]
@@ -90,7 +91,11 @@ mod tests {
     #[test]
     fn a_line_is_shorter_than_the_terminal() {
         assert_eq!(line('|', "Logging in", 3, 80), "| Logging in 3 s");
-        assert_eq!(line('|', "Logging in", 3, 6), "| Log");
+        assert_eq!(
+            line('|', "Logging in to iqn.2003-01.com.example:disks", 12, 31),
+            "| Logging…m.example:disks 12 s"
+        );
+        assert_eq!(line('|', "Logging in", 3, 6), "");
         assert_eq!(line('|', "Logging in", 3, 0), "");
     }
 }

@@ -12,7 +12,10 @@ use std::{
     process::Stdio,
 };
 
-use fake::{Bus, CLOSED, DENIED, DISKS, ENDLESS, HALF, LEAKY, PARTLY, REFUSED, SECRET, SLOW, SOUND, WELL};
+use fake::{
+    BARE, Bus, CLOSED, DENIED, DISKS, ENDLESS, FORBIDDEN, HALF, LEAKY, PARTLY, REFUSED, SECRET, SLOW, SOUND,
+    UNKNOWN, WELL,
+};
 use serde_json::{Value, json};
 
 #[test]
@@ -75,7 +78,7 @@ fn lists_are_tables_for_people_and_keys_for_programs() {
     assert!(ended.out.contains("\\u{1b}[2Jgw\\u{202e}  192.0.2.21:3260  1     none"), "{}", ended.out);
     let ended = bus.run(&["discover", "192.0.2.99"]);
     assert_eq!((ended.code, ended.out.as_str()), (0, ""));
-    assert!(ended.err.starts_with("iscsictl: the portal lists no target"), "{}", ended.err);
+    assert!(ended.err.starts_with("note: the portal lists no target"), "{}", ended.err);
     assert_eq!(bus.run(&["discover", "192.0.2.99", "--json"]).out, "[]\n");
     let paths: Value = serde_json::from_str(&bus.run(&["paths", "--json"]).out).unwrap();
     assert_eq!((&paths[0]["device"], &paths[0]["size"]), (&json!("sda"), &json!(u64::MAX)));
@@ -189,7 +192,7 @@ fn a_word_that_is_neither_target_nor_portal_is_not_sent() {
         (&["diagnose", "no/where"][..], "not a target"),
         (&["diagnose", "eui.12"], "16 hexadecimal digits"),
         (&["diagnose", "192.0.2.21", "192.0.2.37"], "more than one portal"),
-        (&["diagnose"], "required"),
+        (&["diagnose"], "needs a target or a portal"),
     ] {
         let ended = bus.run(args);
         assert!(ended.code == 2 && ended.err.contains(why), "{ended:?}");
@@ -228,7 +231,7 @@ fn a_rescan_shows_what_is_other_than_before() {
     assert!(ended.out.contains("  sda      sdb       mpatha\n"), "{}", ended.out);
     assert_eq!(
         ended.err,
-        "iscsictl: 192.0.2.21:3260: \\u{1b}[2Jgw\\u{202e}\niscsictl: 192.0.2.37:3260: no way\n"
+        "note: 192.0.2.21:3260: \\u{1b}[2Jgw\\u{202e}\niscsictl: 192.0.2.37:3260: no way\n"
     );
     assert_eq!(ended.code, 11);
     let rows: Value = serde_json::from_str(&bus.run(&["rescan", HALF, "--json"]).out).unwrap();
@@ -335,14 +338,14 @@ fn secrets_go_through_descriptors_and_nowhere_else() {
 }
 
 #[test]
-fn a_secret_that_ceph_refuses_is_remarked_on_before_it_fails() {
+fn what_ceph_does_not_accept_is_said_once_after_what_was_stored() {
     let bus = Bus::new();
-    let remark =
-        "iscsictl: Ceph's gateways accept secrets of 12 to 16 characters: this one is shorter\nhint: ";
+    let limits = "note: if this is a Ceph gateway: it accepts only secrets of 12 to 16 characters (this one is shorter)\n";
     let chap = ["--user", "libvirtd", "--secret-stdin"];
     for command in [&["set-chap", DISKS][..], &["connect", WELL]] {
         let ended = bus.run_with(&[command, &chap[..]].concat(), "s3cr3t");
-        assert!(ended.code == 0 && ended.err.starts_with(remark), "{ended:?}");
+        assert!(ended.code == 0 && ended.err.ends_with(limits), "{ended:?}");
+        assert_eq!(ended.err.matches("Ceph").count(), 1, "{ended:?}");
         assert!(!ended.err.contains("s3cr3t") && !ended.err.contains(" 6 "), "{ended:?}");
         for silent in ["--quiet", "--json"] {
             let ended = bus.run_with(&[command, &chap[..], &[silent]].concat(), "s3cr3t");
@@ -350,12 +353,18 @@ fn a_secret_that_ceph_refuses_is_remarked_on_before_it_fails() {
         }
     }
     let ended = bus.run_with(&[&["connect", CLOSED], &chap[..]].concat(), "s3cr3t");
-    assert!(ended.code == 4 && ended.err.starts_with(remark), "{ended:?}");
+    let why =
+        "the secret was refused; if this is a Ceph gateway: it accepts only secrets of 12 to 16 characters";
+    assert!(ended.code == 4 && ended.err.contains(why), "{ended:?}");
+    assert_eq!(ended.err.matches("Ceph").count(), 1, "{ended:?}");
+    let failed = bus.run_with(&["set-chap", DISKS, "--user", "", "--secret-stdin"], "s3cr3t");
+    assert!(failed.code != 0 && !failed.err.contains("Ceph"), "{failed:?}");
     for command in [&["discover", WELL][..], &["diagnose", DISKS]] {
-        assert_eq!(bus.run_with(&[command, &chap[..]].concat(), "s3cr3t").err, "", "it is only tried");
+        let ended = bus.run_with(&[command, &chap[..]].concat(), "s3cr3t");
+        assert!(!ended.err.contains("Ceph"), "it is only tried: {ended:?}");
     }
     let ended = bus.run_with(&["set-chap", "--user", "admin", "--secret-stdin"], SECRET);
-    assert!(ended.err.contains("user names of 8 to 64 characters: \"admin\" is shorter"), "{ended:?}");
+    assert!(ended.err.contains("user names of 8 to 64 characters (\"admin\" is shorter)"), "{ended:?}");
 }
 
 #[test]
@@ -519,7 +528,7 @@ fn a_terminal_sees_a_spinner_that_is_gone_in_the_end() {
     let shown =
         converse(&bus, &format!("\"$ISCSICTL\" login {SLOW}; echo code=$?"), "slow 0 s\x1b[K", "\x03");
     assert!(shown.contains("| Logging in to iqn.2003-01.com.example:slow 0 s\x1b[K"), "{shown:?}");
-    assert!(shown.contains("\r\x1b[K\r\x1b[Kiscsictl: interrupted"), "{shown:?}");
+    assert!(shown.contains("\r\x1b[K\r\x1b[Knote: interrupted"), "{shown:?}");
     assert!(shown.contains("code=130"), "{shown:?}");
 }
 
@@ -530,7 +539,7 @@ fn a_terminal_sees_the_present_step_below_those_before_it() {
     let shown = converse(&bus, &line, "discover 0 s\x1b[K", "\x03");
     assert!(shown.contains("\r\x1b[Kdiscover: asking the portal\r\n"), "{shown:?}");
     assert!(shown.contains("| Connecting to 192.0.2.99:3260: discover 0 s\x1b[K"), "{shown:?}");
-    assert!(shown.contains("\r\x1b[Kiscsictl: interrupted") && shown.contains("code=130"), "{shown:?}");
+    assert!(shown.contains("\r\x1b[Knote: interrupted") && shown.contains("code=130"), "{shown:?}");
 }
 
 #[test]
@@ -591,12 +600,12 @@ fn a_doctor_shows_what_to_do_and_ends_with_13_if_there_is_something() {
     ] {
         assert!(ended.out.contains(line), "{line}: {}", ended.out);
     }
-    assert_eq!(ended.err, "iscsictl: 0 failed, 1 warning\nhint: fix 1 of them: iscsictl doctor --fix\n");
+    assert_eq!(ended.err, "note: 0 failed, 1 warning\nhint: fix 1 of them: iscsictl doctor --fix\n");
     let fixed = bus.run(&["doctor", "--fix", "-q"]);
     assert_eq!((fixed.code, fixed.err.as_str()), (0, ""), "{fixed:?}");
     assert!(fixed.out.starts_with("ok  secret-files  /etc/iscsi/iscsid.conf  fixed: "), "{fixed:?}");
     let sound = bus.run(&["doctor", "--timeout", &SOUND.to_string()]);
-    assert_eq!((sound.code, sound.err.as_str()), (0, "iscsictl: nothing is wrong\n"), "{sound:?}");
+    assert_eq!((sound.code, sound.err.as_str()), (0, "note: nothing is wrong\n"), "{sound:?}");
     assert_eq!(
         bus.seen().calls,
         ["examine fix=false None", "examine fix=true None", "examine fix=false Some(5s)"]
@@ -688,4 +697,331 @@ fn a_support_bundle_is_a_new_private_file_without_a_secret() {
     assert!(again.err.contains(&format!("{path}: already exists")), "{}", again.err);
     assert!(bus.seen().calls.is_empty());
     assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+}
+
+#[test]
+fn a_list_that_is_limited_to_what_is_not_there_says_so() {
+    let bus = Bus::new();
+    let near = format!("iscsictl nodes {DISKS}");
+    let near_path = format!("iscsictl paths {DISKS}");
+    let login = format!("iscsictl login {HALF}");
+    let other = "iqn.2003-01.com.example:other";
+    for (args, says, hint) in [
+        (&["nodes", UNKNOWN][..], format!("note: nothing is recorded for {UNKNOWN}\n"), near.as_str()),
+        (&["nodes", other], format!("note: nothing is recorded for {other}\n"), "iscsictl nodes"),
+        (
+            &["nodes", "-p", "198.51.100.1"],
+            "note: nothing is recorded at 198.51.100.1:3260\n".to_owned(),
+            "iscsictl nodes",
+        ),
+        (
+            &["paths", UNKNOWN],
+            format!("note: no session for {UNKNOWN}; nothing is recorded for {UNKNOWN}\n"),
+            &near_path,
+        ),
+        (&["paths", HALF], format!("note: no session for {HALF}\n"), &login),
+    ] {
+        let ended = bus.run(args);
+        assert_eq!((ended.code, ended.out.as_str()), (0, ""), "{args:?}");
+        assert!(
+            ended.err.starts_with(&says) && ended.err.trim_end().ends_with(hint),
+            "{args:?}: {}",
+            ended.err
+        );
+        assert_eq!(bus.run(&[args, &["--json"]].concat()).out, "[]\n");
+    }
+    for args in [&["logout", UNKNOWN][..], &["forget", UNKNOWN], &["startup", "manual", UNKNOWN]] {
+        let ended = bus.run(args);
+        let hint = "hint: see what is recorded: iscsictl nodes\n";
+        assert!(ended.code == 8 && ended.err.ends_with(hint), "{args:?}: {}", ended.err);
+    }
+}
+
+#[test]
+fn disks_without_a_map_are_remarked_on_with_the_command_that_makes_maps() {
+    let bus = Bus::new();
+    let note = "note: the disks have no multipath map\nhint: set multipath up: iscsictl multipath setup\n";
+    let ended = bus.run(&["login", BARE]);
+    assert_eq!((ended.code, ended.err.as_str()), (0, note));
+    assert_eq!(bus.run(&["paths"]).err, note);
+    for args in [
+        &["login", BARE, "-q"][..],
+        &["login", BARE, "--json"],
+        &["login", BARE, "--no-wait"],
+        &["login", DISKS],
+    ] {
+        assert_eq!(bus.run(args).err, "", "{args:?}");
+    }
+}
+
+#[test]
+fn a_discovery_says_whose_the_column_chap_is() {
+    let ended = Bus::new().run(&["discover", "192.0.2.21"]);
+    assert!(ended.err.starts_with("note: CHAP \"none\" is that of the record: "), "{}", ended.err);
+}
+
+#[test]
+fn mistakes_are_answered_as_everything_else_is() {
+    let bus = Bus::new();
+    for args in [
+        &["login"][..],
+        &["login", "--tiemout", "5", DISKS],
+        &["status"],
+        &["login", DISKS, "--timeout", "10x"],
+        &["discover", DISKS],
+        &["set-chap"],
+    ] {
+        let ended = bus.run(args);
+        let mut lines = ended.err.lines();
+        assert!(lines.next().unwrap().starts_with("iscsictl: "), "{args:?}: {}", ended.err);
+        assert!(
+            lines.next().unwrap().starts_with("hint: ") && lines.next().is_none(),
+            "{args:?}: {}",
+            ended.err
+        );
+        assert_eq!((ended.code, ended.out.as_str()), (2, ""));
+    }
+    assert_eq!(bus.seen().calls, [""; 0]);
+    assert_eq!(bus.run(&["login", DISKS, "--timeout", "10s", "--no-wait"]).code, 0);
+    assert!(bus.seen().calls[0].contains("10"));
+}
+
+/// The programs that a hint may begin with.
+const PROGRAMS: [&str; 5] = ["iscsictl ", "sudo ", "systemctl ", "journalctl ", "chmod "];
+
+/// The command of a hint: it stands at its end.
+#[expect(clippy::panic, reason = "a hint without a command fails the test")]
+fn command_in(text: &str) -> String {
+    let hint = text
+        .lines()
+        .find_map(|line| line.trim_start().strip_prefix("hint: "))
+        .unwrap_or_else(|| panic!("{text}"));
+    let starts = PROGRAMS.iter().filter_map(|program| match hint.find(&format!(": {program}")) {
+        _ if hint.starts_with(program) => Some(0),
+        found => found.map(|place| place + 2),
+    });
+    hint[starts.min().unwrap_or_else(|| panic!("no command: {hint}"))..].to_owned()
+}
+
+/// The words of a command as bash reads them, with every pattern an error that matches no file, as in zsh.
+fn words_of(command: &str) -> Vec<String> {
+    for shell in ["bash", "zsh"] {
+        let checked = fake::command(shell).args(["-n", "-c", command]).output();
+        let Ok(checked) = checked else { continue };
+        assert!(checked.status.success() && checked.stderr.is_empty(), "{shell}: {command}: {checked:?}");
+    }
+    let mut shells = vec![("bash", "shopt -s failglob\n")];
+    if fake::command("zsh").arg("--version").output().is_ok() {
+        shells.push(("zsh", ""));
+    }
+    let mut words = Vec::new();
+    for (shell, before) in shells {
+        let output = fake::command(shell)
+            .args(["-c", &format!("{before}printf '%s\\0' {command}")])
+            .current_dir("/")
+            .output()
+            .unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{shell}: {command}: {output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        words = text.split_terminator('\0').map(str::to_owned).collect();
+    }
+    words
+}
+
+#[test]
+fn every_hint_of_its_own_is_a_command_that_works_as_pasted() {
+    let bus = Bus::new();
+    let none = Bus::empty();
+    let folder = tempfile::tempdir().unwrap();
+    let secret = |name: &str| {
+        let path = folder.path().join(name);
+        #[expect(clippy::disallowed_methods, reason = "below a temporary directory of the test's own")]
+        let mut file = std::fs::File::create(&path).unwrap();
+        file.write_all(SECRET.as_bytes()).unwrap();
+        file.set_permissions(PermissionsExt::from_mode(0o644)).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (blank, semicolon, quote) = (secret("my secret"), secret("s;id"), secret("it's a [secret]*"));
+    let odd = "iqn.2001-04.com.example:a(b)*[c]#d";
+    let six = "[2001:db8::21]:3260";
+    let file = |path: &str| ["set-chap", "--user", "u", "--secret-file", path].map(str::to_owned).to_vec();
+    let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let fill = |line: &str| words(&line.replace("DISKS", DISKS).replace("ODD", odd).replace("SIX", six));
+    // What is typed, and what the command in the hint is made of.
+    let cases: Vec<(&Bus, Vec<String>, Vec<&str>)> = vec![
+        (&bus, fill("login 192.0.2.21"), vec!["connect", "192.0.2.21:3260"]),
+        (&bus, fill("login SIX ODD --no-wait"), vec!["login", odd, six, "--no-wait"]),
+        (&bus, fill("logout SIX ODD"), vec!["logout", odd, six]),
+        (&bus, fill("logout SIX"), vec!["paths", "--portal", six]),
+        (&bus, fill("logout"), vec!["paths"]),
+        (&bus, fill("forget SIX"), vec!["nodes", "--portal", six]),
+        (&bus, fill("add SIX"), vec!["discover", six]),
+        (&bus, fill("add ODD"), vec!["add", "--help"]),
+        (&bus, fill("startup ODD automatic"), vec!["startup", "automatic", odd]),
+        (&bus, fill("connect ODD"), vec!["login", odd]),
+        (&bus, fill("connect SIX ODD"), vec!["connect", six, "--target", odd]),
+        (&bus, fill("connect iscsi://u%s3cr3t@SIX/DISKS/0"), vec!["connect", six, "--target", DISKS]),
+        (&bus, fill("discover ODD"), vec!["nodes", odd]),
+        (&bus, fill("discover https://192.0.2.21/x"), vec!["discover", "192.0.2.21:3260"]),
+        (&bus, fill("discover 2001:db8::21:3260"), vec!["discover", six]),
+        (&bus, fill("discover"), vec!["discover", "--help"]),
+        (&bus, fill("diagnose"), vec!["nodes"]),
+        (&bus, fill("diagnose 2003-01.com.example:disks"), vec!["diagnose", DISKS]),
+        (&bus, fill("nodes 192.0.2.300"), vec!["nodes"]),
+        (&bus, fill("sessions"), vec!["paths"]),
+        (&bus, fill("status ODD"), vec!["paths", odd]),
+        (&bus, fill("disconnect ODD SIX"), vec!["logout", odd, six]),
+        (&bus, fill("list"), vec!["nodes"]),
+        (&bus, fill("frobnicate"), vec!["--help"]),
+        (&bus, fill("-v"), vec!["--version"]),
+        (&bus, fill("DISKS"), vec!["login", DISKS]),
+        (&bus, fill("-m node -T ODD -p SIX --login"), vec!["login", odd, six]),
+        (&bus, fill("login DISKS --no-wiat"), vec!["login", DISKS, "--no-wait"]),
+        (&bus, fill("login DISKS --timeout 0"), vec!["login", "--help"]),
+        (&bus, fill("login DISKS -v"), vec!["-u", "iscsi-initiatord"]),
+        (&bus, fill("nodes ODD"), vec!["nodes"]),
+        (&bus, vec!["paths".to_owned(), HALF.to_owned()], vec!["login", HALF]),
+        (&bus, vec!["login".to_owned(), BARE.to_owned()], vec!["multipath", "setup"]),
+        (&bus, vec!["login".to_owned(), REFUSED.to_owned()], vec!["diagnose", REFUSED]),
+        (&bus, vec!["login".to_owned(), FORBIDDEN.to_owned()], vec!["login", FORBIDDEN]),
+        (&bus, vec!["forget".to_owned(), FORBIDDEN.to_owned()], vec!["forget", FORBIDDEN]),
+        (&bus, vec!["forget".to_owned(), UNKNOWN.to_owned()], vec!["nodes"]),
+        (&bus, words("connect 192.0.2.66"), vec!["diagnose", CLOSED]),
+        (&bus, words("discover 192.0.2.99"), vec!["initiator-name"]),
+        (&bus, words("doctor"), vec!["doctor", "--fix"]),
+        (&bus, words("initiator-name iqn.2003-01.com.example:me"), vec!["restart", "iscsi-initiatord"]),
+        (&bus, file(&blank), vec!["600", &blank]),
+        (&bus, file(&semicolon), vec!["600", &semicolon]),
+        (&bus, file(&quote), vec!["600", &quote]),
+        (&none, words("paths"), vec!["start", "iscsi-initiatord"]),
+    ];
+    for (bus, typed, expected) in cases {
+        let ended = bus.run(&typed.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(!ended.err.contains("s3cr3t@") && !ended.err.contains("%s3cr3t"), "{}", ended.err);
+        let command = command_in(&ended.err);
+        let mut words = words_of(&command);
+        if words[0] == "sudo" {
+            words.remove(0);
+        }
+        assert_eq!(words[1..], expected, "{typed:?}: {}", ended.err);
+        if words[0] == "iscsictl" {
+            let pasted = bus.run(&words[1..].iter().map(String::as_str).collect::<Vec<_>>());
+            assert_ne!(pasted.code, 2, "{command}: {}", pasted.err);
+        }
+    }
+}
+
+/// A terminal that is this wide, whose output is read by a person.
+fn on_a_terminal_of(bus: &Bus, columns: usize, line: &str) -> String {
+    let shown = converse(bus, &format!("stty cols {columns}; read go; echo; {line}"), "", "\n");
+    let (_, shown) = shown.split_once('\n').unwrap();
+    let mut plain = String::new();
+    let mut escaped = false;
+    for c in shown.replace('\r', "").chars() {
+        match c {
+            '\x1b' => escaped = true,
+            'm' | 'K' if escaped => escaped = false,
+            _ if escaped => {}
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
+#[test]
+fn tables_fit_the_terminal_and_a_pipe_gets_them_whole() {
+    let bus = Bus::new();
+    for args in ["login DISKS", "rescan", "nodes", "paths", "doctor", "diagnose HALF", "logout DISKS"] {
+        let args = args.replace("DISKS", DISKS).replace("HALF", HALF);
+        let piped = bus.run(&args.split(' ').collect::<Vec<_>>()).out;
+        for columns in [40, 60, 80, 200] {
+            let shown = on_a_terminal_of(&bus, columns, &format!("\"$ISCSICTL\" {args} 2>/dev/null"));
+            for row in shown.lines() {
+                let is_command = command_in_note(row);
+                assert!(
+                    is_command || row.chars().count() <= columns,
+                    "{args} at {columns}: {row:?}\n{shown}"
+                );
+            }
+            assert!(columns < 200 || shown.trim() == piped.trim(), "{args}: {shown}\n{piped}");
+            for name in [DISKS, WELL, "sda"] {
+                assert!(
+                    !piped.contains(name) || shown.contains(name),
+                    "{args} at {columns}: {name}\n{shown}"
+                );
+            }
+        }
+    }
+}
+
+/// A command stays whole: the terminal wraps it, and it can be copied.
+fn command_in_note(line: &str) -> bool {
+    PROGRAMS.iter().any(|program| line.trim_start().starts_with(program))
+}
+
+#[test]
+fn the_help_fits_the_terminal_and_its_examples_can_be_pasted() {
+    let bus = Bus::new();
+    for command in ["", "connect", "discover", "set-chap", "add", "doctor", "multipath setup", "paths"] {
+        for columns in [60, 80, 200] {
+            let shown = on_a_terminal_of(&bus, columns, &format!("\"$ISCSICTL\" {command} --help"));
+            for row in shown.lines().filter(|row| !row.contains('\'')) {
+                assert!(row.chars().count() <= columns.min(100), "{command} at {columns}: {row:?}");
+            }
+            let mut script = String::new();
+            for row in shown.lines() {
+                if script.ends_with("\\\n") || row.starts_with("  iscsictl ") {
+                    script.push_str(row);
+                    script.push('\n');
+                }
+            }
+            let checked = fake::command("bash").args(["-n", "-c", &script]).output().unwrap();
+            assert!(checked.status.success(), "{script}");
+            assert!(!script.contains(" ["), "an unquoted bracket: {script}");
+        }
+    }
+}
+
+#[test]
+fn a_prompt_that_is_left_says_nothing_of_the_daemon_and_an_error_begins_its_line() {
+    let bus = Bus::new();
+    let line = "\"$ISCSICTL\" set-chap --user libvirtd; echo code=$?";
+    let shown = converse(&bus, line, "secret of this initiator: ", "\x03");
+    assert!(shown.contains("code=130") && !shown.contains("daemon") && !shown.contains("note:"), "{shown:?}");
+    let shown = converse(&bus, line, "secret of this initiator: ", "\x04");
+    assert!(shown.contains("code=2") && shown.contains("secret of this initiator: \r\n"), "{shown:?}");
+    assert!(bus.seen().calls.is_empty());
+}
+
+#[test]
+fn nothing_is_drawn_where_an_agent_may_ask_for_a_password() {
+    let bus = Bus::new();
+    let folder = tempfile::tempdir().unwrap();
+    let agent = folder.path().join("pkttyagent");
+    std::fs::copy("/bin/sleep", &agent).unwrap();
+    let line = format!(
+        "'{}' 60 & agent=$!; while [ \"$(cat /proc/$agent/comm)\" != pkttyagent ]; do sleep 0.05; done; (sleep 1.5; kill -INT $(cat '{1}')) & sh -c 'echo $$ >{1}; exec \"$ISCSICTL\" login {SLOW}'; \
+         echo code=$?; kill $agent",
+        agent.display(),
+        folder.path().join("pid").display()
+    );
+    let shown = converse(&bus, &format!("read go; {line}"), "", "\n");
+    assert!(shown.contains("code=130") && !shown.contains("Logging in to"), "{shown:?}");
+}
+
+#[test]
+fn a_secret_from_windows_is_taken_and_what_cannot_be_is_named() {
+    let bus = Bus::new();
+    let chap = ["set-chap", DISKS, "--user", "libvirtd", "--secret-stdin"];
+    assert_eq!(bus.run_with(&chap, &format!("{SECRET}\r\n")).code, 0);
+    assert_eq!(bus.seen().calls, [format!("set-chap {DISKS:?} \"\" libvirtd={SECRET}")]);
+    for (text, says) in [
+        ("s3cr3t\n\n", "more than one line"),
+        ("s3cr3t\r\nmore\r\n", "carriage return"),
+        ("s3cr3t\tmore\n", "a tab"),
+        ("\u{feff}s3cr3t\r\n", "byte order mark"),
+    ] {
+        let ended = bus.run_with(&chap, text);
+        assert!(ended.code == 2 && ended.err.contains(says) && !ended.err.contains("s3cr3t"), "{ended:?}");
+    }
 }

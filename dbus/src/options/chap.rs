@@ -208,7 +208,7 @@ mod tests {
             ),
             (
                 dict([user(), ("secret", "a\nb".into())]),
-                "chap.secret: the secret contains a control character",
+                "chap.secret: the secret has more than one line (a line break, or an empty line after it)",
             ),
         ] {
             assert_eq!(text(ChapChange::parse(entries)), expected);

@@ -4,9 +4,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use iscsi_initiator_dbus::{Portal, portal::Host};
+use iscsi_initiator_dbus::{DEFAULT_PORT, Portal, portal::Host};
 
 use super::{
+    answer::Place,
     refusal::Refusal,
     text::{Keys, number},
 };
@@ -32,6 +33,16 @@ pub(super) fn seen_from(here: SocketAddr, text: &str) -> Option<(Host, u16, Opti
     // `Portal` rejects a link-local address without a zone; any zone serves to check the rest.
     let portal: Portal = portal.replacen(']', "%zone]", 1).parse().ok()?;
     Some((Host::Address(portal.address()?, None), portal.port(), tpgt))
+}
+
+/// Why [`seen_from`] has no portal for the text.
+pub(super) fn unusable(text: &str) -> Place {
+    let Some((portal, _)) = split(text) else { return Place::Malformed };
+    let address = portal.parse::<SocketAddr>().ok().or_else(|| {
+        let address = portal.trim_start_matches('[').trim_end_matches(']');
+        address.parse().ok().map(|address| SocketAddr::new(address, DEFAULT_PORT))
+    });
+    address.map_or(Place::Malformed, |address| Place::of(address.ip(), address.port()))
 }
 
 /// The destination in the text of a login response of class 1 (section 11.13.5).
@@ -63,7 +74,7 @@ fn split(text: &str) -> Option<(&str, Option<u16>)> {
     };
     // Without brackets the port cannot be distinguished from the address.
     let is_bare_v6 = !portal.starts_with('[') && portal.matches(':').count() > 1;
-    (!is_bare_v6 && !portal.contains('%')).then_some((portal, tpgt))
+    (!is_bare_v6 && !portal.contains(['%', ','])).then_some((portal, tpgt))
 }
 
 fn is_link_local(address: IpAddr) -> bool {
@@ -121,6 +132,25 @@ mod tests {
             "[::ffff:255.255.255.255],1",
         ] {
             assert_eq!(seen("192.0.2.1:3260", text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_leads_nowhere_is_shown_and_other_text_is_not() {
+        for (text, shown) in [
+            ("0.0.0.0:3260,1", "0.0.0.0:3260, an address that no machine has"),
+            ("[::]:860,1", "[::]:860, an address that no machine has"),
+            ("[::ffff:0.0.0.0],1", "0.0.0.0:3260, an address that no machine has"),
+            ("255.255.255.255,1", "255.255.255.255:3260, an address that no machine has"),
+            ("127.0.0.1:3260,1", "127.0.0.1:3260, which is this machine itself"),
+            ("[::1],1", "[::1]:3260, which is this machine itself"),
+            ("[fe80::1]:3261,1", "[fe80::1]:3261, which is valid on its own link only"),
+            ("[fe80::1%eth0],1", "a malformed address"),
+            ("192.0.2.21:0,1", "a malformed address"),
+            ("\u{1b}[2J", "a malformed address"),
+            ("", "a malformed address"),
+        ] {
+            assert_eq!(unusable(text).to_string(), shown, "{text:?}");
         }
     }
 

@@ -38,8 +38,8 @@ mod text;
 
 pub use self::{
     algorithm::Algorithm,
-    answer::{Accepted, AuthKind, Found, Listing, Luns, Redirect},
+    answer::{Accepted, AuthKind, Found, LeftOut, Listing, LongList, Luns, Place, Redirect, Unusable},
     question::{ChapAnswer, Question},
     refusal::{MutualFault, Refusal, Stage},
-    socket::{login, luns, send_targets},
+    socket::{login, luns, send_targets, send_targets_named},
 };

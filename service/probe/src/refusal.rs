@@ -130,9 +130,38 @@ pub enum Refusal {
         /// Whether it is permanent.
         permanent: bool,
     },
-    /// The peer violated RFC 7143 or a limit of the probe.
+    /// The portal redirected us, and what failed is the place that it redirected us to.
+    #[error("the portal redirected us to {to}: {why}")]
+    There {
+        /// Where to.
+        to: Portal,
+        /// What failed there.
+        why: Box<Refusal>,
+    },
+    /// The list is longer than the probe reads; the peer did nothing wrong.
+    #[error("its list is too long for this service: {0}")]
+    Limit(&'static str),
+    /// The peer violated RFC 7143 or a limit that every correct peer keeps.
     #[error("protocol error: {0}")]
     Protocol(&'static str),
+}
+
+impl Refusal {
+    /// What failed, wherever that was.
+    pub fn cause(&self) -> &Self {
+        match self {
+            Self::There { why, .. } => why,
+            refusal => refusal,
+        }
+    }
+
+    /// The portal where it failed, if the one that was asked redirected us.
+    pub fn there(&self) -> Option<&Portal> {
+        match self {
+            Self::There { to, .. } => Some(to),
+            _ => None,
+        }
+    }
 }
 
 /// RFC 7143, section 11.13.5.

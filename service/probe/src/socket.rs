@@ -7,24 +7,25 @@ use std::{
     time::Duration,
 };
 
-use iscsi_initiator_dbus::{Portal, portal::Host};
+use iscsi_initiator_dbus::{Iqn, Portal, portal::Host};
 use rustix::io::Errno;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
+    sync::Semaphore,
     time::{Instant, timeout_at},
 };
 
 use super::{
     address::may_lead,
-    answer::{Accepted, Listing, Luns, Redirect},
+    answer::{Accepted, Listing, LongList, Luns, Redirect},
     login::{Dice, Goal, LONGEST_SEGMENT, Login, Step},
     luns::{self, Survey},
     parameters::DECLARED_SEGMENT,
     pdu::{self, BHS, LoginResponse, Numbers, Response, ScsiResponse, TextResponse},
     question::Question,
     refusal::{Refusal, Stage},
-    sendtargets::{self, Exchange},
+    sendtargets::{self, Exchange, Listed, Wanted},
 };
 
 /// The list has arrived already: the logout is a courtesy to the target, with the time that a slow
@@ -32,6 +33,9 @@ use super::{
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Pings and messages that a target may send between two answers.
 const MOST_ASIDES: usize = 16;
+
+/// Long lists that are there at a time.
+static LONG_LISTS: Semaphore = Semaphore::const_new(2);
 
 /// Asks whether the target would accept a login, up to the end of authentication: no session is
 /// made.
@@ -44,7 +48,7 @@ pub async fn login(
     deadline: Instant,
 ) -> Result<Accepted, Refusal> {
     question.check()?;
-    visit(address, question, Goal::Authenticate, deadline).await.map(|answer| answer.accepted)
+    visit(address, question, Goal::Authenticate, Wanted::Every, deadline).await.map(|answer| answer.accepted)
 }
 
 /// Asks a portal in a discovery session for all its targets, and logs out.
@@ -53,14 +57,48 @@ pub async fn send_targets(
     question: &Question<'_>,
     deadline: Instant,
 ) -> Result<Listing, Refusal> {
+    listing(address, question, Wanted::Every, deadline).await
+}
+
+/// The same for these targets alone, however many others the portal has: they are asked for by their
+/// names, and looked for among all targets if the portal does not answer that.
+pub async fn send_targets_named(
+    address: SocketAddr,
+    question: &Question<'_>,
+    named: &[Iqn],
+    deadline: Instant,
+) -> Result<Listing, Refusal> {
+    match listing(address, question, Wanted::ByName(named), deadline).await {
+        Err(refusal) if is_about_names(refusal.cause()) => {
+            listing(address, question, Wanted::AmongAll(named), deadline).await
+        }
+        answer => answer,
+    }
+}
+
+/// Section 4.3 demands that a portal takes a name there. What does not may answer in any way.
+fn is_about_names(refusal: &Refusal) -> bool {
+    matches!(
+        refusal,
+        Refusal::Protocol(_)
+            | Refusal::Rejected { stage: Stage::Targets, .. }
+            | Refusal::Closed { stage: Stage::Targets }
+    )
+}
+
+async fn listing(
+    address: SocketAddr,
+    question: &Question<'_>,
+    wanted: Wanted<'_>,
+    deadline: Instant,
+) -> Result<Listing, Refusal> {
     question.check()?;
     if question.target.is_some() {
         return Err(Refusal::Question("a discovery session names no target"));
     }
-    match visit(address, question, Goal::Session, deadline).await? {
-        Answer { accepted, news: News::Targets(text), from } => {
-            let (nodes, refused) = sendtargets::parse(&text, from)?;
-            Ok(Listing { nodes, refused, accepted })
+    match visit(address, question, Goal::Session, wanted, deadline).await? {
+        Answer { accepted, news: News::Targets(Listed { nodes, left_out }, place) } => {
+            Ok(Listing { nodes, left_out, accepted, place })
         }
         _ => Err(Refusal::Question("a discovery session names no target")),
     }
@@ -69,7 +107,7 @@ pub async fn send_targets(
 /// Asks a target for its LUNs, in a temporary session that is like any other but holds no disk.
 pub async fn luns(address: SocketAddr, question: &Question<'_>, deadline: Instant) -> Result<Luns, Refusal> {
     question.check()?;
-    match visit(address, question, Goal::Session, deadline).await?.news {
+    match visit(address, question, Goal::Session, Wanted::Every, deadline).await?.news {
         News::Luns(luns) => Ok(luns),
         _ => Err(Refusal::Question("only a target has LUNs")),
     }
@@ -78,14 +116,12 @@ pub async fn luns(address: SocketAddr, question: &Question<'_>, deadline: Instan
 struct Answer {
     accepted: Accepted,
     news: News,
-    from: SocketAddr,
 }
 
 /// The result of a session.
 enum News {
     Nothing,
-    /// The text of a list.
-    Targets(Vec<u8>),
+    Targets(Listed, Option<LongList>),
     Luns(Luns),
 }
 
@@ -93,16 +129,20 @@ async fn visit(
     at: SocketAddr,
     question: &Question<'_>,
     goal: Goal,
+    wanted: Wanted<'_>,
     deadline: Instant,
 ) -> Result<Answer, Refusal> {
-    let (to, permanent) = match call(at, question, goal, deadline).await {
+    let (to, permanent) = match call(at, question, goal, wanted, deadline).await {
         Err(Refusal::Redirected { to, permanent }) => (to, permanent),
         answer => return answer,
     };
     let Some(next) = follow(at, &to) else {
         return Err(Refusal::Redirected { to, permanent });
     };
-    let mut answer = call(next, question, goal, deadline).await?;
+    let mut answer = match call(next, question, goal, wanted, deadline).await {
+        Err(again @ Refusal::Redirected { .. }) => return Err(again),
+        answer => answer.map_err(|why| Refusal::There { to: to.clone(), why: Box::new(why) })?,
+    };
     answer.accepted.redirected = Some(Redirect { to, permanent });
     Ok(answer)
 }
@@ -122,26 +162,30 @@ async fn call(
     at: SocketAddr,
     question: &Question<'_>,
     goal: Goal,
+    wanted: Wanted<'_>,
     deadline: Instant,
 ) -> Result<Answer, Refusal> {
     let mut stage = Stage::Connect;
     let answer = timeout_at(deadline, talk(at, question, goal, &mut stage)).await;
     let (mut wire, accepted, numbers) = answer.unwrap_or(Err(Refusal::TimedOut { stage }))?;
     let Some(numbers) = numbers else {
-        return Ok(Answer { accepted, news: News::Nothing, from: at });
+        return Ok(Answer { accepted, news: News::Nothing });
     };
     let stage = if question.target.is_some() { Stage::Luns } else { Stage::Targets };
     let asked = timeout_at(deadline, async {
         match stage {
             Stage::Luns => wire.survey(numbers).await.map(|(luns, logout)| (News::Luns(luns), logout)),
-            _ => wire.list(numbers).await.map(|(text, logout)| (News::Targets(text), logout)),
+            _ => {
+                let ((listed, place), logout) = wire.list(numbers, at, wanted).await?;
+                Ok((News::Targets(listed, place), logout))
+            }
         }
     });
     let (news, logout) = asked.await.unwrap_or(Err(Refusal::TimedOut { stage }))?;
     let cap = deadline.min(Instant::now() + FAREWELL);
     // In every case the connection ends, and the session with it.
     let _ = timeout_at(cap, wire.farewell(&logout)).await;
-    Ok(Answer { accepted, news, from: at })
+    Ok(Answer { accepted, news })
 }
 
 /// Connects and logs in. With a session, the numbers are set.
@@ -224,14 +268,25 @@ impl Wire {
         }
     }
 
-    async fn list(&mut self, numbers: Numbers) -> Result<(Vec<u8>, zeroize::Zeroizing<Vec<u8>>), Refusal> {
-        let (mut exchange, mut request) = Exchange::begin(numbers);
+    async fn list(
+        &mut self,
+        numbers: Numbers,
+        here: SocketAddr,
+        wanted: Wanted<'_>,
+    ) -> Result<((Listed, Option<LongList>), zeroize::Zeroizing<Vec<u8>>), Refusal> {
+        let (mut exchange, mut request) = Exchange::begin(numbers, here, wanted);
+        let mut place = None;
         loop {
             self.send(&request, Stage::Targets).await?;
             let (response, data) = self.text_response().await?;
-            request = match exchange.receive(&response, &data)? {
+            let step = exchange.receive(&response, &data)?;
+            if exchange.is_long() && place.is_none() {
+                // It is never closed. The deadline ends the wait.
+                place = LONG_LISTS.acquire().await.ok().map(LongList);
+            }
+            request = match step {
                 sendtargets::Step::Send(request) => request,
-                sendtargets::Step::Done(text, logout) => return Ok((text, logout)),
+                sendtargets::Step::Done(listed, logout) => return Ok(((listed, place), logout)),
             };
         }
     }

@@ -16,8 +16,8 @@ use asking::*;
 use iscsi_initiator_dbus::Secret;
 use iscsi_initiator_fake::target::scsi::Unit;
 use iscsi_initiator_probe::{
-    Accepted, Algorithm, AuthKind, ChapAnswer, Found, Luns, MutualFault, Question, Redirect, Refusal, Stage,
-    login, send_targets,
+    Accepted, Algorithm, AuthKind, ChapAnswer, Found, LeftOut, Luns, MutualFault, Question, Redirect,
+    Refusal, Stage, login, send_targets,
 };
 use tokio::{
     net::TcpListener,
@@ -101,7 +101,7 @@ async fn a_portal_lists_its_targets() {
             format!("iqn.2001-04.com.example:b 127.0.0.1 {} None", at.port()),
         ]
     );
-    assert_eq!((listing.refused, listing.accepted.authenticated), (0, AuthKind::None));
+    assert_eq!((listing.left_out, listing.accepted.authenticated), (LeftOut::default(), AuthKind::None));
     let empty = listening(Script::default().with_chap(chap().mutual("gw", "theirpassword"))).await;
     let listing = list(empty, With::Mutual, LONG).await.unwrap();
     assert_eq!((listing.nodes.len(), listing.accepted.authenticated), (0, AuthKind::Mutual(Algorithm::Md5)));
@@ -165,6 +165,24 @@ async fn one_redirection_is_followed() {
         let at = redirecting(nowhere.into(), 1).await;
         assert_eq!(log_in(at, With::Chap, LONG).await, protocol("a redirection to an invalid portal"));
     }
+}
+
+#[tokio::test]
+async fn what_fails_after_a_redirection_says_where() {
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let there =
+        |to: SocketAddr, why| Refusal::There { to: to.to_string().parse().unwrap(), why: Box::new(why) };
+    let way = redirecting(gone.to_string(), 1).await;
+    assert_eq!(log_in(way, With::Nothing, LONG).await, Err(there(gone, Refusal::Refused)));
+    assert_eq!(list(way, With::Nothing, LONG).await, Err(there(gone, Refusal::Refused)));
+    let strict = listening(Script { refuses: Some((2, 6)), ..Script::default() }).await;
+    let status = Refusal::Status { class: 2, detail: 6, stage: Stage::Greeting };
+    let way = redirecting(strict.to_string(), 2).await;
+    let refused = log_in(way, With::Nothing, LONG).await.unwrap_err();
+    assert_eq!(
+        (refused.cause(), refused.there().map(ToString::to_string)),
+        (&status, Some(strict.to_string()))
+    );
 }
 
 #[test]

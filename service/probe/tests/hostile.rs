@@ -17,7 +17,7 @@ use asking::{
     corpus::{Seed, recorded, seeds},
     *,
 };
-use iscsi_initiator_probe::{Luns, MutualFault, Refusal, Stage};
+use iscsi_initiator_probe::{Luns, MutualFault, Refusal, Stage, send_targets_named};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpSocket, TcpStream},
@@ -53,7 +53,7 @@ async fn a_list_of_bad_names_is_an_empty_list() {
     ]))
     .await;
     let listing = list(at, With::Nothing, LONG).await.unwrap();
-    assert_eq!((listing.nodes, listing.refused), (vec![], 6));
+    assert_eq!((listing.nodes, listing.left_out.names, listing.left_out.addresses), (vec![], 3, 3));
 }
 
 /// A target that logs in correctly and answers every text request with the same.
@@ -78,35 +78,97 @@ async fn endless_lists_end() {
     let names = |count: usize| {
         (0..count).map(|n| format!("TargetName=iqn.2001-04.com.example:{n}\0")).collect::<String>()
     };
-    // Pieces as large as allowed, without an end: the probe stops at a megabyte.
+    // Pieces as large as allowed, without an end: the targets are counted, whatever their names.
     let piece: String = names(700);
-    assert_eq!(
-        list(chatty(C, piece, |_| {}).await, With::Nothing, LONG).await,
-        protocol("too long a list of targets")
-    );
+    let too_many = Err(Refusal::Limit("more than 10,000 targets"));
+    assert_eq!(list(chatty(C, piece, |_| {}).await, With::Nothing, LONG).await, too_many);
     let thousands = chatty(T, names(1025), |_| {}).await;
     // One PDU of 38 KiB is more than the declared maximum.
     let refused = list(thousands, With::Nothing, LONG).await;
     assert_eq!(refused, protocol("a data segment that is too long"));
-    // 10,800 targets within the megabyte.
-    let short: String = (0..900).map(|n| format!("TargetName=iqn.a:{n}\0")).collect();
-    let at = serve(move |mut peer| {
-        let short = short.clone();
-        async move {
-            let _ = Script::default().let_in(&mut peer).await;
-            let request = peer.request().await.unwrap();
-            peer.agree(&request, "").await;
-            for round in 0..12 {
-                let Some(request) = peer.request().await else { return };
-                peer.answer(&request, if round == 11 { T } else { C }, short.as_bytes(), |_| {}).await;
+    // Other keys, without an end.
+    let aliases = format!("TargetAlias={}\0", "x".repeat(200)).repeat(150);
+    let too_much = Err(Refusal::Limit("more than 16 MiB of text"));
+    assert_eq!(list(chatty(C, aliases, |_| {}).await, With::Nothing, LONG).await, too_much);
+}
+
+/// A target with this many targets, which answers a name with `by_name`.
+async fn with_targets(count: usize, by_name: fn(&str) -> Option<String>) -> SocketAddr {
+    serve(move |mut peer| async move {
+        let _ = Script::default().let_in(&mut peer).await;
+        let request = peer.request().await.unwrap();
+        peer.agree(&request, "").await;
+        let (mut first, mut left) = (0, 0);
+        while let Some(request) = peer.request().await {
+            if request.opcode() != 0x04 {
+                return;
             }
-            peer.linger().await;
+            match request.value("SendTargets") {
+                Some("All") => (first, left) = (0, count),
+                Some(name) => match by_name(name) {
+                    Some(text) => {
+                        peer.answer(&request, T, text.as_bytes(), |_| {}).await;
+                        continue;
+                    }
+                    None => return,
+                },
+                None => {}
+            }
+            let piece = left.min(700);
+            let text: String =
+                (first..first + piece).map(|n| format!("TargetName=iqn.2001-04.com.example:{n}\0")).collect();
+            (first, left) = (first + piece, left - piece);
+            peer.answer(&request, if left == 0 { T } else { C }, text.as_bytes(), |_| {}).await;
+        }
+    })
+    .await
+}
+
+async fn list_named(at: SocketAddr, names: &[&str]) -> Result<Vec<String>, Refusal> {
+    let names: Vec<_> = names.iter().map(|name| iqn(name)).collect();
+    let listing = ask(With::Nothing, true, LONG, async |question, deadline| {
+        send_targets_named(at, question, &names, deadline).await
+    });
+    Ok(listing.await?.nodes.iter().map(|found| found.target.to_string()).collect())
+}
+
+#[tokio::test]
+async fn a_target_is_found_by_its_name_however_many_there_are() {
+    let (first, last) = ("iqn.2001-04.com.example:0", "iqn.2001-04.com.example:11999");
+    let honest = with_targets(12_000, |name| Some(format!("TargetName={name}\0"))).await;
+    assert_eq!(list(honest, With::Nothing, LONG).await, Err(Refusal::Limit("more than 10,000 targets")));
+    assert_eq!(list_named(honest, &[last, first]).await.unwrap(), [last, first]);
+    // Portals that do not answer to a name, each in its way.
+    for by_name in [
+        (|_| Some(String::new())) as fn(&str) -> Option<String>,
+        |_| Some("SendTargets=Reject\0".to_owned()),
+        |_| Some("SendTargets=NotUnderstood\0".to_owned()),
+        |_| Some("nonsense\0".to_owned()),
+        |_| None,
+    ] {
+        let at = with_targets(12_000, by_name).await;
+        assert_eq!(list_named(at, &[last, first]).await.unwrap(), [first, last]);
+    }
+    let missing = with_targets(3, |_| Some(String::new())).await;
+    assert_eq!(list_named(missing, &["iqn.2001-04.com.example:disk"]).await, Ok(vec![]));
+}
+
+#[tokio::test]
+async fn a_list_in_any_number_of_pieces_is_read() {
+    let at = serve(|mut peer| async move {
+        let _ = Script::default().let_in(&mut peer).await;
+        let request = peer.request().await.unwrap();
+        peer.agree(&request, "").await;
+        let text: String = (0..100).map(|n| format!("TargetName=iqn.2001-04.com.example:{n}\0")).collect();
+        let mut rest = text.as_bytes();
+        while let Some(request) = peer.request().await {
+            let (piece, after) = rest.split_at(rest.len().min(7));
+            rest = after;
+            peer.answer(&request, if rest.is_empty() { T } else { C }, piece, |_| {}).await;
         }
     })
     .await;
-    assert_eq!(list(at, With::Nothing, LONG).await, protocol("too many targets"));
-    let empty = chatty(C, String::new(), |_| {}).await;
-    assert_eq!(list(empty, With::Nothing, LONG).await, protocol("too many text responses"));
+    assert_eq!(list(at, With::Nothing, LONG).await.unwrap().nodes.len(), 100);
 }
 
 #[tokio::test]

@@ -113,7 +113,7 @@ impl Systemd {
             Err(_) => "timed out waiting for systemd (15 s)".to_owned(),
         };
         Err(Fault::new(Kind::BackendUnavailable, format!("{short} could not be {past}: {why}"))
-            .hint(format!("systemctl {word} {unit}; journalctl -u {unit} has the details")))
+            .hint(format!("systemctl {word} {unit}; journalctl -u {unit}")))
     }
 
     async fn try_job(&self, job: Job, unit: &str) -> zbus::Result<String> {
@@ -158,7 +158,7 @@ impl Systemd {
         let end = tokio::time::timeout(JOB, self.try_transient(program, words, more)).await;
         let failed = |why: String| {
             Fault::new(Kind::BackendUnavailable, format!("systemd could not run {program}: {why}"))
-                .hint("journalctl -b has the details")
+                .hint("see the details: journalctl -b")
         };
         match end {
             Ok(Ok(result)) => Ok(result == "done"),
@@ -311,5 +311,6 @@ pub(crate) struct Apart<'a> {
 }
 
 fn away(error: zbus::Error) -> Fault {
-    Fault::new(Kind::BackendUnavailable, format!("systemd: {error}")).hint("systemctl status has the details")
+    Fault::new(Kind::BackendUnavailable, format!("systemd: {error}"))
+        .hint("see the details: systemctl status")
 }

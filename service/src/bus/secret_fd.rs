@@ -31,8 +31,8 @@ use crate::backend::{
 /// How long the writer of a pipe may take.
 const WRITER_LIMIT: Duration = Duration::from_secs(5);
 
-/// The most bytes that are read: a secret, its newline, and one by which too much is known.
-const MOST: usize = Secret::MAX + 2;
+/// The most bytes that are read: a secret, the end of its line (CR LF), and one by which too much is known.
+const MOST: usize = Secret::MAX + 3;
 
 /// CHAP credentials with their secrets read.
 /// `uid` is the caller's, who does not get more than a share of the threads that read.
@@ -74,7 +74,7 @@ async fn one(argument: &str, key: &str, credentials: Credentials, uid: u32) -> R
     Ok((credentials.username, secret))
 }
 
-/// Reads to the end, at most a secret and its newline. Takes the thread's capabilities: the kernel
+/// Reads to the end, at most a secret and the end of its line. Takes the thread's capabilities: the kernel
 /// decides at the read, not at the opening, who sees the secrets of sessions in sysfs.
 fn from_fd(fd: OwnedFd) -> std::result::Result<Zeroizing<Vec<u8>>, &'static str> {
     capabilities::lay_down().map_err(|_| "cannot be read safely")?;
@@ -94,7 +94,7 @@ fn from_fd(fd: OwnedFd) -> std::result::Result<Zeroizing<Vec<u8>>, &'static str>
             read => read.map_err(|_| "cannot be read")?,
         };
         let Some(new) = chunk.get(..read).filter(|new| !new.is_empty()) else { return Ok(bytes) };
-        if bytes.len() + new.len() > Secret::MAX + 1 {
+        if bytes.len() + new.len() >= MOST {
             return Err("has more than 255 bytes");
         }
         bytes.extend_from_slice(new);

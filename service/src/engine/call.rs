@@ -153,7 +153,7 @@ pub(super) async fn act<T: Send + 'static>(
             Err(_) => {
                 let stuck =
                     Err(Fault::new(Kind::TimedOut, "the daemon is stuck in this call, which goes on")
-                        .hint("journalctl -u iscsi-initiatord has the details"));
+                        .hint("see the details: journalctl -u iscsi-initiatord"));
                 log(call, &stuck);
                 return stuck;
             }

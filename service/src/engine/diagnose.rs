@@ -35,6 +35,7 @@ use super::{
     },
     records::{
         defaults::has_default_discovery_chap,
+        initiator_name,
         lookup::{no_such_node, nodes_of},
     },
     turns::places::{Share, check_number},
@@ -70,7 +71,7 @@ async fn look(
     let mut checks = machine::look(engine).await?;
     let subject = Subject {
         target: target.cloned(),
-        initiator: engine.initiator_name().await.ok().flatten(),
+        initiator: initiator_name::needed(engine).await,
         given: chap.map(|chap| Arc::new(Proofs::with(Some(chap)))),
         defaults: default_discovery_chap(engine, consent, portal).await,
         limit: limit.clone(),

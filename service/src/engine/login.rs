@@ -21,7 +21,11 @@ mod portals;
 pub(super) mod scan;
 pub(super) mod settle;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use iscsi_initiator_dbus::{
     Fault, Iqn,
@@ -51,7 +55,7 @@ use crate::{
         call::{Call, act},
         logout,
         records::{
-            lookup::{nodes_of, none, resolved},
+            lookup::{meant, nodes_of, none},
             startup,
         },
         state::{reader::Parts, snapshot::Snapshot},
@@ -90,10 +94,10 @@ impl Engine {
             Box::pin(async move {
                 let (target, asked, limit) = (call.target()?, call.any_portal(), call.limit());
                 let hold = Hold::new(engine.turns.claims.claim(target)?);
-                let portals = resolved(engine, asked, limit).await?;
+                let portals = meant(engine, target, asked, limit).await?;
                 let nodes = nodes_of(engine, target, portals.as_deref()).await?;
                 if nodes.is_empty() {
-                    return Err(none(engine, target, asked));
+                    return Err(none(engine, target, asked).await);
                 }
                 check_number(nodes.len())?;
                 let share = engine.turns.places.share(nodes.len(), limit);
@@ -120,9 +124,10 @@ async fn log_in(
     // Read before the first login, so that an unreadable file stops it.
     let known_luns = if wishes.wait { lun_identity::known(engine, target).await? } else { Wwids::new() };
     let mut outcomes = portals::log_in(engine, nodes, hold, share, limit).await?;
+    let unscanned = scan::left_to_a_person(engine, those(&outcomes, |_| true)).await?;
     let mut settled = if wishes.wait { Settled::Ready } else { Settled::Unasked };
     if wishes.wait && outcomes.values().any(Result::is_ok) {
-        let usable = make_usable(engine, &outcomes, limit).await?;
+        let usable = make_usable(engine, &outcomes, &unscanned, limit).await?;
         settled = usable.settled;
         let accept = wishes.accept_changed_luns;
         let refused =
@@ -138,7 +143,7 @@ async fn log_in(
     if let Some(startup) = wishes.startup {
         set_startup(engine, those(&outcomes, |_| true), startup).await?;
     }
-    answer::answer(engine, target, outcomes, settled).await
+    answer::answer(engine, target, outcomes, settled, &unscanned).await
 }
 
 /// How the wait for disks and maps ended, and which nodes show their LUNs for the first time.
@@ -152,11 +157,19 @@ struct Usable {
 async fn make_usable(
     engine: &Engine,
     outcomes: &BTreeMap<NodeKey, Outcome>,
+    unscanned: &BTreeSet<NodeKey>,
     limit: &Limit,
 ) -> Result<Usable> {
     let now = engine.state.look(Parts::SESSIONS).await?;
+    // There is nothing to wait for where no LUN is looked for.
+    let is_waited_for =
+        |key: &NodeKey, session: &Session| !unscanned.contains(key) || !session.disks.is_empty();
     let sessions = |keys: &[NodeKey]| -> Vec<Session> {
-        keys.iter().filter_map(|key| now.session_of(key)).cloned().collect()
+        let found = keys.iter().filter_map(|key| Some((key, now.session_of(key)?)));
+        found
+            .filter(|(key, session)| is_waited_for(key, session))
+            .map(|(_, session)| session.clone())
+            .collect()
     };
     let sids: Vec<u32> = numbers(&sessions(&those(outcomes, |_| true)));
     let mut fresh = those(outcomes, |done| done.outcome == LoginOutcome::LoggedIn);
@@ -215,7 +228,7 @@ async fn take_back(engine: &Engine, made: &[u32], limit: &Limit) -> Fault {
 
 fn stays(cancelled: &Fault, why: &str) -> Fault {
     let what = format!("{}; the session that it had made could not be ended: {why}", cancelled.message());
-    Fault::new(cancelled.kind(), what).hint("iscsictl paths shows it; iscsictl logout TARGET ends it")
+    Fault::new(cancelled.kind(), what).hint("see it: iscsictl paths")
 }
 
 async fn set_startup(engine: &Engine, nodes: Vec<NodeKey>, startup: Startup) -> Result<()> {

@@ -34,7 +34,7 @@ use super::{
     Engine,
     call::{Call, act},
     leftovers::stale_sessions::{self, Reach},
-    records::lookup::{none, resolved},
+    records::lookup::{meant, none},
     turns::places::check_number,
 };
 use crate::backend::{
@@ -60,13 +60,13 @@ impl Engine {
             Box::pin(async move {
                 let (target, asked, limit) = (call.target()?, call.any_portal(), call.limit());
                 let _claim = engine.turns.claims.claim(target)?;
-                let portals = resolved(engine, asked, limit).await?;
+                let portals = meant(engine, target, asked, limit).await?;
                 stale_sessions::remove(engine, Reach::Restart, limit).await;
                 let now = engine.state.look_at(std::slice::from_ref(target)).await?;
                 let sessions = now.sessions_of(target, portals.as_deref());
                 let nodes = now.nodes_of(target, portals.as_deref());
                 if sessions.is_empty() && nodes.is_empty() {
-                    return Err(none(engine, target, asked));
+                    return Err(none(engine, target, asked).await);
                 }
                 check_number(sessions.len())?;
                 let down = nodes.iter().filter(|node| now.session_of(&node.key).is_none());

@@ -17,6 +17,7 @@ use iscsi_initiator_dbus::{
     fault::Result,
     options::RescanOptions,
     results::{Rescan, RescanOutcome},
+    shell::{command, quoted},
 };
 use iscsi_initiator_polkit::{Action, Details};
 use tokio::task::JoinSet;
@@ -30,7 +31,7 @@ use super::{
         scan::{hindrance, scan},
         settle::{Settled, settled},
     },
-    records::lookup::resolved,
+    records::lookup::{meant, resolved},
     state::{diff::Diff, reader::Parts, snapshot::Snapshot},
     turns::claims::Claim,
 };
@@ -53,7 +54,10 @@ impl Engine {
         act(self, call, Action::Login, move |engine, call| {
             Box::pin(async move {
                 let (target, limit) = (call.any_target(), call.limit());
-                let portals = resolved(engine, call.any_portal(), limit).await?;
+                let portals = match target {
+                    Some(target) => meant(engine, target, call.any_portal(), limit).await?,
+                    None => resolved(engine, call.any_portal(), limit).await?,
+                };
                 stale_sessions::remove(engine, Reach::Restart, limit).await;
                 let now = engine.state.look(Parts::SESSIONS).await?;
                 let is_wanted = |session: &&Session| {
@@ -93,7 +97,7 @@ async fn refused(
                 let may = consent.may(Action::Login, details).await;
                 may.then_some(()).ok_or_else(|| {
                     Fault::new(Kind::AccessDenied, format!("not authorised for {} of {name}", Action::Login))
-                        .hint(format!("name the target: iscsictl rescan {name}"))
+                        .hint(format!("name the target: iscsictl rescan {}", quoted(&name)))
                 })
             }
         };
@@ -183,9 +187,12 @@ fn claims(
 fn no_session(target: Option<&Iqn>, portal: Option<&Portal>) -> Fault {
     let to = target.map(|target| format!(" to {target}")).unwrap_or_default();
     let at = portal.map(|portal| format!(" at {portal}")).unwrap_or_default();
-    let name = target.map_or("TARGET", Iqn::as_str);
-    Fault::new(Kind::NotLoggedIn, format!("there is no session{to}{at}"))
-        .hint(format!("log in first: iscsictl login {name}"))
+    let hint = match (target, portal) {
+        (Some(target), _) => format!("log in first: {}", command(["iscsictl", "login", target.as_str()])),
+        (None, Some(portal)) => format!("log in first: iscsictl connect {}", quoted(portal)),
+        (None, None) => "see what is recorded: iscsictl nodes".to_owned(),
+    };
+    Fault::new(Kind::NotLoggedIn, format!("there is no session{to}{at}")).hint(hint)
 }
 
 fn failed(session: &Session, fault: &Fault) -> Rescan {
@@ -229,15 +236,16 @@ fn compare(before: &Session, now: Option<&Session>, diff: &Diff, sizes: &Sizes, 
     let other = names(&|disk| former(disk).is_some_and(|old| !disk.is_gone() && old.wwid != disk.wwid));
     let smaller = names(&|disk| !disk.is_gone() && former(disk).is_some_and(|old| old.size > disk.size));
     let mut remarks = Remarks::default();
+    let name = quoted(target);
     remarks.add(
         &entry.vanished,
         "no longer offered by the target, and not removed",
-        &format!("stop what uses it, then: iscsictl logout {target} && iscsictl login {target}"),
+        &format!("stop what uses it, then: iscsictl logout {name} && iscsictl login {name}"),
     );
     remarks.add(
         &other,
         "another LUN than before",
-        &format!("stop what uses it, then: iscsictl logout {target} && iscsictl login {target}"),
+        &format!("stop what uses it, then: iscsictl logout {name} && iscsictl login {name}"),
     );
     remarks.add(&smaller, "smaller than before", "the data on it may reach beyond its end");
     for map in &maps {
@@ -247,7 +255,7 @@ fn compare(before: &Session, now: Option<&Session>, diff: &Diff, sizes: &Sizes, 
     }
     if !is_ready {
         let what = "timed out waiting for the disks or their maps".to_owned();
-        remarks.push(what, "iscsictl paths shows what is there so far");
+        remarks.push(what, "see what is there so far: iscsictl paths");
     }
     entry.message = remarks.said.join("; ");
     entry.hint = remarks.hint;

@@ -48,6 +48,26 @@ async fn each_of_iscsiadms_codes_is_an_error_of_its_own() {
 }
 
 #[tokio::test]
+async fn iscsiadms_fifteen_means_that_there_is_a_session() {
+    let (room, portals) = Room::with_gateway().await;
+    let login = async || room.client().await.login(TARGET, &portals[0].to_string(), Options::new()).await;
+    // iscsid has one that the kernel does not show.
+    room.machine.fail(|faults| faults.login = Some(15));
+    let entries = login().await.unwrap();
+    assert_eq!((entries[0].outcome, entries[0].sid), (LoginOutcome::AlreadyLoggedIn, 0), "{entries:?}");
+    assert!(entries[0].message.contains("iscsid already has a session there"), "{entries:?}");
+    assert_eq!(entries[0].hint, format!("see the target's sessions: iscsictl paths {TARGET}"));
+    // Another program made one at the same time.
+    room.machine.fail(|faults| (faults.login, faults.login_after_all) = (None, Some(15)));
+    let entries = login().await.unwrap();
+    assert_eq!(entries[0].outcome, LoginOutcome::AlreadyLoggedIn, "{entries:?}");
+    assert!(
+        room.machine.sessions().contains(&entries[0].sid) && entries[0].devices.len() == 2,
+        "{entries:?}"
+    );
+}
+
+#[tokio::test]
 async fn iscsid_that_was_not_restarted_after_a_new_name_is_refused_by_the_target() {
     let (room, _) = Room::with_gateway().await;
     room.machine.put("etc/initiatorname.iscsi", &format!("InitiatorName={NAME}\n"), 0o600);
@@ -121,14 +141,11 @@ async fn an_iscsiadm_that_says_done_and_has_done_nothing_is_not_believed() {
 async fn a_session_that_is_up_counts_whatever_iscsiadm_says() {
     let (room, _) = Room::with_gateway().await;
     // 15: another program was quicker; 11: the answer was lost on its way.
-    for code in [15, 11] {
+    for (code, outcome) in [(15, LoginOutcome::AlreadyLoggedIn), (11, LoginOutcome::LoggedIn)] {
         room.machine.fail(|faults| faults.login_after_all = Some(code));
         let entries = room.login(Options::new()).await.unwrap();
         for entry in entries {
-            assert_eq!(
-                (entry.outcome, entry.devices.len(), entry.maps.len()),
-                (LoginOutcome::LoggedIn, 2, 2)
-            );
+            assert_eq!((entry.outcome, entry.devices.len(), entry.maps.len()), (outcome, 2, 2));
         }
         room.client().await.logout(TARGET, "", Options::new()).await.unwrap();
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use iscsi_initiator_dbus::results::{Login, LoginOutcome};
 
 use crate::room::{
-    Options, Room,
+    Options, Room, SECRET, TARGET,
     machine::{Delays, FindMultipaths},
     option, within,
 };
@@ -89,6 +89,35 @@ async fn disks_or_maps_that_do_not_come_before_the_deadline_are_told_and_the_ses
         without(|delays| delays.map = NEVER, 2),
         without(|delays| delays.link = NEVER, 2),
     );
+}
+
+#[tokio::test]
+async fn a_record_that_leaves_the_scan_to_a_person_is_not_waited_for() {
+    let (room, portals) = Room::with_gateway().await;
+    for portal in portals {
+        let chap = format!(
+            "node.session.auth.username = libvirtd\nnode.session.auth.password = {SECRET}\n\
+             node.session.scan = manual\n"
+        );
+        room.machine.record(TARGET, &portal.ip().to_string(), portal.port(), &chap);
+    }
+    room.machine.fail(|faults| faults.no_scan = true);
+    let (begun, runs) = (Instant::now(), room.runs("--rescan"));
+    let told =
+        "its LUNs were not scanned for: the record leaves that to a person (node.session.scan = manual)";
+    up_with(&room.login(within(600)).await.unwrap(), told, &format!("iscsictl rescan {TARGET} "));
+    // The same where the session is up already, and where nobody waits.
+    let entries = room.login(within(600)).await.unwrap();
+    all_with(&entries, LoginOutcome::AlreadyLoggedIn, told, "iscsictl rescan");
+    let entries = room.login(option("wait", false)).await.unwrap();
+    all_with(&entries, LoginOutcome::AlreadyLoggedIn, told, "iscsictl rescan");
+    assert!(begun.elapsed() < Duration::from_secs(300), "{:?}", begun.elapsed());
+    assert_eq!(room.runs("--rescan"), runs, "a scan that nobody asked for");
+    // After the person's own scan it is as always.
+    room.client().await.rescan(TARGET, "", Options::new()).await.unwrap();
+    let entries = room.login(Options::new()).await.unwrap();
+    all_with(&entries, LoginOutcome::AlreadyLoggedIn, "", "");
+    assert!(entries.iter().all(|entry| entry.devices.len() == 2), "{entries:?}");
 }
 
 #[tokio::test]

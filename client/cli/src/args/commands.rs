@@ -5,7 +5,6 @@ use std::{path::PathBuf, time::Duration};
 use clap::{
     ArgGroup, Args as Group,
     builder::{PossibleValuesParser, TypedValueParser},
-    value_parser,
 };
 use iscsi_initiator_dbus::{Iqn, options::TIMEOUT_RANGE, results};
 
@@ -15,7 +14,6 @@ use super::{
 };
 
 #[derive(Debug, Group)]
-#[command(group = ArgGroup::new("where").required(true).args(["PORTAL", "portal"]))]
 pub(crate) struct Discover {
     #[command(flatten)]
     pub(crate) asked: Asked,
@@ -30,7 +28,6 @@ pub(crate) struct Discover {
 }
 
 #[derive(Debug, Group)]
-#[command(group = ArgGroup::new("where").required(true).args(["PORTAL", "portal"]))]
 pub(crate) struct Connect {
     #[command(flatten)]
     pub(crate) asked: Asked,
@@ -52,7 +49,6 @@ pub(crate) struct Connect {
 }
 
 #[derive(Debug, Group)]
-#[command(group = ArgGroup::new("which").required(true).args(["TARGET", "target"]))]
 pub(crate) struct Login {
     #[command(flatten)]
     pub(crate) place: Place,
@@ -67,7 +63,6 @@ pub(crate) struct Login {
 }
 
 #[derive(Debug, Group)]
-#[command(group = ArgGroup::new("which").required(true).args(["TARGET", "target"]))]
 pub(crate) struct Logout {
     #[command(flatten)]
     pub(crate) place: Place,
@@ -91,7 +86,6 @@ pub(crate) struct SetChap {
 }
 
 #[derive(Debug, Group)]
-#[command(group = ArgGroup::new("what").required(true).multiple(true).args(["TARGET", "target", "portal"]))]
 pub(crate) struct Diagnose {
     #[command(flatten)]
     pub(crate) spot: Spot,
@@ -102,15 +96,12 @@ pub(crate) struct Diagnose {
 }
 
 #[derive(Debug, Group)]
-#[command(group = ArgGroup::new("which").required(true).args(["TARGET", "target"]))]
 pub(crate) struct Forget {
     #[command(flatten)]
     pub(crate) place: Place,
 }
 
 #[derive(Debug, Group)]
-#[command(group = ArgGroup::new("which").required(true).args(["TARGET", "target"]))]
-#[command(group = ArgGroup::new("where").required(true).args(["PORTAL", "portal"]))]
 pub(crate) struct Add {
     #[command(flatten)]
     pub(crate) place: Place,
@@ -124,7 +115,6 @@ pub(crate) struct Add {
 }
 
 #[derive(Debug, Group)]
-#[command(group = ArgGroup::new("which").required(true).args(["TARGET", "target"]))]
 pub(crate) struct SetStartup {
     /// Only when asked, or also at boot
     #[arg(value_name = "WHEN", value_parser = startup())]
@@ -164,8 +154,7 @@ pub(crate) struct InitiatorName {
 #[derive(Debug, Group)]
 pub(crate) struct Timeout {
     /// Give up after this many seconds, 1 to 600 (default: 20)
-    #[arg(long = "timeout", value_name = "SECONDS",
-          value_parser = value_parser!(u32).range(i64::from(*TIMEOUT_RANGE.start())..=i64::from(*TIMEOUT_RANGE.end())))]
+    #[arg(long = "timeout", value_name = "SECONDS", value_parser = seconds)]
     pub(crate) seconds: Option<u32>,
 }
 
@@ -173,6 +162,21 @@ impl Timeout {
     pub(crate) fn duration(&self) -> Option<Duration> {
         self.seconds.map(|seconds| Duration::from_secs(seconds.into()))
     }
+}
+
+/// Seconds, also with their unit, and minutes.
+fn seconds(text: &str) -> Result<u32, String> {
+    let (digits, unit) = text.split_at(text.bytes().take_while(u8::is_ascii_digit).count());
+    let factor = match unit.trim() {
+        "" | "s" | "sec" | "secs" | "second" | "seconds" => Some(1),
+        "m" | "min" | "mins" | "minute" | "minutes" => Some(60),
+        _ => None,
+    };
+    let number =
+        digits.parse::<u32>().ok().zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
+    number.filter(|number| TIMEOUT_RANGE.contains(number)).ok_or_else(|| {
+        format!("expected {} to {} seconds, such as 60", TIMEOUT_RANGE.start(), TIMEOUT_RANGE.end())
+    })
 }
 
 /// What a caller may set, as the contract's type.

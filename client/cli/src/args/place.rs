@@ -1,149 +1,428 @@
 //! Targets and portals in arguments, by position or with iscsiadm's letters.
-//! Must not guess: a word is a target, a portal or a mistake.
+//! Must not guess: a word is a target, a portal or a mistake, and a mistake is answered with what was meant.
 
 #![allow(rustdoc::broken_intra_doc_links, reason = "these comments are the text of --help")]
 
-use std::str::FromStr;
-
 use clap::Args as Group;
-use iscsi_initiator_dbus::{Iqn, Portal};
+use iscsi_initiator_dbus::{Iqn, Portal, shell};
 
+use super::word::{Meant, Neither, Word};
 use crate::problem::Problem;
 
 /// A target, a portal, both or none.
-#[derive(Debug, Group)]
+#[derive(Debug, Default, Group)]
 pub(crate) struct Place {
     /// The target's name: iqn.…, eui.… or naa.…
-    #[arg(id = "TARGET", conflicts_with = "target")]
-    target_position: Option<Iqn>,
+    #[arg(id = "TARGET")]
+    first: Option<String>,
     /// One portal only: address, address:port or [IPv6]:port
-    #[arg(id = "PORTAL", conflicts_with = "portal")]
-    portal_position: Option<Portal>,
+    #[arg(id = "PORTAL")]
+    second: Option<String>,
+    #[arg(id = "MORE", hide = true)]
+    more: Vec<String>,
     /// The target, as iscsiadm writes it
     #[arg(short = 'T', long, value_name = "TARGET")]
-    target: Option<Iqn>,
+    target: Option<String>,
     /// The portal, as iscsiadm writes it
     #[arg(short, long, value_name = "PORTAL")]
+    portal: Option<String>,
+    #[arg(skip)]
+    found: Found,
+}
+
+/// The portal that is asked.
+#[derive(Debug, Default, Group)]
+pub(crate) struct Asked {
+    /// The portal to ask: address, address:port or [IPv6]:port
+    #[arg(id = "PORTAL")]
+    first: Option<String>,
+    #[arg(id = "MORE", hide = true)]
+    more: Vec<String>,
+    /// The same, as iscsiadm writes it
+    #[arg(short, long, value_name = "PORTAL")]
+    portal: Option<String>,
+    #[arg(skip)]
+    found: Found,
+}
+
+/// A target, a portal or both, in any order.
+#[derive(Debug, Default, Group)]
+pub(crate) struct Spot {
+    /// A target's name (iqn.…, eui.… or naa.…), or a portal alone
+    #[arg(id = "TARGET", value_name = "TARGET or PORTAL")]
+    first: Option<String>,
+    /// One portal only: address, address:port or [IPv6]:port
+    #[arg(id = "PORTAL")]
+    second: Option<String>,
+    #[arg(id = "MORE", hide = true)]
+    more: Vec<String>,
+    /// The target, as iscsiadm writes it
+    #[arg(short = 'T', long, value_name = "TARGET")]
+    target: Option<String>,
+    /// The portal, as iscsiadm writes it
+    #[arg(short, long, value_name = "PORTAL")]
+    portal: Option<String>,
+    #[arg(skip)]
+    found: Found,
+}
+
+/// What the words turned out to be.
+#[derive(Debug, Default)]
+struct Found {
+    target: Option<Iqn>,
     portal: Option<Portal>,
+}
+
+impl Found {
+    fn target(&self) -> String {
+        text(self.target.as_ref())
+    }
+
+    fn portal(&self) -> String {
+        text(self.portal.as_ref())
+    }
 }
 
 impl Place {
     pub(crate) fn target_name(&self) -> Option<&Iqn> {
-        self.target_position.as_ref().or(self.target.as_ref())
+        self.found.target.as_ref()
     }
 
     pub(crate) fn portal_address(&self) -> Option<&Portal> {
-        self.portal_position.as_ref().or(self.portal.as_ref())
+        self.found.portal.as_ref()
     }
 
     /// Empty if none was given.
     pub(crate) fn target(&self) -> String {
-        text(self.target_name())
+        self.found.target()
     }
 
     /// Empty if none was given.
     pub(crate) fn portal(&self) -> String {
-        text(self.portal_address())
+        self.found.portal()
     }
-}
 
-/// The portal that is asked.
-#[derive(Debug, Group)]
-pub(crate) struct Asked {
-    /// The portal to ask: address, address:port or [IPv6]:port
-    #[arg(id = "PORTAL")]
-    position: Option<Portal>,
-    /// The same, as iscsiadm writes it
-    #[arg(short, long, value_name = "PORTAL")]
-    portal: Option<Portal>,
+    pub(super) fn settle(&mut self, rule: &Rule, typed: &[String]) -> Result<(), Problem> {
+        let words = self.first.iter().chain(&self.second).chain(&self.more).cloned().collect();
+        let words = Words { words, target: self.target.clone(), portal: self.portal.clone() };
+        self.found = words.settle(rule, typed)?;
+        Ok(())
+    }
 }
 
 impl Asked {
     pub(crate) fn portal(&self) -> String {
-        text(self.position.as_ref().or(self.portal.as_ref()))
+        self.found.portal()
     }
-}
 
-/// A target, a portal or both, distinguished by their form.
-#[derive(Debug, Group)]
-pub(crate) struct Spot {
-    /// A target's name (iqn.…, eui.… or naa.…), or a portal alone
-    #[arg(id = "TARGET", value_name = "TARGET or PORTAL")]
-    first: Option<Word>,
-    /// One portal only: address, address:port or [IPv6]:port
-    #[arg(id = "PORTAL")]
-    second: Option<Word>,
-    /// The target, as iscsiadm writes it
-    #[arg(short = 'T', long, value_name = "TARGET")]
-    target: Option<Iqn>,
-    /// The portal, as iscsiadm writes it
-    #[arg(short, long, value_name = "PORTAL")]
-    portal: Option<Portal>,
-}
-
-#[derive(Clone, Debug)]
-enum Word {
-    Target(Iqn),
-    Portal(Portal),
-}
-
-impl FromStr for Word {
-    type Err = String;
-    fn from_str(word: &str) -> Result<Self, String> {
-        // A damaged name may still read like a host name: what begins like a name is meant as one.
-        let kind = word.get(..4).unwrap_or_default().to_ascii_lowercase();
-        if ["iqn.", "eui.", "naa."].contains(&kind.as_str()) {
-            return word.parse().map(Self::Target).map_err(|why: <Iqn as FromStr>::Err| why.to_string());
-        }
-        word.parse().map(Self::Portal).map_err(|why: <Portal as FromStr>::Err| {
-            format!("not a target, which begins with \"iqn.\", \"eui.\" or \"naa.\", and not a portal: {why}")
-        })
+    pub(super) fn settle(&mut self, rule: &Rule, typed: &[String]) -> Result<(), Problem> {
+        let words = self.first.iter().chain(&self.more).cloned().collect();
+        self.found = Words { words, target: None, portal: self.portal.clone() }.settle(rule, typed)?;
+        Ok(())
     }
 }
 
 impl Spot {
-    fn words(&self) -> impl Iterator<Item = &Word> {
-        self.first.iter().chain(&self.second)
-    }
-
-    fn targets(&self) -> impl Iterator<Item = &Iqn> {
-        let words = self.words().filter_map(|word| match word {
-            Word::Target(target) => Some(target),
-            Word::Portal(_) => None,
-        });
-        words.chain(&self.target)
-    }
-
-    fn portals(&self) -> impl Iterator<Item = &Portal> {
-        let words = self.words().filter_map(|word| match word {
-            Word::Portal(portal) => Some(portal),
-            Word::Target(_) => None,
-        });
-        words.chain(&self.portal)
-    }
-
     /// Empty if none was given.
     pub(crate) fn target(&self) -> String {
-        text(self.targets().next())
+        self.found.target()
     }
 
     /// Empty if none was given.
     pub(crate) fn portal(&self) -> String {
-        text(self.portals().next())
+        self.found.portal()
     }
 
-    /// What clap cannot see: that two words are of the same kind.
-    pub(super) fn check(&self) -> Result<(), Problem> {
-        let many =
-            |what: &str| Problem::usage(format!("more than one {what}"), "see iscsictl diagnose --help");
-        if self.targets().count() > 1 {
-            Err(many("target"))
-        } else if self.portals().count() > 1 {
-            Err(many("portal"))
-        } else {
-            Ok(())
+    pub(super) fn settle(&mut self, rule: &Rule, typed: &[String]) -> Result<(), Problem> {
+        let words = self.first.iter().chain(&self.second).chain(&self.more).cloned().collect();
+        let words = Words { words, target: self.target.clone(), portal: self.portal.clone() };
+        self.found = words.settle(rule, typed)?;
+        Ok(())
+    }
+}
+
+/// Whether a command takes a target or a portal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    Required,
+    Optional,
+    Refused,
+}
+
+/// What a command takes.
+pub(super) struct Rule {
+    pub(super) verb: &'static str,
+    pub(super) target: Need,
+    pub(super) portal: Need,
+}
+
+impl Rule {
+    /// Whether a word of either kind may come first, or alone: nothing is changed by a wrong one.
+    fn is_free(&self) -> bool {
+        ["diagnose", "nodes", "paths", "rescan"].contains(&self.verb)
+    }
+}
+
+/// The words that say where, as they were typed.
+struct Words {
+    words: Vec<String>,
+    target: Option<String>,
+    portal: Option<String>,
+}
+
+impl Words {
+    fn settle(self, rule: &Rule, typed: &[String]) -> Result<Found, Problem> {
+        let (mut targets, mut portals, mut is_swapped) = (Vec::new(), Vec::new(), false);
+        let options = [&self.target, &self.portal].into_iter().flatten();
+        let mut mistakes: Vec<Neither> = Vec::new();
+        for (is_option, word) in
+            self.words.iter().map(|word| (false, word)).chain(options.map(|word| (true, word)))
+        {
+            match Word::read(word) {
+                Word::Target(target) => {
+                    is_swapped |= !is_option && !portals.is_empty();
+                    is_swapped |= is_option && self.target.as_ref() != Some(word);
+                    targets.push(target);
+                }
+                Word::Portal(portal) => {
+                    is_swapped |= is_option && self.portal.as_ref() != Some(word);
+                    portals.push(portal);
+                }
+                Word::Neither(neither) => mistakes.push(neither),
+            }
+        }
+        let line = Line { rule, rest: self.rest(rule, typed) };
+        if let Some(mistake) = mistakes.into_iter().next() {
+            return Err(line.neither(mistake, targets, portals));
+        }
+        let is_alone = self.words.len() == 1 && self.portal.is_none();
+        match (targets.as_slice(), portals.as_slice()) {
+            ([one, two, ..], _) if one != two || rule.target == Need::Refused => {
+                Err(line.many("target", one, two))
+            }
+            (_, [one, two, ..]) if one != two => Err(line.many("portal", one, two)),
+            ([target, ..], portals) if rule.target == Need::Refused => {
+                Err(line.no_target(target, portals.first()))
+            }
+            ([], portals) if rule.target == Need::Required => Err(line.needs_target(portals.first())),
+            ([], [portal, ..]) if rule.verb == "set-chap" && is_alone => Err(line.is_for_discovery(portal)),
+            (targets, []) if rule.portal == Need::Required => Err(line.needs_portal(targets.first())),
+            ([], []) if rule.verb == "diagnose" => Err(Problem::usage(
+                "diagnose needs a target or a portal",
+                "see what is recorded: iscsictl nodes",
+            )),
+            ([target, ..], [portal, ..]) if is_swapped && !rule.is_free() => {
+                Err(line.swapped(target, portal))
+            }
+            (targets, portals) => {
+                Ok(Found { target: targets.first().cloned(), portal: portals.first().cloned() })
+            }
         }
     }
+
+    /// What was typed besides the command and the place.
+    fn rest(&self, rule: &Rule, typed: &[String]) -> Vec<String> {
+        let mut words: Vec<&String> = self.words.iter().collect();
+        let mut verb = Some(rule.verb);
+        let mut rest = Vec::new();
+        let mut typed = typed.iter().peekable();
+        while let Some(word) = typed.next() {
+            let is_place = |option: &str, value: &Option<String>| {
+                value.as_ref().is_some_and(|value| {
+                    *word == format!("{option}={value}") || *word == format!("{option}{value}")
+                })
+            };
+            if verb == Some(word.as_str()) {
+                verb = None;
+            } else if let Some(place) = words.iter().position(|one| *one == word) {
+                words.remove(place);
+            } else if (["-T", "--target"].contains(&word.as_str())
+                && typed.peek().copied() == self.target.as_ref())
+                || (["-p", "--portal"].contains(&word.as_str())
+                    && typed.peek().copied() == self.portal.as_ref())
+            {
+                typed.next();
+            } else if !["-T", "--target"].iter().any(|option| is_place(option, &self.target))
+                && !["-p", "--portal"].iter().any(|option| is_place(option, &self.portal))
+            {
+                rest.push(word.clone());
+            }
+        }
+        rest
+    }
+}
+
+/// The command as it was typed, without the place.
+struct Line<'a> {
+    rule: &'a Rule,
+    rest: Vec<String>,
+}
+
+impl Line<'_> {
+    /// The command that was meant.
+    fn meant(&self, verb: &str, place: &[String]) -> String {
+        // The command startup takes when first.
+        let is_first = |word: &&String| verb == "startup" && ["manual", "automatic"].contains(&word.as_str());
+        let (first, rest): (Vec<&String>, Vec<&String>) = self.rest.iter().partition(is_first);
+        let words = first.into_iter().chain(place).chain(rest).map(String::as_str);
+        shell::command(["iscsictl", verb].into_iter().chain(words))
+    }
+
+    fn neither(&self, mistake: Neither, targets: Vec<Iqn>, portals: Vec<Portal>) -> Problem {
+        let Neither { word, why, meant } = mistake;
+        let Meant { target, portal } = meant;
+        let kind = match (&target, &portal) {
+            _ if self.rule.target == Need::Refused => "a portal",
+            (None, Some(_)) => "a portal",
+            (Some(_), None) => "a target",
+            _ => "a target or a portal",
+        };
+        let found = target.is_some() || portal.is_some();
+        let place = (targets.into_iter().next().or(target), portals.into_iter().next().or(portal));
+        let message = format!("\"{word}\" is not {kind}: {why}");
+        let hint = match place {
+            _ if !found && self.rule.target == Need::Refused => {
+                format!("how to write one: iscsictl {} --help", self.rule.verb)
+            }
+            _ if !found => "see what is recorded: iscsictl nodes".to_owned(),
+            (Some(target), Some(portal)) => self.of_both(&target, &portal),
+            (Some(target), None) if self.rule.target == Need::Refused => self.of_target(&target).1,
+            (None, Some(portal)) if self.rule.target == Need::Required => self.of_portal(&portal).1,
+            (None, Some(portal)) if self.rule.verb == "set-chap" => {
+                self.meant("set-chap", &["--portal".to_owned(), portal.to_string()])
+            }
+            (target, portal) => {
+                let place: Vec<String> = target
+                    .iter()
+                    .map(ToString::to_string)
+                    .chain(portal.iter().map(ToString::to_string))
+                    .collect();
+                self.meant(self.rule.verb, &place)
+            }
+        };
+        Problem::usage(message, &hint)
+    }
+
+    fn many(&self, what: &str, one: impl ToString, two: impl ToString) -> Problem {
+        let (one, two) = (one.to_string(), two.to_string());
+        Problem::usage(
+            format!("more than one {what}: {one} and {two}; {} takes one at a time", self.rule.verb),
+            &format!("how to use it: iscsictl {} --help", self.rule.verb),
+        )
+    }
+
+    /// The command for a target and a portal.
+    fn of_both(&self, target: &Iqn, portal: &Portal) -> String {
+        let (target, portal) = (target.to_string(), portal.to_string());
+        match self.rule.verb {
+            "connect" => self.meant("connect", &[portal, "--target".to_owned(), target]),
+            "discover" => self.meant("discover", &[portal]),
+            verb => self.meant(verb, &[target, portal]),
+        }
+    }
+
+    fn swapped(&self, target: &Iqn, portal: &Portal) -> Problem {
+        let verb = self.rule.verb;
+        Problem::usage(
+            format!("{portal} is a portal and {target} a target: {verb} takes the target first"),
+            &self.of_both(target, portal),
+        )
+    }
+
+    /// Why a target alone is not enough, and what to do with one.
+    fn of_target(&self, target: &Iqn) -> (String, String) {
+        let place = [target.to_string()];
+        match self.rule.verb {
+            "connect" => (
+                format!("connect begins at a portal, and {target} is a target"),
+                format!("log in at its recorded portals: {}", self.meant("login", &place)),
+            ),
+            verb => (
+                format!("{verb} asks a portal, and {target} is a target"),
+                format!(
+                    "see where it is recorded: {}",
+                    shell::command(["iscsictl", "nodes", target.as_str()])
+                ),
+            ),
+        }
+    }
+
+    fn no_target(&self, target: &Iqn, portal: Option<&Portal>) -> Problem {
+        let (message, hint) = match (portal, self.rule.verb) {
+            (None, _) => self.of_target(target),
+            (Some(portal), "connect") => {
+                ("connect takes the target with --target".to_owned(), self.of_both(target, portal))
+            }
+            (Some(portal), verb) => (
+                format!("{verb} takes a portal only, and lists all its targets"),
+                self.of_both(target, portal),
+            ),
+        };
+        Problem::usage(message, &hint)
+    }
+
+    /// Why a portal alone is not enough, and what to do with one.
+    fn of_portal(&self, portal: &Portal) -> (String, String) {
+        let verb = self.rule.verb;
+        let of = |words: &[&str]| {
+            let portal = portal.to_string();
+            shell::command(words.iter().copied().chain([portal.as_str()]))
+        };
+        let hint = match verb {
+            "login" => format!("log in to what it has: {}", self.meant("connect", &[portal.to_string()])),
+            "logout" => format!("see the targets there: {}", of(&["iscsictl", "paths", "--portal"])),
+            "add" => format!("record what it lists: {}", of(&["iscsictl", "discover"])),
+            _ => format!("see the targets there: {}", of(&["iscsictl", "nodes", "--portal"])),
+        };
+        if is_bare(portal) {
+            let what = "whose name begins with \"iqn.\", \"eui.\" or \"naa.\"";
+            let message = format!("{verb} needs a target, {what}; {} is not one", portal.host());
+            return (message, "see what is recorded: iscsictl nodes".to_owned());
+        }
+        (format!("{verb} needs a target, and {portal} is a portal"), hint)
+    }
+
+    fn needs_target(&self, portal: Option<&Portal>) -> Problem {
+        let verb = self.rule.verb;
+        let (message, hint) = match portal {
+            Some(portal) => self.of_portal(portal),
+            None => (
+                format!("{verb} needs a target"),
+                match verb {
+                    "logout" => "see the sessions: iscsictl paths".to_owned(),
+                    "add" => "how to use it: iscsictl add --help".to_owned(),
+                    _ => "see what is recorded: iscsictl nodes".to_owned(),
+                },
+            ),
+        };
+        Problem::usage(message, &hint)
+    }
+
+    fn needs_portal(&self, target: Option<&Iqn>) -> Problem {
+        let verb = self.rule.verb;
+        let what = target.map_or(String::new(), |target| format!(" for {target}"));
+        Problem::usage(
+            format!("{verb} needs a portal{what}: the address of a gateway"),
+            &format!("how to use it: iscsictl {verb} --help"),
+        )
+    }
+
+    fn is_for_discovery(&self, portal: &Portal) -> Problem {
+        Problem::usage(
+            format!(
+                "set-chap stores CHAP for a target, or with --portal for discovery at a portal; {portal} is a portal"
+            ),
+            &format!(
+                "for discovery: {}",
+                self.meant("set-chap", &["--portal".to_owned(), portal.to_string()])
+            ),
+        )
+    }
+}
+
+/// A single word may be a host's name, and is more likely a part of a target's.
+fn is_bare(portal: &Portal) -> bool {
+    portal.address().is_none() && !portal.host().to_string().contains('.')
 }
 
 fn text(value: Option<&impl ToString>) -> String {
@@ -165,6 +444,8 @@ mod tests {
             "iscsictl login iqn.2003-01.com.example:d 192.0.2.21",
             "iscsictl login -T iqn.2003-01.com.example:d -p 192.0.2.21:3260",
             "iscsictl login --portal 192.0.2.21 iqn.2003-01.com.example:d",
+            "iscsictl login -T iqn.2003-01.com.example:d 192.0.2.21",
+            "iscsictl login 192.0.2.21 -T iqn.2003-01.com.example:d",
         ] {
             let Command::Login(login) = parse(line).unwrap().command else { panic!("{line}") };
             assert_eq!(login.place.target(), TARGET);
@@ -173,6 +454,12 @@ mod tests {
         for line in ["iscsictl discover [2001:db8::1]", "iscsictl discover -p [2001:db8::1]:3260"] {
             let Command::Discover(discover) = parse(line).unwrap().command else { panic!("{line}") };
             assert_eq!(discover.asked.portal(), "[2001:db8::1]:3260");
+        }
+        for line in ["nodes 192.0.2.21", "nodes -p 192.0.2.21"] {
+            let Command::Nodes(place) = parse(&format!("iscsictl {line}")).unwrap().command else {
+                panic!("{line}")
+            };
+            assert_eq!((place.target(), place.portal()), (String::new(), "192.0.2.21:3260".to_owned()));
         }
     }
 
@@ -206,18 +493,58 @@ mod tests {
     #[test]
     fn what_is_neither_or_twice_is_refused_with_the_reason() {
         for (line, why) in [
-            ("", "<TARGET or PORTAL|--target <TARGET>|--portal <PORTAL>>"),
-            ("a/b", "not a target, which begins with \"iqn.\""),
-            ("192.0.2.300", "not a portal: malformed portal: expected address"),
+            ("", "diagnose needs a target or a portal"),
+            ("192.0.2.300", "is not a target or a portal: malformed portal: expected address"),
             ("eui.1234", "an \"eui.\" name has 16 hexadecimal digits"),
             ("192.0.2.21:0", "a port is a number from 1 to 65535"),
             ("192.0.2.21 192.0.2.37", "more than one portal"),
             ("192.0.2.21 -p 192.0.2.37", "more than one portal"),
             ("iqn.2003-01.com.example:d iqn.2003-01.com.example:e", "more than one target"),
-            ("iqn.2003-01.com.example:d -T iqn.2003-01.com.example:d", "more than one target"),
+            ("iqn.2003-01.com.example:d 192.0.2.21 192.0.2.37", "more than one portal"),
         ] {
             let text = refusal(&format!("iscsictl diagnose {line}"));
             assert!(text.contains(why), "{line}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_answered_with_the_command_that_was_meant() {
+        const T: &str = "iqn.2003-01.com.example:d";
+        for (line, meant) in [
+            ("login 192.0.2.21", "connect 192.0.2.21:3260"),
+            ("login 192.0.2.21 --timeout 60", "connect 192.0.2.21:3260 --timeout 60"),
+            ("login 192.0.2.21 T --no-wait", "login T 192.0.2.21:3260 --no-wait"),
+            ("login -T 192.0.2.21 -p T", "login T 192.0.2.21:3260"),
+            ("logout [2001:db8::21]:3260 T", "logout T '[2001:db8::21]:3260'"),
+            ("logout 192.0.2.21", "paths --portal 192.0.2.21:3260"),
+            ("logout", "paths"),
+            ("forget [2001:db8::21]", "nodes --portal '[2001:db8::21]:3260'"),
+            ("startup automatic 192.0.2.21 T", "startup automatic T 192.0.2.21:3260"),
+            ("startup T automatic", "startup automatic T"),
+            ("add 192.0.2.21 T --tpgt 2", "add T 192.0.2.21:3260 --tpgt 2"),
+            ("add 192.0.2.21", "discover 192.0.2.21:3260"),
+            ("set-chap 192.0.2.21 --user u", "set-chap --portal 192.0.2.21:3260 --user u"),
+            ("discover T", "nodes T"),
+            ("discover T 192.0.2.21", "discover 192.0.2.21:3260"),
+            ("connect T", "login T"),
+            ("connect 192.0.2.21 T --user u", "connect 192.0.2.21:3260 --target T --user u"),
+            ("connect T 192.0.2.21", "connect 192.0.2.21:3260 --target T"),
+            ("discover https://192.0.2.21/", "discover 192.0.2.21:3260"),
+            ("discover iscsi://192.0.2.21/T/0", "discover 192.0.2.21:3260"),
+            ("connect iscsi://[2001:db8::21]:3261/T", "connect '[2001:db8::21]:3261' --target T"),
+            ("login iscsi://192.0.2.21/T", "login T 192.0.2.21:3260"),
+            ("discover fd00::1:3260", "discover '[fd00::1]:3260'"),
+            ("login T fd00::1:860", "login T '[fd00::1]:860'"),
+            ("diagnose fe80::1%eth0:3260", "diagnose '[fe80::1%eth0]:3260'"),
+            ("nodes 2003-01.com.example:d", "nodes T"),
+            ("login disks", "nodes"),
+        ] {
+            let text = refusal(&format!(
+                "iscsictl {}",
+                line.replace('T', T).replace("-iqn.2003-01.com.example:d", "-T")
+            ));
+            let meant = format!("iscsictl {}", meant.replace('T', T));
+            assert!(text.ends_with(&meant), "{line}: {text}\n{meant}");
         }
     }
 }

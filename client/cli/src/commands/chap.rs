@@ -12,10 +12,10 @@ use crate::{
     show::{Body, Report},
 };
 
-/// Reads the secrets that a command needs. Remarks are for what is stored: for what is only tried, the answer
+/// Reads the secrets that a command needs. Limits are for what is stored: for what is only tried, the answer
 /// reports more.
 pub(super) async fn read(command: &Command) -> Result<Given, Problem> {
-    let tried = |given: Given| Given { remarks: Vec::new(), ..given };
+    let tried = |given: Given| Given { limits: None, ..given };
     match command {
         Command::Connect(args) => secret::read(&args.chap).await,
         Command::SetChap(args) => secret::read(&args.chap).await,

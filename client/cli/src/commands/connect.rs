@@ -28,6 +28,6 @@ pub(super) async fn connect(call: &Call, args: &Connect, chap: Option<Chap>) -> 
     let work = progress::show(steps, call.screen, &title, &caption, work);
     let logins = spinner::during(call.screen.live(), &caption, work)
         .await
-        .map_err(|fault| Problem::from(fault).or_diagnose(&portal))?;
-    Ok(session::logged_in(&logins))
+        .map_err(|fault| Problem::from(fault).or_diagnose(&[&portal]))?;
+    Ok(session::logged_in(&logins, options.wait))
 }

@@ -14,20 +14,20 @@ use zbus::{fdo::DBusProxy, proxy::CacheProperties};
 use crate::{
     args::Doctor,
     bundle, bus,
-    problem::Problem,
+    problem::{Asked, Problem},
     show::{self, Body, Remark, Report, Screen},
     spinner::{self, Caption},
 };
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-pub(super) async fn doctor(args: &Doctor, screen: Screen) -> Result<Report, Problem> {
+pub(super) async fn doctor(args: &Doctor, screen: Screen, asked: &Asked) -> Result<Report, Problem> {
     // Before anything is asked or fixed: what was found would be lost.
     if let Some(file) = &args.bundle {
         bundle::check(file)?;
     }
     let caption = Caption::new("Checking this machine");
-    let look = spinner::during(screen.live(), &caption, look(args)).await;
+    let look = spinner::during(screen.live(), &caption, look(args, asked)).await;
     let (table, sum, mut exit) = show::findings(&look.findings, screen.is_quiet());
     let mut remarks = vec![sum];
     if let Some(problem) = &look.problem {
@@ -61,7 +61,7 @@ struct Look {
     problem: Option<Problem>,
 }
 
-async fn look(args: &Doctor) -> Look {
+async fn look(args: &Doctor, asked: &Asked) -> Look {
     let mut findings = Vec::new();
     let daemon = match bus::connect().await {
         Ok(daemon) => daemon,
@@ -87,6 +87,7 @@ async fn look(args: &Doctor) -> Look {
             Look { findings, daemon: Some(daemon), problem: None }
         }
         Err(problem) => {
+            let problem = problem.with_way_out(asked);
             let hint = if problem.hint.is_empty() { "journalctl -u iscsi-initiatord" } else { &problem.hint };
             let what = format!("the daemon did not report what it sees: {}", problem.message);
             findings.push(finding("examination", BUS_NAME, CheckState::Failed, &what, hint));
@@ -111,10 +112,18 @@ async fn of_daemon(daemon: &InitiatorProxy<'static>) -> Result<Finding, Problem>
     let of = |state, detail: &str, hint: &str| finding("daemon", BUS_NAME, state, detail, hint);
     Ok(if version != VERSION {
         let what = format!("version {version}, but iscsictl is version {VERSION}");
-        of(CheckState::Warning, &what, "systemctl restart iscsi-initiatord.service, or install both anew")
+        of(
+            CheckState::Warning,
+            &what,
+            "install both anew, or restart the daemon: systemctl restart iscsi-initiatord.service",
+        )
     } else if !can_start {
         let what = format!("version {version}; running, but the bus cannot start it the next time");
-        of(CheckState::Warning, &what, "systemctl reload dbus.service, or install iscsi-initiatord again")
+        of(
+            CheckState::Warning,
+            &what,
+            "install iscsi-initiatord again, or have the bus read its files: systemctl reload dbus.service",
+        )
     } else {
         let how = if runs { "running" } else { "started by the bus for this call" };
         of(CheckState::Ok, &format!("version {version}; {how}"), "")

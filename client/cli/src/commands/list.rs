@@ -3,12 +3,17 @@
 
 use iscsi_initiator_dbus::{
     Iqn,
-    options::{AddOptions, Chap, DiscoverOptions},
-    results::Node,
+    options::{AddOptions, Chap, DiscoverOptions, PathFilter},
+    results::{ChapMode, Node, NodeState},
+    shell,
 };
 use serde_json::json;
 
-use super::call::{Call, filter};
+use super::{
+    call::{Call, filter},
+    near::nearest,
+    session,
+};
 use crate::{
     args::{Add, Discover, Place},
     exit::Exit,
@@ -31,9 +36,21 @@ pub(super) async fn discover(call: &Call, args: &Discover, chap: Option<Chap>) -
         "the portal lists no target to this initiator",
         "ask the gateway's administrator to allow this machine's name, which this shows: iscsictl initiator-name",
     );
-    let mut report = list(show::rows(&nodes), show::nodes(&nodes), nothing);
+    let mut report = list(show::rows(&nodes), show::nodes(&nodes), || nothing);
     report.remarks.extend(remarks(&nodes));
+    report.remarks.extend(chap_is_the_records(&nodes));
     Ok(report)
+}
+
+/// A portal does not say whether its targets want CHAP: the column is about what was recorded here.
+fn chap_is_the_records(nodes: &[Node]) -> Option<Remark> {
+    let is_bare = |node: &&Node| node.chap == ChapMode::None && node.state == NodeState::New;
+    let node = nodes.iter().find(is_bare)?;
+    let command = shell::command(["iscsictl", "diagnose", &node.target]);
+    Some(Remark::note(
+        "CHAP \"none\" is that of the record: whether the target wants CHAP, only a login can tell",
+        &format!("try without logging in: {command}"),
+    ))
 }
 
 /// What the daemon says about single nodes.
@@ -54,20 +71,82 @@ pub(super) async fn add(call: &Call, args: &Add) -> Result<Report, Problem> {
 
 pub(super) async fn paths(call: &Call, place: &Place) -> Result<Report, Problem> {
     let paths = call.daemon.list_paths(filter(place)).await?;
-    let nothing =
-        Remark::note("no session", "list the known targets: iscsictl nodes; log in: iscsictl login TARGET");
-    Ok(list(show::rows(&paths), show::paths(&paths), nothing))
+    let nothing = match paths.is_empty() {
+        true => no_session(call, place).await?,
+        false => None,
+    };
+    let nothing = || nothing.unwrap_or_else(|| Remark::note("no session", RECORDED));
+    let mut report = list(show::rows(&paths), show::paths(&paths), nothing);
+    if paths.iter().any(|path| !path.device.is_empty()) && paths.iter().all(|path| path.map.is_empty()) {
+        report.remarks.extend(session::no_map(&report.remarks));
+    }
+    Ok(report)
+}
+
+const RECORDED: &str = "see what is recorded: iscsictl nodes";
+
+/// What can be said where a list is limited to what has no session.
+async fn no_session(call: &Call, place: &Place) -> Result<Option<Remark>, Problem> {
+    let Some(name) = named(place) else { return Ok(None) };
+    let (target, portal) = (place.target(), place.portal());
+    if call.daemon.list_nodes(filter(place)).await?.is_empty() {
+        let unknown = unknown(call, place, "paths").await?;
+        let message = format!("no session {name}; {}", unknown.message);
+        return Ok(Some(Remark::note(&message, &unknown.hint)));
+    }
+    let words = if target.is_empty() {
+        vec!["iscsictl", "nodes", "--portal", &portal]
+    } else {
+        vec!["iscsictl", "login", &target, &portal]
+    };
+    let command = shell::command(words.into_iter().filter(|word| !word.is_empty()));
+    let what = if target.is_empty() { "see the targets there" } else { "log in" };
+    Ok(Some(Remark::note(&format!("no session {name}"), &format!("{what}: {command}"))))
 }
 
 pub(super) async fn nodes(call: &Call, place: &Place) -> Result<Report, Problem> {
     let nodes = call.daemon.list_nodes(filter(place)).await?;
-    let nothing = Remark::note("no target is recorded", "find and record targets: iscsictl discover PORTAL");
+    let nothing = match nodes.is_empty() && named(place).is_some() {
+        true => Some(unknown(call, place, "nodes").await?),
+        false => None,
+    };
+    let nothing = || nothing.unwrap_or_else(|| nothing_at_all(place));
     Ok(list(show::rows(&nodes), show::nodes(&nodes), nothing))
 }
 
+/// What can be said where a list is limited to what is not recorded: that others are, and which is near.
+async fn unknown(call: &Call, place: &Place, verb: &str) -> Result<Remark, Problem> {
+    let all = call.daemon.list_nodes(PathFilter::new()).await?;
+    if all.is_empty() {
+        return Ok(nothing_at_all(place));
+    }
+    let target = place.target();
+    let message = format!("nothing is recorded {}", named(place).unwrap_or_default());
+    let near = nearest(&target, all.iter().map(|node| node.target.as_str())).filter(|near| *near != target);
+    let hint = near.map(|near| format!("did you mean: {}", shell::command(["iscsictl", verb, near])));
+    Ok(Remark::note(&message, &hint.unwrap_or_else(|| RECORDED.to_owned())))
+}
+
+fn nothing_at_all(place: &Place) -> Remark {
+    let portal = place.portal();
+    let portal = if portal.is_empty() { "PORTAL".to_owned() } else { portal };
+    let command = shell::command(["iscsictl", "discover", &portal]);
+    Remark::note("no target is recorded", &format!("find and record targets: {command}"))
+}
+
+/// What a list is limited to, as the end of a sentence.
+fn named(place: &Place) -> Option<String> {
+    match (place.target(), place.portal()) {
+        (target, portal) if target.is_empty() && portal.is_empty() => None,
+        (target, portal) if portal.is_empty() => Some(format!("for {target}")),
+        (target, portal) if target.is_empty() => Some(format!("at {portal}")),
+        (target, portal) => Some(format!("for {target} at {portal}")),
+    }
+}
+
 /// Nothing found is no failure, but worth a word.
-fn list(rows: Vec<serde_json::Value>, table: Table, nothing: Remark) -> Report {
-    let remarks = if rows.is_empty() { vec![nothing] } else { Vec::new() };
+fn list(rows: Vec<serde_json::Value>, table: Table, nothing: impl FnOnce() -> Remark) -> Report {
+    let remarks = if rows.is_empty() { vec![nothing()] } else { Vec::new() };
     Report { rows, body: Body::List(table), remarks, exit: Exit::Done }
 }
 

@@ -10,6 +10,7 @@
 //! | `doctor` | doctor: what the daemon finds, and what only a client sees |
 //! | `list` | discover, add, paths, nodes and initiator-name |
 //! | `multipath` | multipath: set up, shown, undone |
+//! | `near` | the name that was probably meant |
 //! | `progress` | the steps of a call, shown as they come |
 //! | `record` | forget and startup |
 //! | `session` | login, logout and rescan |
@@ -21,45 +22,54 @@ mod diagnose;
 mod doctor;
 mod list;
 mod multipath;
+mod near;
 mod progress;
 mod record;
 mod session;
+
+use iscsi_initiator_dbus::options::Chap;
 
 use self::call::Call;
 use crate::{
     args::Command,
     bus,
-    problem::Problem,
+    problem::{Asked, Problem},
     secret::Given,
-    show::{Report, Screen},
+    show::{Remark, Report, Screen},
 };
 
 /// Runs one command.
-pub(crate) async fn run(command: Command, screen: Screen) -> Result<Report, Problem> {
+pub(crate) async fn run(command: Command, screen: Screen, asked: &Asked) -> Result<Report, Problem> {
     // Secrets first: without one to send there is no reason to ask for a password.
-    let Given { chap, remarks } = chap::read(&command).await?;
-    // Before the call: if it fails, they may say why.
-    screen.remarks(&remarks);
+    let Given { chap, limits } = chap::read(&command).await?;
     let call = match &command {
         // It has something to say of a bus that cannot be reached, too.
-        Command::Doctor(args) => return doctor::doctor(args, screen).await,
+        Command::Doctor(args) => return doctor::doctor(args, screen, asked).await,
         _ => Call { daemon: bus::connect().await?, screen },
     };
+    let done = one(command, &call, chap, asked).await;
+    // What Ceph does not accept matters where it is stored, or may be why a secret was rejected.
+    let mut report = done.map_err(|problem| problem.because(limits.as_deref()))?;
+    report.remarks.extend(limits.map(|limits| Remark::note(&limits, "")));
+    Ok(report)
+}
+
+async fn one(command: Command, call: &Call, chap: Option<Chap>, asked: &Asked) -> Result<Report, Problem> {
     match command {
-        Command::Connect(args) => connect::connect(&call, &args, chap).await,
-        Command::Discover(args) => list::discover(&call, &args, chap).await,
-        Command::Login(args) => session::login(&call, &args).await,
-        Command::Logout(args) => session::logout(&call, &args).await,
-        Command::SetChap(args) => chap::set(&call, &args, chap).await,
-        Command::Diagnose(args) => diagnose::diagnose(&call, &args, chap).await,
-        Command::Forget(args) => record::forget(&call, &args).await,
-        Command::Add(args) => list::add(&call, &args).await,
-        Command::Startup(args) => record::startup(&call, &args).await,
-        Command::Rescan(args) => session::rescan(&call, &args).await,
-        Command::Multipath(args) => multipath::multipath(&call, &args).await,
-        Command::Doctor(args) => doctor::doctor(&args, screen).await,
-        Command::Paths(place) => list::paths(&call, &place).await,
-        Command::Nodes(place) => list::nodes(&call, &place).await,
-        Command::InitiatorName(args) => list::initiator_name(&call, args.name.as_ref()).await,
+        Command::Connect(args) => connect::connect(call, &args, chap).await,
+        Command::Discover(args) => list::discover(call, &args, chap).await,
+        Command::Login(args) => session::login(call, &args).await,
+        Command::Logout(args) => session::logout(call, &args).await,
+        Command::SetChap(args) => chap::set(call, &args, chap).await,
+        Command::Diagnose(args) => diagnose::diagnose(call, &args, chap).await,
+        Command::Forget(args) => record::forget(call, &args).await,
+        Command::Add(args) => list::add(call, &args).await,
+        Command::Startup(args) => record::startup(call, &args).await,
+        Command::Rescan(args) => session::rescan(call, &args).await,
+        Command::Multipath(args) => multipath::multipath(call, &args).await,
+        Command::Doctor(args) => doctor::doctor(&args, call.screen, asked).await,
+        Command::Paths(place) => list::paths(call, &place).await,
+        Command::Nodes(place) => list::nodes(call, &place).await,
+        Command::InitiatorName(args) => list::initiator_name(call, args.name.as_ref()).await,
     }
 }

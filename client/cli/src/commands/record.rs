@@ -13,7 +13,8 @@ use crate::{
 
 pub(super) async fn forget(call: &Call, args: &Forget) -> Result<Report, Problem> {
     let (target, portal) = (args.place.target(), args.place.portal());
-    call.daemon.forget(&target, &portal).await?;
+    let done_with = call.daemon.forget(&target, &portal).await;
+    done_with.map_err(|fault| Problem::from(fault).or_list())?;
     Ok(done(if portal.is_empty() {
         format!("All records of {target} are removed.")
     } else {
@@ -23,7 +24,8 @@ pub(super) async fn forget(call: &Call, args: &Forget) -> Result<Report, Problem
 
 pub(super) async fn startup(call: &Call, args: &SetStartup) -> Result<Report, Problem> {
     let (target, portal) = (args.place.target(), args.place.portal());
-    call.daemon.set_startup(&target, &portal, args.when.as_str()).await?;
+    let set = call.daemon.set_startup(&target, &portal, args.when.as_str()).await;
+    set.map_err(|fault| Problem::from(fault).or_list())?;
     let place = if portal.is_empty() { String::new() } else { format!(" at {portal}") };
     let when = if args.when == Startup::Automatic { "at boot, too" } else { "only when asked" };
     Ok(done(format!("{target}{place} is logged in to {when}.")))

@@ -10,7 +10,7 @@ use super::call::Call;
 use crate::{
     args::{Login, Logout, Rescan},
     problem::Problem,
-    show::{self, Body, Report},
+    show::{self, Body, Remark, Report},
     spinner::{self, Caption},
 };
 
@@ -25,14 +25,29 @@ pub(super) async fn login(call: &Call, args: &Login) -> Result<Report, Problem> 
     let work = call.daemon.login(&target, &portal, &options);
     let logins = spinner::during(call.screen.live(), &caption, work)
         .await
-        .map_err(|fault| Problem::from(fault).or_diagnose(format!("{target} {portal}").trim_end()))?;
-    Ok(logged_in(&logins))
+        .map_err(|fault| Problem::from(fault).or_diagnose(&[&target, &portal]))?;
+    Ok(logged_in(&logins, options.wait))
 }
 
 /// What became of a login, also of one that was the last step of more.
-pub(super) fn logged_in(logins: &[results::Login]) -> Report {
-    let (table, remarks, exit) = show::logins(logins);
+pub(super) fn logged_in(logins: &[results::Login], has_waited: bool) -> Report {
+    let (table, mut remarks, exit) = show::logins(logins);
+    let is_bare = |login: &results::Login| login.map.is_empty() && login.maps.is_empty();
+    let has_disks = logins.iter().any(|login| !login.devices.is_empty());
+    if has_waited && has_disks && logins.iter().all(is_bare) {
+        remarks.extend(no_map(&remarks));
+    }
     Report { rows: show::rows(logins), body: Body::Outcome(table), remarks, exit }
+}
+
+/// What to do where disks have no map, unless the daemon has said it: without one, each path is a disk of its own,
+/// and none takes over for another.
+pub(super) fn no_map(said: &[Remark]) -> Option<Remark> {
+    let is_said =
+        said.iter().any(|remark| format!("{} {}", remark.message, remark.hint).contains("multipath"));
+    let remark =
+        Remark::note("the disks have no multipath map", "set multipath up: iscsictl multipath setup");
+    (!is_said).then_some(remark)
 }
 
 pub(super) async fn logout(call: &Call, args: &Logout) -> Result<Report, Problem> {
@@ -41,7 +56,9 @@ pub(super) async fn logout(call: &Call, args: &Logout) -> Result<Report, Problem
     options.timeout = args.timeout.duration();
     let caption = Caption::new(&format!("Logging out of {target}"));
     let work = call.daemon.logout(&target, &portal, &options);
-    let logouts = spinner::during(call.screen.live(), &caption, work).await?;
+    let logouts = spinner::during(call.screen.live(), &caption, work)
+        .await
+        .map_err(|fault| Problem::from(fault).or_list())?;
     let (table, remarks, exit) = show::logouts(&logouts);
     Ok(Report { rows: show::rows(&logouts), body: Body::Outcome(table), remarks, exit })
 }

@@ -35,7 +35,7 @@ pub(super) fn render(change: &MultipathChange, is_dry: bool, style: Style) -> St
 mod tests {
     use super::*;
 
-    const PLAIN: Style = Style { colour: false, header: true };
+    const PLAIN: Style = Style { colour: false, header: true, columns: None };
 
     #[test]
     fn what_is_only_shown_says_so() {
@@ -49,7 +49,10 @@ mod tests {
             "{text}"
         );
         assert!(!render(&change, false, PLAIN).contains("Nothing"));
-        assert!(render(&change, false, Style { colour: true, header: true }).contains("\x1b[32m+a"));
+        assert!(
+            render(&change, false, Style { colour: true, header: true, columns: None })
+                .contains("\x1b[32m+a")
+        );
         assert!(render(&MultipathChange::default(), false, PLAIN).starts_with("Nothing to change"));
     }
 }

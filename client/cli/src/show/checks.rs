@@ -73,7 +73,7 @@ mod tests {
     use super::*;
     use crate::show::table::Style;
 
-    const PLAIN: Style = Style { colour: false, header: true };
+    const PLAIN: Style = Style { colour: false, header: true, columns: None };
     const ONE: &str = "192.0.2.21:3260";
     const TWO: &str = "192.0.2.37:3260";
 
@@ -165,7 +165,7 @@ this machine
             check("b", CheckState::Warning, ONE, ""),
             check("c", CheckState::Skipped, ONE, ""),
         ];
-        let text = checks(&all, false).0.render(Style { colour: true, header: false });
+        let text = checks(&all, false).0.render(Style { colour: true, header: false, columns: None });
         assert!(!text.contains("\x1b[2J") && !text.contains('\u{202e}'), "{text:?}");
         for word in ["\x1b[1;31mfailed\x1b[0m", "\x1b[32mok", "\x1b[33mwarning", "\x1b[2mskipped"] {
             assert!(text.contains(word), "{word:?}: {text:?}");

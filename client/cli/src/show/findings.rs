@@ -68,7 +68,7 @@ mod tests {
     use super::*;
     use crate::show::table::Style;
 
-    const PLAIN: Style = Style { colour: false, header: true };
+    const PLAIN: Style = Style { colour: false, header: true, columns: None };
 
     fn finding(name: &str, subject: &str, state: CheckState) -> Finding {
         Finding::new(name, subject, state, "seen")

@@ -3,27 +3,34 @@
 //!
 //! | room | what it is |
 //! |---|---|
+//! | `agent` | whether a password may be asked for on this terminal |
 //! | `change` | what a setup of multipath changed or would change |
 //! | `checks` | what `diagnose` checked |
 //! | `escape` | text from elsewhere, made safe for a terminal |
 //! | `findings` | what `doctor` found |
+//! | `fit` | text that fits a terminal |
 //! | `json` | the answers as JSON, with the keys of the bus |
 //! | `nodes` | nodes as a table |
 //! | `outcomes` | what became of a login, logout or rescan |
 //! | `paths` | maps, each with its paths and their states |
 //! | `table` | aligned tables |
 
+mod agent;
 mod change;
 mod checks;
 pub(crate) mod escape;
 mod findings;
+pub(crate) mod fit;
 mod json;
 mod nodes;
 mod outcomes;
 mod paths;
 pub(crate) mod table;
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    io::{self, IsTerminal, Write},
+    os::fd::AsFd,
+};
 
 use iscsi_initiator_dbus::results::MultipathChange;
 use serde_json::Value;
@@ -87,9 +94,18 @@ pub(crate) struct Screen {
 
 impl Screen {
     pub(crate) fn new(output: Output) -> Self {
-        let style = |terminal| Style { colour: terminal && colours_wanted(), header: !output.quiet };
+        let style = |terminal: bool, columns: Option<usize>| Style {
+            colour: terminal && colours_wanted(),
+            header: !output.quiet,
+            columns,
+        };
         let (out, err) = (io::stdout().is_terminal(), io::stderr().is_terminal());
-        Self { output, stdout: style(out), stderr: style(err), live: err && !output.quiet && !is_dumb() }
+        Self {
+            output,
+            stdout: style(out, columns(io::stdout())),
+            stderr: style(err, columns(io::stderr())),
+            live: err && !output.quiet && !is_dumb() && !agent::may_ask_here(),
+        }
     }
 
     /// Whether a spinner makes sense.
@@ -110,7 +126,9 @@ impl Screen {
     /// Writes how far a call has come, above the spinner.
     pub(crate) fn step(self, step: &str, detail: &str) {
         let clear = if self.live { "\r\x1b[K" } else { "" };
-        let _ = write(io::stderr(), &format!("{clear}{}: {}\n", escape(step), escape(detail)));
+        let columns = self.stderr.columns.unwrap_or(usize::MAX);
+        let lines = fit::wrapped_whole(&format!("{}: {}", escape(step), escape(detail)), columns);
+        let _ = write(io::stderr(), &format!("{clear}{}\n", lines.join("\n")));
     }
 
     /// Writes the report; the exit code is the report's, also if the reader is gone.
@@ -121,7 +139,11 @@ impl Screen {
             Body::Change { is_dry: false, .. } if self.output.quiet => String::new(),
             Body::Change { change, is_dry } => change::render(change, *is_dry, self.stdout),
             Body::List(table) | Body::Outcome(table) => table.render(self.stdout),
-            Body::Line(line) | Body::Done(line) => format!("{}\n", escape(line)),
+            Body::Line(line) => format!("{}\n", escape(line)),
+            Body::Done(line) => {
+                let columns = self.stdout.columns.unwrap_or(usize::MAX);
+                format!("{}\n", fit::wrapped_whole(&escape(line), columns).join("\n"))
+            }
         };
         write(io::stdout(), &text)?;
         self.remarks(&report.remarks);
@@ -130,7 +152,13 @@ impl Screen {
 
     /// Writes what a person should know beside a result.
     pub(crate) fn remarks(self, remarks: &[Remark]) {
+        let mut said: Vec<&Remark> = Vec::new();
         for remark in remarks {
+            // Two portals may have the same to say: once is enough.
+            if said.contains(&remark) {
+                continue;
+            }
+            said.push(remark);
             if !self.output.json && (remark.is_failure || !self.output.quiet) {
                 self.complain(remark.is_failure, &remark.message, &remark.hint);
             }
@@ -147,8 +175,11 @@ impl Screen {
         problem.exit
     }
 
-    /// Says that a signal ended it.
-    pub(crate) fn interrupted(self, exit: Exit) -> Exit {
+    /// Says that a signal ended it. At the prompt for a secret nothing was begun, and there is nothing to say.
+    pub(crate) fn interrupted(self, exit: Exit, is_at_prompt: bool) -> Exit {
+        if is_at_prompt {
+            return exit;
+        }
         if self.live {
             // The terminal may show ^C, or a question, on this line.
             let _ = write(io::stderr(), "\r\x1b[K");
@@ -161,13 +192,25 @@ impl Screen {
         exit
     }
 
+    /// A failure bears the program's name, as those of all programs do; anything else is a note.
     fn complain(self, is_failure: bool, message: &str, hint: &str) {
         let (begin, end) = if is_failure && self.stderr.colour { table::RED } else { ("", "") };
-        let _ = write(io::stderr(), &format!("{begin}iscsictl:{end} {}\n", escape(message)));
+        let who = if is_failure { "iscsictl:" } else { "note:" };
+        let columns = self.stderr.columns.unwrap_or(usize::MAX);
+        let message = fit::wrapped_whole(&format!("{who} {}", escape(message)), columns).join("\n");
+        let message = message.replacen(who, &format!("{begin}{who}{end}"), 1);
+        let _ = write(io::stderr(), &format!("{message}\n"));
         if !hint.is_empty() {
-            let _ = write(io::stderr(), &format!("hint: {}\n", escape(hint)));
+            let lines = fit::hint(&format!("hint: {}", escape(hint)), columns);
+            let _ = write(io::stderr(), &format!("{}\n", lines.join("\n")));
         }
     }
+}
+
+/// How wide the terminal is, if it is one that says so.
+pub(crate) fn columns(stream: impl AsFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(stream).ok()?;
+    (size.ws_col > 0).then(|| size.ws_col.into())
 }
 
 /// A reader that closed the other end has seen enough: no failure, no panic.

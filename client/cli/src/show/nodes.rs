@@ -50,7 +50,7 @@ mod tests {
             node("[2001:db8::1]:3260", NodeState::Gone, true),
         ]);
         assert_eq!(
-            table.render(Style { colour: false, header: true }),
+            table.render(Style { colour: false, header: true, columns: None }),
             "TARGET                         PORTAL              TPGT  CHAP     STARTUP  STATE  SESSION\n\
              iqn.2003-01.com.example:disks  192.0.2.21:3260     1     one-way  manual   new    -\n\
              iqn.2003-01.com.example:disks  [2001:db8::1]:3260  1     one-way  manual   gone   up\n"
@@ -59,7 +59,7 @@ mod tests {
         bound.interface = "eth1".to_owned();
         let table = nodes(&[node("192.0.2.21:3260", NodeState::New, false), bound]);
         assert_eq!(
-            table.render(Style { colour: false, header: true }),
+            table.render(Style { colour: false, header: true, columns: None }),
             "TARGET                         PORTAL           TPGT  CHAP     STARTUP  STATE  SESSION  INTERFACE\n\
              iqn.2003-01.com.example:disks  192.0.2.21:3260  1     one-way  manual   new    -        -\n\
              iqn.2003-01.com.example:disks  192.0.2.21:3260  1     one-way  manual   new    up       eth1\n"

@@ -7,6 +7,7 @@ use super::table::{Cell, Table, Tone};
 use crate::exit::Exit;
 
 /// A sentence for a person beside the result.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Remark {
     pub(crate) is_failure: bool,
     pub(crate) message: String,
@@ -177,7 +178,7 @@ mod tests {
         let (table, remarks, exit) =
             logins(&[up("192.0.2.21:3260"), down("192.0.2.37:3260", Kind::PortalUnreachable)]);
         assert_eq!(
-            table.render(Style { colour: false, header: true }),
+            table.render(Style { colour: false, header: true, columns: None }),
             "TARGET                         PORTAL           OUTCOME    SESSION  DISKS    MAPS\n\
              iqn.2003-01.com.example:disks  192.0.2.21:3260  logged-in  1        sda,sdb  mpatha,mpathb\n\
              iqn.2003-01.com.example:disks  192.0.2.37:3260  failed     -        -        -\n"

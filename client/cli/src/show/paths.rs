@@ -163,7 +163,7 @@ mod tests {
         };
         let table = paths(&[empty, bare, failed, path("sda", "192.0.2.21:3260", 1, "mpatha")]);
         assert_eq!(
-            table.render(Style { colour: false, header: true }),
+            table.render(Style { colour: false, header: true, columns: None }),
             "  DISK  PORTAL           SESSION  H:C:T:L  GROUP  PRIORITY  STATE
 mpatha  dm-0  10 GiB  LIO-ORG  TCMU device  naa.6001405f  iqn.2003-01.com.example:disks
   sda   192.0.2.21:3260  1        2:0:0:0  1      50        ok

@@ -26,6 +26,12 @@ pub const DISKS: &str = "iqn.2003-01.com.example:disks";
 pub const HALF: &str = "iqn.2003-01.com.example:half";
 pub const REFUSED: &str = "iqn.2003-01.com.example:refused";
 pub const SLOW: &str = "iqn.2003-01.com.example:slow";
+/// Its disks get no map.
+pub const BARE: &str = "iqn.2003-01.com.example:bare";
+/// Not recorded.
+pub const UNKNOWN: &str = "iqn.2003-01.com.example:dsiks";
+/// Refused by polkit.
+pub const FORBIDDEN: &str = "iqn.2003-01.com.example:forbidden";
 /// Portals to connect to: all is well, one portal of the target fails, no portal accepts the login, it never ends.
 pub const WELL: &str = "192.0.2.21:3260";
 pub const PARTLY: &str = "192.0.2.37:3260";
@@ -76,12 +82,21 @@ impl Fake {
                 Ok(vec![up(target, "192.0.2.21:3260", 1), Login::failed(target, "192.0.2.37:3260", &down)])
             }
             SLOW => std::future::pending().await,
+            BARE => Ok(vec![{
+                let mut login = up(target, "192.0.2.21:3260", 1);
+                (login.map, login.maps) = (String::new(), Vec::new());
+                login
+            }]),
+            FORBIDDEN => Err(denied()),
             _ => Err(Fault::new(Kind::ChapRejected, format!("the target refused the secret {HOSTILE}"))),
         }
     }
 
     async fn logout(&self, target: &str, portal: &str, _options: Dict) -> Result<Vec<Logout>, Fault> {
         self.note(format!("logout {target} {portal:?}"));
+        if target == UNKNOWN {
+            return Err(unknown());
+        }
         Ok(vec![Logout::done(target, "192.0.2.21:3260", LogoutOutcome::NotLoggedIn)])
     }
 
@@ -156,6 +171,8 @@ impl Fake {
         self.note(format!("forget {target} {portal:?}"));
         match target {
             HALF => Err(Fault::new(Kind::InUse, "a session is up").hint("iscsictl logout TARGET first")),
+            UNKNOWN => Err(unknown()),
+            FORBIDDEN => Err(denied()),
             _ => Ok(()),
         }
     }
@@ -175,6 +192,7 @@ impl Fake {
         self.note(format!("set-startup {target} {portal:?} {startup}"));
         match target {
             HALF => Err(Fault::new(Kind::InUse, "this machine boots with the record")),
+            UNKNOWN => Err(unknown()),
             _ => Ok(()),
         }
     }
@@ -250,7 +268,10 @@ impl Fake {
         })
     }
 
-    async fn list_paths(&self, _filter: Dict) -> Result<Vec<Path>, Fault> {
+    async fn list_paths(&self, filter: Dict) -> Result<Vec<Path>, Fault> {
+        if !is_of_disks(&filter) {
+            return Ok(Vec::new());
+        }
         Ok(vec![{
             let mut path = Path::default();
             path.target = DISKS.to_owned();
@@ -266,7 +287,11 @@ impl Fake {
 
     async fn list_nodes(&self, filter: Dict) -> Result<Vec<Node>, Fault> {
         self.note(format!("list-nodes {:?}", filter.get("portal").map(|value| format!("{value:?}"))));
-        Ok(vec![node(DISKS)])
+        Ok(match () {
+            () if names(&filter, HALF) => vec![node(HALF)],
+            () if is_of_disks(&filter) => vec![node(DISKS)],
+            () => Vec::new(),
+        })
     }
 
     #[zbus(property)]
@@ -296,6 +321,27 @@ impl Fake {
         let words = [Some(chap.initiator), chap.target].into_iter().flatten().map(credentials);
         words.collect::<Vec<_>>().join(" ")
     }
+}
+
+/// Whether a filter lets the one target through that has a session.
+fn is_of_disks(filter: &Dict) -> bool {
+    (!filter.contains_key("target") || names(filter, DISKS)) && !says(filter, "portal", "198.51.100.1:3260")
+}
+
+fn names(filter: &Dict, target: &str) -> bool {
+    says(filter, "target", target)
+}
+
+fn says(filter: &Dict, key: &str, value: &str) -> bool {
+    filter.get(key).is_some_and(|found| format!("{found:?}").contains(value))
+}
+
+fn unknown() -> Fault {
+    Fault::new(Kind::NoSuchNode, "no node is recorded").hint("discover it first: iscsictl discover ADDRESS")
+}
+
+fn denied() -> Fault {
+    Fault::new(Kind::AccessDenied, "polkit refused the call (action org.cloudatlas.IscsiInitiator.login)")
 }
 
 fn credentials(credentials: Credentials) -> String {

@@ -10,13 +10,10 @@ use crate::{
     Found,
     pdu::{BHS, NO_TAG, Numbers, Response, lengths},
     refusal::Refusal,
-    sendtargets::{Exchange, Step, parse},
+    sendtargets::{Exchange, Listed, MOST_BYTES, MOST_NODES, MOST_TARGETS, Step, Wanted, parse},
 };
 
 const NUMBERS: Numbers = Numbers { itt: 7, cmd_sn: 1, exp_stat_sn: 5 };
-/// Sixty-four rounds and the first request.
-const MOST_REQUESTS: usize = 65;
-
 /// A list with at least one node. Byte 0: the portal that was contacted.
 pub fn list(bytes: &[u8]) -> bool {
     let [choice, text @ ..] = bytes else { return false };
@@ -24,24 +21,29 @@ pub fn list(bytes: &[u8]) -> bool {
 }
 
 fn records(text: &[u8], here: SocketAddr) -> bool {
-    let (nodes, refused) = match parse(text, here) {
-        Ok(list) => list,
+    match parse(text, here) {
+        Ok(list) => check(&list, text.len(), here),
         Err(refusal) => {
-            assert!(matches!(refusal, Refusal::Protocol(_)));
-            return false;
+            assert!(matches!(refusal, Refusal::Protocol(_) | Refusal::Limit(_)));
+            false
         }
-    };
+    }
+}
+
+fn check(Listed { nodes, left_out }: &Listed, bytes: usize, here: SocketAddr) -> bool {
     // Each node and each rejected entry came from a name or an address of its own.
-    assert!(nodes.len() + refused <= text.len());
+    assert!(nodes.len() + left_out.names + left_out.addresses <= bytes);
+    assert!(left_out.unusable.len() <= left_out.addresses);
+    left_out.unusable.iter().for_each(|unusable| check_name(&unusable.target));
     let (mut known, mut targets) = (HashSet::new(), HashSet::new());
-    for node in &nodes {
+    for node in nodes {
         let Found { target, host, port, tpgt: _ } = node;
         check_name(target);
         check_host(host, here);
         assert!(*port > 0 && known.insert((target, host, port)), "{target} is there twice");
         targets.insert(target);
     }
-    assert!(targets.len() <= 1024 && nodes.len() <= 4096);
+    assert!(targets.len() <= MOST_TARGETS && nodes.len() <= MOST_NODES);
     !nodes.is_empty()
 }
 
@@ -57,25 +59,26 @@ fn check_name(target: &Iqn) {
 /// An exchange that ends with a list of at least one node. Byte 0: the portal that was contacted.
 pub fn exchange(bytes: &[u8]) -> bool {
     let [choice, stream @ ..] = bytes else { return false };
-    let (mut wire, (mut exchange, first)) = (Wire(stream), Exchange::begin(NUMBERS));
+    let here = seat(*choice);
+    let (mut wire, (mut exchange, first)) = (Wire(stream), Exchange::begin(NUMBERS, here, Wanted::Every));
     check_request(&first, 0x04);
-    let mut requests = 1;
+    let mut taken = 0;
     while let Some((response, data)) = wire.answer() {
         let Response::Text(response) = response else { return false };
+        taken += BHS + data.len();
         match exchange.receive(&response, data) {
             Ok(Step::Send(request)) => {
                 assert!(!response.last && response.ttt != NO_TAG);
                 check_request(&request, 0x04);
-                requests += 1;
-                assert!(requests <= MOST_REQUESTS);
+                assert!(taken <= MOST_BYTES);
             }
-            Ok(Step::Done(text, logout)) => {
-                assert!(response.last && !response.more && text.len() <= 1 << 20);
+            Ok(Step::Done(listed, logout)) => {
+                assert!(response.last && !response.more && taken <= MOST_BYTES);
                 check_request(&logout, 0x46);
-                return records(&text, seat(*choice));
+                return check(&listed, taken, here);
             }
             Err(refusal) => {
-                assert!(matches!(refusal, Refusal::Protocol(_)));
+                assert!(matches!(refusal, Refusal::Protocol(_) | Refusal::Limit(_)));
                 return false;
             }
         }

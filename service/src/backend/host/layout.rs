@@ -25,6 +25,8 @@ pub struct Layout {
     pub lock: PathBuf,
     /// Where iscsiadm may be; the first that exists is used.
     pub iscsiadm: Vec<PathBuf>,
+    /// Where Debian's script may be that checks open-iscsi's files before iscsid starts.
+    pub start_script: Vec<PathBuf>,
     /// Where iscsid may be; the first that exists is used.
     pub iscsid: Vec<PathBuf>,
     /// The kernel's view of the devices.
@@ -73,6 +75,7 @@ impl Default for Layout {
             database: None,
             lock: "/run/lock/iscsi".into(),
             iscsiadm: programs("iscsiadm"),
+            start_script: folders(["/usr/lib", "/lib"], "open-iscsi/startup-checks.sh"),
             iscsid: programs("iscsid"),
             sys: "/sys".into(),
             proc: "/proc".into(),
@@ -114,6 +117,7 @@ impl Layout {
             database: Some(at("db")),
             lock: at("lock"),
             iscsiadm: vec![at("bin/iscsiadm")],
+            start_script: vec![at("lib/open-iscsi/startup-checks.sh")],
             iscsid: vec![at("bin/iscsid")],
             sys: at("sys"),
             proc: at("proc"),
@@ -138,6 +142,11 @@ impl Layout {
     /// The program, if it is installed.
     pub(crate) fn find_iscsiadm(&self) -> Option<&Path> {
         first(&self.iscsiadm)
+    }
+
+    /// Whether Debian's script checks open-iscsi's files.
+    pub(crate) fn has_start_script(&self) -> bool {
+        first(&self.start_script).is_some()
     }
 
     /// iscsid, if it is installed.
@@ -181,6 +190,16 @@ impl Layout {
         let mut files: Vec<PathBuf> = places.iter().filter_map(|place| leftover(place)).collect();
         files.dedup();
         files
+    }
+
+    /// Folders of records that iscsiadm was not compiled for, and does not read.
+    pub(crate) fn other_databases(&self) -> Vec<PathBuf> {
+        let ours = self.find_database();
+        let place = |root: &Path| std::fs::canonicalize(root.join("nodes")).ok();
+        let var = self.database.is_none().then(|| PathBuf::from("/var/lib/iscsi"));
+        let mut others: Vec<PathBuf> = var.into_iter().chain([self.config.clone()]).collect();
+        others.retain(|root| place(root).is_some_and(|other| Some(other) != place(&ours)));
+        others
     }
 
     /// The folder of the records: the administrator's choice, the path compiled into iscsiadm, or

@@ -29,7 +29,7 @@ impl Resolver {
     }
 
     /// The numeric portals that a portal stands for: itself, or the addresses that its name resolves
-    /// to (at most 16).
+    /// to, each once (at most 16).
     pub(crate) async fn portals(&self, portal: &Portal, limit: &Limit) -> Result<Vec<Portal>, Fault> {
         let Host::Name(name) = portal.host() else { return Ok(vec![portal.clone()]) };
         let late = format!("timed out resolving the host name {name}");
@@ -41,8 +41,18 @@ impl Resolver {
             }
         };
         let addresses = NAMES.run(limit, &late, lookup).await?.unwrap_or_default();
-        let portals = addresses.into_iter().filter_map(|address| Portal::new(address, portal.port()).ok());
-        found(name, portals.take(MOST).collect())
+        // hosts(5) and name servers may have an address twice, also as a mapped one.
+        let mut portals: Vec<Portal> = Vec::new();
+        for address in addresses {
+            match Portal::new(address, portal.port()) {
+                Ok(portal) if !portals.contains(&portal) => portals.push(portal),
+                _ => {}
+            }
+            if portals.len() == MOST {
+                break;
+            }
+        }
+        found(name, portals)
     }
 }
 
@@ -110,6 +120,12 @@ mod tests {
         let dir = crate::backend::host::atomic::Dir::open(folder.path()).unwrap();
         dir.replace("hosts", b"192.0.2.1 other\n192.0.2.2 x localhost\nlocalhost\n", 0o644).unwrap();
         assert_eq!(portals().await.unwrap(), ["192.0.2.2:3261".parse().unwrap()]);
+        // Each address once, in the order of the file.
+        let twice =
+            b"192.0.2.2 localhost\n192.0.2.1 localhost\n::ffff:192.0.2.2 localhost\n192.0.2.2 a localhost\n";
+        dir.replace("hosts", twice, 0o644).unwrap();
+        let expected = ["192.0.2.2:3261", "192.0.2.1:3261"].map(|portal| portal.parse().unwrap());
+        assert_eq!(portals().await.unwrap(), expected);
         dir.replace("hosts", b"", 0o644).unwrap();
         assert_eq!(portals().await.unwrap_err().kind(), Kind::PortalUnreachable);
     }

@@ -9,6 +9,7 @@
 //! | `defaults` | what iscsid.conf puts into new records, and where its CHAP may go |
 //! | `discoveries` | all discovery records |
 //! | `forget` | removes node records |
+//! | `identity` | where a node's record is, and whether it is that node's |
 //! | `iface_name` | validates the name of an iface |
 //! | `ifaces` | open-iscsi's ifaces, which bind a node to a network interface |
 //! | `listing` | lists node records, within limits |
@@ -17,12 +18,15 @@
 //! | `nodes` | node records: creates and changes them |
 //! | `record` | the text of a record; what is not changed stays byte for byte |
 //! | `recover` | cleans up what a killed daemon left in the database |
+//! | `replaced` | keeps a copy of a damaged record that is replaced |
+//! | `scan` | whether iscsid looks for LUNs by itself |
 
 pub(crate) mod backup;
 pub(crate) mod chap;
 mod defaults;
-mod discoveries;
+pub(crate) mod discoveries;
 mod forget;
+mod identity;
 mod iface_name;
 pub(crate) mod ifaces;
 pub(crate) mod listing;
@@ -31,69 +35,24 @@ pub(crate) mod login_retries;
 pub(crate) mod nodes;
 pub(crate) mod record;
 mod recover;
+mod replaced;
+mod scan;
 
 use std::path::{Path, PathBuf};
 
 use iscsi_initiator_dbus::{
-    Fault, Iqn, Kind, Portal,
-    portal::Host,
+    Fault, Kind,
     results::{ChapMode, Startup},
 };
 use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
 
+pub(crate) use self::identity::NodeKey;
 use self::{
+    identity::check,
     lock::{Lock, LockError},
     record::{Record, RecordError},
 };
 use crate::backend::host::atomic::Dir;
-
-/// A node: a target at a portal through an iface, as identified by its place in the database.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct NodeKey {
-    pub(crate) target: Iqn,
-    pub(crate) portal: Portal,
-    /// `None` in a record of the old format, as `iscsiadm -o new` still makes it without a group:
-    /// there the portal is the file, not a folder with a file for each iface.
-    pub(crate) tpgt: Option<u16>,
-    /// `default` if it is not bound to a network interface.
-    #[serde(deserialize_with = "iface_name::deserialize")]
-    pub(crate) iface: String,
-}
-
-impl NodeKey {
-    /// The path of its record, relative to the database. An IPv6 address is written without
-    /// brackets there.
-    pub(super) fn path(&self) -> String {
-        match self.tpgt {
-            Some(_) => format!("{}/{}", self.folder(), self.iface),
-            None => format!("{}/{},{}", self.folder(), self.portal.host(), self.portal.port()),
-        }
-    }
-
-    fn folder(&self) -> String {
-        match self.tpgt {
-            Some(tpgt) => {
-                format!("nodes/{}/{},{},{tpgt}", self.target, self.portal.host(), self.portal.port())
-            }
-            None => format!("nodes/{}", self.target),
-        }
-    }
-
-    /// The argument for iscsiadm's `-p`: `address:port[,tpgt]`.
-    pub(crate) fn portal_argument(&self) -> String {
-        match self.tpgt {
-            Some(tpgt) => format!("{},{tpgt}", self.portal),
-            None => self.portal.to_string(),
-        }
-    }
-
-    /// Whether both have the same session: the kernel ignores the group.
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        self.target == other.target && self.portal == other.portal && self.iface == other.iface
-    }
-}
 
 /// A node with the content of its record, without secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +67,9 @@ pub(crate) struct Node {
     /// The same for display, or the hardware address if it is bound to that; empty if it is not
     /// bound.
     pub(crate) bound_to: String,
+    /// The initiator name of its own, under which iscsid logs in instead of the machine's, valid or
+    /// not.
+    pub(crate) initiator: Option<String>,
     /// The line of its record that marks it for the boot, if there is one.
     pub(crate) boot: Option<&'static str>,
     /// Why its record is unusable, if it is.
@@ -181,6 +143,11 @@ impl Database {
         Self { root: root.to_owned(), config: config.to_owned(), lock: lock.to_owned() }
     }
 
+    /// The records in another folder.
+    pub(crate) fn at(&self, root: &Path) -> Self {
+        Self { root: root.to_owned(), ..self.clone() }
+    }
+
     fn locked(&self) -> Result<Lock, DatabaseError> {
         Ok(Lock::take(&self.lock)?)
     }
@@ -206,10 +173,7 @@ impl Database {
         let mut changed = Vec::with_capacity(nodes.len());
         for node in nodes {
             let path = node.path();
-            let mut record = read(&dir, &path)?.ok_or(DatabaseError::NoSuchNode)?;
-            if record.get("node.name").is_some_and(|name| name != node.target.as_str()) {
-                return Err(in_record(&dir, &path)(RecordError::CutOff));
-            }
+            let mut record = read_node(&dir, node)?.ok_or(DatabaseError::NoSuchNode)?;
             change(&mut record).map_err(in_record(&dir, &path))?;
             changed.push((path, record));
         }
@@ -231,29 +195,18 @@ fn in_record(dir: &Dir, relative: &str) -> impl FnOnce(RecordError) -> DatabaseE
     move |error| DatabaseError::Record { path, error }
 }
 
-/// Parses the name of a portal's folder or file: `address,port[,tpgt]`.
-fn parse_folder(name: &str) -> Option<(Portal, Option<u16>)> {
-    let mut parts = name.split(',');
-    let (address, port) = (parts.next()?, parts.next()?);
-    let tpgt = parts.next().map(str::parse).transpose().ok()?;
-    if parts.next().is_some() {
-        return None;
-    }
-    let text =
-        if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") };
-    let portal: Portal = text.parse().ok()?;
-    // It must read back as it was written, or iscsiadm would use another path.
-    let same = match portal.host() {
-        Host::Address(..) | Host::Name(_) => portal.host().to_string().eq_ignore_ascii_case(address),
-    };
-    Some((portal, tpgt)).filter(|_| same)
+/// An open-iscsi file, whatever is in it.
+fn read(dir: &Dir, relative: &str) -> Result<Option<Record>, DatabaseError> {
+    let bytes = dir.read_of_any_owner(relative).map_err(io(dir, relative))?;
+    Ok(bytes.map(|bytes| Record::parse(&bytes)))
 }
 
-fn read(dir: &Dir, relative: &str) -> Result<Option<Record>, DatabaseError> {
-    match dir.read(relative).map_err(io(dir, relative))? {
-        None => Ok(None),
-        Some(bytes) => Record::parse(&bytes).map(Some).map_err(in_record(dir, relative)),
-    }
+/// The record of a node, if it is one that open-iscsi can use for it.
+fn read_node(dir: &Dir, node: &NodeKey) -> Result<Option<Record>, DatabaseError> {
+    let path = node.path();
+    let Some(record) = read(dir, &path)? else { return Ok(None) };
+    check(&record, node).map_err(in_record(dir, &path))?;
+    Ok(Some(record))
 }
 
 fn write(dir: &Dir, relative: &str, record: &Record) -> Result<(), DatabaseError> {

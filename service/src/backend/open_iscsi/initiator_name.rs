@@ -12,13 +12,17 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::iscsid::Iscsid;
+use super::{database::record::trim, iscsid::Iscsid};
 use crate::backend::host::{atomic::Dir, secret_bytes::SecretBytes};
 
 const FILE: &str = "initiatorname.iscsi";
 /// The content of the file before the last change.
 const BACKUP: &str = "initiatorname.iscsi.bak";
 const KEY: &str = "InitiatorName";
+/// iscsid reads no more at once.
+const PIECE: usize = 1023;
+/// The command that sets a name.
+pub(crate) const SET: &str = "iscsictl initiator-name iqn.YYYY-MM.reversed.domain:this-machine";
 
 /// iscsid may seem to have started this much later than it did, relative to the file: the kernel
 /// counts in hundredths.
@@ -36,10 +40,9 @@ pub(crate) struct NameChange {
 fn fault(path: &Path, error: Errno) -> Fault {
     let path = path.join(FILE);
     match error {
-        Errno::PERM | Errno::LOOP | Errno::INVAL | Errno::FBIG => Fault::new(
-            Kind::InvalidConfiguration,
-            format!("{} is not a regular file owned by root", path.display()),
-        ),
+        Errno::PERM | Errno::LOOP | Errno::INVAL | Errno::FBIG => {
+            Fault::new(Kind::InvalidConfiguration, format!("{} is not a regular file", path.display()))
+        }
         Errno::NOENT => {
             Fault::new(Kind::BackendUnavailable, "open-iscsi is not installed").hint("install open-iscsi")
         }
@@ -49,13 +52,7 @@ fn fault(path: &Path, error: Errno) -> Fault {
 
 /// The name, or `None` if there is no file or no name in it (Debian's placeholder does not count).
 pub(crate) fn read(config: &Path) -> Result<Option<Iqn>, Fault> {
-    let dir = match Dir::open(config) {
-        Err(Errno::NOENT) => return Ok(None),
-        dir => dir.map_err(|error| fault(config, error))?,
-    };
-    let Some(bytes) = dir.read(FILE).map_err(|error| fault(config, error))? else { return Ok(None) };
-    let text = String::from_utf8_lossy(&bytes);
-    Ok(text.lines().filter_map(value).next_back().and_then(|name| Iqn::recorded(name).ok()))
+    Ok(look(config)?.name().ok())
 }
 
 /// The file with its problems.
@@ -63,44 +60,85 @@ pub(crate) fn read(config: &Path) -> Result<Option<Iqn>, Fault> {
 pub(crate) struct NameFile {
     pub(crate) path: PathBuf,
     pub(crate) is_there: bool,
-    /// The text after the last `InitiatorName=`, valid or not.
+    /// What iscsid sends, valid or not: all that follows the first `InitiatorName=`.
     pub(crate) text: Option<String>,
     /// The number of such lines.
     pub(crate) names: usize,
+    /// Whether Debian's start script takes the file, too: it wants a name at the start of a line.
+    pub(crate) is_plain: bool,
     /// How long ago it was written; `None` if the clock has been set since.
     pub(crate) age: Option<Duration>,
+}
+
+impl NameFile {
+    /// The name that targets get, or what is wrong with the file.
+    pub(crate) fn name(&self) -> Result<Iqn, Fault> {
+        let path = self.path.display();
+        let Some(text) = &self.text else {
+            let what = if self.is_there { "holds no InitiatorName" } else { "is missing" };
+            return Err(Fault::new(
+                Kind::InvalidConfiguration,
+                format!("this machine has no initiator name: {path} {what}"),
+            )
+            .hint(format!("set one: {SET}")));
+        };
+        Iqn::recorded(text).map_err(|_| {
+            let what = format!(
+                "the initiator name in {path} is not an iSCSI name: iscsid sends all of \"{}\", with what \
+                 follows the name",
+                text.escape_debug()
+            );
+            // What was meant, where something follows it.
+            let first = text.split(|c: char| c.is_whitespace() || c == '#').next().unwrap_or_default();
+            let fault = Fault::new(Kind::InvalidConfiguration, what);
+            match first.parse::<Iqn>() {
+                Ok(name) => fault.hint(format!("set it without the rest: iscsictl initiator-name {name}")),
+                Err(_) => fault.hint(format!("set one: {SET}")),
+            }
+        })
+    }
 }
 
 /// Reads the file without judging the name.
 pub(crate) fn look(config: &Path) -> Result<NameFile, Fault> {
     let path = config.join(FILE);
+    let nothing = |path| NameFile { path, is_there: false, text: None, names: 0, is_plain: false, age: None };
     let dir = match Dir::open(config) {
-        Err(Errno::NOENT) => return Ok(NameFile { path, is_there: false, text: None, names: 0, age: None }),
+        Err(Errno::NOENT) => return Ok(nothing(path)),
         dir => dir.map_err(|error| fault(config, error))?,
     };
-    let bytes = dir.read(FILE).map_err(|error| fault(config, error))?;
-    let text = String::from_utf8_lossy(bytes.as_deref().map_or(&[], Vec::as_slice)).into_owned();
-    let names: Vec<&str> = text.lines().filter_map(value).collect();
+    let Some(bytes) = dir.read_of_any_owner(FILE).map_err(|error| fault(config, error))? else {
+        return Ok(nothing(path));
+    };
+    let mut names = pieces(&bytes).filter_map(value);
+    let text = names.next().map(|name| String::from_utf8_lossy(name).into_owned());
     let age = std::fs::symlink_metadata(&path).and_then(|data| data.modified()).ok();
     Ok(NameFile {
-        is_there: bytes.is_some(),
-        text: names.last().map(|name| (*name).to_owned()),
-        names: names.len(),
+        is_there: true,
+        names: names.count() + usize::from(text.is_some()),
+        text,
+        is_plain: bytes.split(|byte| *byte == b'\n').any(is_plain),
         age: age.and_then(|written| written.elapsed().ok()),
         path,
     })
 }
 
-/// The change that sets this name: comments and an `InitiatorAlias` stay. Reads only; blocks.
+/// The change that sets this name: comments and an `InitiatorAlias` stay, byte for byte. Reads only;
+/// blocks.
 pub(crate) fn plan(config: &Path, name: &Iqn) -> Result<NameChange, Fault> {
     let io = |error| fault(config, error);
     let dir = Dir::open(config).map_err(io)?;
-    let file = dir.read(FILE).map_err(io)?;
-    let backup = dir.read(BACKUP).map_err(io)?;
-    let text = file.as_deref().map(|bytes| String::from_utf8_lossy(bytes)).unwrap_or_default();
-    let mut lines: Vec<String> = text.lines().filter(|line| !is_ours(line)).map(str::to_owned).collect();
-    lines.push(format!("{KEY}={name}"));
-    let written = Zeroizing::new((lines.join("\n") + "\n").into_bytes());
+    let file = dir.read_of_any_owner(FILE).map_err(io)?;
+    let backup = dir.read_of_any_owner(BACKUP).map_err(io)?;
+    let before = file.as_deref().map_or(&[][..], Vec::as_slice);
+    let mut written = Zeroizing::new(Vec::with_capacity(before.len() + 256));
+    for line in before.split_inclusive(|byte| *byte == b'\n').filter(|line| !is_ours(line)) {
+        written.extend_from_slice(line);
+        if !line.ends_with(b"\n") {
+            written.push(b'\n');
+        }
+    }
+    written.extend_from_slice(format!("{KEY}={name}\n").as_bytes());
     Ok(NameChange { written: written.into(), file: file.map(Into::into), backup: backup.map(Into::into) })
 }
 
@@ -129,7 +167,7 @@ pub(crate) fn put_back(config: &Path, change: &NameChange) -> Result<(), Fault> 
         None => dir.remove(name),
     };
     let holds = |name: &str, content: &Option<SecretBytes>| {
-        let now = dir.read(name)?;
+        let now = dir.read_of_any_owner(name)?;
         Ok(now.as_ref().map(|now| now.as_slice()) == content.as_ref().map(SecretBytes::as_slice))
     };
     if holds(FILE, &Some(change.written.clone())).map_err(io)? {
@@ -150,7 +188,7 @@ pub(crate) fn is_in_force(config: &Path, proc: &Path, change: &NameChange) -> Re
         Err(Errno::NOENT) => return Ok(false),
         dir => dir.map_err(io)?,
     };
-    let now = dir.read(FILE).map_err(io)?;
+    let now = dir.read_of_any_owner(FILE).map_err(io)?;
     if now.is_none_or(|now| now.as_slice() != change.written.as_slice()) {
         return Ok(false);
     }
@@ -159,17 +197,38 @@ pub(crate) fn is_in_force(config: &Path, proc: &Path, change: &NameChange) -> Re
     Ok(iscsid.age.zip(written).is_some_and(|(started, written)| started <= written.saturating_add(ROUNDED)))
 }
 
-/// The value of an `InitiatorName=` line, as iscsid reads it (usr/iscsid.c,
-/// `cfg_get_string_param`).
-fn value(line: &str) -> Option<&str> {
-    let rest = line.trim_start().strip_prefix(KEY)?.trim_start().strip_prefix('=')?;
-    Some(rest.trim())
+/// The lines as iscsid reads them (usr/iscsi_util.c, `cfg_get_string_param`): what is left of a longer
+/// one is the next line to it.
+fn pieces(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    bytes.split_inclusive(|byte| *byte == b'\n').flat_map(|line| line.chunks(PIECE))
+}
+
+/// The name in a line, as iscsid reads it: the key may stand anywhere before a `#`, and what follows
+/// the `=` is the name, whatever it is.
+fn value(line: &[u8]) -> Option<&[u8]> {
+    let line = line.split(|byte| *byte == 0).next()?;
+    let at = line.windows(KEY.len()).position(|window| window == KEY.as_bytes())?;
+    let (before, rest) = line.split_at_checked(at)?;
+    if before.contains(&b'#') {
+        return None;
+    }
+    let equals = rest.iter().position(|byte| *byte == b'=')?;
+    let name = trim(rest.get(equals + 1..)?);
+    (!name.is_empty()).then_some(name)
+}
+
+/// Whether a line is a name to Debian's start script, whose pattern `^InitiatorName=[^ \t\n]` excludes
+/// the letters t and n.
+fn is_plain(line: &[u8]) -> bool {
+    let name = line.strip_prefix(KEY.as_bytes()).and_then(|rest| rest.strip_prefix(b"="));
+    name.and_then(<[u8]>::first).is_some_and(|first| !matches!(first, b' ' | b'\\' | b't' | b'n'))
 }
 
 /// Also removes the line `GenerateName=yes`, with which Debian's start script would make a new
 /// name.
-fn is_ours(line: &str) -> bool {
-    value(line).is_some() || line.trim_start().starts_with("GenerateName")
+fn is_ours(line: &[u8]) -> bool {
+    let line = trim(line);
+    value(line).is_some() || line.starts_with(KEY.as_bytes()) || line.starts_with(b"GenerateName")
 }
 
 #[cfg(test)]
@@ -285,8 +344,86 @@ mod tests {
         let generate = put("GenerateName=yes\n");
         assert_eq!((generate.is_there, generate.text, generate.names), (true, None, 0));
         let two = put("InitiatorName=iqn.2001-04.com.example:one\nInitiatorName=no name\n");
-        assert_eq!((two.text.as_deref(), two.names), (Some("no name"), 2));
+        assert_eq!((two.text.as_deref(), two.names), (Some("iqn.2001-04.com.example:one"), 2));
         assert!(two.age.is_some_and(|age| age < Duration::from_secs(60)));
+    }
+
+    /// What iscsid of open-iscsi 2.1.11 takes for the name.
+    #[test]
+    fn the_name_is_the_one_that_iscsid_sends() {
+        let folder = tempfile::tempdir().unwrap();
+        let long = format!("{}InitiatorName=iqn.2001-04.com.example:a\n", "x".repeat(1023));
+        for (text, expected) in [
+            (
+                "InitiatorName=iqn.2001-04.com.example:a\nInitiatorName=iqn.2001-04.com.example:b\n",
+                "iqn.2001-04.com.example:a",
+            ),
+            ("InitiatorName=\nInitiatorName=iqn.2001-04.com.example:b\n", "iqn.2001-04.com.example:b"),
+            ("  InitiatorName \t = iqn.2001-04.com.example:a \r\n", "iqn.2001-04.com.example:a"),
+            ("InitiatorName=iqn.2001-04.com.example:a", "iqn.2001-04.com.example:a"),
+            ("InitiatorName=iqn.2001-04.com.example:a # our name\n", "iqn.2001-04.com.example:a # our name"),
+            ("the InitiatorName is = iqn.2001-04.com.example:a\n", "iqn.2001-04.com.example:a"),
+            ("# InitiatorName=iqn.2001-04.com.example:a\n", ""),
+            ("InitiatorAlias=me\n", ""),
+            ("initiatorname=iqn.2001-04.com.example:a\n", ""),
+            (&long, "iqn.2001-04.com.example:a"),
+            ("InitiatorName=\"iqn.2001-04.com.example:a\"\n", "\"iqn.2001-04.com.example:a\""),
+        ] {
+            Dir::open(folder.path()).unwrap().replace(FILE, text.as_bytes(), 0o600).unwrap();
+            let file = look(folder.path()).unwrap();
+            assert_eq!(file.text.as_deref().unwrap_or_default(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_not_a_name_is_told_with_what_iscsid_makes_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |text: &[u8]| {
+            Dir::open(folder.path()).unwrap().replace(FILE, text, 0o600).unwrap();
+            look(folder.path()).unwrap().name().unwrap_err()
+        };
+        for text in ["# our name", "\tsee the wiki", "; rm"] {
+            let fault = put(format!("InitiatorName=iqn.2001-04.com.example:a {text}\n").as_bytes());
+            assert!(
+                fault.message().contains("iscsid sends all of \"iqn.2001-04.com.example:a "),
+                "{fault:?}"
+            );
+            assert_eq!(
+                fault.next_step(),
+                "set it without the rest: iscsictl initiator-name iqn.2001-04.com.example:a"
+            );
+        }
+        assert!(put(b"InitiatorName=\"quoted\"\n").next_step().contains("iqn.YYYY-MM"));
+        assert!(put(b"GenerateName=yes\n").message().ends_with("initiatorname.iscsi holds no InitiatorName"));
+        assert!(put(b"InitiatorName=caf\xe9\n").message().contains("caf"));
+    }
+
+    #[test]
+    fn what_the_start_script_refuses_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        for (text, expected) in [
+            ("InitiatorName=iqn.2001-04.com.example:a\n", true),
+            ("#\nInitiatorName=eui.0123456789abcdef", true),
+            (" InitiatorName=iqn.2001-04.com.example:a\n", false),
+            ("InitiatorName = iqn.2001-04.com.example:a\n", false),
+            ("InitiatorName= iqn.2001-04.com.example:a\n", false),
+            ("InitiatorName=naa.0123456789abcdef\n", false),
+        ] {
+            Dir::open(folder.path()).unwrap().replace(FILE, text.as_bytes(), 0o600).unwrap();
+            let file = look(folder.path()).unwrap();
+            assert_eq!((file.is_plain, file.name().is_ok()), (expected, true), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf_8_stay_as_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let old = b"# caf\xe9\r\nInitiatorName=iqn.2001-04.com.example:old\nInitiatorAlias=k\xfcche";
+        Dir::open(folder.path()).unwrap().replace(FILE, old, 0o600).unwrap();
+        change(&folder, "iqn.2001-04.com.example:new");
+        let new = std::fs::read(folder.path().join(FILE)).unwrap();
+        assert_eq!(new, b"# caf\xe9\r\nInitiatorAlias=k\xfcche\nInitiatorName=iqn.2001-04.com.example:new\n");
+        assert_eq!(std::fs::read(folder.path().join(BACKUP)).unwrap(), old);
     }
 
     #[test]

@@ -33,6 +33,15 @@ pub(crate) enum Refused {
     Program(ProgramError),
 }
 
+/// How a login succeeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Login {
+    /// There is a session now.
+    Made,
+    /// There was one before, or another program made it at the same time.
+    WasThere,
+}
+
 impl Refused {
     /// Whether a restarted iscsid has not taken this session over yet, or is reconnecting it.
     pub(crate) fn is_too_early(&self) -> bool {
@@ -65,11 +74,12 @@ impl Iscsiadm {
     }
 
     /// Logs in to one node. Already logged in (15; 0 on Red Hat) is success.
-    pub(crate) async fn login(&self, node: &NodeKey, limit: &Limit) -> Result<(), Refused> {
+    pub(crate) async fn login(&self, node: &NodeKey, limit: &Limit) -> Result<Login, Refused> {
         let portal = node.portal_argument();
         let arguments =
             ["-m", "node", "-T", node.target.as_str(), "-p", &portal, "-I", &node.iface, "--login"];
-        self.ask_iscsid(&arguments, limit, &[0, SESSION_EXISTS]).await
+        let code = self.ask_iscsid(&arguments, limit, &[0, SESSION_EXISTS]).await?;
+        Ok(if code == SESSION_EXISTS { Login::WasThere } else { Login::Made })
     }
 
     /// Ends one session by its number, which also works without a record. Already gone (21) is
@@ -77,27 +87,27 @@ impl Iscsiadm {
     pub(crate) async fn logout(&self, sid: u32, limit: &Limit) -> Result<(), Refused> {
         let sid = sid.to_string();
         let arguments = ["-m", "session", "-r", &sid, "--logout"];
-        self.ask_iscsid(&arguments, limit, &[0, NO_OBJECTS]).await
+        self.ask_iscsid(&arguments, limit, &[0, NO_OBJECTS]).await.map(drop)
     }
 
     /// Has the kernel scan a session for new disks and sizes. The kernel shows the result.
     pub(crate) async fn rescan(&self, sid: u32, limit: &Limit) -> Result<(), Refused> {
         let sid = sid.to_string();
         let arguments = ["-m", "session", "-r", &sid, "--rescan"];
-        judge(program::run(&self.path, &arguments, FOR_ISCSIADM, limit).await, &[0])
+        judge(program::run(&self.path, &arguments, FOR_ISCSIADM, limit).await, &[0]).map(drop)
     }
 
     /// Runs it after a look at who listens: as late as possible, because a user may bind the name as
     /// soon as root gives it up.
-    async fn ask_iscsid(&self, arguments: &[&str], limit: &Limit, good: &[i32]) -> Result<(), Refused> {
+    async fn ask_iscsid(&self, arguments: &[&str], limit: &Limit, good: &[i32]) -> Result<i32, Refused> {
         iscsid::check_reachable(&self.iscsid_socket).await.map_err(Refused::NoIscsid)?;
         judge(program::run(&self.path, arguments, FOR_ISCSIADM, limit).await, good)
     }
 }
 
-fn judge(end: Result<Finished, ProgramError>, good: &[i32]) -> Result<(), Refused> {
+fn judge(end: Result<Finished, ProgramError>, good: &[i32]) -> Result<i32, Refused> {
     match end {
-        Ok(Finished { code, .. }) if good.contains(&code) => Ok(()),
+        Ok(Finished { code, .. }) if good.contains(&code) => Ok(code),
         Ok(Finished { code, complaint, .. }) => {
             // Its output is for the log only: it contains texts from targets.
             tracing::warn!(code, complaint = %complaint.escape_debug(), "iscsiadm failed");

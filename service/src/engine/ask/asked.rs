@@ -17,6 +17,8 @@ pub(in crate::engine) struct Asked<'a> {
     pub(super) initiator: &'a Iqn,
     pub(super) target: Option<&'a Iqn>,
     pub(super) portal: &'a Portal,
+    /// The portal that the caller knows: [`Self::portal`], unless that is where it redirected us to.
+    pub(super) known_as: &'a Portal,
     pub(super) address: SocketAddr,
     pub(super) proofs: &'a Proofs,
     /// The network interface that the node is bound to.
@@ -35,6 +37,7 @@ impl<'a> Asked<'a> {
             initiator,
             target,
             portal,
+            known_as: portal,
             address: resolve::socket_address(portal)?,
             proofs,
             interface: None,
@@ -67,23 +70,31 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// What the portal lists, with the digests tried in the same way.
-    pub(in crate::engine) async fn list(&self, limit: &Limit) -> std::result::Result<Listing, Refusal> {
-        match within(
-            limit,
-            probe::send_targets(self.address, &self.question(&self.proofs.algorithms), limit.deadline()),
-        )
-        .await
-        {
+    /// What the portal lists, or its nodes of these targets alone, with the digests tried in the same
+    /// way.
+    pub(in crate::engine) async fn list(
+        &self,
+        named: &[Iqn],
+        limit: &Limit,
+    ) -> std::result::Result<Listing, Refusal> {
+        match self.list_with(&self.proofs.algorithms, named, limit).await {
             Err(refusal) if self.may_take_another(&refusal) => {
-                let again = within(
-                    limit,
-                    probe::send_targets(self.address, &self.question(&self.others()), limit.deadline()),
-                )
-                .await;
-                unless_the_same(refusal, again)
+                unless_the_same(refusal, self.list_with(&self.others(), named, limit).await)
             }
             answer => answer,
+        }
+    }
+
+    async fn list_with(
+        &self,
+        algorithms: &[Algorithm],
+        named: &[Iqn],
+        limit: &Limit,
+    ) -> std::result::Result<Listing, Refusal> {
+        let (question, deadline) = (self.question(algorithms), limit.deadline());
+        match named {
+            [] => within(limit, probe::send_targets(self.address, &question, deadline)).await,
+            named => within(limit, probe::send_targets_named(self.address, &question, named, deadline)).await,
         }
     }
 
@@ -114,8 +125,8 @@ impl<'a> Asked<'a> {
     pub(in crate::engine) async fn is_listed(&self, target: &Iqn, limit: &Limit) -> Option<bool> {
         let nothing = Proofs::with(None);
         let asked = Asked { target: None, proofs: &nothing, ..*self };
-        let listing = asked.list(limit).await.ok()?;
-        Some(listing.nodes.iter().any(|found| found.target == *target))
+        let listing = asked.list(std::slice::from_ref(target), limit).await.ok()?;
+        Some(lists(&listing, target))
     }
 
     fn question<'q>(&'q self, algorithms: &'q [Algorithm]) -> Question<'q> {
@@ -134,12 +145,18 @@ impl<'a> Asked<'a> {
     }
 }
 
+/// Whether a list has the target, wherever it is.
+pub(in crate::engine) fn lists(listing: &Listing, target: &Iqn) -> bool {
+    listing.nodes.iter().any(|found| found.target == *target)
+        || listing.left_out.unusable.iter().any(|unusable| unusable.target == *target)
+}
+
 /// The target was offered digests and has seen nothing else yet. LIO, if it supports none of them,
 /// sends 02/01 (iscsi_target_auth.c, `chap_server_open`), and does the same for an initiator that
 /// it has no secret for.
 fn is_about_digests(refusal: &Refusal) -> bool {
     matches!(
-        refusal,
+        refusal.cause(),
         Refusal::NoCommonAlgorithm | Refusal::Status { class: 2, detail: 1, stage: Stage::Challenge }
     )
 }

@@ -1,17 +1,12 @@
 //! Turns a refusal of the probe into the contract's error: what was seen, and the command to run
-//! next.
+//! next. `status` has the login statuses.
 //! Must not contain a secret or its length, only that the length is outside what a gateway accepts.
 
-use iscsi_initiator_dbus::{Fault, Iqn, Kind};
+use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, shell::quoted};
 use iscsi_initiator_probe::{MutualFault, Refusal, Stage};
 
-use super::asked::Asked;
-use crate::backend::open_iscsi::database::chap::ChapSecrets;
-
-/// What Ceph gateways accept (ceph-iscsi, `gwcli/utils.py`, `valid_credentials`: 12 to 16 and 8 to
-/// 64 characters).
-const CEPH_SECRET: std::ops::RangeInclusive<usize> = 12..=16;
-const CEPH_USER: std::ops::RangeInclusive<usize> = 8..=64;
+use super::{asked::Asked, left_out::too_long};
+use crate::backend::host::resolve;
 
 impl Asked<'_> {
     /// The portal does not list the target.
@@ -25,12 +20,16 @@ impl Asked<'_> {
                 self.initiator
             ),
         )
-        .hint(format!("list its targets: iscsictl discover {portal}"))
+        .hint(format!("list its targets: iscsictl discover {}", quoted(portal)))
     }
 
     /// The fault for any refusal.
     pub(in crate::engine) fn fault(&self, refusal: &Refusal) -> Fault {
+        if let Refusal::There { to, why } = refusal {
+            return self.fault_there(to, why);
+        }
         let portal = self.portal;
+        let at = quoted(portal);
         let through = self.interface.map(|interface| format!(" through {interface}")).unwrap_or_default();
         let report = |kind| Fault::new(kind, format!("{portal}{through}: {refusal}"));
         let report_seen = |kind| Fault::new(kind, format!("{portal}{through}: {refusal} ({})", self.seen()));
@@ -47,12 +46,13 @@ impl Asked<'_> {
                 .hint("have the gateway's administrator allow MD5, SHA1, SHA256 or SHA3-256"),
             Refusal::Refused => report(Kind::PortalUnreachable).hint(format!(
                 "check the address, the port, and that the gateway's iSCSI service is running, then: \
-                 iscsictl discover {portal}"
+                 iscsictl discover {at}"
             )),
             Refusal::NoInterface => report(Kind::InvalidConfiguration).hint(match self.target {
                 Some(target) => format!(
                     "if the interface is gone for good, record the node again without it: iscsictl forget \
-                     {target} {portal} && iscsictl discover {portal}"
+                     {} {at} && iscsictl discover {at}",
+                    quoted(target)
                 ),
                 None => "list this machine's interfaces: ip link".to_owned(),
             }),
@@ -68,7 +68,7 @@ impl Asked<'_> {
                 .hint(format!("check the network and any firewall on the way: ping {}", self.address.ip())),
             Refusal::TimedOut { .. } => report(Kind::TimedOut).hint(format!(
                 "the server there accepts connections, but does not reply: check the port, or restart the \
-                 gateway's iSCSI service, then: iscsictl discover {portal}"
+                 gateway's iSCSI service, then: iscsictl discover {at}"
             )),
             Refusal::NotIscsi => report(Kind::PortalUnreachable).hint(format!(
                 "check the port, which is 3260 by default: iscsictl discover {}",
@@ -78,135 +78,45 @@ impl Asked<'_> {
                 .hint(format!("set the user name and the secret again: {}", self.with_chap())),
             Refusal::System(_) => report(Kind::Failed).hint("journalctl -u iscsi-initiatord has the details"),
             Refusal::Redirected { to, .. } => report_seen(Kind::TargetRejected)
-                .hint(format!("discover that portal and log in there: iscsictl discover {to}")),
+                .hint(format!("discover that portal and log in there: iscsictl discover {}", quoted(to))),
             Refusal::Closed { .. } => report_seen(Kind::TargetRejected).hint(
                 "the gateway's log has the reason: ask its administrator to search it for this \
                      initiator name",
             ),
+            Refusal::Limit(what) => too_long(portal, what),
             Refusal::Rejected { .. } | Refusal::Protocol(_) => report_seen(Kind::TargetRejected)
-                .hint(format!("check that an iSCSI target listens there: iscsictl discover {portal}")),
+                .hint(format!("check that an iSCSI target listens there: iscsictl discover {at}")),
+            // Handled first.
+            Refusal::There { .. } => report(Kind::Failed),
         }
     }
 
-    /// The credentials and the initiator name that were used.
-    fn seen(&self) -> String {
-        let name = format!("initiator name {}", self.initiator);
-        match self.chap_seen() {
-            None => name,
-            Some(chap) => format!("{chap}; {name}"),
-        }
-    }
-
-    fn chap_seen(&self) -> Option<String> {
-        let chap = self.proofs.chap.as_ref()?;
-        let offered: Vec<&str> = self.proofs.algorithms.iter().map(|algorithm| algorithm.name()).collect();
-        let mutual = if chap.target.is_some() { "mutual " } else { "" };
-        Some(format!("{mutual}CHAP as {:?} with {}", chap.username, offered.join(", ")))
-    }
-
-    /// RFC 7143, section 11.13.5.
-    fn status(&self, class: u8, detail: u8, stage: Stage) -> Fault {
-        let (portal, initiator) = (self.portal, self.initiator);
-        let seen = format!("(login status {class:02x}/{detail:02x}; {})", self.seen());
-        match (class, detail, &self.proofs.chap) {
-            (2, 1, None) => self.chap_missing(),
-            (2, 1, Some(_)) if stage != Stage::Proof => Fault::new(
-                Kind::ChapRejected,
-                format!(
-                    "{portal} rejected the authentication before a secret was sent: the gateway \
-                     probably has no CHAP user for this initiator {seen}"
-                ),
-            )
-            .hint(format!(
-                "ask the gateway's administrator to set up CHAP for {initiator}, then: {}",
-                self.with_chap()
-            )),
-            (2, 1, Some(chap)) => {
-                // tgt also sends this if it has no mutual CHAP.
-                let or_mutual = if chap.target.is_some() { ", or has no mutual CHAP for it" } else { "" };
-                let why = limits(chap).map(|why| format!("{why}; ")).unwrap_or_default();
-                Fault::new(
-                    Kind::ChapRejected,
-                    format!(
-                        "{portal} rejected the CHAP user {:?} or its secret{or_mutual} {seen}",
-                        chap.username
-                    ),
-                )
-                .hint(format!("{why}set both again: {}", self.with_chap()))
+    /// What failed where the portal redirected us to. Secrets are set for the portal that is known.
+    fn fault_there(&self, to: &Portal, why: &Refusal) -> Fault {
+        let (portal, there) = (self.portal, resolve::socket_address(to));
+        let address = there.unwrap_or(self.address);
+        let fault = Asked { portal: to, address, ..*self }.fault(why);
+        let (what, is_dead) = match why {
+            Refusal::Refused => (format!("{portal} redirected us to {to}, where nothing listens"), true),
+            Refusal::NoRoute => (format!("{portal} redirected us to {to}, to which there is no route"), true),
+            Refusal::NotIscsi => {
+                (format!("{portal} redirected us to {to}, where the server does not speak iSCSI"), true)
             }
-            (2, 2, _) => Fault::new(
-                Kind::InitiatorNotAllowed,
-                format!(
-                    "{portal} does not know the initiator name {initiator}, or does not accept it (login \
-                     status 02/02{})",
-                    // The message already has the name.
-                    self.chap_seen().map(|chap| format!("; {chap}")).unwrap_or_default()
-                ),
+            Refusal::TimedOut { stage } => {
+                (format!("{portal} redirected us to {to}, which did not send {stage} in time"), true)
+            }
+            _ => (format!("{portal} redirected us to {to}: {}", fault.message()), false),
+        };
+        let hint = if is_dead {
+            format!(
+                "have the gateway's administrator check where {portal} redirects to; see whether it answers: \
+                 iscsictl discover {}",
+                quoted(to)
             )
-            .hint(
-                "have the gateway's administrator add this name, or set the one that the gateway \
-                 expects: iscsictl initiator-name NAME",
-            ),
-            (2, 3 | 4, _) => match self.target {
-                Some(target) => Fault::new(
-                    Kind::TargetNotFound,
-                    format!(
-                        "{portal} does not have the target {target}, or does not offer it to this \
-                         initiator {seen}"
-                    ),
-                )
-                .hint(format!("list its targets: iscsictl discover {portal}")),
-                None => Fault::new(Kind::TargetNotFound, format!("{portal} rejected the discovery {seen}"))
-                    .hint(format!("ask the gateway's administrator to allow discovery for {initiator}")),
-            },
-            (3, ..) => Fault::new(
-                Kind::TargetUnavailable,
-                format!("{portal} cannot serve the target at the moment {seen}"),
-            )
-            .hint(format!(
-                "it may be starting or disabled: try again later, or ask the gateway's administrator; see \
-                     what the portal lists: iscsictl discover {portal}"
-            )),
-            _ => Fault::new(Kind::TargetRejected, format!("{portal} rejected the login {seen}")).hint(
-                "the gateway's log has the reason: ask its administrator to search it for this \
-                     initiator name",
-            ),
-        }
-    }
-
-    /// The place as `set-chap` takes it.
-    fn place(&self) -> String {
-        self.target.map_or_else(|| format!("--portal {}", self.portal), ToString::to_string)
-    }
-
-    /// The command that sets CHAP: a discovery has its own.
-    fn with_chap(&self) -> String {
-        match self.target {
-            Some(target) => format!("iscsictl set-chap {target} --user NAME"),
-            None => format!("iscsictl discover {} --user NAME", self.portal),
-        }
-    }
-
-    fn chap_missing(&self) -> Fault {
-        if self.proofs.is_withheld {
-            let portal = self.portal;
-            return Fault::new(
-                Kind::ChapRejected,
-                format!(
-                    "{portal} asks for CHAP, and the stored secret is not for this portal and interface ({})",
-                    self.seen()
-                ),
-            )
-            .hint(format!(
-                "give it: {}; or store it for this portal: iscsictl set-chap --portal {portal} --user NAME",
-                self.with_chap()
-            ));
-        }
-        Fault::new(
-            Kind::ChapRejected,
-            format!("{} asks for CHAP, but no user name and secret are set ({})", self.portal, self.seen()),
-        )
-        .hint(format!("set the user name and the secret: {}", self.with_chap()))
+        } else {
+            fault.next_step().to_owned()
+        };
+        Fault::new(fault.kind(), what).hint(hint)
     }
 
     fn mutual(&self, why: MutualFault) -> Fault {
@@ -234,30 +144,12 @@ impl Asked<'_> {
     }
 }
 
-/// What a gateway cannot report: that it could never have accepted these credentials.
-fn limits(chap: &ChapSecrets) -> Option<String> {
-    let outside = |what: &str, length: usize, range: &std::ops::RangeInclusive<usize>| {
-        let (than, least, most) = match length {
-            _ if range.contains(&length) => return None,
-            _ if length < *range.start() => ("shorter", range.start(), range.end()),
-            _ => ("longer", range.start(), range.end()),
-        };
-        Some(format!("Ceph gateways accept {what} of {least} to {most} characters, and this one is {than}"))
-    };
-    let secret = outside("secrets", chap.secret.expose().chars().count(), &CEPH_SECRET);
-    let user = outside("user names", chap.username.chars().count(), &CEPH_USER);
-    match (secret, user) {
-        (Some(secret), Some(user)) => Some(format!("{secret}; {user}")),
-        (one, other) => one.or(other),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use iscsi_initiator_dbus::{Portal, Secret};
+    use iscsi_initiator_dbus::Secret;
 
     use super::*;
-    use crate::backend::open_iscsi::database::chap::Proofs;
+    use crate::backend::open_iscsi::database::chap::{ChapSecrets, Proofs};
 
     const SECRET: &str = "mypassword12";
 
@@ -324,7 +216,13 @@ mod tests {
                 ["03/01", name, "", ""],
                 "discover",
             ),
-            (status(2, 5, Stage::Greeting), some(), Kind::TargetRejected, ["02/05", name, "", ""], "log"),
+            (
+                status(2, 5, Stage::Greeting),
+                some(),
+                Kind::TargetRejected,
+                ["02/05", name, "", ""],
+                "update its iSCSI software",
+            ),
             (
                 Refusal::ChapRequired,
                 None,
@@ -372,6 +270,69 @@ mod tests {
             assert!(fault.next_step().contains(command), "{fault}");
             assert!(!fault.to_string().contains(SECRET), "{fault}");
         }
+    }
+
+    #[test]
+    fn what_fails_after_a_redirection_is_told_of_the_place_where_it_failed() {
+        let there = |why| Refusal::There { to: "[2001:db8::5]:3261".parse().unwrap(), why: Box::new(why) };
+        for (why, kind, words) in [
+            (Refusal::Refused, Kind::PortalUnreachable, "where nothing listens"),
+            (Refusal::NoRoute, Kind::PortalUnreachable, "to which there is no route"),
+            (Refusal::NotIscsi, Kind::PortalUnreachable, "does not speak iSCSI"),
+            (Refusal::TimedOut { stage: Stage::Greeting }, Kind::TimedOut, "did not send the reply to"),
+        ] {
+            let fault = fault(&there(why), None);
+            assert_eq!(fault.kind(), kind);
+            assert!(fault.message().starts_with("192.0.2.21:3260 redirected us to [2001:db8::5]:3261, "));
+            assert!(fault.message().contains(words), "{fault}");
+            assert!(fault.next_step().ends_with("iscsictl discover '[2001:db8::5]:3261'"), "{fault}");
+        }
+        let wrong = there(status(2, 1, Stage::Proof));
+        let fault = fault(&wrong, Some(chap("libvirtd", SECRET)));
+        assert_eq!(fault.kind(), Kind::ChapRejected);
+        assert!(fault.message().contains("[2001:db8::5]:3261 rejected the CHAP user"), "{fault}");
+        assert!(fault.next_step().contains("set-chap iqn.2001-04.com.example:disk --user"), "{fault}");
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_meets_a_limit_of_this_service() {
+        let fault = fault(&Refusal::Limit("more than 10,000 targets"), None);
+        assert_eq!(fault.kind(), Kind::Failed);
+        assert!(fault.message().contains("more than 10,000 targets, and this service"), "{fault}");
+        assert!(fault.next_step().contains("iscsictl connect 192.0.2.21:3260 --target"), "{fault}");
+    }
+
+    #[test]
+    fn a_status_is_told_in_words_with_what_to_do() {
+        let mut told = std::collections::BTreeSet::new();
+        let all = (0..=0x0b).map(|detail| (2, detail)).chain((0..=2).map(|detail| (3, detail)));
+        for (class, detail) in all.chain([(2, 0x3f), (3, 9), (4, 1)]) {
+            let fault = fault(&status(class, detail, Stage::Greeting), Some(chap("libvirtd", SECRET)));
+            let code = format!("login status {class:02x}/{detail:02x}");
+            assert!(fault.message().contains(&code), "{fault}");
+            assert!(!fault.next_step().is_empty(), "{fault}");
+            told.insert(fault.message().replace(&code, ""));
+        }
+        // 02/03 and 02/04 mean the same, and so do those that the RFC does not have.
+        assert_eq!(told.len(), 15 + 3 - 2, "{told:#?}");
+        for (class, detail, words) in [
+            (2, 5, "version"),
+            (2, 6, "too many connections"),
+            (2, 0x0a, "session"),
+            (2, 0, "request"),
+            (3, 2, "resources"),
+        ] {
+            let fault = fault(&status(class, detail, Stage::Greeting), None);
+            assert!(fault.message().contains(words), "{fault}");
+        }
+    }
+
+    #[test]
+    fn a_target_without_chap_is_told_from_one_that_does_not_know_the_user() {
+        let refused = status(2, 1, Stage::Challenge);
+        let fault = fault(&refused, Some(chap("libvirtd", SECRET)));
+        let hint = fault.next_step();
+        assert!(hint.contains("iscsictl set-chap iqn.2001-04.com.example:disk --clear; "), "{hint}");
     }
 
     #[test]

@@ -1,14 +1,18 @@
 //! Judges an exchange with a portal, check by check in the order of a login. Contacts no portal
 //! itself.
 
-use iscsi_initiator_dbus::{Fault, Iqn, Kind};
+use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, shell::quoted};
 use iscsi_initiator_probe::{Accepted, AuthKind, Listing, MutualFault, Refusal, Stage};
 
 use super::{
     report::Report,
     seen::{Answer, Seen},
 };
-use crate::engine::{login::NO_LUN, records::lookup::damaged};
+use crate::engine::{
+    ask::{asked::lists, left_out::LeftOut},
+    login::NO_LUN,
+    records::lookup::damaged,
+};
 
 /// In the order of a login.
 const EXCHANGE: [&str; 6] = ["tcp", "iscsi", "discovery", "initiator-accepted", "chap", "mutual-chap"];
@@ -31,6 +35,8 @@ enum Reach {
 
 fn reach<T>(answer: &Answer<T>) -> Reach {
     match answer {
+        // The portal said so itself.
+        Err((Refusal::There { .. }, _)) => Reach::Iscsi,
         Err((Refusal::Question(_) | Refusal::MutualFailed(MutualFault::SameSecret), _)) => Reach::Unasked,
         Err((Refusal::Refused | Refusal::NoRoute | Refusal::NoInterface | Refusal::System(_), _)) => {
             Reach::Nothing
@@ -62,8 +68,8 @@ pub(super) fn unreachable(report: &mut Report, fault: &Fault) {
 }
 
 /// The checks of a portal that was contacted.
-pub(super) fn judge(report: &mut Report, initiator: &Iqn, listing: &Answer<Listing>, seen: Option<&Seen>) {
-    match exchanged(report, initiator, listing, seen) {
+pub(super) fn judge(report: &mut Report, asked: At<'_>, listing: &Answer<Listing>, seen: Option<&Seen>) {
+    match exchanged(report, asked, listing, seen) {
         Ok(()) => {}
         // The first that failed, and all after it.
         Err((at, fault)) => {
@@ -74,13 +80,22 @@ pub(super) fn judge(report: &mut Report, initiator: &Iqn, listing: &Answer<Listi
             }
         }
     }
-    rest(report, seen);
+    rest(report, asked.portal, seen);
+}
+
+/// Where, and under which name.
+#[derive(Clone, Copy)]
+pub(super) struct At<'a> {
+    pub(super) portal: &'a Portal,
+    pub(super) initiator: &'a Iqn,
 }
 
 type Ended = std::result::Result<(), (&'static str, Fault)>;
 
-fn exchanged(report: &mut Report, initiator: &Iqn, listing: &Answer<Listing>, seen: Option<&Seen>) -> Ended {
+fn exchanged(report: &mut Report, asked: At<'_>, listing: &Answer<Listing>, seen: Option<&Seen>) -> Ended {
+    let initiator = asked.initiator;
     let login = seen.map(|seen| &seen.login);
+    let initiator = seen.map_or(initiator, |seen| &seen.initiator);
     let reached = reach(listing).max(login.map_or(Reach::Unasked, reach));
     // Both were rejected for the same reason, or only one was sent.
     let fault = || {
@@ -98,11 +113,11 @@ fn exchanged(report: &mut Report, initiator: &Iqn, listing: &Answer<Listing>, se
         return Err(("iscsi", fault()));
     }
     report.ok("iscsi", "the server speaks iSCSI");
-    discovery(report, initiator, listing, seen)?;
+    discovery(report, asked, listing, seen)?;
     let Some(seen) = seen else {
-        let hint = "name a target: iscsictl diagnose TARGET PORTAL";
+        let hint = format!("name a target: iscsictl diagnose TARGET {}", quoted(asked.portal));
         for name in ["initiator-accepted", "chap", "mutual-chap"] {
-            report.skipped_with(name, "this check needs a target", hint);
+            report.skipped_with(name, "this check needs a target", &hint);
         }
         return Ok(());
     };
@@ -119,7 +134,7 @@ fn exchanged(report: &mut Report, initiator: &Iqn, listing: &Answer<Listing>, se
             Ok(())
         }
         Err((refusal, fault)) => {
-            let at = place(refusal);
+            let (at, refusal) = (place(refusal), refusal.cause());
             if at != "initiator-accepted" {
                 report.ok(
                     "initiator-accepted",
@@ -134,23 +149,27 @@ fn exchanged(report: &mut Report, initiator: &Iqn, listing: &Answer<Listing>, se
     }
 }
 
-fn discovery(report: &mut Report, initiator: &Iqn, listing: &Answer<Listing>, seen: Option<&Seen>) -> Ended {
+fn discovery(report: &mut Report, asked: At<'_>, listing: &Answer<Listing>, seen: Option<&Seen>) -> Ended {
     const NAME: &str = "discovery";
     let unknown = |seen: &Seen| match &seen.login {
-        Err((Refusal::Status { class: 2, detail: 3 | 4, .. }, fault)) => Some(fault.clone()),
-        _ => None,
+        Err((refusal, fault)) => {
+            let is_unknown = matches!(refusal.cause(), Refusal::Status { class: 2, detail: 3 | 4, .. });
+            is_unknown.then(|| fault.clone())
+        }
+        Ok(_) => None,
     };
     match (listing, seen) {
         (Ok(listing), Some(seen)) => {
-            let is_listed = listing.nodes.iter().any(|found| found.target == seen.target);
-            match (&seen.login, is_listed) {
-                (_, true) => report.ok(NAME, format!("the portal lists {}", seen.target)),
-                (Ok(_), false) => report.warning(
+            let nowhere = LeftOut::of_listing(listing).fault(&seen.target, asked.portal);
+            match (&seen.login, nowhere, lists(listing, &seen.target)) {
+                (_, Some(nowhere), _) => report.warning(NAME, nowhere.message(), nowhere.next_step()),
+                (_, None, true) => report.ok(NAME, format!("the portal lists {}", seen.target)),
+                (Ok(_), None, false) => report.warning(
                     NAME,
                     format!("the portal accepts logins to {}, but does not list it", seen.target),
                     "nothing needs to be done for a login; the gateway hides it from discovery",
                 ),
-                (Err(_), false) => {
+                (Err(_), None, false) => {
                     return Err((NAME, unknown(seen).unwrap_or_else(|| seen.not_listed.clone())));
                 }
             }
@@ -161,14 +180,20 @@ fn discovery(report: &mut Report, initiator: &Iqn, listing: &Answer<Listing>, se
             names.dedup();
             let shown = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
             let more = if names.len() > SHOWN { ", and more" } else { "" };
-            match names.len() {
-                0 => report.warning(
+            let left_out = LeftOut::of_listing(listing);
+            match (names.len(), left_out.of_all(asked.portal), left_out.remark(asked.portal)) {
+                (0, Some(unusable), _) => return Err((NAME, unusable)),
+                (0, None, _) => report.warning(
                     NAME,
-                    format!("the portal lists no target for the initiator name {initiator}"),
+                    format!("the portal lists no target for the initiator name {}", asked.initiator),
                     "have the gateway's administrator allow this name, or set the one that the gateway \
                      expects: iscsictl initiator-name NAME",
                 ),
-                n => report.ok(NAME, format!("the portal lists {n} targets: {shown}{more}")),
+                (n, _, Some((left_out, hint))) => {
+                    let what = format!("the portal lists {n} targets: {shown}{more}; {left_out}");
+                    report.warning(NAME, what, hint);
+                }
+                (n, ..) => report.ok(NAME, format!("the portal lists {n} targets: {shown}{more}")),
             }
         }
         (Err((_, fault)), None) => return Err((NAME, fault.clone())),
@@ -215,7 +240,7 @@ fn chap_before_mutual(report: &mut Report, refusal: &Refusal) {
 
 /// Which check a rejected login belongs to.
 fn place(refusal: &Refusal) -> &'static str {
-    match refusal {
+    match refusal.cause() {
         Refusal::MutualFailed(_) => "mutual-chap",
         Refusal::ChapRequired
         | Refusal::NoCommonMethod
@@ -231,7 +256,7 @@ fn place(refusal: &Refusal) -> &'static str {
 }
 
 /// The checks that do not depend on the exchange.
-fn rest(report: &mut Report, seen: Option<&Seen>) {
+fn rest(report: &mut Report, portal: &Portal, seen: Option<&Seen>) {
     let Some(seen) = seen else {
         for name in REST {
             report.skipped(name, "no target is given");
@@ -240,7 +265,7 @@ fn rest(report: &mut Report, seen: Option<&Seen>) {
     };
     luns(report, seen);
     session(report, seen);
-    record(report, seen);
+    record(report, portal, seen);
 }
 
 fn luns(report: &mut Report, seen: &Seen) {
@@ -265,7 +290,7 @@ fn luns(report: &mut Report, seen: &Seen) {
         (None, Some(Err((_, fault)))) => report.warning(
             NAME,
             format!("cannot list the target's LUNs: {}", fault.message()),
-            "log in to see them: iscsictl login TARGET",
+            format!("log in to see them: iscsictl login {}", quoted(&seen.target)),
         ),
         (None, None) => report.skipped(NAME, AFTER),
     }
@@ -289,13 +314,13 @@ fn session(report: &mut Report, seen: &Seen) {
     }
 }
 
-fn record(report: &mut Report, seen: &Seen) {
+fn record(report: &mut Report, portal: &Portal, seen: &Seen) {
     const NAME: &str = "node-record";
     match &seen.record {
         None => report.warning(
             NAME,
             "the target is not recorded at this portal, which a login requires",
-            "record it: iscsictl discover PORTAL; or do everything in one step: iscsictl connect PORTAL",
+            format!("record it: iscsictl add {} {}", quoted(&seen.target), quoted(portal)),
         ),
         Some(node) => match node.damage {
             Some(why) => report.failed(NAME, &damaged(&node.key, why)),

@@ -14,7 +14,7 @@ use crate::{
             sysfs::Session,
         },
         open_iscsi::{
-            initiator_name::{self, NameFile},
+            initiator_name::{self, NameFile, SET},
             iscsiadm::Iscsiadm,
             iscsid::{self, Iscsid},
         },
@@ -38,17 +38,18 @@ pub(in crate::engine) async fn look(engine: &Engine) -> Result<Vec<Check>> {
         Err(fault) => report.failed("open-iscsi", &fault),
     }
     let layout = engine.layout.clone();
-    let (transport, daemon, file, machine) = reading(move || {
+    let (transport, daemon, file, machine, has_start_script) = reading(move || {
         let transport = modules::transport(&layout.sys, &layout.modules);
         let daemon = Iscsid::find(&layout.proc);
-        (transport, daemon, initiator_name::look(&layout.config), layout.machine_age())
+        let file = initiator_name::look(&layout.config);
+        (transport, daemon, file, layout.machine_age(), layout.has_start_script())
     })
     .await?;
     modules(&mut report, transport);
     of_iscsid(&mut report, iscsid::check_reachable(&engine.layout.iscsid_socket).await, daemon.as_ref());
     let now = engine.state.look(Parts::SESSIONS).await?;
     let sessions: Vec<&Session> = now.sessions().collect();
-    let name = file_of_name(&mut report, &file);
+    let name = file_of_name(&mut report, &file, has_start_script);
     in_use(&mut report, name.as_ref(), &file, daemon.as_ref(), &sessions);
     let written = file.as_ref().ok().and_then(|file| file.age);
     uniqueness(&mut report, name.as_ref(), written.zip(machine));
@@ -86,9 +87,12 @@ fn modules(report: &mut Report, transport: Module) {
 }
 
 /// The file and its name; `None` if there is no usable one.
-fn file_of_name(report: &mut Report, file: &std::result::Result<NameFile, Fault>) -> Option<Iqn> {
+fn file_of_name(
+    report: &mut Report,
+    file: &std::result::Result<NameFile, Fault>,
+    has_start_script: bool,
+) -> Option<Iqn> {
     const NAME: &str = "initiator-name";
-    const SET: &str = "iscsictl initiator-name iqn.YYYY-MM.reversed.domain:this-machine";
     let file = match file {
         Ok(file) => file,
         Err(fault) => {
@@ -96,25 +100,36 @@ fn file_of_name(report: &mut Report, file: &std::result::Result<NameFile, Fault>
             return None;
         }
     };
-    let missing = |what: &str| unusable(Kind::InvalidConfiguration, what, format!("set one: {SET}"));
-    let Some(text) = &file.text else {
-        let what = if file.is_there {
-            "the file holds no InitiatorName"
-        } else {
-            "there is no file with an initiator name"
-        };
-        report.failed(NAME, &missing(&format!("{what}: {}", file.path.display())));
-        return None;
-    };
-    let Ok(name) = Iqn::recorded(text) else {
-        report.failed(NAME, &missing(&format!("the name in {} is not an iSCSI name", file.path.display())));
-        return None;
+    let name = match file.name() {
+        Ok(name) => name,
+        Err(fault) => {
+            report.failed(NAME, &fault);
+            return None;
+        }
     };
     if file.names > 1 {
         report.warning(
             NAME,
-            format!("{name}; {} holds {} names, and the last one is used", file.path.display(), file.names),
-            format!("keep one: iscsictl initiator-name {name}"),
+            format!(
+                "{name}; {} holds {} names, and iscsid uses the first one",
+                file.path.display(),
+                file.names
+            ),
+            format!("keep that one: iscsictl initiator-name {name}"),
+        );
+    } else if !file.is_plain && has_start_script {
+        report.warning(
+            NAME,
+            format!(
+                "{name}; the start script refuses {}, so that iscsid does not start: it wants a line that \
+                 begins with InitiatorName= and the name, and no name that begins with n or t",
+                file.path.display()
+            ),
+            if name.as_str().starts_with(['n', 't']) {
+                format!("set one of the other kind: {SET}")
+            } else {
+                format!("write it so: iscsictl initiator-name {name}")
+            },
         );
     } else if name.as_str().bytes().any(|byte| byte.is_ascii_uppercase()) {
         report.warning(

@@ -17,19 +17,19 @@ use crate::{
     backend::{
         host::{limit::Limit, threads::reading},
         open_iscsi::database::{
-            NodeKey,
+            Node, NodeKey,
             chap::{DefaultChap, Proofs},
         },
     },
-    engine::{Engine, ask::asked::Asked},
+    engine::{Engine, ask::asked::Asked, records::initiator_name},
 };
 
 /// What to check at each portal.
 #[derive(Clone)]
 pub(super) struct Subject {
     pub(super) target: Option<Iqn>,
-    /// `None` if this machine has none: then no portal is contacted.
-    pub(super) initiator: Option<Iqn>,
+    /// The machine's; without one no portal is contacted.
+    pub(super) initiator: Result<Iqn>,
     /// Credentials from the caller, instead of the recorded ones.
     pub(super) given: Option<Arc<Proofs>>,
     /// Where the discovery secret of iscsid.conf may go.
@@ -51,10 +51,22 @@ pub(super) async fn look(
     ask: &mpsc::Sender<Question>,
 ) -> Result<Vec<Check>> {
     let mut report = Report::new(&portal.to_string());
-    let Some(initiator) = &subject.initiator else {
-        exchange::nothing_asked(&mut report, "this machine has no initiator name");
-        return Ok(report.checks());
+    let recorded = match &subject.target {
+        Some(target) => record_of(engine, target, portal).await?,
+        None => None,
     };
+    let initiator = match &recorded {
+        Some(node) => initiator_name::of_node(node, &subject.initiator),
+        None => subject.initiator.clone(),
+    };
+    let initiator = match initiator {
+        Ok(initiator) => initiator,
+        Err(fault) => {
+            exchange::nothing_asked(&mut report, fault.message());
+            return Ok(report.checks());
+        }
+    };
+    let initiator = &initiator;
     let (database, at, defaults) = (engine.database.clone(), portal.clone(), subject.defaults);
     // A discovery record that cannot be read has no credentials.
     let stored = reading(move || database.discovery_proofs(&at, defaults)).await?;
@@ -66,7 +78,9 @@ pub(super) async fn look(
             return Ok(report.checks());
         }
     };
-    let list = async { asked.list(&subject.limit).await.map_err(|refusal| explained(&asked, refusal)) };
+    let named = subject.target.as_slice();
+    let list =
+        async { asked.list(named, &subject.limit).await.map_err(|refusal| explained(&asked, refusal)) };
     let (listing, seen) = match &subject.target {
         Some(target) => {
             let (listing, seen) =
@@ -84,8 +98,13 @@ pub(super) async fn look(
             (listing, seen)
         }
     };
-    exchange::judge(&mut report, initiator, &listing, seen.as_ref());
+    exchange::judge(&mut report, exchange::At { portal, initiator }, &listing, seen.as_ref());
     Ok(report.checks())
+}
+
+async fn record_of(engine: &Engine, target: &Iqn, portal: &Portal) -> Result<Option<Node>> {
+    let now = engine.state.look_at(std::slice::from_ref(target)).await?;
+    Ok(now.nodes_of(target, Some(std::slice::from_ref(portal))).into_iter().next())
 }
 
 /// polkit is asked about a target by its name.
@@ -105,6 +124,9 @@ async fn look_at_target(
     let now = engine.state.look_at(std::slice::from_ref(target)).await?;
     let at = Some(std::slice::from_ref(portal));
     let record = now.nodes_of(target, at).into_iter().next();
+    // The record may have a name of its own; a bad one is told where the target was named.
+    let own = record.as_ref().and_then(|node| initiator_name::of_node(node, &Ok(initiator.clone())).ok());
+    let initiator = own.as_ref().unwrap_or(initiator);
     let session = now.sessions_of(target, at).into_iter().next();
     let recorded = match &record {
         Some(node) if node.damage.is_none() => proofs_of(engine, &node.key).await?,
@@ -123,7 +145,16 @@ async fn look_at_target(
     };
     let user = proofs.chap.as_ref().map(|chap| chap.username.clone()).unwrap_or_default();
     let not_listed = asked.not_listed(target);
-    Ok(Seen { target: target.clone(), record, session, user, login, luns, not_listed })
+    Ok(Seen {
+        target: target.clone(),
+        initiator: initiator.clone(),
+        record,
+        session,
+        user,
+        login,
+        luns,
+        not_listed,
+    })
 }
 
 async fn proofs_of(engine: &Engine, node: &NodeKey) -> Result<Proofs> {

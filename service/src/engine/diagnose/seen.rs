@@ -11,6 +11,8 @@ pub(super) type Answer<T> = std::result::Result<T, (Refusal, Fault)>;
 /// Everything that was seen of the target at the portal.
 pub(super) struct Seen {
     pub(super) target: Iqn,
+    /// The name under which it was asked.
+    pub(super) initiator: Iqn,
     /// Its record, if there is one, and whether it is damaged.
     pub(super) record: Option<Node>,
     pub(super) session: Option<Session>,

@@ -87,7 +87,7 @@ fn unknown(findings: &mut Findings, error: MultipathdError) -> Rule {
     let is_foreign = matches!(error, MultipathdError::Foreign(_));
     let fault = Fault::from(error);
     let what = format!("multipathd does not report the settings in force: {}", fault.message());
-    let hint = or(fault.next_step(), "systemctl status multipathd.service has the details").to_owned();
+    let hint = or(fault.next_step(), "see the details: systemctl status multipathd.service").to_owned();
     let state = if is_foreign { CheckState::Failed } else { CheckState::Warning };
     findings.add(CONFIG, "", state, what, hint);
     Rule::Unknown

@@ -49,7 +49,7 @@ fn of_polkit(findings: &mut Findings, file: Option<&Path>, unknown: Result<Vec<&
             NAME,
             &subject,
             format!("cannot ask polkit which actions it knows: {why}"),
-            "systemctl status polkit.service has the details",
+            "see the details: systemctl status polkit.service",
         ),
     }
 }

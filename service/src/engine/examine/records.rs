@@ -1,19 +1,24 @@
 //! Node and discovery records: whether they are usable, and what a killed daemon left half done.
 //! Must not repair a record: only its target knows what it held.
 
-use iscsi_initiator_dbus::fault::Result;
+use std::path::PathBuf;
+
+use iscsi_initiator_dbus::{Iqn, fault::Result, shell::quoted};
 
 use super::{
     facts::Facts,
     found::{Findings, count, or},
 };
 use crate::{
-    backend::host::threads::reading,
+    backend::{host::threads::reading, open_iscsi::database::discoveries::Unusable},
     engine::{Engine, records::lookup::damaged},
 };
 
+const NAME: &str = "records";
+/// No more of what is not a record is named.
+const SHOWN: usize = 20;
+
 pub(super) async fn look(engine: &Engine, facts: &Facts) -> Result<Findings> {
-    const NAME: &str = "records";
     let mut findings = Findings::new();
     let database = engine.database.clone();
     let discoveries = reading(move || database.discoveries()).await?;
@@ -38,21 +43,82 @@ pub(super) async fn look(engine: &Engine, facts: &Facts) -> Result<Findings> {
         let hint = "remove targets that are not needed by name: iscsictl forget TARGET";
         findings.warning(NAME, "nodes", what, hint);
     }
+    strays(engine, facts, &mut findings).await?;
+    elsewhere(engine, &mut findings).await?;
     let (number, bad) = discoveries?;
-    for (path, why) in &bad {
+    for Unusable { path, portal, why } in &bad {
         let path = path.display().to_string();
-        findings.warning(
-            NAME,
-            &path,
-            format!("this discovery record is damaged: {why}"),
-            format!("rm {path}, then set its CHAP again if it had any: iscsictl set-chap --portal PORTAL --user NAME"),
-        );
+        let hint = match portal {
+            Some(portal) => {
+                let portal = quoted(portal.to_string());
+                format!(
+                    "remove it: sudo rm {}; if the portal asks for CHAP for discovery, set it again: iscsictl \
+                     set-chap --portal {portal} --user NAME",
+                    quoted(&path)
+                )
+            }
+            None => format!("remove it: sudo rm {}", quoted(&path)),
+        };
+        findings.warning(NAME, &path, format!("this discovery record is not used: {why}"), hint);
     }
     if number > bad.len() {
         findings.ok(NAME, "", format!("{} sound", count(number - bad.len(), "discovery record")));
     }
     leftovers(engine, &mut findings).await?;
     Ok(findings)
+}
+
+/// What lies among the records and is none.
+async fn strays(engine: &Engine, facts: &Facts, findings: &mut Findings) -> Result<()> {
+    let database = engine.database.clone();
+    // Records that cannot be listed are a finding already.
+    let Ok(listing) = reading(move || database.list()).await? else { return Ok(()) };
+    let root = engine.layout.find_database();
+    for stray in listing.strays.iter().take(SHOWN) {
+        let path = root.join(&stray.path).display().to_string();
+        let what = format!("{}: iscsiadm takes it for a record, or fails because of it", stray.why);
+        let is_recorded = |target: &Iqn| {
+            facts.nodes.as_ref().is_ok_and(|nodes| nodes.iter().any(|node| node.key.target == *target))
+        };
+        let hint = match &stray.target {
+            Some(target) if !is_recorded(target) => format!("remove it: iscsictl forget {target}"),
+            // That would take the target's records along.
+            _ => format!("if nothing needs it, remove it: sudo rm -r {}", quoted(&path)),
+        };
+        findings.warning(NAME, &path, what, hint);
+    }
+    if let Some(more) = listing.strays.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        let nodes = root.join("nodes").display().to_string();
+        let what = format!("{} more that are not records", count(more, "file or folder"));
+        findings.warning(NAME, "", what, format!("list them: sudo ls -lR {}", quoted(&nodes)));
+    }
+    Ok(())
+}
+
+/// Records where this machine's iscsiadm does not look: of another distribution, or of an older
+/// open-iscsi.
+async fn elsewhere(engine: &Engine, findings: &mut Findings) -> Result<()> {
+    let (layout, database) = (engine.layout.clone(), engine.database.clone());
+    let others = reading(move || {
+        let number = |root: &PathBuf| database.at(root).list().map_or(0, |listing| listing.nodes.len());
+        let others = layout.other_databases().into_iter().map(|root| (number(&root), root));
+        others.filter(|(number, _)| *number > 0).collect::<Vec<_>>()
+    });
+    for (number, root) in others.await? {
+        let (ours, theirs) = (engine.layout.find_database(), root.join("nodes").display().to_string());
+        let what = format!(
+            "{} there, where this machine's iscsiadm does not look: it looks in {}",
+            count(number, "node record"),
+            ours.join("nodes").display()
+        );
+        let hint = format!(
+            "if they are wanted, copy them: sudo cp -an {} {}",
+            quoted(&theirs),
+            quoted(format!("{}/", ours.display()))
+        );
+        findings.warning(NAME, &theirs, what, hint);
+    }
+    Ok(())
 }
 
 /// What the next start of this daemon cleans up.

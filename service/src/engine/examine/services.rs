@@ -53,7 +53,8 @@ fn of_iscsid(findings: &mut Findings, socket: &Unit, iscsid: &Unit) {
         needed(findings, iscsid, "logins do not work");
     }
     if iscsid.has_failed {
-        let hint = format!("journalctl -u {ISCSID}, then systemctl restart {ISCSID}");
+        let hint =
+            format!("see why, and restart it: journalctl -u {ISCSID} -n 50; systemctl restart {ISCSID}");
         findings.failed(NAME, ISCSID, "it was started and failed: no session is supervised", hint);
     } else if socket.is_there {
         let detail =
@@ -66,7 +67,7 @@ fn of_iscsid(findings: &mut Findings, socket: &Unit, iscsid: &Unit) {
 fn needed(findings: &mut Findings, unit: &Unit, without: &str) {
     let name = &unit.name;
     if unit.is_masked {
-        let hint = format!("systemctl unmask {name}, then systemctl enable --now {name}");
+        let hint = format!("systemctl unmask {name} && systemctl enable --now {name}");
         return findings.failed(NAME, name, format!("it is masked: {without}"), hint);
     }
     let remedy = Remedy::Unit { unit: name.clone(), enable: !unit.is_enabled, start: !unit.is_active };

@@ -1,6 +1,8 @@
 //! Sessions that need attention: those without a connection, a LUN or a record.
 //! Must not contact a portal or end a session.
 
+use iscsi_initiator_dbus::shell::{command, quoted};
+
 use super::{
     facts::Facts,
     found::{Findings, count},
@@ -36,8 +38,12 @@ fn of(findings: &mut Findings, facts: &Facts, session: &Session) -> bool {
         findings.warning(NAME, "", what, hint);
         return true;
     }
-    let subject = format!("{target} {portal}");
-    let leave = format!("iscsictl logout {target} {portal}");
+    // A session whose connection is gone may not say where it led to.
+    let place =
+        if session.portal.is_some() { vec![target.clone(), portal.clone()] } else { vec![target.clone()] };
+    let subject = place.join(" ");
+    let of_it = |verb: &str| command(["iscsictl", verb].into_iter().chain(place.iter().map(String::as_str)));
+    let leave = of_it("logout");
     match session.state.as_str() {
         "LOGGED_IN" => {}
         // After the replacement timeout, the I/O to it has failed.
@@ -47,13 +53,13 @@ fn of(findings: &mut Findings, facts: &Facts, session: &Session) -> bool {
                 NAME,
                 &subject,
                 what,
-                format!("check the portal: iscsictl diagnose {target} {portal}; or log out: {leave}"),
+                format!("check the portal: {}; or log out: {leave}", of_it("diagnose")),
             );
             return true;
         }
         state => {
             let what = format!("session {sid} is {state}: iscsid is trying to reconnect it");
-            findings.warning(NAME, &subject, what, format!("iscsictl diagnose {target} {portal}"));
+            findings.warning(NAME, &subject, what, of_it("diagnose"));
             return true;
         }
     }
@@ -64,7 +70,12 @@ fn of(findings: &mut Findings, facts: &Facts, session: &Session) -> bool {
             NAME,
             &subject,
             what,
-            format!("record it: iscsictl discover {portal}; or log out: {leave}"),
+            match &session.portal {
+                Some(portal) => {
+                    format!("record it: iscsictl discover {}; or log out: {leave}", quoted(portal))
+                }
+                None => format!("log out: {leave}"),
+            },
         );
         return true;
     }
@@ -116,6 +127,28 @@ mod tests {
             assert_eq!((found.len(), found[0].finding.state), (1, expected), "{state}");
             assert_eq!(found[0].finding.subject, "iqn.a 192.0.2.21:3260");
             assert!(!found[0].finding.hint.is_empty() && found[0].remedy.is_none());
+        }
+    }
+
+    #[test]
+    fn each_hint_of_a_session_is_a_command_that_can_be_pasted() {
+        for (portal, place) in [
+            (None, "iqn.a"),
+            (Some("192.0.2.21"), "iqn.a 192.0.2.21:3260"),
+            (Some("[2001:db8::21]:3260"), "iqn.a '[2001:db8::21]:3260'"),
+        ] {
+            for state in ["FREE", "FAILED", "LOGGED_IN"] {
+                let odd = Session { portal: portal.and_then(|text| text.parse().ok()), ..session(state) };
+                let facts = Facts {
+                    sessions: vec![odd],
+                    nodes: Ok(Vec::new()),
+                    left_out: None,
+                    own: Ok(Own::Missing),
+                    has_multipathd: false,
+                };
+                let hint = look(&facts).list()[0].finding.hint.clone();
+                assert!(hint.ends_with(place) && !hint.contains('?'), "{state}: {hint}");
+            }
         }
     }
 

@@ -1,11 +1,12 @@
 //! The entries of a login, read from the system again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use iscsi_initiator_dbus::{
     Fault, Iqn, Kind,
     fault::Result,
     results::{self, LoginOutcome},
+    shell::quoted,
 };
 
 use super::settle::Settled;
@@ -33,6 +34,7 @@ pub(super) async fn answer(
     target: &Iqn,
     outcomes: BTreeMap<NodeKey, Outcome>,
     settled: Settled,
+    unscanned: &BTreeSet<NodeKey>,
 ) -> Result<Vec<results::Login>> {
     if outcomes.values().all(Result::is_err) {
         let faults = outcomes.into_values().filter_map(Result::err);
@@ -43,16 +45,35 @@ pub(super) async fn answer(
     let now = engine.state.look(Parts::SESSIONS).await?;
     let of_node = |(key, outcome): (NodeKey, Outcome)| match outcome {
         Err(fault) => results::Login::failed(target.as_str(), &key.portal.to_string(), &fault),
-        Ok(done) => entry(&key, done, now.session_of(&key), settled),
+        Ok(done) => {
+            let at = Some(std::slice::from_ref(&key.portal));
+            let was_there = done.outcome == LoginOutcome::AlreadyLoggedIn;
+            let others = if was_there { now.sessions_of(target, at) } else { Vec::new() };
+            let session = now.session_of(&key).or_else(|| others.first());
+            entry(&key, done, session, settled, unscanned.contains(&key))
+        }
     };
     Ok(outcomes.into_iter().map(of_node).collect())
 }
 
-fn entry(key: &NodeKey, done: Done, session: Option<&Session>, settled: Settled) -> results::Login {
+fn entry(
+    key: &NodeKey,
+    done: Done,
+    session: Option<&Session>,
+    settled: Settled,
+    is_unscanned: bool,
+) -> results::Login {
     let (target, portal) = (key.target.as_str(), key.portal.to_string());
+    let name = quoted(target);
     let Some(session) = session else {
+        if done.outcome == LoginOutcome::AlreadyLoggedIn && !done.remark.is_empty() {
+            let mut entry = results::Login::new(target, portal, done.outcome);
+            (entry.message, entry.hint) =
+                (done.remark, format!("see the target's sessions: iscsictl paths {}", quoted(target)));
+            return entry;
+        }
         let gone = Fault::new(Kind::Failed, "the session ended right after the login")
-            .hint(format!("find the cause: iscsictl diagnose {target} {portal}"));
+            .hint(format!("find the cause: iscsictl diagnose {name} {}", quoted(&portal)));
         return results::Login::failed(target, &portal, &gone);
     };
     let disks = session.disks.iter().filter(|disk| !disk.name.is_empty());
@@ -61,22 +82,26 @@ fn entry(key: &NodeKey, done: Done, session: Option<&Session>, settled: Settled)
     let mut hint = String::new();
     let message = if session.state != "LOGGED_IN" {
         format!("the session is in state {}: the kernel is trying to reconnect", session.state)
+    } else if is_unscanned && session.disks.is_empty() {
+        hint = format!("scan for them: iscsictl rescan {} {}", quoted(target), quoted(&portal));
+        "its LUNs were not scanned for: the record leaves that to a person (node.session.scan = manual)"
+            .to_owned()
     } else if settled == Settled::Unasked {
         done.remark
     } else if session.scanned == Some(false) {
-        hint = format!("scan for them: iscsictl rescan {target}");
+        hint = format!("scan for them: iscsictl rescan {name}");
         "timed out scanning for its LUNs".to_owned()
     } else if !session.has_disk() {
         hint = format!(
-            "have the gateway's administrator map a LUN to this initiator, then: iscsictl logout {target} \
-             && iscsictl login {target}"
+            "have the gateway's administrator map a LUN to this initiator, then: iscsictl logout {name} \
+             && iscsictl login {name}"
         );
         NO_LUN.to_owned()
     } else if settled == Settled::Late {
-        hint = "iscsictl paths shows what is there so far".to_owned();
+        hint = "see what is there so far: iscsictl paths".to_owned();
         "timed out waiting for the disks or their maps".to_owned()
     } else if settled == Settled::Unmapped && disks.clone().any(|disk| disk.map.is_none()) {
-        hint = "journalctl -u multipathd has the reason".to_owned();
+        hint = "see the reason: journalctl -u multipathd".to_owned();
         "multipathd did not make a map of a disk that should have one".to_owned()
     } else {
         done.remark

@@ -3,16 +3,21 @@
 
 use std::{sync::Arc, time::Duration};
 
-use iscsi_initiator_dbus::{Fault, Kind, fault::Result, results::LogoutOutcome};
+use iscsi_initiator_dbus::{
+    Fault, Kind,
+    fault::Result,
+    results::{LoginOutcome, LogoutOutcome},
+    shell::quoted,
+};
 
-use super::hold::Hold;
+use super::{answer::Done, hold::Hold};
 use crate::{
     backend::{
         host::{limit::Limit, threads::blocking},
         kernel::sysfs::Session,
         open_iscsi::{
             database::NodeKey,
-            iscsiadm::{Iscsiadm, ProgramError, Refused, Rest},
+            iscsiadm::{Iscsiadm, Login, ProgramError, Refused, Rest},
             undo::settle,
         },
     },
@@ -38,7 +43,8 @@ pub(super) async fn log_in(
     hold: &Hold,
     place: Place,
     limit: &Limit,
-) -> Result<()> {
+) -> Result<Done> {
+    let done = |outcome| Done { outcome, remark: String::new() };
     let login = with_fewer_retries(engine, node, iscsiadm, limit).await?;
     if matches!(login, Err(Refused::Code(_))) {
         // iscsid may have died during the login.
@@ -55,12 +61,13 @@ pub(super) async fn log_in(
     };
     let session = now.as_ref().and_then(|now| now.session_of(node));
     match (login, session.is_some()) {
-        (Ok(()), true) => Ok(()),
+        (Ok(Login::Made), true) => Ok(done(LoginOutcome::LoggedIn)),
+        (Ok(Login::WasThere), true) => Ok(done(LoginOutcome::AlreadyLoggedIn)),
         // Logged in; iscsid is still scanning for its LUNs.
         (Err(Refused::Program(ProgramError::TimedOut(_))), _)
             if session.is_some_and(|s| s.state == "LOGGED_IN") =>
         {
-            Ok(())
+            Ok(done(LoginOutcome::LoggedIn))
         }
         (Err(Refused::Program(ProgramError::TimedOut(rest))), _) => {
             let what =
@@ -73,10 +80,18 @@ pub(super) async fn log_in(
         }
         // Up and complete, whatever iscsiadm reports. If the kernel has not scanned it, iscsid
         // completes it at the next login.
-        (Err(Refused::Code(_)), _) if session.is_some_and(is_whole) => Ok(()),
+        (Err(Refused::Code(_)), _) if session.is_some_and(is_whole) => Ok(done(LoginOutcome::LoggedIn)),
         (Err(refused), _) => Err(report(node, refused.into())),
-        (Ok(()), false) => Err(Fault::new(Kind::Failed, "iscsid reported success, but there is no session")
-            .hint("journalctl -u iscsid has the details")),
+        // iscsid knows one that is not this node's in the kernel: of another iface, or about to appear.
+        (Ok(Login::WasThere), false) => Ok(Done {
+            outcome: LoginOutcome::AlreadyLoggedIn,
+            remark: "iscsid already has a session there, which the kernel does not show as this node's"
+                .to_owned(),
+        }),
+        (Ok(Login::Made), false) => {
+            Err(Fault::new(Kind::Failed, "iscsid reported success, but there is no session")
+                .hint("see the details: journalctl -u iscsid"))
+        }
     }
 }
 
@@ -92,7 +107,7 @@ async fn with_fewer_retries(
     node: &NodeKey,
     iscsiadm: &Iscsiadm,
     limit: &Limit,
-) -> Result<std::result::Result<(), Refused>> {
+) -> Result<std::result::Result<Login, Refused>> {
     let shortened = {
         let (journal, database) = (engine.journal.clone(), engine.database.clone());
         let (node, left) = (node.clone(), limit.left());
@@ -124,7 +139,7 @@ fn report(node: &NodeKey, fault: Fault) -> Fault {
         format!("{}: the target accepted the login, but iscsid failed: {}", node.portal, fault.message());
     let hint = match fault.next_step() {
         "" => {
-            format!("find the cause: iscsictl diagnose {} {}; journalctl -u iscsid", node.target, node.portal)
+            format!("find the cause: iscsictl diagnose {} {}", quoted(&node.target), quoted(&node.portal))
         }
         hint => hint.to_owned(),
     };

@@ -7,11 +7,12 @@ use iscsi_initiator_dbus::{
     Fault, Iqn, Kind, Portal,
     fault::Result,
     results::{self, LoginOutcome, Startup, Step},
+    shell::quoted,
 };
 use iscsi_initiator_polkit::Action;
 use tokio::task::JoinSet;
 
-use super::{Wishes, hold::Hold, log_in, take_back};
+use super::{Wishes, hold::Hold, log_in, portals::is_out_of_reach, take_back};
 use crate::{
     backend::{
         host::{limit::Limit, threads::blocking},
@@ -29,6 +30,7 @@ use crate::{
     },
     engine::{
         Engine,
+        ask::left_out::LeftOut,
         call::{
             Call, Progress, act,
             consent::{Consent, ask_each},
@@ -36,7 +38,7 @@ use crate::{
         records::{
             add::{binding, bound},
             defaults::default_chap,
-            discover::{Given, ask_any},
+            discover::{Given, Question, ask_any},
             initiator_name,
         },
         state::reader::Parts,
@@ -65,9 +67,12 @@ pub(crate) struct Connection {
 
 /// The targets and nodes to log in to.
 struct Goal {
+    /// As the caller named it.
+    asked: Portal,
     portal: Portal,
     targets: Vec<Iqn>,
     nodes: Vec<NodeKey>,
+    left_out: LeftOut,
     /// What the nodes are bound to.
     binding: Option<Binding>,
 }
@@ -98,12 +103,12 @@ async fn connect(
     let Connection { startup, wait, accept_changed_luns, interface, chap, .. } = connection;
     let (asked, limit, progress) = (call.portal()?, call.limit(), call.progress());
     let wishes = Wishes { startup, wait, accept_changed_luns };
-    let proofs = chap.map(|chap| Proofs::with(Some(chap)));
+    let proofs = chap.map(|chap| Arc::new(Proofs::with(Some(chap))));
     progress.report(Step::Discover, format!("asking {asked} for its targets"));
     let (interface, named) = (interface.as_deref(), call.granted(Action::Connect));
-    let goal = find(engine, asked, interface, &named, proofs.as_ref(), consent, limit)
+    let goal = find(engine, asked, interface, &named, proofs.clone(), consent, limit)
         .await
-        .map_err(|fault| stopped(Step::Discover, fault))?;
+        .map_err(|fault| stopped(Step::Discover, about_discovery(fault, asked, proofs.is_some())))?;
     check_number(goal.nodes.len()).map_err(|fault| stopped(Step::Discover, fault))?;
     progress.report(Step::Discover, goal.to_string());
     let limit = &allowed(&goal, call, startup, interface, consent).await?;
@@ -155,11 +160,11 @@ async fn back_up(engine: &Engine, goal: &Goal) -> Result<settle::Left> {
 
 /// Discovers the targets and chooses.
 async fn find(
-    engine: &Engine,
-    portal: &Portal,
+    engine: &Arc<Engine>,
+    asked: &Portal,
     interface: Option<&str>,
     named: &[Iqn],
-    proofs: Option<&Proofs>,
+    proofs: Option<Arc<Proofs>>,
     consent: &dyn Consent,
     limit: &Limit,
 ) -> Result<Goal> {
@@ -167,10 +172,11 @@ async fn find(
     iscsid::check_reachable(&engine.layout.iscsid_socket).await?;
     let binding = binding(engine, interface).await?;
     let initiator = initiator_name::needed(engine).await?;
-    let (portal, listed) =
-        ask_any(engine, portal, interface, &initiator, Given::IfAsked(proofs), consent, limit).await?;
+    let given = Given::IfAsked(proofs);
+    let question = Question { portal: asked, interface, initiator: &initiator, named, given };
+    let (portal, listed) = ask_any(engine, question, consent, limit).await?;
     let offered: BTreeSet<&Iqn> = listed.nodes.iter().map(|node| &node.target).collect();
-    let targets = choose(&portal, &initiator, &offered, named)?;
+    let targets = choose(&portal, &initiator, &offered, &listed.left_out, named)?;
     let nodes: BTreeSet<NodeKey> = listed
         .nodes
         .iter()
@@ -178,15 +184,18 @@ async fn find(
         .cloned()
         .map(|node| bound(node, binding.as_ref()))
         .collect();
-    // A node with a record in the old format is logged in to through that record.
+    // A node with a record in the old format, or with the address in another spelling, is logged in to
+    // through that record.
     let now = engine.state.look_at(&targets).await?;
-    let is_old = |node: &&Node| node.key.tpgt.is_none() && node.damage.is_none();
+    let is_old =
+        |node: &&Node| (node.key.tpgt.is_none() || node.key.spelled.is_some()) && node.damage.is_none();
     let old: Vec<&NodeKey> = now.nodes().iter().filter(is_old).map(|node| &node.key).collect();
     let recorded = |node: NodeKey| {
         let old = old.iter().find(|other| other.is_same(&node)).map(|other| (*other).clone());
         old.unwrap_or(node)
     };
-    Ok(Goal { portal, targets, nodes: nodes.into_iter().map(recorded).collect(), binding })
+    let nodes = nodes.into_iter().map(recorded).collect();
+    Ok(Goal { asked: asked.clone(), portal, targets, nodes, left_out: listed.left_out, binding })
 }
 
 /// Records change from here on; the caller restores them if the call fails.
@@ -197,7 +206,7 @@ async fn find(
 async fn record_and_log_in(
     engine: &Arc<Engine>,
     goal: &Goal,
-    proofs: Option<Proofs>,
+    proofs: Option<Arc<Proofs>>,
     chap: DefaultChap,
     holds: &[Hold],
     before: &mut settle::Left,
@@ -205,6 +214,7 @@ async fn record_and_log_in(
     limit: &Limit,
     progress: &Progress,
 ) -> Result<Vec<results::Login>> {
+    let is_given = proofs.is_some();
     let is_left_out = record(engine, goal, proofs, chap, wishes.startup, progress).await?;
     let portals = goal.nodes.iter().map(|node| node.portal.to_string()).collect::<Vec<_>>();
     progress.report(Step::Login, format!("logging in at {}", some_of(&portals)));
@@ -241,10 +251,12 @@ async fn record_and_log_in(
         return Err(stopped(Step::Login, take_back(engine, &sids, limit).await));
     }
     if entries.is_empty() {
-        let faults = faults.into_iter().map(|(.., fault)| fault);
-        let telling = faults.min_by_key(|fault| fault.kind().rank());
-        let telling = telling.unwrap_or_else(|| Fault::new(Kind::Failed, "there is nothing to log in to"));
-        let telling = if is_left_out { without_default(telling, &goal.portal) } else { telling };
+        let telling = faults.into_iter().min_by_key(|(.., fault)| fault.kind().rank());
+        let telling = match telling {
+            None => Fault::new(Kind::Failed, "there is nothing to log in to"),
+            Some((.., fault)) if is_left_out => without_default(fault, &goal.asked),
+            Some((target, _, fault)) => goal.about_login(fault, &target, is_given),
+        };
         return Err(stopped(Step::Login, telling));
     }
     for (target, nodes, fault) in faults {
@@ -275,7 +287,7 @@ async fn record_and_log_in(
 async fn record(
     engine: &Engine,
     goal: &Goal,
-    proofs: Option<Proofs>,
+    proofs: Option<Arc<Proofs>>,
     chap: DefaultChap,
     startup: Option<Startup>,
     progress: &Progress,
@@ -286,14 +298,16 @@ async fn record(
     let made = blocking(move || database.add(&nodes, &from, startup, binding.as_ref(), chap))
         .await?
         .map_err(|error| stopped(Step::Record, error.into()))?;
-    let new = made.iter().filter(|made| **made != Made::Known).count();
-    let is_left_out = made.contains(&Made::NewWithoutChap);
+    let new = made.iter().filter(|made| made.is_new()).count();
+    let is_left_out = made.iter().any(Made::is_without_chap);
     progress.report(Step::Record, format!("{} nodes, {new} of them new", made.len()));
-    if let Some(chap) = proofs.and_then(|proofs| proofs.chap) {
+    if let Some(proofs) = proofs
+        && let Some(chap) = &proofs.chap
+    {
         let how = if chap.target.is_some() { "mutual CHAP" } else { "CHAP" };
         let done = format!("{how} as {:?} in {} records", chap.username, goal.nodes.len());
-        let (database, nodes) = (engine.database.clone(), goal.nodes.clone());
-        blocking(move || database.set_node_chap(&nodes, Some(&chap)))
+        let (database, nodes, proofs) = (engine.database.clone(), goal.nodes.clone(), Arc::clone(&proofs));
+        blocking(move || database.set_node_chap(&nodes, proofs.chap.as_ref()))
             .await?
             .map_err(|error| stopped(Step::SetChap, error.into()))?;
         progress.report(Step::SetChap, done);
@@ -309,7 +323,55 @@ fn without_default(fault: Fault, portal: &Portal) -> Fault {
     }
     let what = format!("{}; the default CHAP is not recorded for it and was left out", fault.message());
     Fault::new(fault.kind(), what)
-        .hint(format!("give the user name and the secret: iscsictl connect {portal} --user NAME"))
+        .hint(format!("give the user name and the secret: iscsictl connect {} --user NAME", quoted(portal)))
+}
+
+/// A portal may have CHAP of its own for discoveries, which `discover --user` would not store.
+fn about_discovery(fault: Fault, asked: &Portal, is_given: bool) -> Fault {
+    if !["iscsictl discover", "--user"].iter().all(|words| fault.next_step().contains(words)) {
+        return fault;
+    }
+    let at = quoted(asked);
+    let hint = if is_given {
+        format!(
+            "set both again; if the portal has another user for discoveries, store that one: iscsictl set-chap \
+             --portal {at} --user NAME"
+        )
+    } else {
+        format!("give the user name and the secret: iscsictl connect {at} --user NAME")
+    };
+    Fault::new(fault.kind(), fault.message()).hint(hint)
+}
+
+impl Goal {
+    /// The records are as they were before, so that a hint must not count on one; and a portal that
+    /// answers may have listed the target where only others can reach it.
+    fn about_login(&self, fault: Fault, target: &Iqn, is_given: bool) -> Fault {
+        let (name, at) = (quoted(target), quoted(&self.asked));
+        let connect = format!("iscsictl connect {at} --target {name}");
+        let is_elsewhere =
+            !self.nodes.iter().any(|node| node.target == *target && node.portal == self.portal);
+        if is_out_of_reach(&fault) && is_elsewhere {
+            let what = format!(
+                "{}; {} answers, and lists the target at other addresses only",
+                fault.message(),
+                self.portal
+            );
+            return Fault::new(fault.kind(), what).hint(format!(
+                "if the target can be reached at {0}, record it there and log in: iscsictl add {name} {1} && iscsictl \
+                 login {name} {1}",
+                self.portal,
+                quoted(&self.portal)
+            ));
+        }
+        let hint = if is_given {
+            fault.next_step().replace(&format!("iscsictl set-chap {name} --clear"), &connect)
+        } else {
+            fault.next_step().to_owned()
+        };
+        let hint = hint.replace(&format!("iscsictl set-chap {name} --user"), &format!("{connect} --user"));
+        Fault::new(fault.kind(), fault.message()).hint(hint)
+    }
 }
 
 /// Restores the records. If a login continues after the call, the record of its session is restored
@@ -376,30 +438,41 @@ async fn put_back_what_is_down(engine: &Engine, before: settle::Left) -> (Option
 }
 
 /// The targets named, if the portal has them; without a name, its only one.
-fn choose(portal: &Portal, initiator: &Iqn, offered: &BTreeSet<&Iqn>, named: &[Iqn]) -> Result<Vec<Iqn>> {
+fn choose(
+    portal: &Portal,
+    initiator: &Iqn,
+    offered: &BTreeSet<&Iqn>,
+    left_out: &LeftOut,
+    named: &[Iqn],
+) -> Result<Vec<Iqn>> {
     if let Some(missing) = named.iter().find(|target| !offered.contains(target)) {
+        if let Some(fault) = left_out.fault(missing, portal) {
+            return Err(fault);
+        }
         let what = format!("{portal} does not list the target {missing} (initiator name {initiator})");
         return Err(Fault::new(Kind::TargetNotFound, what)
-            .hint(format!("list its targets: iscsictl discover {portal}")));
+            .hint(format!("list its targets: iscsictl discover {}", quoted(portal))));
     }
     if !named.is_empty() {
         return Ok(named.to_vec());
     }
     match offered.iter().collect::<Vec<_>>().as_slice() {
         [one] => Ok(vec![(**one).clone()]),
-        [] => Err(Fault::new(
-            Kind::TargetNotFound,
-            format!("{portal} lists no target for the initiator name {initiator}"),
-        )
-        .hint(
-            "have the gateway's administrator allow this name, or set the one that the gateway expects: \
-             iscsictl initiator-name NAME",
-        )),
+        [] => Err(left_out.of_all(portal).unwrap_or_else(|| {
+            Fault::new(
+                Kind::TargetNotFound,
+                format!("{portal} lists no target for the initiator name {initiator}"),
+            )
+            .hint(
+                "have the gateway's administrator allow this name, or set the one that the gateway expects: \
+                 iscsictl initiator-name NAME",
+            )
+        })),
         many => {
             let names: Vec<String> = many.iter().map(ToString::to_string).collect();
             let why = format!("is required, since {portal} has {} targets: {}", names.len(), some_of(&names));
             Err(Fault::invalid("options.targets", why)
-                .hint("name one: iscsictl connect PORTAL --target TARGET"))
+                .hint(format!("name one: iscsictl connect {} --target TARGET", quoted(portal))))
         }
     }
 }
@@ -422,13 +495,96 @@ fn stopped(step: Step, fault: Fault) -> Fault {
 impl std::fmt::Display for Goal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let targets: Vec<String> = self.targets.iter().map(ToString::to_string).collect();
-        write!(f, "{} lists {} at {} portals", self.portal, some_of(&targets), self.nodes.len())
+        write!(f, "{} lists {} at {} portals", self.portal, some_of(&targets), self.nodes.len())?;
+        match self.left_out.told() {
+            left_out if left_out.is_empty() => Ok(()),
+            left_out => write!(f, "; left out: {left_out}"),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn goal(at: &str) -> Goal {
+        let target: Iqn = "iqn.2001-04.com.example:1".parse().unwrap();
+        let node = NodeKey {
+            target: target.clone(),
+            portal: at.parse().unwrap(),
+            tpgt: Some(1),
+            iface: "default".into(),
+            spelled: None,
+        };
+        Goal {
+            asked: "gw.example".parse().unwrap(),
+            portal: "192.0.2.21".parse().unwrap(),
+            targets: vec![target],
+            nodes: vec![node],
+            left_out: LeftOut::default(),
+            binding: None,
+        }
+    }
+
+    #[test]
+    fn a_hint_does_not_count_on_a_record_that_was_put_back() {
+        let goal = goal("192.0.2.21");
+        let target = &goal.targets[0];
+        let hint = |kind, hint: &str, is_given| {
+            goal.about_login(Fault::new(kind, "no").hint(hint), target, is_given).next_step().to_owned()
+        };
+        let set = format!("set both: iscsictl set-chap {target} --user NAME");
+        assert_eq!(
+            hint(Kind::ChapRejected, &set, true),
+            format!("set both: iscsictl connect gw.example:3260 --target {target} --user NAME")
+        );
+        let clear = format!("without: iscsictl set-chap {target} --clear; else");
+        assert_eq!(
+            hint(Kind::ChapRejected, &clear, true),
+            format!("without: iscsictl connect gw.example:3260 --target {target}; else")
+        );
+        assert_eq!(hint(Kind::ChapRejected, &clear, false), clear, "what was recorded before is used");
+        assert_eq!(
+            hint(Kind::PortalUnreachable, "ip route get 192.0.2.21", false),
+            "ip route get 192.0.2.21"
+        );
+    }
+
+    #[test]
+    fn a_target_listed_at_inner_addresses_only_may_be_recorded_at_the_portal_that_answers() {
+        let goal = goal("172.17.0.2");
+        let target = &goal.targets[0];
+        for kind in [Kind::PortalUnreachable, Kind::TimedOut] {
+            let fault = goal.about_login(
+                Fault::new(kind, "172.17.0.2:3260: no route").hint("check the network: ping 172.17.0.2"),
+                target,
+                false,
+            );
+            assert!(
+                fault.message().starts_with("172.17.0.2:3260: no route; 192.0.2.21:3260 answers"),
+                "{fault}"
+            );
+            let add =
+                format!("iscsictl add {target} 192.0.2.21:3260 && iscsictl login {target} 192.0.2.21:3260");
+            assert!(fault.next_step().ends_with(&add), "{fault}");
+        }
+        for kind in [Kind::TargetRejected, Kind::TimedOut] {
+            let other = goal.about_login(Fault::new(kind, "no").hint("see its log"), target, false);
+            assert_eq!(other.next_step(), "see its log");
+        }
+    }
+
+    #[test]
+    fn chap_of_the_portal_is_stored_for_the_portal() {
+        let portal: Portal = "[2001:db8::21]:3260".parse().unwrap();
+        let fault = |kind| Fault::new(kind, "no").hint("iscsictl discover '[2001:db8::21]:3260' --user NAME");
+        let told = about_discovery(fault(Kind::ChapRejected), &portal, true);
+        assert!(told.next_step().ends_with("iscsictl set-chap --portal '[2001:db8::21]:3260' --user NAME"));
+        let told = about_discovery(fault(Kind::ChapRejected), &portal, false);
+        assert!(told.next_step().ends_with("iscsictl connect '[2001:db8::21]:3260' --user NAME"));
+        let other = Fault::new(Kind::MutualChapFailed, "no").hint("do not log in from here");
+        assert_eq!(about_discovery(other.clone(), &portal, true), other);
+    }
 
     #[test]
     fn nobody_chooses_among_targets_that_nobody_named() {
@@ -440,7 +596,8 @@ mod tests {
             name("iqn.2001-04.com.example:2"),
         );
         let choose = |offered: &[&Iqn], named: &[Iqn]| {
-            super::choose(&portal, &me, &offered.iter().copied().collect(), named)
+            let left_out = LeftOut::default();
+            super::choose(&portal, &me, &offered.iter().copied().collect(), &left_out, named)
         };
         assert_eq!(choose(&[&one], &[]).unwrap().as_slice(), std::slice::from_ref(&one));
         assert_eq!(

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result, results::LogoutOutcome};
+use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result, results::LogoutOutcome, shell::quoted};
 
 use crate::{
     backend::{
@@ -102,7 +102,7 @@ fn report(key: &NodeKey, change: &Change, stand: &str) -> Fault {
     Fault::new(Kind::LunChanged, format!("{what}; {stand}")).hint(format!(
         "ask the gateway's administrator; if the change is intended: iscsictl login {} \
          --accept-changed-luns",
-        key.target
+        quoted(&key.target)
     ))
 }
 

@@ -1,8 +1,13 @@
 //! Handles all portals at the same time, so that a dead one never delays a live one.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result, results::LoginOutcome};
+use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result, results::LoginOutcome, shell::quoted};
+use iscsi_initiator_probe::Accepted;
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
@@ -21,7 +26,7 @@ use crate::{
             threads::{blocking, reading},
         },
         open_iscsi::{
-            database::{Node, NodeKey},
+            database::{Node, NodeKey, chap::Proofs},
             iscsiadm::Iscsiadm,
             iscsid,
         },
@@ -43,7 +48,8 @@ const STRAGGLERS: Duration = Duration::from_millis(1500);
 /// What the attempts of one call share.
 #[derive(Clone)]
 struct Attempts {
-    initiator: Iqn,
+    /// The machine's name, which a record may have its own instead of.
+    initiator: Result<Iqn>,
     iscsiadm: Iscsiadm,
     /// Held by an attempt that continues after the call.
     hold: Hold,
@@ -76,7 +82,7 @@ pub(super) async fn log_in(
     }
     let iscsiadm = Iscsiadm::find(&engine.layout)?;
     iscsid::check_reachable(&engine.layout.iscsid_socket).await?;
-    let initiator = initiator_name::needed(engine).await?;
+    let initiator = initiator_name::needed(engine).await;
     let (hurry, hurried) = watch::channel(false);
     let welcome = Arc::new(Notify::new());
     let (hold, share, heard) = (hold.clone(), share.clone(), Arc::clone(&welcome));
@@ -114,7 +120,10 @@ pub(super) async fn log_in(
         }
     }
     match lost {
-        None => Ok(outcomes),
+        None => {
+            at_inner_addresses(nodes, &mut outcomes);
+            Ok(outcomes)
+        }
         Some(_) => Err(Fault::new(Kind::Failed, "an internal task failed; the journal has the details")),
     }
 }
@@ -132,8 +141,9 @@ async fn one_node(engine: &Arc<Engine>, node: &Node, mut shared: Attempts) -> Ou
         let (database, key) = (engine.database.clone(), key.clone());
         reading(move || database.node_proofs(&key)).await??
     };
+    let initiator = initiator_name::of_node(node, &shared.initiator)?;
     let accepted = tokio::select! {
-        asked = ask_login(key, node.interface.as_deref(), &shared.initiator, &proofs, &answering) => asked?,
+        asked = ask_any(engine, node, &initiator, &proofs, &answering) => asked?,
         () = hurry(&mut shared.hurried, begun) => return Err(gave_up(&key.portal)),
     };
     shared.welcome.notify_one();
@@ -149,12 +159,77 @@ async fn one_node(engine: &Arc<Engine>, node: &Node, mut shared: Attempts) -> Ou
         blocking(move || database.set_algorithm(&key, taken)).await??;
     }
     drop(proofs);
-    attempt::log_in(engine, key, &shared.iscsiadm, &shared.hold, place, &shared.limit).await?;
+    let done = attempt::log_in(engine, key, &shared.iscsiadm, &shared.hold, place, &shared.limit).await?;
     let remark = accepted.redirected.map(|redirect| {
         let how = if redirect.permanent { "permanently" } else { "temporarily" };
         format!("the portal redirects logins to {}, {how}", redirect.to)
     });
-    Ok(Done { outcome: LoginOutcome::LoggedIn, remark: remark.unwrap_or_default() })
+    let remarks = [done.remark].into_iter().chain(remark).filter(|remark| !remark.is_empty());
+    Ok(Done { outcome: done.outcome, remark: remarks.collect::<Vec<_>>().join("; ") })
+}
+
+/// Adds the way out for an address that only the gateway's own network reaches: the portal that listed
+/// it, where the target may answer as well.
+fn at_inner_addresses(nodes: &[Node], outcomes: &mut BTreeMap<NodeKey, Outcome>) {
+    let portals: BTreeSet<&Portal> = nodes.iter().map(|node| &node.key.portal).collect();
+    for node in nodes {
+        let Some(Err(fault)) = outcomes.get_mut(&node.key) else { continue };
+        let listed_at = node.discovered_at.as_ref().and_then(|(host, port)| portal(host, *port));
+        let Some(listed_at) = listed_at.filter(|at| is_out_of_reach(fault) && !portals.contains(at)) else {
+            continue;
+        };
+        let (name, at) = (quoted(&node.key.target), quoted(&listed_at));
+        let also = format!(
+            "if the target can be reached at {listed_at}, which listed this address: iscsictl add {name} {at} && \
+             iscsictl login {name} {at}"
+        );
+        let hint = match fault.next_step() {
+            "" => also,
+            hint => format!("{hint}; {also}"),
+        };
+        *fault = Fault::new(fault.kind(), fault.message()).hint(hint);
+    }
+}
+
+/// Whether there is no way to the portal, as opposed to one that answered and then took too long.
+pub(super) fn is_out_of_reach(fault: &Fault) -> bool {
+    match fault.kind() {
+        Kind::PortalUnreachable => true,
+        Kind::TimedOut => fault.next_step().starts_with("check the network"),
+        _ => false,
+    }
+}
+
+fn portal(host: &str, port: u16) -> Option<Portal> {
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    format!("{host}:{port}").parse().ok()
+}
+
+/// Asks the target at the addresses of the record's portal, one after the other: a record may have a
+/// host name, which iscsid resolves by itself.
+async fn ask_any(
+    engine: &Engine,
+    node: &Node,
+    initiator: &Iqn,
+    proofs: &Proofs,
+    limit: &Limit,
+) -> Result<Accepted> {
+    let interface = node.interface.as_deref();
+    let portals = engine.resolver.portals(&node.key.portal, limit).await?;
+    let (mut last, number) = (None, portals.len());
+    for (at, portal) in portals.into_iter().enumerate() {
+        let key = NodeKey { portal, ..node.key.clone() };
+        // A silent address leaves time for the others.
+        let left = u32::try_from(number.saturating_sub(at)).unwrap_or(1).max(1);
+        let part = limit.at_most(limit.left() / left);
+        match ask_login(&key, interface, initiator, proofs, &part).await {
+            Err(fault) if matches!(fault.kind(), Kind::PortalUnreachable | Kind::TimedOut) => {
+                last = Some(fault)
+            }
+            answer => return answer,
+        }
+    }
+    Err(last.unwrap_or_else(|| Fault::new(Kind::PortalUnreachable, "the portal has no address")))
 }
 
 /// Returns when the others are no longer to wait for an attempt that began then.

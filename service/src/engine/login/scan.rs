@@ -1,15 +1,15 @@
 //! Has the kernel scan sessions for LUNs: iscsid may have died before it did so.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use iscsi_initiator_dbus::{Fault, Kind, fault::Result};
+use iscsi_initiator_dbus::{Fault, Kind, fault::Result, shell::quoted};
 use tokio::task::JoinSet;
 
 use crate::{
     backend::{
         host::{limit::Limit, threads::reading},
         kernel::sysfs::{Session, Sysfs},
-        open_iscsi::{iscsiadm::Iscsiadm, iscsid::Iscsid},
+        open_iscsi::{database::NodeKey, iscsiadm::Iscsiadm, iscsid::Iscsid},
     },
     engine::{
         Engine,
@@ -20,6 +20,13 @@ use crate::{
 
 /// How long a session without a disk may take to reconnect before its LUNs are given up.
 const RECONNECT: Duration = Duration::from_secs(10);
+
+/// The nodes whose records leave the scan to a person: neither iscsid nor a login looks for their LUNs.
+pub(super) async fn left_to_a_person(engine: &Engine, nodes: Vec<NodeKey>) -> Result<BTreeSet<NodeKey>> {
+    let database = engine.database.clone();
+    let is_manual = move |node: &NodeKey| database.is_scan_manual(node).unwrap_or(false);
+    reading(move || nodes.into_iter().filter(is_manual).collect()).await
+}
 
 /// Has the kernel scan the sessions that show no LUN. Waits for a session that a restarted iscsid
 /// is reconnecting.
@@ -88,9 +95,9 @@ pub(in crate::engine) fn hindrance(sysfs: &Sysfs, session: &Session) -> Option<F
             session.state
         );
         return Some(Fault::new(Kind::PortalUnreachable, what).hint(format!(
-            "check the way to the portal: iscsictl diagnose {} {}",
-            session.target,
-            session.portal_text()
+            "check the way to the portal: iscsictl diagnose {}{}",
+            quoted(&session.target),
+            session.portal.as_ref().map_or_else(String::new, |portal| format!(" {}", quoted(portal)))
         )));
     }
     if !sysfs.can_scan(session.host) {
@@ -118,7 +125,7 @@ pub(in crate::engine) async fn scan(
                     "{}: timed out waiting for the target to answer for all of its disks",
                     session.portal_text()
                 ))
-                .hint("iscsictl paths shows which; try again with a longer timeout"),
+                .hint("try again with a longer timeout; see which: iscsictl paths"),
             Kind::NoSuchNode => Fault::new(Kind::NotLoggedIn, "the session has ended"),
             kind => Fault::new(kind, format!("{}: {}", session.portal_text(), fault.message()))
                 .hint(fault.next_step()),

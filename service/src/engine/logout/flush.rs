@@ -48,6 +48,6 @@ pub(super) async fn flush(engine: &Engine, plan: &Plan, limit: &Limit) -> Result
     };
     result.map_err(|fault| {
         let what = format!("{}; nothing was torn down", fault.message());
-        Fault::new(fault.kind(), what).hint("iscsictl paths shows the state of the disks")
+        Fault::new(fault.kind(), what).hint("see the state of the disks: iscsictl paths")
     })
 }

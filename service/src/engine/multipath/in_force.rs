@@ -24,7 +24,7 @@ pub(super) async fn in_force(engine: &Engine, limit: &Limit) -> Result<()> {
         (None, Some(error)) if !limit.is_cancelled() => Err(error.into()),
         (None, _) => Err(limit
             .fault("timed out waiting for multipathd to read its configuration")
-            .hint("journalctl -u multipathd has the details; try again with a longer timeout")),
+            .hint("try again with a longer timeout; see the details: journalctl -u multipathd")),
     }
 }
 

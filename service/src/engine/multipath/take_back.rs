@@ -30,7 +30,7 @@ pub(in crate::engine) async fn all(engine: &Engine, left: Left, limit: &Limit) -
         if !take_back(engine, &setup, limit).await {
             let what = "cannot undo an interrupted multipath setup";
             return Err(Fault::new(Kind::Failed, what)
-                .hint("journalctl -u iscsi-initiatord has the details; try again"));
+                .hint("try again; see the details: journalctl -u iscsi-initiatord"));
         }
         blocking(move || entry.done()).await??;
     }

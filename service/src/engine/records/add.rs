@@ -19,12 +19,7 @@ use crate::{
     backend::{
         host::threads::{blocking, reading},
         open_iscsi::{
-            database::{
-                NodeKey,
-                chap::DefaultChap,
-                ifaces::Binding,
-                nodes::{Made, Origin},
-            },
+            database::{NodeKey, chap::DefaultChap, ifaces::Binding, nodes::Origin},
             iscsiadm::Iscsiadm,
         },
     },
@@ -97,6 +92,7 @@ async fn record(
             portal,
             tpgt: Some(options.tpgt.unwrap_or(USUAL_GROUP)),
             iface: "default".to_owned(),
+            spelled: None,
         })
         .map(|node| bound(node, binding.as_ref()))
         .collect();
@@ -109,8 +105,8 @@ async fn record(
     for node in now.nodes() {
         let made = wanted.iter().position(|key| key.is_same(&node.key)).and_then(|at| made.get(at));
         let state = match made {
-            Some(Made::New | Made::NewWithoutChap) => NodeState::New,
-            Some(Made::Known) => NodeState::Known,
+            Some(made) if made.is_new() => NodeState::New,
+            Some(_) => NodeState::Known,
             None => continue,
         };
         nodes.push(with_remark(node_of(node, state, &now), made, &node.key));

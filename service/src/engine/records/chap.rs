@@ -6,7 +6,7 @@ use std::sync::Arc;
 use iscsi_initiator_dbus::{Iqn, Portal, fault::Result, results::ChapMode};
 use iscsi_initiator_polkit::Action;
 
-use super::lookup::{check_again, resolved, sound_nodes_of};
+use super::lookup::{check_again, meant, resolved, sound_nodes_of};
 use crate::{
     backend::{
         host::threads::blocking,
@@ -26,10 +26,13 @@ impl Engine {
     pub(crate) async fn set_chap(self: &Arc<Self>, call: &Call, secrets: Option<ChapSecrets>) -> Result<()> {
         act(self, call, Action::SetChap, move |engine, call| {
             Box::pin(async move {
-                let portals = resolved(engine, call.any_portal(), call.limit()).await?;
+                let asked = call.any_portal();
                 match call.any_target() {
-                    Some(target) => of_nodes(engine, target, portals, call.any_portal(), secrets).await,
-                    None => of_discovery(engine, portals, secrets).await,
+                    Some(target) => {
+                        let portals = meant(engine, target, asked, call.limit()).await?;
+                        of_nodes(engine, target, portals, asked, secrets).await
+                    }
+                    None => of_discovery(engine, resolved(engine, asked, call.limit()).await?, secrets).await,
                 }
             })
         })

@@ -1,7 +1,7 @@
 //! The secrets of iscsid.conf: who may have them proven where.
 //! Must not use one at a portal that it is not recorded for, unless the caller may store it there.
 
-use iscsi_initiator_dbus::{Portal, fault::Result, results};
+use iscsi_initiator_dbus::{Portal, fault::Result, results, shell::quoted};
 
 use crate::{
     backend::{
@@ -33,15 +33,40 @@ pub(in crate::engine) async fn has_default_discovery_chap(engine: &Engine) -> Re
     Ok(reading(move || database.has_default_discovery_chap()).await??)
 }
 
-/// The entry of a node, which says so if its record was made without the default CHAP.
+/// The entry of a node, which says so if its record was made without the default CHAP, in place of a
+/// damaged one, or not at all.
 pub(in crate::engine) fn with_remark(
     mut entry: results::Node,
     made: Option<&Made>,
     NodeKey { target, portal, .. }: &NodeKey,
 ) -> results::Node {
-    if made == Some(&Made::NewWithoutChap) {
-        entry.message = format!("the default CHAP is not recorded for {portal} and was left out");
-        entry.hint = format!("if the target asks for CHAP: iscsictl set-chap {target} {portal} --user NAME");
+    let mut remarks = Vec::new();
+    if let Some(Made::Replaced { why, copy, .. }) = made {
+        let kept = copy.as_ref().map(|copy| format!(", and is kept as {}", copy.display()));
+        let kept = kept.unwrap_or_default();
+        remarks.push(format!(
+            "the record of {target} at {portal} could not be used: {why}; it was replaced{kept}"
+        ));
+        if let Some(copy) = copy {
+            entry.hint = format!("see what it held: sudo cat {}", quoted(copy.display().to_string()));
+        }
+    }
+    if let Some(Made::Unusable(why)) = made {
+        remarks.push(format!("the record of {target} at {portal} stays as it is: {why}"));
+        entry.hint = format!(
+            "remove it and discover it again: iscsictl forget {target} {}",
+            quoted(portal.to_string())
+        );
+    }
+    if made.is_some_and(Made::is_without_chap) {
+        remarks.push(format!("the default CHAP is not recorded for {portal} and was left out"));
+        entry.hint = format!(
+            "if the target asks for CHAP: iscsictl set-chap {target} {} --user NAME",
+            quoted(portal.to_string())
+        );
+    }
+    if !remarks.is_empty() {
+        entry.message = remarks.join("; ");
     }
     entry
 }

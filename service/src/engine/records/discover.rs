@@ -7,8 +7,13 @@ use iscsi_initiator_dbus::{
     Fault, Iqn, Kind, Portal,
     fault::Result,
     results::{self, NodeState, Startup},
+    shell::quoted,
 };
 use iscsi_initiator_polkit::Action;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
 
 use super::{
     add::{binding, bound},
@@ -23,8 +28,9 @@ use crate::{
         },
         open_iscsi::{
             database::{
-                NodeKey,
+                Node, NodeKey,
                 chap::{ChapSecrets, DefaultChap, Proofs},
+                ifaces::Binding,
                 nodes::{Made, Origin},
             },
             iscsiadm::Iscsiadm,
@@ -40,6 +46,15 @@ use crate::{
         state::{listing::node_of, reader::Parts},
     },
 };
+
+/// How long an address of a host name is waited for before the next one is asked as well.
+const NEXT_ADDRESS: Duration = Duration::from_millis(250);
+/// How long the other addresses are waited for once one has rejected us.
+const STRAGGLERS: Duration = Duration::from_millis(1500);
+/// How many addresses a message names.
+const SHOWN: usize = 4;
+/// Records made in one turn, after which the deadline is looked at.
+const AT_ONCE: usize = 256;
 
 /// The options of a discovery.
 pub(crate) struct Discovery {
@@ -72,7 +87,7 @@ impl Engine {
 }
 
 async fn ask_and_record(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     portal: &Portal,
     discovery: Discovery,
     consent: &dyn Consent,
@@ -82,10 +97,12 @@ async fn ask_and_record(
     Iscsiadm::find(&engine.layout)?;
     let binding = binding(engine, interface).await?;
     let initiator = initiator_name::needed(engine).await?;
-    let given = discovery.chap.map(|chap| Proofs::with(Some(chap)));
-    let given = given.as_ref().map_or(Given::IfAsked(None), Given::Only);
+    let given = discovery.chap.map(|chap| Arc::new(Proofs::with(Some(chap))));
+    let given = given.map_or(Given::IfAsked(None), Given::Only);
     let asked = portal;
-    let (portal, listed) = ask_any(engine, asked, interface, &initiator, given, consent, limit).await?;
+    let question = Question { portal, interface, initiator: &initiator, named: &[], given };
+    let (portal, listed) = ask_any(engine, question, consent, limit).await?;
+    let (left_out, _place) = (listed.left_out, listed.place);
     if let Some(to) = &listed.redirected {
         tracing::info!(%portal, %to, "the portal redirected the discovery");
     }
@@ -98,65 +115,192 @@ async fn ask_and_record(
         let _granted = ask_each(consent, Action::Login, &targets, (Some(asked), interface), limit).await?;
     }
     let chap = default_chap(engine, consent, asked, interface).await?;
-    let made = {
-        let (database, keys, from) =
-            (engine.database.clone(), listed.clone(), Origin::Portal(portal.clone()));
-        blocking(move || database.add(&keys, &from, discovery.startup, binding.as_ref(), chap)).await??
-    };
+    let made = record(engine, &listed, &portal, discovery.startup, binding, chap, limit).await?;
     let now = engine.state.look(Parts::NODES).await?;
     let places: BTreeSet<(&Iqn, &Portal)> = listed.iter().map(|key| (&key.target, &key.portal)).collect();
+    let here = Some((portal.host().to_string(), portal.port()));
+    let is_from_here = |node: &Node| node.discovered_at == here;
     let mut nodes = Vec::new();
     for node in now.nodes() {
         let made = listed.binary_search(&node.key).ok().and_then(|at| made.get(at));
         let state = match made {
-            Some(Made::New | Made::NewWithoutChap) => NodeState::New,
-            Some(Made::Known) => NodeState::Known,
+            Some(made) if made.is_new() => NodeState::New,
+            Some(_) => NodeState::Known,
             // In the old format, of another group, or bound to a network interface.
             None if places.contains(&(&node.key.target, &node.key.portal)) => NodeState::Known,
-            None if node.discovered_at == Some((portal.host().to_string(), portal.port())) => NodeState::Gone,
-            None => continue,
+            None if !is_from_here(node) => continue,
+            // Still listed, but only where it cannot be reached.
+            None if left_out.has(&node.key.target) => NodeState::Known,
+            None => NodeState::Gone,
         };
         nodes.push(with_remark(node_of(node, state, &now), made, &node.key));
+    }
+    match nodes.first_mut() {
+        Some(first) => remark(first, left_out.remark(&portal)),
+        None => left_out.of_all(&portal).map_or(Ok(()), Err)?,
     }
     Ok(nodes)
 }
 
-/// Tries the addresses of the portal in turn until one answers.
-pub(in crate::engine) async fn ask_any(
+/// Makes the missing records, with the result for each node. The deadline counts: what is recorded
+/// until then stays, and the next discovery makes the rest.
+async fn record(
     engine: &Engine,
+    listed: &[NodeKey],
     portal: &Portal,
-    interface: Option<&str>,
-    initiator: &Iqn,
-    given: Given<'_>,
+    startup: Option<Startup>,
+    binding: Option<Binding>,
+    chap: DefaultChap,
+    limit: &Limit,
+) -> Result<Vec<Made>> {
+    let (database, keys) = (engine.database.clone(), listed.to_vec());
+    // Before the first one.
+    blocking(move || database.check_room_for(&keys)).await??;
+    let mut made = Vec::with_capacity(listed.len());
+    for keys in listed.chunks(AT_ONCE) {
+        if limit.is_over() {
+            let new = made.iter().filter(|made| **made != Made::Known).count();
+            let what = format!(
+                "{portal} lists {} nodes: timed out after {} of them, {new} of which were new and are \
+                 recorded",
+                listed.len(),
+                made.len()
+            );
+            let again = format!("record the rest: iscsictl discover {} --timeout 600", quoted(portal));
+            return Err(limit.fault(what).hint(again));
+        }
+        let (database, keys, from) = (engine.database.clone(), keys.to_vec(), Origin::Portal(portal.clone()));
+        let binding = binding.clone();
+        made.extend(blocking(move || database.add(&keys, &from, startup, binding.as_ref(), chap)).await??);
+    }
+    Ok(made)
+}
+
+/// What was left out of the list belongs to no entry, and stands in the first.
+fn remark(entry: &mut results::Node, left_out: Option<(String, String)>) {
+    let Some((message, hint)) = left_out else { return };
+    for (text, more) in [(&mut entry.message, message), (&mut entry.hint, hint)] {
+        if !text.is_empty() && !more.is_empty() {
+            text.push_str("; ");
+        }
+        text.push_str(&more);
+    }
+}
+
+/// Asks every address of the portal at the same time, since a silent one must not use up the time of
+/// the others: each a moment after the one before, as RFC 8305 does. The first list counts.
+pub(in crate::engine) async fn ask_any(
+    engine: &Arc<Engine>,
+    question: Question<'_>,
     consent: &dyn Consent,
     limit: &Limit,
 ) -> Result<(Portal, Listed)> {
+    let Question { portal, interface, ref given, .. } = question;
     let stored = Stored::look(engine, portal, interface, given, consent).await?;
-    let mut last = Fault::new(Kind::PortalUnreachable, "the portal has no address");
-    for portal in engine.resolver.portals(portal, limit).await? {
-        let stored = async || stored.proofs(engine, &portal).await;
-        let answer = match given {
-            Given::Only(proofs) => {
-                ask_targets(&engine.resolver, &portal, interface, initiator, &[proofs], limit).await
-            }
-            Given::IfAsked(Some(proofs)) => {
-                let nothing = Proofs::with(None);
-                let stored = stored().await?;
-                // Credentials stored for this portal come before those given for the targets.
-                let order: &[&Proofs] =
-                    if stored.chap.is_some() { &[&stored, proofs] } else { &[&nothing, proofs] };
-                ask_targets(&engine.resolver, &portal, interface, initiator, order, limit).await
-            }
-            Given::IfAsked(None) => {
-                ask_targets(&engine.resolver, &portal, interface, initiator, &[&stored().await?], limit).await
-            }
-        };
-        match answer {
-            Ok(listed) => return Ok((portal, listed)),
-            Err(fault) => last = fault,
+    let portals = engine.resolver.portals(portal, limit).await?;
+    let pause = NEXT_ADDRESS.min(limit.left() / u32::try_from(4 * portals.len().max(1)).unwrap_or(u32::MAX));
+    let (mut waiting, mut asked) = (portals.into_iter(), JoinSet::new());
+    let mut under_way = BTreeSet::new();
+    let mut faults = Vec::new();
+    let (mut next, mut end) = (Instant::now(), limit.deadline() + pause);
+    loop {
+        let is_next = Instant::now() >= next || asked.is_empty();
+        if is_next && let Some(portal) = waiting.next() {
+            let proofs = stored.order(engine, &portal, given).await?;
+            under_way.insert(portal.clone());
+            asked.spawn(ask_one(Arc::clone(engine), portal, proofs, Asking::of(&question), limit.clone()));
+            next = Instant::now() + pause;
+            continue;
+        }
+        if asked.is_empty() {
+            break;
+        }
+        let has_more = waiting.len() > 0;
+        tokio::select! {
+            Some(answer) = asked.join_next() => match answer {
+                Ok((portal, Ok(listed))) => return Ok((portal, listed)),
+                Ok((portal, Err(fault))) => {
+                    under_way.remove(&portal);
+                    if is_reply(&fault) {
+                        end = end.min(Instant::now() + STRAGGLERS);
+                    }
+                    faults.push(fault);
+                    next = Instant::now();
+                }
+                Err(_) => {
+                    let lost = "an internal task failed; the journal has the details";
+                    return Err(Fault::new(Kind::Failed, lost));
+                }
+            },
+            () = sleep_until(next), if has_more => {}
+            () = sleep_until(end), if !has_more => break,
         }
     }
-    Err(last)
+    let silent = under_way.iter().map(|portal| limit.fault(format!("{portal}: did not reply in time")));
+    Err(all_failed(faults.into_iter().chain(silent).collect(), limit))
+}
+
+/// The portal has spoken: others are not waited for until the deadline.
+fn is_reply(fault: &Fault) -> bool {
+    !matches!(fault.kind(), Kind::PortalUnreachable | Kind::TimedOut)
+}
+
+/// The most specific reason, with those of the other addresses.
+fn all_failed(mut faults: Vec<Fault>, limit: &Limit) -> Fault {
+    if limit.is_cancelled() {
+        return limit.fault("");
+    }
+    faults.sort_by_key(|fault| fault.kind().rank());
+    let Some(first) = faults.first() else {
+        return Fault::new(Kind::PortalUnreachable, "the portal has no address");
+    };
+    let shown: Vec<&str> = faults.iter().take(SHOWN).map(Fault::message).collect();
+    let more = match faults.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!("; and {more} more addresses failed"),
+    };
+    Fault::new(first.kind(), format!("{}{more}", shown.join("; "))).hint(first.next_step())
+}
+
+/// What a task has of a question.
+struct Asking {
+    interface: Option<String>,
+    initiator: Iqn,
+    named: Vec<Iqn>,
+}
+
+impl Asking {
+    fn of(question: &Question<'_>) -> Self {
+        Self {
+            interface: question.interface.map(str::to_owned),
+            initiator: question.initiator.clone(),
+            named: question.named.to_vec(),
+        }
+    }
+}
+
+async fn ask_one(
+    engine: Arc<Engine>,
+    portal: Portal,
+    proofs: Vec<Arc<Proofs>>,
+    asking: Asking,
+    limit: Limit,
+) -> (Portal, Result<Listed>) {
+    let Asking { interface, initiator, named } = asking;
+    let order: Vec<&Proofs> = proofs.iter().map(AsRef::as_ref).collect();
+    let interface = interface.as_deref();
+    let listed = ask_targets(&engine.resolver, &portal, interface, &initiator, &named, &order, &limit).await;
+    (portal, listed)
+}
+
+/// What to ask a portal for.
+pub(in crate::engine) struct Question<'a> {
+    pub(in crate::engine) portal: &'a Portal,
+    pub(in crate::engine) interface: Option<&'a str>,
+    pub(in crate::engine) initiator: &'a Iqn,
+    /// These targets alone; all of them if there is none.
+    pub(in crate::engine) named: &'a [Iqn],
+    pub(in crate::engine) given: Given,
 }
 
 /// How far the credentials stored for discovery may be used in a call.
@@ -171,13 +315,29 @@ impl Stored {
         engine: &Engine,
         portal: &Portal,
         interface: Option<&str>,
-        given: Given<'_>,
+        given: &Given,
         consent: &dyn Consent,
     ) -> Result<Self> {
         let is_asked_for = !matches!(given, Given::Only(_))
             && (interface.is_some() || has_default_discovery_chap(engine).await?);
         let may = is_asked_for && may_use_secrets(consent, Some(portal), interface).await;
         Ok(Self { defaults: DefaultChap::of(may), is_withheld: interface.is_some() && !may })
+    }
+
+    /// What to prove at an address, in order.
+    async fn order(&self, engine: &Engine, portal: &Portal, given: &Given) -> Result<Vec<Arc<Proofs>>> {
+        Ok(match given {
+            Given::Only(proofs) => vec![Arc::clone(proofs)],
+            Given::IfAsked(given) => {
+                let stored = Arc::new(self.proofs(engine, portal).await?);
+                match given {
+                    None => vec![stored],
+                    // Credentials stored for this portal come before those given for the targets.
+                    Some(given) if stored.chap.is_some() => vec![stored, Arc::clone(given)],
+                    Some(given) => vec![Arc::new(Proofs::with(None)), Arc::clone(given)],
+                }
+            }
+        })
     }
 
     async fn proofs(&self, engine: &Engine, portal: &Portal) -> Result<Proofs> {
@@ -188,10 +348,47 @@ impl Stored {
 }
 
 /// The credentials that a caller gave for a discovery.
-#[derive(Clone, Copy)]
-pub(in crate::engine) enum Given<'a> {
+pub(in crate::engine) enum Given {
     /// Only these.
-    Only(&'a Proofs),
+    Only(Arc<Proofs>),
     /// First those stored for the portal, then these if it asks for CHAP.
-    IfAsked(Option<&'a Proofs>),
+    IfAsked(Option<Arc<Proofs>>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_addresses_the_most_specific_reason_counts_and_all_are_named() {
+        let limit = Limit::of(Duration::from_secs(20));
+        let fault = |kind, what: &str| Fault::new(kind, what).hint(format!("about {what}"));
+        let all = all_failed(
+            vec![
+                fault(Kind::TimedOut, "192.0.2.1:3260: silent"),
+                fault(Kind::ChapRejected, "192.0.2.2:3260: rejected"),
+                fault(Kind::PortalUnreachable, "192.0.2.3:3260: nothing listens"),
+                fault(Kind::TimedOut, "192.0.2.4:3260: silent"),
+                fault(Kind::TimedOut, "192.0.2.5:3260: silent"),
+            ],
+            &limit,
+        );
+        assert_eq!((all.kind(), all.next_step()), (Kind::ChapRejected, "about 192.0.2.2:3260: rejected"));
+        assert!(all.message().starts_with("192.0.2.2:3260: rejected; 192.0.2.3:3260: nothing"), "{all}");
+        assert!(
+            all.message().contains("192.0.2.1") && all.message().ends_with("and 1 more addresses failed")
+        );
+        let one = all_failed(vec![fault(Kind::TimedOut, "192.0.2.1:3260: silent")], &limit);
+        assert_eq!(one.message(), "192.0.2.1:3260: silent");
+    }
+
+    #[test]
+    fn what_was_left_out_stands_beside_what_is_said_of_the_node() {
+        let mut entry = results::Node::new("", "", Startup::Manual, results::ChapMode::None, NodeState::New);
+        remark(&mut entry, None);
+        assert_eq!(entry.message, "");
+        remark(&mut entry, Some(("left out".into(), "add it".into())));
+        remark(&mut entry, Some(("more".into(), String::new())));
+        assert_eq!((entry.message.as_str(), entry.hint.as_str()), ("left out; more", "add it"));
+    }
 }

@@ -3,12 +3,18 @@
 
 use std::sync::Arc;
 
-use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result};
+use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result, shell::quoted};
 use iscsi_initiator_polkit::Action;
 
 use super::lookup::{nodes_of, none, resolved};
 use crate::{
-    backend::host::threads::blocking,
+    backend::{
+        host::{
+            limit::Limit,
+            threads::{blocking, reading},
+        },
+        open_iscsi::database::listing::Stray,
+    },
     engine::{
         Engine,
         call::{Call, act},
@@ -21,13 +27,43 @@ impl Engine {
     pub(crate) async fn forget(self: &Arc<Self>, call: &Call) -> Result<()> {
         act(self, call, Action::Configure, move |engine, call| {
             Box::pin(async move {
-                let portals = resolved(engine, call.any_portal(), call.limit()).await?;
+                let portals = exactly(engine, call.target()?, call.any_portal(), call.limit()).await?;
                 let _claim = claim(engine, call.target()?).await?;
                 remove(engine, call.target()?, portals.as_deref(), call.any_portal()).await
             })
         })
         .await
     }
+}
+
+/// The portal that a caller named, as it is recorded; a name that is not recorded stands for its
+/// addresses. A record that merely leads to the same place is another record.
+async fn exactly(
+    engine: &Engine,
+    target: &Iqn,
+    portal: Option<&Portal>,
+    limit: &Limit,
+) -> Result<Option<Vec<Portal>>> {
+    let asked = portal.map(std::slice::from_ref);
+    let is_recorded = match asked {
+        None => true,
+        Some(_) => {
+            !nodes_of(engine, target, asked).await?.is_empty()
+                || !strays_of(engine, target, asked).await?.is_empty()
+        }
+    };
+    if is_recorded { Ok(asked.map(<[_]>::to_vec)) } else { resolved(engine, portal, limit).await }
+}
+
+/// What lies among the records of a target, or of some of its portals, and is not a record.
+async fn strays_of(engine: &Engine, target: &Iqn, portals: Option<&[Portal]>) -> Result<Vec<Stray>> {
+    let (database, targets) = (engine.database.clone(), [target.clone()]);
+    let mut strays = reading(move || database.list_of(&targets)).await??.strays;
+    let is_at = |stray: &Stray, portals: &[Portal]| {
+        stray.portal.as_ref().is_some_and(|portal| portals.contains(portal))
+    };
+    strays.retain(|stray| portals.is_none_or(|portals| is_at(stray, portals)));
+    Ok(strays)
 }
 
 async fn remove(
@@ -38,8 +74,9 @@ async fn remove(
 ) -> Result<()> {
     let now = engine.state.look_at(std::slice::from_ref(target)).await?;
     let nodes = now.nodes_of(target, portals);
-    if nodes.is_empty() {
-        return Err(none(engine, target, asked));
+    let strays = strays_of(engine, target, portals).await?;
+    if nodes.is_empty() && strays.is_empty() {
+        return Err(none(engine, target, asked).await);
     }
     if let Some(up) = nodes.iter().find(|node| now.session_of(&node.key).is_some()) {
         let what = format!("a session to {target} at {} is up", up.key.portal);
@@ -48,11 +85,17 @@ async fn remove(
     }
     let database = engine.database.clone();
     let keys: Vec<_> = nodes.into_iter().map(|node| node.key).collect();
-    blocking(move || database.forget(&keys)).await??;
+    blocking(move || database.forget(&keys, &strays)).await??;
     // Checks again: what counts is that they are gone.
     if let Some(left) = nodes_of(engine, target, portals).await?.first() {
         let what = format!("another program made the record of {target} at {} again", left.key.portal);
         return Err(Fault::new(Kind::Failed, what).hint("try again"));
+    }
+    if let Some(left) = strays_of(engine, target, portals).await?.first() {
+        let path = engine.layout.find_database().join(&left.path);
+        let what = format!("{} is still there: it holds a folder, which is not open-iscsi's", path.display());
+        return Err(Fault::new(Kind::Failed, what)
+            .hint(format!("see what it is: sudo ls -lR {}", quoted(path.display().to_string()))));
     }
     if nodes_of(engine, target, None).await?.is_empty() {
         let (known_luns, target) = (engine.known_luns.clone(), target.clone());

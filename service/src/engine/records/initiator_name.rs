@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result};
+use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result, shell::quoted};
 use iscsi_initiator_polkit::Action;
 
 use crate::{
@@ -11,7 +11,8 @@ use crate::{
         host::threads::{blocking, reading},
         kernel::sysfs::Session,
         open_iscsi::{
-            initiator_name::{self, NameChange},
+            database::{Node, NodeKey},
+            initiator_name::{self, NameChange, NameFile},
             iscsiadm::Iscsiadm,
             undo::{self, Entry, Undo, settle},
         },
@@ -48,23 +49,53 @@ impl Engine {
     }
 }
 
-/// The name, or the command that sets one.
+/// The name, or what is wrong with its file and the command that sets one.
 pub(in crate::engine) async fn needed(engine: &Engine) -> Result<Iqn> {
-    engine.initiator_name().await?.ok_or_else(|| {
-        Fault::new(Kind::InvalidConfiguration, "this machine has no initiator name")
-            .hint("set one: iscsictl initiator-name iqn.YYYY-MM.reversed.domain:this-machine")
+    file(engine).await?.name()
+}
+
+async fn file(engine: &Engine) -> Result<NameFile> {
+    let config = engine.layout.config.clone();
+    reading(move || initiator_name::look(&config)).await?
+}
+
+/// The name under which iscsid logs in with a node's record: its own, or else the machine's.
+pub(in crate::engine) fn of_node(node: &Node, machine: &Result<Iqn>) -> Result<Iqn> {
+    let Some(text) = &node.initiator else { return machine.clone() };
+    Iqn::recorded(text).map_err(|_| {
+        let NodeKey { target, portal, .. } = &node.key;
+        let what = format!(
+            "the record of {target} at {portal} has an iface.initiatorname of its own that is not an \
+             iSCSI name: \"{}\"",
+            text.escape_debug()
+        );
+        Fault::new(Kind::InvalidConfiguration, what).hint(format!(
+            "set it: sudo iscsiadm -m node -T {target} -p {} -o update -n iface.initiatorname -v \
+             iqn.YYYY-MM.reversed.domain:this-machine",
+            quoted(portal.to_string())
+        ))
     })
 }
 
 async fn change(engine: &Engine, name: Iqn) -> Result<()> {
     let _claim = engine.turns.claims.claim_everything()?;
     Iscsiadm::find(&engine.layout)?;
-    let is_same = engine.initiator_name().await?.as_ref() == Some(&name);
+    let file = file(engine).await?;
+    let is_same = file.name().is_ok_and(|now| now == name);
+    // Other lines, or a line that the start script does not take, are put right without a new name.
+    let is_whole = is_same && file.names == 1 && file.is_plain;
     let now = engine.state.look(Parts::SESSIONS).await?;
     if now.sessions().next().is_some() {
-        return if is_same { Ok(()) } else { Err(in_use(&now)) };
+        if !is_same {
+            return Err(in_use(&now));
+        }
+        if !is_whole {
+            let (entry, _) = write(engine, name).await?;
+            blocking(move || entry.done()).await??;
+        }
+        return Ok(());
     }
-    let written = if is_same { None } else { Some(write(engine, name).await?) };
+    let written = if is_whole { None } else { Some(write(engine, name).await?) };
     let restarted = engine.systemd.job(Job::Restart, ISCSID).await;
     let Some((entry, change)) = written else { return restarted };
     if restarted.is_ok() {

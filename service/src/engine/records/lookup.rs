@@ -1,6 +1,8 @@
 //! Finds the records that a call refers to, and reports missing and damaged ones.
 
-use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result};
+use std::collections::BTreeSet;
+
+use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result, shell::quoted};
 
 use crate::{
     backend::{
@@ -10,10 +12,46 @@ use crate::{
             iscsiadm::Iscsiadm,
         },
     },
-    engine::{Engine, state::snapshot::Snapshot},
+    engine::{
+        Engine,
+        state::{reader::Parts, snapshot::Snapshot},
+    },
 };
 
-/// Every portal that the argument stands for; `None` still means all.
+/// How many portals a message names.
+const SHOWN: usize = 4;
+
+/// The portals that a caller means of a target: those that are recorded under the name or the address
+/// that they gave, or else those that lead to the same place. iscsiadm resolves names to compare
+/// them, too (usr/iscsi_util.c, `iscsi_addr_match`). `None` still means all.
+pub(in crate::engine) async fn meant(
+    engine: &Engine,
+    target: &Iqn,
+    portal: Option<&Portal>,
+    limit: &Limit,
+) -> Result<Option<Vec<Portal>>> {
+    let Some(asked) = portal else { return Ok(None) };
+    let nodes = nodes_of(engine, target, None).await?;
+    let recorded: BTreeSet<&Portal> = nodes.iter().map(|node| &node.key.portal).collect();
+    if recorded.contains(asked) {
+        return Ok(Some(vec![asked.clone()]));
+    }
+    let mut portals = vec![asked.clone()];
+    if asked.address().is_none() {
+        portals.extend(engine.resolver.portals(asked, limit).await?);
+        return Ok(Some(portals));
+    }
+    let is_near = |portal: &&&Portal| portal.address().is_none() && portal.port() == asked.port();
+    for named in recorded.iter().filter(is_near) {
+        // A name that has no address now is another portal's.
+        if engine.resolver.portals(named, limit).await.is_ok_and(|found| found.contains(asked)) {
+            portals.push((*named).clone());
+        }
+    }
+    Ok(Some(portals))
+}
+
+/// Every numeric portal that the argument stands for; `None` still means all.
 pub(in crate::engine) async fn resolved(
     engine: &Engine,
     portal: Option<&Portal>,
@@ -43,7 +81,7 @@ pub(in crate::engine) async fn sound_nodes_of(
 ) -> Result<Vec<Node>> {
     let nodes = nodes_of(engine, target, portals).await?;
     if nodes.is_empty() {
-        return Err(none(engine, target, asked));
+        return Err(none(engine, target, asked).await);
     }
     match nodes.iter().find_map(|node| Some((&node.key, node.damage?))) {
         Some((key, why)) => Err(damaged(key, why)),
@@ -67,18 +105,49 @@ pub(in crate::engine) fn check_again(
 }
 
 /// There is no such node. Without open-iscsi there are no nodes, and that is the reason then.
-pub(in crate::engine) fn none(engine: &Engine, target: &Iqn, portal: Option<&Portal>) -> Fault {
-    match Iscsiadm::find(&engine.layout) {
-        Err(missing) => missing,
-        Ok(_) => no_such_node(target, portal),
+pub(in crate::engine) async fn none(engine: &Engine, target: &Iqn, portal: Option<&Portal>) -> Fault {
+    if let Err(missing) = Iscsiadm::find(&engine.layout) {
+        return missing;
+    }
+    let now = match engine.state.look(Parts::NODES).await {
+        Ok(now) => now,
+        Err(_) => return no_such_node(target, portal),
+    };
+    let elsewhere: Vec<String> =
+        now.nodes_of(target, None).iter().map(|node| node.key.portal.to_string()).collect();
+    match portal {
+        Some(portal) if !elsewhere.is_empty() => only_elsewhere(target, portal, elsewhere),
+        _ if now.nodes().is_empty() => no_such_node(target, portal),
+        _ => Fault::new(Kind::NoSuchNode, nothing_for(target, portal)).hint(format!(
+            "see what is recorded: iscsictl nodes; find and record more: {}",
+            discover(portal)
+        )),
     }
 }
 
+/// The target is recorded, and not at this portal, which need not list it to serve it.
+fn only_elsewhere(target: &Iqn, portal: &Portal, mut elsewhere: Vec<String>) -> Fault {
+    let others = elsewhere.split_off(elsewhere.len().min(SHOWN));
+    let more = if others.is_empty() { "" } else { " and others" };
+    let what = format!("{}, only at {}{more}", nothing_for(target, Some(portal)), elsewhere.join(", "));
+    let (name, at) = (quoted(target), quoted(portal));
+    Fault::new(Kind::NoSuchNode, what)
+        .hint(format!("if it can be reached at {portal}, record it there: iscsictl add {name} {at}"))
+}
+
+/// Nothing is recorded at all, or nothing that is known of.
 pub(in crate::engine) fn no_such_node(target: &Iqn, portal: Option<&Portal>) -> Fault {
+    Fault::new(Kind::NoSuchNode, nothing_for(target, portal))
+        .hint(format!("discover it first: {}", discover(portal)))
+}
+
+fn nothing_for(target: &Iqn, portal: Option<&Portal>) -> String {
     let at = portal.map(|portal| format!(" at {portal}")).unwrap_or_default();
-    let discover = portal.map_or_else(|| "ADDRESS".to_owned(), Portal::to_string);
-    Fault::new(Kind::NoSuchNode, format!("no node is recorded for {target}{at}"))
-        .hint(format!("discover it first: iscsictl discover {discover}"))
+    format!("nothing is recorded for {target}{at}")
+}
+
+fn discover(portal: Option<&Portal>) -> String {
+    format!("iscsictl discover {}", portal.map_or_else(|| "PORTAL".to_owned(), quoted))
 }
 
 pub(in crate::engine) fn damaged(node: &NodeKey, why: impl std::fmt::Display) -> Fault {
@@ -86,8 +155,33 @@ pub(in crate::engine) fn damaged(node: &NodeKey, why: impl std::fmt::Display) ->
         Kind::InvalidConfiguration,
         format!("the record of {} at {} is damaged: {why}", node.target, node.portal),
     )
-    .hint(format!(
-        "remove it and discover it again: iscsictl forget {} {} && iscsictl discover {}",
-        node.target, node.portal, node.portal
-    ))
+    .hint({
+        let portal = quoted(&node.portal);
+        format!(
+            "remove it and discover it again: iscsictl forget {} {portal} && iscsictl discover {portal}",
+            node.target
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_that_is_recorded_elsewhere_is_added_where_it_was_asked_for() {
+        let target: Iqn = "iqn.2001-04.com.example:disk".parse().unwrap();
+        let portal: Portal = "[2001:db8::21]:3260".parse().unwrap();
+        let at = |count: u8| (1..=count).map(|n| format!("172.17.0.{n}:3260")).collect::<Vec<_>>();
+        let fault = only_elsewhere(&target, &portal, at(1));
+        assert!(fault.message().ends_with("at [2001:db8::21]:3260, only at 172.17.0.1:3260"), "{fault}");
+        assert!(
+            fault.next_step().ends_with(&format!("iscsictl add {target} '[2001:db8::21]:3260'")),
+            "{fault}"
+        );
+        let fault = only_elsewhere(&target, &portal, at(5));
+        assert!(fault.message().ends_with("172.17.0.4:3260 and others"), "{fault}");
+        let fault = no_such_node(&target, Some(&portal));
+        assert!(fault.next_step().ends_with("iscsictl discover '[2001:db8::21]:3260'"), "{fault}");
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use iscsi_initiator_dbus::fault::Result;
+use iscsi_initiator_dbus::{fault::Result, shell::quoted};
 
 use crate::{
     backend::{
@@ -36,11 +36,11 @@ impl Sizes {
             Size::Changed => None,
             Size::Disagreed(paths) => Some((
                 format!("{map} keeps its size, since its paths differ in size: {}", paths.join(", ")),
-                format!("rescan all portals: iscsictl rescan {target}"),
+                format!("rescan all portals: iscsictl rescan {}", quoted(target)),
             )),
             Size::Refused(why) => Some((
                 format!("{map} keeps its size, although its paths have another: {why}"),
-                "journalctl -u multipathd has the details".to_owned(),
+                "see the details: journalctl -u multipathd".to_owned(),
             )),
         }
     }

@@ -18,6 +18,7 @@ use crate::{
     engine::{
         Engine,
         call::{Call, look},
+        records::lookup::damaged,
     },
 };
 
@@ -85,6 +86,11 @@ pub(in crate::engine) fn node_of(node: &Node, state: NodeState, now: &Snapshot) 
     entry.tpgt = node.key.tpgt.unwrap_or(NO_GROUP);
     entry.interface.clone_from(&node.bound_to);
     entry.logged_in = now.session_of(&node.key).is_some();
+    if let Some(why) = &node.damage {
+        let fault = damaged(&node.key, why);
+        fault.message().clone_into(&mut entry.message);
+        fault.next_step().clone_into(&mut entry.hint);
+    }
     entry
 }
 

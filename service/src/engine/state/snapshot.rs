@@ -136,6 +136,7 @@ pub(in crate::engine) mod tests {
             portal: portal.parse().unwrap(),
             tpgt: Some(7),
             iface: iface.into(),
+            spelled: None,
         };
         let sid = |node: &NodeKey| snapshot.session_of(node).map(|session| session.sid);
         assert_eq!(sid(&node("default", "192.0.2.21")), Some(1), "the first of two");

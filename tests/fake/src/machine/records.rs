@@ -83,8 +83,7 @@ impl Core {
         let fits = value("node.name") == Some(target.as_str())
             && value("node.conn[0].address") == Some(address.as_str())
             && value("node.conn[0].port") == Some(port.to_string().as_str());
-        // What has lost its end is no record.
-        if !fits || !text.ends_with("# END RECORD\n") {
+        if !fits {
             return None;
         }
         let auth = |key: &str| value(&format!("node.session.auth.{key}")).map(str::to_owned);
@@ -101,7 +100,7 @@ impl Core {
     pub(super) fn initiator(&self) -> String {
         let text = self.files.text("etc/initiatorname.iscsi").unwrap_or_default();
         let name = |line: &str| line.trim().strip_prefix("InitiatorName=").map(str::to_owned);
-        text.lines().filter_map(name).next_back().unwrap_or_default()
+        text.lines().find_map(name).unwrap_or_default()
     }
 }
 

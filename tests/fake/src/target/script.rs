@@ -95,7 +95,7 @@ impl Script {
         proofs: &Mutex<Vec<String>>,
     ) -> Option<()> {
         self.greet(peer, first, proofs).await?;
-        let mut sent = 0;
+        let (mut list, mut sent) = (Arc::clone(&self.list), 0);
         loop {
             let request = peer.request().await?;
             match request.opcode() {
@@ -105,16 +105,36 @@ impl Script {
                     peer.agree(&request, text).await;
                 }
                 0x04 => {
-                    let rest = self.list.get(sent..).unwrap_or_default();
+                    if let Some(of) = request.value("SendTargets") {
+                        (list, sent) = (self.listed(of), 0);
+                    }
+                    let rest = list.get(sent..).unwrap_or_default();
                     let piece = rest.get(..PIECE).unwrap_or(rest);
                     sent += piece.len();
-                    let flags = if sent == self.list.len() { T } else { C };
+                    let flags = if sent == list.len() { T } else { C };
                     peer.answer(&request, flags, piece, |_| {}).await;
                 }
                 // The logout too.
                 _ => peer.answer(&request, T, b"", |_| {}).await,
             }
         }
+    }
+
+    /// All, or the records of one target.
+    fn listed(&self, of: &str) -> Arc<Vec<u8>> {
+        if of == "All" {
+            return Arc::clone(&self.list);
+        }
+        let (mut is_it, mut list) = (false, Vec::new());
+        for pair in self.list.split_inclusive(|byte| *byte == 0) {
+            if let Some(name) = pair.strip_prefix(b"TargetName=") {
+                is_it = name.strip_suffix(b"\0").unwrap_or(name) == of.as_bytes();
+            }
+            if is_it {
+                list.extend_from_slice(pair);
+            }
+        }
+        Arc::new(list)
     }
 
     async fn greet(&self, peer: &mut Peer, first: &Request, proofs: &Mutex<Vec<String>>) -> Option<()> {

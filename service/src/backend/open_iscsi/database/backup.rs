@@ -3,7 +3,7 @@
 use iscsi_initiator_dbus::Iqn;
 use serde::{Deserialize, Serialize};
 
-use super::{Database, DatabaseError, NodeKey, forget, ifaces, io};
+use super::{Database, DatabaseError, NodeKey, forget, ifaces, io, replaced};
 use crate::backend::host::secret_bytes::SecretBytes;
 
 /// Records of one target, and the ifaces that may be made for them. It holds secrets.
@@ -38,7 +38,7 @@ impl Database {
         let (mut records, mut missing_ifaces) = (Vec::new(), Vec::new());
         for node in nodes.iter().filter(|node| node.target == *target) {
             let path = node.path();
-            let bytes = dir.read(&path).map_err(io(&dir, &path))?.map(SecretBytes::from);
+            let bytes = dir.read_of_any_owner(&path).map_err(io(&dir, &path))?.map(SecretBytes::from);
             if !missing_ifaces.contains(&node.iface) && !ifaces::is_there(&dir, &node.iface)? {
                 missing_ifaces.push(node.iface.clone());
             }
@@ -71,11 +71,12 @@ impl Database {
 fn put_back(dir: &super::Dir, RecordBackup { node, bytes }: &RecordBackup) -> Result<(), DatabaseError> {
     let path = node.path();
     let Some(bytes) = bytes else { return forget::remove(dir, node) };
-    let now = dir.read(&path).map_err(io(dir, &path))?;
+    let now = dir.read_of_any_owner(&path).map_err(io(dir, &path))?;
     if now.is_some_and(|now| now.as_slice() == bytes.as_slice()) {
-        return Ok(());
+        return replaced::discard(dir, node, bytes.as_slice());
     }
     let folder = path.rsplit_once('/').map_or("nodes", |(folder, _)| folder);
     dir.make_dirs(folder).map_err(io(dir, &path))?;
-    dir.replace(&path, bytes.as_slice(), 0o600).map_err(io(dir, &path))
+    dir.replace(&path, bytes.as_slice(), 0o600).map_err(io(dir, &path))?;
+    replaced::discard(dir, node, bytes.as_slice())
 }

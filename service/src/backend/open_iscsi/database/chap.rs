@@ -5,7 +5,8 @@ use iscsi_initiator_dbus::{Portal, Secret, results::ChapMode};
 use iscsi_initiator_probe::Algorithm;
 
 use super::{
-    Database, DatabaseError, NodeKey, RecordError, in_record, io, open, read, record::Record, write,
+    Database, DatabaseError, NodeKey, RecordError, in_record, io, open, read, read_node, record::Record,
+    write,
 };
 
 /// open-iscsi's configuration.
@@ -79,13 +80,13 @@ impl Database {
     /// The credentials in a node's record.
     pub(crate) fn node_proofs(&self, node: &NodeKey) -> Result<Proofs, DatabaseError> {
         let dir = open(&self.root)?;
-        let record = read(&dir, &node.path())?.ok_or(DatabaseError::NoSuchNode)?;
-        Ok(proofs(&record, Keys::Session))
+        let record = read_node(&dir, node)?.ok_or(DatabaseError::NoSuchNode)?;
+        proofs(&record, Keys::Session).map_err(in_record(&dir, &node.path()))
     }
 
     /// Whether iscsid.conf has CHAP for discoveries.
     pub(crate) fn has_default_discovery_chap(&self) -> Result<bool, DatabaseError> {
-        Ok(chap(&self.conf()?, Keys::Discovery).is_some())
+        Ok(self.conf()?.value(&Keys::Discovery.key("password")).is_some())
     }
 
     /// The credentials for a discovery at this portal: from its own record, or else from
@@ -96,12 +97,13 @@ impl Database {
         defaults: DefaultChap,
     ) -> Result<Proofs, DatabaseError> {
         if self.root.exists() {
-            let dir = open(&self.root)?;
-            if let Some(record) = read(&dir, &discovery_path(portal))? {
-                return Ok(proofs(&record, Keys::Discovery));
+            let (dir, path) = (open(&self.root)?, discovery_path(portal));
+            // An empty one, as a crash leaves it, has nothing to say.
+            if let Some(record) = read(&dir, &path)?.filter(|record| !record.is_empty()) {
+                return proofs(&record, Keys::Discovery).map_err(in_record(&dir, &path));
             }
         }
-        let proofs = proofs(&self.conf()?, Keys::Discovery);
+        let proofs = proofs(&self.conf()?, Keys::Discovery).map_err(in_record(&open(&self.config)?, CONF))?;
         Ok(match defaults {
             DefaultChap::Everywhere => proofs,
             DefaultChap::WhereRecorded => proofs.withheld(),
@@ -134,8 +136,8 @@ impl Database {
         let _lock = self.locked()?;
         let path = discovery_path(portal);
         let mut record = match read(&dir, &path)? {
-            Some(record) => record,
-            None => new_discovery_record(portal).map_err(in_record(&dir, &path))?,
+            Some(record) if !record.is_empty() => record,
+            _ => new_discovery_record(portal).map_err(in_record(&dir, &path))?,
         };
         set_chap(&mut record, Keys::Discovery, secrets).map_err(in_record(&dir, &path))?;
         if let Some((folder, _)) = path.rsplit_once('/') {
@@ -156,8 +158,7 @@ impl Database {
 
     pub(super) fn conf(&self) -> Result<Record, DatabaseError> {
         let dir = open(&self.config)?;
-        let bytes = dir.read(CONF).map_err(io(&dir, CONF))?.unwrap_or_default();
-        Record::parse_plain(&bytes).map_err(in_record(&dir, CONF))
+        Ok(read(&dir, CONF)?.unwrap_or_else(|| Record::parse(b"")))
     }
 }
 
@@ -168,7 +169,7 @@ fn discovery_path(portal: &Portal) -> String {
 /// `authmethod` has no effect: CHAP is used if there is a password (usr/initiator_common.c,
 /// `iscsi_setup_authentication`).
 pub(super) fn chap_mode(record: &Record) -> ChapMode {
-    let has = |name: &str| record.get(&Keys::Session.key(name)).is_some();
+    let has = |name: &str| record.value(&Keys::Session.key(name)).is_some();
     match (has("password"), has("username_in") || has("password_in")) {
         (false, _) => ChapMode::None,
         (true, false) => ChapMode::OneWay,
@@ -176,22 +177,34 @@ pub(super) fn chap_mode(record: &Record) -> ChapMode {
     }
 }
 
-fn chap(record: &Record, keys: Keys) -> Option<ChapSecrets> {
-    let text = |name: &str| record.get(&keys.key(name)).map(str::to_owned);
-    let secret = |name: &str| text(name).and_then(|text| Secret::new(text).ok());
-    let target = secret("password_in").map(|secret| (text("username_in").unwrap_or_default(), secret));
-    Some(ChapSecrets { username: text("username").unwrap_or_default(), secret: secret("password")?, target })
+fn chap(record: &Record, keys: Keys) -> Result<Option<ChapSecrets>, RecordError> {
+    let text = |name: &str| match record.value(&keys.key(name)) {
+        None => Ok(None),
+        Some(value) => std::str::from_utf8(value).map(Some).map_err(|_| RecordError::BadSecret),
+    };
+    let secret = |name: &str| match text(name)? {
+        None => Ok(None),
+        Some(text) => Secret::new(text.to_owned()).map(Some).map_err(|_| RecordError::BadSecret),
+    };
+    let user = |name: &str| Ok(text(name)?.unwrap_or_default().to_owned());
+    let Some(password) = secret("password")? else { return Ok(None) };
+    let target = match secret("password_in")? {
+        Some(secret) => Some((user("username_in")?, secret)),
+        None => None,
+    };
+    Ok(Some(ChapSecrets { username: user("username")?, secret: password, target }))
 }
 
-fn proofs(record: &Record, keys: Keys) -> Proofs {
+fn proofs(record: &Record, keys: Keys) -> Result<Proofs, RecordError> {
     // A discovery record has the list under the name for sessions (usr/idbm.c,
     // `idbm_recinfo_discovery`).
     let named = [keys, Keys::Session].into_iter().find_map(|keys| record.get(&keys.key("chap_algs")));
     let named = named.unwrap_or_default();
     // open-iscsi also leaves out names that it does not know.
-    let algorithms: Vec<Algorithm> = named.split(',').filter_map(|name| name.trim().parse().ok()).collect();
-    let chap = chap(record, keys);
-    if algorithms.is_empty() { Proofs::with(chap) } else { Proofs { algorithms, ..Proofs::with(chap) } }
+    let names = named.split([',', ' ', '\n']);
+    let algorithms: Vec<Algorithm> = names.filter_map(|name| name.parse().ok()).collect();
+    let proofs = Proofs::with(chap(record, keys)?);
+    Ok(if algorithms.is_empty() { proofs } else { Proofs { algorithms, ..proofs } })
 }
 
 fn set_chap(record: &mut Record, keys: Keys, secrets: Option<&ChapSecrets>) -> Result<(), RecordError> {
@@ -201,6 +214,8 @@ fn set_chap(record: &mut Record, keys: Keys, secrets: Option<&ChapSecrets>) -> R
         if secrets.is_none() || name.ends_with("_in") {
             record.remove(&keys.key(name));
         }
+        // What has no effect any more is still a secret.
+        record.remove_earlier(&keys.key(name));
     }
     let Some(secrets) = secrets else { return record.set(&keys.key("authmethod"), "None") };
     record.set(&keys.key("authmethod"), "CHAP")?;
@@ -217,7 +232,7 @@ fn new_discovery_record(portal: &Portal) -> Result<Record, RecordError> {
     let mut record = Record::new();
     record.set("discovery.startup", "manual")?;
     record.set("discovery.type", "sendtargets")?;
-    record.set("discovery.sendtargets.address", &portal.host().to_string())?;
-    record.set("discovery.sendtargets.port", &portal.port().to_string())?;
+    record.set("discovery.sendtargets.address", portal.host().to_string())?;
+    record.set("discovery.sendtargets.port", portal.port().to_string())?;
     Ok(record)
 }

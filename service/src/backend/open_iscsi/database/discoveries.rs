@@ -3,11 +3,25 @@
 
 use std::path::PathBuf;
 
-use super::{Database, DatabaseError, io, open, read};
+use iscsi_initiator_dbus::Portal;
+
+use super::{Database, DatabaseError, RecordError, identity::parse_folder, io, open, read};
+
+/// A discovery record that is not used.
+pub(crate) struct Unusable {
+    pub(crate) path: PathBuf,
+    /// The portal, if the record can be written anew.
+    pub(crate) portal: Option<Portal>,
+    pub(crate) why: String,
+}
+
+fn at(folder: &str) -> Option<Portal> {
+    parse_folder(folder).map(|place| place.portal)
+}
 
 impl Database {
-    /// The number of records, and the damaged ones with the reason.
-    pub(crate) fn discoveries(&self) -> Result<(usize, Vec<(PathBuf, String)>), DatabaseError> {
+    /// The number of records, and the unusable ones.
+    pub(crate) fn discoveries(&self) -> Result<(usize, Vec<Unusable>), DatabaseError> {
         if !self.root.exists() {
             return Ok((0, Vec::new()));
         }
@@ -18,10 +32,14 @@ impl Database {
             let path = format!("send_targets/{portal}/st_config");
             match read(&dir, &path) {
                 Ok(None) => {}
+                Ok(Some(record)) if record.is_empty() => {
+                    let why = "it is empty and counts as none".to_owned();
+                    damaged.push(Unusable { path: dir.path().join(path), portal: at(portal), why });
+                }
                 Ok(Some(_)) => number += 1,
-                Err(DatabaseError::Record { path, error }) => damaged.push((path, error.to_string())),
                 Err(DatabaseError::Io { path, .. }) => {
-                    damaged.push((path, "it is not a regular file owned by root".to_owned()));
+                    let why = RecordError::Unsafe.to_string();
+                    damaged.push(Unusable { path, portal: None, why });
                 }
                 Err(error) => return Err(error),
             }

@@ -7,14 +7,18 @@ use std::collections::BTreeSet;
 
 use rustix::io::Errno;
 
-use super::{Database, DatabaseError, NodeKey, ifaces, io, listing, open};
+use super::{Database, DatabaseError, NodeKey, ifaces, io, listing, listing::Stray, open};
+use crate::backend::host::atomic::Kind;
 
 impl Database {
-    /// Removes the records of these nodes, whatever they hold. Already gone is success.
-    pub(crate) fn forget(&self, nodes: &[NodeKey]) -> Result<(), DatabaseError> {
+    /// Removes the records of these nodes, whatever they hold, and what lies among them. Already gone
+    /// is success.
+    pub(crate) fn forget(&self, nodes: &[NodeKey], strays: &[Stray]) -> Result<(), DatabaseError> {
         let dir = open(&self.root)?;
         let _lock = self.locked()?;
-        let removed = nodes.iter().try_for_each(|node| remove(&dir, node));
+        // First, or the folders would stay.
+        let removed = strays.iter().try_for_each(|stray| clear(&dir, stray));
+        let removed = removed.and_then(|()| nodes.iter().try_for_each(|node| remove(&dir, node)));
         release_unused(&dir, nodes.iter().map(|node| node.iface.as_str()))?;
         removed
     }
@@ -43,6 +47,30 @@ pub(super) fn release_unused<'a>(
     unused.into_iter().try_for_each(|iface| ifaces::release(dir, iface))
 }
 
+/// Removes a file, or a folder with the files in it, and the folders that become empty.
+fn clear(dir: &super::Dir, stray: &Stray) -> Result<(), DatabaseError> {
+    let path = &stray.path;
+    if dir.modes(path).map_err(io(dir, path))?.is_some_and(|modes| modes.kind == Kind::Folder) {
+        for name in dir.list(path).map_err(io(dir, path))? {
+            let file = format!("{path}/{}", name.display());
+            match dir.remove(&file) {
+                // A folder in it stays: open-iscsi's are not that deep.
+                Err(Errno::ISDIR | Errno::PERM) => {}
+                removed => removed.map_err(io(dir, &file))?,
+            }
+        }
+        dir.remove_empty_dir(path).map_err(io(dir, path))?;
+    } else {
+        dir.remove(path).map_err(io(dir, path))?;
+    }
+    let mut folder = path.as_str();
+    while let Some((parent, _)) = folder.rsplit_once('/').filter(|(parent, _)| *parent != "nodes") {
+        dir.remove_empty_dir(parent).map_err(io(dir, parent))?;
+        folder = parent;
+    }
+    Ok(())
+}
+
 /// Removes the record, then what pointed to it. Must be called under the lock.
 pub(super) fn remove(dir: &super::Dir, node: &NodeKey) -> Result<(), DatabaseError> {
     let path = node.path();
@@ -53,7 +81,7 @@ pub(super) fn remove(dir: &super::Dir, node: &NodeKey) -> Result<(), DatabaseErr
     // iscsiadm's discovery left a link to it below each portal that listed it (usr/idbm.c,
     // `idbm_add_node`), but not to a record of the old format.
     let Some(tpgt) = node.tpgt else { return Ok(()) };
-    let link = format!("{},{},{},{tpgt},{}", node.target, node.portal.host(), node.portal.port(), node.iface);
+    let link = format!("{},{},{},{tpgt},{}", node.target, node.address(), node.portal.port(), node.iface);
     let mut places = vec!["static".to_owned(), "fw".to_owned()];
     for kind in ["send_targets", "isns"] {
         let portals = dir.list_some(kind).map_err(io(dir, kind))?.names;

@@ -50,9 +50,9 @@ impl Database {
 fn is_for(dir: &Dir, iface: &str, interface: &str) -> bool {
     let Ok(Some(record)) = read(dir, &path(iface)) else { return false };
     let is_plain = record.pairs().all(|(key, value)| match key {
-        "iface.iscsi_ifacename" => value == iface,
-        "iface.net_ifacename" => value == interface,
-        "iface.transport_name" => value == "tcp",
+        "iface.iscsi_ifacename" => value == iface.as_bytes(),
+        "iface.net_ifacename" => value == interface.as_bytes(),
+        "iface.transport_name" => value == b"tcp",
         "iface.initiatorname" | "iface.hwaddress" | "iface.ipaddress" => false,
         _ => true,
     });
@@ -90,7 +90,7 @@ pub(super) fn is_ours(dir: &Dir, iface: &str) -> bool {
         return false;
     }
     let Ok(Some(bytes)) = dir.read(&path(iface)) else { return false };
-    std::str::from_utf8(&bytes).is_ok_and(|text| text.lines().any(|line| line == OURS))
+    bytes.split(|byte| *byte == b'\n').any(|line| line == OURS.as_bytes())
 }
 
 /// Removes it if this daemon made it. Must be called under the lock, for an iface that no node

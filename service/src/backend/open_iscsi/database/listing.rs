@@ -1,19 +1,20 @@
 //! Lists node records: all of them, or those of a few targets. A folder that cannot be read, or one
-//! with too many names, hides nothing but itself.
+//! with too many names, hides nothing but itself; what is not a record is listed as such.
 
-use std::ffi::OsString;
+use std::ffi::OsStr;
 
-use iscsi_initiator_dbus::{
-    Iqn,
-    results::{ChapMode, Startup},
-};
+use iscsi_initiator_dbus::{Iqn, Portal, results::Startup};
 use rustix::io::Errno;
 
 use super::{
-    Database, DatabaseError, Dir, Node, NodeKey, RecordError, chap::chap_mode, iface_name::is_iface, io,
-    open, parse_folder, read,
+    Database, DatabaseError, Dir, Node, NodeKey, RecordError,
+    chap::chap_mode,
+    identity::{Place, iface_of, parse_folder},
+    iface_name::is_iface,
+    io, open, read, read_node,
+    record::Record,
 };
-use crate::backend::host::atomic::Names;
+use crate::backend::host::atomic::{Kind, Names};
 
 /// More nodes than this are not listed: a list of them must fit into a message and into memory.
 const MOST_NODES: usize = 20_000;
@@ -24,8 +25,23 @@ pub(crate) struct Listing {
     /// Sorted by target and portal. Malformed names are left out; damaged records are included and
     /// marked.
     pub(crate) nodes: Vec<Node>,
+    /// What lies among the records and is none.
+    pub(crate) strays: Vec<Stray>,
     /// Why others are left out, if they are: the first reason.
     pub(crate) left_out: Option<String>,
+}
+
+/// A file or folder among the records that is not one. iscsiadm may read it as a record, or fail
+/// because of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stray {
+    /// Relative to the database.
+    pub(crate) path: String,
+    /// The target whose folder it is in.
+    pub(crate) target: Option<Iqn>,
+    /// The portal whose folder it is in.
+    pub(crate) portal: Option<Portal>,
+    pub(crate) why: &'static str,
 }
 
 impl Database {
@@ -53,7 +69,11 @@ pub(super) fn all(dir: &Dir) -> Result<Listing, DatabaseError> {
     if !found.is_all {
         listing.leave_out(too_many(dir, "nodes", found.names.len()));
     }
-    for target in found.names.iter().filter_map(target_of) {
+    for name in &found.names {
+        let Some(target) = target_of(name) else {
+            listing.stray(format!("nodes/{}", name.display()), None, None, "it is not named like a target");
+            continue;
+        };
         if listing.nodes.len() >= MOST_NODES {
             let root = dir.path().join("nodes");
             listing.leave_out(format!("more than {MOST_NODES} nodes in {}", root.display()));
@@ -80,7 +100,7 @@ pub(super) fn of<'a>(
 pub(super) fn count(dir: &Dir) -> Result<Option<(usize, usize)>, DatabaseError> {
     let found = dir.list_some("nodes").map_err(io(dir, "nodes"))?;
     let (mut targets, mut nodes, mut is_all) = (0, 0, found.is_all);
-    for target in found.names.iter().filter_map(target_of) {
+    for target in found.names.iter().filter_map(|name| target_of(name)) {
         let folder = folder(&target);
         // What cannot be listed counts as one node: it is no reason not to record another.
         let portals = names(dir, &folder).map(|found| (found.names.len(), found.is_all)).unwrap_or((1, true));
@@ -91,7 +111,7 @@ pub(super) fn count(dir: &Dir) -> Result<Option<(usize, usize)>, DatabaseError> 
     Ok(is_all.then_some((targets, nodes)))
 }
 
-fn target_of(name: &OsString) -> Option<Iqn> {
+fn target_of(name: &OsStr) -> Option<Iqn> {
     name.to_str().and_then(|name| Iqn::recorded(name).ok())
 }
 
@@ -107,46 +127,100 @@ impl Listing {
     fn leave_out(&mut self, why: String) {
         self.left_out.get_or_insert(why);
     }
+
+    fn stray(&mut self, path: String, target: Option<&Iqn>, portal: Option<&Portal>, why: &'static str) {
+        self.strays.push(Stray { path, target: target.cloned(), portal: portal.cloned(), why });
+    }
 }
 
 /// Adds the nodes of one target.
 fn add(dir: &Dir, target: &Iqn, listing: &mut Listing) -> Result<(), DatabaseError> {
     let folder = folder(target);
+    if let Some(why) = not_a_folder(dir, &folder)? {
+        listing.stray(folder, Some(target), None, why);
+        return Ok(());
+    }
     let portals = names(dir, &folder)?;
     if !portals.is_all {
         listing.leave_out(too_many(dir, &folder, portals.names.len()));
     }
-    for portal_name in portals.names {
-        let Some(name) = portal_name.to_str() else { continue };
-        let Some((portal, tpgt)) = parse_folder(name) else { continue };
-        let path = format!("{folder}/{name}");
-        let key = |iface: &str| NodeKey {
-            target: target.clone(),
-            portal: portal.clone(),
-            tpgt,
-            iface: iface.to_owned(),
-        };
-        if tpgt.is_none() {
-            // A folder in place of a file: open-iscsi never creates that.
-            if dir.read(&path) != Err(Errno::INVAL) {
-                listing.nodes.push(look(dir, key("default"))?);
-            }
-            continue;
-        }
-        let ifaces = names(dir, &path)?;
-        if !ifaces.is_all {
-            listing.leave_out(too_many(dir, &path, ifaces.names.len()));
-        }
-        for iface in ifaces.names {
-            if let Some(iface) = iface.to_str().filter(|name| is_iface(name)) {
-                listing.nodes.push(look(dir, key(iface))?);
-            }
+    for name in portals.names {
+        let path = format!("{folder}/{}", name.display());
+        match name.to_str().and_then(parse_folder) {
+            Some(place) => at_portal(dir, target, &place, &path, listing)?,
+            None => listing.stray(path, Some(target), None, "it is not named like a portal"),
         }
     }
     Ok(())
 }
 
-/// The names in a folder. open-iscsi creates no symlinks here, so a symlink counts as empty.
+/// Adds the nodes of one target at one portal.
+fn at_portal(
+    dir: &Dir,
+    target: &Iqn,
+    place: &Place,
+    path: &str,
+    listing: &mut Listing,
+) -> Result<(), DatabaseError> {
+    let Place { portal, tpgt, spelled } = place;
+    let key = |iface: &str| NodeKey {
+        target: target.clone(),
+        portal: portal.clone(),
+        tpgt: *tpgt,
+        iface: iface.to_owned(),
+        spelled: spelled.clone(),
+    };
+    if tpgt.is_none() {
+        match not_a_folder(dir, path)? {
+            None => {
+                listing.stray(path.to_owned(), Some(target), Some(portal), "it is not named with a group")
+            }
+            Some(_) => listing.nodes.push(look(dir, key("default"))?),
+        }
+        return Ok(());
+    }
+    if let Some(why) = not_a_folder(dir, path)? {
+        listing.stray(path.to_owned(), Some(target), Some(portal), why);
+        return Ok(());
+    }
+    let ifaces = names(dir, path)?;
+    if !ifaces.is_all {
+        listing.leave_out(too_many(dir, path, ifaces.names.len()));
+    }
+    let there: Vec<&str> = ifaces.names.iter().filter_map(|name| name.to_str()).collect();
+    for name in &ifaces.names {
+        let file = format!("{path}/{}", name.display());
+        let Some(iface) = name.to_str().filter(|name| is_iface(name)) else {
+            listing.stray(file, Some(target), Some(portal), "it is not named like an iface");
+            continue;
+        };
+        let node = look(dir, key(iface))?;
+        if node.damage == Some(RecordError::OtherIface) && is_copy(dir, &file, &there) {
+            listing.stray(file, Some(target), Some(portal), "it is a copy of the record beside it");
+        } else {
+            listing.nodes.push(node);
+        }
+    }
+    Ok(())
+}
+
+/// Whether a record is for an iface that has a record of its own beside it.
+fn is_copy(dir: &Dir, file: &str, there: &[&str]) -> bool {
+    let Ok(Some(record)) = read(dir, file) else { return false };
+    std::str::from_utf8(iface_of(&record)).is_ok_and(|iface| there.contains(&iface))
+}
+
+/// Why there is no folder here, if there is none.
+fn not_a_folder(dir: &Dir, path: &str) -> Result<Option<&'static str>, DatabaseError> {
+    Ok(match dir.modes(path).map_err(io(dir, path))?.map(|modes| modes.kind) {
+        // Removed since the folder around it was listed.
+        None | Some(Kind::Folder) => None,
+        Some(Kind::Symlink) => Some("it is a symlink, which is not followed here"),
+        Some(_) => Some("it is a file, where iscsiadm expects a folder"),
+    })
+}
+
+/// The names in a folder; a symlink counts as empty.
 fn names(dir: &Dir, folder: &str) -> Result<Names, DatabaseError> {
     match dir.list_some(folder) {
         Err(Errno::LOOP) => Ok(Names { names: Vec::new(), is_all: true }),
@@ -155,53 +229,60 @@ fn names(dir: &Dir, folder: &str) -> Result<Names, DatabaseError> {
 }
 
 fn look(dir: &super::Dir, key: NodeKey) -> Result<Node, DatabaseError> {
-    let mut node = Node {
-        key,
-        startup: Startup::Manual,
-        chap: ChapMode::None,
-        discovered_at: None,
-        interface: None,
-        bound_to: String::new(),
-        boot: None,
-        damage: None,
-    };
-    match read(dir, &node.key.path()) {
+    let damaged = |damage| Ok(node(key.clone(), &Record::parse(b""), Some(damage)));
+    match read_node(dir, &key) {
         // Removed since the folder was listed: treated as truncated.
-        Ok(None) => node.damage = Some(RecordError::Empty),
-        Err(DatabaseError::Record { error, .. }) => node.damage = Some(error),
+        Ok(None) => damaged(RecordError::Empty),
+        // What can be read of it is shown.
+        Err(DatabaseError::Record { error, .. }) => {
+            Ok(node(key.clone(), &read(dir, &key.path())?.unwrap_or_else(Record::new), Some(error)))
+        }
         // One bad file must not hide the others.
         Err(DatabaseError::Io { error: Errno::PERM | Errno::LOOP | Errno::INVAL | Errno::FBIG, .. }) => {
-            node.damage = Some(RecordError::Unsafe);
+            damaged(RecordError::Unsafe)
         }
-        Err(DatabaseError::Io { .. }) => node.damage = Some(RecordError::Unreadable),
-        Err(error) => return Err(error),
-        Ok(Some(record)) => {
-            if node.key.tpgt.is_none()
-                && let Some(iface) = record.get("iface.iscsi_ifacename").filter(|name| is_iface(name))
-            {
-                iface.clone_into(&mut node.key.iface);
-            }
-            let startup = |key| record.get(key).and_then(|value| value.parse::<Startup>().ok());
-            let both = [startup("node.startup"), startup("node.conn[0].startup")];
-            // iscsiadm treats either one as automatic (usr/iscsiadm.c, `rec_match…startup`).
-            node.startup = if both.contains(&Some(Startup::Automatic)) {
-                Startup::Automatic
-            } else {
-                both.into_iter().flatten().next().unwrap_or(Startup::Manual)
-            };
-            node.boot = if both.contains(&Some(Startup::Onboot)) {
-                Some("node.startup = onboot")
-            } else {
-                (record.get("node.discovery_type") == Some("fw")).then_some("node.discovery_type = fw")
-            };
-            node.chap = chap_mode(&record);
-            node.interface =
-                record.get("iface.net_ifacename").filter(|name| is_iface(name)).map(str::to_owned);
-            let hardware = || record.get("iface.hwaddress").filter(|_| node.key.iface != "default");
-            node.bound_to = node.interface.as_deref().or_else(hardware).unwrap_or_default().to_owned();
-            let port = record.get("node.discovery_port").and_then(|port| port.parse().ok());
-            node.discovered_at = record.get("node.discovery_address").map(str::to_owned).zip(port);
-        }
+        Err(DatabaseError::Io { .. }) => damaged(RecordError::Unreadable),
+        Err(error) => Err(error),
+        Ok(Some(record)) => Ok(node(key, &record, None)),
     }
-    Ok(node)
+}
+
+/// The node with what is in its record.
+fn node(mut key: NodeKey, record: &Record, damage: Option<RecordError>) -> Node {
+    if key.tpgt.is_none()
+        && let Some(iface) = record.get("iface.iscsi_ifacename").filter(|name| is_iface(name))
+    {
+        iface.clone_into(&mut key.iface);
+    }
+    let [of_node, of_connection] =
+        ["node.startup", "node.conn[0].startup"].map(|key| record.choice::<Startup>(key));
+    let both = [of_node, of_connection];
+    // iscsiadm treats either one as automatic (usr/iscsiadm.c, `rec_match…startup`).
+    let startup = if both.contains(&Some(Startup::Automatic)) {
+        Startup::Automatic
+    } else {
+        of_node.unwrap_or(Startup::Manual)
+    };
+    let boot = if both.contains(&Some(Startup::Onboot)) {
+        Some("node.startup = onboot")
+    } else {
+        (record.get("node.discovery_type") == Some("fw")).then_some("node.discovery_type = fw")
+    };
+    // open-iscsi's word for none (usr/iscsi_settings.h, `DEFAULT_NETDEV`, `DEFAULT_HWADDRESS`).
+    let bound = |key: &str| record.get(key).filter(|value| *value != "default");
+    let interface = bound("iface.net_ifacename").filter(|name| is_iface(name)).map(str::to_owned);
+    let hardware = bound("iface.hwaddress").filter(|_| key.iface != "default");
+    let bound_to = interface.as_deref().or(hardware).unwrap_or_default().to_owned();
+    let port = record.number("node.discovery_port").and_then(|port| u16::try_from(port).ok());
+    Node {
+        startup,
+        chap: chap_mode(record),
+        discovered_at: record.get("node.discovery_address").map(str::to_owned).zip(port),
+        interface,
+        bound_to,
+        initiator: record.value("iface.initiatorname").map(|name| String::from_utf8_lossy(name).into_owned()),
+        boot,
+        damage,
+        key,
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Database, DatabaseError, NodeKey, in_record, open, read, write};
+use super::{Database, DatabaseError, NodeKey, in_record, open, read_node, write};
 
 /// iscsid retries for this many times the login timeout (usr/initiator.c,
 /// `iscsi_retry_initial_login`).
@@ -13,8 +13,8 @@ const RETRIES: &str = "node.session.initial_login_retry_max";
 const TIMEOUT: &str = "node.conn[0].timeo.login_timeout";
 /// open-iscsi's defaults where a record has none (usr/initiator.h, `DEF_INITIAL_LOGIN_RETRIES_MAX`,
 /// `DEF_LOGIN_TIMEO`).
-const DEFAULT_RETRIES: i64 = 4;
-const DEFAULT_TIMEOUT: u64 = 30;
+const DEFAULT_RETRIES: i32 = 4;
+const DEFAULT_TIMEOUT: i32 = 30;
 
 /// One record whose retries were lowered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,11 +43,12 @@ impl Database {
         let dir = open(&self.root)?;
         let _lock = self.locked()?;
         let path = node.path();
-        let mut record = read(&dir, &path)?.ok_or(DatabaseError::NoSuchNode)?;
-        let timeout = record.get(TIMEOUT).and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_TIMEOUT);
+        let mut record = read_node(&dir, node)?.ok_or(DatabaseError::NoSuchNode)?;
+        let timeout = record.number(TIMEOUT).unwrap_or(DEFAULT_TIMEOUT);
         // Below zero means for ever.
-        let retries = record.get(RETRIES).and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_RETRIES);
-        let affordable = limit.as_secs().checked_div(timeout).unwrap_or(0);
+        let retries = record.number(RETRIES).unwrap_or(DEFAULT_RETRIES);
+        let affordable =
+            u64::try_from(timeout).ok().and_then(|timeout| limit.as_secs().checked_div(timeout)).unwrap_or(0);
         if u64::try_from(retries).is_ok_and(|retries| retries <= affordable) {
             return Ok(());
         }
@@ -56,7 +57,12 @@ impl Database {
         let is_set = |older: &&LoginRetries| older.node == *node && record.get(RETRIES) == Some(&older.set);
         let former = match older.iter().find(is_set) {
             Some(older) => older.former.clone(),
-            None => record.line(RETRIES).map(str::to_owned),
+            None => match record.line(RETRIES).map(std::str::from_utf8) {
+                None => None,
+                Some(Ok(line)) => Some(line.to_owned()),
+                // It could not be put back as it was.
+                Some(Err(_)) => return Ok(()),
+            },
         };
         first(LoginRetries { node: node.clone(), set: set.clone(), former })?;
         record.set(RETRIES, &set).map_err(in_record(&dir, &path))?;
@@ -72,7 +78,7 @@ impl Database {
         };
         let _lock = self.locked()?;
         let path = change.node.path();
-        match read(&dir, &path) {
+        match read_node(&dir, &change.node) {
             Ok(Some(mut record)) if record.get(RETRIES) == Some(&change.set) => {
                 record.set_line(RETRIES, change.former.as_deref()).map_err(in_record(&dir, &path))?;
                 write(&dir, &path, &record)

@@ -1,7 +1,10 @@
 //! Node records: creates and changes them.
 //! Must not change an existing record except for the keys that it was asked to set.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use iscsi_initiator_dbus::{Iqn, Portal, results::Startup};
 use rustix::io::Errno;
@@ -11,8 +14,9 @@ use super::{
     chap::DefaultChap,
     defaults::place,
     ifaces::{self, Binding},
-    in_record, io, listing, read,
-    record::Record,
+    in_record, io, listing, read_node,
+    record::{Record, RecordError},
+    replaced,
 };
 
 /// No more targets are recorded than this, so that a hostile list cannot fill the database.
@@ -23,14 +27,37 @@ const MOST_NODES: usize = 20_000;
 pub(crate) const MOST_PORTALS: usize = 64;
 
 /// Whether a discovered node had a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Made {
-    /// It had none, or one that was damaged beyond use.
+    /// It had none.
     New,
     /// The same, and the default CHAP was left out of the new one.
     NewWithoutChap,
+    /// It had one that open-iscsi could not use.
+    Replaced {
+        /// What was wrong with it.
+        why: RecordError,
+        /// Where it is kept; an empty one is not.
+        copy: Option<PathBuf>,
+        /// The default CHAP was left out of the new one.
+        is_without_chap: bool,
+    },
     /// It had one, which was not changed.
     Known,
+    /// It had one that cannot be read, which was not changed.
+    Unusable(RecordError),
+}
+
+impl Made {
+    /// Whether there is a new record now.
+    pub(crate) fn is_new(&self) -> bool {
+        !matches!(self, Self::Known | Self::Unusable(_))
+    }
+
+    /// Whether the default CHAP was left out of it.
+    pub(crate) fn is_without_chap(&self) -> bool {
+        matches!(self, Self::NewWithoutChap | Self::Replaced { is_without_chap: true, .. })
+    }
 }
 
 /// The source of a node.
@@ -81,13 +108,22 @@ impl Database {
                     return Ok(Made::Known);
                 }
                 let path = node.path();
-                match read(&dir, &path) {
+                let mut replaced = None;
+                match read_node(&dir, node) {
                     Ok(Some(_)) => return Ok(Made::Known),
                     Ok(None) => {}
                     Err(DatabaseError::Record { error, .. }) => {
                         // iscsiadm can neither use nor delete such a record.
-                        tracing::warn!(target = %node.target, portal = %node.portal, %error, "replacing a damaged record");
+                        let copy = replaced::keep(&dir, node)?;
+                        tracing::warn!(target = %node.target, portal = %node.portal, %error, ?copy, "replacing a damaged record");
                         dir.remove(&path).map_err(io(&dir, &path))?;
+                        replaced = Some((error, copy));
+                    }
+                    // One bad file must not stop the others. A bad folder could not take a new record.
+                    Err(DatabaseError::Io { error: Errno::LOOP | Errno::INVAL | Errno::FBIG, .. })
+                        if dir.modes(&path).is_ok_and(|modes| modes.is_some()) =>
+                    {
+                        return Ok(Made::Unusable(RecordError::Unsafe));
                     }
                     Err(error) => return Err(error),
                 }
@@ -99,11 +135,22 @@ impl Database {
                     // A program that ignores the lock created it first.
                     Err(Errno::EXIST) => Ok(Made::Known),
                     result => result
-                        .map(|()| if with_chap { Made::New } else { Made::NewWithoutChap })
+                        .map(|()| match replaced {
+                            Some((why, copy)) => Made::Replaced { why, copy, is_without_chap: !with_chap },
+                            None if with_chap => Made::New,
+                            None => Made::NewWithoutChap,
+                        })
                         .map_err(io(&dir, &path)),
                 }
             })
             .collect()
+    }
+
+    /// Whether there is room for all of these nodes, where they are recorded in several turns.
+    pub(crate) fn check_room_for(&self, nodes: &[NodeKey]) -> Result<(), DatabaseError> {
+        let dir = self.dir()?;
+        let there = listing::of(&dir, nodes.iter().map(|node| &node.target).collect::<BTreeSet<_>>())?.nodes;
+        check_room(&dir, &there, nodes)
     }
 
     /// Sets the startup of these nodes: both keys, since iscsiadm checks either.
@@ -124,9 +171,12 @@ fn check_room(dir: &Dir, there: &[Node], nodes: &[NodeKey]) -> Result<(), Databa
     }
     let growing: BTreeSet<&Iqn> = new.iter().map(|key| &key.target).collect();
     let before: BTreeSet<&Iqn> = known.iter().map(|key| &key.target).collect();
-    for target in &growing {
-        let of_it = known.iter().chain(&new).filter(|key| key.target == **target);
-        if of_it.map(|key| &key.portal).collect::<BTreeSet<_>>().len() > MOST_PORTALS {
+    let mut portals: BTreeMap<&Iqn, BTreeSet<&Portal>> = BTreeMap::new();
+    for key in known.iter().chain(&new).filter(|key| growing.contains(&key.target)) {
+        let of_it = portals.entry(&key.target).or_default();
+        of_it.insert(&key.portal);
+        if of_it.len() > MOST_PORTALS {
+            let target = &key.target;
             return Err(DatabaseError::Full(format!("{target} would have more than {MOST_PORTALS} portals")));
         }
     }
@@ -148,12 +198,12 @@ fn new_record<'a>(
     origin: &Origin,
     startup: Option<Startup>,
     binding: Option<&Binding>,
-    defaults: impl Iterator<Item = (&'a str, &'a str)>,
-) -> Result<Record, super::RecordError> {
+    defaults: impl Iterator<Item = (&'a str, &'a [u8])>,
+) -> Result<Record, RecordError> {
     let mut record = Record::new();
     record.set("node.name", node.target.as_str())?;
     if let Some(tpgt) = node.tpgt {
-        record.set("node.tpgt", &tpgt.to_string())?;
+        record.set("node.tpgt", tpgt.to_string())?;
     }
     record.set("node.startup", startup.unwrap_or(Startup::Manual).as_str())?;
     record.set("iface.iscsi_ifacename", &node.iface)?;
@@ -163,17 +213,20 @@ fn new_record<'a>(
     record.set("iface.transport_name", "tcp")?;
     match origin {
         Origin::Portal(portal) => {
-            record.set("node.discovery_address", &portal.host().to_string())?;
-            record.set("node.discovery_port", &portal.port().to_string())?;
+            record.set("node.discovery_address", portal.host().to_string())?;
+            record.set("node.discovery_port", portal.port().to_string())?;
             record.set("node.discovery_type", "send_targets")?;
         }
         Origin::Static => record.set("node.discovery_type", "static")?,
     }
     for (key, value) in defaults {
-        record.set(key, value)?;
+        // A line that no record can hold must not stop the discovery.
+        if let Err(error) = record.set_as_read(key, value) {
+            tracing::warn!(key, %error, "a line of iscsid.conf is not put into a new record");
+        }
     }
-    record.set("node.conn[0].address", &node.portal.host().to_string())?;
-    record.set("node.conn[0].port", &node.portal.port().to_string())?;
+    record.set("node.conn[0].address", node.portal.host().to_string())?;
+    record.set("node.conn[0].port", node.portal.port().to_string())?;
     // Without the line it is manual: open-iscsi's compiled default.
     if let Some(startup) = startup {
         record.set("node.conn[0].startup", startup.as_str())?;

@@ -3,8 +3,12 @@
 use iscsi_initiator_dbus::Iqn;
 
 use super::{
-    Database, DatabaseError, NodeKey, iface_name::is_iface, io, lock, login_retries::LoginRetries, open,
-    parse_folder,
+    Database, DatabaseError, NodeKey,
+    identity::{Place, parse_folder},
+    iface_name::is_iface,
+    io, lock,
+    login_retries::LoginRetries,
+    open,
 };
 use crate::backend::host::atomic::Dir;
 
@@ -52,7 +56,8 @@ fn former_line(line: &str) -> Option<LoginRetries> {
     let mut parts = line.splitn(3, '\t');
     let (path, set, former) = (parts.next()?, parts.next()?, parts.next()?);
     let mut steps = path.strip_prefix("nodes/")?.split('/');
-    let (target, (portal, tpgt)) = (Iqn::recorded(steps.next()?).ok()?, parse_folder(steps.next()?)?);
+    let target = Iqn::recorded(steps.next()?).ok()?;
+    let Place { portal, tpgt, spelled } = parse_folder(steps.next()?)?;
     let iface = steps.next();
     // A folder with a file for each iface where there is a portal group, and a file where there is
     // none.
@@ -60,7 +65,7 @@ fn former_line(line: &str) -> Option<LoginRetries> {
         return None;
     }
     let iface = iface.unwrap_or("default");
-    let node = is_iface(iface).then(|| NodeKey { target, portal, tpgt, iface: iface.to_owned() })?;
+    let node = is_iface(iface).then(|| NodeKey { target, portal, tpgt, iface: iface.to_owned(), spelled })?;
     let former = (!former.is_empty()).then(|| former.to_owned());
     Some(LoginRetries { node, set: set.to_owned(), former })
 }

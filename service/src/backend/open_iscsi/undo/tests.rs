@@ -46,6 +46,7 @@ fn key(portal: &str) -> NodeKey {
         portal: portal.parse().unwrap(),
         tpgt: Some(1),
         iface: "default".into(),
+        spelled: None,
     }
 }
 
@@ -219,7 +220,7 @@ fn what_another_program_set_meanwhile_stays() {
     }
     // A record that is gone.
     drop(shorten(&world, &node, SHORT).unwrap());
-    world.database.forget(std::slice::from_ref(&node)).unwrap();
+    world.database.forget(std::slice::from_ref(&node), &[]).unwrap();
     world.start(&[]);
     assert!(world.files().is_empty() && world.entries().is_empty());
 }

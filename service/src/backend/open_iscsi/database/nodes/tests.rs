@@ -42,6 +42,7 @@ fn key(portal: &str) -> NodeKey {
         portal: portal.parse().unwrap(),
         tpgt: Some(1),
         iface: "default".into(),
+        spelled: None,
     }
 }
 
@@ -164,9 +165,256 @@ fn a_zero_length_record_is_seen_and_made_anew() {
     assert_eq!(world.database.list().unwrap().nodes[0].damage, Some(super::super::RecordError::Empty));
     assert_eq!(
         world.database.add(&[key("192.0.2.21")], &discovered(), None, None, DefaultChap::Everywhere).unwrap(),
-        [Made::New]
+        [Made::Replaced { why: RecordError::Empty, copy: None, is_without_chap: false }]
     );
     assert_eq!(world.database.list().unwrap().nodes[0].damage, None);
+    assert!(!world.folder.path().join("db/replaced").exists(), "nothing was lost");
+}
+
+/// Puts text in the place of a record, and says what a discovery does to it.
+fn found_again(world: &World, text: &[u8]) -> Made {
+    Dir::open(world.folder.path()).unwrap().replace(RECORD, text, 0o600).unwrap();
+    let made =
+        world.database.add(&[key("192.0.2.21")], &discovered(), None, None, DefaultChap::Everywhere).unwrap();
+    made.into_iter().next().unwrap()
+}
+
+#[test]
+fn what_open_iscsi_uses_is_shown_and_changed_and_never_replaced() {
+    let world = World::new();
+    world.database.add(&[key("192.0.2.21")], &discovered(), None, None, DefaultChap::Everywhere).unwrap();
+    world.database.set_startup(&[key("192.0.2.21")], Startup::Automatic).unwrap();
+    let text = world.text(RECORD);
+    let plain = text.replace("# BEGIN RECORD 2.1\n", "").replace("# END RECORD\n", "");
+    for bytes in [
+        format!("{text}# changed by hand\n").into_bytes(),
+        format!("{text}\n\n").into_bytes(),
+        plain.clone().into_bytes(),
+        text.trim_end().to_owned().into_bytes(),
+        [b"# caf\xe9\n".as_slice(), text.as_bytes()].concat(),
+        text.replace('\n', "\r\n").into_bytes(),
+        format!("{text}node.transport_name = tcp\nunknown.key = 1\nnot a setting\n").into_bytes(),
+        format!("{}node.startup = sometimes\n", plain).into_bytes(),
+        text.replace("node.tpgt = 1\n", "").into_bytes(),
+        text.replace("iface.iscsi_ifacename = default\n", "").into_bytes(),
+    ] {
+        let shown = String::from_utf8_lossy(&bytes).into_owned();
+        assert_eq!(found_again(&world, &bytes), Made::Known, "{shown}");
+        let node = world.database.list().unwrap().nodes.remove(0);
+        assert_eq!(
+            (node.damage, node.startup, node.chap),
+            (None, Startup::Automatic, ChapMode::OneWay),
+            "{shown}"
+        );
+        let now = std::fs::read(world.folder.path().join(RECORD)).unwrap();
+        assert_eq!(now, bytes, "a discovery changes nothing");
+        world.database.set_startup(&[key("192.0.2.21")], Startup::Manual).unwrap();
+        world.database.set_node_chap(&[key("192.0.2.21")], Some(&secrets("another12345"))).unwrap();
+        let node = world.database.list().unwrap().nodes.remove(0);
+        assert_eq!(
+            (node.damage, node.startup, node.chap),
+            (None, Startup::Manual, ChapMode::OneWay),
+            "{shown}"
+        );
+        // Everything but the keys that were set is as it was.
+        let others = |bytes: &[u8]| {
+            let is_set = |line: &[u8]| {
+                let line = String::from_utf8_lossy(line);
+                line.contains(".startup = ") || line.contains("session.auth.")
+            };
+            let lines = bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| !is_set(line));
+            lines.map(<[u8]>::to_vec).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            others(&std::fs::read(world.folder.path().join(RECORD)).unwrap()),
+            others(&bytes),
+            "{shown}"
+        );
+    }
+    assert!(!world.folder.path().join("db/replaced").exists());
+}
+
+#[test]
+fn what_open_iscsi_cannot_use_is_kept_when_it_is_replaced() {
+    let world = World::new();
+    world.database.add(&[key("192.0.2.21")], &discovered(), None, None, DefaultChap::Everywhere).unwrap();
+    let text = world.text(RECORD);
+    let cut = text.split("node.conn[0].address").next().unwrap().to_owned();
+    let other = text.replace("iqn.2001-04.com.example:disk", "iqn.2001-04.com.example:other");
+    let moved = text.replace("address = 192.0.2.21", "address = 192.0.2.99");
+    let cases =
+        [(cut, RecordError::CutOff), (other, RecordError::OtherTarget), (moved, RecordError::OtherPortal)];
+    for (number, (bytes, expected)) in cases.into_iter().enumerate() {
+        Dir::open(world.folder.path()).unwrap().replace(RECORD, bytes.as_bytes(), 0o600).unwrap();
+        let node = world.database.list().unwrap().nodes.remove(0);
+        assert_eq!((node.damage, node.chap), (Some(expected), ChapMode::OneWay), "what can be read is shown");
+        let Made::Replaced { why, copy: Some(copy), .. } = found_again(&world, bytes.as_bytes()) else {
+            panic!("{expected}")
+        };
+        let expected_copy =
+            format!("db/replaced/iqn.2001-04.com.example:disk/192.0.2.21,3260,1,default.{}", number + 1);
+        assert_eq!((why, &copy), (expected, &world.folder.path().join(expected_copy)));
+        assert_eq!(std::fs::read(&copy).unwrap(), bytes.as_bytes());
+        assert_eq!(copy.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            found_again(&world, bytes.as_bytes()),
+            Made::Replaced { why, copy: Some(copy), is_without_chap: false },
+            "the same bytes are kept once"
+        );
+        assert_eq!(world.database.list().unwrap().nodes[0].damage, None);
+    }
+}
+
+#[test]
+fn a_record_that_cannot_be_read_does_not_stop_a_discovery() {
+    let world = World::new();
+    world.database.add(&[key("192.0.2.21")], &discovered(), None, None, DefaultChap::Everywhere).unwrap();
+    let record = world.folder.path().join(RECORD);
+    for bad in ["link", "folder", "huge"] {
+        let _ = std::fs::remove_file(&record);
+        match bad {
+            "link" => std::os::unix::fs::symlink("/etc/hostname", &record).unwrap(),
+            "folder" => std::fs::create_dir(&record).unwrap(),
+            _ => {
+                std::fs::remove_dir(&record).unwrap();
+                std::fs::File::create(&record).unwrap().set_len(1 << 20).unwrap();
+            }
+        }
+        let other = format!("192.0.2.{}", 30 + bad.len());
+        let nodes = [key("192.0.2.21"), key(&other)];
+        let made = world.database.add(&nodes, &discovered(), None, None, DefaultChap::Everywhere).unwrap();
+        assert_eq!(made, [Made::Unusable(RecordError::Unsafe), Made::New], "{bad}");
+        world.database.forget(&nodes[1..], &[]).unwrap();
+    }
+}
+
+#[test]
+fn what_is_not_a_record_is_named_and_taken_away_and_nothing_else_is() {
+    let world = World::new();
+    let nodes = [key("192.0.2.21"), key("192.0.2.37")];
+    world.database.add(&nodes, &discovered(), None, None, DefaultChap::Everywhere).unwrap();
+    let folder = world.folder.path().join("db/nodes");
+    let target = folder.join("iqn.2001-04.com.example:disk");
+    std::fs::copy(world.folder.path().join(RECORD), target.join("192.0.2.21,3260,1/default.bak")).unwrap();
+    std::fs::copy(world.folder.path().join(RECORD), target.join("192.0.2.21,3260,1/default~")).unwrap();
+    let put = |path: &str| {
+        let path = folder.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::File::create(path).unwrap();
+    };
+    put("README");
+    put("iqn.2001-04.com.example:file");
+    put("iqn.2001-04.com.example:disk/notes");
+    put("iqn.2001-04.com.example:disk/[],3260,-1/default");
+    put("iqn.2001-04.com.example:disk/192.0.2.38,3260,1");
+    let listing = world.database.list().unwrap();
+    assert_eq!(
+        listing.nodes.iter().map(|node| &node.key).collect::<Vec<_>>(),
+        nodes.iter().collect::<Vec<_>>()
+    );
+    let paths: Vec<&str> = listing.strays.iter().map(|stray| stray.path.as_str()).collect();
+    let disk = "nodes/iqn.2001-04.com.example:disk";
+    assert_eq!(
+        paths,
+        [
+            "nodes/README".to_owned(),
+            format!("{disk}/192.0.2.21,3260,1/default.bak"),
+            format!("{disk}/192.0.2.21,3260,1/default~"),
+            format!("{disk}/192.0.2.38,3260,1"),
+            format!("{disk}/[],3260,-1"),
+            format!("{disk}/notes"),
+            "nodes/iqn.2001-04.com.example:file".to_owned(),
+        ]
+    );
+    world.database.forget(&[], &listing.strays).unwrap();
+    let left = world.database.list().unwrap();
+    assert_eq!((left.nodes.len(), left.strays.len()), (2, 0));
+    assert!(!target.join("[],3260,-1").exists() && !folder.join("README").exists());
+}
+
+#[test]
+fn a_copy_without_its_original_is_shown_as_what_it_is() {
+    let world = World::new();
+    world.database.add(&[key("192.0.2.21")], &discovered(), None, None, DefaultChap::Everywhere).unwrap();
+    let record = world.folder.path().join(RECORD);
+    std::fs::rename(&record, record.with_file_name("default.bak")).unwrap();
+    let listing = world.database.list().unwrap();
+    assert_eq!((listing.nodes[0].damage, listing.strays.len()), (Some(RecordError::OtherIface), 0));
+}
+
+#[test]
+fn a_record_under_another_spelling_of_its_address_is_used() {
+    let world = World::new();
+    let node = key("[2001:db8::21]:3260");
+    world
+        .database
+        .add(std::slice::from_ref(&node), &discovered(), None, None, DefaultChap::Everywhere)
+        .unwrap();
+    let nodes = world.folder.path().join("db/nodes/iqn.2001-04.com.example:disk");
+    for long in ["2001:0db8:0000:0000:0000:0000:0000:0021", "2001:DB8::21"] {
+        let name = format!("{long},3260,1");
+        let before = std::fs::read_dir(&nodes).unwrap().next().unwrap().unwrap().path();
+        std::fs::rename(before, nodes.join(&name)).unwrap();
+        let found = world.database.list().unwrap().nodes.remove(0);
+        assert_eq!(
+            (found.damage, &found.key.portal, found.key.tpgt),
+            (None, &node.portal, Some(1)),
+            "{long}"
+        );
+        assert_eq!(
+            world
+                .database
+                .add(std::slice::from_ref(&node), &discovered(), None, None, DefaultChap::Everywhere)
+                .unwrap(),
+            [Made::Known]
+        );
+        world.database.set_startup(std::slice::from_ref(&found.key), Startup::Automatic).unwrap();
+        assert_eq!(world.database.list().unwrap().nodes[0].startup, Startup::Automatic);
+        assert_eq!(std::fs::read_dir(&nodes).unwrap().count(), 1, "no second record was made");
+    }
+    world.database.forget(&[world.database.list().unwrap().nodes.remove(0).key], &[]).unwrap();
+    assert!(!nodes.exists());
+}
+
+#[test]
+fn one_byte_in_a_comment_of_the_configuration_ends_no_discovery() {
+    let world = World::new();
+    let conf = world.folder.path().join("etc");
+    let odd = "node.session.odd = a\tb\n";
+    let long = format!("node.session.long = {}\n", "x".repeat(300));
+    let text = [b"# caf\xe9\n".as_slice(), CONF_TEXT.as_bytes(), odd.as_bytes(), long.as_bytes()].concat();
+    Dir::open(&conf).unwrap().replace(CONF, &text, 0o644).unwrap();
+    world.database.add(&[key("192.0.2.21")], &discovered(), None, None, DefaultChap::Everywhere).unwrap();
+    let record = world.text(RECORD);
+    assert!(record.contains("node.session.timeo.replacement_timeout = 120") && record.contains(odd));
+    world.database.set_default_chap(None).unwrap();
+    let now = std::fs::read(conf.join(CONF)).unwrap();
+    assert!(now.starts_with(b"# caf\xe9\n# as shipped\n"));
+    assert!(now.windows(long.len()).any(|window| window == long.as_bytes()));
+}
+
+#[test]
+fn an_empty_discovery_record_counts_as_none_and_is_written_anew() {
+    let world = World::new();
+    let (portal, chap) = (portal(), Some(secrets("mypassword12")));
+    let path = "db/send_targets/192.0.2.21,3260/st_config";
+    for text in ["", "# BEGIN RECORD 2.1\n# END RECORD\n", "discovery.startup = man"] {
+        world.database.set_discovery_chap(&portal, chap.as_ref()).unwrap();
+        let whole = world.text(path);
+        Dir::open(world.folder.path()).unwrap().replace(path, text.as_bytes(), 0o600).unwrap();
+        let proofs = world.database.discovery_proofs(&portal, DefaultChap::Everywhere).unwrap();
+        assert_eq!(proofs.chap.unwrap().secret.expose(), "disc-secret", "as if it were not there: {text:?}");
+        assert_eq!(world.database.discoveries().unwrap().1.len(), 1, "{text:?}");
+        world.database.set_discovery_chap(&portal, chap.as_ref()).unwrap();
+        assert_eq!(world.text(path), whole);
+    }
+    // What was edited by hand is used as it is.
+    let by_hand =
+        world.text(path).replace("# BEGIN RECORD 2.1\n", "").replace("# END RECORD\n", "# by hand\n");
+    Dir::open(world.folder.path()).unwrap().replace(path, by_hand.as_bytes(), 0o600).unwrap();
+    let proofs = world.database.discovery_proofs(&portal, DefaultChap::Everywhere).unwrap();
+    assert_eq!(proofs.chap.unwrap().secret.expose(), "mypassword12");
+    assert_eq!(world.database.discoveries().unwrap().1.len(), 0);
 }
 
 #[test]
@@ -330,10 +578,10 @@ fn a_forgotten_node_leaves_no_record_and_no_link() {
     // As a crash of iscsiadm leaves it, and iscsiadm can no longer delete it.
     Dir::open(&db).unwrap().replace(RECORD.trim_start_matches("db/"), b"", 0o600).unwrap();
     assert!(world.database.list().unwrap().nodes[0].damage.is_some());
-    world.database.forget(&nodes[..1]).unwrap();
+    world.database.forget(&nodes[..1], &[]).unwrap();
     assert_eq!(world.database.list().unwrap().nodes.len(), 1);
     assert!(!link("192.0.2.21").is_symlink() && link("192.0.2.37").is_symlink());
-    world.database.forget(&nodes).unwrap();
+    world.database.forget(&nodes, &[]).unwrap();
     assert!(!db.join("nodes/iqn.2001-04.com.example:disk").exists());
     assert!(db.join("nodes").exists() && !link("192.0.2.37").is_symlink());
 }
@@ -375,7 +623,7 @@ fn a_record_of_the_old_kind_is_a_node_like_others() {
     // Damaged, it is there and can be forgotten.
     db.replace(OLD.trim_start_matches("db/"), b"", 0o600).unwrap();
     assert!(world.database.list().unwrap().nodes[0].damage.is_some());
-    world.database.forget(std::slice::from_ref(&node)).unwrap();
+    world.database.forget(std::slice::from_ref(&node), &[]).unwrap();
     assert!(!world.folder.path().join(OLD).exists() && world.database.list().unwrap().nodes.is_empty());
 }
 
@@ -455,9 +703,9 @@ fn a_node_is_bound_to_a_card_by_an_iface_that_goes_with_the_last_of_them() {
         .collect();
     let eth1 = || ("eth1".to_owned(), Some("eth1".to_owned()));
     assert_eq!(shown, [(String::new(), None), eth1(), eth1()]);
-    world.database.forget(&nodes[..1]).unwrap();
+    world.database.forget(&nodes[..1], &[]).unwrap();
     assert!(world.folder.path().join("db/ifaces/eth1").exists(), "one is left");
-    world.database.forget(&nodes[1..]).unwrap();
+    world.database.forget(&nodes[1..], &[]).unwrap();
     assert!(!world.folder.path().join("db/ifaces/eth1").exists());
     assert_eq!(world.database.list().unwrap().nodes.len(), 1);
 
@@ -469,7 +717,7 @@ fn a_node_is_bound_to_a_card_by_an_iface_that_goes_with_the_last_of_them() {
     assert_eq!(binding.iface, "left");
     let node = [NodeKey { iface: "left".into(), ..key("192.0.2.21") }];
     world.database.add(&node, &Origin::Static, None, Some(&binding), DefaultChap::Everywhere).unwrap();
-    world.database.forget(&node).unwrap();
+    world.database.forget(&node, &[]).unwrap();
     assert_eq!(world.text("db/ifaces/left"), theirs);
     // One of the interface's name that means something else is not touched.
     for more in [
@@ -497,14 +745,14 @@ fn a_target_gets_no_more_portals_than_the_limit_and_keeps_those_it_has() {
     );
     assert!(world.database.list().unwrap().nodes.is_empty(), "nothing is recorded by halves");
     let made = world.database.add(&keys[..64], &discovered(), None, None, DefaultChap::Everywhere).unwrap();
-    assert_eq!(made, [Made::New; 64]);
+    assert!(made.len() == 64 && made.iter().all(|made| *made == Made::New));
     assert!(
         text(world.database.add(&keys[64..], &discovered(), None, None, DefaultChap::Everywhere))
             .contains("more than 64 portals")
     );
     assert_eq!(
         world.database.add(&keys[..2], &discovered(), None, None, DefaultChap::Everywhere).unwrap(),
-        [Made::Known; 2]
+        [Made::Known, Made::Known]
     );
 }
 
@@ -551,6 +799,31 @@ fn a_folder_that_cannot_be_listed_hides_nothing_else() {
     let of_it = world.database.list_of(&[key("192.0.2.21").target]).unwrap();
     assert_eq!((of_it.nodes.len(), of_it.left_out), (1, None));
     // What is named is reached without a list.
-    world.database.forget(std::slice::from_ref(&other)).unwrap();
+    world.database.forget(std::slice::from_ref(&other), &[]).unwrap();
     assert!(!folder.join("192.0.2.21,3260,1").exists());
+}
+
+/// The corpus that the testbed has open-iscsi itself read.
+#[test]
+fn each_record_of_the_corpus_is_read_as_open_iscsi_reads_it() {
+    const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/testbed/scenes/records");
+    let world = World::new();
+    let record = "db/nodes/iqn.2003-01.com.example:corpus/192.0.2.17,3260,1/default";
+    std::fs::create_dir_all(world.folder.path().join(record).parent().unwrap()).unwrap();
+    let expected = std::fs::read_to_string(format!("{CORPUS}/expected")).unwrap();
+    let mut read = 0;
+    for line in expected.lines() {
+        let (name, expected) = line.split_once(' ').unwrap();
+        let bytes = std::fs::read(format!("{CORPUS}/{name}")).unwrap();
+        Dir::open(world.folder.path()).unwrap().replace(record, &bytes, 0o600).unwrap();
+        let node = world.database.list().unwrap().nodes.remove(0);
+        let found = match node.damage {
+            Some(_) => "damaged".to_owned(),
+            None => format!("sound {} {}", node.startup, node.chap),
+        };
+        assert_eq!(found, expected, "{name}");
+        read += 1;
+    }
+    let files = std::fs::read_dir(CORPUS).unwrap().filter(|file| file.as_ref().unwrap().path().is_file());
+    assert_eq!(files.count(), read + 1, "each file but the list is in the list");
 }

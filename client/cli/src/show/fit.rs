@@ -1,0 +1,171 @@
+//! Text that fits a terminal: wrapped at blanks, or shortened in the middle.
+//! Must not cut a name at its end, or break a command that a person may paste.
+
+/// What stands for what was left out.
+const GAP: char = '…';
+/// The programs that a hint may name: what follows is pasted as a whole.
+const PROGRAMS: [&str; 12] = [
+    "iscsictl",
+    "sudo",
+    "systemctl",
+    "journalctl",
+    "chmod",
+    "ip",
+    "ping",
+    "multipath",
+    "multipathd",
+    "umount",
+    "vgchange",
+    "rm",
+];
+
+/// The columns that a text takes.
+pub(crate) fn width(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// The beginning and the end of a text: names often begin alike and differ in the end, so that the end
+/// gets the larger part.
+pub(crate) fn shortened(text: &str, columns: usize) -> String {
+    let length = width(text);
+    if length <= columns {
+        return text.to_owned();
+    }
+    let kept = columns.saturating_sub(1);
+    let begin = kept / 3;
+    let chars = text.chars();
+    let mut short: String = chars.clone().take(begin).collect();
+    short.push(GAP);
+    short.extend(chars.skip(length - (kept - begin)));
+    short
+}
+
+/// The lines of a text, none wider than this. Broken at blanks and, in a list of devices, at commas; a
+/// word that is wider than a line is shortened in the middle.
+pub(crate) fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for word in text.split(' ').flat_map(pieces) {
+        let blank = usize::from(word.after_blank && !line.is_empty());
+        if !line.is_empty() && width(&line) + blank + width(word.text) > columns {
+            lines.push(std::mem::take(&mut line));
+        }
+        if word.after_blank && !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(&shortened(word.text, columns.max(1)));
+    }
+    lines.push(line);
+    lines
+}
+
+/// A part of a text that stays on one line.
+struct Piece<'a> {
+    text: &'a str,
+    after_blank: bool,
+}
+
+fn pieces(word: &str) -> impl Iterator<Item = Piece<'_>> {
+    word.split_inclusive(',').enumerate().map(|(n, text)| Piece { text, after_blank: n == 0 })
+}
+
+/// The lines of a hint: its prose is wrapped; its command begins a line and stays whole, however wide the
+/// terminal is, since a terminal's own wrapping leaves it one line for who copies it.
+pub(crate) fn hint(text: &str, columns: usize) -> Vec<String> {
+    if width(text) <= columns {
+        return vec![text.to_owned()];
+    }
+    let Some((prose, command)) = split(text) else { return wrapped_whole(text, columns) };
+    // Nothing but the word "hint:".
+    if ["", "hint:"].contains(&prose) {
+        return vec![text.to_owned()];
+    }
+    let mut lines = wrapped_whole(prose, columns);
+    lines.push(command.to_owned());
+    lines
+}
+
+/// Sentences, wrapped at blanks only: a name in them stays whole, even where it is wider than a line.
+pub(crate) fn wrapped_whole(text: &str, columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if width(line) + 1 + width(word) <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// A hint's prose, and its command if it ends with one.
+pub(crate) fn split(hint: &str) -> Option<(&str, &str)> {
+    let is_command = |text: &str| {
+        let program = text.split(' ').next().unwrap_or_default();
+        PROGRAMS.contains(&program)
+    };
+    if is_command(hint) {
+        return Some(("", hint));
+    }
+    let (place, _) = hint
+        .match_indices(": ")
+        .find(|(place, mark)| hint.get(place + mark.len()..).is_some_and(is_command))?;
+    Some((hint.get(..=place)?, hint.get(place + 2..)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_name_keeps_its_beginning_and_more_of_its_end() {
+        assert_eq!(shortened("iqn.2003-01.com.example:disks", 29), "iqn.2003-01.com.example:disks");
+        assert_eq!(shortened("iqn.2003-01.com.example:disks", 16), "iqn.2…mple:disks");
+        assert_eq!(shortened("größe-größe-größe", 7), "gr…röße");
+        assert_eq!(shortened("abc", 1), "…");
+    }
+
+    #[test]
+    fn sentences_break_at_blanks_and_lists_at_commas() {
+        assert_eq!(
+            wrapped("FAILED: session FREE, path failed", 14),
+            ["FAILED:", "session FREE,", "path failed"]
+        );
+        assert_eq!(wrapped("sda,sdb,sdc", 8), ["sda,sdb,", "sdc"]);
+        assert_eq!(wrapped("", 8), [""]);
+        assert_eq!(wrapped("see iqn.2003-01.com.example:disks", 16), ["see", "iqn.2…mple:disks"]);
+    }
+
+    #[test]
+    fn a_command_is_not_broken() {
+        let text = "set both again: iscsictl set-chap iqn.2003-01.com.example:disks --user NAME";
+        assert_eq!(hint(text, 100), [text]);
+        assert_eq!(
+            hint(text, 20),
+            ["set both again:", "iscsictl set-chap iqn.2003-01.com.example:disks --user NAME"]
+        );
+        assert_eq!(hint("ask the gateway's administrator", 12), ["ask the", "gateway's", "administrator"]);
+        assert_eq!(hint("hint: systemctl start polkit", 12), ["hint: systemctl start polkit"]);
+        assert_eq!(hint("systemctl start polkit", 12), ["systemctl start polkit"]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_is_wider_and_no_end_is_lost(text in "[a-z.:, ]{0,80}", columns in 1_usize..40) {
+            for line in wrapped(&text, columns) {
+                prop_assert!(width(&line) <= columns, "{line:?}");
+            }
+            let short = shortened(&text, columns);
+            prop_assert!(width(&short) <= columns);
+            if columns > 4 && width(&text) > columns {
+                prop_assert!(short.chars().last() == text.chars().last());
+            }
+            let whole = wrapped_whole(&text, columns).join(" ");
+            prop_assert_eq!(whole, text);
+        }
+    }
+}

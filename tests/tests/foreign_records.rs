@@ -1,0 +1,280 @@
+//! Records and names that others wrote: what open-iscsi uses is used as it is, what it cannot use is told and kept, and
+//! what lies among the records is named.
+//! Must not reach a real open-iscsi: the machine is a temporary directory.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on must fail"
+)]
+
+mod room;
+
+use std::fs;
+
+use iscsi_initiator_dbus::{
+    Kind,
+    proxy::InitiatorProxy,
+    results::{ChapMode, CheckState, Finding, NodeState, Startup},
+};
+use room::{Options, Room, SECRET, TARGET, fails, machine::record_text, target::Script};
+
+const PORTAL: &str = "192.0.2.21:3260";
+const NAMED: &str = "storage.example:3260";
+const BY_HAND: &str = "node.session.auth.username = libvirtd\nnode.session.auth.password = mypassword12\n\
+    node.session.timeo.replacement_timeout = 7\nnode.conn[0].startup = automatic\n";
+
+async fn client(room: &Room) -> InitiatorProxy<'static> {
+    InitiatorProxy::new(&room.root).await.unwrap()
+}
+
+/// The ways in which people leave a record that open-iscsi reads with every value.
+fn read_by_all(address: &str, port: u16) -> Vec<Vec<u8>> {
+    let text = record_text(TARGET, address, port, BY_HAND);
+    let frameless = text.replace("# BEGIN RECORD 2.1.11\n", "").replace("# END RECORD\n", "");
+    vec![
+        format!("{text}# changed on Monday\n").into_bytes(),
+        format!("{text}\n").into_bytes(),
+        frameless.into_bytes(),
+        text.trim_end().as_bytes().to_vec(),
+        text.replace("somebody's note", "caf\u{e9}").chars().map(|c| u8::try_from(c).unwrap()).collect(),
+        text.replace('\n', "\r\n").into_bytes(),
+        format!("{text}node.transport_name = tcp\nnode.active_conn = 1\n").into_bytes(),
+    ]
+}
+
+#[tokio::test]
+async fn what_open_iscsi_reads_survives_a_discovery_and_is_shown_as_it_is() {
+    let room = Room::start().await;
+    let client = client(&room).await;
+    let target = Script::listing([(TARGET, "")]).listen().await;
+    let port = target.address.port();
+    let path = room.machine.at(&room.machine.record(TARGET, "127.0.0.1", port, ""));
+    for bytes in read_by_all("127.0.0.1", port) {
+        fs::write(&path, &bytes).unwrap();
+        let shown = String::from_utf8_lossy(&bytes).into_owned();
+        for nodes in [
+            client.list_nodes(Options::new()).await.unwrap(),
+            client.discover(&target.portal(), Options::new()).await.unwrap(),
+        ] {
+            let [node] = nodes.as_slice() else { panic!("{nodes:?} {shown}") };
+            assert_eq!((node.startup, node.chap), (Startup::Automatic, ChapMode::OneWay), "{shown}");
+            assert_eq!((node.state, node.message.as_str()), (NodeState::Known, ""), "{shown}");
+        }
+        assert_eq!(fs::read(&path).unwrap(), bytes);
+        client.set_startup(TARGET, "", "manual").await.unwrap();
+        let now = fs::read(&path).unwrap();
+        let others = |bytes: &[u8]| {
+            let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::to_vec);
+            lines.filter(|line| !String::from_utf8_lossy(line).contains("startup")).collect::<Vec<_>>()
+        };
+        assert_eq!(others(&now), others(&bytes), "{shown}");
+    }
+    assert!(!room.machine.at("db/replaced").exists());
+}
+
+#[tokio::test]
+async fn what_open_iscsi_cannot_use_is_marked_and_kept_when_a_discovery_replaces_it() {
+    let room = Room::start().await;
+    let client = client(&room).await;
+    let target = Script::listing([(TARGET, "")]).listen().await;
+    let port = target.address.port();
+    let path = room.machine.record(TARGET, "127.0.0.1", port, "");
+    let whole = record_text(TARGET, "127.0.0.1", port, BY_HAND);
+    for (number, damaged) in [
+        whole.replace("node.conn[0].address = 127.0.0.1\n", ""),
+        whole.replace("node.conn[0].address = 127.0.0.1\n", "node.conn[0].address = \n"),
+        whole.replace(TARGET, "iqn.2003-01.com.example:another"),
+        whole.replace("port = ", "port = 1"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        room.machine.put(&path, &damaged, 0o600);
+        let nodes = client.list_nodes(Options::new()).await.unwrap();
+        assert!(nodes[0].message.contains("is damaged: "), "{nodes:?}");
+        assert!(nodes[0].hint.contains(&format!("iscsictl forget {TARGET} 127.0.0.1:{port}")), "{nodes:?}");
+        assert_eq!(nodes[0].startup, Startup::Automatic, "what can be read is not denied");
+        let nodes = client.discover(&target.portal(), Options::new()).await.unwrap();
+        let kept = format!("db/replaced/{TARGET}/127.0.0.1,{port},1,default.{}", number + 1);
+        assert_eq!(nodes[0].state, NodeState::New);
+        assert!(nodes[0].message.contains(&room.machine.at(&kept).display().to_string()), "{nodes:?}");
+        assert_eq!(room.machine.text(&kept), damaged);
+        assert_eq!(room.machine.mode(&kept), 0o600);
+        let nodes = client.list_nodes(Options::new()).await.unwrap();
+        assert_eq!(nodes[0].message, "");
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_is_not_a_file_does_not_stop_a_discovery_and_is_told() {
+    let room = Room::start().await;
+    let client = client(&room).await;
+    let target = Script::listing([(TARGET, ""), ("iqn.2003-01.com.example:other", "")]).listen().await;
+    let path = room.machine.record(TARGET, "127.0.0.1", target.address.port(), "");
+    room.machine.remove(&path);
+    fs::create_dir(room.machine.at(&path)).unwrap();
+    let nodes = client.discover(&target.portal(), Options::new()).await.unwrap();
+    let state = |name: &str| nodes.iter().find(|node| node.target == name).map(|node| node.state);
+    assert_eq!(state("iqn.2003-01.com.example:other"), Some(NodeState::New));
+    let bad = nodes.iter().find(|node| node.target == TARGET).unwrap();
+    assert!(bad.state == NodeState::Known && bad.message.contains("not a regular file"), "{bad:?}");
+}
+
+#[tokio::test]
+async fn a_record_with_a_host_name_is_found_by_both_and_forgotten_alone() {
+    let room = Room::start().await;
+    let client = client(&room).await;
+    room.machine.put("etc/hosts", "192.0.2.21 storage.example\n", 0o644);
+    let named = room.machine.record(TARGET, "storage.example", 3260, "");
+    let startup = |path: &str| room.machine.text(path).contains("node.startup = automatic");
+    client.set_startup(TARGET, NAMED, "automatic").await.unwrap();
+    assert!(startup(&named));
+    client.set_startup(TARGET, PORTAL, "manual").await.unwrap();
+    assert!(!startup(&named), "its address leads to it, as with iscsiadm");
+
+    let numeric = room.machine.record(TARGET, "192.0.2.21", 3260, "");
+    client.set_startup(TARGET, PORTAL, "automatic").await.unwrap();
+    assert!(startup(&numeric) && !startup(&named), "the one that was named");
+    client
+        .set_chap(TARGET, NAMED, Options::from([("username", "me".into()), ("secret", SECRET.into())]))
+        .await
+        .unwrap();
+    assert!(!room.machine.text(&numeric).contains(SECRET) && room.machine.text(&named).contains(SECRET));
+
+    client.forget(TARGET, PORTAL).await.unwrap();
+    assert!(!room.machine.at(&numeric).exists() && room.machine.at(&named).exists());
+    fails(client.forget(TARGET, PORTAL).await, Kind::NoSuchNode, PORTAL);
+    assert!(room.machine.at(&named).exists(), "it merely leads to the same place");
+    room.machine.put("etc/hosts", "", 0o644);
+    client.forget(TARGET, NAMED).await.unwrap();
+    assert!(!room.machine.at(&named).exists(), "for that the name needs no address");
+}
+
+#[tokio::test]
+async fn what_lies_among_the_records_is_named_and_goes_with_its_target() {
+    let room = Room::start().await;
+    let client = client(&room).await;
+    let good = room.machine.record(TARGET, "192.0.2.21", 3260, "");
+    let other = room.machine.record("iqn.2003-01.com.example:other", "192.0.2.21", 3260, "");
+    let text = room.machine.text(&good);
+    let strays = [
+        format!("db/nodes/{TARGET}/192.0.2.21,3260,1/default.bak"),
+        format!("db/nodes/{TARGET}/192.0.2.37,3260,1"),
+        format!("db/nodes/{TARGET}/[],3260,-1/default"),
+        "db/nodes/notes.txt".to_owned(),
+    ];
+    for stray in &strays {
+        room.machine.put(stray, &text, 0o600);
+    }
+    let nodes = client.list_nodes(Options::new()).await.unwrap();
+    assert_eq!(nodes.len(), 2, "{nodes:?}");
+    let findings = client.examine(Options::new()).await.unwrap();
+    let of = |path: &str| findings.iter().find(|f| f.name == "records" && f.subject.ends_with(path)).cloned();
+    for stray in &strays {
+        let finding: Option<Finding> = of(stray.trim_start_matches("db/").trim_end_matches("/default"));
+        let finding = finding.unwrap_or_else(|| panic!("{stray}: {findings:#?}"));
+        assert!(finding.state == CheckState::Warning && finding.hint.contains("sudo rm -r "), "{finding:?}");
+    }
+    client.forget(TARGET, "192.0.2.37").await.unwrap();
+    assert!(!room.machine.at(&strays[1]).exists() && room.machine.at(&good).exists());
+    client.forget(TARGET, "").await.unwrap();
+    assert!(!room.machine.at(&format!("db/nodes/{TARGET}")).exists());
+    assert!(room.machine.at(&other).exists() && room.machine.at(&strays[3]).exists());
+    // A target of nothing else.
+    room.machine.put(&strays[2], "", 0o600);
+    let findings = client.examine(Options::new()).await.unwrap();
+    let hint = format!("remove it: iscsictl forget {TARGET}");
+    assert!(findings.iter().any(|finding| finding.hint == hint), "{findings:#?}");
+    client.forget(TARGET, "").await.unwrap();
+    assert!(!room.machine.at(&format!("db/nodes/{TARGET}")).exists());
+}
+
+#[tokio::test]
+async fn records_where_iscsiadm_does_not_look_are_found() {
+    let room = Room::start().await;
+    let client = client(&room).await;
+    let record = room.machine.record(TARGET, "192.0.2.21", 3260, "");
+    let text = room.machine.text(&record);
+    room.machine.remove(&record);
+    room.machine.put(&record.replacen("db/", "etc/", 1), &text, 0o600);
+    let findings = client.examine(Options::new()).await.unwrap();
+    let found = findings.iter().find(|f| f.name == "records" && f.subject.ends_with("etc/nodes"));
+    let found = found.unwrap_or_else(|| panic!("{findings:#?}"));
+    assert!(found.detail.starts_with("1 node record there, where"), "{found:?}");
+    assert!(found.hint.contains("sudo cp -an "), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_record_with_an_initiator_name_of_its_own_is_asked_about_under_it() {
+    let room = Room::start().await;
+    let client = client(&room).await;
+    let target = Script::listing([(TARGET, "")]).listen().await;
+    let port = target.address.port();
+    let own = "iqn.2001-04.com.example:of-this-record";
+    let path = room.machine.record(TARGET, "127.0.0.1", port, &format!("iface.initiatorname = {own}\n"));
+    let accepted = async || {
+        let checks = client.diagnose(TARGET, &target.portal(), Options::new()).await.unwrap();
+        checks.into_iter().find(|check| check.name == "initiator-accepted").unwrap()
+    };
+    let check = accepted().await;
+    assert!(check.state == CheckState::Ok && check.detail.contains(own), "{check:?}");
+    // The machine's own name is not needed for that.
+    room.machine.put("etc/initiatorname.iscsi", "GenerateName=yes\n", 0o600);
+    let check = accepted().await;
+    assert!(check.state == CheckState::Ok && check.detail.contains(own), "{check:?}");
+    for bad in ["not a name", "iqn.2001-04.com.example:x # mine"] {
+        let text = record_text(TARGET, "127.0.0.1", port, &format!("iface.initiatorname = {bad}\n"));
+        room.machine.put(&path, &text, 0o600);
+        room.machine.open_iscsid_socket(true);
+        let fault = fails(client.login(TARGET, "", Options::new()).await, Kind::InvalidConfiguration, bad);
+        assert!(fault.next_step().contains("-n iface.initiatorname -v "), "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn the_name_is_the_first_and_what_follows_it_is_told_wherever_it_is_needed() {
+    let room = Room::start().await;
+    let client = client(&room).await;
+    let file = "etc/initiatorname.iscsi";
+    let (first, second) = ("iqn.2001-04.com.example:first", "iqn.2001-04.com.example:second");
+    room.machine.put(file, &format!("InitiatorName={first}\nInitiatorName={second}\n"), 0o600);
+    assert_eq!(client.initiator_name().await.unwrap(), first);
+    let name = async |state| {
+        let findings = client.examine(Options::new()).await.unwrap();
+        let found = findings.into_iter().find(|f| f.name == "initiator-name").unwrap();
+        assert_eq!(found.state, state, "{found:?}");
+        found
+    };
+    let found = name(CheckState::Warning).await;
+    assert!(
+        found.detail.contains("2 names") && found.hint.ends_with(&format!("initiator-name {first}")),
+        "{found:?}"
+    );
+    for rest in [" # our name", "\t(laptop)"] {
+        room.machine.put(file, &format!("InitiatorName={first}{rest}\n"), 0o600);
+        let found = name(CheckState::Failed).await;
+        let hint = format!("set it without the rest: iscsictl initiator-name {first}");
+        assert!(found.detail.contains("iscsid sends all of") && found.hint == hint, "{found:?}");
+        let target = Script::listing([(TARGET, "")]).listen().await;
+        let fault = fails(
+            client.discover(&target.portal(), Options::new()).await,
+            Kind::InvalidConfiguration,
+            "iscsid sends all of",
+        );
+        assert_eq!(fault.next_step(), hint);
+        let checks = client.diagnose(TARGET, &target.portal(), Options::new()).await.unwrap();
+        assert!(checks.iter().any(|check| check.detail.contains("iscsid sends all of")), "{checks:#?}");
+    }
+    // Debian's own check, where it is installed.
+    let blank = format!("InitiatorName = {first}\n");
+    room.machine.put(file, &blank, 0o600);
+    name(CheckState::Ok).await;
+    room.machine.put("lib/open-iscsi/startup-checks.sh", "", 0o755);
+    let found = name(CheckState::Warning).await;
+    assert!(
+        found.detail.contains("start script") && found.hint.ends_with(&format!("initiator-name {first}")),
+        "{found:?}"
+    );
+}

@@ -45,12 +45,13 @@ fn read_by_all(address: &str, port: u16) -> Vec<Vec<u8>> {
 }
 
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "below the harness's own temporary directory")]
 async fn what_open_iscsi_reads_survives_a_discovery_and_is_shown_as_it_is() {
     let room = Room::start().await;
     let client = client(&room).await;
     let target = Script::listing([(TARGET, "")]).listen().await;
     let port = target.address.port();
-    let path = room.machine.at(&room.machine.record(TARGET, "127.0.0.1", port, ""));
+    let path = room.machine.at(room.machine.record(TARGET, "127.0.0.1", port, ""));
     for bytes in read_by_all("127.0.0.1", port) {
         fs::write(&path, &bytes).unwrap();
         let shown = String::from_utf8_lossy(&bytes).into_owned();
@@ -180,7 +181,7 @@ async fn what_lies_among_the_records_is_named_and_goes_with_its_target() {
     client.forget(TARGET, "192.0.2.37").await.unwrap();
     assert!(!room.machine.at(&strays[1]).exists() && room.machine.at(&good).exists());
     client.forget(TARGET, "").await.unwrap();
-    assert!(!room.machine.at(&format!("db/nodes/{TARGET}")).exists());
+    assert!(!room.machine.at(format!("db/nodes/{TARGET}")).exists());
     assert!(room.machine.at(&other).exists() && room.machine.at(&strays[3]).exists());
     // A target of nothing else.
     room.machine.put(&strays[2], "", 0o600);
@@ -188,7 +189,7 @@ async fn what_lies_among_the_records_is_named_and_goes_with_its_target() {
     let hint = format!("remove it: iscsictl forget {TARGET}");
     assert!(findings.iter().any(|finding| finding.hint == hint), "{findings:#?}");
     client.forget(TARGET, "").await.unwrap();
-    assert!(!room.machine.at(&format!("db/nodes/{TARGET}")).exists());
+    assert!(!room.machine.at(format!("db/nodes/{TARGET}")).exists());
 }
 
 #[tokio::test]

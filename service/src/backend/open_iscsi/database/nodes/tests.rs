@@ -266,6 +266,7 @@ fn what_open_iscsi_cannot_use_is_kept_when_it_is_replaced() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a file that others left, in a folder of the test's own")]
 fn a_record_that_cannot_be_read_does_not_stop_a_discovery() {
     let world = World::new();
     world.database.add(&[key("192.0.2.21")], &discovered(), None, None, DefaultChap::Everywhere).unwrap();
@@ -289,6 +290,7 @@ fn a_record_that_cannot_be_read_does_not_stop_a_discovery() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a file that others left, in a folder of the test's own")]
 fn what_is_not_a_record_is_named_and_taken_away_and_nothing_else_is() {
     let world = World::new();
     let nodes = [key("192.0.2.21"), key("192.0.2.37")];
@@ -333,6 +335,7 @@ fn what_is_not_a_record_is_named_and_taken_away_and_nothing_else_is() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a file that others left, in a folder of the test's own")]
 fn a_copy_without_its_original_is_shown_as_what_it_is() {
     let world = World::new();
     world.database.add(&[key("192.0.2.21")], &discovered(), None, None, DefaultChap::Everywhere).unwrap();
@@ -343,6 +346,7 @@ fn a_copy_without_its_original_is_shown_as_what_it_is() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a file that others left, in a folder of the test's own")]
 fn a_record_under_another_spelling_of_its_address_is_used() {
     let world = World::new();
     let node = key("[2001:db8::21]:3260");

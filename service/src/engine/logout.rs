@@ -115,9 +115,12 @@ pub(super) async fn end(
     // Runs to the end from here on.
     let limit = &limit.at_least(std::time::Duration::ZERO);
     let removed = maps::remove(engine, &plan, force, limit).await?;
+    // A map that is kept open outlives its sessions.
+    let letting_go = maps::let_go(engine, &plan, plan.maps.difference(&removed).cloned().collect());
     let mut left = match leave::leave(engine, &iscsiadm, sessions, limit).await {
         Ok(left) => left,
         Err(fault) => {
+            letting_go.abort();
             // The sessions that are still there get their maps and paths back.
             maps::restore(engine, &plan, removed).await?;
             return Err(fault);
@@ -126,18 +129,16 @@ pub(super) async fn end(
     // Until here nothing could start to use a disk without a map.
     drop(claims);
     if left.iter().any(|entry| entry.outcome == LogoutOutcome::Failed) {
-        stand_by(engine, &mut left, &plan, &removed).await?;
+        // iscsid may still end the session after the deadline: a map made now would be left without
+        // a path.
+        let is_over = !left.iter().any(|entry| entry.error == Kind::TimedOut.name());
+        if is_over {
+            letting_go.abort();
+        }
+        stand_by(engine, &mut left, &plan, &removed, is_over).await?;
     } else if removed == plan.maps {
         report_what_is_left(engine, &mut left, &plan, limit).await?;
     }
-    // A map that is kept open outlives its sessions: the reply need not wait for it.
-    let kept = plan.maps.difference(&removed).cloned().collect();
-    let (watch, multipathd) = (engine.state.watch.clone(), engine.state.multipathd.clone());
-    let at_work = engine.turns.activity.begin();
-    tokio::spawn(async move {
-        maps::let_go(watch, multipathd, kept).await;
-        drop(at_work);
-    });
     Ok(left)
 }
 
@@ -148,10 +149,8 @@ async fn stand_by(
     entries: &mut [results::Logout],
     plan: &Plan,
     removed: &BTreeSet<Map>,
+    is_over: bool,
 ) -> Result<()> {
-    // iscsid may still end the session after the deadline: a map made now would be left without a
-    // path.
-    let is_over = !entries.iter().any(|entry| entry.error == Kind::TimedOut.name());
     maps::restore(engine, plan, if is_over { removed.clone() } else { BTreeSet::new() }).await?;
     let names = removed.iter().map(|map| map.name.as_str()).collect::<Vec<_>>().join(", ");
     let removed = match is_over {

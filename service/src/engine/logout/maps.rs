@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use iscsi_initiator_dbus::{Fault, Kind, fault::Result};
-use tokio::time::Instant;
+use tokio::{task::AbortHandle, time::Instant};
 
 use super::{plan::Plan, unused::GLANCE};
 use crate::{
@@ -16,14 +16,12 @@ use crate::{
         kernel::sysfs::{Map, Sysfs},
         multipath::daemon::{Multipathd, MultipathdError},
     },
-    engine::{
-        Engine,
-        state::watch::{Predicate, Watch},
-    },
+    engine::{Engine, State, state::watch::Predicate},
 };
 
-/// How long multipathd may take to notice that the paths have gone.
-const NOTICE: Duration = Duration::from_secs(20);
+/// How long multipathd may take to notice that the paths have gone: it checks each, and a check of a
+/// dead path takes its own time.
+const LET_GO: Duration = Duration::from_secs(300);
 /// How long a map must look as if no I/O waited for a path any more.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -161,48 +159,95 @@ async fn make_again(multipathd: &Multipathd, maps: &BTreeSet<Map>) -> Result<()>
     Ok(())
 }
 
-/// After a forced logout, makes I/O to a map that is still in use fail instead of waiting for a
-/// path for ever. multipathd goes back to queueing when it sees a path leave, so this ends when it
-/// has seen the last one leave.
-pub(super) async fn let_go(watch: Watch, multipathd: Multipathd, maps: BTreeSet<Map>) {
-    let mut let_go = LetGo { multipathd, maps, quiet_since: None };
-    if let Err(fault) = watch.until(&mut let_go, &Limit::of(NOTICE)).await {
-        tracing::warn!(error = fault.message(), "cannot query multipathd");
-    }
+/// In a forced logout, makes I/O to the maps that are still in use fail instead of waiting for a path
+/// for ever, in a task of its own. multipathd goes back to queueing whenever it lays out a map of
+/// which it still knows a path, so this ends only when it has seen the last path leave and has
+/// nothing more to do, or the task is aborted.
+pub(super) fn let_go(engine: &Engine, plan: &Plan, maps: BTreeSet<Map>) -> AbortHandle {
+    let State { watch, sysfs, multipathd, .. } = &engine.state;
+    let disks = plan.disks.iter().map(|(disk, _)| disk.address()).collect();
+    let (sysfs, multipathd) = (sysfs.clone(), multipathd.clone());
+    let mut left = LeftMaps { sysfs, multipathd, disks, maps, quiet_since: None };
+    let (watch, at_work) = (watch.clone(), engine.turns.activity.begin());
+    let task = tokio::spawn(async move {
+        match watch.until(&mut left, &Limit::of(LET_GO)).await {
+            Ok(Some(())) => {}
+            Ok(None) => {
+                let maps = left.maps.iter().map(|map| map.name.as_str()).collect::<Vec<_>>();
+                tracing::warn!(?maps, "multipathd may let I/O to these maps wait for a path");
+            }
+            Err(fault) => tracing::warn!(error = fault.message(), "cannot query multipathd"),
+        }
+        drop(at_work);
+    });
+    task.abort_handle()
 }
 
 /// No map has a path any more, and none queues.
-struct LetGo {
+struct LeftMaps {
+    sysfs: Sysfs,
     multipathd: Multipathd,
+    /// The addresses of the disks that have left. Host numbers are never reused.
+    disks: BTreeSet<String>,
+    /// Those that are still there.
     maps: BTreeSet<Map>,
     /// Since when that has been so.
     quiet_since: Option<Instant>,
 }
 
-impl Predicate for LetGo {
+impl Predicate for LeftMaps {
     type Is = ();
 
     async fn look(&mut self) -> Result<Option<()>> {
-        let (multipathd, maps) = (self.multipathd.clone(), self.maps.clone());
+        let (sysfs, multipathd) = (self.sysfs.clone(), self.multipathd.clone());
+        let (disks, mut maps) = (self.disks.clone(), self.maps.clone());
         let looking = asking_multipathd(move || {
-            let states = multipathd.maps()?;
-            let mut is_quiet = true;
-            for (map, state) in maps.iter().filter_map(|map| Some((map, states.get(&map.name)?))) {
-                if state.paths == 0 && state.is_queueing {
-                    log_refusal(&map.name, "stop queueing", &multipathd.stop_queueing(&map.name));
-                }
-                is_quiet &= state.paths == 0 && !state.is_queueing;
-            }
-            Ok::<_, MultipathdError>(is_quiet)
+            maps.retain(|map| is_left(&sysfs, map, &disks));
+            let is_quiet = !maps.is_empty() && hush(&multipathd, &maps);
+            (maps, is_quiet)
         });
-        if !looking.await?? {
+        let is_quiet;
+        (self.maps, is_quiet) = looking.await?;
+        if self.maps.is_empty() {
+            return Ok(Some(()));
+        }
+        if !is_quiet {
             self.quiet_since = None;
             return Ok(None);
         }
         // multipathd forgets the last path a moment before it goes back to queueing.
         let quiet = self.quiet_since.get_or_insert_with(Instant::now).elapsed();
-        Ok((self.maps.is_empty() || quiet >= QUIET).then_some(()))
+        Ok((quiet >= QUIET).then_some(()))
     }
+}
+
+/// The map is there, and no disk of a session that came since is in it.
+fn is_left(sysfs: &Sysfs, map: &Map, gone: &BTreeSet<String>) -> bool {
+    let is_it = |(_, uuid)| uuid == format!("mpath-{}", map.wwid);
+    let is_new = |disk: &String| sysfs.address(disk).is_some_and(|address| !gone.contains(&address));
+    sysfs.dm(&map.device).is_some_and(is_it) && !sysfs.slaves(&map.device).iter().any(is_new)
+}
+
+/// Has multipathd stop queueing. Returns whether nothing is left to do for it. Blocks.
+fn hush(multipathd: &Multipathd, maps: &BTreeSet<Map>) -> bool {
+    let states = match multipathd.maps() {
+        Ok(states) => states,
+        // Then nobody goes back to queueing.
+        Err(MultipathdError::NotRunning) => return true,
+        // Busy with the same paths.
+        Err(error) => {
+            tracing::debug!(%error, "cannot query multipathd");
+            return false;
+        }
+    };
+    let mut is_quiet = true;
+    for (map, state) in maps.iter().filter_map(|map| Some((map, states.get(&map.name)?))) {
+        if state.is_queueing {
+            log_refusal(&map.name, "stop queueing", &multipathd.stop_queueing(&map.name));
+        }
+        is_quiet &= state.paths == 0 && !state.is_queueing;
+    }
+    is_quiet && !multipathd.is_busy().unwrap_or(true)
 }
 
 /// Which map stays and why, and what happened to those before it.

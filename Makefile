@@ -41,11 +41,11 @@ bus: ## the tests on a private bus (TEST=name: that program of tests/tests, for 
 case: setup ## one scenario on the testbed's machine (CASE=name, SUITE=bookworm: Debian 12)
 	@tests/case $(if $(SUITE),--suite $(SUITE)) $(CASE)
 
-test: setup ## everything: make check, then the scenarios on the testbed
+test: setup ## everything: what make check does, and the scenarios on the testbed
 	@tests/all
 
-soak: setup ## the long scenarios whole: fifty logins and logouts, and a kill at each step
-	@tests/case --soak logout-loop kill-steps
+soak: setup ## the long scenarios whole: fifty logins and logouts, and a kill at each step (SUITE=bookworm: Debian 12)
+	@tests/case $(if $(SUITE),--suite $(SUITE)) --soak logout-loop kill-steps kill
 
 deny: ## licences, bans and sources of the dependencies (cargo-deny, installed if it is missing)
 	@tests/deny

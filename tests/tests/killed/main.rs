@@ -1,10 +1,11 @@
-//! A daemon that is killed within a Connect or a Login, at each write: after its next start the target's records are
+//! A daemon that is killed within a call, at each write: after its next start the records and the configuration are
 //! whole or as they were, and nothing is left over.
 //! Must not be taken for a test of authorization: polkit is the stand-in of iscsi-initiator-fake, which says yes.
 //!
 //! | room | what it is |
 //! |---|---|
 //! | `daemon` | the daemon as a process, which dies in the place of its n-th write |
+//! | `files` | calls that write file by file: each file is whole at every moment |
 //! | `records` | the records before and after, and what may be left of a change that was cut off |
 //! | `scene` | the machine, its gateway and the bus of one attempt |
 
@@ -17,14 +18,14 @@
 )]
 
 mod daemon;
+mod files;
 mod records;
 mod scene;
 
-use std::{collections::HashMap, rc::Rc};
+use std::rc::Rc;
 
-use scene::{Act, OTHER_SECRET, SECRET, Scene, TARGET};
+use scene::{Act, OTHER_SECRET, Options, SECRET, Scene, TARGET};
 use tokio::task::{JoinSet, LocalSet};
-use zbus::Variant;
 
 /// So many attempts run at the same time.
 const ABREAST: u64 = 3;
@@ -34,16 +35,16 @@ const MOST: u64 = 200;
 /// What is called, and on what.
 struct Case {
     act: Act,
-    options: fn() -> HashMap<&'static str, Variant<'static>>,
+    options: fn() -> Options,
     /// What was there before the call.
     prepare: fn(&Scene),
     /// Whether it succeeds where the daemon lives.
     succeeds: bool,
 }
 
-fn chap(secret: &'static str) -> HashMap<&'static str, Variant<'static>> {
+fn chap(secret: &'static str) -> Options {
     // In 20 s no second attempt of iscsid's fits: the retries are lowered.
-    HashMap::from([("username", "libvirtd".into()), ("secret", secret.into()), ("timeout", 20_u32.into())])
+    Options::from([("username", "libvirtd".into()), ("secret", secret.into()), ("timeout", 20_u32.into())])
 }
 
 fn record(scene: &Scene, index: usize, secret: &str) {
@@ -134,7 +135,7 @@ async fn a_connect_over_a_record_is_whole_or_undone() {
 async fn a_login_leaves_the_records_as_they_were() {
     at_every_write(Case {
         act: Act::Login,
-        options: || HashMap::from([("timeout", 20_u32.into())]),
+        options: || Options::from([("timeout", 20_u32.into())]),
         prepare: |scene| [0, 1].into_iter().for_each(|index| record(scene, index, SECRET)),
         succeeds: true,
     })
@@ -145,7 +146,7 @@ async fn a_login_leaves_the_records_as_they_were() {
 async fn a_login_that_is_refused_leaves_the_records_as_they_were() {
     at_every_write(Case {
         act: Act::Login,
-        options: || HashMap::from([("timeout", 20_u32.into())]),
+        options: || Options::from([("timeout", 20_u32.into())]),
         prepare: |scene| {
             [0, 1].into_iter().for_each(|index| record(scene, index, SECRET));
             // The target would take it, and iscsid comes to nothing.

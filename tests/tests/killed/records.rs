@@ -10,14 +10,19 @@ use iscsi_initiator_fake::Machine;
 pub(crate) type Records = BTreeMap<String, (u32, String)>;
 
 pub(crate) fn read(machine: &Machine, portals: &[SocketAddr]) -> Records {
-    let root = machine.at("db");
+    read_part(machine, "db", portals)
+}
+
+/// The same of another part of the machine.
+pub(crate) fn read_part(machine: &Machine, part: &str, portals: &[SocketAddr]) -> Records {
+    let root = machine.at(part);
     let named = |text: &str| {
         portals.iter().enumerate().fold(text.to_owned(), |text, (index, portal)| {
             text.replace(&portal.port().to_string(), &format!("PORT{index}"))
         })
     };
     let relative = |path: &Path| named(path.strip_prefix(&root).unwrap().to_str().unwrap());
-    let entries = machine.picture_of("db").into_iter();
+    let entries = machine.picture_of(part).into_iter();
     entries
         .map(|(path, (mode, _, bytes))| (relative(&path), (mode, named(str::from_utf8(&bytes).unwrap()))))
         .collect()

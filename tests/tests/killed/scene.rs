@@ -7,7 +7,7 @@ use iscsi_initiator_dbus::{BUS_NAME, INTERFACE, OBJECT_PATH};
 use iscsi_initiator_fake::{Bus, Machine, polkit, systemd, target::Chap};
 use iscsi_initiator_tests::harness::DEADLINE;
 use tokio::time::{Duration, Instant, sleep, timeout};
-use zbus::{Connection, Variant};
+use zbus::{Connection, DynamicType, Variant};
 
 use crate::{
     daemon::Daemon,
@@ -18,24 +18,32 @@ pub(crate) const TARGET: &str = "iqn.2003-01.com.example:disks";
 pub(crate) const SECRET: &str = "mypassword12";
 /// The target does not take it.
 pub(crate) const OTHER_SECRET: &str = "anothersecret";
+/// What `SetInitiatorName` sets.
+pub(crate) const NEW_NAME: &str = "iqn.2001-04.com.example:new";
 
 /// What is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
     Connect,
     Login,
+    Discover,
+    SetChap,
+    /// `SetChap` of what new nodes get.
+    SetDefaultChap,
+    SetInitiatorName,
 }
 
 pub(crate) struct Scene {
     pub(crate) machine: Machine,
     pub(crate) portals: [SocketAddr; 2],
     bus: Bus,
-    caller: Connection,
+    pub(crate) caller: Connection,
     /// polkit's and systemd's.
     _stand_ins: Connection,
 }
 
-type Options = HashMap<&'static str, Variant<'static>>;
+/// The options of a call.
+pub(crate) type Options = HashMap<&'static str, Variant<'static>>;
 
 impl Scene {
     /// A machine with multipathd, beside a gateway: two portals, two LUNs, CHAP.
@@ -64,19 +72,20 @@ impl Scene {
         (daemon, is_up)
     }
 
-    async fn call(&self, act: Act, options: Options) -> zbus::Result<()> {
-        let to = (Some(BUS_NAME), OBJECT_PATH, Some(INTERFACE));
+    pub(crate) async fn call(&self, act: Act, options: Options) -> zbus::Result<()> {
         let portal = self.portals[0].to_string();
-        let reply = async {
-            match act {
-                Act::Connect => {
-                    self.caller.call_method(to.0, to.1, to.2, "Connect", &(portal, options)).await
-                }
-                Act::Login => {
-                    self.caller.call_method(to.0, to.1, to.2, "Login", &(TARGET, "", options)).await
-                }
-            }
-        };
+        match act {
+            Act::Connect => self.send("Connect", &(portal, options)).await,
+            Act::Login => self.send("Login", &(TARGET, "", options)).await,
+            Act::Discover => self.send("Discover", &(portal, options)).await,
+            Act::SetChap => self.send("SetChap", &(TARGET, "", options)).await,
+            Act::SetDefaultChap => self.send("SetChap", &("", "", options)).await,
+            Act::SetInitiatorName => self.send("SetInitiatorName", &NEW_NAME).await,
+        }
+    }
+
+    async fn send<B: serde::Serialize + DynamicType>(&self, method: &str, body: &B) -> zbus::Result<()> {
+        let reply = self.caller.call_method(Some(BUS_NAME), OBJECT_PATH, Some(INTERFACE), method, body);
         timeout(DEADLINE, reply).await.expect("a reply in time").map(drop)
     }
 
@@ -97,19 +106,8 @@ impl Scene {
         before: &Records,
         after: &Records,
     ) -> bool {
-        let (mut daemon, is_up) = self.start(n).await;
-        // The bus says that nobody will answer.
-        let is_dead = !is_up || matches!(self.call(act, options()).await, Err(zbus::Error::FDO(_)));
-        if is_dead {
-            daemon.has_aborted().await;
-        }
-        daemon.kill(&self.caller).await;
-        if n.is_multiple_of(2) {
-            let (daemon, _) = self.start(1 + n / 2 % 6).await;
-            daemon.kill(&self.caller).await;
-        }
-        let (daemon, is_up) = self.start(0).await;
-        assert!(is_up);
+        let is_dead = self.killed_at(n, act, options).await;
+        let daemon = self.started_again(n).await;
         self.settled(&format!("killed at write {n} of {act:?}"), before, after).await;
         if n.is_multiple_of(3) {
             // Nothing stands in the way of another call.
@@ -120,13 +118,43 @@ impl Scene {
         !is_dead
     }
 
-    /// Nothing is under way any more, and all is well.
-    async fn settled(&self, when: &str, before: &Records, after: &Records) {
+    /// The daemon dies at its n-th write. Returns whether it was in the call or before.
+    pub(crate) async fn killed_at(&self, n: u64, act: Act, options: fn() -> Options) -> bool {
+        let (mut daemon, is_up) = self.start(n).await;
+        // The bus says that nobody will answer.
+        let is_dead = !is_up || matches!(self.call(act, options()).await, Err(zbus::Error::FDO(_)));
+        if is_dead {
+            daemon.has_aborted().await;
+        }
+        daemon.kill(&self.caller).await;
+        is_dead
+    }
+
+    /// The next start, and for every other `n` one before it that dies, too.
+    pub(crate) async fn started_again(&self, n: u64) -> Daemon {
+        if n.is_multiple_of(2) {
+            let (daemon, _) = self.start(1 + n / 2 % 6).await;
+            daemon.kill(&self.caller).await;
+        }
+        let (daemon, is_up) = self.start(0).await;
+        assert!(is_up);
+        daemon
+    }
+
+    /// Nothing is under way any more, and nothing is left that only a write or a lock under way may have.
+    pub(crate) async fn at_rest(&self, when: &str) {
         let began = Instant::now();
         while let Some(left) = self.under_way() {
             assert!(began.elapsed() < DEADLINE, "{when}: {left}");
             sleep(Duration::from_millis(20)).await;
         }
+        let leftovers = leftovers(&self.machine.root());
+        assert!(leftovers.is_empty(), "{when}: {leftovers:?} left");
+    }
+
+    /// The same, and all is well.
+    async fn settled(&self, when: &str, before: &Records, after: &Records) {
+        self.at_rest(when).await;
         let (now, up) = (self.records(), self.portals_up());
         if let Some(complaint) = records::complaint(&now, before, after, &up) {
             panic!("{when}: {complaint}\nsessions at {up:?}");
@@ -135,8 +163,6 @@ impl Scene {
             let has_record = now.keys().any(|path| path.contains(&format!("{TARGET}/{portal}")));
             assert!(has_record, "{when}: the session at {portal} has no record");
         }
-        let leftovers = leftovers(&self.machine.root());
-        assert!(leftovers.is_empty(), "{when}: {leftovers:?} left");
     }
 
     /// An undo that is still to be done, or an iscsiadm that a killed daemon had started.
@@ -162,7 +188,7 @@ impl Scene {
 }
 
 /// What only a write or a lock under way may have there.
-fn leftovers(folder: &Path) -> Vec<String> {
+pub(crate) fn leftovers(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap().flatten() {
         let (path, name) = (entry.path(), entry.file_name().into_string().unwrap());

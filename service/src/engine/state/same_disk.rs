@@ -202,7 +202,7 @@ pub(in crate::engine) fn with_other_targets<'a>(sessions: &'a [Session], target:
     let mut groups = same_disks(sessions);
     groups.retain(|group| {
         let targets = group.targets();
-        targets.len() > 1 && targets.iter().any(|name| is_it(name))
+        targets.len() > 1 && targets.iter().any(is_it)
     });
     groups
 }

@@ -177,7 +177,7 @@ mod tests {
             ]
         };
         let none = (Problem::NoCapacity, "sdc".to_owned());
-        assert_eq!(found(&two("iqn.a", 64)), [none.clone()]);
+        assert_eq!(found(&two("iqn.a", 64)), std::slice::from_ref(&none));
         let unequal = (Problem::UnequalPaths, "naa.1".to_owned());
         assert_eq!(found(&two("iqn.a", 32)), [unequal, none.clone()]);
         let several = (Problem::SeveralTargets, "naa.1".to_owned());

@@ -74,7 +74,8 @@ async fn a_rescan_asks_for_each_session_and_reads_what_there_is_then() {
     for target in [TARGET, ""] {
         let fault =
             fails(client.rescan(target, "", options()).await, Kind::NotLoggedIn, "there is no session");
-        assert!(fault.next_step().contains("iscsictl login"), "{fault}");
+        let verb = if target.is_empty() { "nodes" } else { "login" };
+        assert!(fault.next_step().contains(&format!("iscsictl {verb}")), "{fault}");
     }
     room.machine.session(TARGET, "192.0.2.21", "3260");
     room.machine.disk("sda", 0, "8:0");
@@ -101,7 +102,7 @@ async fn a_rescan_asks_for_each_session_and_reads_what_there_is_then() {
     room.machine.put(sizes, "0\n", 0o444);
     let sessions = client.rescan(TARGET, "", options()).await.unwrap();
     assert!(
-        sessions.iter().all(|s| s.vanished == ["sda"] && s.message.starts_with("sda is no longer offered")),
+        sessions.iter().all(|s| s.vanished == ["sda"] && s.message.starts_with("sda has no capacity now")),
         "{sessions:?}"
     );
     // A target that lets the scan hang.

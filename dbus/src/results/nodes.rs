@@ -2,7 +2,7 @@
 
 use super::{
     dict::answer,
-    words::{ChapMode, NodeState, Startup},
+    words::{ChapMode, NodeState, Problem, Startup},
 };
 
 answer! {
@@ -87,6 +87,12 @@ answer! {
         group: u32,
         /// The path's priority; -1 if unknown.
         priority: i32 = -1,
+        /// What is wrong with the disk or its map; empty if nothing is.
+        problem: Problem,
+        /// The same as a sentence; usually empty.
+        message: String,
+        /// What to do about it.
+        hint: String,
     }
 }
 
@@ -116,14 +122,17 @@ mod tests {
             ("device-state", "s"),
             ("dm-state", "s"),
             ("group", "u"),
+            ("hint", "s"),
             ("host", "u"),
             ("id", "u"),
             ("lun", "t"),
             ("map", "s"),
             ("map-device", "s"),
+            ("message", "s"),
             ("model", "s"),
             ("portal", "s"),
             ("priority", "i"),
+            ("problem", "s"),
             ("session-state", "s"),
             ("sid", "u"),
             ("size", "t"),

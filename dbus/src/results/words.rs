@@ -201,6 +201,20 @@ words! {
 }
 
 words! {
+    /// What is wrong with a disk or its map. Empty where nothing is.
+    Problem {
+        /// Disks of several targets have one identifier, or are in one map.
+        SeveralTargets = "several-targets",
+        /// Disks with one identifier, or in one map, that cannot be one disk.
+        UnequalPaths = "unequal-paths",
+        /// The LUN is not ready, or not offered any more.
+        NoCapacity = "no-capacity",
+        /// A LUN with several paths has no multipath map.
+        NoMap = "no-map",
+    }
+}
+
+words! {
     /// What became of a rescan of one session.
     RescanOutcome {
         /// Its LUNs were scanned.
@@ -260,6 +274,7 @@ mod tests {
         check(NodeState::ALL, "new known gone");
         check(LoginOutcome::ALL, "logged-in already-logged-in failed");
         check(RescanOutcome::ALL, "rescanned failed");
+        check(Problem::ALL, "several-targets unequal-paths no-capacity no-map");
         check(LogoutOutcome::ALL, "logged-out not-logged-in failed");
         check(CheckState::ALL, "ok warning failed skipped");
         check(Step::ALL, "discover record set-chap login undo");

@@ -11,6 +11,7 @@
 //! | `portals` | handles all portals at the same time |
 //! | `scan` | has the kernel scan the sessions that show no LUN |
 //! | `settle` | waits for disks, maps and their links |
+//! | `shared_lun` | rejects a LUN whose identifier is that of another target's disk |
 
 mod answer;
 mod attempt;
@@ -20,6 +21,7 @@ mod lun_identity;
 mod portals;
 pub(super) mod scan;
 pub(super) mod settle;
+mod shared_lun;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -39,6 +41,7 @@ pub(super) use self::answer::NO_LUN;
 use self::{
     answer::{Done, Outcome},
     hold::Hold,
+    lun_identity::{Fresh, Refused},
     settle::Settled,
 };
 use crate::{
@@ -127,17 +130,18 @@ async fn log_in(
     let unscanned = scan::left_to_a_person(engine, those(&outcomes, |_| true)).await?;
     let mut settled = if wishes.wait { Settled::Ready } else { Settled::Unasked };
     if wishes.wait && outcomes.values().any(Result::is_ok) {
-        let usable = make_usable(engine, &outcomes, &unscanned, limit).await?;
-        settled = usable.settled;
         let accept = wishes.accept_changed_luns;
-        let refused =
-            lun_identity::refuse_changed(engine, target, &usable.fresh, known_luns, accept, limit).await?;
-        outcomes.extend(refused.into_iter().map(|(key, fault)| (key, Err(fault))));
+        let usable = make_usable(engine, target, &mut outcomes, &unscanned, accept, limit).await?;
+        settled = usable.settled;
+        let fresh = usable.fresh;
+        let changed = lun_identity::refuse_changed(engine, target, &fresh, known_luns, accept, limit).await?;
+        refuse(&mut outcomes, changed);
+        refuse(&mut outcomes, shared_lun::refuse(engine, target, &fresh, accept, limit).await?);
     }
     if limit.is_cancelled() {
         let made = those(&outcomes, |done| done.outcome == LoginOutcome::LoggedIn);
         let now = engine.state.look(Parts::SESSIONS).await?;
-        let made: Vec<u32> = made.iter().filter_map(|key| Some(now.session_of(key)?.sid)).collect();
+        let made: Vec<u32> = made.iter().flat_map(|key| now.all_sessions_of(key)).map(|s| s.sid).collect();
         return Err(take_back(engine, &made, limit).await);
     }
     if let Some(startup) = wishes.startup {
@@ -146,39 +150,47 @@ async fn log_in(
     answer::answer(engine, target, outcomes, settled, &unscanned).await
 }
 
-/// How the wait for disks and maps ended, and which nodes show their LUNs for the first time.
+fn refuse(outcomes: &mut BTreeMap<NodeKey, Outcome>, refused: Refused) {
+    outcomes.extend(refused.into_iter().map(|(key, fault)| (key, Err(fault))));
+}
+
+/// How the wait for disks and maps ended, and which sessions show their LUNs for the first time.
 struct Usable {
     settled: Settled,
-    fresh: Vec<NodeKey>,
+    fresh: Fresh,
 }
 
 /// Waits until every disk of the nodes that are up can be used. A session that had no disk until
 /// now counts as new: nothing has used one of its disks.
 async fn make_usable(
     engine: &Engine,
-    outcomes: &BTreeMap<NodeKey, Outcome>,
+    target: &Iqn,
+    outcomes: &mut BTreeMap<NodeKey, Outcome>,
     unscanned: &BTreeSet<NodeKey>,
+    accept: bool,
     limit: &Limit,
 ) -> Result<Usable> {
     let now = engine.state.look(Parts::SESSIONS).await?;
     // There is nothing to wait for where no LUN is looked for.
     let is_waited_for =
         |key: &NodeKey, session: &Session| !unscanned.contains(key) || !session.disks.is_empty();
-    let sessions = |keys: &[NodeKey]| -> Vec<Session> {
-        let found = keys.iter().filter_map(|key| Some((key, now.session_of(key)?)));
-        found
-            .filter(|(key, session)| is_waited_for(key, session))
-            .map(|(_, session)| session.clone())
-            .collect()
+    let sessions = |keys: &[NodeKey]| -> Vec<(NodeKey, Session)> {
+        let of = |key: &NodeKey| {
+            let key = key.clone();
+            now.all_sessions_of(&key).map(|session| (key.clone(), session.clone())).collect::<Vec<_>>()
+        };
+        keys.iter().flat_map(of).filter(|(key, session)| is_waited_for(key, session)).collect()
     };
-    let sids: Vec<u32> = numbers(&sessions(&those(outcomes, |_| true)));
-    let mut fresh = those(outcomes, |done| done.outcome == LoginOutcome::LoggedIn);
-    let old = those(outcomes, |done| done.outcome == LoginOutcome::AlreadyLoggedIn);
-    let is_bare = |key: &&NodeKey| now.session_of(key).is_some_and(|session| session.disks.is_empty());
-    fresh.extend(old.iter().filter(is_bare).cloned());
-    let mut unscanned = sessions(&old);
+    let new = those(outcomes, |done| done.outcome == LoginOutcome::LoggedIn);
+    let old = sessions(&those(outcomes, |done| done.outcome == LoginOutcome::AlreadyLoggedIn));
+    let bare = old.iter().filter(|(_, session)| session.disks.is_empty()).cloned();
+    let fresh: Fresh =
+        sessions(&new).into_iter().chain(bare).map(|(key, session)| (session.sid, key)).collect();
+    let mut unscanned: Vec<Session> = old.into_iter().map(|(_, session)| session).collect();
     unscanned.retain(|session| session.disks.is_empty() || session.state != "LOGGED_IN");
     scan::look_for_luns(engine, numbers(&unscanned), limit).await?;
+    refuse(outcomes, shared_lun::refuse_early(engine, target, &fresh, accept, limit).await?);
+    let sids = numbers(&sessions(&those(outcomes, |_| true)).into_iter().map(|(_, s)| s).collect::<Vec<_>>());
     let mut settled = settle::settled(engine, &sids, limit).await?;
     // An iscsid that was restarted in the meantime reconnects every session.
     let now = engine.state.look(Parts::SESSIONS).await?;

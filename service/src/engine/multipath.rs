@@ -9,6 +9,7 @@
 //! | `take_back` | undoes a setup that failed, or whose daemon was killed |
 //! | `undo` | restores the state before the first setup |
 //! | `units` | the units that must run |
+//! | `why_none` | why a disk has no map, and what to do about it |
 
 mod in_force;
 mod own_file;
@@ -16,6 +17,7 @@ mod setup;
 pub(super) mod take_back;
 mod undo;
 mod units;
+pub(super) mod why_none;
 
 use std::sync::Arc;
 

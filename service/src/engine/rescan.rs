@@ -4,8 +4,10 @@
 //! | room | what it is |
 //! |---|---|
 //! | `maps` | resizes maps to the size of their paths |
+//! | `offered` | asks whether the target still offers LUNs without a capacity |
 
 mod maps;
+mod offered;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,13 +18,13 @@ use iscsi_initiator_dbus::{
     Fault, Iqn, Kind, Portal,
     fault::Result,
     options::RescanOptions,
-    results::{Rescan, RescanOutcome},
+    results::{Problem, Rescan, RescanOutcome},
     shell::{command, quoted},
 };
 use iscsi_initiator_polkit::{Action, Details};
 use tokio::task::JoinSet;
 
-use self::maps::Sizes;
+use self::{maps::Sizes, offered::Offered};
 use super::{
     Engine,
     call::{Call, act, consent::Consent},
@@ -32,7 +34,12 @@ use super::{
         settle::{Settled, settled},
     },
     records::lookup::{meant, resolved},
-    state::{diff::Diff, reader::Parts, snapshot::Snapshot},
+    state::{
+        diff::Diff,
+        reader::Parts,
+        snapshot::Snapshot,
+        troubles::{self, Trouble},
+    },
     turns::claims::Claim,
 };
 use crate::backend::{
@@ -157,8 +164,17 @@ async fn look_behind(
     let sizes = maps::resize_all(engine, &sids).await?;
     let now = engine.state.look(Parts::SESSIONS).await?;
     let diff = before.diff(&now);
-    let entry = |before: &Session| compare(before, now.session(before.sid), &diff, &sizes, is_ready);
-    entries.extend(seen.iter().map(entry));
+    let accepted = troubles::accepted(engine, now.all_sessions()).await?;
+    let troubles = troubles::of_disks(now.all_sessions(), &accepted);
+    for before in &seen {
+        let session = now.session(before.sid);
+        let offered = match session {
+            Some(session) => offered::offered(engine, session, limit).await,
+            None => Offered::Unknown,
+        };
+        let after = After { session, diff: &diff, sizes: &sizes, offered, is_ready };
+        entries.push(compare(before, &after, &troubles));
+    }
     answer(entries)
 }
 
@@ -199,10 +215,21 @@ fn failed(session: &Session, fault: &Fault) -> Rescan {
     Rescan::failed(&session.target, &session.portal_text(), session.sid, fault)
 }
 
+/// What is there after a rescan.
+struct After<'a> {
+    session: Option<&'a Session>,
+    diff: &'a Diff,
+    sizes: &'a Sizes,
+    /// Whether the target offers the LUNs that have no capacity.
+    offered: Offered,
+    is_ready: bool,
+}
+
 /// The differences, as the kernel shows them now.
-fn compare(before: &Session, now: Option<&Session>, diff: &Diff, sizes: &Sizes, is_ready: bool) -> Rescan {
+fn compare(before: &Session, after: &After<'_>, troubles: &[Trouble]) -> Rescan {
     let (target, portal) = (before.target.as_str(), before.portal_text());
-    let Some(now) = now else {
+    let After { session, diff, sizes, offered, is_ready } = *after;
+    let Some(now) = session else {
         return failed(before, &Fault::new(Kind::NotLoggedIn, "the session has ended"));
     };
     let named =
@@ -215,10 +242,17 @@ fn compare(before: &Session, now: Option<&Session>, diff: &Diff, sizes: &Sizes, 
     let mut entry = Rescan::done(target, &portal, before.sid);
     entry.devices = names(&|_| true);
     entry.added = names(&|disk| former(disk).is_none());
-    entry.resized = names(&|disk| !disk.is_gone() && former(disk).is_some_and(|old| old.size != disk.size));
-    entry.vanished = names(&|disk| disk.is_gone());
+    entry.resized =
+        names(&|disk| !disk.has_no_capacity() && former(disk).is_some_and(|old| old.size != disk.size));
+    let empty = names(&|disk| disk.has_no_capacity());
     let removed = old.iter().filter(|old| diff.disks.vanished.contains(&old.address()));
-    entry.vanished.extend(removed.map(|old| old.name.clone()));
+    let removed: Vec<String> = removed.map(|old| old.name.clone()).collect();
+    let (gone, not_ready) =
+        if offered == Offered::No { (empty.clone(), Vec::new()) } else { (Vec::new(), empty.clone()) };
+    let gone: Vec<String> = gone.into_iter().chain(removed.clone()).collect();
+    // Where the target did not say, it may be any of the two.
+    let vanished = if offered == Offered::Yes { Vec::new() } else { empty };
+    entry.vanished = vanished.into_iter().chain(removed).collect();
     let maps: Vec<&str> = new
         .iter()
         .filter_map(|disk| Some(disk.map.as_ref()?.name.as_str()))
@@ -233,15 +267,27 @@ fn compare(before: &Session, now: Option<&Session>, diff: &Diff, sizes: &Sizes, 
     };
     entry.maps =
         maps.iter().filter(|map| sizes.is_changed(map) || is_new(map)).map(|map| (*map).to_owned()).collect();
-    let other = names(&|disk| former(disk).is_some_and(|old| !disk.is_gone() && old.wwid != disk.wwid));
-    let smaller = names(&|disk| !disk.is_gone() && former(disk).is_some_and(|old| old.size > disk.size));
+    let other =
+        names(&|disk| former(disk).is_some_and(|old| !disk.has_no_capacity() && old.wwid != disk.wwid));
+    let smaller =
+        names(&|disk| !disk.has_no_capacity() && former(disk).is_some_and(|old| old.size > disk.size));
     let mut remarks = Remarks::default();
     let name = quoted(target);
     remarks.add(
-        &entry.vanished,
+        &gone,
         "no longer offered by the target, and not removed",
         &format!("stop what uses it, then: iscsictl logout {name} && iscsictl login {name}"),
     );
+    if !not_ready.is_empty() {
+        let verb = if not_ready.len() == 1 { "has" } else { "have" };
+        let why = match offered {
+            Offered::Yes => "the target offers the LUN, and it is not ready",
+            _ => "the LUN is not ready, or not offered any more",
+        };
+        let again = command(["iscsictl", "rescan", target].into_iter().chain(portal_word(&portal)));
+        let hint = format!("have it made ready at the gateway, then look again: {again}");
+        remarks.push(format!("{} {verb} no capacity now: {why}", not_ready.join(", ")), &hint);
+    }
     remarks.add(
         &other,
         "another LUN than before",
@@ -253,6 +299,12 @@ fn compare(before: &Session, now: Option<&Session>, diff: &Diff, sizes: &Sizes, 
             remarks.push(what, &hint);
         }
     }
+    let is_new = |trouble: &&Trouble| {
+        trouble.problem == Problem::SeveralTargets && new.iter().any(|disk| trouble.is_of(disk))
+    };
+    for trouble in troubles.iter().filter(is_new) {
+        remarks.push(trouble.what.clone(), &trouble.hint);
+    }
     if !is_ready {
         let what = "timed out waiting for the disks or their maps".to_owned();
         remarks.push(what, "see what is there so far: iscsictl paths");
@@ -260,6 +312,11 @@ fn compare(before: &Session, now: Option<&Session>, diff: &Diff, sizes: &Sizes, 
     entry.message = remarks.said.join("; ");
     entry.hint = remarks.hint;
     entry
+}
+
+/// A session whose connection is gone may not say where it led to.
+fn portal_word(portal: &str) -> Option<&str> {
+    (portal != "?").then_some(portal)
 }
 
 /// Messages that need attention; the hint is that of the first.

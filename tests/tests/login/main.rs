@@ -7,6 +7,8 @@
 //! | `luns` | no LUN, and LUNs that are other disks than before |
 //! | `portals` | one portal is up and the other is not |
 //! | `refused` | the target does not let us in |
+//! | `several` | several sessions of one node |
+//! | `two_targets` | LUNs that agree in identifier and not in target, or not in size |
 //! | `waits` | disks, maps and their links come late, or not at all |
 
 #![allow(
@@ -22,6 +24,8 @@ mod portals;
 mod refused;
 #[path = "../room/mod.rs"]
 mod room;
+mod several;
+mod two_targets;
 mod waits;
 
 use iscsi_initiator_dbus::{

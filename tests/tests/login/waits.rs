@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use iscsi_initiator_dbus::results::{Login, LoginOutcome};
+use iscsi_initiator_dbus::results::{Login, LoginOutcome, Problem};
 
 use crate::room::{
     Options, Room, SECRET, TARGET,
@@ -27,6 +27,20 @@ fn all_with(entries: &[Login], outcome: LoginOutcome, message: &str, hint: &str)
     for entry in entries {
         assert_eq!((entry.outcome, entry.message.as_str()), (outcome, message), "{entries:?}");
         assert!(entry.hint.contains(hint) && entry.error.is_empty(), "{entry:?}");
+    }
+}
+
+/// Disks without maps, and each entry says of a LUN that its paths are disks of their own.
+#[track_caller]
+fn unmapped(entries: &[Login], why: &str, hint: &str) {
+    assert_eq!(entries.len(), 2);
+    for entry in entries {
+        assert_eq!((entry.outcome, entry.error.as_str()), (LoginOutcome::LoggedIn, ""), "{entries:?}");
+        assert!(entry.devices.len() == 2 && entry.maps.is_empty(), "{entries:?}");
+        let told = "are 2 paths to one LUN, each of them a disk of its own without a multipath map: ";
+        let (disks, reason) = entry.message.split_once(told).unwrap_or_else(|| panic!("{entry:?}"));
+        assert!(entry.devices.iter().any(|disk| disks.contains(disk)), "{entry:?}");
+        assert!(reason.contains(why) && entry.hint.contains(hint), "{entry:?}");
     }
 }
 
@@ -151,9 +165,27 @@ async fn where_multipath_wants_no_map_none_is_waited_for() {
     let (room, _) = Room::with_gateway().await;
     room.machine.find_multipaths(FindMultipaths::Strict);
     let entries = room.login(Options::new()).await.unwrap();
-    up_with(&entries, "", "");
-    assert!(entries.iter().all(|entry| entry.devices.len() == 2 && entry.maps.is_empty()), "{entries:?}");
+    unmapped(&entries, "find_multipaths is \"strict\"", "iscsictl multipath setup");
     assert!(room.machine.maps().is_empty());
+    // The same where the paths are shown.
+    for path in room.client().await.list_paths(Options::new()).await.unwrap() {
+        assert_eq!(path.problem, Problem::NoMap, "{path:?}");
+        assert!(path.message.contains(&path.device) && path.hint.contains("multipath setup"), "{path:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_lun_with_one_path_needs_no_map() {
+    let (room, portals) = Room::with_gateway().await;
+    room.machine.find_multipaths(FindMultipaths::Strict);
+    let client = room.client().await;
+    let entries = client.login(TARGET, &portals[0].to_string(), Options::new()).await.unwrap();
+    assert_eq!((entries.len(), entries[0].message.as_str()), (1, ""), "{entries:?}");
+    let paths = client.list_paths(Options::new()).await.unwrap();
+    assert!(
+        paths.iter().all(|path| path.problem.as_str().is_empty() && path.message.is_empty()),
+        "{paths:?}"
+    );
 }
 
 #[tokio::test]
@@ -162,8 +194,7 @@ async fn a_disk_on_multipaths_blacklist_is_ready_without_a_map() {
     room.machine.blacklist(true);
     // multipathd may yet hear of the disks: for 3 s nothing is concluded.
     let entries = room.login(Options::new()).await.unwrap();
-    up_with(&entries, "", "");
-    assert!(entries.iter().all(|entry| entry.devices.len() == 2 && entry.maps.is_empty()), "{entries:?}");
+    unmapped(&entries, "a blacklist may exclude it", "multipath -d -v3 /dev/sd");
 }
 
 #[tokio::test]
@@ -181,6 +212,5 @@ async fn without_multipathd_the_disks_alone_are_waited_for() {
     room.machine.stop_multipathd();
     room.machine.delay(|delays| delays.udev = STEP);
     let entries = room.login(Options::new()).await.unwrap();
-    up_with(&entries, "", "");
-    assert!(entries.iter().all(|entry| entry.devices.len() == 2 && entry.maps.is_empty()), "{entries:?}");
+    unmapped(&entries, "multipathd is not running", "iscsictl multipath setup");
 }

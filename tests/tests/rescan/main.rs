@@ -18,7 +18,7 @@ mod room;
 
 use iscsi_initiator_dbus::{
     Fault,
-    results::{Rescan, RescanOutcome},
+    results::{CheckState, Problem, Rescan, RescanOutcome},
 };
 use room::{Options, Room, TARGET, machine::Lun};
 
@@ -137,6 +137,57 @@ async fn a_lun_that_is_gone_is_told_and_its_disk_stays() {
     room.machine.add_lun(TARGET, 1, Lun::disk(2, 128));
     for entry in rescanned(&room).await {
         assert_eq!((counts(&entry), entry.message.as_str()), ([2, 0, 1, 0, 0], ""));
+    }
+}
+
+#[tokio::test]
+async fn a_lun_that_is_not_ready_is_not_called_gone_and_is_not_ok_anywhere() {
+    let (room, _) = Room::logged_in().await;
+    room.machine.resize_lun(TARGET, 1, 0);
+    for entry in rescanned(&room).await {
+        assert_eq!(counts(&entry), [2, 0, 0, 0, 0], "{entry:?}");
+        assert!(
+            entry.message.ends_with("has no capacity now: the target offers the LUN, and it is not ready")
+        );
+        assert!(entry.hint.contains(&format!("iscsictl rescan {TARGET} {}", entry.portal)), "{entry:?}");
+    }
+    let client = room.client().await;
+    let again = format!("iscsictl rescan {TARGET} ");
+    let paths = client.list_paths(Options::new()).await.unwrap();
+    for path in paths.iter().filter(|path| path.lun == 1) {
+        assert_eq!((path.size, path.problem), (0, Problem::NoCapacity), "{path:?}");
+        assert!(path.message.contains(&path.device) && path.hint.contains(&again), "{path:?}");
+    }
+    assert!(paths.iter().filter(|path| path.lun == 0).all(|path| path.message.is_empty()), "{paths:?}");
+    for entry in client.login(TARGET, "", Options::new()).await.unwrap() {
+        assert!(entry.message.contains("has no capacity") && entry.hint.contains(&again), "{entry:?}");
+    }
+    let found = client.examine(Options::new()).await.unwrap();
+    let disks: Vec<_> = found.iter().filter(|finding| finding.name == "disk").collect();
+    assert!(disks.len() == 2 && disks.iter().all(|finding| finding.state == CheckState::Failed), "{disks:?}");
+    assert!(
+        found.iter().all(|finding| !finding.detail.contains("2 LUNs in a map with all paths")),
+        "{found:?}"
+    );
+    let checks = client.diagnose(TARGET, "", Options::new()).await.unwrap();
+    let mut luns = checks.iter().filter(|check| check.name == "luns");
+    assert!(
+        luns.all(|check| check.state == CheckState::Warning && check.detail.contains("without a capacity"))
+    );
+
+    room.machine.resize_lun(TARGET, 1, 128);
+    assert!(rescanned(&room).await.iter().all(|entry| entry.message.is_empty()));
+    let paths = client.list_paths(Options::new()).await.unwrap();
+    assert!(paths.iter().all(|path| path.message.is_empty()), "{paths:?}");
+}
+
+#[tokio::test]
+async fn a_lun_that_never_had_a_capacity_is_told_at_the_login() {
+    let (room, _) = Room::with_gateway().await;
+    room.machine.resize_lun(TARGET, 0, 0);
+    for entry in room.login(Options::new()).await.unwrap() {
+        assert!(entry.error.is_empty() && entry.message.contains("(LUN 0 of"), "{entry:?}");
+        assert!(entry.hint.contains("iscsictl rescan"), "{entry:?}");
     }
 }
 

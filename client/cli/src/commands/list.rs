@@ -77,6 +77,7 @@ pub(super) async fn paths(call: &Call, place: &Place) -> Result<Report, Problem>
     };
     let nothing = || nothing.unwrap_or_else(|| Remark::note("no session", RECORDED));
     let mut report = list(show::rows(&paths), show::paths(&paths), nothing);
+    report.remarks.extend(show::problems(&paths));
     if paths.iter().any(|path| !path.device.is_empty()) && paths.iter().all(|path| path.map.is_empty()) {
         report.remarks.extend(session::no_map(&report.remarks));
     }

@@ -3,19 +3,25 @@
 
 use std::collections::BTreeMap;
 
-use iscsi_initiator_dbus::results::Path;
+use iscsi_initiator_dbus::results::{Path, Problem};
 
-use super::table::{Cell, Table, Tone};
+use super::{
+    outcomes::Remark,
+    table::{Cell, Table, Tone},
+};
 
 /// Maps first, then disks without a map, then sessions without a disk.
 pub(crate) fn paths(paths: &[Path]) -> Table {
     let mut table = Table::new(&["DISK", "PORTAL", "SESSION", "H:C:T:L", "GROUP", "PRIORITY", "STATE"]);
     let mut groups: BTreeMap<(Place, String), Vec<&Path>> = BTreeMap::new();
     for path in paths {
-        groups.entry((place(path), heading(path))).or_default().push(path);
+        // A map is one, however its disks differ.
+        let key =
+            if path.map.is_empty() { heading(&[path]) } else { format!("{} {}", path.map, path.map_device) };
+        groups.entry((place(path), key)).or_default().push(path);
     }
-    for ((_, heading), mut members) in groups {
-        table.heading(heading);
+    for (_, mut members) in groups {
+        table.heading(heading(&members));
         members.sort_by(|a, b| (a.group, a.sid, a.lun, &a.device).cmp(&(b.group, b.sid, b.lun, &b.device)));
         for path in members {
             table.row(row(path));
@@ -39,16 +45,44 @@ fn place(path: &Path) -> Place {
     }
 }
 
-/// What all paths of a group have in common.
-fn heading(path: &Path) -> String {
-    let disk = [size(path.size), path.vendor.clone(), path.model.clone(), path.wwid.clone()];
-    let words: Vec<String> = match place(path) {
-        Place::Map => [path.map.clone(), path.map_device.clone()].into_iter().chain(disk).collect(),
-        Place::Disk => ["no map".to_owned()].into_iter().chain(disk).collect(),
-        Place::Session => vec!["no disk".to_owned()],
+/// What is wrong with the disks and their maps, each once.
+pub(crate) fn problems(paths: &[Path]) -> Vec<Remark> {
+    let mut remarks: Vec<Remark> = Vec::new();
+    for path in paths.iter().filter(|path| !path.message.is_empty()) {
+        let remark = Remark::note(&path.message, &path.hint);
+        if !remarks.contains(&remark) {
+            remarks.push(remark);
+        }
+    }
+    remarks
+}
+
+/// What the paths of a group have in common, and every value where they differ.
+fn heading(paths: &[&Path]) -> String {
+    let all = |value: &dyn Fn(&Path) -> String| {
+        let mut values: Vec<String> = Vec::new();
+        for value in paths.iter().map(|path| value(path)).filter(|value| !value.is_empty()) {
+            if !values.contains(&value) {
+                values.push(value);
+            }
+        }
+        values.join(", ")
     };
-    let words = words.into_iter().chain([path.target.clone()]).filter(|word| !word.is_empty());
-    words.collect::<Vec<_>>().join("  ")
+    let first = match paths.first().map(|path| place(path)) {
+        Some(Place::Map) => vec![all(&|path| path.map.clone()), all(&|path| path.map_device.clone())],
+        Some(Place::Disk) => vec!["no map".to_owned()],
+        Some(Place::Session) | None => vec!["no disk".to_owned()],
+    };
+    let has_disk = paths.iter().any(|path| place(path) != Place::Session);
+    let disk = [
+        all(&|path| size(path.size)),
+        all(&|path| path.vendor.clone()),
+        all(&|path| path.model.clone()),
+        all(&|path| path.wwid.clone()),
+    ];
+    let disk = disk.into_iter().filter(|_| has_disk);
+    let words = first.into_iter().chain(disk).chain([all(&|path| path.target.clone())]);
+    words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join("  ")
 }
 
 fn row(path: &Path) -> Vec<Cell> {
@@ -81,12 +115,30 @@ fn state(path: &Path) -> (String, Tone) {
     ];
     let odd: Vec<_> =
         views.iter().filter(|(_, word, good, _)| !word.is_empty() && !good.contains(word)).collect();
-    if odd.is_empty() {
-        return ("ok".to_owned(), Tone::Good);
+    let words = odd.iter().map(|(what, word, ..)| format!("{what} {word}"));
+    let words: Vec<String> = problem(path).map(str::to_owned).into_iter().chain(words).collect();
+    // A disk without a map works, as long as its own path does.
+    let is_failed = odd.iter().any(|(_, word, _, bad)| bad.contains(word))
+        || (problem(path).is_some() && path.problem != Problem::NoMap);
+    match (words.as_slice(), odd.is_empty(), is_failed) {
+        ([], ..) => ("ok".to_owned(), Tone::Good),
+        (words, true, false) => (format!("ok, but {}", words.join(", ")), Tone::Bad),
+        (words, _, is_failed) => {
+            (format!("{}: {}", if is_failed { "FAILED" } else { "waiting" }, words.join(", ")), Tone::Bad)
+        }
     }
-    let is_failed = odd.iter().any(|(_, word, _, bad)| bad.contains(word));
-    let words: Vec<String> = odd.iter().map(|(what, word, ..)| format!("{what} {word}")).collect();
-    (format!("{}: {}", if is_failed { "FAILED" } else { "waiting" }, words.join(", ")), Tone::Bad)
+}
+
+/// What is wrong with the disk or its map, in a few words; the rest is in a remark.
+fn problem(path: &Path) -> Option<&'static str> {
+    match path.problem {
+        Problem::SeveralTargets => Some("disk of several targets"),
+        Problem::UnequalPaths => Some("unequal paths"),
+        Problem::NoCapacity => Some("no capacity"),
+        Problem::NoMap => Some("no map"),
+        // A newer daemon's word.
+        _ => (!path.message.is_empty()).then_some("needs attention"),
+    }
 }
 
 /// `10 GiB`, `1.5 TiB`; nothing for nothing.
@@ -174,6 +226,45 @@ no disk  iqn.2003-01.com.example:empty
   -     192.0.2.21:3260  3        -        -      -         ok
 "
         );
+    }
+
+    #[test]
+    fn a_map_of_two_targets_has_one_heading_and_is_not_ok() {
+        let with = |device: &str, target: &str, size: u64| {
+            let mut path = path(device, "192.0.2.21:3260", u32::from(size > 32), "mpatha");
+            path.target = target.to_owned();
+            path.size = size << 20;
+            path.problem = Problem::SeveralTargets;
+            path.message = "mpatha is one map of disks of 2 targets".to_owned();
+            path.hint = "iscsictl logout iqn.b".to_owned();
+            path
+        };
+        let two = [with("sdb", "iqn.b", 32), with("sda", "iqn.a", 64)];
+        assert_eq!(
+            paths(&two).render(Style { colour: false, header: true, columns: None }),
+            "  DISK  PORTAL           SESSION  H:C:T:L  GROUP  PRIORITY  STATE
+mpatha  dm-0  32 MiB, 64 MiB  LIO-ORG  TCMU device  naa.6001405f  iqn.b, iqn.a
+  sdb   192.0.2.21:3260  0        1:0:0:0  -      50        FAILED: disk of several targets
+  sda   192.0.2.21:3260  1        2:0:0:0  1      50        FAILED: disk of several targets
+"
+        );
+        let remarks = problems(&two);
+        assert_eq!((remarks.len(), remarks[0].hint.as_str()), (1, "iscsictl logout iqn.b"));
+    }
+
+    #[test]
+    fn a_disk_with_a_problem_is_never_just_ok() {
+        let with = |problem: Problem| {
+            let mut path = path("sda", "p", 1, "m");
+            path.problem = problem;
+            path.message = "what is wrong".to_owned();
+            state(&path).0
+        };
+        assert_eq!(with(Problem::NoCapacity), "FAILED: no capacity");
+        assert_eq!(with(Problem::UnequalPaths), "FAILED: unequal paths");
+        assert_eq!(with(Problem::NoMap), "ok, but no map");
+        assert_eq!(with(Path::default().problem), "FAILED: needs attention");
+        assert_eq!(state(&path("sda", "p", 1, "m")).0, "ok");
     }
 
     #[test]

@@ -54,6 +54,8 @@ pub(crate) struct Disk {
     pub(crate) vendor: String,
     pub(crate) model: String,
     pub(crate) wwid: String,
+    /// The unit serial number; empty if the LUN has none.
+    pub(crate) serial: String,
     pub(crate) state: String,
     pub(crate) map: Option<Map>,
     /// Whether the LUN is a disk, even before the kernel has named it.
@@ -116,10 +118,20 @@ impl Session {
 }
 
 impl Disk {
-    /// Whether its LUN is no longer offered, as a rescan finds out: the kernel gives the size 0 to
-    /// a disk that does not answer for it, and then accepts no command for it.
-    pub(crate) fn is_gone(&self) -> bool {
+    /// Whether it has no capacity: the kernel gives the size 0 to a disk whose LUN does not answer for
+    /// it, because it is not ready or not offered any more, and then accepts no command for it.
+    pub(crate) fn has_no_capacity(&self) -> bool {
         self.is_disk && !self.name.is_empty() && self.size == 0 && !self.is_standby
+    }
+
+    /// Whether a logout finds nothing there that it could write to.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.has_no_capacity()
+    }
+
+    /// Its kernel name, or its address before it has one.
+    pub(crate) fn label(&self) -> String {
+        if self.name.is_empty() { self.address() } else { self.name.clone() }
     }
 
     /// `3:0:0:1`.
@@ -251,6 +263,7 @@ impl Sysfs {
             vendor: text("vendor"),
             model: text("model"),
             wwid: text("wwid"),
+            serial: serial(path).unwrap_or_default(),
             state: text("state"),
             map: if has_name { self.map_over(&name) } else { None },
             // SCSI peripheral device type 0 (SPC-4, table 143).
@@ -410,6 +423,15 @@ fn sectors(block: &Path) -> Option<u64> {
     attribute(block, "size")?.parse().ok()
 }
 
+/// The unit serial number in vital product data page 80h (SPC-4, section 7.8.15): a header of four bytes
+/// with the length, then the text.
+fn serial(lun: &Path) -> Option<String> {
+    let page = bounded::read(&lun.join("vpd_pg80"), SMALL).ok()?;
+    let (head, text) = page.split_at_checked(4)?;
+    let length = head.iter().skip(2).fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+    plain(text.get(..length.min(text.len()))?)
+}
+
 /// An attribute without its outer blanks; the kernel's `(null)` and the empty text count as
 /// missing.
 fn attribute(folder: &Path, name: &str) -> Option<String> {
@@ -503,7 +525,25 @@ pub(crate) mod tests {
             Some(Map { name: "mpatha".into(), device: "dm-0".into(), wwid: "3600140500000000".into() })
         );
         assert_eq!((b.name.as_str(), &b.map), ("sdb", &None));
+        assert_eq!((a.serial.as_str(), b.serial.as_str()), ("", ""), "the kernel shows no page for it");
         assert!(!format!("{sessions:?}").contains("never read this"));
+    }
+
+    #[test]
+    fn the_serial_number_of_a_lun_is_that_of_its_page() {
+        let folder = sample();
+        let lun = folder.path().join("devices/platform/host3/session1/target3:0:0/3:0:0:0");
+        let dir = crate::backend::host::atomic::Dir::open(&lun).unwrap();
+        for (page, serial) in [
+            (&b"\0\x80\0\x08 ab-12  and more"[..], "ab-12"),
+            (b"\0\x80\xff\xffab", "ab"),
+            (b"\0\x80\0", ""),
+            (b"\0\x80\0\0", ""),
+        ] {
+            dir.replace("vpd_pg80", page, 0o444).unwrap();
+            let sessions = Sysfs::new(folder.path()).sessions();
+            assert_eq!(sessions[0].disks[0].serial, serial, "{page:?}");
+        }
     }
 
     #[test]

@@ -39,7 +39,8 @@ pub(crate) struct Multipath {
     folder: PathBuf,
     state: PathBuf,
     scratch: PathBuf,
-    program: Option<PathBuf>,
+    /// Where the program may be; looked for each time, since it may be installed meanwhile.
+    programs: Vec<PathBuf>,
     journal: Journal,
 }
 
@@ -60,7 +61,7 @@ impl Multipath {
             folder: layout.multipath.clone(),
             state: layout.state.clone(),
             scratch: layout.scratch.clone(),
-            program: layout.multipath_program.iter().find(|path| path.is_file()).cloned(),
+            programs: layout.multipath_program.to_vec(),
             journal: Journal::new(layout),
         }
     }
@@ -81,7 +82,7 @@ impl Multipath {
     }
 
     fn program(&self) -> Result<&Path, Fault> {
-        self.program.as_deref().ok_or_else(|| {
+        self.installed().ok_or_else(|| {
             Fault::new(Kind::BackendUnavailable, "multipath-tools is not installed: cannot find multipath")
                 .hint("install the package multipath-tools (Debian, Arch) or device-mapper-multipath")
         })
@@ -119,7 +120,11 @@ impl Multipath {
 
     /// Whether multipath-tools is installed.
     pub(crate) fn is_installed(&self) -> bool {
-        self.program.is_some()
+        self.installed().is_some()
+    }
+
+    fn installed(&self) -> Option<&Path> {
+        self.programs.iter().map(PathBuf::as_path).find(|path| path.is_file())
     }
 
     /// The disks that it makes maps of, because it was asked to or has made one before: its list of

@@ -1,15 +1,21 @@
-//! The identifier of each LUN's disk, as it was at the last login, also after a restart.
+//! The identifier of each LUN's disk, as it was at the last login, and which targets were accepted to
+//! lead to the same disk; also after a restart.
 //! Must not override what the kernel shows for a session that is up.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result};
 use rustix::io::Errno;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::backend::host::atomic::Dir;
 
 /// Beneath the daemon's state.
 const FOLDER: &str = "luns";
+const SHARED: &str = "shared-luns";
 /// Longer texts are not identifiers (SPC-4 allows at most 255 bytes for a designator).
 const LONGEST: usize = 512;
 /// The most LUNs of a target that are stored; further ones are not compared.
@@ -17,6 +23,9 @@ const MOST: usize = 512;
 
 /// LUN and identifier (`naa.…`, `t10.…`).
 pub(crate) type Wwids = BTreeMap<u64, String>;
+
+/// An identifier, and the other targets that were accepted to lead to the disk that has it.
+pub(crate) type Shared = BTreeMap<String, BTreeSet<String>>;
 
 /// The store, with a file for each target.
 #[derive(Clone, Debug)]
@@ -32,39 +41,66 @@ impl KnownLuns {
     /// The stored LUNs of a target; empty if there are none, or if they cannot be read: they are
     /// learned again then.
     pub(crate) fn of(&self, target: &Iqn) -> Result<Wwids> {
-        let dir = match Dir::open(&self.state) {
-            Err(Errno::NOENT) => return Ok(Wwids::new()),
-            dir => dir.map_err(|error| self.fault(error))?,
-        };
-        let bytes = dir.read(&file(target)).map_err(|error| self.fault(error))?;
-        let wwids = bytes.as_ref().and_then(|bytes| serde_json::from_slice(bytes).ok());
-        if let (Some(bytes), None) = (&bytes, &wwids) {
-            tracing::warn!(
-                %target, length = bytes.len(),
-                "cannot read the stored LUN identifiers: learning them anew"
-            );
-        }
-        Ok(wwids.unwrap_or_default())
+        self.read(FOLDER, target)
+    }
+
+    /// The targets that were accepted to lead to the same disks as this one; none if that cannot be
+    /// read: it is asked for again then.
+    pub(crate) fn shared_of(&self, target: &Iqn) -> Result<Shared> {
+        self.read(SHARED, target)
     }
 
     /// Stores these LUNs, replacing the previous ones.
     pub(crate) fn remember(&self, target: &Iqn, wwids: &Wwids) -> Result<()> {
         let fit = wwids.iter().filter(|(_, wwid)| wwid.len() <= LONGEST).take(MOST);
-        let text = serde_json::to_vec(&fit.collect::<BTreeMap<_, _>>())
-            .map_err(|error| Fault::new(Kind::Failed, error.to_string()))?;
-        let write = |dir: Dir| {
-            dir.make_dirs(FOLDER)?;
-            dir.replace(&file(target), &text, 0o600)
-        };
-        Dir::open(&self.state).and_then(write).map_err(|error| self.fault(error))
+        self.write(FOLDER, target, &fit.collect::<BTreeMap<_, _>>())
     }
 
-    /// Removes the stored LUNs of the target.
+    /// Stores what was accepted, beside what was accepted before.
+    pub(crate) fn accept_shared(&self, target: &Iqn, accepted: &Shared) -> Result<()> {
+        let mut shared = accepted.clone();
+        for (wwid, targets) in self.shared_of(target)? {
+            shared.entry(wwid).or_default().extend(targets);
+        }
+        let fit = shared.iter().filter(|(wwid, targets)| wwid.len() <= LONGEST && targets.len() <= MOST);
+        self.write(SHARED, target, &fit.take(MOST).collect::<BTreeMap<_, _>>())
+    }
+
+    /// Removes what is stored of the target.
     pub(crate) fn forget(&self, target: &Iqn) -> Result<()> {
+        let remove = |dir: Dir| {
+            dir.remove(&file(FOLDER, target))?;
+            dir.remove(&file(SHARED, target))
+        };
         match Dir::open(&self.state) {
             Err(Errno::NOENT) => Ok(()),
-            dir => dir.and_then(|dir| dir.remove(&file(target))).map_err(|error| self.fault(error)),
+            dir => dir.and_then(remove).map_err(|error| self.fault(error)),
         }
+    }
+
+    fn read<T: DeserializeOwned + Default>(&self, folder: &str, target: &Iqn) -> Result<T> {
+        let dir = match Dir::open(&self.state) {
+            Err(Errno::NOENT) => return Ok(T::default()),
+            dir => dir.map_err(|error| self.fault(error))?,
+        };
+        let bytes = dir.read(&file(folder, target)).map_err(|error| self.fault(error))?;
+        let stored = bytes.as_ref().and_then(|bytes| serde_json::from_slice(bytes).ok());
+        if let (Some(bytes), None) = (&bytes, &stored) {
+            tracing::warn!(
+                %target, length = bytes.len(),
+                "cannot read the stored LUN identifiers: learning them anew"
+            );
+        }
+        Ok(stored.unwrap_or_default())
+    }
+
+    fn write(&self, folder: &str, target: &Iqn, what: &impl Serialize) -> Result<()> {
+        let text = serde_json::to_vec(what).map_err(|error| Fault::new(Kind::Failed, error.to_string()))?;
+        let write = |dir: Dir| {
+            dir.make_dirs(folder)?;
+            dir.replace(&file(folder, target), &text, 0o600)
+        };
+        Dir::open(&self.state).and_then(write).map_err(|error| self.fault(error))
     }
 
     /// At the start: removes the half-written file of a killed daemon.
@@ -82,8 +118,8 @@ impl KnownLuns {
 }
 
 /// A target's name holds no slash, and begins with a letter.
-fn file(target: &Iqn) -> String {
-    format!("{FOLDER}/{target}")
+fn file(folder: &str, target: &Iqn) -> String {
+    format!("{folder}/{target}")
 }
 
 #[cfg(test)]
@@ -100,11 +136,28 @@ mod tests {
         luns.remember(&target, &wwids).unwrap();
         assert_eq!(luns.of(&target).unwrap(), wwids);
         assert!(luns.of(&"iqn.2001-04.com.example:b".parse().unwrap()).unwrap().is_empty());
-        Dir::open(folder.path()).unwrap().replace(&file(&target), b"{", 0o600).unwrap();
+        Dir::open(folder.path()).unwrap().replace(&file(FOLDER, &target), b"{", 0o600).unwrap();
         assert!(luns.of(&target).unwrap().is_empty(), "nonsense is nothing");
         luns.forget(&target).unwrap();
         luns.forget(&target).unwrap();
         assert!(KnownLuns::new(&folder.path().join("none")).of(&target).unwrap().is_empty());
+    }
+
+    #[test]
+    fn targets_that_were_accepted_stay_so_until_one_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let luns = KnownLuns::new(folder.path());
+        let target: Iqn = "iqn.2001-04.com.example:a".parse().unwrap();
+        let with = |wwid: &str, other: &str| Shared::from([(wwid.to_owned(), [other.to_owned()].into())]);
+        assert!(luns.shared_of(&target).unwrap().is_empty());
+        luns.accept_shared(&target, &with("naa.1", "iqn.b")).unwrap();
+        luns.accept_shared(&target, &with("naa.1", "iqn.c")).unwrap();
+        luns.accept_shared(&target, &with("naa.2", "iqn.b")).unwrap();
+        let shared = luns.shared_of(&target).unwrap();
+        assert_eq!((shared.len(), shared["naa.1"].len()), (2, 2));
+        assert!(luns.of(&target).unwrap().is_empty(), "what is accepted is no LUN that is known");
+        luns.forget(&target).unwrap();
+        assert!(luns.shared_of(&target).unwrap().is_empty());
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Judges an exchange with a portal, check by check in the order of a login. Contacts no portal
 //! itself.
 
+use std::collections::BTreeSet;
+
 use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, shell::quoted};
 use iscsi_initiator_probe::{Accepted, AuthKind, Listing, MutualFault, Refusal, Stage};
 
@@ -8,10 +10,13 @@ use super::{
     report::Report,
     seen::{Answer, Seen},
 };
-use crate::engine::{
-    ask::{asked::lists, left_out::LeftOut},
-    login::NO_LUN,
-    records::lookup::damaged,
+use crate::{
+    backend::kernel::sysfs::{Disk, Session},
+    engine::{
+        ask::{asked::lists, left_out::LeftOut},
+        login::NO_LUN,
+        records::lookup::damaged,
+    },
 };
 
 /// In the order of a login.
@@ -270,47 +275,70 @@ fn rest(report: &mut Report, portal: &Portal, seen: Option<&Seen>) {
 
 fn luns(report: &mut Report, seen: &Seen) {
     const NAME: &str = "luns";
-    let none = |report: &mut Report| {
-        report.warning(NAME, NO_LUN, "have the gateway's administrator map a LUN to this initiator name");
-    };
-    match (&seen.session, &seen.luns) {
-        (Some(session), _) => {
-            let disks: Vec<&str> =
-                session.disks.iter().map(|disk| disk.name.as_str()).filter(|name| !name.is_empty()).collect();
-            if !session.has_disk() {
-                none(report);
-            } else {
-                report.ok(NAME, format!("{} LUNs, disks: {}", session.disks.len(), disks.join(", ")));
-            }
-        }
-        (None, Some(Ok(luns))) if luns.disks == 0 => none(report),
-        (None, Some(Ok(luns))) => {
-            report.ok(NAME, format!("{} LUNs, {} of them disks", luns.present, luns.disks))
-        }
-        (None, Some(Err((_, fault)))) => report.warning(
+    match &seen.luns {
+        _ if !seen.sessions.is_empty() => luns_of_sessions(report, NAME, seen),
+        Some(Ok(luns)) if luns.disks == 0 => no_lun(report, NAME),
+        Some(Ok(luns)) => report.ok(NAME, format!("{} LUNs, {} of them disks", luns.present, luns.disks)),
+        Some(Err((_, fault))) => report.warning(
             NAME,
             format!("cannot list the target's LUNs: {}", fault.message()),
             format!("log in to see them: iscsictl login {}", quoted(&seen.target)),
         ),
-        (None, None) => report.skipped(NAME, AFTER),
+        None => report.skipped(NAME, AFTER),
+    }
+}
+
+fn no_lun(report: &mut Report, name: &str) {
+    report.warning(name, NO_LUN, "have the gateway's administrator map a LUN to this initiator name");
+}
+
+fn luns_of_sessions(report: &mut Report, name: &str, seen: &Seen) {
+    let all = || seen.sessions.iter().flat_map(|session| &session.disks);
+    if !seen.sessions.iter().any(Session::has_disk) {
+        return no_lun(report, name);
+    }
+    let luns: BTreeSet<u64> = all().map(|disk| disk.lun).collect();
+    let names = |disks: Vec<&Disk>| disks.iter().map(|disk| disk.label()).collect::<Vec<_>>().join(", ");
+    let disks = names(all().filter(|disk| !disk.name.is_empty()).collect());
+    let what = format!("{} LUNs, disks: {disks}", luns.len());
+    let up = seen.sessions.iter().filter(|session| session.state == "LOGGED_IN");
+    let empty: Vec<&Disk> =
+        up.flat_map(|session| &session.disks).filter(|disk| disk.has_no_capacity()).collect();
+    if empty.is_empty() {
+        report.ok(name, what);
+    } else {
+        report.warning(
+            name,
+            format!("{what}; without a capacity: {}", names(empty)),
+            format!("have the LUN made ready at the gateway, then: iscsictl rescan {}", quoted(&seen.target)),
+        );
     }
 }
 
 fn session(report: &mut Report, seen: &Seen) {
     const NAME: &str = "session";
-    match &seen.session {
-        None => report.skipped(NAME, "not logged in"),
-        Some(session) if session.state == "LOGGED_IN" => {
-            report.ok(NAME, format!("session {} is up", session.sid));
+    let (up, down): (Vec<&Session>, Vec<&Session>) =
+        seen.sessions.iter().partition(|session| session.state == "LOGGED_IN");
+    let named = |sessions: &[&Session]| match sessions {
+        [one] => format!("session {} is", one.sid),
+        several => {
+            let sids: Vec<String> = several.iter().map(|session| session.sid.to_string()).collect();
+            format!("sessions {} are", sids.join(", "))
         }
-        Some(session) => report.warning(
-            NAME,
-            format!(
-                "session {} is in state {}: the kernel is trying to reconnect",
-                session.sid, session.state
-            ),
-            "journalctl -u iscsid has the reason; iscsictl paths shows when it is back",
-        ),
+    };
+    match (up.as_slice(), down.as_slice()) {
+        ([], []) => report.skipped(NAME, "not logged in"),
+        (up, []) => report.ok(NAME, format!("{} up", named(up))),
+        (up, [first, ..]) => {
+            let down =
+                format!("{} in state {}: the kernel is trying to reconnect", named(&down), first.state);
+            let rest = if up.is_empty() { String::new() } else { format!("; {} up", named(up)) };
+            report.warning(
+                NAME,
+                format!("{down}{rest}"),
+                "journalctl -u iscsid has the reason; iscsictl paths shows when it is back",
+            );
+        }
     }
 }
 

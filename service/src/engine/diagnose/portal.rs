@@ -127,7 +127,7 @@ async fn look_at_target(
     // The record may have a name of its own; a bad one is told where the target was named.
     let own = record.as_ref().and_then(|node| initiator_name::of_node(node, &Ok(initiator.clone())).ok());
     let initiator = own.as_ref().unwrap_or(initiator);
-    let session = now.sessions_of(target, at).into_iter().next();
+    let sessions = now.sessions_of(target, at);
     let recorded = match &record {
         Some(node) if node.damage.is_none() => proofs_of(engine, &node.key).await?,
         _ => Proofs::with(None),
@@ -136,8 +136,8 @@ async fn look_at_target(
     let interface = record.as_ref().and_then(|node| node.interface.as_deref());
     let asked = Asked::new(initiator, Some(target), portal, proofs)?.through(interface);
     let login = asked.login(&subject.limit).await.map_err(|refusal| explained(&asked, refusal));
-    let luns = match (&login, &session) {
-        (Ok(accepted), None) => {
+    let luns = match &login {
+        Ok(accepted) if sessions.is_empty() => {
             let luns = asked.luns(accepted, &subject.limit).await;
             Some(luns.map_err(|refusal| explained(&asked, refusal)))
         }
@@ -149,7 +149,7 @@ async fn look_at_target(
         target: target.clone(),
         initiator: initiator.clone(),
         record,
-        session,
+        sessions,
         user,
         login,
         luns,

@@ -15,7 +15,8 @@ pub(super) struct Seen {
     pub(super) initiator: Iqn,
     /// Its record, if there is one, and whether it is damaged.
     pub(super) record: Option<Node>,
-    pub(super) session: Option<Session>,
+    /// Every session there: a record may ask for several, and a person may make more.
+    pub(super) sessions: Vec<Session>,
     /// The CHAP user; empty without CHAP.
     pub(super) user: String,
     pub(super) login: Answer<Accepted>,

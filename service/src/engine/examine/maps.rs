@@ -8,7 +8,7 @@ use iscsi_initiator_dbus::{
     Fault,
     fault::Result,
     options::{MultipathOptions, Queueing},
-    results::CheckState,
+    results::{CheckState, Problem},
 };
 
 use super::{
@@ -17,39 +17,31 @@ use super::{
 };
 use crate::{
     backend::{
-        host::{
-            limit::Limit,
-            threads::{asking_multipathd, reading},
-        },
+        host::{limit::Limit, threads::reading},
         kernel::sysfs::Disk,
         multipath::{
             config::Own,
             daemon::{FindMultipaths, MultipathdError},
         },
     },
-    engine::Engine,
+    engine::{
+        Engine,
+        multipath::why_none::{self, Rule, SETUP, udev_name},
+        state::troubles::{self, Trouble},
+    },
 };
 
 const CONFIG: &str = "multipath-config";
 const MAP: &str = "lun-map";
-const SETUP: &str = "iscsictl multipath setup";
-
-/// What decides whether a LUN gets a map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rule {
-    NotInstalled,
-    /// multipathd is not running.
-    NotRunning,
-    /// It is running and does not report the setting.
-    Unknown,
-    Of(FindMultipaths),
-}
+const DISK: &str = "disk";
 
 /// A LUN with all its paths.
 #[derive(Default)]
 struct Lun {
     /// The names of the disks, and the map that each is in.
     paths: Vec<(String, Option<String>)>,
+    /// Whether a finding says already what is wrong with one of the disks.
+    is_told: bool,
     /// Whether it is in multipath's list of WWIDs: then it gets a map whatever `find_multipaths`
     /// says.
     is_listed: bool,
@@ -64,23 +56,29 @@ pub(super) async fn look(engine: &Engine, facts: &Facts, limit: &Limit) -> Resul
     let multipath = engine.multipath.clone();
     // Without the list no LUN counts as listed.
     let wwids = reading(move || multipath.wwids()).await?.unwrap_or_default();
+    let accepted = troubles::accepted(engine, &facts.sessions).await?;
+    let troubles = troubles::of_disks(&facts.sessions, &accepted);
+    of_troubles(&mut findings, &troubles);
     let (udev, disks) = (engine.state.udev.clone(), disks(facts));
-    let luns = reading(move || luns(&disks, &wwids, |disk| udev.seen(&disk.number).is_claimed)).await?;
+    let is_told = move |disk: &Disk| troubles.iter().any(|trouble| trouble.is_of(disk));
+    let is_claimed = move |disk: &Disk| udev.seen(&disk.number).is_claimed;
+    let luns = reading(move || luns(&disks, &wwids, is_claimed, is_told)).await?;
     let is_ours = matches!(facts.own, Ok(Own::Ours(_)));
     of_luns(&mut findings, &luns, rule, is_ours);
     Ok(findings)
 }
 
 async fn rule(engine: &Engine, findings: &mut Findings, facts: &Facts) -> Result<Rule> {
-    if !engine.multipath.is_installed() {
-        return Ok(Rule::NotInstalled);
+    let rule = why_none::rule(engine, facts.has_multipathd).await?;
+    Ok(rule.unwrap_or_else(|error| unknown(findings, error)))
+}
+
+/// Disks that must not be one map, and disks that cannot be used: no map makes up for that.
+fn of_troubles(findings: &mut Findings, troubles: &[Trouble]) {
+    for Trouble { problem, subject, what, hint, .. } in troubles {
+        let name = if *problem == Problem::NoCapacity { DISK } else { MAP };
+        findings.failed(name, subject, what, hint);
     }
-    if !facts.has_multipathd {
-        return Ok(Rule::NotRunning);
-    }
-    let multipathd = engine.state.multipathd.clone();
-    let find_multipaths = asking_multipathd(move || multipathd.find_multipaths()).await?;
-    Ok(find_multipaths.map_or_else(|error| unknown(findings, error), Rule::Of))
 }
 
 fn unknown(findings: &mut Findings, error: MultipathdError) -> Rule {
@@ -177,7 +175,12 @@ fn disks(facts: &Facts) -> Vec<Disk> {
 }
 
 /// By their WWIDs; a disk without one counts as a separate LUN.
-fn luns(disks: &[Disk], wwids: &[String], is_claimed: impl Fn(&Disk) -> bool) -> BTreeMap<String, Lun> {
+fn luns(
+    disks: &[Disk],
+    wwids: &[String],
+    is_claimed: impl Fn(&Disk) -> bool,
+    is_told: impl Fn(&Disk) -> bool,
+) -> BTreeMap<String, Lun> {
     let mut luns: BTreeMap<String, Lun> = BTreeMap::new();
     for disk in disks {
         let id = if disk.wwid.is_empty() { &disk.name } else { &disk.wwid };
@@ -185,24 +188,14 @@ fn luns(disks: &[Disk], wwids: &[String], is_claimed: impl Fn(&Disk) -> bool) ->
         lun.paths.push((disk.name.clone(), disk.map.as_ref().map(|map| map.name.clone())));
         lun.is_listed |= udev_name(&disk.wwid).is_some_and(|name| wwids.contains(&name));
         lun.is_claimed |= is_claimed(disk);
+        lun.is_told |= is_told(disk);
     }
     luns
 }
 
-/// How multipath identifies a disk with this identifier: the type's digit, then the number
-/// (scsi_id's ID_SERIAL).
-fn udev_name(wwid: &str) -> Option<String> {
-    let (kind, number) = wwid.split_once('.')?;
-    match kind {
-        "naa" => Some(format!("3{number}")),
-        "eui" => Some(format!("2{number}")),
-        _ => None,
-    }
-}
-
 fn of_luns(findings: &mut Findings, luns: &BTreeMap<String, Lun>, rule: Rule, is_ours: bool) {
     let (mut mapped, mut bare) = (0, 0);
-    for (id, lun) in luns {
+    for (id, lun) in luns.iter().filter(|(_, lun)| !lun.is_told) {
         let names = |is_in: bool| {
             let paths = lun.paths.iter().filter(|(_, map)| map.is_some() == is_in);
             paths.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
@@ -247,24 +240,7 @@ fn is_fine_alone(lun: &Lun, rule: Rule) -> bool {
 fn without_map(findings: &mut Findings, id: &str, lun: &Lun, rule: Rule, is_ours: bool, names: &str) {
     let paths = count(lun.paths.len(), "path");
     let what = |why: &str| format!("{names}: {paths} and no map: {why}");
-    let setup = format!("set multipath up: {SETUP}");
-    let (why, hint) = match rule {
-        Rule::NotInstalled => (
-            "multipath-tools is not installed",
-            format!("install the package multipath-tools, then: {setup}"),
-        ),
-        Rule::NotRunning if is_ours => {
-            ("multipathd is not running", "systemctl enable --now multipathd.service".to_owned())
-        }
-        Rule::NotRunning => ("multipathd is not running", setup),
-        Rule::Of(FindMultipaths::Strict) if !lun.is_listed => {
-            ("find_multipaths is \"strict\", and its WWID is not in multipath's list of WWIDs", setup)
-        }
-        Rule::Unknown | Rule::Of(_) => (
-            "multipathd makes none: a blacklist may exclude it, or it is in use",
-            format!("see why: multipath -d -v3 /dev/{}", first(names)),
-        ),
-    };
+    let (why, hint) = why_none::reason(rule, lun.is_listed, is_ours, first(names));
     // With one path nothing is lost yet. With more, each path is used as if it were a separate
     // disk.
     if lun.paths.len() > 1 || lun.is_claimed {
@@ -285,8 +261,9 @@ mod tests {
     use rustix::process::Uid;
 
     use super::*;
-    use crate::backend::kernel::sysfs::Map;
+    use crate::backend::kernel::sysfs::{Map, Session};
     use crate::engine::examine::found::Found;
+    use crate::engine::state::same_disk::Accepted;
 
     fn disk(name: &str, wwid: &str, map: &str) -> Disk {
         let map = (!map.is_empty()).then(|| Map { name: map.to_owned(), ..Map::default() });
@@ -296,7 +273,7 @@ mod tests {
     fn report(disks: &[Disk], wwids: &[&str], rule: Rule) -> Vec<Finding> {
         let wwids: Vec<String> = wwids.iter().map(|wwid| (*wwid).to_owned()).collect();
         let mut findings = Findings::new();
-        of_luns(&mut findings, &luns(disks, &wwids, |_| false), rule, false);
+        of_luns(&mut findings, &luns(disks, &wwids, |_| false, |_| false), rule, false);
         findings.list().into_iter().map(Found::report).collect()
     }
 
@@ -361,6 +338,43 @@ mod tests {
             [disk("sda", "naa.6001", "mpatha"), disk("sdb", "naa.6001", "mpatha"), disk("sdc", "", "x")];
         let found = report(&sound, &[], rule);
         assert_eq!((found.len(), found[0].detail.as_str()), (1, "2 LUNs in a map with all paths"));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_map_is_not_counted_as_sound() {
+        let own =
+            |name: &str, host, size, wwid: &str, map: &str| Disk { host, size, ..disk(name, wwid, map) };
+        let session = |sid, target: &str, disks: Vec<Disk>| Session {
+            sid,
+            target: target.to_owned(),
+            state: "LOGGED_IN".to_owned(),
+            disks,
+            ..Session::default()
+        };
+        for (other, size, name, subject, words) in [
+            ("iqn.b", 64, MAP, "naa.6001", "one map of disks of 2 targets"),
+            ("iqn.a", 32, MAP, "naa.6001", "differ in size"),
+            ("iqn.a", 0, DISK, "sdb", "has no capacity"),
+        ] {
+            let sessions = [
+                session(1, "iqn.a", vec![own("sda", 3, 64, "naa.6001", "mpatha")]),
+                session(2, other, vec![own("sdb", 4, size, "naa.6001", "mpatha")]),
+            ];
+            let disks: Vec<Disk> = sessions.iter().flat_map(|session| session.disks.clone()).collect();
+            let troubles = troubles::of_disks(&sessions, &Accepted::new());
+            let mut findings = Findings::new();
+            of_troubles(&mut findings, &troubles);
+            let is_told = |disk: &Disk| troubles.iter().any(|trouble| trouble.is_of(disk));
+            let rule = Rule::Of(FindMultipaths::TwoPaths);
+            of_luns(&mut findings, &luns(&disks, &[], |_| false, is_told), rule, false);
+            let found: Vec<Finding> = findings.list().into_iter().map(Found::report).collect();
+            let [one] = found.as_slice() else { panic!("{found:?}") };
+            assert_eq!(
+                (one.state, one.name.as_str(), one.subject.as_str()),
+                (CheckState::Failed, name, subject)
+            );
+            assert!(one.detail.contains(words) && one.hint.contains("iscsictl "), "{one:?}");
+        }
     }
 
     #[test]

@@ -5,14 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use iscsi_initiator_dbus::{
     Fault, Iqn, Kind,
     fault::Result,
-    results::{self, LoginOutcome},
+    results::{self, LoginOutcome, Problem},
     shell::quoted,
 };
 
 use super::settle::Settled;
 use crate::{
     backend::{kernel::sysfs::Session, open_iscsi::database::NodeKey},
-    engine::{Engine, records::lookup::no_such_node, state::reader::Parts},
+    engine::{
+        Engine,
+        records::lookup::no_such_node,
+        state::{
+            reader::Parts,
+            troubles::{self, Trouble},
+        },
+    },
 };
 
 /// The message for a session without a disk. tgt shows a LUN of its own that is not a disk.
@@ -43,51 +50,78 @@ pub(super) async fn answer(
             .unwrap_or_else(|| no_such_node(target, None)));
     }
     let now = engine.state.look(Parts::SESSIONS).await?;
-    let of_node = |(key, outcome): (NodeKey, Outcome)| match outcome {
-        Err(fault) => results::Login::failed(target.as_str(), &key.portal.to_string(), &fault),
-        Ok(done) => {
-            let at = Some(std::slice::from_ref(&key.portal));
-            let was_there = done.outcome == LoginOutcome::AlreadyLoggedIn;
-            let others = if was_there { now.sessions_of(target, at) } else { Vec::new() };
-            let session = now.session_of(&key).or_else(|| others.first());
-            entry(&key, done, session, settled, unscanned.contains(&key))
-        }
+    // Without a wait the disks are still to come.
+    let troubles = match settled {
+        Settled::Unasked => Vec::new(),
+        _ => troubles::look(engine, now.all_sessions()).await?,
     };
-    Ok(outcomes.into_iter().map(of_node).collect())
+    let mut entries = Vec::new();
+    for (key, outcome) in outcomes {
+        let done = match outcome {
+            Err(fault) => {
+                entries.push(results::Login::failed(target.as_str(), &key.portal.to_string(), &fault));
+                continue;
+            }
+            Ok(done) => done,
+        };
+        let at = Some(std::slice::from_ref(&key.portal));
+        let was_there = done.outcome == LoginOutcome::AlreadyLoggedIn;
+        let own: Vec<Session> = now.all_sessions_of(&key).cloned().collect();
+        let others = if was_there { now.sessions_of(target, at) } else { Vec::new() };
+        let sessions = if own.is_empty() { others.into_iter().take(1).collect() } else { own };
+        if sessions.is_empty() {
+            entries.push(without_session(&key, &done));
+        }
+        let seen = Seen { settled, is_unscanned: unscanned.contains(&key), troubles: &troubles };
+        entries.extend(sessions.iter().map(|session| entry(&key, &done, session, seen)));
+    }
+    Ok(entries)
 }
 
-fn entry(
-    key: &NodeKey,
-    done: Done,
-    session: Option<&Session>,
+/// What was seen besides the sessions.
+#[derive(Clone, Copy)]
+struct Seen<'a> {
     settled: Settled,
     is_unscanned: bool,
-) -> results::Login {
+    troubles: &'a [Trouble],
+}
+
+fn without_session(key: &NodeKey, done: &Done) -> results::Login {
     let (target, portal) = (key.target.as_str(), key.portal.to_string());
     let name = quoted(target);
-    let Some(session) = session else {
-        if done.outcome == LoginOutcome::AlreadyLoggedIn && !done.remark.is_empty() {
-            let mut entry = results::Login::new(target, portal, done.outcome);
-            (entry.message, entry.hint) =
-                (done.remark, format!("see the target's sessions: iscsictl paths {}", quoted(target)));
-            return entry;
-        }
-        let gone = Fault::new(Kind::Failed, "the session ended right after the login")
-            .hint(format!("find the cause: iscsictl diagnose {name} {}", quoted(&portal)));
-        return results::Login::failed(target, &portal, &gone);
-    };
+    if done.outcome == LoginOutcome::AlreadyLoggedIn && !done.remark.is_empty() {
+        let mut entry = results::Login::new(target, portal, done.outcome);
+        entry.message.clone_from(&done.remark);
+        entry.hint = format!("see the target's sessions: iscsictl paths {name}");
+        return entry;
+    }
+    let gone = Fault::new(Kind::Failed, "the session ended right after the login")
+        .hint(format!("find the cause: iscsictl diagnose {name} {}", quoted(&portal)));
+    results::Login::failed(target, &portal, &gone)
+}
+
+fn entry(key: &NodeKey, done: &Done, session: &Session, seen: Seen<'_>) -> results::Login {
+    let (target, portal) = (key.target.as_str(), key.portal.to_string());
+    let name = quoted(target);
+    let Seen { settled, is_unscanned, troubles } = seen;
     let disks = session.disks.iter().filter(|disk| !disk.name.is_empty());
     let maps: Vec<String> =
         disks.clone().filter_map(|disk| disk.map.as_ref().map(|map| map.name.clone())).collect();
+    // The worst is first.
+    let trouble = troubles.iter().find(|trouble| session.disks.iter().any(|disk| trouble.is_of(disk)));
+    let is_grave = |trouble: &&Trouble| trouble.problem != Problem::NoMap;
     let mut hint = String::new();
     let message = if session.state != "LOGGED_IN" {
         format!("the session is in state {}: the kernel is trying to reconnect", session.state)
+    } else if let Some(grave) = trouble.filter(is_grave) {
+        hint.clone_from(&grave.hint);
+        grave.what.clone()
     } else if is_unscanned && session.disks.is_empty() {
-        hint = format!("scan for them: iscsictl rescan {} {}", quoted(target), quoted(&portal));
+        hint = format!("scan for them: iscsictl rescan {name} {}", quoted(&portal));
         "its LUNs were not scanned for: the record leaves that to a person (node.session.scan = manual)"
             .to_owned()
     } else if settled == Settled::Unasked {
-        done.remark
+        done.remark.clone()
     } else if session.scanned == Some(false) {
         hint = format!("scan for them: iscsictl rescan {name}");
         "timed out scanning for its LUNs".to_owned()
@@ -103,8 +137,11 @@ fn entry(
     } else if settled == Settled::Unmapped && disks.clone().any(|disk| disk.map.is_none()) {
         hint = "see the reason: journalctl -u multipathd".to_owned();
         "multipathd did not make a map of a disk that should have one".to_owned()
+    } else if let Some(Trouble { what, hint: next, .. }) = trouble {
+        hint.clone_from(next);
+        what.clone()
     } else {
-        done.remark
+        done.remark.clone()
     };
     let mut entry = results::Login::new(target, portal, done.outcome);
     entry.sid = session.sid;

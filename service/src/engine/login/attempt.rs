@@ -162,13 +162,16 @@ async fn take_back(engine: &Engine, rest: Rest, node: &NodeKey, place: Place) {
             return;
         }
     };
-    let Some(session) = now.session_of(node).cloned() else { return };
+    let sessions: Vec<Session> = now.all_sessions_of(node).cloned().collect();
+    if sessions.is_empty() {
+        return;
+    }
     tracing::warn!(
         target = %node.target, portal = %node.portal,
         "a login succeeded after its deadline: logging out again"
     );
     // On a slow machine udev and multipathd are still probing.
-    let mut ended = Ended { engine, session, stays: String::new() };
+    let mut ended = Ended { engine, sessions, stays: String::new() };
     let done = engine.state.watch.until(&mut ended, &Limit::of(TAKE_BACK)).await;
     let stays = match done {
         Ok(Some(())) => return,
@@ -181,10 +184,10 @@ async fn take_back(engine: &Engine, rest: Rest, node: &NodeKey, place: Place) {
     );
 }
 
-/// Ends the session, after waiting for whatever only seems to use its disks.
+/// Ends the sessions, after waiting for whatever only seems to use its disks.
 struct Ended<'a> {
     engine: &'a Engine,
-    session: Session,
+    sessions: Vec<Session>,
     /// What used the disks at the last check.
     stays: String,
 }
@@ -193,8 +196,7 @@ impl Predicate for Ended<'_> {
     type Is = ();
 
     async fn look(&mut self) -> Result<Option<()>> {
-        let sessions = std::slice::from_ref(&self.session);
-        match logout::end(self.engine, sessions, false, &Limit::of(DEFAULT_TIMEOUT)).await {
+        match logout::end(self.engine, &self.sessions, false, &Limit::of(DEFAULT_TIMEOUT)).await {
             Err(fault) if fault.kind() == Kind::InUse => {
                 fault.message().clone_into(&mut self.stays);
                 Ok(None)

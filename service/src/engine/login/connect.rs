@@ -270,6 +270,7 @@ async fn record_and_log_in(
                 "cannot restore the records of a failed target yet, trying again later"
             );
         }
+        let fault = goal.about_login(fault, &target, is_given);
         entries.extend(
             nodes
                 .iter()
@@ -370,6 +371,8 @@ impl Goal {
             fault.next_step().to_owned()
         };
         let hint = hint.replace(&format!("iscsictl set-chap {name} --user"), &format!("{connect} --user"));
+        let accept = "--accept-changed-luns";
+        let hint = hint.replace(&format!("iscsictl login {name} {accept}"), &format!("{connect} {accept}"));
         Fault::new(fault.kind(), fault.message()).hint(hint)
     }
 }

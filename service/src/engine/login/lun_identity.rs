@@ -37,22 +37,27 @@ pub(super) async fn known(engine: &Engine, target: &Iqn) -> Result<Wwids> {
     reading(move || luns.of(&target)).await?
 }
 
+/// The sessions that show their LUNs for the first time, each with its node.
+pub(super) type Fresh = BTreeMap<u32, NodeKey>;
+
+/// The nodes whose sessions were ended, with the reason for each.
+pub(super) type Refused = BTreeMap<NodeKey, Fault>;
+
 /// Compares the LUNs of new sessions with the known ones, and ends the sessions that show another
-/// disk; returns the reason for each. With `accept` they stay up, and the new identifiers are
-/// stored.
+/// disk. With `accept` they stay up, and the new identifiers are stored.
 pub(super) async fn refuse_changed(
     engine: &Engine,
     target: &Iqn,
-    fresh: &[NodeKey],
+    fresh: &Fresh,
     mut known: Wwids,
     accept: bool,
     limit: &Limit,
-) -> Result<BTreeMap<NodeKey, Fault>> {
+) -> Result<Refused> {
     let sessions = engine.state.look(Parts::SESSIONS).await?.sessions_of(target, None);
     if accept {
         known.clear();
     }
-    let is_fresh = |session: &&Session| fresh.iter().any(|key| session.is_of(key));
+    let is_fresh = |session: &&Session| fresh.contains_key(&session.sid);
     let (new, up): (Vec<&Session>, Vec<&Session>) = sessions.iter().partition(is_fresh);
     // A session that was up is in use with its disks, so its disks count, whatever they are.
     up.iter().for_each(|session| learn(&mut known, session));
@@ -64,32 +69,51 @@ pub(super) async fn refuse_changed(
         // The sessions are up and the disks are right.
         tracing::warn!(%target, error = fault.message(), "cannot store the identifiers of its LUNs");
     }
-    let mut refused = BTreeMap::new();
-    if changed.is_empty() {
-        return Ok(refused);
-    }
-    let ending: Vec<Session> =
-        new.iter().filter(|session| is_refused(session)).map(|session| (*session).clone()).collect();
-    let ended = logout::end(engine, &ending, false, &limit.at_least(AT_LEAST)).await;
-    for key in fresh {
-        let Some((_, change)) = changed.iter().find(|(session, _)| session.is_of(key)) else { continue };
+    let mut reasons = BTreeMap::new();
+    for (session, change) in changed {
+        let Some(key) = fresh.get(&session.sid) else { continue };
         tracing::error!(
             %target, portal = %key.portal, lun = change.lun, is = %change.is, other = %change.other,
             "a LUN is not the expected disk: ending its session"
         );
-        let stand = match &ended {
-            Ok(entries) => match entries.iter().find(|entry| entry.outcome == LogoutOutcome::Failed) {
-                None => "the session was ended".to_owned(),
-                Some(entry) => format!("the session could not be ended: {}", entry.message),
-            },
-            Err(fault) => format!("the session could not be ended: {}", fault.message()),
-        };
-        refused.insert(key.clone(), report(key, change, &stand));
+        // The first LUN of a session is enough.
+        reasons.entry(session.sid).or_insert_with(|| reason(key, &change));
+    }
+    end(engine, fresh, &sessions, reasons, limit).await
+}
+
+/// Ends new sessions for these reasons. Each reason also says whether that was possible.
+pub(super) async fn end(
+    engine: &Engine,
+    fresh: &Fresh,
+    sessions: &[Session],
+    reasons: BTreeMap<u32, Fault>,
+    limit: &Limit,
+) -> Result<Refused> {
+    if reasons.is_empty() {
+        return Ok(Refused::new());
+    }
+    let is_ending = |session: &&Session| reasons.contains_key(&session.sid);
+    let ending: Vec<Session> = sessions.iter().filter(is_ending).cloned().collect();
+    let ended = logout::end(engine, &ending, false, &limit.at_least(AT_LEAST)).await;
+    let stand = match &ended {
+        Ok(entries) => match entries.iter().find(|entry| entry.outcome == LogoutOutcome::Failed) {
+            None => "the session was ended".to_owned(),
+            Some(entry) => format!("the session could not be ended: {}", entry.message),
+        },
+        Err(fault) => format!("the session could not be ended: {}", fault.message()),
+    };
+    let mut refused = Refused::new();
+    for (sid, why) in reasons {
+        if let Some(key) = fresh.get(&sid) {
+            let fault = Fault::new(why.kind(), format!("{}; {stand}", why.message())).hint(why.next_step());
+            refused.entry(key.clone()).or_insert(fault);
+        }
     }
     Ok(refused)
 }
 
-fn report(key: &NodeKey, change: &Change, stand: &str) -> Fault {
+fn reason(key: &NodeKey, change: &Change) -> Fault {
     let Change { lun, is, other, is_new } = change;
     let what = if *is_new {
         format!("LUN {lun} of {} is {is} at {} and {other} at another portal", key.target, key.portal)
@@ -99,7 +123,7 @@ fn report(key: &NodeKey, change: &Change, stand: &str) -> Fault {
             key.target, key.portal
         )
     };
-    Fault::new(Kind::LunChanged, format!("{what}; {stand}")).hint(format!(
+    Fault::new(Kind::LunChanged, what).hint(format!(
         "ask the gateway's administrator; if the change is intended: iscsictl login {} \
          --accept-changed-luns",
         quoted(&key.target)

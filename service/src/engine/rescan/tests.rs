@@ -14,9 +14,56 @@ fn session(disks: Vec<Disk>) -> Session {
 
 /// What a rescan reports for a session before and after it; `None`: it is gone.
 fn rescanned(before: &Session, after: Option<&Session>, is_ready: bool) -> Rescan {
+    rescanned_with(before, after, is_ready, Offered::No)
+}
+
+fn rescanned_with(before: &Session, after: Option<&Session>, is_ready: bool, offered: Offered) -> Rescan {
     let snapshot = |session: Option<&Session>| of_sessions(session.into_iter().cloned().collect());
     let (then, now) = (snapshot(Some(before)), snapshot(after));
-    compare(before, now.session(before.sid), &then.diff(&now), &Sizes::default(), is_ready)
+    let (diff, sizes) = (then.diff(&now), Sizes::default());
+    let after = After { session: now.session(before.sid), diff: &diff, sizes: &sizes, offered, is_ready };
+    compare(before, &after, &[])
+}
+
+#[test]
+fn a_lun_that_is_not_ready_is_not_called_gone() {
+    let before = session(vec![disk("sda", 0, 64, "mpatha"), disk("sdb", 1, 64, "")]);
+    let after = session(vec![disk("sda", 0, 0, "mpatha"), disk("sdb", 1, 64, "")]);
+    for (offered, vanished, words) in [
+        (Offered::Yes, vec![], "sda has no capacity now: the target offers the LUN, and it is not ready"),
+        (
+            Offered::Unknown,
+            vec!["sda"],
+            "sda has no capacity now: the LUN is not ready, or not offered any more",
+        ),
+        (Offered::No, vec!["sda"], "sda is no longer offered by the target, and not removed"),
+    ] {
+        let entry = rescanned_with(&before, Some(&after), true, offered);
+        assert_eq!(
+            (entry.message.as_str(), entry.vanished),
+            (words, vanished.iter().map(|d| d.to_string()).collect())
+        );
+        assert!(entry.hint.contains("iscsictl "), "{}", entry.hint);
+        assert!(entry.resized.is_empty());
+    }
+}
+
+#[test]
+fn a_new_lun_that_another_target_has_is_told() {
+    let before = session(vec![]);
+    let after = session(vec![disk("sda", 0, 64, "")]);
+    let other = Session { sid: 8, target: "iqn.2001-04.com.example:other".into(), ..after.clone() };
+    let sessions = [after.clone(), other];
+    let troubles = troubles::of_disks(&sessions, &Default::default());
+    let (then, now) = (of_sessions(vec![before.clone()]), of_sessions(vec![after]));
+    let (diff, sizes) = (then.diff(&now), Sizes::default());
+    let after =
+        After { session: now.session(7), diff: &diff, sizes: &sizes, offered: Offered::Yes, is_ready: true };
+    let entry = compare(&before, &after, &troubles);
+    assert!(
+        entry.message.contains("iqn.2001-04.com.example:other") && entry.message.contains("naa.0"),
+        "{entry:?}"
+    );
 }
 
 #[test]

@@ -8,7 +8,11 @@ use iscsi_initiator_dbus::{
 };
 use iscsi_initiator_polkit::Action;
 
-use super::{reader::Parts, snapshot::Snapshot};
+use super::{
+    reader::Parts,
+    snapshot::Snapshot,
+    troubles::{self, Trouble},
+};
 use crate::{
     backend::{
         kernel::sysfs::{Disk, Session},
@@ -34,13 +38,17 @@ impl Engine {
                     .is_none_or(|p| session.portal.as_ref().is_some_and(|portal| p.contains(portal))),
             };
             let now = self.state.look(Parts::PATHS).await?;
+            // Of all sessions: a map may have disks that the filter leaves out.
+            let troubles = troubles::look(self, now.all_sessions()).await?;
             let mut paths = Vec::new();
             for session in now.all_sessions().iter().filter(wanted) {
                 if session.disks.is_empty() {
                     paths.push(path_of(session));
                 }
-                let disks = session.disks.iter();
-                paths.extend(disks.map(|disk| with_disk(path_of(session), disk, now.path(&disk.name))));
+                paths.extend(session.disks.iter().map(|disk| {
+                    let path = with_disk(path_of(session), disk, now.path(&disk.name));
+                    with_trouble(path, troubles.iter().find(|trouble| trouble.is_of(disk)))
+                }));
             }
             Ok(paths)
         })
@@ -122,6 +130,15 @@ fn with_disk(mut path: results::Path, disk: &Disk, state: Option<&PathState>) ->
         path.checker_state.clone_from(&state.checker_state);
         path.group = state.group;
         path.priority = state.priority;
+    }
+    path
+}
+
+fn with_trouble(mut path: results::Path, trouble: Option<&Trouble>) -> results::Path {
+    if let Some(Trouble { problem, what, hint, .. }) = trouble {
+        path.problem = *problem;
+        path.message.clone_from(what);
+        path.hint.clone_from(hint);
     }
     path
 }

@@ -82,6 +82,12 @@ impl Snapshot {
         self.sessions.get(*self.places.get(&place)?)
     }
 
+    /// Every session of a node: a record may ask for several (`node.session.nr_sessions`), and a person
+    /// may make more.
+    pub(in crate::engine) fn all_sessions_of(&self, node: &NodeKey) -> impl Iterator<Item = &Session> {
+        self.sessions.iter().filter(|session| session.is_of(node))
+    }
+
     /// The sessions of a target, at some portals or all.
     pub(in crate::engine) fn sessions_of(&self, target: &Iqn, portals: Option<&[Portal]>) -> Vec<Session> {
         self.sessions().filter(|session| session.matches(target, portals)).cloned().collect()
@@ -140,6 +146,9 @@ pub(in crate::engine) mod tests {
         };
         let sid = |node: &NodeKey| snapshot.session_of(node).map(|session| session.sid);
         assert_eq!(sid(&node("default", "192.0.2.21")), Some(1), "the first of two");
+        let twice = node("default", "192.0.2.21");
+        let both = snapshot.all_sessions_of(&twice);
+        assert_eq!(both.map(|session| session.sid).collect::<Vec<_>>(), [1, 4]);
         assert_eq!(sid(&node("eth1", "192.0.2.21")), Some(3));
         assert_eq!(sid(&node("default", "192.0.2.37")), None);
         assert_eq!((snapshot.sessions().count(), snapshot.all_sessions().len()), (3, 4));

@@ -1,7 +1,7 @@
 //! What the machine's programs are answered: iscsiadm's logins, logouts and rescans, and versions.
 //! Must not be quicker than iscsid: each step takes the time that the machine's delays say.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
@@ -12,7 +12,7 @@ use tokio::{
 use super::{
     Core,
     model::{Iscsid, Session},
-    records::Node,
+    records::{Credentials, Node},
 };
 use crate::target::Login;
 
@@ -122,41 +122,51 @@ impl Core {
         if let Some(code) = faults.login {
             return code;
         }
-        let sid = {
-            let mut model = self.model();
-            let running = model.iscsid.clone().filter(|iscsid| iscsid.pid == pid);
-            let Some(Iscsid { initiator, .. }) = running else { return LOST_IN_BETWEEN };
-            let is_it = |session: &Session| {
-                session.target == node.target
-                    && session.portal() == Some(portal)
-                    && session.iface == node.iface
+        for _ in 0..credentials.sessions.max(1) {
+            let sid = match self.one_session(node, portal, &credentials, pid) {
+                Ok(sid) => sid,
+                Err(code) => return code,
             };
-            if model.sessions.values().any(is_it) {
-                return SESSION_EXISTS;
+            if !faults.no_scan {
+                sleep(delays.scan).await;
+                self.look_for_luns(sid);
             }
-            let login = Login { initiator: initiator.clone(), target: Some(node.target.clone()) };
-            if let Err(code) = model.log_in(portal, &login, &credentials) {
-                return code;
-            }
-            let session = Session {
-                host: 0,
-                target: node.target.clone(),
-                address: node.address.clone(),
-                port: node.port,
-                iface: node.iface.clone(),
-                initiator,
-                state: "LOGGED_IN",
-                creator: pid,
-                is_scanned: false,
-                disks: Default::default(),
-            };
-            self.make_session(&mut model, session)
-        };
-        if !faults.no_scan {
-            sleep(delays.scan).await;
-            self.look_for_luns(sid);
         }
         faults.login_after_all.unwrap_or_default()
+    }
+
+    /// One of the sessions that a node is to have; its number, or iscsiadm's exit code.
+    fn one_session(
+        self: &Arc<Self>,
+        node: &Node,
+        portal: SocketAddr,
+        credentials: &Credentials,
+        pid: u32,
+    ) -> Result<u32, i32> {
+        let mut model = self.model();
+        let running = model.iscsid.clone().filter(|iscsid| iscsid.pid == pid);
+        let Iscsid { initiator, .. } = running.ok_or(LOST_IN_BETWEEN)?;
+        let is_it = |session: &&Session| {
+            session.target == node.target && session.portal() == Some(portal) && session.iface == node.iface
+        };
+        if model.sessions.values().filter(is_it).count() >= credentials.sessions.max(1) {
+            return Err(SESSION_EXISTS);
+        }
+        let login = Login { initiator: initiator.clone(), target: Some(node.target.clone()) };
+        model.log_in(portal, &login, credentials)?;
+        let session = Session {
+            host: 0,
+            target: node.target.clone(),
+            address: node.address.clone(),
+            port: node.port,
+            iface: node.iface.clone(),
+            initiator,
+            state: "LOGGED_IN",
+            creator: pid,
+            is_scanned: false,
+            disks: Default::default(),
+        };
+        Ok(self.make_session(&mut model, session))
     }
 
     async fn log_out(self: &Arc<Self>, sid: u32) -> i32 {

@@ -36,6 +36,8 @@ pub(super) struct Credentials {
     /// What the target must prove.
     pub(super) target: Option<(String, String)>,
     pub(super) algorithms: Vec<u8>,
+    /// How many sessions the node is to have.
+    pub(super) sessions: usize,
 }
 
 impl Machine {
@@ -92,6 +94,7 @@ impl Core {
         Some(Credentials {
             chap: pair("username", "password"),
             target: pair("username_in", "password_in"),
+            sessions: value("node.session.nr_sessions").and_then(|number| number.parse().ok()).unwrap_or(1),
             algorithms: algorithms.split(',').filter_map(|name| algorithm(name.trim())).collect(),
         })
     }

@@ -1,0 +1,221 @@
+//! What is wrong with disks and their maps, wherever they are shown: disks of several targets or unequal
+//! disks that count as one, no capacity, several paths and no map.
+
+use std::collections::BTreeSet;
+
+use iscsi_initiator_dbus::{Iqn, fault::Result, results::Problem, shell::command};
+
+use super::same_disk::{Accepted, SameDisk, same_disks};
+use crate::{
+    backend::{
+        host::threads::reading,
+        kernel::sysfs::{Disk, Session},
+        multipath::config::Own,
+    },
+    engine::{
+        Engine,
+        multipath::why_none::{self, Rule},
+    },
+};
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::engine) struct Trouble {
+    pub(in crate::engine) problem: Problem,
+    /// The addresses of the disks that have it.
+    disks: BTreeSet<String>,
+    /// What it is about: the disk's identifier, or its name.
+    pub(in crate::engine) subject: String,
+    pub(in crate::engine) what: String,
+    pub(in crate::engine) hint: String,
+}
+
+impl Trouble {
+    pub(in crate::engine) fn is_of(&self, disk: &Disk) -> bool {
+        self.disks.contains(&disk.address())
+    }
+
+    fn of(group: &SameDisk<'_>, problem: Problem, (what, hint): (String, String)) -> Self {
+        let first = group.paths.first().map(|path| path.disk);
+        let subject = group.wwids().into_iter().next().map(str::to_owned);
+        Self {
+            problem,
+            disks: group.paths.iter().map(|path| path.disk.address()).collect(),
+            subject: subject.or_else(|| first.map(Disk::label)).unwrap_or_default(),
+            what,
+            hint,
+        }
+    }
+}
+
+/// Everything that is wrong, the worst first. Needs every session of the machine, since a map may have
+/// disks of any.
+pub(in crate::engine) async fn look(engine: &Engine, sessions: &[Session]) -> Result<Vec<Trouble>> {
+    let accepted = accepted(engine, sessions).await?;
+    let mut troubles = of_disks(sessions, &accepted);
+    let unmapped: Vec<SameDisk<'_>> =
+        same_disks(sessions).into_iter().filter(|group| is_unmapped(group, &troubles)).collect();
+    if unmapped.is_empty() {
+        return Ok(troubles);
+    }
+    let (multipath, multipathd) = (engine.multipath.clone(), engine.state.multipathd.clone());
+    let (wwids, own, runs) = reading(move || (multipath.wwids(), multipath.own(), multipathd.runs())).await?;
+    let rule = why_none::rule(engine, runs).await?.unwrap_or(Rule::Unknown);
+    let (wwids, is_ours) = (wwids.unwrap_or_default(), matches!(own, Ok(Own::Ours(_))));
+    troubles.extend(unmapped.iter().map(|group| without_map(group, rule, &wwids, is_ours)));
+    Ok(troubles)
+}
+
+/// What a person accepted of the targets whose disks count as one.
+pub(in crate::engine) async fn accepted(engine: &Engine, sessions: &[Session]) -> Result<Accepted> {
+    let groups = same_disks(sessions);
+    let targets: BTreeSet<String> = groups
+        .iter()
+        .map(SameDisk::targets)
+        .filter(|targets| targets.len() > 1)
+        .flatten()
+        .map(str::to_owned)
+        .collect();
+    if targets.is_empty() {
+        return Ok(Accepted::new());
+    }
+    let luns = engine.known_luns.clone();
+    reading(move || {
+        let of = |target: String| {
+            let name: Iqn = target.parse().ok()?;
+            // What cannot be read was not accepted.
+            Some((target, luns.shared_of(&name).ok()?))
+        };
+        targets.into_iter().filter_map(of).collect()
+    })
+    .await
+}
+
+/// What the disks themselves show.
+pub(in crate::engine) fn of_disks(sessions: &[Session], accepted: &Accepted) -> Vec<Trouble> {
+    let groups = same_disks(sessions);
+    let several = groups.iter().filter_map(|group| {
+        let found = group.of_several_targets(accepted)?;
+        Some(Trouble::of(group, Problem::SeveralTargets, found))
+    });
+    let mut troubles: Vec<Trouble> = several.collect();
+    let is_known = |group: &SameDisk<'_>| {
+        troubles.iter().any(|known| group.paths.iter().all(|path| known.is_of(path.disk)))
+    };
+    let unequal = groups.iter().filter(|group| !is_known(group)).filter_map(|group| {
+        let found = group.of_unequal_disks()?;
+        Some(Trouble::of(group, Problem::UnequalPaths, found))
+    });
+    let unequal: Vec<Trouble> = unequal.collect();
+    troubles.extend(unequal);
+    troubles.extend(sessions.iter().flat_map(without_capacity));
+    troubles
+}
+
+/// The disks that nothing can be read from or written to, although their session is up.
+fn without_capacity(session: &Session) -> impl Iterator<Item = Trouble> {
+    let is_up = session.state == "LOGGED_IN";
+    session.disks.iter().filter(move |disk| is_up && disk.has_no_capacity()).map(|disk| {
+        let portal = session.portal.as_ref().map(ToString::to_string);
+        let words = ["iscsictl".to_owned(), "rescan".to_owned(), session.target.clone()];
+        Trouble {
+            problem: Problem::NoCapacity,
+            disks: [disk.address()].into(),
+            subject: disk.name.clone(),
+            what: format!(
+                "{} (LUN {} of {}) has no capacity: the LUN is not ready, or not offered any more",
+                disk.name, disk.lun, session.target
+            ),
+            hint: format!("look again: {}", command(words.into_iter().chain(portal))),
+        }
+    })
+}
+
+/// Several paths, none of them in a map, and nothing worse known of them.
+fn is_unmapped(group: &SameDisk<'_>, troubles: &[Trouble]) -> bool {
+    let is_known = || group.paths.iter().any(|path| troubles.iter().any(|known| known.is_of(path.disk)));
+    // Disks without names are still to come.
+    let are_named = group.paths.iter().all(|path| !path.disk.name.is_empty());
+    group.paths.len() > 1 && group.map().is_none() && are_named && !is_known()
+}
+
+fn without_map(group: &SameDisk<'_>, rule: Rule, wwids: &[String], is_ours: bool) -> Trouble {
+    let names: Vec<&str> = group.paths.iter().map(|path| path.disk.name.as_str()).collect();
+    let is_listed =
+        group.wwids().into_iter().filter_map(why_none::udev_name).any(|name| wwids.contains(&name));
+    let (why, hint) = why_none::reason(rule, is_listed, is_ours, names.first().unwrap_or(&""));
+    let what = format!(
+        "{} are {} paths to one LUN, each of them a disk of its own without a multipath map: {why}",
+        names.join(", "),
+        names.len()
+    );
+    Trouble::of(group, Problem::NoMap, (what, hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        backend::multipath::daemon::FindMultipaths,
+        engine::state::same_disk::tests::{disk, session},
+    };
+
+    fn found(sessions: &[Session]) -> Vec<(Problem, String)> {
+        of_disks(sessions, &Accepted::new()).into_iter().map(|t| (t.problem, t.subject)).collect()
+    }
+
+    #[test]
+    fn each_kind_is_told_once_and_the_worst_first() {
+        let two = |other: &str, size| {
+            [
+                session(
+                    1,
+                    "iqn.a",
+                    vec![disk("sda", 0, 64, "naa.1", "mpatha"), disk("sdc", 1, 0, "naa.2", "")],
+                ),
+                session(2, other, vec![disk("sdb", 0, size, "naa.1", "mpatha")]),
+            ]
+        };
+        let none = (Problem::NoCapacity, "sdc".to_owned());
+        assert_eq!(found(&two("iqn.a", 64)), std::slice::from_ref(&none));
+        let unequal = (Problem::UnequalPaths, "naa.1".to_owned());
+        assert_eq!(found(&two("iqn.a", 32)), [unequal, none.clone()]);
+        let several = (Problem::SeveralTargets, "naa.1".to_owned());
+        assert_eq!(found(&two("iqn.b", 32)), [several, none]);
+    }
+
+    #[test]
+    fn a_disk_without_a_capacity_is_none_while_its_session_is_down_or_its_path_in_standby() {
+        let bare = || session(1, "iqn.a", vec![disk("sda", 4, 0, "naa.1", "")]);
+        let troubles = of_disks(&[bare()], &Accepted::new());
+        assert_eq!(troubles[0].hint, "look again: iscsictl rescan iqn.a 192.0.2.1:3260");
+        assert!(troubles[0].what.starts_with("sda (LUN 4 of iqn.a) has no capacity"), "{troubles:?}");
+        let mut down = bare();
+        down.state = "FAILED".into();
+        let mut standby = bare();
+        standby.disks[0].is_standby = true;
+        let mut tape = bare();
+        tape.disks[0].is_disk = false;
+        assert!(found(&[down, standby, tape]).is_empty());
+    }
+
+    #[test]
+    fn paths_without_a_map_are_told_with_the_reason() {
+        let two = [
+            session(1, "iqn.a", vec![disk("sda", 0, 64, "naa.1", "")]),
+            session(2, "iqn.a", vec![disk("sdb", 0, 64, "naa.1", "")]),
+        ];
+        let groups = same_disks(&two);
+        assert!(is_unmapped(&groups[0], &[]) && !is_unmapped(&same_disks(&two[..1])[0], &[]));
+        for (rule, hint) in [
+            (Rule::NotRunning, "iscsictl multipath setup"),
+            (Rule::NotInstalled, "install the package multipath-tools"),
+            (Rule::Of(FindMultipaths::Strict), "iscsictl multipath setup"),
+            (Rule::Of(FindMultipaths::TwoPaths), "multipath -d -v3 /dev/sda"),
+        ] {
+            let told = without_map(&groups[0], rule, &[], false);
+            assert!(told.what.starts_with("sda, sdb are 2 paths to one LUN"), "{told:?}");
+            assert!(told.hint.contains(hint), "{told:?}");
+        }
+    }
+}

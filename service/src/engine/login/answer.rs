@@ -9,7 +9,10 @@ use iscsi_initiator_dbus::{
     shell::quoted,
 };
 
-use super::settle::Settled;
+use super::{
+    lost::{self, Word},
+    settle::Settled,
+};
 use crate::{
     backend::{kernel::sysfs::Session, open_iscsi::database::NodeKey},
     engine::{Engine, records::lookup::no_such_node, state::reader::Parts},
@@ -26,6 +29,20 @@ pub(super) struct Done {
     pub(super) outcome: LoginOutcome,
     /// A message for a login that succeeded.
     pub(super) remark: String,
+    /// What the portal says, if the session had lost its connection and the portal was asked.
+    pub(super) word: Option<Word>,
+}
+
+impl Done {
+    pub(super) fn new(outcome: LoginOutcome) -> Self {
+        Self { outcome, remark: String::new(), word: None }
+    }
+
+    /// Whether its portal does not accept the session that it had: then there is nothing to wait
+    /// for.
+    pub(super) fn is_refused(&self) -> bool {
+        matches!(self.word, Some(Word::Refuses(_)))
+    }
 }
 
 /// An entry for each node, or the most specific reason if every one failed.
@@ -79,9 +96,14 @@ fn entry(
     let disks = session.disks.iter().filter(|disk| !disk.name.is_empty());
     let maps: Vec<String> =
         disks.clone().filter_map(|disk| disk.map.as_ref().map(|map| map.name.clone())).collect();
-    let mut hint = String::new();
+    let (mut hint, mut error) = (String::new(), String::new());
     let message = if session.state != "LOGGED_IN" {
-        format!("the session is in state {}: the kernel is trying to reconnect", session.state)
+        let (message, refused) = lost::report(session, &portal, done.word.as_ref());
+        if let Some(fault) = refused {
+            error = fault.kind().name().to_owned();
+            hint = fault.next_step().to_owned();
+        }
+        message
     } else if is_unscanned && session.disks.is_empty() {
         hint = format!("scan for them: iscsictl rescan {} {}", quoted(target), quoted(&portal));
         "its LUNs were not scanned for: the record leaves that to a person (node.session.scan = manual)"
@@ -111,6 +133,7 @@ fn entry(
     entry.devices = disks.map(|disk| disk.name.clone()).collect();
     entry.map = maps.first().cloned().unwrap_or_default();
     entry.maps = maps;
+    entry.error = error;
     entry.message = message;
     entry.hint = hint;
     entry

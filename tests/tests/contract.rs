@@ -209,6 +209,33 @@ fn bus_unit_and_activation_file_name_each_other() {
     assert!(named("send_interface").contains(INTERFACE));
 }
 
+/// systemd sets the mode of a folder of its own at each start, or warns of another one.
+#[test]
+fn folders_of_other_programs_are_writable_and_keep_their_mode() {
+    let unit = shipped("systemd/iscsi-initiatord.service");
+    let of = |key: &str| -> BTreeSet<&str> {
+        let lines = unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        lines.flat_map(str::split_whitespace).collect()
+    };
+    let others = ["/etc/iscsi", "/etc/multipath", "/var/lib/iscsi"];
+    let writable = of("ReadWritePaths");
+    for folder in others {
+        assert!(writable.contains(format!("-{folder}").as_str()), "{folder}: {writable:?}");
+    }
+    for own in ["ConfigurationDirectory", "StateDirectory", "RuntimeDirectory"] {
+        let known = ["iscsi-initiatord", "lock/iscsi"];
+        let foreign: Vec<_> = of(own).into_iter().filter(|name| !known.contains(name)).collect();
+        assert!(foreign.is_empty(), "{own}: {foreign:?}");
+    }
+    // What is made for the first start keeps its mode and owner where it is there already.
+    let made = shipped("systemd/iscsi-initiatord.tmpfiles");
+    for folder in ["/etc/multipath", "/var/lib/iscsi"] {
+        let line = made.lines().find(|line| line.split_whitespace().nth(1) == Some(folder)).unwrap();
+        let fields: Vec<_> = line.split_whitespace().collect();
+        assert!(fields[0] == "d" && fields[2..5].iter().all(|field| field.starts_with(':')), "{line}");
+    }
+}
+
 #[tokio::test]
 async fn systemd_understands_the_unit() {
     let folder = tempfile::tempdir().unwrap();

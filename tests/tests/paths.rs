@@ -82,7 +82,9 @@ async fn a_login_tells_of_a_session_that_has_lost_its_portal() {
     let entries = room.client().await.login(TARGET, &portals[1].to_string(), room::within(1)).await.unwrap();
     let [entry] = entries.as_slice() else { panic!("{entries:?}") };
     assert_eq!(entry.outcome, LoginOutcome::AlreadyLoggedIn);
-    assert_eq!(entry.message, "the session is in state FREE: the kernel is trying to reconnect");
+    let words = "the session is in state FREE: the kernel is trying to reconnect, but ";
+    assert!(entry.message.starts_with(words) && entry.message.contains(&portals[1].to_string()), "{entry:?}");
+    assert_eq!(entry.error, iscsi_initiator_dbus::Kind::TimedOut.name());
     assert_eq!(room.runs("--login"), 2);
 
     room.machine.plug_cable(portals[1]);

@@ -77,7 +77,7 @@ impl Exit {
             Self::NotFound => "no such node, or not logged in",
             Self::InUse => "disks are in use, or another call is working on the target",
             Self::Backend => "open-iscsi or multipath is missing, stopped or wrongly configured",
-            Self::Partly => "partly done: some portals failed",
+            Self::Partly => "partly done: some portals failed, or do not accept a session that they had",
             Self::NoDaemon => "the daemon could not be reached on the system bus",
             Self::Problems => "doctor found something that failed or needs attention",
             Self::Hangup | Self::Interrupted | Self::Terminated => "ended by a signal",

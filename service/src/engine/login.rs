@@ -7,6 +7,7 @@
 //! | `attempt` | one login through iscsid, within the caller's time |
 //! | `connect` | from a portal and CHAP to usable disks in one call |
 //! | `hold` | the claim on a target, and the logins that continue under it |
+//! | `lost` | asks the portals of sessions that have lost their connection |
 //! | `lun_identity` | rejects a LUN that became another disk |
 //! | `portals` | handles all portals at the same time |
 //! | `scan` | has the kernel scan the sessions that show no LUN |
@@ -17,6 +18,7 @@ mod answer;
 mod attempt;
 pub(crate) mod connect;
 mod hold;
+mod lost;
 mod lun_identity;
 mod portals;
 pub(super) mod scan;
@@ -145,7 +147,7 @@ async fn log_in(
         return Err(take_back(engine, &made, limit).await);
     }
     if let Some(startup) = wishes.startup {
-        set_startup(engine, those(&outcomes, |_| true), startup).await?;
+        set_startup(engine, those(&outcomes, |done| !done.is_refused()), startup).await?;
     }
     answer::answer(engine, target, outcomes, settled, &unscanned).await
 }
@@ -172,8 +174,10 @@ async fn make_usable(
 ) -> Result<Usable> {
     let now = engine.state.look(Parts::SESSIONS).await?;
     // There is nothing to wait for where no LUN is looked for.
-    let is_waited_for =
-        |key: &NodeKey, session: &Session| !unscanned.contains(key) || !session.disks.is_empty();
+    let refused = those(outcomes, Done::is_refused);
+    let is_waited_for = |key: &NodeKey, session: &Session| {
+        !refused.contains(key) && (!unscanned.contains(key) || !session.disks.is_empty())
+    };
     let sessions = |keys: &[NodeKey]| -> Vec<(NodeKey, Session)> {
         let of = |key: &NodeKey| {
             let key = key.clone();

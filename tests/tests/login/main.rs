@@ -4,6 +4,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `iscsid` | the target lets us in, and iscsid or iscsiadm does not do it |
+//! | `lost` | sessions that have lost their connection: their portals are asked |
 //! | `luns` | no LUN, and LUNs that are other disks than before |
 //! | `portals` | one portal is up and the other is not |
 //! | `refused` | the target does not let us in |
@@ -19,6 +20,7 @@
 )]
 
 mod iscsid;
+mod lost;
 mod luns;
 mod portals;
 mod refused;

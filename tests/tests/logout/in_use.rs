@@ -45,6 +45,39 @@ async fn each_device_is_named_with_its_holder() {
     let words = "sda is mounted on /mnt; sda holds /mnt/image, which is the loop device loop0; \
                  sdb is held open by qemu-system-x86 (pid 4711)";
     stays(&room, Options::new(), words).await;
+    let fault = log_out(&room, Options::new()).await.unwrap_err();
+    let hint = "stop qemu-system-x86 (pid 4711), release the rest, then log out again: \
+                losetup --detach /dev/loop0 && umount /mnt";
+    assert_eq!(fault.next_step(), hint);
+}
+
+#[tokio::test]
+async fn a_stack_is_released_from_its_top_by_the_commands_of_the_hint() {
+    let room = room("").await;
+    let stacked = |below: &str, device: &str, name: &str, uuid: &str| {
+        let of = format!("sys/block/{device}");
+        room.machine.put(&format!("{of}/dm/name"), &format!("{name}\n"), 0o444);
+        room.machine.put(&format!("{of}/dm/uuid"), &format!("{uuid}\n"), 0o444);
+        room.machine.put(&format!("sys/class/block/{device}/dm/name"), &format!("{name}\n"), 0o444);
+        room.machine.put(&format!("sys/class/block/{device}/dm/uuid"), &format!("{uuid}\n"), 0o444);
+        let number = format!("253:{}\n", device.trim_start_matches("dm-"));
+        room.machine.put(&format!("sys/class/block/{device}/dev"), &number, 0o444);
+        room.machine.put(&format!("sys/class/block/{below}/holders/{device}/x"), "", 0o444);
+    };
+    stacked("sda", "dm-7", "guest-root", "LVM-abc");
+    stacked("sda", "dm-8", "guest-swap", "LVM-def");
+    stacked("dm-7", "dm-9", "my safe", "CRYPT-LUKS2-abc");
+    let mounts = format!("{}36 35 253:9 / /srv/my\\040disk rw - ext4 /dev/dm-9 rw\n", room::machine::ROOT);
+    room.machine.put("proc/self/mountinfo", &mounts, 0o444);
+    let swaps = "Filename Type Size Used Priority\n/dev/dm-8 partition 1 0 -2\n";
+    room.machine.put("proc/swaps", swaps, 0o444);
+    let fault = fails(log_out(&room, Options::new()).await, Kind::InUse, "of the volume group guest");
+    let hint = "release them, then log out again: swapoff /dev/dm-8 && umount '/srv/my disk' && \
+                cryptsetup close 'my safe' && vgchange --activate n guest";
+    assert_eq!(fault.next_step(), hint);
+    // By force swap space stays as well; the rest goes.
+    let fault = fails(log_out(&room, forced()).await, Kind::InUse, "dm-8 is used as swap space");
+    assert!(fault.next_step().ends_with(": swapoff /dev/dm-8"), "{fault}");
 }
 
 #[tokio::test]

@@ -42,6 +42,7 @@ pub(crate) fn logins(logins: &[Login]) -> Outcome {
         .iter()
         .map(|login| Entry {
             has_failed: has_failed(login.outcome == LoginOutcome::Failed, &login.error),
+            has_session: matches!(login.outcome, LoginOutcome::LoggedIn | LoginOutcome::AlreadyLoggedIn),
             portal: &login.portal,
             error: &login.error,
             message: &login.message,
@@ -66,6 +67,7 @@ pub(crate) fn logouts(logouts: &[Logout]) -> Outcome {
         .iter()
         .map(|logout| Entry {
             has_failed: has_failed(logout.outcome == LogoutOutcome::Failed, &logout.error),
+            has_session: false,
             portal: &logout.portal,
             error: &logout.error,
             message: &logout.message,
@@ -98,6 +100,7 @@ pub(crate) fn rescans(rescans: &[Rescan]) -> Outcome {
         .iter()
         .map(|rescan| Entry {
             has_failed: has_failed(rescan.outcome == RescanOutcome::Failed, &rescan.error),
+            has_session: false,
             portal: &rescan.portal,
             error: &rescan.error,
             message: &rescan.message,
@@ -110,6 +113,8 @@ pub(crate) fn rescans(rescans: &[Rescan]) -> Outcome {
 /// What these answers say of a portal.
 struct Entry<'a> {
     has_failed: bool,
+    /// Of a login: there is a session, although it may have lost its connection.
+    has_session: bool,
     portal: &'a str,
     error: &'a str,
     message: &'a str,
@@ -146,7 +151,7 @@ fn exit(entries: &[Entry<'_>]) -> Exit {
     let failures: Vec<&Entry<'_>> = entries.iter().filter(|entry| entry.has_failed).collect();
     match failures.len() {
         0 => Exit::Done,
-        failed if failed < entries.len() => Exit::Partly,
+        failed if failed < entries.len() || entries.iter().any(|entry| entry.has_session) => Exit::Partly,
         _ => Exit::most_telling(failures.iter().map(|failure| failure.error)),
     }
 }
@@ -206,6 +211,12 @@ mod tests {
             logins(&[down("a", Kind::TimedOut), down("b", Kind::ChapRejected)]).2,
             Exit::Authentication
         );
+        for kind in [Kind::ChapRejected, Kind::TargetUnavailable] {
+            let mut lost = Login::new(TARGET, "a", LoginOutcome::AlreadyLoggedIn);
+            lost.error = kind.name().to_owned();
+            let (_, remarks, exit) = logins(&[lost]);
+            assert!(exit == Exit::Partly && remarks[0].is_failure, "there is a session, and it is of no use");
+        }
         let in_use = Logout::failed(TARGET, "a", &Fault::new(Kind::InUse, "sda is mounted"));
         let left = Logout::done(TARGET, "b", LogoutOutcome::LoggedOut);
         assert_eq!(logouts(&[in_use.clone(), left]).2, Exit::Partly);

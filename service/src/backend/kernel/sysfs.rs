@@ -373,6 +373,12 @@ impl Sysfs {
         names(&block).into_iter().filter(|name| name.starts_with("loop")).filter_map(file).collect()
     }
 
+    /// Whether the kernel detaches a loop device from its file when it is closed.
+    pub(crate) fn clears_itself(&self, device: &str) -> bool {
+        let clears = attribute(&self.root.join("block").join(device).join("loop"), "autoclear");
+        clears.is_some_and(|value| value == "1")
+    }
+
     /// Devices of mounted btrfs, each with the UUID of its file system.
     pub(crate) fn btrfs_members(&self) -> Vec<(String, String)> {
         let btrfs = self.root.join("fs/btrfs");

@@ -6,12 +6,14 @@
 //! | `holder` | describes what holds a device |
 //! | `mapped` | processes that have a device mapped |
 //! | `opens` | processes that have a device open or mapped |
+//! | `release` | the commands that end the uses, topmost first |
 //! | `suspects` | the processes to inspect, and in which order |
 //! | `tables` | the kernel's tables: mounts, swap, loop files, btrfs |
 
 mod holder;
 mod mapped;
 mod opens;
+mod release;
 mod suspects;
 mod tables;
 
@@ -26,10 +28,14 @@ use rustix::{
     io::Errno,
 };
 
-pub(crate) use self::holder::{Holder, Use};
+pub(crate) use self::{
+    holder::{Holder, Use},
+    release::Release,
+};
 use self::{
     mapped::Hanging,
     opens::Wanted,
+    release::Above,
     tables::{Numbers, Tables},
 };
 use super::sysfs::Sysfs;
@@ -52,8 +58,22 @@ pub(crate) struct Usage {
 pub(crate) struct Carried {
     /// Mount points in the machine's first namespace.
     pub(crate) mounts: BTreeSet<String>,
-    /// Devices that are swap space or hold a swap file, with what is known of it.
+    /// Devices that are swap space or hold a swap file, with what is known of it, and the commands
+    /// that end that.
     pub(crate) swaps: BTreeSet<String>,
+    pub(crate) swapoffs: Vec<String>,
+}
+
+/// Everything that holds some devices.
+#[derive(Debug, Default)]
+pub(crate) struct Uses {
+    /// By the devices' names; empty if nothing holds them.
+    pub(crate) found: Vec<Use>,
+    /// How to end them.
+    pub(crate) release: Release,
+    /// Claims on the disks that nothing uses: while they are held, no other process can mount or
+    /// claim such a disk.
+    pub(crate) claims: Claims,
 }
 
 /// Exclusive claims on disks, released when this is dropped.
@@ -66,6 +86,7 @@ struct Climb {
     found: BTreeSet<Use>,
     /// Every device visited.
     devices: BTreeSet<String>,
+    above: Above,
 }
 
 impl Usage {
@@ -73,19 +94,17 @@ impl Usage {
         Self { sysfs: sysfs.clone(), proc: proc.to_owned(), dev: dev.to_owned(), hanging: Hanging::default() }
     }
 
-    /// Everything that holds the devices, their partitions and what is stacked on them; empty if
-    /// nothing does. `devices` are disks without a map, and multipath maps. `paths` are disks below
-    /// a map, which may be open as well. `addresses` are all LUNs (`3:0:0:1`), whose SCSI generic
-    /// and tape devices may be open. `skip` are processes that may have them open. Also returns
-    /// claims on the disks that nothing uses: while they are held, no other process can mount or
-    /// claim such a disk. Blocks.
+    /// Everything that holds the devices, their partitions and what is stacked on them. `devices`
+    /// are disks without a map, and multipath maps. `paths` are disks below a map, which may be open
+    /// as well. `addresses` are all LUNs (`3:0:0:1`), whose SCSI generic and tape devices may be
+    /// open. `skip` are processes that may have them open. Blocks.
     pub(crate) fn of(
         &self,
         devices: &[String],
         paths: &[String],
         addresses: &[String],
         skip: &[u32],
-    ) -> (Vec<Use>, Claims) {
+    ) -> Uses {
         let capabilities = Raised::new(TO_LOOK_INTO_PROCESSES);
         let tables = Tables::read(&self.sysfs, &self.proc, &self.numbers_above(devices));
         let mut all = Climb::default();
@@ -98,6 +117,7 @@ impl Usage {
             }
             all.found.append(&mut climb.found);
             all.devices.append(&mut climb.devices);
+            all.above.append(&mut climb.above);
         }
         let block = |device: &String| Some((numbers(&self.sysfs.number(device)?)?, device.clone()));
         let chars = addresses.iter().flat_map(|address| self.sysfs.scsi_chars(address));
@@ -138,7 +158,8 @@ impl Usage {
                 }
             }
         }
-        (all.found.into_iter().collect(), claims)
+        let release = Release::of(&all.found, &all.above);
+        Uses { found: all.found.into_iter().collect(), release, claims }
     }
 
     /// The file systems and swap space on the devices, all the way up; `None` if the mounts are not
@@ -153,6 +174,9 @@ impl Usage {
         let mut climb = Climb::default();
         devices.iter().for_each(|device| self.climb(device, &tables, DEPTH, &mut climb));
         let mut carried = Carried::default();
+        let swaps: Vec<&Use> =
+            climb.found.iter().filter(|used| matches!(used.holder, Holder::Swap { .. })).collect();
+        carried.swapoffs = Release::of(swaps, &climb.above).commands;
         for used in climb.found {
             match used.holder {
                 Holder::Mount { place, seen_by: None } => {
@@ -161,16 +185,7 @@ impl Usage {
                 Holder::Swap { .. } => {
                     carried.swaps.insert(used.to_string());
                 }
-                // The mount names any one of its members.
-                Holder::Btrfs { uuid } => {
-                    let members = tables.btrfs.iter().filter(|(_, of)| *of == uuid);
-                    let is_on = |mount: &&tables::Mount| {
-                        mount.seen_by.is_none()
-                            && members.clone().any(|(member, _)| self.names(member, &mount.source))
-                    };
-                    let on = tables.mounts.iter().filter(is_on);
-                    carried.mounts.extend(on.map(|mount| mount.place.clone()));
-                }
+                Holder::Btrfs { places, .. } => carried.mounts.extend(places),
                 _ => {}
             }
         }
@@ -225,11 +240,12 @@ impl Usage {
             found(Holder::Swap { file: (!self.names(device, file)).then(|| file.clone()) });
         }
         for (name, file) in tables.loops.iter().filter(|(_, file)| is_on_it(file)) {
-            found(Holder::Loop { name: name.clone(), file: file.clone() });
+            let clears_itself = self.sysfs.clears_itself(name);
+            found(Holder::Loop { name: name.clone(), file: file.clone(), clears_itself });
             higher.push(name.clone());
         }
         for (_, uuid) in tables.btrfs.iter().filter(|(member, _)| member == device) {
-            found(Holder::Btrfs { uuid: uuid.clone() });
+            found(Holder::Btrfs { uuid: uuid.clone(), places: self.places_of(uuid, tables) });
         }
         higher.extend(self.sysfs.partitions(device));
         for holder in self.sysfs.holders(device) {
@@ -238,9 +254,19 @@ impl Usage {
             }
             higher.push(holder);
         }
+        climb.above.entry(device.to_owned()).or_default().extend(higher.iter().cloned());
         for device in higher {
             self.climb(&device, tables, depth - 1, climb);
         }
+    }
+
+    /// Where a btrfs is mounted: the mount names any one of its members.
+    fn places_of(&self, uuid: &str, tables: &Tables) -> Vec<String> {
+        let members = tables.btrfs.iter().filter(|(_, of)| of == uuid);
+        let is_on = |mount: &&tables::Mount| {
+            mount.seen_by.is_none() && members.clone().any(|(member, _)| self.names(member, &mount.source))
+        };
+        tables.mounts.iter().filter(is_on).map(|mount| mount.place.clone()).collect()
     }
 
     /// By its number; btrfs has its own numbers (major 0), so only the name identifies it there.

@@ -306,15 +306,27 @@ impl Multipath {
     }
 }
 
+/// The next call starts the daemon again.
+const SEE_AGAIN: &str = "systemctl stop iscsi-initiatord.service";
+
 fn fault(path: &Path, error: Errno) -> Fault {
     let path = path.display();
     match error {
         Errno::PERM | Errno::LOOP | Errno::INVAL | Errno::FBIG => {
             Fault::new(Kind::InvalidConfiguration, format!("{path} is not a regular file owned by root"))
         }
+        // The program is there, or the call would not have come so far.
         Errno::NOENT => {
-            Fault::new(Kind::BackendUnavailable, format!("{path} is missing")).hint("install multipath-tools")
+            Fault::new(Kind::BackendUnavailable, format!("{path}: its folder is missing")).hint(format!(
+                "create it, and let the daemon see it: systemd-tmpfiles --create iscsi-initiatord.conf && {SEE_AGAIN}"
+            ))
         }
+        // The unit may write to what was there when it started.
+        Errno::ROFS => Fault::new(
+            Kind::BackendUnavailable,
+            format!("{path}: its folder was made after the daemon was started, which may not write to it"),
+        )
+        .hint(format!("let the daemon see it: {SEE_AGAIN}")),
         Errno::NOSPC | Errno::DQUOT => {
             Fault::new(Kind::Failed, format!("the disk is full: {path} is unchanged"))
         }

@@ -9,7 +9,10 @@ use iscsi_initiator_dbus::{
     shell::quoted,
 };
 
-use super::settle::Settled;
+use super::{
+    lost::{self, Word},
+    settle::Settled,
+};
 use crate::{
     backend::{kernel::sysfs::Session, open_iscsi::database::NodeKey},
     engine::{
@@ -33,6 +36,20 @@ pub(super) struct Done {
     pub(super) outcome: LoginOutcome,
     /// A message for a login that succeeded.
     pub(super) remark: String,
+    /// What the portal says, if the session had lost its connection and the portal was asked.
+    pub(super) word: Option<Word>,
+}
+
+impl Done {
+    pub(super) fn new(outcome: LoginOutcome) -> Self {
+        Self { outcome, remark: String::new(), word: None }
+    }
+
+    /// Whether its portal does not accept the session that it had: then there is nothing to wait
+    /// for.
+    pub(super) fn is_refused(&self) -> bool {
+        matches!(self.word, Some(Word::Refuses(_)))
+    }
 }
 
 /// An entry for each node, or the most specific reason if every one failed.
@@ -110,9 +127,14 @@ fn entry(key: &NodeKey, done: &Done, session: &Session, seen: Seen<'_>) -> resul
     // The worst is first.
     let trouble = troubles.iter().find(|trouble| session.disks.iter().any(|disk| trouble.is_of(disk)));
     let is_grave = |trouble: &&Trouble| trouble.problem != Problem::NoMap;
-    let mut hint = String::new();
+    let (mut hint, mut error) = (String::new(), String::new());
     let message = if session.state != "LOGGED_IN" {
-        format!("the session is in state {}: the kernel is trying to reconnect", session.state)
+        let (message, refused) = lost::report(session, &portal, done.word.as_ref());
+        if let Some(fault) = refused {
+            error = fault.kind().name().to_owned();
+            hint = fault.next_step().to_owned();
+        }
+        message
     } else if let Some(grave) = trouble.filter(is_grave) {
         hint.clone_from(&grave.hint);
         grave.what.clone()
@@ -148,6 +170,7 @@ fn entry(key: &NodeKey, done: &Done, session: &Session, seen: Seen<'_>) -> resul
     entry.devices = disks.map(|disk| disk.name.clone()).collect();
     entry.map = maps.first().cloned().unwrap_or_default();
     entry.maps = maps;
+    entry.error = error;
     entry.message = message;
     entry.hint = hint;
     entry

@@ -44,7 +44,7 @@ pub(super) async fn log_in(
     place: Place,
     limit: &Limit,
 ) -> Result<Done> {
-    let done = |outcome| Done { outcome, remark: String::new() };
+    let done = Done::new;
     let login = with_fewer_retries(engine, node, iscsiadm, limit).await?;
     if matches!(login, Err(Refused::Code(_))) {
         // iscsid may have died during the login.
@@ -84,9 +84,9 @@ pub(super) async fn log_in(
         (Err(refused), _) => Err(report(node, refused.into())),
         // iscsid knows one that is not this node's in the kernel: of another iface, or about to appear.
         (Ok(Login::WasThere), false) => Ok(Done {
-            outcome: LoginOutcome::AlreadyLoggedIn,
             remark: "iscsid already has a session there, which the kernel does not show as this node's"
                 .to_owned(),
+            ..done(LoginOutcome::AlreadyLoggedIn)
         }),
         (Ok(Login::Made), false) => {
             Err(Fault::new(Kind::Failed, "iscsid reported success, but there is no session")

@@ -18,6 +18,7 @@ use super::{
     answer::{Done, Outcome},
     attempt,
     hold::Hold,
+    lost,
 };
 use crate::{
     backend::{
@@ -74,9 +75,35 @@ pub(super) async fn log_in(
     let now = engine.state.look(Parts::SESSIONS).await?;
     let (up, down): (Vec<&Node>, Vec<&Node>) =
         nodes.iter().partition(|node| now.session_of(&node.key).is_some());
-    let already = || Done { outcome: LoginOutcome::AlreadyLoggedIn, remark: String::new() };
-    let mut outcomes: BTreeMap<NodeKey, Outcome> =
-        up.into_iter().map(|node| (node.key.clone(), Ok(already()))).collect();
+    let is_lost =
+        |node: &&&Node| now.session_of(&node.key).is_some_and(|session| session.state != "LOGGED_IN");
+    let lost: Vec<Node> = up.iter().filter(is_lost).map(|node| (*node).clone()).collect();
+    let outcomes: BTreeMap<NodeKey, Outcome> =
+        up.into_iter().map(|node| (node.key.clone(), Ok(Done::new(LoginOutcome::AlreadyLoggedIn)))).collect();
+    // Neither waits for the other.
+    let (outcomes, words) = tokio::join!(
+        attempt_all(engine, down, outcomes, hold, share, limit),
+        lost::ask(engine, lost, share, limit)
+    );
+    let mut outcomes = outcomes?;
+    for (key, word) in words {
+        if let Some(Ok(done)) = outcomes.get_mut(&key) {
+            done.word = Some(word);
+        }
+    }
+    at_inner_addresses(nodes, &mut outcomes);
+    Ok(outcomes)
+}
+
+/// Logs in at the nodes that are down, beside those that are up.
+async fn attempt_all(
+    engine: &Arc<Engine>,
+    down: Vec<&Node>,
+    mut outcomes: BTreeMap<NodeKey, Outcome>,
+    hold: &Hold,
+    share: &Share,
+    limit: &Limit,
+) -> Result<BTreeMap<NodeKey, Outcome>> {
     if down.is_empty() {
         return Ok(outcomes);
     }
@@ -120,10 +147,7 @@ pub(super) async fn log_in(
         }
     }
     match lost {
-        None => {
-            at_inner_addresses(nodes, &mut outcomes);
-            Ok(outcomes)
-        }
+        None => Ok(outcomes),
         Some(_) => Err(Fault::new(Kind::Failed, "an internal task failed; the journal has the details")),
     }
 }
@@ -164,8 +188,9 @@ async fn one_node(engine: &Arc<Engine>, node: &Node, mut shared: Attempts) -> Ou
         let how = if redirect.permanent { "permanently" } else { "temporarily" };
         format!("the portal redirects logins to {}, {how}", redirect.to)
     });
-    let remarks = [done.remark].into_iter().chain(remark).filter(|remark| !remark.is_empty());
-    Ok(Done { outcome: done.outcome, remark: remarks.collect::<Vec<_>>().join("; ") })
+    let remarks = [done.remark.clone()].into_iter().chain(remark).filter(|remark| !remark.is_empty());
+    let remark = remarks.collect::<Vec<_>>().join("; ");
+    Ok(Done { remark, ..done })
 }
 
 /// Adds the way out for an address that only the gateway's own network reaches: the portal that listed
@@ -207,7 +232,7 @@ fn portal(host: &str, port: u16) -> Option<Portal> {
 
 /// Asks the target at the addresses of the record's portal, one after the other: a record may have a
 /// host name, which iscsid resolves by itself.
-async fn ask_any(
+pub(super) async fn ask_any(
     engine: &Engine,
     node: &Node,
     initiator: &Iqn,

@@ -18,7 +18,6 @@ use crate::{
 const VITAL: &[&str] = &["/usr", "/boot", "/efi"];
 
 const NEVER: &str = "it is never logged out of, not even with force";
-const SWAP: &str = "stop using it first, also before a logout with force: swapoff -a";
 
 /// `InUse` with the reason if the machine runs from one of the sessions.
 pub(super) async fn check(engine: &Engine, sessions: &[Session], force: bool) -> Result<()> {
@@ -35,7 +34,7 @@ pub(super) async fn check(engine: &Engine, sessions: &[Session], force: bool) ->
                 Fault::new(Kind::Failed, "what is mounted on this machine could not be read")
                     .hint("without it the disks that this machine runs from are not known")
             })?;
-            let named = by_name(&session, &firmware, &nodes).map(|reason| (reason, NEVER));
+            let named = by_name(&session, &firmware, &nodes).map(|reason| (reason, NEVER.to_owned()));
             if let Some((reason, hint)) = named.or_else(|| by_content(carried, force)) {
                 return Ok(Some((session, reason, hint)));
             }
@@ -64,10 +63,12 @@ fn by_name(session: &Session, firmware: &[String], nodes: &[Node]) -> Option<Str
 /// The reason according to what is on its disks. Swap space can be given up, so it only stands in the
 /// way of a logout that would take it away from under the programs in it; the other one reports all
 /// uses.
-fn by_content(carried: Carried, force: bool) -> Option<(String, &'static str)> {
+fn by_content(carried: Carried, force: bool) -> Option<(String, String)> {
     let place = carried.mounts.into_iter().find(|place| is_vital(place));
-    let swap = || carried.swaps.into_iter().next().filter(|_| force).map(|swap| (swap, SWAP));
-    place.map(|place| (format!("{place} is on its disks"), NEVER)).or_else(swap)
+    let give_up = carried.swapoffs.join(" && ");
+    let hint = format!("stop using it first, also before a logout with force: {give_up}");
+    let swap = || carried.swaps.into_iter().next().filter(|_| force).map(|swap| (swap, hint));
+    place.map(|place| (format!("{place} is on its disks"), NEVER.to_owned())).or_else(swap)
 }
 
 fn is_vital(place: &str) -> bool {
@@ -122,10 +123,13 @@ mod tests {
         let carried = |mounts: &[&str]| Carried {
             mounts: mounts.iter().map(|&place| place.to_owned()).collect(),
             swaps: ["sda is used as swap space".to_owned()].into(),
+            swapoffs: vec!["swapoff /dev/sda".to_owned()],
         };
         let reason = |mounts: &[&str], force| by_content(carried(mounts), force).map(|(reason, _)| reason);
         assert_eq!(reason(&["/mnt"], true).as_deref(), Some("sda is used as swap space"));
         assert_eq!(reason(&["/mnt"], false), None, "it is reported with all other uses");
+        let hint = by_content(carried(&[]), true).map(|(_, hint)| hint).unwrap_or_default();
+        assert!(hint.ends_with(": swapoff /dev/sda"), "{hint}");
         assert_eq!(reason(&["/", "/mnt"], true).as_deref(), Some("/ is on its disks"));
     }
 

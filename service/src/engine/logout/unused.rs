@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use iscsi_initiator_dbus::{Fault, Kind, fault::Result};
+use iscsi_initiator_dbus::{Fault, Kind, fault::Result, shell::command};
 use tokio::time::Instant;
 
 use super::plan::Plan;
@@ -15,7 +15,7 @@ use crate::{
         },
         kernel::{
             sysfs::{Disk, Session},
-            usage::{Claims, Holder, Use},
+            usage::{Claims, Holder, Release, Use, Uses},
         },
         multipath::daemon::PathState,
     },
@@ -99,7 +99,7 @@ impl Predicate for Unused<'_> {
         }
         let is_last = Instant::now() >= *self.over.get_or_insert_with(|| Instant::now() + GLANCE);
         let Some(looked) = self.limit.wait(users(self.engine, &plan)).await else { return Ok(None) };
-        let (found, claims) = looked?;
+        let Uses { found, release, claims } = looked?;
         // A map made during the look held its disks, or had claimed them: it is in the next plan.
         let is_same = async || {
             Ok::<_, Fault>(self::plan(self.engine, self.sessions).await?.devices() == plan.devices())
@@ -116,7 +116,7 @@ impl Predicate for Unused<'_> {
             // next disk.
             return Ok(Some(Ok((plan, claims))));
         }
-        let used = report(&plan, &found);
+        let used = report(&plan, &found, &release);
         if !is_glance || is_last {
             return Ok(Some(Err(used)));
         }
@@ -126,7 +126,7 @@ impl Predicate for Unused<'_> {
 }
 
 /// One look at who uses the devices; takes time in proportion to the number of processes.
-async fn users(engine: &Engine, plan: &Plan) -> Result<(Vec<Use>, Claims)> {
+async fn users(engine: &Engine, plan: &Plan) -> Result<Uses> {
     let (usage, multipathd) = (engine.usage.clone(), engine.state.multipathd.clone());
     let (devices, paths, addresses) = (plan.devices(), plan.paths(), plan.addresses.clone());
     looking_for_uses(move || {
@@ -180,17 +180,35 @@ fn is_glance(holder: &Holder) -> bool {
     matches!(holder, Holder::Open(_) | Holder::Udev(_) | Holder::Map { .. } | Holder::Claim)
 }
 
-fn report(plan: &Plan, found: &[Use]) -> Fault {
+fn report(plan: &Plan, found: &[Use], release: &Release) -> Fault {
     let shown = found.iter().take(NAMED).map(ToString::to_string).collect::<Vec<_>>().join("; ");
     let more = if found.len() > NAMED { "; and more" } else { "" };
     let stranded = plan.stranded.iter().map(|map| map.name.as_str()).collect::<Vec<_>>().join(", ");
-    let what = match stranded.as_str() {
-        "" => "the disks are in use".to_owned(),
-        maps => format!("no other path of {maps} works, and the disks are in use"),
+    let (what, instead) = match stranded.as_str() {
+        "" => ("the disks are in use".to_owned(), ""),
+        maps => (
+            format!("no other path of {maps} works, and the disks are in use"),
+            "bring the other path back, or ",
+        ),
     };
-    let hint = match stranded.as_str() {
-        "" => "unmount or stop what uses them, then log out again",
-        _ => "bring the other path back, or unmount or stop what uses them, then log out again",
-    };
+    let hint = format!("{instead}{}", way_out(release));
     Fault::new(Kind::InUse, format!("{what}: {shown}{more}")).hint(hint)
+}
+
+/// What ends the uses. The commands come last, so that they can be pasted.
+fn way_out(release: &Release) -> String {
+    let programs = release.programs.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = release.commands.len() > NAMED || release.programs.len() > NAMED;
+    let again = if more { "then log out again, which reports the rest" } else { "then log out again" };
+    let commands = release.commands.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(" && ");
+    match (programs.as_str(), commands.as_str(), release.unexplained.first()) {
+        ("", "", Some(device)) => {
+            let look = command(["lsblk", "--fs", &format!("/dev/{device}")]);
+            format!("stop what uses them, {again}; see what is on them: {look}")
+        }
+        ("", "", None) => format!("unmount or stop what uses them, {again}"),
+        (programs, "", _) => format!("stop {programs}, {again}"),
+        ("", commands, _) => format!("release them, {again}: {commands}"),
+        (programs, commands, _) => format!("stop {programs}, release the rest, {again}: {commands}"),
+    }
 }

@@ -30,10 +30,13 @@ pub(crate) enum Holder {
     Loop {
         name: String,
         file: String,
+        /// Whether the kernel detaches it when it is closed.
+        clears_itself: bool,
     },
-    /// A member of a mounted btrfs.
+    /// A member of a btrfs, mounted on these places.
     Btrfs {
         uuid: String,
+        places: Vec<String>,
     },
     /// An LVM logical volume.
     Volume {
@@ -126,14 +129,17 @@ impl fmt::Display for Use {
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Mount { place, seen_by: None } => write!(f, "is mounted on {place}"),
+            Self::Mount { place, seen_by: None } => write!(f, "is mounted on {}", shown(place)),
             Self::Mount { place, seen_by: Some(process) } => {
+                let place = shown(place);
                 write!(f, "is mounted on {place} in the mount namespace of {process}")
             }
             Self::Swap { file: None } => write!(f, "is used as swap space"),
-            Self::Swap { file: Some(file) } => write!(f, "holds the swap file {file}"),
-            Self::Loop { name, file } => write!(f, "holds {file}, which is the loop device {name}"),
-            Self::Btrfs { uuid } => write!(f, "is part of the mounted btrfs {uuid}"),
+            Self::Swap { file: Some(file) } => write!(f, "holds the swap file {}", shown(file)),
+            Self::Loop { name, file, .. } => {
+                write!(f, "holds {}, which is the loop device {name}", shown(file))
+            }
+            Self::Btrfs { uuid, .. } => write!(f, "is part of the mounted btrfs {uuid}"),
             Self::Volume { group, volume } => {
                 write!(f, "is part of the logical volume {volume} of the volume group {group}")
             }
@@ -160,6 +166,11 @@ impl fmt::Display for Holder {
             Self::TooDeep => write!(f, "has too many devices stacked on it"),
         }
     }
+}
+
+/// A path without characters that would break the line of a message.
+fn shown(path: &str) -> String {
+    path.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 impl fmt::Display for Process {

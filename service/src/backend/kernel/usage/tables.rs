@@ -211,7 +211,7 @@ fn plain(field: &str) -> String {
             }
         }
     }
-    (text + rest).chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    text + rest
 }
 
 #[cfg(test)]
@@ -228,6 +228,7 @@ mod tests {
         );
         assert_eq!(super::mount("nonsense", None), None);
         assert_eq!(plain("a\\134b\\x"), "a\\b\\x");
+        assert_eq!(plain("/a\\012b"), "/a\nb", "a command needs it as it is");
     }
 
     #[test]

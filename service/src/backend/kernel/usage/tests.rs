@@ -29,7 +29,7 @@ fn stack(folder: &tempfile::TempDir, below: &str, device: &str, name: &str, uuid
 }
 
 fn of(usage: &Usage, device: &str) -> Vec<String> {
-    usage.of(&[device.to_owned()], &[], &[], &[]).0.iter().map(ToString::to_string).collect()
+    usage.of(&[device.to_owned()], &[], &[], &[]).found.iter().map(ToString::to_string).collect()
 }
 
 /// What every machine has mounted.
@@ -188,7 +188,7 @@ fn what_a_user_has_open_beside_sockets_is_seen_however_many_those_are() {
     set(&folder, "class/scsi_device/3:0:0:0/device/scsi_generic/sg0", "dev", "1:3\n"); // /dev/null's, for the test
     strange(&folder, 7, 4_000_000, 1_100, "socket:[1]");
     std::os::unix::fs::symlink("/dev/null", folder.path().join("proc/7/fd/999999")).unwrap();
-    let (found, _) = usage.of(&["sdb".to_owned()], &[], &["3:0:0:0".to_owned()], &[]);
+    let Uses { found, .. } = usage.of(&["sdb".to_owned()], &[], &["3:0:0:0".to_owned()], &[]);
     assert_eq!(
         found.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["sg0 is held open by strange (pid 7)"]
@@ -230,7 +230,7 @@ fn a_program_at_the_generic_device_of_a_lun_uses_it() {
     let fd = folder.path().join("proc/7/fd");
     std::fs::create_dir_all(&fd).unwrap();
     std::os::unix::fs::symlink("/dev/null", fd.join("3")).unwrap();
-    let (found, _) = usage.of(&[], &[], &["3:0:0:0".to_owned()], &[]);
+    let Uses { found, .. } = usage.of(&[], &[], &["3:0:0:0".to_owned()], &[]);
     assert_eq!(
         found.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["sg0 is held open by qemu (pid 7)"]
@@ -241,7 +241,7 @@ fn a_program_at_the_generic_device_of_a_lun_uses_it() {
 fn a_disk_that_nothing_uses_stays_claimed_until_the_claims_go() {
     let (folder, usage) = world();
     set(&folder, "dev", "sdb", "");
-    let (found, claims) = usage.of(&["sdb".to_owned()], &[], &[], &[]);
+    let Uses { found, claims, .. } = usage.of(&["sdb".to_owned()], &[], &[], &[]);
     assert!(found.is_empty());
     assert_eq!(claims.0.len(), 1);
 }

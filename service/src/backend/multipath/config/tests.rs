@@ -116,3 +116,16 @@ fn nothing_is_remembered_where_there_is_no_state() {
     assert_eq!(multipath.memory().unwrap(), None);
     multipath.forget().unwrap();
 }
+
+#[test]
+fn a_folder_that_the_unit_cannot_make_is_told_with_the_command_that_makes_it() {
+    let (folder, multipath) = machine();
+    std::fs::remove_dir(folder.path().join("multipath")).unwrap();
+    let missing = multipath.write(&text()).unwrap_err();
+    assert_eq!(missing.kind(), Kind::BackendUnavailable);
+    assert!(
+        missing.next_step().contains("systemd-tmpfiles --create iscsi-initiatord.conf && systemctl stop")
+    );
+    let late = fault(&multipath.file(), Errno::ROFS);
+    assert!(late.next_step().ends_with("systemctl stop iscsi-initiatord.service"), "{late}");
+}

@@ -15,9 +15,9 @@ use std::{
 use iscsi_initiator_dbus::{
     Fault, Iqn, Kind, Portal,
     fault::Result,
+    hint,
     options::RescanOptions,
     results::{Rescan, RescanOutcome},
-    shell::{command, quoted},
 };
 use iscsi_initiator_polkit::{Action, Details};
 use tokio::task::JoinSet;
@@ -97,7 +97,7 @@ async fn refused(
                 let may = consent.may(Action::Login, details).await;
                 may.then_some(()).ok_or_else(|| {
                     Fault::new(Kind::AccessDenied, format!("not authorised for {} of {name}", Action::Login))
-                        .hint(format!("name the target: iscsictl rescan {}", quoted(&name)))
+                        .hint(hint!("name the target: iscsictl rescan {TARGET}", TARGET = name))
                 })
             }
         };
@@ -188,8 +188,8 @@ fn no_session(target: Option<&Iqn>, portal: Option<&Portal>) -> Fault {
     let to = target.map(|target| format!(" to {target}")).unwrap_or_default();
     let at = portal.map(|portal| format!(" at {portal}")).unwrap_or_default();
     let hint = match (target, portal) {
-        (Some(target), _) => format!("log in first: {}", command(["iscsictl", "login", target.as_str()])),
-        (None, Some(portal)) => format!("log in first: iscsictl connect {}", quoted(portal)),
+        (Some(target), _) => hint!("log in first: iscsictl login {TARGET}", TARGET = target),
+        (None, Some(portal)) => hint!("log in first: iscsictl connect {PORTAL}", PORTAL = portal),
         (None, None) => "see what is recorded: iscsictl nodes".to_owned(),
     };
     Fault::new(Kind::NotLoggedIn, format!("there is no session{to}{at}")).hint(hint)
@@ -236,17 +236,12 @@ fn compare(before: &Session, now: Option<&Session>, diff: &Diff, sizes: &Sizes, 
     let other = names(&|disk| former(disk).is_some_and(|old| !disk.is_gone() && old.wwid != disk.wwid));
     let smaller = names(&|disk| !disk.is_gone() && former(disk).is_some_and(|old| old.size > disk.size));
     let mut remarks = Remarks::default();
-    let name = quoted(target);
-    remarks.add(
-        &entry.vanished,
-        "no longer offered by the target, and not removed",
-        &format!("stop what uses it, then: iscsictl logout {name} && iscsictl login {name}"),
+    let anew = hint!(
+        "stop what uses it, then: iscsictl logout {TARGET} && iscsictl login {TARGET}",
+        TARGET = target
     );
-    remarks.add(
-        &other,
-        "another LUN than before",
-        &format!("stop what uses it, then: iscsictl logout {name} && iscsictl login {name}"),
-    );
+    remarks.add(&entry.vanished, "no longer offered by the target, and not removed", &anew);
+    remarks.add(&other, "another LUN than before", &anew);
     remarks.add(&smaller, "smaller than before", "the data on it may reach beyond its end");
     for map in &maps {
         if let Some((what, hint)) = sizes.remark(map, target) {

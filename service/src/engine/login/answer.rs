@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use iscsi_initiator_dbus::{
     Fault, Iqn, Kind,
     fault::Result,
+    hint,
     results::{self, LoginOutcome},
-    shell::quoted,
 };
 
 use super::settle::Settled;
@@ -64,16 +64,18 @@ fn entry(
     is_unscanned: bool,
 ) -> results::Login {
     let (target, portal) = (key.target.as_str(), key.portal.to_string());
-    let name = quoted(target);
     let Some(session) = session else {
         if done.outcome == LoginOutcome::AlreadyLoggedIn && !done.remark.is_empty() {
             let mut entry = results::Login::new(target, portal, done.outcome);
             (entry.message, entry.hint) =
-                (done.remark, format!("see the target's sessions: iscsictl paths {}", quoted(target)));
+                (done.remark, hint!("see the target's sessions: iscsictl paths {TARGET}", TARGET = target));
             return entry;
         }
-        let gone = Fault::new(Kind::Failed, "the session ended right after the login")
-            .hint(format!("find the cause: iscsictl diagnose {name} {}", quoted(&portal)));
+        let gone = Fault::new(Kind::Failed, "the session ended right after the login").hint(hint!(
+            "find the cause: iscsictl diagnose {TARGET} {PORTAL}",
+            TARGET = target,
+            PORTAL = portal
+        ));
         return results::Login::failed(target, &portal, &gone);
     };
     let disks = session.disks.iter().filter(|disk| !disk.name.is_empty());
@@ -83,18 +85,19 @@ fn entry(
     let message = if session.state != "LOGGED_IN" {
         format!("the session is in state {}: the kernel is trying to reconnect", session.state)
     } else if is_unscanned && session.disks.is_empty() {
-        hint = format!("scan for them: iscsictl rescan {} {}", quoted(target), quoted(&portal));
+        hint = hint!("scan for them: iscsictl rescan {TARGET} {PORTAL}", TARGET = target, PORTAL = portal);
         "its LUNs were not scanned for: the record leaves that to a person (node.session.scan = manual)"
             .to_owned()
     } else if settled == Settled::Unasked {
         done.remark
     } else if session.scanned == Some(false) {
-        hint = format!("scan for them: iscsictl rescan {name}");
+        hint = hint!("scan for them: iscsictl rescan {TARGET}", TARGET = target);
         "timed out scanning for its LUNs".to_owned()
     } else if !session.has_disk() {
-        hint = format!(
-            "have the gateway's administrator map a LUN to this initiator, then: iscsictl logout {name} \
-             && iscsictl login {name}"
+        hint = hint!(
+            "have the gateway's administrator map a LUN to this initiator, then: iscsictl logout {TARGET} \
+             && iscsictl login {TARGET}",
+            TARGET = target
         );
         NO_LUN.to_owned()
     } else if settled == Settled::Late {

@@ -30,6 +30,54 @@ pub fn command<W: ToString>(words: impl IntoIterator<Item = W>) -> String {
     words.into_iter().map(quoted).collect::<Vec<_>>().join(" ")
 }
 
+/// The programs that the command of a hint begins with: a client keeps what follows whole.
+pub const PROGRAMS: [&str; 24] = [
+    "chmod",
+    "chown",
+    "cryptsetup",
+    "dmsetup",
+    "fuser",
+    "ip",
+    "iscsiadm",
+    "iscsictl",
+    "journalctl",
+    "kill",
+    "losetup",
+    "ls",
+    "lsof",
+    "lvchange",
+    "mdadm",
+    "modprobe",
+    "multipath",
+    "ping",
+    "rm",
+    "sudo",
+    "swapoff",
+    "systemctl",
+    "umount",
+    "vgchange",
+];
+
+/// A hint that has objects in it: the only way to put one into a command, since each is quoted here.
+///
+/// A command stands at the beginning, or behind a colon, and reaches to the end or to a semicolon.
+/// `docs/hints.md` lists them all.
+///
+/// ```
+/// use iscsi_initiator_dbus::hint;
+/// let at = "[2001:db8::21]:3260";
+/// assert_eq!(
+///     hint!("list its targets: iscsictl discover {PORTAL}", PORTAL = at),
+///     "list its targets: iscsictl discover '[2001:db8::21]:3260'",
+/// );
+/// ```
+#[macro_export]
+macro_rules! hint {
+    ($text:literal, $($object:ident = $value:expr),+ $(,)?) => {
+        ::std::format!($text, $($object = $crate::shell::quoted(&$value)),+)
+    };
+}
+
 /// What no shell treats otherwise than as itself, wherever it stands.
 fn is_plain(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '_' | '@' | '%' | '+' | '=' | ':' | ',' | '.' | '/' | '-')
@@ -78,5 +126,14 @@ mod tests {
             assert_eq!(quoted(word), text);
         }
         assert_eq!(command(["chmod", "600", "my secret"]), "chmod 600 'my secret'");
+    }
+
+    #[test]
+    fn what_is_put_into_a_hint_is_quoted_wherever_it_stands() {
+        let (file, at) = ("s;id", "[2001:db8::21]:3260");
+        assert_eq!(
+            hint!("at {PORTAL}: sudo rm {FILE} && iscsictl discover {PORTAL}", FILE = file, PORTAL = at),
+            "at '[2001:db8::21]:3260': sudo rm 's;id' && iscsictl discover '[2001:db8::21]:3260'"
+        );
     }
 }

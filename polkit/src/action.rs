@@ -100,9 +100,9 @@ mod tests {
     fn every_message_names_what_it_is_about() {
         for (id, body) in actions() {
             let message = between(body, "<message>", "</message>").join(" ");
-            assert!(message.contains("$(target)") && message.contains("$(portal)"), "{id}: {message}");
-            let takes_an_interface = id.ends_with(".discover") || id.ends_with(".connect");
-            assert_eq!(message.contains("$(interface)"), takes_an_interface, "{id}: {message}");
+            assert_eq!(message.matches("$(").collect::<Vec<_>>(), ["$("], "{id}: {message}");
+            let end = message.strip_suffix(" Data may be lost.").unwrap_or(&message).trim_end_matches('.');
+            assert!(end.ends_with("$(named)"), "{id}: {message}");
             assert!(body.contains("<description>"), "{id}");
         }
     }

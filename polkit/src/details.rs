@@ -30,9 +30,19 @@ impl Details<'_> {
             ("target", target),
             ("portal", self.portal.map_or_else(any, ToString::to_string)),
             ("interface", self.interface.map_or_else(any, ToOwned::to_owned)),
+            ("named", self.named()),
         ]);
         texts.extend(exact.map(|exact| ("target-exact", exact)));
         texts
+    }
+
+    /// What the call names, for the end of the message that a user gets.
+    fn named(self) -> String {
+        let target = self.target.map(|target| format!("target: {target}"));
+        let portal = self.portal.map(|portal| format!("portal: {portal}"));
+        let interface = self.interface.map(|interface| format!("interface: {interface}"));
+        let named: Vec<String> = [target, portal, interface].into_iter().flatten().collect();
+        if named.is_empty() { String::new() } else { format!(" ({})", named.join(", ")) }
     }
 }
 
@@ -55,18 +65,32 @@ mod tests {
             plain,
             [
                 ("interface", "eth1".to_owned()),
+                (
+                    "named",
+                    " (target: iqn.2001-07.com.ceph:backup, portal: 192.0.2.21:3260, interface: eth1)"
+                        .to_owned()
+                ),
                 ("portal", "192.0.2.21:3260".to_owned()),
                 ("target", "iqn.2001-07.com.ceph:backup".to_owned()),
             ]
         );
         let mut other = texts("IQN.2001-07.com.Ceph:backup", "[::FFFF:192.0.2.21]:3260");
         assert_eq!(other.pop(), Some(("target-exact", "IQN.2001-07.com.Ceph:backup".to_owned())));
+        // The user sees the name as the caller wrote it.
+        let named = other.iter_mut().find(|(name, _)| *name == "named").unwrap();
+        named.1 = named.1.replace("IQN.2001-07.com.Ceph", "iqn.2001-07.com.ceph");
         assert_eq!(other, plain);
     }
 
     #[test]
     fn what_a_call_does_not_name_is_any_and_that_names_nothing() {
-        assert!(Details::default().texts().values().all(|text| text == ANY));
+        let mut texts = Details::default().texts();
+        // No placeholder is shown to the user.
+        assert_eq!(texts.remove("named"), Some(String::new()));
+        assert!(texts.values().all(|text| text == ANY));
+        let portal: Portal = "[2001:db8::21]:3260".parse().unwrap();
+        let of_portal = Details { portal: Some(&portal), ..Details::default() };
+        assert_eq!(of_portal.named(), " (portal: [2001:db8::21]:3260)");
         assert!(ANY.parse::<Iqn>().is_err());
         // A host may be called "any", but a portal is always sent with its port.
         assert_eq!(ANY.parse::<Portal>().unwrap().to_string(), "any:3260");

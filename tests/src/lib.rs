@@ -2,3 +2,4 @@
 //! Must not hold code that a crate needs.
 
 pub mod harness;
+pub mod hints;

@@ -67,7 +67,8 @@ async fn a_user_who_holds_iscsids_socket_gets_nothing_and_is_named() {
     let squatter = squat(&room.machine.iscsid_socket());
     let words = format!("held by uid {} (process {}), not by root", STRANGER.uid, std::process::id());
     let refused = |fault: Fault| {
-        let hint = format!("kill {}, then systemctl restart iscsid.socket", std::process::id());
+        let hint =
+            format!("end that process: sudo kill {} && systemctl restart iscsid.socket", std::process::id());
         assert_eq!(fault.next_step(), hint);
     };
     let client = room.client().await;

@@ -50,6 +50,17 @@ impl Probe {
         let target = grant.target().map(Iqn::as_str).unwrap_or_default();
         Ok(format!("{} for uid {} on {target} in unit {}", grant.action(), caller.uid(), caller.unit()))
     }
+
+    /// For a call that names a portal, or nothing.
+    async fn ask_without_target(
+        &self,
+        #[zbus(header)] call: Header<'_>,
+        portal: &str,
+    ) -> Result<String, Fault> {
+        let portal: Option<Portal> = portal.parse().ok();
+        let details = Details { portal: portal.as_ref(), ..Details::default() };
+        self.gate.ask(&call, Action::Login, details).await.map(|grant| grant.action().to_string())
+    }
 }
 
 /// A world with the probe in it.
@@ -216,6 +227,27 @@ async fn a_dismissed_dialog_is_told_from_a_wrong_password() {
     open_dialog(&mut stranger, 2).await;
     stranger.finish(false).await;
     assert_denied(&stranger.reply(2).await, "polkit refused");
+}
+
+#[tokio::test]
+async fn a_dialog_says_what_the_call_names_and_no_word_for_what_it_does_not() {
+    let (world, _) = world(Limits::default()).await;
+    let mut stranger = world.peer(STRANGER).await;
+    stranger.register_agent().await;
+    let login = "Authentication is required to log this computer in to iSCSI targets";
+    for (number, portal, end) in [
+        (1, "", ""),
+        (2, "[2001:db8::21]:3260", " (portal: [2001:db8::21]:3260)"),
+        (3, "any", " (portal: any:3260)"),
+    ] {
+        stranger.call(number, true, "AskWithoutTarget", &[portal]).await;
+        let (_, message) = stranger.dialog().await;
+        assert_eq!(message.trim(), format!("{login}{end}"));
+        stranger.finish(true).await;
+        assert_denied(&stranger.reply(number).await, "dismissed");
+    }
+    let (_, message) = open_dialog(&mut stranger, 4).await;
+    assert_eq!(message.trim(), format!("{login} (target: {TARGET}, portal: {PORTAL})"));
 }
 
 #[tokio::test]

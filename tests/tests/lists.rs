@@ -146,6 +146,15 @@ async fn an_inner_address_leads_back_to_the_portal_that_answered() {
     discover(&room, &portal).await.unwrap();
     let fault = room.login(Options::new()).await.unwrap_err();
     assert!(fault.message().contains(dead) && fault.next_step().ends_with(&add), "{fault}");
+    // Diagnose knows it as well, whether the portal is named or not.
+    for at in ["", dead] {
+        let tcp = check(&room, TARGET, at, "tcp").await;
+        assert!(tcp.state == CheckState::Failed && tcp.hint.ends_with(&add), "{tcp:?}");
+    }
+    // Where the target is recorded there already, that is not the way out.
+    room.machine.record(TARGET, "127.0.0.1", target.address.port(), "");
+    let tcp = check(&room, TARGET, dead, "tcp").await;
+    assert!(!tcp.hint.contains("iscsictl add"), "{tcp:?}");
 }
 
 #[tokio::test]
@@ -250,7 +259,8 @@ async fn a_list_that_is_too_long_for_us_is_not_the_portals_fault() {
     let portal = large(10_001).await;
     let fault = fails(discover(&room, &portal).await, Kind::Failed, "lists more than 10,000 targets");
     assert!(fault.message().contains("this service"), "{fault}");
-    assert!(fault.next_step().contains(&format!("iscsictl connect {portal} --target")), "{fault}");
+    let named = format!("at {portal} by its name, with the option --target: iscsictl connect --help");
+    assert!(fault.next_step().ends_with(&named), "{fault}");
     assert!(room.machine.picture() == before);
     // One of them by name: it is found, and the login at the scripted target is another matter.
     let fault = connect(&room, &portal, "iqn.a:10000").await;

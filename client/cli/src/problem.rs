@@ -11,7 +11,7 @@ mod words;
 
 use std::fmt;
 
-use iscsi_initiator_dbus::{BUS_NAME, Fault, Kind, shell};
+use iscsi_initiator_dbus::{BUS_NAME, Fault, Kind, hint, shell};
 use serde_json::{Value, json};
 
 pub(crate) use self::allowed::Asked;
@@ -92,6 +92,15 @@ impl Problem {
         self
     }
 
+    /// A discovery that failed is not the next step: what is known about the portal is.
+    pub(crate) fn not_again(mut self, portal: &str) -> Self {
+        let again = hint!("iscsictl discover {PORTAL}", PORTAL = portal);
+        if let Some(before) = self.hint.strip_suffix(&again) {
+            self.hint = format!("{before}{}", hint!("iscsictl diagnose {PORTAL}", PORTAL = portal));
+        }
+        self
+    }
+
     /// What to do about a refusal, which the daemon cannot know: who this is, and how they are logged in. What it
     /// knows better, that polkit has to be started, is a command of its own.
     #[must_use]
@@ -135,7 +144,7 @@ impl From<Fault> for Problem {
         let is_older = fault.error_name() == "org.freedesktop.DBus.Error.UnknownMethod";
         let hint = match fault.next_step() {
             "" if is_older => {
-                "the daemon is older than this program: update it, then: systemctl restart iscsi-initiatord"
+                "the daemon is older than this program: update it, and restart it: systemctl restart iscsi-initiatord"
             }
             hint => hint,
         };
@@ -164,7 +173,7 @@ fn how_to_start(fault: &Fault) -> &'static str {
     if says("UnitMasked") || says(" masked") {
         "an administrator has masked it; to allow it again: systemctl unmask iscsi-initiatord"
     } else if says("NoSuchUnit") || says("ServiceUnknown") || says("not provided by any .service") {
-        "install the package iscsi-initiatord, or, if it is installed: systemctl start iscsi-initiatord"
+        "install the package iscsi-initiatord, or, if it is installed, start it: systemctl start iscsi-initiatord"
     } else {
         "see why it does not start: journalctl -u iscsi-initiatord"
     }
@@ -187,6 +196,27 @@ mod tests {
                 "hint": "run set-chap",
             })
         );
+    }
+
+    #[test]
+    fn a_discovery_that_failed_does_not_lead_to_itself() {
+        let six = "[2001:db8::21]:3260";
+        for (at, hint, told) in [
+            (
+                "192.0.2.21:3260",
+                "then: iscsictl discover 192.0.2.21:3260",
+                "then: iscsictl diagnose 192.0.2.21:3260",
+            ),
+            (
+                six,
+                "then: iscsictl discover '[2001:db8::21]:3260'",
+                "then: iscsictl diagnose '[2001:db8::21]:3260'",
+            ),
+            (six, "then: iscsictl discover 192.0.2.21:3260", "then: iscsictl discover 192.0.2.21:3260"),
+        ] {
+            let fault = Fault::new(Kind::PortalUnreachable, "nothing listens").hint(hint);
+            assert_eq!(Problem::from(fault).not_again(at).hint, told);
+        }
     }
 
     #[test]

@@ -9,9 +9,8 @@ use std::{
 };
 
 use iscsi_initiator_dbus::{
-    Secret,
+    Secret, hint,
     options::{Chap, Credentials},
-    shell,
 };
 use rustix::fs::{FileType, Mode, OFlags, fstat};
 
@@ -64,16 +63,16 @@ fn from_file(path: &Path) -> Result<Secret, Problem> {
     let file = rustix::fs::open(path, flags, Mode::empty())
         .map_err(|error| Problem::usage(format!("{name}: {error}"), ""))?;
     let stat = fstat(&file).map_err(Problem::local)?;
-    check(FileType::from_raw_mode(stat.st_mode), stat.st_mode & 0o777).map_err(|(why, hint)| {
-        let hint = if hint.is_empty() { String::new() } else { format!("{hint} {}", as_argument(path)) };
-        Problem::usage(format!("{name}: {why}"), &hint)
+    check(FileType::from_raw_mode(stat.st_mode), stat.st_mode & 0o777).map_err(|(why, is_open)| {
+        let close = || hint!("make it yours alone: chmod 600 {FILE}", FILE = as_argument(path));
+        Problem::usage(format!("{name}: {why}"), &is_open.then(close).unwrap_or_default())
     })?;
     take(File::from(file), &name.to_string())
 }
 
 /// A user who can read the secret can log in with it; one who can write it can have another one sent.
-/// A pipe or a socket is only for the processes that hold it.
-fn check(kind: FileType, mode: u32) -> Result<(), (String, &'static str)> {
+/// A pipe or a socket is only for the processes that hold it. The reason comes with whether the mode is it.
+fn check(kind: FileType, mode: u32) -> Result<(), (String, bool)> {
     match kind {
         FileType::Fifo | FileType::Socket => Ok(()),
         FileType::RegularFile if mode & 0o077 == 0 => Ok(()),
@@ -82,16 +81,16 @@ fn check(kind: FileType, mode: u32) -> Result<(), (String, &'static str)> {
                 "other users can read or write this file (mode {mode:04o}): they may know the secret, which should be \
                  changed"
             ),
-            "chmod 600",
+            true,
         )),
-        _ => Err(("not a regular file or a pipe".to_owned(), "")),
+        _ => Err(("not a regular file or a pipe".to_owned(), false)),
     }
 }
 
 /// A file as a word of a command: what begins with a dash would be an option.
 fn as_argument(path: &Path) -> String {
     let text = path.display().to_string();
-    shell::quoted(if text.starts_with('-') { format!("./{text}") } else { text })
+    if text.starts_with('-') { format!("./{text}") } else { text }
 }
 
 fn take(file: File, name: &str) -> Result<Secret, Problem> {
@@ -131,7 +130,7 @@ mod tests {
             let file = file(mode, "mypassword12");
             let problem = from_file(file.path()).err().unwrap();
             assert!(problem.message.contains(&format!("mode {mode:04o}")), "{}", problem.message);
-            assert!(problem.hint.starts_with("chmod 600 /"), "{}", problem.hint);
+            assert!(problem.hint.contains(": chmod 600 /"), "{}", problem.hint);
         }
         assert!(
             from_file(Path::new("/dev/null")).err().unwrap().message.contains("not a regular file or a pipe")
@@ -149,9 +148,9 @@ mod tests {
             std::fs::copy(file(0o644, "mypassword12").path(), &path).unwrap();
             std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
             let hint = from_file(&path).err().unwrap().hint;
-            assert!(hint.starts_with("chmod 600 ") && hint.ends_with(word), "{hint}");
+            assert!(hint.contains(": chmod 600 ") && hint.ends_with(word), "{hint}");
         }
-        assert_eq!(as_argument(Path::new("-rf x")), "'./-rf x'");
+        assert_eq!(as_argument(Path::new("-rf x")), "./-rf x");
     }
 
     #[test]

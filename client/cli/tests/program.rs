@@ -407,7 +407,11 @@ fn a_secret_that_others_may_know_is_not_sent() {
     file.as_file().set_permissions(PermissionsExt::from_mode(0o644)).unwrap();
     let ended = bus.run(&["set-chap", "--user", "u", "--secret-file", file.path().to_str().unwrap()]);
     assert_eq!(ended.code, 2);
-    assert!(ended.err.contains("mode 0644") && ended.err.contains("hint: chmod 600 /"), "{}", ended.err);
+    assert!(
+        ended.err.contains("mode 0644") && ended.err.contains("hint: make it yours alone: chmod 600 /"),
+        "{}",
+        ended.err
+    );
     let ended = bus.run(&["set-chap", "--user", "u", "--secret", "not-so-secret"]);
     assert_eq!(ended.code, 2);
     assert!(ended.err.contains("process list") && !ended.err.contains("not-so-secret"), "{}", ended.err);
@@ -596,7 +600,7 @@ fn a_doctor_shows_what_to_do_and_ends_with_13_if_there_is_something() {
         "ok       system-bus    -                              reachable\n",
         "ok       iscsid        -                              runs\n",
         "warning  secret-files  /etc/iscsi/iscsid.conf         \\u{1b}[2Jgw\\u{202e}\n",
-        "         hint: chmod it\n         fix: iscsictl doctor --fix would make it mode 0600\n",
+        "         hint: chmod it\n         fix: make it mode 0600: iscsictl doctor --fix\n",
     ] {
         assert!(ended.out.contains(line), "{line}: {}", ended.out);
     }

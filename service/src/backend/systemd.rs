@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use iscsi_initiator_dbus::{Fault, Kind};
+use iscsi_initiator_dbus::{Fault, Kind, hint};
 use tokio_stream::StreamExt;
 use zbus::{Connection, OwnedObjectPath, Variant, proxy::CacheProperties};
 
@@ -112,8 +112,11 @@ impl Systemd {
             Ok(Err(error)) => error.to_string(),
             Err(_) => "timed out waiting for systemd (15 s)".to_owned(),
         };
-        Err(Fault::new(Kind::BackendUnavailable, format!("{short} could not be {past}: {why}"))
-            .hint(format!("systemctl {word} {unit}; journalctl -u {unit}")))
+        Err(Fault::new(Kind::BackendUnavailable, format!("{short} could not be {past}: {why}")).hint(hint!(
+            "systemctl {JOB} {UNIT}; journalctl -u {UNIT}",
+            JOB = word,
+            UNIT = unit
+        )))
     }
 
     async fn try_job(&self, job: Job, unit: &str) -> zbus::Result<String> {

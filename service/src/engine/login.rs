@@ -39,7 +39,7 @@ use iscsi_initiator_dbus::{
 };
 use iscsi_initiator_polkit::Action;
 
-pub(super) use self::answer::NO_LUN;
+pub(super) use self::{answer::NO_LUN, portals::with_way_around};
 use self::{
     answer::{Done, Outcome},
     hold::Hold,

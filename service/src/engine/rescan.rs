@@ -17,9 +17,10 @@ use std::{
 use iscsi_initiator_dbus::{
     Fault, Iqn, Kind, Portal,
     fault::Result,
+    hint,
     options::RescanOptions,
     results::{Problem, Rescan, RescanOutcome},
-    shell::{command, quoted},
+    shell::command,
 };
 use iscsi_initiator_polkit::{Action, Details};
 use tokio::task::JoinSet;
@@ -104,7 +105,7 @@ async fn refused(
                 let may = consent.may(Action::Login, details).await;
                 may.then_some(()).ok_or_else(|| {
                     Fault::new(Kind::AccessDenied, format!("not authorised for {} of {name}", Action::Login))
-                        .hint(format!("name the target: iscsictl rescan {}", quoted(&name)))
+                        .hint(hint!("name the target: iscsictl rescan {TARGET}", TARGET = name))
                 })
             }
         };
@@ -204,8 +205,8 @@ fn no_session(target: Option<&Iqn>, portal: Option<&Portal>) -> Fault {
     let to = target.map(|target| format!(" to {target}")).unwrap_or_default();
     let at = portal.map(|portal| format!(" at {portal}")).unwrap_or_default();
     let hint = match (target, portal) {
-        (Some(target), _) => format!("log in first: {}", command(["iscsictl", "login", target.as_str()])),
-        (None, Some(portal)) => format!("log in first: iscsictl connect {}", quoted(portal)),
+        (Some(target), _) => hint!("log in first: iscsictl login {TARGET}", TARGET = target),
+        (None, Some(portal)) => hint!("log in first: iscsictl connect {PORTAL}", PORTAL = portal),
         (None, None) => "see what is recorded: iscsictl nodes".to_owned(),
     };
     Fault::new(Kind::NotLoggedIn, format!("there is no session{to}{at}")).hint(hint)
@@ -272,12 +273,11 @@ fn compare(before: &Session, after: &After<'_>, troubles: &[Trouble]) -> Rescan 
     let smaller =
         names(&|disk| !disk.has_no_capacity() && former(disk).is_some_and(|old| old.size > disk.size));
     let mut remarks = Remarks::default();
-    let name = quoted(target);
-    remarks.add(
-        &gone,
-        "no longer offered by the target, and not removed",
-        &format!("stop what uses it, then: iscsictl logout {name} && iscsictl login {name}"),
+    let anew = hint!(
+        "stop what uses it, then: iscsictl logout {TARGET} && iscsictl login {TARGET}",
+        TARGET = target
     );
+    remarks.add(&gone, "no longer offered by the target, and not removed", &anew);
     if !not_ready.is_empty() {
         let verb = if not_ready.len() == 1 { "has" } else { "have" };
         let why = match offered {
@@ -288,11 +288,7 @@ fn compare(before: &Session, after: &After<'_>, troubles: &[Trouble]) -> Rescan 
         let hint = format!("have it made ready at the gateway, then look again: {again}");
         remarks.push(format!("{} {verb} no capacity now: {why}", not_ready.join(", ")), &hint);
     }
-    remarks.add(
-        &other,
-        "another LUN than before",
-        &format!("stop what uses it, then: iscsictl logout {name} && iscsictl login {name}"),
-    );
+    remarks.add(&other, "another LUN than before", &anew);
     remarks.add(&smaller, "smaller than before", "the data on it may reach beyond its end");
     for map in &maps {
         if let Some((what, hint)) = sizes.remark(map, target) {

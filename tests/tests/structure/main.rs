@@ -8,6 +8,7 @@
 //! | `deadlines` | the page of deadlines, made of the constants |
 //! | `direction` | which part of the workspace may use which |
 //! | `facts` | what the checks need to know of each file: modules, names, calls |
+//! | `hints` | the page of hints, made of the texts in the sources, and what would not work as pasted |
 //! | `language` | phrases to replace |
 //! | `names` | where a path leads: a definition, a module or another crate |
 //! | `not_yet` | what is still wrong, and may only become less |
@@ -31,6 +32,7 @@ mod circles;
 mod deadlines;
 mod direction;
 mod facts;
+mod hints;
 mod language;
 mod names;
 mod not_yet;
@@ -77,14 +79,28 @@ fn the_page_on_the_architecture_names_files_and_functions_that_exist() {
 
 #[test]
 fn the_page_of_deadlines_is_what_the_constants_say() {
-    let page = deadlines::page(&Tree::of_project());
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(deadlines::PAGE);
+    is_up_to_date(deadlines::PAGE, &deadlines::page(&Tree::of_project()));
+}
+
+#[test]
+fn the_page_of_hints_is_what_the_sources_say() {
+    is_up_to_date(hints::PAGE, &hints::page(&Tree::of_project()));
+}
+
+#[test]
+fn what_is_put_into_the_command_of_a_hint_is_quoted_and_the_command_can_be_found() {
+    none(&hints::complaints(&Tree::of_project()));
+}
+
+/// Fails if the generated page is not this one, or writes it.
+fn is_up_to_date(name: &str, page: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
     if std::env::var_os("UPDATE").is_some() {
         #[expect(clippy::disallowed_methods, reason = "asked for: a generated page of the work tree")]
-        fs::write(&path, &page).unwrap();
+        fs::write(&path, page).unwrap();
     }
-    let written = fs::read_to_string(&path).unwrap();
-    assert!(written == page, "{}: write it anew: UPDATE=1 make bus TEST=structure", deadlines::PAGE);
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == page, "{name}: write it anew: UPDATE=1 make bus TEST=structure");
 }
 
 #[test]

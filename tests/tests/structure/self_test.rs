@@ -335,3 +335,41 @@ fn a_phrase_is_found_with_its_line() {
     assert_eq!(found, ["a.md:2: \"he\": write they, or the caller"]);
     assert!(crate::language::in_text("a.md", "the there then\n").is_empty());
 }
+
+#[test]
+fn a_command_is_made_by_what_quotes_and_stands_where_it_is_found() {
+    let complaints = |line: &str| {
+        let text =
+            format!("fn f() {{ {line} }}\n#[cfg(test)]\nmod tests {{ const T: &str = \"rm {{x}}\"; }}\n");
+        crate::hints::complaints(&Tree::of(&[("a/src/lib.rs", &text)]))
+    };
+    for (line, what) in [
+        ("format!(\"see it: iscsictl paths {target}\")", "what is put into a command is quoted by hint!"),
+        ("format!(\"sudo rm {}\", path.display())", "what is put into a command is quoted by hint!"),
+        ("\"log in: iscsictl login \".to_owned() + target", "a command that goes on elsewhere"),
+        ("format!(\"set it with iscsictl set-chap {} now\", quoted(name))", "iscsictl stands in prose"),
+        ("\"see it: iscsictl nodes, then iscsictl forget X\"", "prose behind a command"),
+        ("hint!(\"rm {file}\", file = path)", "an object without an example"),
+    ] {
+        let found = complaints(line);
+        assert!(found.len() == 1 && found[0].contains(what), "{line}: {found:?}");
+    }
+    for line in [
+        "hint!(\"see it: iscsictl paths {TARGET} && rm {FILE}\", TARGET = a, FILE = b)",
+        "format!(\"see it: {}\", hint!(\"iscsictl paths {TARGET}\", TARGET = a))",
+        "\"see it: iscsictl nodes; then: iscsictl paths\"",
+        "tracing::warn!(\"rm {path}\")",
+        "format!(\"multipath {version} rejected it\")",
+    ] {
+        assert_eq!(complaints(line), [""; 0], "{line}");
+    }
+    let tree =
+        Tree::of(&[("a/src/lib.rs", "fn f() { hint!(\"see: rm {FILE}\", FILE = x); g(\"try: ls -l /\"); }")]);
+    let page = crate::hints::page(&tree);
+    assert!(
+        page.contains(
+            "| `see: rm {FILE}` | `see: rm '/var/lib/iscsi/my secret'\\''s;id'` | `a/src/lib.rs` |\n"
+        )
+    );
+    assert!(page.contains("| `try: ls -l /` | `a/src/lib.rs` |\n"));
+}

@@ -11,7 +11,7 @@ use crate::problem::Problem;
 #[derive(Debug, Group)]
 pub(crate) struct Chap {
     /// The CHAP user name; the secret is asked for on the terminal
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) user: Option<String>,
     /// Read the secret from standard input
     #[arg(long, requires = "user", conflicts_with = "secret_file")]
@@ -20,7 +20,12 @@ pub(crate) struct Chap {
     #[arg(long, value_name = "FILE", requires = "user")]
     pub(crate) secret_file: Option<PathBuf>,
     /// Mutual CHAP: the user name of the target; its secret is asked for on the terminal
-    #[arg(long, value_name = "NAME", requires = "user")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "user",
+        value_parser = clap::builder::NonEmptyStringValueParser::new()
+    )]
     pub(crate) target_user: Option<String>,
     /// Read the target's secret from such a file or a pipe
     #[arg(long, value_name = "FILE", requires = "target_user")]

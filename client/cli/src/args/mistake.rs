@@ -46,7 +46,10 @@ pub(super) fn explain(
     let help = match error.kind() {
         ErrorKind::InvalidSubcommand => "see all commands: iscsictl --help".to_owned(),
         _ if verb.is_empty() => "see all commands: iscsictl --help".to_owned(),
-        _ => format!("how to use it: iscsictl {verb} --help"),
+        _ => {
+            let words = ["iscsictl"].into_iter().chain(verb.split(' ')).chain(["--help"]);
+            format!("how to use it: {}", shell::command(words))
+        }
     };
     let (message, hint) = match error.kind() {
         ErrorKind::InvalidSubcommand => unknown_command(error, typed, is_good),

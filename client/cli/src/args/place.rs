@@ -4,7 +4,7 @@
 #![allow(rustdoc::broken_intra_doc_links, reason = "these comments are the text of --help")]
 
 use clap::Args as Group;
-use iscsi_initiator_dbus::{Iqn, Portal, shell};
+use iscsi_initiator_dbus::{Iqn, Portal, hint, shell};
 
 use super::word::{Meant, Neither, Word};
 use crate::problem::Problem;
@@ -282,7 +282,7 @@ impl Line<'_> {
         let message = format!("\"{word}\" is not {kind}: {why}");
         let hint = match place {
             _ if !found && self.rule.target == Need::Refused => {
-                format!("how to write one: iscsictl {} --help", self.rule.verb)
+                hint!("how to write one: iscsictl {COMMAND} --help", COMMAND = self.rule.verb)
             }
             _ if !found => "see what is recorded: iscsictl nodes".to_owned(),
             (Some(target), Some(portal)) => self.of_both(&target, &portal),
@@ -307,7 +307,7 @@ impl Line<'_> {
         let (one, two) = (one.to_string(), two.to_string());
         Problem::usage(
             format!("more than one {what}: {one} and {two}; {} takes one at a time", self.rule.verb),
-            &format!("how to use it: iscsictl {} --help", self.rule.verb),
+            &hint!("how to use it: iscsictl {COMMAND} --help", COMMAND = self.rule.verb),
         )
     }
 
@@ -403,7 +403,7 @@ impl Line<'_> {
         let what = target.map_or(String::new(), |target| format!(" for {target}"));
         Problem::usage(
             format!("{verb} needs a portal{what}: the address of a gateway"),
-            &format!("how to use it: iscsictl {verb} --help"),
+            &hint!("how to use it: iscsictl {COMMAND} --help", COMMAND = verb),
         )
     }
 

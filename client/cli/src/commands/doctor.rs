@@ -88,7 +88,11 @@ async fn look(args: &Doctor, asked: &Asked) -> Look {
         }
         Err(problem) => {
             let problem = problem.with_way_out(asked);
-            let hint = if problem.hint.is_empty() { "journalctl -u iscsi-initiatord" } else { &problem.hint };
+            let hint = if problem.hint.is_empty() {
+                "see its log: journalctl -u iscsi-initiatord"
+            } else {
+                &problem.hint
+            };
             let what = format!("the daemon did not report what it sees: {}", problem.message);
             findings.push(finding("examination", BUS_NAME, CheckState::Failed, &what, hint));
             findings.extend(installed());

@@ -2,7 +2,7 @@
 //! Must not add to what the daemon answers.
 
 use iscsi_initiator_dbus::{
-    Iqn,
+    Iqn, hint,
     options::{AddOptions, Chap, DiscoverOptions, PathFilter},
     results::{ChapMode, Node, NodeState},
     shell,
@@ -31,7 +31,9 @@ pub(super) async fn discover(call: &Call, args: &Discover, chap: Option<Chap>) -
     options.chap = chap;
     let caption = Caption::new(&format!("Asking {portal} for its targets"));
     let work = call.daemon.discover(&portal, &options);
-    let nodes = spinner::during(call.screen.live(), &caption, work).await?;
+    let nodes = spinner::during(call.screen.live(), &caption, work)
+        .await
+        .map_err(|fault| Problem::from(fault).not_again(&portal))?;
     let nothing = Remark::note(
         "the portal lists no target to this initiator",
         "ask the gateway's administrator to allow this machine's name, which this shows: iscsictl initiator-name",
@@ -130,9 +132,12 @@ async fn unknown(call: &Call, place: &Place, verb: &str) -> Result<Remark, Probl
 
 fn nothing_at_all(place: &Place) -> Remark {
     let portal = place.portal();
-    let portal = if portal.is_empty() { "PORTAL".to_owned() } else { portal };
-    let command = shell::command(["iscsictl", "discover", &portal]);
-    Remark::note("no target is recorded", &format!("find and record targets: {command}"))
+    let hint = if portal.is_empty() {
+        "find and record targets: iscsictl discover --help".to_owned()
+    } else {
+        hint!("find and record targets: iscsictl discover {PORTAL}", PORTAL = portal)
+    };
+    Remark::note("no target is recorded", &hint)
 }
 
 /// What a list is limited to, as the end of a sentence.
@@ -163,7 +168,7 @@ pub(super) async fn initiator_name(call: &Call, name: Option<&Iqn>) -> Result<Re
             if name.is_empty() {
                 remarks.push(Remark::note(
                     "this machine has no initiator name",
-                    "set one: iscsictl initiator-name NAME",
+                    "set one: iscsictl initiator-name \"$(/usr/sbin/iscsi-iname)\"",
                 ));
             }
             (name.clone(), Body::Line(name))

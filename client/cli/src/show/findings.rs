@@ -28,7 +28,7 @@ pub(crate) fn findings(findings: &[Finding], quiet: bool) -> (Table, Remark, Exi
             table.note(format!("hint: {}", finding.hint));
         }
         if !finding.fix.is_empty() {
-            table.note(format!("fix: iscsictl doctor --fix would {}", finding.fix));
+            table.note(format!("fix: {}: iscsictl doctor --fix", finding.fix));
         }
     }
     let exit = if findings.iter().any(is_problem) { Exit::Problems } else { Exit::Done };
@@ -86,7 +86,7 @@ mod tests {
 ok       iscsid        -        seen
 warning  secret-files  /etc/x   seen
          hint: chmod 0600 /etc/x
-         fix: iscsictl doctor --fix would make it mode 0600
+         fix: make it mode 0600: iscsictl doctor --fix
 "
         );
         assert_eq!(exit, Exit::Problems);

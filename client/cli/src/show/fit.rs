@@ -1,23 +1,10 @@
 //! Text that fits a terminal: wrapped at blanks, or shortened in the middle.
 //! Must not cut a name at its end, or break a command that a person may paste.
 
+use iscsi_initiator_dbus::shell;
+
 /// What stands for what was left out.
 const GAP: char = '…';
-/// The programs that a hint may name: what follows is pasted as a whole.
-const PROGRAMS: [&str; 12] = [
-    "iscsictl",
-    "sudo",
-    "systemctl",
-    "journalctl",
-    "chmod",
-    "ip",
-    "ping",
-    "multipath",
-    "multipathd",
-    "umount",
-    "vgchange",
-    "rm",
-];
 
 /// The columns that a text takes.
 pub(crate) fn width(text: &str) -> usize {
@@ -104,7 +91,7 @@ pub(crate) fn wrapped_whole(text: &str, columns: usize) -> Vec<String> {
 pub(crate) fn split(hint: &str) -> Option<(&str, &str)> {
     let is_command = |text: &str| {
         let program = text.split(' ').next().unwrap_or_default();
-        PROGRAMS.contains(&program)
+        shell::PROGRAMS.contains(&program)
     };
     if is_command(hint) {
         return Some(("", hint));

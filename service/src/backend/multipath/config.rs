@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use iscsi_initiator_dbus::{Fault, Kind, options::MultipathOptions};
+use iscsi_initiator_dbus::{Fault, Kind, hint, options::MultipathOptions};
 use rustix::{io::Errno, thread::CapabilitySet};
 
 use super::dropin;
@@ -213,8 +213,10 @@ impl Multipath {
     /// What an undo restores; `None` before the first setup.
     pub(crate) fn memory(&self) -> Result<Option<Memory>, Fault> {
         let unreadable = |path: &Path| {
-            Fault::new(Kind::InvalidConfiguration, format!("{} cannot be read", path.display()))
-                .hint(format!("it holds what an undo would restore; to give that up: rm {}", path.display()))
+            Fault::new(Kind::InvalidConfiguration, format!("{} cannot be read", path.display())).hint(hint!(
+                "it holds what an undo would restore; to give that up: sudo rm {FILE}",
+                FILE = path.display()
+            ))
         };
         match self.journal.lasting(MULTIPATH) {
             Ok(None) => {}

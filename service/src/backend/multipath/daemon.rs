@@ -91,10 +91,10 @@ impl From<MultipathdError> for Fault {
         match error {
             MultipathdError::NotRunning => fault.hint("systemctl start multipathd"),
             MultipathdError::Foreign(_) => {
-                fault.hint("ss -xlp shows its process: end that, then systemctl restart multipathd")
+                fault.hint("see its process, and end it: sudo ss -xlp; then: systemctl restart multipathd")
             }
             MultipathdError::Silent => fault
-                .hint("journalctl -u multipathd shows what it waits for; then systemctl restart multipathd"),
+                .hint("see what it waits for: journalctl -u multipathd; then: systemctl restart multipathd"),
             MultipathdError::Refused(_) => Self::new(Kind::InUse, error.to_string()),
             _ => fault,
         }

@@ -31,7 +31,7 @@ impl Verdict {
         let against_us = match ours.first() {
             Some(first) => Some(plain(first)),
             None if ended_well => None,
-            None => Some(complaint.lines().next().map_or_else(|| "multipath -t failed".to_owned(), plain)),
+            None => Some(complaint.lines().next().map_or_else(|| "its check failed".to_owned(), plain)),
         };
         let value = output.lines().find_map(|line| line.trim().strip_prefix("find_multipaths"));
         // It prints its old words for `yes` and `no`.
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_parser_that_fails_is_believed() {
-        assert_eq!(verdict(false, "").against_us.as_deref(), Some("multipath -t failed"));
+        assert_eq!(verdict(false, "").against_us.as_deref(), Some("its check failed"));
         assert_eq!(verdict(false, "need to be root\n").against_us.as_deref(), Some("need to be root"));
         assert_eq!(verdict(true, "1.2 | unable to open /dev/mapper/control\n").against_us, None);
     }

@@ -41,7 +41,7 @@ mod scan;
 use std::path::{Path, PathBuf};
 
 use iscsi_initiator_dbus::{
-    Fault, Kind,
+    Fault, Kind, hint,
     results::{ChapMode, Startup},
 };
 use rustix::io::Errno;
@@ -99,7 +99,7 @@ impl From<DatabaseError> for Fault {
         match &error {
             DatabaseError::Lock(LockError::Held(path)) => {
                 Self::new(Kind::Busy, "open-iscsi's database is locked by another program")
-                    .hint(format!("if no iscsiadm is running: rm {}", path.display()))
+                    .hint(hint!("if no iscsiadm is running: sudo rm {FILE}", FILE = path.display()))
             }
             DatabaseError::Lock(_) | DatabaseError::Record { .. } => {
                 Self::new(Kind::InvalidConfiguration, error.to_string())
@@ -119,10 +119,14 @@ impl From<DatabaseError> for Fault {
                 Self::new(Kind::Failed, format!("the disk is full: {} is unchanged", path.display()))
             }
             DatabaseError::Io { .. } => Self::new(Kind::Failed, error.to_string()),
-            DatabaseError::IfaceTaken(name) => Self::new(Kind::InvalidConfiguration, error.to_string())
-                .hint(format!("if nothing needs it, delete it: iscsiadm -m iface -I {name} -o delete")),
+            DatabaseError::IfaceTaken(name) => {
+                Self::new(Kind::InvalidConfiguration, error.to_string()).hint(hint!(
+                    "if nothing needs it, delete it: sudo iscsiadm -m iface -I {INTERFACE} -o delete",
+                    INTERFACE = name
+                ))
+            }
             DatabaseError::Full(_) => Self::new(Kind::Failed, format!("nothing was recorded: {error}"))
-                .hint("remove what is not needed: iscsictl nodes, then iscsictl forget TARGET"),
+                .hint("forget what is not needed; see what is recorded: iscsictl nodes"),
             DatabaseError::NoSuchNode => Self::new(Kind::NoSuchNode, error.to_string()),
         }
     }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use iscsi_initiator_dbus::{Fault, Iqn, Kind};
+use iscsi_initiator_dbus::{Fault, Iqn, Kind, hint};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -21,8 +21,8 @@ const BACKUP: &str = "initiatorname.iscsi.bak";
 const KEY: &str = "InitiatorName";
 /// iscsid reads no more at once.
 const PIECE: usize = 1023;
-/// The command that sets a name.
-pub(crate) const SET: &str = "iscsictl initiator-name iqn.YYYY-MM.reversed.domain:this-machine";
+/// The command that sets a name which no other machine has.
+pub(crate) const SET: &str = "iscsictl initiator-name \"$(/usr/sbin/iscsi-iname)\"";
 
 /// iscsid may seem to have started this much later than it did, relative to the file: the kernel
 /// counts in hundredths.
@@ -92,7 +92,10 @@ impl NameFile {
             let first = text.split(|c: char| c.is_whitespace() || c == '#').next().unwrap_or_default();
             let fault = Fault::new(Kind::InvalidConfiguration, what);
             match first.parse::<Iqn>() {
-                Ok(name) => fault.hint(format!("set it without the rest: iscsictl initiator-name {name}")),
+                Ok(name) => fault.hint(hint!(
+                    "set it without the rest: iscsictl initiator-name {INITIATOR}",
+                    INITIATOR = name
+                )),
                 Err(_) => fault.hint(format!("set one: {SET}")),
             }
         })
@@ -393,7 +396,7 @@ mod tests {
                 "set it without the rest: iscsictl initiator-name iqn.2001-04.com.example:a"
             );
         }
-        assert!(put(b"InitiatorName=\"quoted\"\n").next_step().contains("iqn.YYYY-MM"));
+        assert!(put(b"InitiatorName=\"quoted\"\n").next_step().contains("iscsi-iname"));
         assert!(put(b"GenerateName=yes\n").message().ends_with("initiatorname.iscsi holds no InitiatorName"));
         assert!(put(b"InitiatorName=caf\xe9\n").message().contains("caf"));
     }

@@ -149,7 +149,7 @@ impl From<Refused> for Fault {
         };
         let fault = Self::new(kind, format!("{meaning} (iscsiadm exit code {code})"));
         match code {
-            12 => fault.hint("modprobe iscsi_tcp"),
+            12 => fault.hint("load it: sudo modprobe iscsi_tcp"),
             18 | 20 => fault.hint("systemctl start iscsid.socket iscsid.service"),
             _ => fault,
         }

@@ -3,7 +3,7 @@
 
 use std::{path::Path, time::Duration};
 
-use iscsi_initiator_dbus::{Fault, Kind};
+use iscsi_initiator_dbus::{Fault, Kind, hint};
 use rustix::process::Uid;
 
 use crate::backend::{
@@ -31,19 +31,24 @@ fn judge(socket: &str, listener: std::io::Result<Option<Uid>>) -> Result<(), Fau
             let holder = unix_sockets::connect(socket).and_then(|socket| unix_sockets::peer(&socket)).ok();
             let pid = holder.filter(|holder| holder.uid == uid).map(|holder| holder.pid);
             let process = pid.map_or(String::new(), |pid| format!(" (process {pid})"));
-            let end =
-                pid.map_or("ss -xlp shows its process: end that".to_owned(), |pid| format!("kill {pid}"));
+            let end = match pid {
+                Some(pid) => {
+                    hint!("end that process: sudo kill {PID} && systemctl restart iscsid.socket", PID = pid)
+                }
+                None => "see its process, and end it: sudo ss -xlp; then: systemctl restart iscsid.socket"
+                    .to_owned(),
+            };
             Err(unavailable(format!(
                 "iscsid's control socket is held by uid {uid}{process}, not by root: a login would give CHAP \
                  secrets to that user"
             ))
-            .hint(format!("{end}, then systemctl restart iscsid.socket")))
+            .hint(end))
         }
         Ok(None) => Err(unavailable("iscsid is not running, and its socket is not open".to_owned())
             .hint("systemctl start iscsid.socket")),
         Err(error) => {
             Err(unavailable(format!("cannot find out who listens on iscsid's control socket: {error}"))
-                .hint("modprobe unix_diag"))
+                .hint("load the module that shows it: sudo modprobe unix_diag"))
         }
     }
 }
@@ -148,6 +153,9 @@ mod tests {
         assert!(held.next_step().contains("ss -xlp") && held.next_step().contains("iscsid.socket"), "{held}");
         // Without an answer of the kernel's there is no yes.
         let unknown = judged(Err(rustix::io::Errno::NOENT.into())).unwrap_err();
-        assert_eq!((unknown.kind(), unknown.next_step()), (Kind::BackendUnavailable, "modprobe unix_diag"));
+        assert_eq!(
+            (unknown.kind(), unknown.next_step()),
+            (Kind::BackendUnavailable, "load the module that shows it: sudo modprobe unix_diag")
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! What was proven to a portal, for the messages, and the command that sets it.
 //! Must not contain a secret or its length.
 
-use iscsi_initiator_dbus::{Fault, Kind, shell::quoted};
+use iscsi_initiator_dbus::{Fault, Kind, hint};
 
 use super::asked::Asked;
 
@@ -22,22 +22,25 @@ impl Asked<'_> {
         Some(format!("{mutual}CHAP as {:?} with {}", chap.username, offered.join(", ")))
     }
 
-    /// The place as `set-chap` takes it.
-    pub(super) fn place(&self) -> String {
-        self.target.map_or_else(|| format!("--portal {}", quoted(self.known_as)), quoted)
+    /// The command that removes CHAP.
+    pub(super) fn without_chap(&self) -> String {
+        match self.target {
+            Some(target) => hint!("iscsictl set-chap {TARGET} --clear", TARGET = target),
+            None => hint!("iscsictl set-chap --portal {PORTAL} --clear", PORTAL = self.known_as),
+        }
     }
 
     /// The command that sets CHAP: a discovery has its own.
     pub(super) fn with_chap(&self) -> String {
         match self.target {
-            Some(target) => format!("iscsictl set-chap {} --user NAME", quoted(target)),
-            None => format!("iscsictl discover {} --user NAME", quoted(self.known_as)),
+            Some(target) => hint!("iscsictl set-chap {TARGET} --user NAME", TARGET = target),
+            None => hint!("iscsictl discover {PORTAL} --user NAME", PORTAL = self.known_as),
         }
     }
 
     pub(super) fn chap_missing(&self) -> Fault {
         if self.proofs.is_withheld {
-            let (portal, at) = (self.portal, quoted(self.known_as));
+            let portal = self.portal;
             return Fault::new(
                 Kind::ChapRejected,
                 format!(
@@ -46,8 +49,12 @@ impl Asked<'_> {
                 ),
             )
             .hint(format!(
-                "give it: {}; or store it for this portal: iscsictl set-chap --portal {at} --user NAME",
-                self.with_chap()
+                "give it: {}; {}",
+                self.with_chap(),
+                hint!(
+                    "or store it for this portal: iscsictl set-chap --portal {PORTAL} --user NAME",
+                    PORTAL = self.known_as
+                )
             ));
         }
         Fault::new(

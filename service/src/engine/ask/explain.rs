@@ -2,7 +2,7 @@
 //! next. `status` has the login statuses.
 //! Must not contain a secret or its length, only that the length is outside what a gateway accepts.
 
-use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, shell::quoted};
+use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, hint};
 use iscsi_initiator_probe::{MutualFault, Refusal, Stage};
 
 use super::{asked::Asked, left_out::too_long};
@@ -20,7 +20,7 @@ impl Asked<'_> {
                 self.initiator
             ),
         )
-        .hint(format!("list its targets: iscsictl discover {}", quoted(portal)))
+        .hint(hint!("list its targets: iscsictl discover {PORTAL}", PORTAL = portal))
     }
 
     /// The fault for any refusal.
@@ -29,7 +29,6 @@ impl Asked<'_> {
             return self.fault_there(to, why);
         }
         let portal = self.portal;
-        let at = quoted(portal);
         let through = self.interface.map(|interface| format!(" through {interface}")).unwrap_or_default();
         let report = |kind| Fault::new(kind, format!("{portal}{through}: {refusal}"));
         let report_seen = |kind| Fault::new(kind, format!("{portal}{through}: {refusal} ({})", self.seen()));
@@ -38,56 +37,69 @@ impl Asked<'_> {
             Refusal::ChapRequired => self.chap_missing(),
             Refusal::MutualFailed(why) => self.mutual(*why),
             Refusal::NoCommonMethod => report_seen(Kind::TargetRejected).hint(format!(
-                "the target does not offer CHAP: clear it with iscsictl set-chap {} --clear, or have the \
-                 gateway's administrator set it up",
-                self.place()
+                "the target does not offer CHAP: have the gateway's administrator set it up, or clear it here: {}",
+                self.without_chap()
             )),
             Refusal::NoCommonAlgorithm => report_seen(Kind::TargetRejected)
                 .hint("have the gateway's administrator allow MD5, SHA1, SHA256 or SHA3-256"),
-            Refusal::Refused => report(Kind::PortalUnreachable).hint(format!(
+            Refusal::Refused => report(Kind::PortalUnreachable).hint(hint!(
                 "check the address, the port, and that the gateway's iSCSI service is running, then: \
-                 iscsictl discover {at}"
+                 iscsictl discover {PORTAL}",
+                PORTAL = portal
             )),
             Refusal::NoInterface => report(Kind::InvalidConfiguration).hint(match self.target {
-                Some(target) => format!(
+                Some(target) => hint!(
                     "if the interface is gone for good, record the node again without it: iscsictl forget \
-                     {} {at} && iscsictl discover {at}",
-                    quoted(target)
+                     {TARGET} {PORTAL} && iscsictl discover {PORTAL}",
+                    TARGET = target,
+                    PORTAL = portal
                 ),
                 None => "list this machine's interfaces: ip link".to_owned(),
             }),
-            Refusal::NoRoute if self.interface.is_some() => report(Kind::PortalUnreachable).hint(format!(
+            Refusal::NoRoute if self.interface.is_some() => report(Kind::PortalUnreachable).hint(hint!(
                 "the node is bound to this interface; check that the portal is on its network: ip route \
-                 get {} oif {}",
-                self.address.ip(),
-                self.interface.unwrap_or_default()
+                 get {ADDRESS} oif {INTERFACE}",
+                ADDRESS = self.address.ip(),
+                INTERFACE = self.interface.unwrap_or_default()
             )),
             Refusal::NoRoute => report(Kind::PortalUnreachable)
-                .hint(format!("check the network: ip route get {}", self.address.ip())),
+                .hint(hint!("check the network: ip route get {ADDRESS}", ADDRESS = self.address.ip())),
             Refusal::TimedOut { stage: Stage::Connect } => report(Kind::TimedOut)
-                .hint(format!("check the network and any firewall on the way: ping {}", self.address.ip())),
-            Refusal::TimedOut { .. } => report(Kind::TimedOut).hint(format!(
+                .hint(hint!(
+                    "check the network and any firewall on the way: ping {ADDRESS}",
+                    ADDRESS = self.host()
+                )),
+            Refusal::TimedOut { .. } => report(Kind::TimedOut).hint(hint!(
                 "the server there accepts connections, but does not reply: check the port, or restart the \
-                 gateway's iSCSI service, then: iscsictl discover {at}"
+                 gateway's iSCSI service, then: iscsictl discover {PORTAL}",
+                PORTAL = portal
             )),
-            Refusal::NotIscsi => report(Kind::PortalUnreachable).hint(format!(
-                "check the port, which is 3260 by default: iscsictl discover {}",
-                self.address.ip()
+            Refusal::NotIscsi => report(Kind::PortalUnreachable).hint(hint!(
+                "check the port, which is 3260 by default: iscsictl discover {ADDRESS}",
+                ADDRESS = self.host()
             )),
             Refusal::Question(_) => Fault::new(Kind::InvalidConfiguration, refusal.to_string())
                 .hint(format!("set the user name and the secret again: {}", self.with_chap())),
-            Refusal::System(_) => report(Kind::Failed).hint("journalctl -u iscsi-initiatord has the details"),
+            Refusal::System(_) => report(Kind::Failed).hint("see the details: journalctl -u iscsi-initiatord"),
             Refusal::Redirected { to, .. } => report_seen(Kind::TargetRejected)
-                .hint(format!("discover that portal and log in there: iscsictl discover {}", quoted(to))),
+                .hint(hint!("discover that portal, then log in there: iscsictl discover {PORTAL}", PORTAL = to)),
             Refusal::Closed { .. } => report_seen(Kind::TargetRejected).hint(
                 "the gateway's log has the reason: ask its administrator to search it for this \
                      initiator name",
             ),
             Refusal::Limit(what) => too_long(portal, what),
             Refusal::Rejected { .. } | Refusal::Protocol(_) => report_seen(Kind::TargetRejected)
-                .hint(format!("check that an iSCSI target listens there: iscsictl discover {at}")),
+                .hint(hint!("check that an iSCSI target listens there: iscsictl discover {PORTAL}", PORTAL = portal)),
             // Handled first.
             Refusal::There { .. } => report(Kind::Failed),
+        }
+    }
+
+    /// The address that was asked, with the zone of a link-local one.
+    fn host(&self) -> String {
+        match self.portal.address() {
+            Some(_) => self.portal.host().to_string(),
+            None => self.address.ip().to_string(),
         }
     }
 
@@ -108,10 +120,11 @@ impl Asked<'_> {
             _ => (format!("{portal} redirected us to {to}: {}", fault.message()), false),
         };
         let hint = if is_dead {
-            format!(
-                "have the gateway's administrator check where {portal} redirects to; see whether it answers: \
-                 iscsictl discover {}",
-                quoted(to)
+            hint!(
+                "have the gateway's administrator check where {PORTAL} redirects to; see whether it answers: \
+                 iscsictl discover {TO}",
+                PORTAL = portal,
+                TO = to
             )
         } else {
             fault.next_step().to_owned()
@@ -163,6 +176,18 @@ mod tests {
         let portal: Portal = "192.0.2.21".parse().unwrap();
         let proofs = Proofs::with(chap);
         Asked::new(&initiator, Some(&target), &portal, &proofs).unwrap().fault(refusal)
+    }
+
+    #[test]
+    fn a_link_local_address_keeps_its_zone_in_the_commands_that_need_it() {
+        let initiator: Iqn = "iqn.2001-04.com.example:me".parse().unwrap();
+        let portal: Portal = "[fe80::21%lo]:3261".parse().unwrap();
+        let proofs = Proofs::with(None);
+        let asked = Asked::new(&initiator, None, &portal, &proofs).unwrap();
+        let ping = asked.fault(&Refusal::TimedOut { stage: Stage::Connect });
+        assert!(ping.next_step().ends_with(": ping fe80::21%lo"), "{ping}");
+        let port = asked.fault(&Refusal::NotIscsi);
+        assert!(port.next_step().ends_with(": iscsictl discover fe80::21%lo"), "{port}");
     }
 
     fn status(class: u8, detail: u8, stage: Stage) -> Refusal {
@@ -299,7 +324,7 @@ mod tests {
         let fault = fault(&Refusal::Limit("more than 10,000 targets"), None);
         assert_eq!(fault.kind(), Kind::Failed);
         assert!(fault.message().contains("more than 10,000 targets, and this service"), "{fault}");
-        assert!(fault.next_step().contains("iscsictl connect 192.0.2.21:3260 --target"), "{fault}");
+        assert!(fault.next_step().ends_with("--target: iscsictl connect --help"), "{fault}");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, shell::quoted};
+use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, hint};
 use iscsi_initiator_probe::{self as probe, Place, Unusable};
 
 /// What was left out of a list.
@@ -111,17 +111,22 @@ impl LeftOut {
 
 /// A limit of this service, of which the portal knows nothing.
 pub(super) fn too_long(portal: &Portal, what: &str) -> Fault {
-    Fault::new(Kind::Failed, format!("{portal} lists {what}, and this service handles no longer list")).hint(
-        format!("connect to one target by its name: iscsictl connect {} --target TARGET", quoted(portal)),
-    )
+    Fault::new(Kind::Failed, format!("{portal} lists {what}, and this service handles no longer list"))
+        .hint(hint!(
+            "connect to one target at {PORTAL} by its name, with the option --target: iscsictl connect --help",
+            PORTAL = portal
+        ))
 }
 
 const RENAME: &str = "have the gateway's administrator rename these targets: an iSCSI name begins with iqn., eui. or \
                       naa., has at most 223 bytes and no blanks";
 
 fn add_it(target: &Iqn, portal: &Portal) -> String {
-    let (name, at) = (quoted(target), quoted(portal));
-    format!("if it can be reached at {portal}, record it there: iscsictl add {name} {at}")
+    hint!(
+        "if it can be reached at {PORTAL}, record it there: iscsictl add {TARGET} {PORTAL}",
+        TARGET = target,
+        PORTAL = portal
+    )
 }
 
 fn counted(number: usize, what: &str) -> String {

@@ -1,7 +1,7 @@
 //! Login statuses in words, with what to do about each (RFC 7143, section 11.13.5).
 //! Must not contain a secret or its length, only that the length is outside what a gateway accepts.
 
-use iscsi_initiator_dbus::{Fault, Kind, shell::quoted};
+use iscsi_initiator_dbus::{Fault, Kind, hint};
 use iscsi_initiator_probe::Stage;
 
 use super::asked::Asked;
@@ -45,9 +45,9 @@ impl Asked<'_> {
                 ),
             )
             .hint(format!(
-                "if it does not use CHAP, log in without: iscsictl set-chap {} --clear; otherwise ask the \
-                 gateway's administrator to set up CHAP for {}, then: {}",
-                self.place(),
+                "if it does not use CHAP, log in without: {}; otherwise ask the gateway's administrator to set \
+                 up CHAP for {}, then: {}",
+                self.without_chap(),
                 self.initiator,
                 self.with_chap()
             ));
@@ -74,8 +74,8 @@ impl Asked<'_> {
             ),
         )
         .hint(
-            "have the gateway's administrator add this name, or set the one that the gateway expects: \
-             iscsictl initiator-name NAME",
+            "have the gateway's administrator add this name; to set the one that the gateway expects: \
+             iscsictl initiator-name --help",
         )
     }
 
@@ -88,7 +88,7 @@ impl Asked<'_> {
                     "{portal} does not have the target {target}, or does not offer it to this initiator {seen}"
                 ),
             )
-            .hint(format!("list its targets: iscsictl discover {}", quoted(portal))),
+            .hint(hint!("list its targets: iscsictl discover {PORTAL}", PORTAL = portal)),
             None => Fault::new(Kind::TargetNotFound, format!("{portal} rejected the discovery {seen}")).hint(
                 format!("ask the gateway's administrator to allow discovery for {}", self.initiator),
             ),
@@ -97,8 +97,8 @@ impl Asked<'_> {
 
     /// Class 3: the initiator may try again.
     fn unavailable(&self, detail: u8) -> Fault {
-        let (portal, at) = (self.portal, quoted(self.portal));
-        let see = format!("see what the portal lists: iscsictl discover {at}");
+        let portal = self.portal;
+        let see = hint!("see what the portal lists: iscsictl discover {PORTAL}", PORTAL = portal);
         let (what, hint) = match detail {
             0 => (
                 "reports an error of its own",
@@ -130,9 +130,8 @@ impl Asked<'_> {
         let portal = self.portal;
         if (class, detail) == (2, 9) && self.target.is_none() {
             let what = format!("{portal} does not support discovery {}", self.told(class, detail));
-            let record =
-                format!("record the target by its name: iscsictl add TARGET {}", quoted(self.known_as));
-            return Fault::new(Kind::TargetRejected, what).hint(record);
+            return Fault::new(Kind::TargetRejected, what)
+                .hint("record the target by its name: iscsictl add --help");
         }
         let (what, hint) = match (class, detail) {
             (2, 0) => ("rejected the login request as faulty, without saying what is wrong with it", ASK),
@@ -142,8 +141,8 @@ impl Asked<'_> {
             ),
             (2, 6) => (
                 "accepts no further login: it has too many connections",
-                "end sessions that are not needed, which iscsictl paths shows, or ask the gateway's administrator to \
-                 allow more",
+                "log out of what is not needed, or ask the gateway's administrator to allow more; see the sessions: \
+                 iscsictl paths",
             ),
             (2, 7) => ("misses a parameter in the login request", ASK),
             (2, 8) => (

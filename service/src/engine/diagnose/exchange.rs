@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, shell::quoted};
+use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, hint};
 use iscsi_initiator_probe::{Accepted, AuthKind, Listing, MutualFault, Refusal, Stage};
 
 use super::{
@@ -102,9 +102,9 @@ fn exchanged(report: &mut Report, asked: At<'_>, listing: &Answer<Listing>, seen
     let login = seen.map(|seen| &seen.login);
     let initiator = seen.map_or(initiator, |seen| &seen.initiator);
     let reached = reach(listing).max(login.map_or(Reach::Unasked, reach));
-    // Both were rejected for the same reason, or only one was sent.
+    // Both were rejected for the same reason, or only one was sent. The target's knows its record.
     let fault = || {
-        let faults = [listing.as_ref().err(), login.and_then(|login| login.as_ref().err())];
+        let faults = [login.and_then(|login| login.as_ref().err()), listing.as_ref().err()];
         let mut faults = faults.into_iter().flatten();
         faults
             .next()
@@ -120,7 +120,14 @@ fn exchanged(report: &mut Report, asked: At<'_>, listing: &Answer<Listing>, seen
     report.ok("iscsi", "the server speaks iSCSI");
     discovery(report, asked, listing, seen)?;
     let Some(seen) = seen else {
-        let hint = format!("name a target: iscsictl diagnose TARGET {}", quoted(asked.portal));
+        let first = listing.as_ref().ok().and_then(|listing| listing.nodes.first());
+        let hint = first.map_or_else(String::new, |node| {
+            hint!(
+                "name a target: iscsictl diagnose {TARGET} {PORTAL}",
+                TARGET = node.target,
+                PORTAL = asked.portal
+            )
+        });
         for name in ["initiator-accepted", "chap", "mutual-chap"] {
             report.skipped_with(name, "this check needs a target", &hint);
         }
@@ -191,8 +198,8 @@ fn discovery(report: &mut Report, asked: At<'_>, listing: &Answer<Listing>, seen
                 (0, None, _) => report.warning(
                     NAME,
                     format!("the portal lists no target for the initiator name {}", asked.initiator),
-                    "have the gateway's administrator allow this name, or set the one that the gateway \
-                     expects: iscsictl initiator-name NAME",
+                    "have the gateway's administrator allow this name; to set the one that the gateway \
+                     expects: iscsictl initiator-name --help",
                 ),
                 (n, _, Some((left_out, hint))) => {
                     let what = format!("the portal lists {n} targets: {shown}{more}; {left_out}");
@@ -282,7 +289,7 @@ fn luns(report: &mut Report, seen: &Seen) {
         Some(Err((_, fault))) => report.warning(
             NAME,
             format!("cannot list the target's LUNs: {}", fault.message()),
-            format!("log in to see them: iscsictl login {}", quoted(&seen.target)),
+            hint!("log in to see them: iscsictl login {TARGET}", TARGET = seen.target),
         ),
         None => report.skipped(NAME, AFTER),
     }
@@ -310,7 +317,7 @@ fn luns_of_sessions(report: &mut Report, name: &str, seen: &Seen) {
         report.warning(
             name,
             format!("{what}; without a capacity: {}", names(empty)),
-            format!("have the LUN made ready at the gateway, then: iscsictl rescan {}", quoted(&seen.target)),
+            hint!("have the LUN made ready at the gateway, then: iscsictl rescan {TARGET}", TARGET = seen.target),
         );
     }
 }
@@ -336,7 +343,7 @@ fn session(report: &mut Report, seen: &Seen) {
             report.warning(
                 NAME,
                 format!("{down}{rest}"),
-                "journalctl -u iscsid has the reason; iscsictl paths shows when it is back",
+                "see the reason: journalctl -u iscsid; see whether it is back: iscsictl paths",
             );
         }
     }
@@ -348,7 +355,7 @@ fn record(report: &mut Report, portal: &Portal, seen: &Seen) {
         None => report.warning(
             NAME,
             "the target is not recorded at this portal, which a login requires",
-            format!("record it: iscsictl add {} {}", quoted(&seen.target), quoted(portal)),
+            hint!("record it: iscsictl add {TARGET} {PORTAL}", TARGET = seen.target, PORTAL = portal),
         ),
         Some(node) => match node.damage {
             Some(why) => report.failed(NAME, &damaged(&node.key, why)),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result, results::Check};
+use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result, hint, results::Check};
 
 use super::{names, report::Report};
 use crate::{
@@ -72,7 +72,7 @@ fn modules(report: &mut Report, transport: Module) {
             report.warning(
                 NAME,
                 "iscsi_tcp is not loaded; iscsid loads it if it is permitted to",
-                "modprobe iscsi_tcp",
+                "load it: sudo modprobe iscsi_tcp",
             );
         }
         Module::Missing { release } => report.failed(
@@ -115,7 +115,7 @@ fn file_of_name(
                 file.path.display(),
                 file.names
             ),
-            format!("keep that one: iscsictl initiator-name {name}"),
+            hint!("keep that one: iscsictl initiator-name {INITIATOR}", INITIATOR = name),
         );
     } else if !file.is_plain && has_start_script {
         report.warning(
@@ -128,14 +128,14 @@ fn file_of_name(
             if name.as_str().starts_with(['n', 't']) {
                 format!("set one of the other kind: {SET}")
             } else {
-                format!("write it so: iscsictl initiator-name {name}")
+                hint!("write it so: iscsictl initiator-name {INITIATOR}", INITIATOR = name)
             },
         );
     } else if name.as_str().bytes().any(|byte| byte.is_ascii_uppercase()) {
         report.warning(
             NAME,
             format!("{name} has capital letters, and the gateway may have it in lower case"),
-            format!("iscsictl initiator-name {}", name.as_str().to_ascii_lowercase()),
+            hint!("iscsictl initiator-name {INITIATOR}", INITIATOR = name.as_str().to_ascii_lowercase()),
         );
     } else if !names::has_a_date(name.as_str()) {
         report.warning(
@@ -163,7 +163,10 @@ fn in_use(
         return report.warning(
             NAME,
             format!("session {} to {} uses the name {}", other.sid, other.target, other.initiator),
-            format!("log out of it, then log in again: iscsictl logout {}", other.target),
+            hint!(
+                "log out of it and log in again: iscsictl logout {TARGET} && iscsictl login {TARGET}",
+                TARGET = other.target
+            ),
         );
     }
     let changed = file.as_ref().ok().and_then(|file| file.age);
@@ -190,7 +193,7 @@ fn in_use(
 fn uniqueness(report: &mut Report, name: Option<&Iqn>, ages: Option<(Duration, Duration)>) {
     const NAME: &str = "initiator-name-unique";
     const SET: &str = "set a name that only this machine has: iscsictl initiator-name \
-         iqn.YYYY-MM.reversed.domain:this-machine";
+         \"$(/usr/sbin/iscsi-iname)\"";
     let Some(name) = name else { return report.skipped(NAME, "no initiator name is set") };
     if let Some(origin) = names::origin(name.as_str()) {
         let what =

@@ -2,7 +2,7 @@
 //! what this machine has recorded. A secret goes only to the portal that it is recorded for.
 //! `exchange` judges the results.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use iscsi_initiator_dbus::{Fault, Iqn, Portal, fault::Result, results::Check};
 use iscsi_initiator_probe::{Listing, Refusal};
@@ -21,7 +21,7 @@ use crate::{
             chap::{DefaultChap, Proofs},
         },
     },
-    engine::{Engine, ask::asked::Asked, records::initiator_name},
+    engine::{Engine, ask::asked::Asked, login::with_way_around, records::initiator_name},
 };
 
 /// What to check at each portal.
@@ -124,6 +124,8 @@ async fn look_at_target(
     let now = engine.state.look_at(std::slice::from_ref(target)).await?;
     let at = Some(std::slice::from_ref(portal));
     let record = now.nodes_of(target, at).into_iter().next();
+    let everywhere = now.nodes_of(target, None);
+    let portals: BTreeSet<&Portal> = everywhere.iter().map(|node| &node.key.portal).collect();
     // The record may have a name of its own; a bad one is told where the target was named.
     let own = record.as_ref().and_then(|node| initiator_name::of_node(node, &Ok(initiator.clone())).ok());
     let initiator = own.as_ref().unwrap_or(initiator);
@@ -135,7 +137,13 @@ async fn look_at_target(
     let proofs = subject.given.as_deref().unwrap_or(&recorded);
     let interface = record.as_ref().and_then(|node| node.interface.as_deref());
     let asked = Asked::new(initiator, Some(target), portal, proofs)?.through(interface);
-    let login = asked.login(&subject.limit).await.map_err(|refusal| explained(&asked, refusal));
+    let login = asked.login(&subject.limit).await.map_err(|refusal| {
+        let (refusal, fault) = explained(&asked, refusal);
+        match &record {
+            Some(node) => (refusal, with_way_around(fault, node, &portals)),
+            None => (refusal, fault),
+        }
+    });
     let luns = match &login {
         Ok(accepted) if sessions.is_empty() => {
             let luns = asked.luns(accepted, &subject.limit).await;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use iscsi_initiator_dbus::{
     Fault,
     fault::Result,
+    hint,
     options::{MultipathOptions, Queueing},
     results::{CheckState, Problem},
 };
@@ -100,7 +101,7 @@ async fn configuration(engine: &Engine, findings: &mut Findings, facts: &Facts, 
     match (&facts.own, rule) {
         (_, Rule::NotInstalled) => findings.skipped(CONFIG, "", "multipath-tools is not installed"),
         (Err(fault), _) => {
-            let look = format!("see who owns it: ls -l {file}");
+            let look = hint!("see who owns it: ls -l {FILE}", FILE = file);
             findings.failed(CONFIG, &file, fault.message(), or(fault.next_step(), &look));
         }
         (Ok(Own::Foreign), _) => findings.warning(
@@ -115,7 +116,7 @@ async fn configuration(engine: &Engine, findings: &mut Findings, facts: &Facts, 
             CONFIG,
             &file,
             "another file overrides it: find_multipaths is not \"yes\", or multipathd has not read it",
-            "multipath -t shows what is in force: remove the setting there, or systemctl reload multipathd.service",
+            "remove the setting there; see what is in force: sudo multipath -t; then: systemctl reload multipathd.service",
         ),
         (Ok(Own::Ours(_)), _) => match is_stale {
             Some(again) => findings.warning(
@@ -211,7 +212,7 @@ fn of_luns(findings: &mut Findings, luns: &BTreeMap<String, Lun>, rule: Rule, is
                     names(false),
                     names(true)
                 ),
-                format!("see why: multipath -d -v3 /dev/{}", first(&names(false))),
+                hint!("see why: sudo multipath -d -v3 {DISK}", DISK = device(&names(false))),
             ),
             (None, _) if lun.paths.len() == 1 && is_fine_alone(lun, rule) => bare += 1,
             (None, _) => without_map(findings, id, lun, rule, is_ours, &names(false)),
@@ -250,8 +251,8 @@ fn without_map(findings: &mut Findings, id: &str, lun: &Lun, rule: Rule, is_ours
     }
 }
 
-fn first(names: &str) -> &str {
-    names.split(',').next().unwrap_or(names)
+fn device(names: &str) -> String {
+    format!("/dev/{}", names.split(',').next().unwrap_or(names))
 }
 
 #[cfg(test)]

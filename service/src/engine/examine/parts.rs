@@ -38,7 +38,7 @@ async fn within(name: &str, limit: &Limit, part: impl Future<Output = Result<Fin
                 name,
                 "",
                 fault.message(),
-                or(fault.next_step(), "journalctl -u iscsi-initiatord"),
+                or(fault.next_step(), "see the details: journalctl -u iscsi-initiatord"),
             );
         }
         None => findings.warning(

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use iscsi_initiator_dbus::{Iqn, fault::Result, shell::quoted};
+use iscsi_initiator_dbus::{Iqn, fault::Result, hint};
 
 use super::{
     facts::Facts,
@@ -24,7 +24,10 @@ pub(super) async fn look(engine: &Engine, facts: &Facts) -> Result<Findings> {
     let discoveries = reading(move || database.discoveries()).await?;
     match &facts.nodes {
         Err(fault) => {
-            let look = format!("see who owns them: ls -lR {}", engine.layout.find_database().display());
+            let look = hint!(
+                "see who owns them: sudo ls -lR {FILE}",
+                FILE = engine.layout.find_database().display()
+            );
             findings.failed(NAME, "", fault.message(), or(fault.next_step(), &look));
         }
         Ok(nodes) => {
@@ -40,7 +43,7 @@ pub(super) async fn look(engine: &Engine, facts: &Facts) -> Result<Findings> {
     }
     if let Some(why) = &facts.left_out {
         let what = format!("some node records are not listed: {why}");
-        let hint = "remove targets that are not needed by name: iscsictl forget TARGET";
+        let hint = "forget targets that are not needed; see what is recorded: iscsictl nodes";
         findings.warning(NAME, "nodes", what, hint);
     }
     strays(engine, facts, &mut findings).await?;
@@ -49,15 +52,13 @@ pub(super) async fn look(engine: &Engine, facts: &Facts) -> Result<Findings> {
     for Unusable { path, portal, why } in &bad {
         let path = path.display().to_string();
         let hint = match portal {
-            Some(portal) => {
-                let portal = quoted(portal.to_string());
-                format!(
-                    "remove it: sudo rm {}; if the portal asks for CHAP for discovery, set it again: iscsictl \
-                     set-chap --portal {portal} --user NAME",
-                    quoted(&path)
-                )
-            }
-            None => format!("remove it: sudo rm {}", quoted(&path)),
+            Some(portal) => hint!(
+                "remove it: sudo rm {FILE}; if the portal asks for CHAP for discovery, set it again: iscsictl \
+                 set-chap --portal {PORTAL} --user NAME",
+                FILE = path,
+                PORTAL = portal
+            ),
+            None => hint!("remove it: sudo rm {FILE}", FILE = path),
         };
         findings.warning(NAME, &path, format!("this discovery record is not used: {why}"), hint);
     }
@@ -81,16 +82,18 @@ async fn strays(engine: &Engine, facts: &Facts, findings: &mut Findings) -> Resu
             facts.nodes.as_ref().is_ok_and(|nodes| nodes.iter().any(|node| node.key.target == *target))
         };
         let hint = match &stray.target {
-            Some(target) if !is_recorded(target) => format!("remove it: iscsictl forget {target}"),
+            Some(target) if !is_recorded(target) => {
+                hint!("remove it: iscsictl forget {TARGET}", TARGET = target)
+            }
             // That would take the target's records along.
-            _ => format!("if nothing needs it, remove it: sudo rm -r {}", quoted(&path)),
+            _ => hint!("if nothing needs it, remove it: sudo rm -r {FILE}", FILE = path),
         };
         findings.warning(NAME, &path, what, hint);
     }
     if let Some(more) = listing.strays.len().checked_sub(SHOWN).filter(|more| *more > 0) {
         let nodes = root.join("nodes").display().to_string();
         let what = format!("{} more that are not records", count(more, "file or folder"));
-        findings.warning(NAME, "", what, format!("list them: sudo ls -lR {}", quoted(&nodes)));
+        findings.warning(NAME, "", what, hint!("list them: sudo ls -lR {FILE}", FILE = nodes));
     }
     Ok(())
 }
@@ -111,10 +114,10 @@ async fn elsewhere(engine: &Engine, findings: &mut Findings) -> Result<()> {
             count(number, "node record"),
             ours.join("nodes").display()
         );
-        let hint = format!(
-            "if they are wanted, copy them: sudo cp -an {} {}",
-            quoted(&theirs),
-            quoted(format!("{}/", ours.display()))
+        let hint = hint!(
+            "if they are wanted, copy them: sudo cp -an {FILE} {FOLDER}",
+            FILE = theirs,
+            FOLDER = format!("{}/", ours.display())
         );
         findings.warning(NAME, &theirs, what, hint);
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use iscsi_initiator_dbus::fault::Result;
+use iscsi_initiator_dbus::{fault::Result, hint};
 
 use super::found::{Findings, Remedy, count};
 use crate::{
@@ -45,7 +45,12 @@ pub(super) async fn look(engine: &Engine, named: &BTreeSet<String>) -> Result<Fi
     }
     for (path, error) in unseen {
         let path = path.display().to_string();
-        findings.warning(NAME, &path, format!("cannot examine it: {error}"), format!("ls -ld {path}"));
+        findings.warning(
+            NAME,
+            &path,
+            format!("cannot examine it: {error}"),
+            hint!("see who owns it: sudo ls -ld {FILE}", FILE = path),
+        );
     }
     let rest = if is_first_rate { "" } else { "other " };
     findings.ok(
@@ -67,8 +72,10 @@ fn of(findings: &mut Findings, item: &Item, trouble: Trouble) {
             NAME,
             &path,
             format!("its mode {mode:04o} lets other users read it, and it holds a secret"),
-            format!(
-                "chmod {wanted:04o} {path}; then set a new secret, as other users may have read this one"
+            hint!(
+                "set a new secret, as other users may have read this one, and: sudo chmod {MODE} {FILE}",
+                MODE = format!("{wanted:04o}"),
+                FILE = path
             ),
         ),
         (Trouble::Open, Some(wanted)) => {
@@ -77,26 +84,29 @@ fn of(findings: &mut Findings, item: &Item, trouble: Trouble) {
                 NAME,
                 &path,
                 format!("its mode {mode:04o} lets other users {what}; there is no secret in it yet"),
-                format!("chmod {wanted:04o} {path}"),
+                hint!("sudo chmod {MODE} {FILE}", MODE = format!("{wanted:04o}"), FILE = path),
             );
         }
         (Trouble::Foreign, _) => findings.failed(
             NAME,
             &path,
             "it is not owned by root",
-            format!("find out who put it there: ls -ld {path}; then: chown root: {path}"),
+            hint!(
+                "find out who put it there: sudo ls -ld {FILE}; then: sudo chown root: {FILE}",
+                FILE = path
+            ),
         ),
         (Trouble::Writable, _) => findings.failed(
             NAME,
             &path,
             format!("its mode {mode:04o} lets other users put files there"),
-            format!("chmod go-w {path}"),
+            hint!("sudo chmod go-w {FILE}", FILE = path),
         ),
         _ => findings.failed(
             NAME,
             &path,
             "it is not a regular file or folder; links are not followed",
-            format!("see what it is: ls -ld {path}; then put a regular file in its place"),
+            hint!("put a regular file in its place; see what it is: sudo ls -ld {FILE}", FILE = path),
         ),
     }
     if let Some(mode) = item.wanted() {

@@ -1,7 +1,7 @@
 //! The units that iSCSI and multipath need: whether they run, and will after the next boot.
 //! Must not start a unit to see whether it would start.
 
-use iscsi_initiator_dbus::{fault::Result, results::Startup};
+use iscsi_initiator_dbus::{fault::Result, hint, results::Startup};
 
 use super::{
     facts::Facts,
@@ -54,7 +54,7 @@ fn of_iscsid(findings: &mut Findings, socket: &Unit, iscsid: &Unit) {
     }
     if iscsid.has_failed {
         let hint =
-            format!("see why, and restart it: journalctl -u {ISCSID} -n 50; systemctl restart {ISCSID}");
+            hint!("see why: journalctl -u {UNIT} -n 50; restart it: systemctl restart {UNIT}", UNIT = ISCSID);
         findings.failed(NAME, ISCSID, "it was started and failed: no session is supervised", hint);
     } else if socket.is_there {
         let detail =
@@ -67,7 +67,7 @@ fn of_iscsid(findings: &mut Findings, socket: &Unit, iscsid: &Unit) {
 fn needed(findings: &mut Findings, unit: &Unit, without: &str) {
     let name = &unit.name;
     if unit.is_masked {
-        let hint = format!("systemctl unmask {name} && systemctl enable --now {name}");
+        let hint = hint!("systemctl unmask {UNIT} && systemctl enable --now {UNIT}", UNIT = name);
         return findings.failed(NAME, name, format!("it is masked: {without}"), hint);
     }
     let remedy = Remedy::Unit { unit: name.clone(), enable: !unit.is_enabled, start: !unit.is_active };
@@ -77,16 +77,16 @@ fn needed(findings: &mut Findings, unit: &Unit, without: &str) {
             NAME,
             name,
             "it is active, but will not be after the next boot",
-            format!("systemctl enable {name}"),
+            hint!("systemctl enable {UNIT}", UNIT = name),
         ),
         (false, is_enabled) => findings.failed(
             NAME,
             name,
             format!("it is not active: {without}"),
             if is_enabled {
-                format!("systemctl start {name}")
+                hint!("systemctl start {UNIT}", UNIT = name)
             } else {
-                format!("systemctl enable --now {name}")
+                hint!("systemctl enable --now {UNIT}", UNIT = name)
             },
         ),
     }
@@ -109,7 +109,7 @@ fn at_boot(findings: &mut Findings, facts: &Facts, unit: &Unit) {
             NAME,
             name,
             format!("{} set to log in at boot, but it is not enabled", count(wanted, "node")),
-            format!("systemctl enable {name}"),
+            hint!("systemctl enable {UNIT}", UNIT = name),
         ),
     }
 }

@@ -1,7 +1,7 @@
 //! Sessions that need attention: those without a connection, a LUN or a record.
 //! Must not contact a portal or end a session.
 
-use iscsi_initiator_dbus::shell::{command, quoted};
+use iscsi_initiator_dbus::{hint, shell::command};
 
 use super::{
     facts::Facts,
@@ -72,7 +72,8 @@ fn of(findings: &mut Findings, facts: &Facts, session: &Session) -> bool {
             what,
             match &session.portal {
                 Some(portal) => {
-                    format!("record it: iscsictl discover {}; or log out: {leave}", quoted(portal))
+                    let record = hint!("record it: iscsictl discover {PORTAL}", PORTAL = portal);
+                    format!("{record}; or log out: {leave}")
                 }
                 None => format!("log out: {leave}"),
             },

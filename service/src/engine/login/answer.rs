@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use iscsi_initiator_dbus::{
     Fault, Iqn, Kind,
     fault::Result,
+    hint,
     results::{self, LoginOutcome, Problem},
-    shell::quoted,
 };
 
 use super::{
@@ -105,21 +105,22 @@ struct Seen<'a> {
 
 fn without_session(key: &NodeKey, done: &Done) -> results::Login {
     let (target, portal) = (key.target.as_str(), key.portal.to_string());
-    let name = quoted(target);
     if done.outcome == LoginOutcome::AlreadyLoggedIn && !done.remark.is_empty() {
         let mut entry = results::Login::new(target, portal, done.outcome);
         entry.message.clone_from(&done.remark);
-        entry.hint = format!("see the target's sessions: iscsictl paths {name}");
+        entry.hint = hint!("see the target's sessions: iscsictl paths {TARGET}", TARGET = target);
         return entry;
     }
-    let gone = Fault::new(Kind::Failed, "the session ended right after the login")
-        .hint(format!("find the cause: iscsictl diagnose {name} {}", quoted(&portal)));
+    let gone = Fault::new(Kind::Failed, "the session ended right after the login").hint(hint!(
+        "find the cause: iscsictl diagnose {TARGET} {PORTAL}",
+        TARGET = target,
+        PORTAL = portal
+    ));
     results::Login::failed(target, &portal, &gone)
 }
 
 fn entry(key: &NodeKey, done: &Done, session: &Session, seen: Seen<'_>) -> results::Login {
     let (target, portal) = (key.target.as_str(), key.portal.to_string());
-    let name = quoted(target);
     let Seen { settled, is_unscanned, troubles } = seen;
     let disks = session.disks.iter().filter(|disk| !disk.name.is_empty());
     let maps: Vec<String> =
@@ -139,18 +140,19 @@ fn entry(key: &NodeKey, done: &Done, session: &Session, seen: Seen<'_>) -> resul
         hint.clone_from(&grave.hint);
         grave.what.clone()
     } else if is_unscanned && session.disks.is_empty() {
-        hint = format!("scan for them: iscsictl rescan {name} {}", quoted(&portal));
+        hint = hint!("scan for them: iscsictl rescan {TARGET} {PORTAL}", TARGET = target, PORTAL = portal);
         "its LUNs were not scanned for: the record leaves that to a person (node.session.scan = manual)"
             .to_owned()
     } else if settled == Settled::Unasked {
         done.remark.clone()
     } else if session.scanned == Some(false) {
-        hint = format!("scan for them: iscsictl rescan {name}");
+        hint = hint!("scan for them: iscsictl rescan {TARGET}", TARGET = target);
         "timed out scanning for its LUNs".to_owned()
     } else if !session.has_disk() {
-        hint = format!(
-            "have the gateway's administrator map a LUN to this initiator, then: iscsictl logout {name} \
-             && iscsictl login {name}"
+        hint = hint!(
+            "have the gateway's administrator map a LUN to this initiator, then: iscsictl logout {TARGET} \
+             && iscsictl login {TARGET}",
+            TARGET = target
         );
         NO_LUN.to_owned()
     } else if settled == Settled::Late {

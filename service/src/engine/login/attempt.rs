@@ -6,8 +6,8 @@ use std::{sync::Arc, time::Duration};
 use iscsi_initiator_dbus::{
     Fault, Kind,
     fault::Result,
+    hint,
     results::{LoginOutcome, LogoutOutcome},
-    shell::quoted,
 };
 
 use super::{answer::Done, hold::Hold};
@@ -74,9 +74,9 @@ pub(super) async fn log_in(
                 format!("{} accepted the login, but iscsid did not log in within the deadline", node.portal);
             let (late, node) = (Arc::clone(engine), node.clone());
             hold.go_on(&engine.turns.activity, async move { take_back(&late, rest, &node, place).await });
-            Err(limit.fault(what).hint(
-                "see what iscsid waits for: journalctl -u iscsid; then try again with a longer timeout",
-            ))
+            Err(limit
+                .fault(what)
+                .hint("try again with a longer timeout; see what iscsid waits for: journalctl -u iscsid"))
         }
         // Up and complete, whatever iscsiadm reports. If the kernel has not scanned it, iscsid
         // completes it at the next login.
@@ -139,7 +139,11 @@ fn report(node: &NodeKey, fault: Fault) -> Fault {
         format!("{}: the target accepted the login, but iscsid failed: {}", node.portal, fault.message());
     let hint = match fault.next_step() {
         "" => {
-            format!("find the cause: iscsictl diagnose {} {}", quoted(&node.target), quoted(&node.portal))
+            hint!(
+                "find the cause: iscsictl diagnose {TARGET} {PORTAL}",
+                TARGET = node.target,
+                PORTAL = node.portal
+            )
         }
         hint => hint.to_owned(),
     };

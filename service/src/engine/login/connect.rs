@@ -6,8 +6,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use iscsi_initiator_dbus::{
     Fault, Iqn, Kind, Portal,
     fault::Result,
+    hint,
     results::{self, LoginOutcome, Startup, Step},
-    shell::quoted,
 };
 use iscsi_initiator_polkit::Action;
 use tokio::task::JoinSet;
@@ -323,23 +323,25 @@ fn without_default(fault: Fault, portal: &Portal) -> Fault {
         return fault;
     }
     let what = format!("{}; the default CHAP is not recorded for it and was left out", fault.message());
-    Fault::new(fault.kind(), what)
-        .hint(format!("give the user name and the secret: iscsictl connect {} --user NAME", quoted(portal)))
+    Fault::new(fault.kind(), what).hint(hint!(
+        "give the user name and the secret: iscsictl connect {PORTAL} --user NAME",
+        PORTAL = portal
+    ))
 }
 
 /// A portal may have CHAP of its own for discoveries, which `discover --user` would not store.
 fn about_discovery(fault: Fault, asked: &Portal, is_given: bool) -> Fault {
-    if !["iscsictl discover", "--user"].iter().all(|words| fault.next_step().contains(words)) {
+    if ![" discover ", "--user"].iter().all(|words| fault.next_step().contains(words)) {
         return fault;
     }
-    let at = quoted(asked);
     let hint = if is_given {
-        format!(
+        hint!(
             "set both again; if the portal has another user for discoveries, store that one: iscsictl set-chap \
-             --portal {at} --user NAME"
+             --portal {PORTAL} --user NAME",
+            PORTAL = asked
         )
     } else {
-        format!("give the user name and the secret: iscsictl connect {at} --user NAME")
+        hint!("give the user name and the secret: iscsictl connect {PORTAL} --user NAME", PORTAL = asked)
     };
     Fault::new(fault.kind(), fault.message()).hint(hint)
 }
@@ -348,8 +350,8 @@ impl Goal {
     /// The records are as they were before, so that a hint must not count on one; and a portal that
     /// answers may have listed the target where only others can reach it.
     fn about_login(&self, fault: Fault, target: &Iqn, is_given: bool) -> Fault {
-        let (name, at) = (quoted(target), quoted(&self.asked));
-        let connect = format!("iscsictl connect {at} --target {name}");
+        let connect =
+            hint!("iscsictl connect {PORTAL} --target {TARGET}", PORTAL = self.asked, TARGET = target);
         let is_elsewhere =
             !self.nodes.iter().any(|node| node.target == *target && node.portal == self.portal);
         if is_out_of_reach(&fault) && is_elsewhere {
@@ -358,21 +360,30 @@ impl Goal {
                 fault.message(),
                 self.portal
             );
-            return Fault::new(fault.kind(), what).hint(format!(
-                "if the target can be reached at {0}, record it there and log in: iscsictl add {name} {1} && iscsictl \
-                 login {name} {1}",
-                self.portal,
-                quoted(&self.portal)
+            return Fault::new(fault.kind(), what).hint(hint!(
+                "if the target can be reached at {PORTAL}, record it there and log in: iscsictl add {TARGET} {PORTAL} \
+                 && iscsictl login {TARGET} {PORTAL}",
+                TARGET = target,
+                PORTAL = self.portal
             ));
         }
-        let hint = if is_given {
-            fault.next_step().replace(&format!("iscsictl set-chap {name} --clear"), &connect)
-        } else {
-            fault.next_step().to_owned()
-        };
-        let hint = hint.replace(&format!("iscsictl set-chap {name} --user"), &format!("{connect} --user"));
-        let accept = "--accept-changed-luns";
-        let hint = hint.replace(&format!("iscsictl login {name} {accept}"), &format!("{connect} {accept}"));
+        let mut hint = fault.next_step().to_owned();
+        if is_given {
+            hint = hint.replace(&hint!("iscsictl set-chap {TARGET} --clear", TARGET = target), &connect);
+        }
+        let with_user = hint!(
+            "iscsictl connect {PORTAL} --target {TARGET} --user NAME",
+            PORTAL = self.asked,
+            TARGET = target
+        );
+        hint = hint.replace(&hint!("iscsictl set-chap {TARGET} --user NAME", TARGET = target), &with_user);
+        let accepting = hint!(
+            "iscsictl connect {PORTAL} --target {TARGET} --accept-changed-luns",
+            PORTAL = self.asked,
+            TARGET = target
+        );
+        let login = hint!("iscsictl login {TARGET} --accept-changed-luns", TARGET = target);
+        hint = hint.replace(&login, &accepting);
         Fault::new(fault.kind(), fault.message()).hint(hint)
     }
 }
@@ -454,7 +465,7 @@ fn choose(
         }
         let what = format!("{portal} does not list the target {missing} (initiator name {initiator})");
         return Err(Fault::new(Kind::TargetNotFound, what)
-            .hint(format!("list its targets: iscsictl discover {}", quoted(portal))));
+            .hint(hint!("list its targets: iscsictl discover {PORTAL}", PORTAL = portal)));
     }
     if !named.is_empty() {
         return Ok(named.to_vec());
@@ -467,15 +478,18 @@ fn choose(
                 format!("{portal} lists no target for the initiator name {initiator}"),
             )
             .hint(
-                "have the gateway's administrator allow this name, or set the one that the gateway expects: \
-                 iscsictl initiator-name NAME",
+                "have the gateway's administrator allow this name; to set the one that the gateway expects: \
+                 iscsictl initiator-name --help",
             )
         })),
-        many => {
+        many @ [one, ..] => {
             let names: Vec<String> = many.iter().map(ToString::to_string).collect();
             let why = format!("is required, since {portal} has {} targets: {}", names.len(), some_of(&names));
-            Err(Fault::invalid("options.targets", why)
-                .hint(format!("name one: iscsictl connect {} --target TARGET", quoted(portal))))
+            Err(Fault::invalid("options.targets", why).hint(hint!(
+                "name one of them: iscsictl connect {PORTAL} --target {TARGET}",
+                PORTAL = portal,
+                TARGET = one
+            )))
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result, shell::quoted};
+use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result, hint};
 use tokio::task::JoinSet;
 
 use super::portals::ask_any;
@@ -93,19 +93,24 @@ pub(super) fn report(session: &Session, portal: &str, word: Option<&Word>) -> (S
 
 /// The session goes on with what it was made with: another secret or name takes a new one.
 fn way_out(fault: &Fault, target: &str, portal: &str) -> String {
-    let place = format!("{} {}", quoted(target), quoted(portal));
-    let (leave, enter) = (format!("iscsictl logout {place}"), format!("iscsictl login {place}"));
+    let anew = hint!(
+        "iscsictl logout {TARGET} {PORTAL} && iscsictl login {TARGET} {PORTAL}",
+        TARGET = target,
+        PORTAL = portal
+    );
     match (fault.kind(), fault.next_step()) {
         // The name cannot be set while there is a session.
-        (Kind::InitiatorNotAllowed, _) => format!(
-            "have the gateway's administrator add this name, or log in under the one that the gateway \
-             expects: {leave} && iscsictl initiator-name NAME && {enter}"
+        (Kind::InitiatorNotAllowed, _) => hint!(
+            "have the gateway's administrator add this name, or log out and set the one that the gateway \
+             expects: iscsictl logout {TARGET} {PORTAL}; see how: iscsictl initiator-name --help",
+            TARGET = target,
+            PORTAL = portal
         ),
         (Kind::ChapRejected | Kind::MutualChapFailed, hint) if hint.contains(": iscsictl ") => {
-            format!("{hint} && {leave} && {enter}")
+            format!("{hint} && {anew}")
         }
         (Kind::ChapRejected | Kind::MutualChapFailed, hint) => {
-            format!("{hint}, then log in anew: {leave} && {enter}")
+            format!("{hint}; then log in anew: {anew}")
         }
         (_, hint) => hint.to_owned(),
     }

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result, results::LogoutOutcome, shell::quoted};
+use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result, hint, results::LogoutOutcome};
 
 use crate::{
     backend::{
@@ -123,10 +123,10 @@ fn reason(key: &NodeKey, change: &Change) -> Fault {
             key.target, key.portal
         )
     };
-    Fault::new(Kind::LunChanged, what).hint(format!(
-        "ask the gateway's administrator; if the change is intended: iscsictl login {} \
+    Fault::new(Kind::LunChanged, what).hint(hint!(
+        "ask the gateway's administrator; if the change is intended: iscsictl login {TARGET} \
          --accept-changed-luns",
-        quoted(&key.target)
+        TARGET = key.target
     ))
 }
 

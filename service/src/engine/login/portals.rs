@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result, results::LoginOutcome, shell::quoted};
+use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result, hint, results::LoginOutcome};
 use iscsi_initiator_probe::Accepted;
 use tokio::{
     sync::{Notify, watch},
@@ -193,27 +193,33 @@ async fn one_node(engine: &Arc<Engine>, node: &Node, mut shared: Attempts) -> Ou
     Ok(Done { remark, ..done })
 }
 
-/// Adds the way out for an address that only the gateway's own network reaches: the portal that listed
-/// it, where the target may answer as well.
 fn at_inner_addresses(nodes: &[Node], outcomes: &mut BTreeMap<NodeKey, Outcome>) {
     let portals: BTreeSet<&Portal> = nodes.iter().map(|node| &node.key.portal).collect();
     for node in nodes {
-        let Some(Err(fault)) = outcomes.get_mut(&node.key) else { continue };
-        let listed_at = node.discovered_at.as_ref().and_then(|(host, port)| portal(host, *port));
-        let Some(listed_at) = listed_at.filter(|at| is_out_of_reach(fault) && !portals.contains(at)) else {
-            continue;
-        };
-        let (name, at) = (quoted(&node.key.target), quoted(&listed_at));
-        let also = format!(
-            "if the target can be reached at {listed_at}, which listed this address: iscsictl add {name} {at} && \
-             iscsictl login {name} {at}"
-        );
-        let hint = match fault.next_step() {
-            "" => also,
-            hint => format!("{hint}; {also}"),
-        };
-        *fault = Fault::new(fault.kind(), fault.message()).hint(hint);
+        if let Some(Err(fault)) = outcomes.get_mut(&node.key) {
+            *fault = with_way_around(fault.clone(), node, &portals);
+        }
     }
+}
+
+/// Adds the way out for an address that only the gateway's own network reaches: the portal that listed
+/// it, where the target may answer as well, unless it is recorded there.
+pub(in crate::engine) fn with_way_around(fault: Fault, node: &Node, recorded: &BTreeSet<&Portal>) -> Fault {
+    let listed_at = node.discovered_at.as_ref().and_then(|(host, port)| portal(host, *port));
+    let Some(listed_at) = listed_at.filter(|at| is_out_of_reach(&fault) && !recorded.contains(at)) else {
+        return fault;
+    };
+    let also = hint!(
+        "if the target can be reached at {PORTAL}, which listed this address: iscsictl add {TARGET} {PORTAL} && \
+         iscsictl login {TARGET} {PORTAL}",
+        TARGET = node.key.target,
+        PORTAL = listed_at
+    );
+    let hint = match fault.next_step() {
+        "" => also,
+        hint => format!("{hint}; {also}"),
+    };
+    Fault::new(fault.kind(), fault.message()).hint(hint)
 }
 
 /// Whether there is no way to the portal, as opposed to one that answered and then took too long.
@@ -269,8 +275,5 @@ fn gave_up(portal: &Portal) -> Fault {
         Kind::TimedOut,
         format!("timed out waiting for {portal} while the other portals answered"),
     );
-    match portal.address() {
-        Some(address) => fault.hint(format!("check the network to this portal: ping {address}")),
-        None => fault.hint("check the network to this portal"),
-    }
+    fault.hint(hint!("check the network to this portal: ping {ADDRESS}", ADDRESS = portal.host()))
 }

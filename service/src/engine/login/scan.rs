@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use iscsi_initiator_dbus::{Fault, Kind, fault::Result, shell::quoted};
+use iscsi_initiator_dbus::{Fault, Kind, fault::Result, hint};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -94,11 +94,14 @@ pub(in crate::engine) fn hindrance(sysfs: &Sysfs, session: &Session) -> Option<F
             session.portal_text(),
             session.state
         );
-        return Some(Fault::new(Kind::PortalUnreachable, what).hint(format!(
-            "check the way to the portal: iscsictl diagnose {}{}",
-            quoted(&session.target),
-            session.portal.as_ref().map_or_else(String::new, |portal| format!(" {}", quoted(portal)))
-        )));
+        return Some(Fault::new(Kind::PortalUnreachable, what).hint(match &session.portal {
+            Some(portal) => hint!(
+                "check the way to the portal: iscsictl diagnose {TARGET} {PORTAL}",
+                TARGET = session.target,
+                PORTAL = portal
+            ),
+            None => hint!("check the target: iscsictl diagnose {TARGET}", TARGET = session.target),
+        }));
     }
     if !sysfs.can_scan(session.host) {
         let what = format!("the daemon is not permitted to have host{} scanned", session.host);

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result, shell::quoted};
+use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result, hint};
 
 use super::lun_identity::{self, Fresh, Refused};
 use crate::{
@@ -136,10 +136,10 @@ impl Clash {
         if let Some(map) = map {
             what.push_str(&format!("; multipathd had made one map of both: {map}"));
         }
-        Fault::new(Kind::LunChanged, what).hint(format!(
+        Fault::new(Kind::LunChanged, what).hint(hint!(
             "have the gateway's administrator give each disk an identifier of its own; if both targets lead to \
-             the same disk: iscsictl login {} --accept-changed-luns",
-            quoted(&key.target)
+             the same disk: iscsictl login {TARGET} --accept-changed-luns",
+            TARGET = key.target
         ))
     }
 }

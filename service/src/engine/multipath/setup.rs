@@ -56,11 +56,11 @@ pub(super) async fn setup(
     if !verdict.others.is_empty() {
         change.message =
             format!("multipath reports faults in other files too: {}", verdict.others.join("; "));
-        change.hint = "multipath -t shows all of it".to_owned();
+        change.hint = "see all of it: sudo multipath -t".to_owned();
     }
     if verdict.find_multipaths != "yes" {
         change.message = format!("another file sets find_multipaths to {:?}", verdict.find_multipaths);
-        change.hint = "remove it there: multipath -t shows what is in force".to_owned();
+        change.hint = "remove it there; see what is in force: sudo multipath -t".to_owned();
     }
     let missing = units::missing(engine).await?;
     let needs_main = !engine.multipath.has_main()

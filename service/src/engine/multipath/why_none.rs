@@ -1,7 +1,7 @@
 //! Why a disk has no multipath map, and what to do about it.
 //! Must not run multipath's parser or have a map made.
 
-use iscsi_initiator_dbus::fault::Result;
+use iscsi_initiator_dbus::{fault::Result, hint};
 
 use crate::{
     backend::{
@@ -63,7 +63,7 @@ pub(in crate::engine) fn reason(
         }
         Rule::Unknown | Rule::Of(_) => (
             "multipathd makes none: a blacklist may exclude it, or it is in use",
-            format!("see why: multipath -d -v3 /dev/{disk}"),
+            hint!("see why: sudo multipath -d -v3 {DISK}", DISK = format!("/dev/{disk}")),
         ),
     }
 }

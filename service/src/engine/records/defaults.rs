@@ -1,7 +1,7 @@
 //! The secrets of iscsid.conf: who may have them proven where.
 //! Must not use one at a portal that it is not recorded for, unless the caller may store it there.
 
-use iscsi_initiator_dbus::{Portal, fault::Result, results, shell::quoted};
+use iscsi_initiator_dbus::{Portal, fault::Result, hint, results};
 
 use crate::{
     backend::{
@@ -48,21 +48,23 @@ pub(in crate::engine) fn with_remark(
             "the record of {target} at {portal} could not be used: {why}; it was replaced{kept}"
         ));
         if let Some(copy) = copy {
-            entry.hint = format!("see what it held: sudo cat {}", quoted(copy.display().to_string()));
+            entry.hint = hint!("see what it held: sudo cat {FILE}", FILE = copy.display());
         }
     }
     if let Some(Made::Unusable(why)) = made {
         remarks.push(format!("the record of {target} at {portal} stays as it is: {why}"));
-        entry.hint = format!(
-            "remove it and discover it again: iscsictl forget {target} {}",
-            quoted(portal.to_string())
+        entry.hint = hint!(
+            "remove it and discover it again: iscsictl forget {TARGET} {PORTAL} && iscsictl discover {PORTAL}",
+            TARGET = target,
+            PORTAL = portal
         );
     }
     if made.is_some_and(Made::is_without_chap) {
         remarks.push(format!("the default CHAP is not recorded for {portal} and was left out"));
-        entry.hint = format!(
-            "if the target asks for CHAP: iscsictl set-chap {target} {} --user NAME",
-            quoted(portal.to_string())
+        entry.hint = hint!(
+            "if the target asks for CHAP: iscsictl set-chap {TARGET} {PORTAL} --user NAME",
+            TARGET = target,
+            PORTAL = portal
         );
     }
     if !remarks.is_empty() {

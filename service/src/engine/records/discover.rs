@@ -6,8 +6,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use iscsi_initiator_dbus::{
     Fault, Iqn, Kind, Portal,
     fault::Result,
+    hint,
     results::{self, NodeState, Startup},
-    shell::quoted,
 };
 use iscsi_initiator_polkit::Action;
 use tokio::{
@@ -166,7 +166,7 @@ async fn record(
                 listed.len(),
                 made.len()
             );
-            let again = format!("record the rest: iscsictl discover {} --timeout 600", quoted(portal));
+            let again = hint!("record the rest: iscsictl discover {PORTAL} --timeout 600", PORTAL = portal);
             return Err(limit.fault(what).hint(again));
         }
         let (database, keys, from) = (engine.database.clone(), keys.to_vec(), Origin::Portal(portal.clone()));

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result, shell::quoted};
+use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result, hint};
 use iscsi_initiator_polkit::Action;
 
 use super::lookup::{nodes_of, none, resolved};
@@ -80,8 +80,11 @@ async fn remove(
     }
     if let Some(up) = nodes.iter().find(|node| now.session_of(&node.key).is_some()) {
         let what = format!("a session to {target} at {} is up", up.key.portal);
-        return Err(Fault::new(Kind::InUse, what)
-            .hint(format!("log out first: iscsictl logout {target} {}", up.key.portal)));
+        return Err(Fault::new(Kind::InUse, what).hint(hint!(
+            "log out first: iscsictl logout {TARGET} {PORTAL}",
+            TARGET = target,
+            PORTAL = up.key.portal
+        )));
     }
     let database = engine.database.clone();
     let keys: Vec<_> = nodes.into_iter().map(|node| node.key).collect();
@@ -95,7 +98,7 @@ async fn remove(
         let path = engine.layout.find_database().join(&left.path);
         let what = format!("{} is still there: it holds a folder, which is not open-iscsi's", path.display());
         return Err(Fault::new(Kind::Failed, what)
-            .hint(format!("see what it is: sudo ls -lR {}", quoted(path.display().to_string()))));
+            .hint(hint!("see what it is: sudo ls -lR {FILE}", FILE = path.display())));
     }
     if nodes_of(engine, target, None).await?.is_empty() {
         let (known_luns, target) = (engine.known_luns.clone(), target.clone());

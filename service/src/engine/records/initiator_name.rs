@@ -1,9 +1,9 @@
 //! This machine's initiator name. It does not change while a session is up, because targets know
 //! the sessions by it.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result, shell::quoted};
+use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result, hint, shell::command};
 use iscsi_initiator_polkit::Action;
 
 use crate::{
@@ -69,11 +69,21 @@ pub(in crate::engine) fn of_node(node: &Node, machine: &Result<Iqn>) -> Result<I
              iSCSI name: \"{}\"",
             text.escape_debug()
         );
-        Fault::new(Kind::InvalidConfiguration, what).hint(format!(
-            "set it: sudo iscsiadm -m node -T {target} -p {} -o update -n iface.initiatorname -v \
-             iqn.YYYY-MM.reversed.domain:this-machine",
-            quoted(portal.to_string())
-        ))
+        Fault::new(Kind::InvalidConfiguration, what).hint(match machine {
+            Ok(name) => hint!(
+                "give it this machine's: sudo iscsiadm -m node -T {TARGET} -p {PORTAL} -o update -n \
+                 iface.initiatorname -v {INITIATOR}",
+                TARGET = target,
+                PORTAL = portal,
+                INITIATOR = name
+            ),
+            Err(_) => hint!(
+                "give it one: sudo iscsiadm -m node -T {TARGET} -p {PORTAL} -o update -n \
+                 iface.initiatorname -v \"$(/usr/sbin/iscsi-iname)\"",
+                TARGET = target,
+                PORTAL = portal
+            ),
+        })
     })
 }
 
@@ -142,6 +152,9 @@ fn in_use(now: &Snapshot) -> Fault {
     };
     let up: Vec<String> = now.sessions().take(SHOWN).map(name).collect();
     let more = if now.sessions().count() > up.len() { ", and more" } else { "" };
+    let targets: BTreeSet<&str> = now.sessions().take(SHOWN).map(|session| session.target.as_str()).collect();
+    let leave: Vec<String> =
+        targets.into_iter().map(|target| command(["iscsictl", "logout", target])).collect();
     Fault::new(Kind::InUse, format!("the name cannot change while sessions are up: {}{more}", up.join(", ")))
-        .hint("log out first: iscsictl logout TARGET")
+        .hint(format!("log out first: {}", leave.join(" && ")))
 }

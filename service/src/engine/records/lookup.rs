@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result, shell::quoted};
+use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result, hint};
 
 use crate::{
     backend::{
@@ -130,9 +130,11 @@ fn only_elsewhere(target: &Iqn, portal: &Portal, mut elsewhere: Vec<String>) -> 
     let others = elsewhere.split_off(elsewhere.len().min(SHOWN));
     let more = if others.is_empty() { "" } else { " and others" };
     let what = format!("{}, only at {}{more}", nothing_for(target, Some(portal)), elsewhere.join(", "));
-    let (name, at) = (quoted(target), quoted(portal));
-    Fault::new(Kind::NoSuchNode, what)
-        .hint(format!("if it can be reached at {portal}, record it there: iscsictl add {name} {at}"))
+    Fault::new(Kind::NoSuchNode, what).hint(hint!(
+        "if it can be reached at {PORTAL}, record it there: iscsictl add {TARGET} {PORTAL}",
+        TARGET = target,
+        PORTAL = portal
+    ))
 }
 
 /// Nothing is recorded at all, or nothing that is known of.
@@ -147,7 +149,10 @@ fn nothing_for(target: &Iqn, portal: Option<&Portal>) -> String {
 }
 
 fn discover(portal: Option<&Portal>) -> String {
-    format!("iscsictl discover {}", portal.map_or_else(|| "PORTAL".to_owned(), quoted))
+    match portal {
+        Some(portal) => hint!("iscsictl discover {PORTAL}", PORTAL = portal),
+        None => "iscsictl discover --help".to_owned(),
+    }
 }
 
 pub(in crate::engine) fn damaged(node: &NodeKey, why: impl std::fmt::Display) -> Fault {
@@ -155,13 +160,11 @@ pub(in crate::engine) fn damaged(node: &NodeKey, why: impl std::fmt::Display) ->
         Kind::InvalidConfiguration,
         format!("the record of {} at {} is damaged: {why}", node.target, node.portal),
     )
-    .hint({
-        let portal = quoted(&node.portal);
-        format!(
-            "remove it and discover it again: iscsictl forget {} {portal} && iscsictl discover {portal}",
-            node.target
-        )
-    })
+    .hint(hint!(
+        "remove it and discover it again: iscsictl forget {TARGET} {PORTAL} && iscsictl discover {PORTAL}",
+        TARGET = node.target,
+        PORTAL = node.portal
+    ))
 }
 
 #[cfg(test)]

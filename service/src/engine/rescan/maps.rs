@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use iscsi_initiator_dbus::{fault::Result, shell::quoted};
+use iscsi_initiator_dbus::{fault::Result, hint};
 
 use crate::{
     backend::{
@@ -36,7 +36,7 @@ impl Sizes {
             Size::Changed => None,
             Size::Disagreed(paths) => Some((
                 format!("{map} keeps its size, since its paths differ in size: {}", paths.join(", ")),
-                format!("rescan all portals: iscsictl rescan {}", quoted(target)),
+                hint!("rescan all portals: iscsictl rescan {TARGET}", TARGET = target),
             )),
             Size::Refused(why) => Some((
                 format!("{map} keeps its size, although its paths have another: {why}"),

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use iscsi_initiator_dbus::{Iqn, shell::quoted};
+use iscsi_initiator_dbus::{Iqn, hint};
 
 use crate::backend::{
     kernel::sysfs::{Disk, Map, Session},
@@ -147,19 +147,20 @@ impl<'a> SameDisk<'a> {
                 self.places()
             ),
         };
-        let leave = format!("iscsictl logout {}", quoted(last));
         let differences = self.differences();
         if differences.is_empty() {
-            let hint = format!(
-                "if they are different disks, stop what uses them, then: {leave}; if {first} and {last} are one \
-                 array with a target for each controller: iscsictl login {} --accept-changed-luns",
-                quoted(last)
+            let hint = hint!(
+                "if they are different disks, stop what uses them, then: iscsictl logout {TARGET}; if all these \
+                 targets are one array with a target for each controller: iscsictl login {TARGET} \
+                 --accept-changed-luns",
+                TARGET = last
             );
             Some((what, hint))
         } else {
-            let hint = format!(
-                "stop what uses them, then: {leave}; and have the gateway's administrator give each disk an \
-                 identifier of its own"
+            let hint = hint!(
+                "stop what uses them, then: iscsictl logout {TARGET}; and have the gateway's administrator give each \
+                 disk an identifier of its own",
+                TARGET = last
             );
             Some((format!("{what}; they differ {}", differences.join(" and ")), hint))
         }
@@ -182,15 +183,19 @@ impl<'a> SameDisk<'a> {
             }
         };
         let is_size_alone = differences.len() == 1 && differ.starts_with("in size");
-        let name = quoted(last);
-        let own = "and have the gateway's administrator give each disk an identifier of its own";
         let hint = if is_size_alone {
-            format!(
-                "if the LUN was resized, scan every path: iscsictl rescan {name}; else stop what uses it, then: \
-                 iscsictl logout {name}; {own}"
+            hint!(
+                "if the LUN was resized, scan every path: iscsictl rescan {TARGET}; else stop what uses it, then: \
+                 iscsictl logout {TARGET}; and have the gateway's administrator give each disk an identifier of \
+                 its own",
+                TARGET = last
             )
         } else {
-            format!("stop what uses it, then: iscsictl logout {name}; {own}")
+            hint!(
+                "stop what uses it, then: iscsictl logout {TARGET}; and have the gateway's administrator give each \
+                 disk an identifier of its own",
+                TARGET = last
+            )
         };
         Some((what, hint))
     }

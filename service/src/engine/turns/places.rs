@@ -78,7 +78,7 @@ pub(in crate::engine) fn check_number(nodes: usize) -> Result<()> {
         return Ok(());
     }
     let what = format!("{nodes} nodes are more than one call works on; it works on {MOST_NODES}");
-    Err(Fault::new(Kind::Failed, what).hint("name a portal: iscsictl nodes lists them"))
+    Err(Fault::new(Kind::Failed, what).hint("name a portal; see what is recorded: iscsictl nodes"))
 }
 
 #[cfg(test)]

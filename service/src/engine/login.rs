@@ -3,6 +3,7 @@
 //!
 //! | room | what it is |
 //! |---|---|
+//! | `addresses` | asks a target at each address of its record's portal |
 //! | `answer` | the entries, read from the system again |
 //! | `attempt` | one login through iscsid, within the caller's time |
 //! | `connect` | from a portal and CHAP to usable disks in one call |
@@ -13,6 +14,7 @@
 //! | `scan` | has the kernel scan the sessions that show no LUN |
 //! | `settle` | waits for disks, maps and their links |
 
+mod addresses;
 mod answer;
 mod attempt;
 pub(crate) mod connect;
@@ -55,6 +57,7 @@ use crate::{
     engine::{
         Engine,
         call::{Call, act},
+        leftovers::pathless_maps,
         logout,
         records::{
             lookup::{meant, nodes_of, none},
@@ -125,6 +128,8 @@ async fn log_in(
     }
     // Read before the first login, so that an unreadable file stops it.
     let known_luns = if wishes.wait { lun_identity::known(engine, target).await? } else { Wwids::new() };
+    // Their paths come back to those that something has open.
+    let pathless = pathless_maps::take_away(engine, Some(target)).await?.kept;
     let mut outcomes = portals::log_in(engine, nodes, hold, share, limit).await?;
     let unscanned = scan::left_to_a_person(engine, those(&outcomes, |_| true)).await?;
     let mut settled = if wishes.wait { Settled::Ready } else { Settled::Unasked };
@@ -136,6 +141,7 @@ async fn log_in(
             lun_identity::refuse_changed(engine, target, &usable.fresh, known_luns, accept, limit).await?;
         outcomes.extend(refused.into_iter().map(|(key, fault)| (key, Err(fault))));
     }
+    pathless_maps::forget_errors(engine, pathless).await;
     if limit.is_cancelled() {
         let made = those(&outcomes, |done| done.outcome == LoginOutcome::LoggedIn);
         let now = engine.state.look(Parts::SESSIONS).await?;

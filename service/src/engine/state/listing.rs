@@ -18,6 +18,7 @@ use crate::{
     engine::{
         Engine,
         call::{Call, look},
+        leftovers::pathless_maps::{self, PathlessMap},
         records::lookup::damaged,
     },
 };
@@ -41,6 +42,13 @@ impl Engine {
                 }
                 let disks = session.disks.iter();
                 paths.extend(disks.map(|disk| with_disk(path_of(session), disk, now.path(&disk.name))));
+            }
+            for pathless in pathless_maps::find(self).await? {
+                // There is no portal that it would be reached through.
+                if portals.is_none() && filter.target.as_ref().is_none_or(|target| pathless.target == *target)
+                {
+                    paths.push(without_path(pathless));
+                }
             }
             Ok(paths)
         })
@@ -101,6 +109,16 @@ fn path_of(session: &Session) -> results::Path {
     path.sid = session.sid;
     path.session_state.clone_from(&session.state);
     path.host = session.host;
+    path
+}
+
+/// A map that outlived its sessions.
+fn without_path(pathless: PathlessMap) -> results::Path {
+    let mut path = results::Path::default();
+    path.target = pathless.target.to_string();
+    path.map = pathless.map.name;
+    path.map_device = pathless.map.device;
+    path.size = pathless.size;
     path
 }
 

@@ -1,10 +1,12 @@
-//! What a killed daemon and a killed iscsid left behind.
+//! What a killed daemon, a killed iscsid and a logout by force left behind.
 //!
 //! | room | what it is |
 //! |---|---|
+//! | `pathless_maps` | maps that outlived the sessions of their target |
 //! | `stale_sessions` | sessions that a killed iscsid left behind |
 //! | `undo` | restores what a killed daemon had changed |
 
+pub(super) mod pathless_maps;
 pub(super) mod stale_sessions;
 pub(super) mod undo;
 
@@ -29,6 +31,7 @@ impl Engine {
             undo::later(&engine, later).await;
             // Any local user can have the daemon started, so that alone must not restart iscsid.
             stale_sessions::remove(&engine, Reach::Remove, &Limit::of(DEFAULT_TIMEOUT)).await;
+            pathless_maps::at_the_start(&engine).await;
             drop(at_work);
         });
     }

@@ -3,6 +3,7 @@
 //!
 //! | room | what it is |
 //! |---|---|
+//! | `addresses` | asks a target at each address of its record's portal |
 //! | `answer` | the entries, read from the system again |
 //! | `attempt` | one login through iscsid, within the caller's time |
 //! | `connect` | from a portal and CHAP to usable disks in one call |
@@ -14,6 +15,7 @@
 //! | `settle` | waits for disks, maps and their links |
 //! | `shared_lun` | rejects a LUN whose identifier is that of another target's disk |
 
+mod addresses;
 mod answer;
 mod attempt;
 pub(crate) mod connect;
@@ -58,6 +60,7 @@ use crate::{
     engine::{
         Engine,
         call::{Call, act},
+        leftovers::pathless_maps,
         logout,
         records::{
             lookup::{meant, nodes_of, none},
@@ -128,6 +131,8 @@ async fn log_in(
     }
     // Read before the first login, so that an unreadable file stops it.
     let known_luns = if wishes.wait { lun_identity::known(engine, target).await? } else { Wwids::new() };
+    // Their paths come back to those that something has open.
+    let pathless = pathless_maps::take_away(engine, Some(target)).await?.kept;
     let mut outcomes = portals::log_in(engine, nodes, hold, share, limit).await?;
     let unscanned = scan::left_to_a_person(engine, those(&outcomes, |_| true)).await?;
     let mut settled = if wishes.wait { Settled::Ready } else { Settled::Unasked };
@@ -140,6 +145,7 @@ async fn log_in(
         refuse(&mut outcomes, changed);
         refuse(&mut outcomes, shared_lun::refuse(engine, target, &fresh, accept, limit).await?);
     }
+    pathless_maps::forget_errors(engine, pathless).await;
     if limit.is_cancelled() {
         let made = those(&outcomes, |done| done.outcome == LoginOutcome::LoggedIn);
         let now = engine.state.look(Parts::SESSIONS).await?;

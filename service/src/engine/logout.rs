@@ -22,10 +22,11 @@ mod unused;
 use std::{collections::BTreeSet, sync::Arc};
 
 use iscsi_initiator_dbus::{
-    Fault, Kind,
+    Fault, Iqn, Kind,
     fault::Result,
     options::LogoutOptions,
     results::{self, LogoutOutcome},
+    shell::command,
 };
 use iscsi_initiator_polkit::Action;
 
@@ -33,7 +34,10 @@ use self::plan::Plan;
 use super::{
     Engine,
     call::{Call, act},
-    leftovers::stale_sessions::{self, Reach},
+    leftovers::{
+        pathless_maps::{self, TakenAway},
+        stale_sessions::{self, Reach},
+    },
     records::lookup::{meant, none},
     turns::places::check_number,
 };
@@ -65,7 +69,12 @@ impl Engine {
                 let now = engine.state.look_at(std::slice::from_ref(target)).await?;
                 let sessions = now.sessions_of(target, portals.as_deref());
                 let nodes = now.nodes_of(target, portals.as_deref());
-                if sessions.is_empty() && nodes.is_empty() {
+                // What an earlier logout had to leave.
+                let earlier = match now.sessions_of(target, None).is_empty() {
+                    true => pathless_maps::take_away(engine, Some(target)).await?,
+                    false => TakenAway::default(),
+                };
+                if sessions.is_empty() && nodes.is_empty() && earlier.is_nothing() {
                     return Err(none(engine, target, asked).await);
                 }
                 check_number(sessions.len())?;
@@ -78,6 +87,8 @@ impl Engine {
                     .collect();
                 if !sessions.is_empty() {
                     entries.extend(end(engine, &sessions, force, limit).await?);
+                } else if !earlier.is_nothing() {
+                    report_earlier(engine, target, &mut entries, &earlier).await?;
                 }
                 answer(entries)
             })
@@ -103,6 +114,9 @@ pub(super) async fn end(
     let (plan, claims) = if force {
         let plan = unused::plan(engine, sessions).await?;
         unused::log_overridden(engine, &plan).await?;
+        for session in sessions {
+            pathless_maps::remember(engine, &session.target, session.disks.clone()).await;
+        }
         (plan, Claims::default())
     } else {
         let (plan, claims) = unused::unused(engine, sessions, limit).await?;
@@ -138,6 +152,10 @@ pub(super) async fn end(
         stand_by(engine, &mut left, &plan, &removed, is_over).await?;
     } else if removed == plan.maps {
         report_what_is_left(engine, &mut left, &plan, limit).await?;
+    }
+    if force {
+        let kept = plan.maps.difference(&removed).cloned().collect();
+        report_kept(engine, &mut left, &kept).await?;
     }
     Ok(left)
 }
@@ -177,6 +195,51 @@ async fn report_what_is_left(
         let what = format!("still there: {}", left.iter().take(8).cloned().collect::<Vec<_>>().join(", "));
         tracing::warn!(left = ?left, "the sessions have ended, but not all of it is gone");
         entries.iter_mut().for_each(|entry| entry.message.clone_from(&what));
+    }
+    Ok(())
+}
+
+/// Reports the maps that a logout by force leaves, with what holds them.
+async fn report_kept(engine: &Engine, entries: &mut [results::Logout], kept: &BTreeSet<Map>) -> Result<()> {
+    let maps: Vec<&Map> = kept.iter().collect();
+    let Some(target) = entries.first().map(|entry| entry.target.clone()).filter(|_| !maps.is_empty()) else {
+        return Ok(());
+    };
+    let uses = pathless_maps::uses(engine, &maps).await?;
+    let (message, hint) = pathless_maps::describe(&maps, &uses, &command(["iscsictl", "logout", &target]));
+    for entry in entries.iter_mut().filter(|entry| entry.outcome == LogoutOutcome::LoggedOut) {
+        entry.message = format!("still there: {message}");
+        entry.hint.clone_from(&hint);
+    }
+    Ok(())
+}
+
+/// Reports what became of the maps that an earlier logout left.
+async fn report_earlier(
+    engine: &Engine,
+    target: &Iqn,
+    entries: &mut Vec<results::Logout>,
+    earlier: &TakenAway,
+) -> Result<()> {
+    if entries.is_empty() {
+        entries.push(results::Logout::done(target.as_str(), "", LogoutOutcome::NotLoggedIn));
+    }
+    let mut messages = Vec::new();
+    if !earlier.removed.is_empty() {
+        messages.push(format!("removed what an earlier logout left: the map {}", earlier.removed.join(", ")));
+    }
+    let mut hint = String::new();
+    let maps: Vec<&Map> = earlier.kept.iter().map(|kept| &kept.map).collect();
+    if !maps.is_empty() {
+        let uses = pathless_maps::uses(engine, &maps).await?;
+        let again = command(["iscsictl", "logout", target.as_str()]);
+        let (message, way_out) = pathless_maps::describe(&maps, &uses, &again);
+        messages.push(format!("an earlier logout left {message}"));
+        hint = way_out;
+    }
+    for entry in entries.iter_mut() {
+        entry.message = messages.join("; ");
+        entry.hint.clone_from(&hint);
     }
     Ok(())
 }

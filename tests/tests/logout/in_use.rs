@@ -156,19 +156,98 @@ async fn a_glance_at_a_disk_is_waited_for() {
     left(&room, &entries.unwrap(), "");
 }
 
+/// What a forced logout says of `mpatha`, which this keeps.
+#[track_caller]
+fn says_what_stays(entries: &[iscsi_initiator_dbus::results::Logout], words: &str, hint: &str) {
+    assert_eq!(entries.len(), 2);
+    for entry in entries {
+        assert_eq!(entry.outcome, LogoutOutcome::LoggedOut, "{entry:?}");
+        assert!(
+            entry.message.starts_with("still there: the map mpatha") && entry.error.is_empty(),
+            "{entry:?}"
+        );
+        assert!(entry.message.contains(words) && entry.hint.contains(hint), "{entry:?}");
+    }
+}
+
 #[tokio::test]
 async fn by_force_the_sessions_end_under_what_uses_the_disks() {
     let (room, _) = Room::logged_in().await;
     room.machine.hold("dm-0", "qemu-system-x86");
     let entries = log_out(&room, forced()).await.unwrap();
-    assert_eq!(entries.len(), 2);
-    left(&room, &entries, "");
+    says_what_stays(&entries, "a program may have it open", "fuser --verbose /dev/mapper/mpatha");
+    assert!(room.machine.sessions().is_empty() && room.machine.disks().is_empty());
     // What is open keeps its map; the other one is gone.
     assert_eq!(room.machine.maps(), ["mpatha"]);
     let again = log_out(&room, Options::new()).await.unwrap();
-    assert!(again.iter().all(|entry| entry.outcome == LogoutOutcome::NotLoggedIn), "{again:?}");
+    let told = |entry: &iscsi_initiator_dbus::results::Logout| {
+        entry.outcome == LogoutOutcome::NotLoggedIn
+            && entry.message.starts_with("an earlier logout left the map mpatha")
+    };
+    assert!(again.iter().all(told), "{again:?}");
     // Its paths come back to it.
     let entries = room.login(Options::new()).await.unwrap();
     assert!(entries.iter().all(|entry| entry.outcome == LoginOutcome::LoggedIn), "{entries:?}");
     assert_eq!(room.machine.maps(), ["mpatha", "mpathb"]);
+}
+
+#[tokio::test]
+async fn what_a_forced_logout_left_is_shown_and_goes_with_a_later_logout() {
+    let (room, _) = Room::logged_in().await;
+    room.machine.mount("dm-0", "/srv/disk");
+    let entries = log_out(&room, forced()).await.unwrap();
+    let hint = format!("release it: umount /srv/disk && iscsictl logout {TARGET}");
+    says_what_stays(&entries, "dm-0 is mounted on /srv/disk", &hint);
+
+    let paths = room.client().await.list_paths(Options::new()).await.unwrap();
+    let shown: Vec<_> =
+        paths.iter().map(|path| (path.map.as_str(), path.sid, path.target.as_str())).collect();
+    assert_eq!(shown, [("mpatha", 0, TARGET)]);
+    let findings = room.client().await.examine(Options::new()).await.unwrap();
+    let finding = findings.iter().find(|finding| finding.subject == "mpatha").unwrap();
+    assert!(finding.detail.contains("dm-0 is mounted on /srv/disk") && finding.hint == hint, "{finding:?}");
+
+    let again = log_out(&room, Options::new()).await.unwrap();
+    assert!(again.iter().all(|entry| entry.hint == hint && entry.message.contains("mpatha")), "{again:?}");
+    assert_eq!(room.machine.maps(), ["mpatha"]);
+    room.machine.unmount("/srv/disk");
+    let gone = log_out(&room, Options::new()).await.unwrap();
+    for entry in &gone {
+        assert_eq!(entry.outcome, LogoutOutcome::NotLoggedIn);
+        assert_eq!(entry.message, "removed what an earlier logout left: the map mpatha");
+    }
+    assert!(room.machine.maps().is_empty());
+    let bare = log_out(&room, Options::new()).await.unwrap();
+    assert!(bare.iter().all(|entry| entry.message.is_empty()), "{bare:?}");
+}
+
+#[tokio::test]
+async fn what_a_forced_logout_left_of_a_target_that_is_forgotten_goes_as_well() {
+    let (room, _) = Room::with_gateway().await;
+    // A login that does not wait has not learned what its LUNs are.
+    room.login(option("wait", false)).await.unwrap();
+    room::until("both maps are there", || room.machine.maps().len() == 2).await;
+    let pid = room.machine.hold("dm-1", "dd");
+    log_out(&room, forced()).await.unwrap();
+    assert_eq!(room.machine.maps().len(), 1);
+    room.machine.remove("db/nodes");
+    room.machine.release(pid);
+    let gone = log_out(&room, Options::new()).await.unwrap();
+    let [entry] = gone.as_slice() else { panic!("{gone:?}") };
+    assert!(entry.portal.is_empty() && entry.message.starts_with("removed"), "{entry:?}");
+    assert!(room.machine.maps().is_empty());
+    fails(log_out(&room, Options::new()).await, Kind::NoSuchNode, TARGET);
+}
+
+#[tokio::test]
+async fn a_login_takes_away_what_nothing_has_open_any_more() {
+    let (room, _) = Room::logged_in().await;
+    let pid = room.machine.hold("dm-0", "dd");
+    log_out(&room, forced()).await.unwrap();
+    room.machine.release(pid);
+    assert_eq!(room.machine.maps(), ["mpatha"]);
+    let entries = room.login(Options::new()).await.unwrap();
+    assert!(entries.iter().all(|entry| entry.maps.len() == 2 && entry.message.is_empty()), "{entries:?}");
+    left(&room, &log_out(&room, Options::new()).await.unwrap(), "");
+    assert!(room.machine.maps().is_empty());
 }

@@ -87,16 +87,21 @@ fn heading(paths: &[&Path]) -> String {
 
 fn row(path: &Path) -> Vec<Cell> {
     let known = |text: String, is_known: bool| Cell::or_dash(if is_known { text } else { String::new() });
-    let (state, tone) = state(path);
+    let (state, tone) = if is_pathless(path) { ("no session".to_owned(), Tone::Bad) } else { state(path) };
     vec![
         Cell::or_dash(&path.device),
         Cell::or_dash(&path.portal),
-        Cell::new(path.sid),
+        Cell::or_dash(if path.sid == 0 { String::new() } else { path.sid.to_string() }),
         known(format!("{}:{}:{}:{}", path.host, path.channel, path.id, path.lun), has_lun(path)),
         known(path.group.to_string(), path.group > 0),
         known(path.priority.to_string(), path.priority >= 0 && !path.map.is_empty()),
         Cell::toned(state, tone),
     ]
+}
+
+/// A map that outlived its sessions: a logout by force left it to what has it open.
+pub(crate) fn is_pathless(path: &Path) -> bool {
+    path.sid == 0 && path.device.is_empty() && !path.map.is_empty()
 }
 
 /// A session without a LUN has no address; a LUN that is no disk has a state.

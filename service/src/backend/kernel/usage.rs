@@ -162,6 +162,17 @@ impl Usage {
         Uses { found: all.found.into_iter().collect(), release, claims }
     }
 
+    /// The same, as far as it is visible without looking into processes or opening anything. Blocks.
+    pub(crate) fn stacked(&self, devices: &[String]) -> Uses {
+        let capabilities = Raised::new(TO_LOOK_INTO_PROCESSES);
+        let tables = Tables::read(&self.sysfs, &self.proc, &self.numbers_above(devices));
+        drop(capabilities);
+        let mut climb = Climb::default();
+        devices.iter().for_each(|device| self.climb(device, &tables, DEPTH, &mut climb));
+        let release = Release::of(&climb.found, &climb.above);
+        Uses { found: climb.found.into_iter().collect(), release, claims: Claims::default() }
+    }
+
     /// The file systems and swap space on the devices, all the way up; `None` if the mounts are not
     /// known: every machine has a root file system. Opens nothing. Blocks.
     pub(crate) fn carried(&self, devices: &[String]) -> Option<Carried> {

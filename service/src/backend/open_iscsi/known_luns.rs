@@ -50,6 +50,14 @@ impl KnownLuns {
         self.read(SHARED, target)
     }
 
+    /// Those of every target, as far as they can be read.
+    pub(crate) fn all(&self) -> Vec<(Iqn, Wwids)> {
+        let names = Dir::open(&self.state).and_then(|dir| dir.list_some(FOLDER)).map(|names| names.names);
+        let target = |name: std::ffi::OsString| name.to_str()?.parse::<Iqn>().ok();
+        let targets = names.unwrap_or_default().into_iter().filter_map(target);
+        targets.filter_map(|target| Some((target.clone(), self.of(&target).ok()?))).collect()
+    }
+
     /// Stores these LUNs, replacing the previous ones.
     pub(crate) fn remember(&self, target: &Iqn, wwids: &Wwids) -> Result<()> {
         let fit = wwids.iter().filter(|(_, wwid)| wwid.len() <= LONGEST).take(MOST);
@@ -135,6 +143,7 @@ mod tests {
         let wwids = Wwids::from([(0, "naa.6001".to_owned()), (256, "t10.x y".to_owned())]);
         luns.remember(&target, &wwids).unwrap();
         assert_eq!(luns.of(&target).unwrap(), wwids);
+        assert_eq!(luns.all(), [(target.clone(), wwids)]);
         assert!(luns.of(&"iqn.2001-04.com.example:b".parse().unwrap()).unwrap().is_empty());
         Dir::open(folder.path()).unwrap().replace(&file(FOLDER, &target), b"{", 0o600).unwrap();
         assert!(luns.of(&target).unwrap().is_empty(), "nonsense is nothing");

@@ -4,14 +4,23 @@ use iscsi_initiator_dbus::fault::Result;
 
 use crate::{
     backend::{
-        host::threads::reading, kernel::sysfs::Session, multipath::config::Own, open_iscsi::database::Node,
+        host::threads::reading,
+        kernel::{sysfs::Session, usage::Uses},
+        multipath::config::Own,
+        open_iscsi::database::Node,
     },
-    engine::{Engine, state::reader::Parts},
+    engine::{
+        Engine,
+        leftovers::pathless_maps::{self, PathlessMap},
+        state::reader::Parts,
+    },
 };
 
 pub(super) struct Facts {
     /// Including sessions that are being set up or are stale.
     pub(super) sessions: Vec<Session>,
+    /// Maps that outlived their sessions, and how each can be described.
+    pub(super) pathless: Vec<(PathlessMap, Uses)>,
     pub(super) nodes: Result<Vec<Node>>,
     /// Why some nodes are not among them.
     pub(super) left_out: Option<String>,
@@ -27,8 +36,14 @@ pub(super) async fn read(engine: &Engine) -> Result<Facts> {
         Ok(now) => (now.all_sessions().to_vec(), Ok(now.nodes().to_vec()), now.left_out().map(str::to_owned)),
         Err(fault) => (engine.state.look(Parts::SESSIONS).await?.all_sessions().to_vec(), Err(fault), None),
     };
+    let mut pathless = Vec::new();
+    for found in pathless_maps::find(engine).await? {
+        let uses = pathless_maps::uses(engine, &[&found.map]).await?;
+        pathless.push((found, uses));
+    }
     Ok(Facts {
         sessions,
+        pathless,
         nodes,
         left_out,
         own: reading(move || multipath.own()).await?,

@@ -186,6 +186,7 @@ mod tests {
     fn multipathd_is_started_only_where_multipath_was_set_up() {
         let facts = |own| Facts {
             sessions: Vec::new(),
+            pathless: Vec::new(),
             nodes: Ok(Vec::new()),
             left_out: None,
             own,

@@ -7,7 +7,7 @@ use super::{
     facts::Facts,
     found::{Findings, count},
 };
-use crate::backend::kernel::sysfs::Session;
+use crate::{backend::kernel::sysfs::Session, engine::leftovers::pathless_maps};
 
 const NAME: &str = "sessions";
 
@@ -17,6 +17,11 @@ pub(super) fn look(facts: &Facts) -> Findings {
     let mut sound = 0;
     for session in &facts.sessions {
         sound += usize::from(!of(&mut findings, facts, session));
+    }
+    for (pathless, uses) in &facts.pathless {
+        let again = command(["iscsictl", "logout", pathless.target.as_str()]);
+        let (what, hint) = pathless_maps::describe(&[&pathless.map], uses, &again);
+        findings.warning(NAME, &pathless.map.name, what, hint);
     }
     match (facts.sessions.len(), sound) {
         (0, _) => findings.skipped(NAME, "", "there is no session"),
@@ -119,6 +124,7 @@ mod tests {
         ] {
             let facts = Facts {
                 sessions: vec![session(state)],
+                pathless: Vec::new(),
                 nodes: Ok(Vec::new()),
                 left_out: None,
                 own: Ok(Own::Missing),
@@ -142,6 +148,7 @@ mod tests {
                 let odd = Session { portal: portal.and_then(|text| text.parse().ok()), ..session(state) };
                 let facts = Facts {
                     sessions: vec![odd],
+                    pathless: Vec::new(),
                     nodes: Ok(Vec::new()),
                     left_out: None,
                     own: Ok(Own::Missing),
@@ -158,6 +165,7 @@ mod tests {
         let half = Session { target: String::new(), portal: None, ..session("FREE") };
         let facts = Facts {
             sessions: vec![half],
+            pathless: Vec::new(),
             nodes: Ok(Vec::new()),
             left_out: None,
             own: Ok(Own::Missing),

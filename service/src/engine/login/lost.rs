@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result, hint};
 use tokio::task::JoinSet;
 
-use super::portals::ask_any;
+use super::addresses::ask_any;
 use crate::{
     backend::{
         host::{limit::Limit, threads::reading},

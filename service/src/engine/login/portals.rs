@@ -7,7 +7,6 @@ use std::{
 };
 
 use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result, hint, results::LoginOutcome};
-use iscsi_initiator_probe::Accepted;
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
@@ -15,6 +14,7 @@ use tokio::{
 };
 
 use super::{
+    addresses::ask_any,
     answer::{Done, Outcome},
     attempt,
     hold::Hold,
@@ -27,14 +27,14 @@ use crate::{
             threads::{blocking, reading},
         },
         open_iscsi::{
-            database::{Node, NodeKey, chap::Proofs},
+            database::{Node, NodeKey},
             iscsiadm::Iscsiadm,
             iscsid,
         },
     },
     engine::{
         Engine,
-        ask::{ask_login, to_adopt},
+        ask::to_adopt,
         leftovers::stale_sessions::{self, Reach},
         records::{initiator_name, lookup::damaged},
         state::reader::Parts,
@@ -234,33 +234,6 @@ pub(super) fn is_out_of_reach(fault: &Fault) -> bool {
 fn portal(host: &str, port: u16) -> Option<Portal> {
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     format!("{host}:{port}").parse().ok()
-}
-
-/// Asks the target at the addresses of the record's portal, one after the other: a record may have a
-/// host name, which iscsid resolves by itself.
-pub(super) async fn ask_any(
-    engine: &Engine,
-    node: &Node,
-    initiator: &Iqn,
-    proofs: &Proofs,
-    limit: &Limit,
-) -> Result<Accepted> {
-    let interface = node.interface.as_deref();
-    let portals = engine.resolver.portals(&node.key.portal, limit).await?;
-    let (mut last, number) = (None, portals.len());
-    for (at, portal) in portals.into_iter().enumerate() {
-        let key = NodeKey { portal, ..node.key.clone() };
-        // A silent address leaves time for the others.
-        let left = u32::try_from(number.saturating_sub(at)).unwrap_or(1).max(1);
-        let part = limit.at_most(limit.left() / left);
-        match ask_login(&key, interface, initiator, proofs, &part).await {
-            Err(fault) if matches!(fault.kind(), Kind::PortalUnreachable | Kind::TimedOut) => {
-                last = Some(fault)
-            }
-            answer => return answer,
-        }
-    }
-    Err(last.unwrap_or_else(|| Fault::new(Kind::PortalUnreachable, "the portal has no address")))
 }
 
 /// Returns when the others are no longer to wait for an attempt that began then.

@@ -22,6 +22,7 @@ use crate::{
     engine::{
         Engine,
         call::{Call, look},
+        leftovers::pathless_maps::{self, PathlessMap},
         records::lookup::damaged,
     },
 };
@@ -49,6 +50,13 @@ impl Engine {
                     let path = with_disk(path_of(session), disk, now.path(&disk.name));
                     with_trouble(path, troubles.iter().find(|trouble| trouble.is_of(disk)))
                 }));
+            }
+            for pathless in pathless_maps::find(self).await? {
+                // There is no portal that it would be reached through.
+                if portals.is_none() && filter.target.as_ref().is_none_or(|target| pathless.target == *target)
+                {
+                    paths.push(without_path(pathless));
+                }
             }
             Ok(paths)
         })
@@ -109,6 +117,16 @@ fn path_of(session: &Session) -> results::Path {
     path.sid = session.sid;
     path.session_state.clone_from(&session.state);
     path.host = session.host;
+    path
+}
+
+/// A map that outlived its sessions.
+fn without_path(pathless: PathlessMap) -> results::Path {
+    let mut path = results::Path::default();
+    path.target = pathless.target.to_string();
+    path.map = pathless.map.name;
+    path.map_device = pathless.map.device;
+    path.size = pathless.size;
     path
 }
 

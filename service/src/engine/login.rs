@@ -11,6 +11,7 @@
 //! | `portals` | handles all portals at the same time |
 //! | `scan` | has the kernel scan the sessions that show no LUN |
 //! | `settle` | waits for disks, maps and their links |
+//! | `there` | a session that is there already |
 
 mod answer;
 mod attempt;
@@ -20,6 +21,7 @@ mod lun_identity;
 mod portals;
 pub(super) mod scan;
 pub(super) mod settle;
+mod there;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -55,7 +57,7 @@ use crate::{
         call::{Call, act},
         logout,
         records::{
-            lookup::{meant, nodes_of, none},
+            lookup::{as_recorded, meant, nodes_of, none},
             startup,
         },
         state::{reader::Parts, snapshot::Snapshot},
@@ -92,7 +94,8 @@ impl Engine {
         };
         act(self, call, Action::Login, move |engine, call| {
             Box::pin(async move {
-                let (target, asked, limit) = (call.target()?, call.any_portal(), call.limit());
+                let (asked, limit) = (call.any_portal(), call.limit());
+                let target = &as_recorded(engine, call.target()?).await?;
                 let hold = Hold::new(engine.turns.claims.claim(target)?);
                 let portals = meant(engine, target, asked, limit).await?;
                 let nodes = nodes_of(engine, target, portals.as_deref()).await?;
@@ -161,11 +164,12 @@ async fn make_usable(
     limit: &Limit,
 ) -> Result<Usable> {
     let now = engine.state.look(Parts::SESSIONS).await?;
+    let session_of = |key: &NodeKey| outcomes.get(key)?.as_ref().ok()?.session(&now, key);
     // There is nothing to wait for where no LUN is looked for.
     let is_waited_for =
         |key: &NodeKey, session: &Session| !unscanned.contains(key) || !session.disks.is_empty();
     let sessions = |keys: &[NodeKey]| -> Vec<Session> {
-        let found = keys.iter().filter_map(|key| Some((key, now.session_of(key)?)));
+        let found = keys.iter().filter_map(|key| Some((key, session_of(key)?)));
         found
             .filter(|(key, session)| is_waited_for(key, session))
             .map(|(_, session)| session.clone())
@@ -174,7 +178,7 @@ async fn make_usable(
     let sids: Vec<u32> = numbers(&sessions(&those(outcomes, |_| true)));
     let mut fresh = those(outcomes, |done| done.outcome == LoginOutcome::LoggedIn);
     let old = those(outcomes, |done| done.outcome == LoginOutcome::AlreadyLoggedIn);
-    let is_bare = |key: &&NodeKey| now.session_of(key).is_some_and(|session| session.disks.is_empty());
+    let is_bare = |key: &&NodeKey| session_of(key).is_some_and(|session| session.disks.is_empty());
     fresh.extend(old.iter().filter(is_bare).cloned());
     let mut unscanned = sessions(&old);
     unscanned.retain(|session| session.disks.is_empty() || session.state != "LOGGED_IN");

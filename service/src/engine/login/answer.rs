@@ -12,7 +12,11 @@ use iscsi_initiator_dbus::{
 use super::settle::Settled;
 use crate::{
     backend::{kernel::sysfs::Session, open_iscsi::database::NodeKey},
-    engine::{Engine, records::lookup::no_such_node, state::reader::Parts},
+    engine::{
+        Engine,
+        records::lookup::no_such_node,
+        state::{reader::Parts, snapshot::Snapshot},
+    },
 };
 
 /// The message for a session without a disk. tgt shows a LUN of its own that is not a disk.
@@ -26,6 +30,20 @@ pub(super) struct Done {
     pub(super) outcome: LoginOutcome,
     /// A message for a login that succeeded.
     pub(super) remark: String,
+    /// The session, where it is not under the node's own portal and iface.
+    pub(super) sid: Option<u32>,
+}
+
+impl Done {
+    /// This session was there before.
+    pub(super) fn already(sid: u32) -> Self {
+        Self { outcome: LoginOutcome::AlreadyLoggedIn, remark: String::new(), sid: Some(sid) }
+    }
+
+    /// The session of the node as it is now.
+    pub(super) fn session<'a>(&self, now: &'a Snapshot, node: &NodeKey) -> Option<&'a Session> {
+        now.session_of(node).or_else(|| now.session(self.sid?))
+    }
 }
 
 /// An entry for each node, or the most specific reason if every one failed.
@@ -46,10 +64,7 @@ pub(super) async fn answer(
     let of_node = |(key, outcome): (NodeKey, Outcome)| match outcome {
         Err(fault) => results::Login::failed(target.as_str(), &key.portal.to_string(), &fault),
         Ok(done) => {
-            let at = Some(std::slice::from_ref(&key.portal));
-            let was_there = done.outcome == LoginOutcome::AlreadyLoggedIn;
-            let others = if was_there { now.sessions_of(target, at) } else { Vec::new() };
-            let session = now.session_of(&key).or_else(|| others.first());
+            let session = done.session(&now, &key);
             entry(&key, done, session, settled, unscanned.contains(&key))
         }
     };

@@ -10,7 +10,7 @@ use iscsi_initiator_dbus::{
     shell::quoted,
 };
 
-use super::{answer::Done, hold::Hold};
+use super::{answer::Done, hold::Hold, there};
 use crate::{
     backend::{
         host::{limit::Limit, threads::blocking},
@@ -44,7 +44,7 @@ pub(super) async fn log_in(
     place: Place,
     limit: &Limit,
 ) -> Result<Done> {
-    let done = |outcome| Done { outcome, remark: String::new() };
+    let done = |outcome| Done { outcome, remark: String::new(), sid: None };
     let login = with_fewer_retries(engine, node, iscsiadm, limit).await?;
     if matches!(login, Err(Refused::Code(_))) {
         // iscsid may have died during the login.
@@ -82,12 +82,7 @@ pub(super) async fn log_in(
         // completes it at the next login.
         (Err(Refused::Code(_)), _) if session.is_some_and(is_whole) => Ok(done(LoginOutcome::LoggedIn)),
         (Err(refused), _) => Err(report(node, refused.into())),
-        // iscsid knows one that is not this node's in the kernel: of another iface, or about to appear.
-        (Ok(Login::WasThere), false) => Ok(Done {
-            outcome: LoginOutcome::AlreadyLoggedIn,
-            remark: "iscsid already has a session there, which the kernel does not show as this node's"
-                .to_owned(),
-        }),
+        (Ok(Login::WasThere), false) => there::was_there(engine, node, limit).await,
         (Ok(Login::Made), false) => {
             Err(Fault::new(Kind::Failed, "iscsid reported success, but there is no session")
                 .hint("see the details: journalctl -u iscsid"))

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result, results::LoginOutcome, shell::quoted};
+use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result, shell::quoted};
 use iscsi_initiator_probe::Accepted;
 use tokio::{
     sync::{Notify, watch},
@@ -18,6 +18,7 @@ use super::{
     answer::{Done, Outcome},
     attempt,
     hold::Hold,
+    there,
 };
 use crate::{
     backend::{
@@ -33,7 +34,7 @@ use crate::{
     },
     engine::{
         Engine,
-        ask::{ask_login, to_adopt},
+        ask::{addresses::first_answer, ask_login, to_adopt},
         leftovers::stale_sessions::{self, Reach},
         records::{initiator_name, lookup::damaged},
         state::reader::Parts,
@@ -72,11 +73,14 @@ pub(super) async fn log_in(
 ) -> Result<BTreeMap<NodeKey, Outcome>> {
     stale_sessions::remove(engine, Reach::Restart, limit).await;
     let now = engine.state.look(Parts::SESSIONS).await?;
-    let (up, down): (Vec<&Node>, Vec<&Node>) =
-        nodes.iter().partition(|node| now.session_of(&node.key).is_some());
-    let already = || Done { outcome: LoginOutcome::AlreadyLoggedIn, remark: String::new() };
-    let mut outcomes: BTreeMap<NodeKey, Outcome> =
-        up.into_iter().map(|node| (node.key.clone(), Ok(already()))).collect();
+    let mut outcomes = BTreeMap::<NodeKey, Outcome>::new();
+    let mut down = Vec::new();
+    for node in nodes {
+        match there::session(engine, &now, &node.key, limit).await {
+            Some(sid) => drop(outcomes.insert(node.key.clone(), Ok(Done::already(sid)))),
+            None => down.push(node),
+        }
+    }
     if down.is_empty() {
         return Ok(outcomes);
     }
@@ -139,7 +143,7 @@ async fn one_node(engine: &Arc<Engine>, node: &Node, mut shared: Attempts) -> Ou
     let (begun, answering) = (Instant::now(), shared.share.part(&shared.limit));
     let proofs = {
         let (database, key) = (engine.database.clone(), key.clone());
-        reading(move || database.node_proofs(&key)).await??
+        Arc::new(reading(move || database.node_proofs(&key)).await??)
     };
     let initiator = initiator_name::of_node(node, &shared.initiator)?;
     let accepted = tokio::select! {
@@ -164,8 +168,8 @@ async fn one_node(engine: &Arc<Engine>, node: &Node, mut shared: Attempts) -> Ou
         let how = if redirect.permanent { "permanently" } else { "temporarily" };
         format!("the portal redirects logins to {}, {how}", redirect.to)
     });
-    let remarks = [done.remark].into_iter().chain(remark).filter(|remark| !remark.is_empty());
-    Ok(Done { outcome: done.outcome, remark: remarks.collect::<Vec<_>>().join("; ") })
+    let remarks = [done.remark.clone()].into_iter().chain(remark).filter(|remark| !remark.is_empty());
+    Ok(Done { remark: remarks.collect::<Vec<_>>().join("; "), ..done })
 }
 
 /// Adds the way out for an address that only the gateway's own network reaches: the portal that listed
@@ -205,31 +209,24 @@ fn portal(host: &str, port: u16) -> Option<Portal> {
     format!("{host}:{port}").parse().ok()
 }
 
-/// Asks the target at the addresses of the record's portal, one after the other: a record may have a
-/// host name, which iscsid resolves by itself.
+/// Asks the target at the addresses of the record's portal in parallel: a record may have a host name,
+/// which iscsid resolves by itself.
 async fn ask_any(
     engine: &Engine,
     node: &Node,
     initiator: &Iqn,
-    proofs: &Proofs,
+    proofs: &Arc<Proofs>,
     limit: &Limit,
 ) -> Result<Accepted> {
-    let interface = node.interface.as_deref();
     let portals = engine.resolver.portals(&node.key.portal, limit).await?;
-    let (mut last, number) = (None, portals.len());
-    for (at, portal) in portals.into_iter().enumerate() {
-        let key = NodeKey { portal, ..node.key.clone() };
-        // A silent address leaves time for the others.
-        let left = u32::try_from(number.saturating_sub(at)).unwrap_or(1).max(1);
-        let part = limit.at_most(limit.left() / left);
-        match ask_login(&key, interface, initiator, proofs, &part).await {
-            Err(fault) if matches!(fault.kind(), Kind::PortalUnreachable | Kind::TimedOut) => {
-                last = Some(fault)
-            }
-            answer => return answer,
-        }
-    }
-    Err(last.unwrap_or_else(|| Fault::new(Kind::PortalUnreachable, "the portal has no address")))
+    let ask = |portal: Portal| {
+        let key = NodeKey { portal: portal.clone(), ..node.key.clone() };
+        let (interface, initiator) = (node.interface.clone(), initiator.clone());
+        let (proofs, limit) = (Arc::clone(proofs), limit.clone());
+        let asked = async move { ask_login(&key, interface.as_deref(), &initiator, &proofs, &limit).await };
+        (portal, asked)
+    };
+    first_answer(portals.into_iter().map(ask).collect(), limit).await.map(|(_, accepted)| accepted)
 }
 
 /// Returns when the others are no longer to wait for an attempt that began then.

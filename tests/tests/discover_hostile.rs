@@ -10,7 +10,13 @@
 
 mod room;
 
-use std::{collections::HashMap, fs, os::unix::fs::MetadataExt as _, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    fs,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    sync::Arc,
+    time::Instant,
+};
 
 use iscsi_initiator_dbus::{
     Fault, Iqn, Kind,
@@ -296,12 +302,14 @@ async fn a_link_planted_in_the_database_is_not_followed() {
     let room = Room::start().await;
     let outside = room.machine.at("outside");
     fs::create_dir(&outside).unwrap();
+    // Where any user can put a file.
+    fs::set_permissions(&outside, fs::Permissions::from_mode(0o777)).unwrap();
     std::os::unix::fs::symlink(&outside, room.machine.at(format!("db/nodes/{TARGET}"))).unwrap();
     let target = Script::listing([(TARGET, "")]).listen().await;
     let answer = discover(&room, &target.portal(), Options::new()).await;
     fails(answer, Kind::InvalidConfiguration, "");
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
-    assert_eq!(fs::metadata(&outside).unwrap().mode() & 0o777, 0o755);
+    assert_eq!(fs::metadata(&outside).unwrap().mode() & 0o777, 0o777);
 }
 
 /// A crash of iscsiadm leaves such records; nothing can log in with them, nor delete them.

@@ -154,6 +154,165 @@ async fn a_record_with_a_host_name_is_found_by_both_and_forgotten_alone() {
 }
 
 #[tokio::test]
+async fn a_target_is_the_same_in_any_case_and_keeps_the_spelling_of_its_record() {
+    let (room, _) = Room::with_gateway().await;
+    let client = client(&room).await;
+    let capitals = "IQN.2001-04.com.Example:Disk-A";
+    let record = room.machine.record(capitals, "192.0.2.21", 3260, "");
+    for asked in
+        [capitals.to_lowercase(), capitals.to_uppercase(), "Iqn.2001-04.com.example:disk-a".to_owned()]
+    {
+        let filter = || Options::from([("target", asked.clone().into())]);
+        let nodes = client.list_nodes(filter()).await.unwrap();
+        assert!(matches!(nodes.as_slice(), [node] if node.target == capitals), "{asked}: {nodes:?}");
+        for startup in ["automatic", "manual"] {
+            client.set_startup(&asked, "", startup).await.unwrap();
+            assert!(room.machine.text(&record).contains(&format!("node.startup = {startup}")), "{asked}");
+        }
+        let chap = Options::from([("username", "me".into()), ("secret", SECRET.into())]);
+        client.set_chap(&asked, "192.0.2.21", chap).await.unwrap();
+        client.set_chap(&asked, "", Options::from([("clear", true.into())])).await.unwrap();
+    }
+    // One that is recorded as it was named is that one.
+    let small = capitals.to_lowercase();
+    let other = room.machine.record(&small, "192.0.2.21", 3260, "");
+    assert_eq!(client.list_nodes(Options::from([("target", small.clone().into())])).await.unwrap().len(), 2);
+    client.forget(&small, "").await.unwrap();
+    assert!(!room.machine.at(&other).exists() && room.machine.at(&record).exists());
+    client.forget(&capitals.to_uppercase(), "").await.unwrap();
+    assert!(!room.machine.at(&record).exists());
+    fails(client.forget(&small, "").await, Kind::NoSuchNode, &small);
+    // A session is found so, too, and its entries have its own spelling.
+    let entries = client.login(&TARGET.to_uppercase(), "", Options::new()).await.unwrap();
+    assert!(entries.iter().all(|entry| entry.target == TARGET && entry.sid != 0), "{entries:?}");
+    let paths = client.list_paths(Options::from([("target", TARGET.to_uppercase().into())])).await.unwrap();
+    assert!(!paths.is_empty() && paths.iter().all(|path| path.target == TARGET), "{paths:?}");
+    client.rescan(&TARGET.to_uppercase(), "", Options::new()).await.unwrap();
+    let entries = client.logout(&TARGET.to_uppercase(), "", Options::new()).await.unwrap();
+    assert!(entries.iter().all(|entry| entry.target == TARGET), "{entries:?}");
+    assert!(room.machine.sessions().is_empty());
+}
+
+#[tokio::test]
+async fn a_record_with_a_host_name_is_diagnosed_at_its_addresses() {
+    let room = Room::start().await;
+    let client = client(&room).await;
+    let target = Script { chap: Some(room::chap()), ..Script::listing([(TARGET, "")]) }.listen().await;
+    let port = target.address.port();
+    room.machine.put("etc/hosts", "127.0.0.1 storage.example\n127.0.0.1 nas.example\n", 0o644);
+    let own = "iqn.2001-04.com.example:of-this-record";
+    let more = format!(
+        "node.session.auth.username = {}\nnode.session.auth.password = {SECRET}\niface.initiatorname = {own}\n",
+        room::chap().username
+    );
+    for name in ["storage.example", "nas.example"] {
+        let record = room.machine.record(TARGET, name, port, &more);
+        for asked in [String::new(), format!("{name}:{port}"), target.portal()] {
+            let checks = client.diagnose(TARGET, &asked, Options::new()).await.unwrap();
+            let of = |name: &str| {
+                let found = checks.iter().filter(|check| check.name == name);
+                found.map(|check| (check.state, check.detail.as_str())).collect::<Vec<_>>()
+            };
+            for check in ["tcp", "initiator-accepted", "chap", "node-record"] {
+                assert!(matches!(of(check).as_slice(), [(CheckState::Ok, _)]), "{asked:?}: {checks:#?}");
+            }
+            assert!(of("initiator-accepted").iter().all(|(_, detail)| detail.contains(own)), "{checks:#?}");
+            if asked != target.portal() {
+                let shown = format!("{name} is 127.0.0.1:{port}");
+                assert_eq!(of("name-resolution"), [(CheckState::Ok, shown.as_str())]);
+            }
+        }
+        room.machine.remove(&record);
+    }
+    // One that has no address is told, and the other record is checked all the same.
+    room.machine.record(TARGET, "gone.example", port, "");
+    room.machine.record(TARGET, "127.0.0.1", port, &more);
+    let checks = client.diagnose(TARGET, "", Options::new()).await.unwrap();
+    let failed = checks.iter().find(|check| check.name == "name-resolution").unwrap();
+    assert_eq!(failed.state, CheckState::Failed, "{checks:#?}");
+    assert!(failed.detail.contains("gone.example") && !failed.hint.is_empty(), "{failed:?}");
+    let chap = checks.iter().find(|check| check.name == "chap").unwrap();
+    assert_eq!((chap.state, chap.portal.as_str()), (CheckState::Ok, target.portal().as_str()), "{checks:#?}");
+}
+
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "below the harness's own temporary directory")]
+async fn records_behind_links_are_used_if_only_root_can_change_where_they_lead() {
+    let room = Room::start().await;
+    let client = client(&room).await;
+    let target = Script::listing([(TARGET, "")]).listen().await;
+    let port = target.address.port();
+    let record = room.machine.record(TARGET, "127.0.0.1", port, BY_HAND);
+    let folder = format!("db/nodes/{TARGET}");
+    for (link, away) in [(&record, "away-record"), (&folder, "away-target"), (&"db/nodes".to_owned(), "away")]
+    {
+        fs::rename(room.machine.at(link), room.machine.at(away)).unwrap();
+        std::os::unix::fs::symlink(room.machine.at(away), room.machine.at(link)).unwrap();
+        for nodes in [
+            client.list_nodes(Options::new()).await.unwrap(),
+            client.discover(&target.portal(), Options::new()).await.unwrap(),
+        ] {
+            let [node] = nodes.as_slice() else { panic!("{link}: {nodes:?}") };
+            assert_eq!((node.startup, node.chap), (Startup::Automatic, ChapMode::OneWay), "{link}");
+            assert_eq!((node.state, node.message.as_str()), (NodeState::Known, ""), "{link}");
+        }
+        for startup in ["manual", "automatic"] {
+            client.set_startup(TARGET, "", startup).await.unwrap();
+        }
+        let findings = client.examine(Options::new()).await.unwrap();
+        let bad = |f: &&Finding| f.name == "records" && f.state != CheckState::Ok;
+        assert!(!findings.iter().any(|f| bad(&f)), "{link}: {findings:#?}");
+        assert!(room.machine.at(link).is_symlink(), "the link stays");
+    }
+    // A folder in which any user can put another record.
+    use std::os::unix::fs::PermissionsExt;
+    let open = fs::Permissions::from_mode(0o777);
+    fs::set_permissions(room.machine.at("away-target"), open).unwrap();
+    let findings = client.examine(Options::new()).await.unwrap();
+    let found = findings.iter().find(|f| f.name == "records" && f.subject.ends_with(TARGET));
+    let found = found.unwrap_or_else(|| panic!("{findings:#?}"));
+    assert!(found.detail.contains("where other users can change something"), "{found:?}");
+    assert!(client.list_nodes(Options::new()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_line_for_which_iscsiadm_lists_nothing_is_found() {
+    let room = Room::start().await;
+    let client = client(&room).await;
+    let records = async || {
+        let findings = client.examine(Options::new()).await.unwrap();
+        findings
+            .into_iter()
+            .filter(|f| f.name == "records" && f.state == CheckState::Warning)
+            .collect::<Vec<_>>()
+    };
+    room.machine.record(TARGET, "192.0.2.21", 3260, BY_HAND);
+    assert_eq!(records().await, []);
+    for (line, words, hint) in [
+        ("node.transport_name = tcp", "does not know its key node.transport_name", "node\\.transport_name"),
+        ("node.conn[1].address = x", "does not know its key node.conn[1].address", "node\\.conn\\[1\\]"),
+        ("nodé = x", "does not know its key", "sudo cat -A "),
+        (
+            "node.startup = sometimes",
+            "its value of node.startup is none of manual, automatic",
+            "node\\.startup",
+        ),
+        (
+            "node.session.scan = Auto",
+            "its value of node.session.scan is none of manual, auto",
+            "sudo sed -i ",
+        ),
+    ] {
+        let path = room.machine.record(TARGET, "192.0.2.21", 3260, &format!("{line}\n"));
+        let found = records().await;
+        let [finding] = found.as_slice() else { panic!("{line}: {found:#?}") };
+        assert!(finding.detail.contains(words), "{finding:?}");
+        assert!(finding.hint.contains(hint), "{finding:?}");
+        assert_eq!(finding.subject, room.machine.at(&path).display().to_string());
+    }
+}
+
+#[tokio::test]
 async fn what_lies_among_the_records_is_named_and_goes_with_its_target() {
     let room = Room::start().await;
     let client = client(&room).await;

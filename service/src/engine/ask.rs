@@ -3,12 +3,14 @@
 //!
 //! | room | what it is |
 //! |---|---|
+//! | `addresses` | all addresses of a host name, asked in parallel |
 //! | `asked` | a request to a portal, with everything that its error message needs |
 //! | `credentials` | what was proven, and the command that sets it |
 //! | `explain` | turns a refusal into the contract's error |
 //! | `left_out` | what a list has and cannot be used |
 //! | `status` | login statuses in words |
 
+pub(super) mod addresses;
 pub(super) mod asked;
 mod credentials;
 mod explain;

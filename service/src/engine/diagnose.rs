@@ -6,6 +6,7 @@
 //! | `exchange` | judges an exchange with a portal, check by check |
 //! | `machine` | this machine's part of a login |
 //! | `names` | initiator names that more than one machine has |
+//! | `places` | the addresses to check, and the names that they are recorded under |
 //! | `portal` | checks one portal |
 //! | `report` | the results of the checks |
 //! | `seen` | everything that was seen of a target at a portal |
@@ -13,17 +14,19 @@
 mod exchange;
 pub(super) mod machine;
 mod names;
+mod places;
 mod portal;
 mod report;
 mod seen;
 
 use std::sync::Arc;
 
-use iscsi_initiator_dbus::{Iqn, Portal, fault::Result, results::Check};
+use iscsi_initiator_dbus::{Portal, fault::Result, results::Check};
 use iscsi_initiator_polkit::{Action, Details};
 use tokio::{sync::mpsc, task::JoinSet};
 
 use self::{
+    places::Place,
     portal::{Question, Subject},
     report::Report,
 };
@@ -33,17 +36,10 @@ use super::{
         Call, act,
         consent::{Consent, may_use_secrets},
     },
-    records::{
-        defaults::has_default_discovery_chap,
-        initiator_name,
-        lookup::{no_such_node, nodes_of},
-    },
+    records::{defaults::has_default_discovery_chap, initiator_name, lookup::as_recorded},
     turns::places::{Share, check_number},
 };
-use crate::backend::{
-    host::limit::Limit,
-    open_iscsi::database::chap::{ChapSecrets, DefaultChap, Proofs},
-};
+use crate::backend::open_iscsi::database::chap::{ChapSecrets, DefaultChap, Proofs};
 
 impl Engine {
     /// The checks in order: first this machine, then each portal: the granted one, or all that are
@@ -67,24 +63,28 @@ async fn look(
     chap: Option<ChapSecrets>,
     consent: &dyn Consent,
 ) -> Result<Vec<Check>> {
-    let (target, portal, limit) = (call.any_target(), call.any_portal(), call.limit());
+    let (portal, limit) = (call.any_portal(), call.limit());
+    let target = match call.any_target() {
+        Some(target) => Some(as_recorded(engine, target).await.unwrap_or_else(|_| target.clone())),
+        None => None,
+    };
     let mut checks = machine::look(engine).await?;
     let subject = Subject {
-        target: target.cloned(),
+        target,
         initiator: initiator_name::needed(engine).await,
         given: chap.map(|chap| Arc::new(Proofs::with(Some(chap)))),
         defaults: default_discovery_chap(engine, consent, portal).await,
         limit: limit.clone(),
     };
-    let (about_name, portals) = portals_of(engine, &subject, portal).await;
+    let (about_name, portals) = places::of(engine, subject.target.as_ref(), portal, limit).await;
     checks.extend(about_name);
     check_number(portals.len())?;
     let share = engine.turns.places.share(portals.len(), limit);
     let (ask, mut questions) = mpsc::channel::<Question>(1);
     let mut looks = JoinSet::new();
-    for (number, portal) in portals.into_iter().enumerate() {
+    for (number, place) in portals.into_iter().enumerate() {
         let (engine, subject, share, ask) = (Arc::clone(engine), subject.clone(), share.clone(), ask.clone());
-        looks.spawn(async move { (number, in_turn(&engine, &portal, subject, &share, &ask).await) });
+        looks.spawn(async move { (number, in_turn(&engine, &place, subject, &share, &ask).await) });
     }
     drop(ask);
     // Ends with the last look.
@@ -117,7 +117,7 @@ async fn default_discovery_chap(
 /// The checks of one portal, in its turn.
 async fn in_turn(
     engine: &Engine,
-    portal: &Portal,
+    at: &Place,
     subject: Subject,
     share: &Share,
     ask: &mpsc::Sender<Question>,
@@ -125,62 +125,12 @@ async fn in_turn(
     match share.place(&subject.limit).await {
         Ok(_place) => {
             let limit = share.part(&subject.limit);
-            portal::look(engine, portal, Subject { limit, ..subject }, ask).await
+            portal::look(engine, at, Subject { limit, ..subject }, ask).await
         }
         Err(fault) => {
-            let mut report = Report::new(&portal.to_string());
+            let mut report = Report::new(&at.portal.to_string());
             exchange::unreachable(&mut report, &fault);
             Ok(report.checks())
-        }
-    }
-}
-
-/// The numeric portals to check, and the result of resolving their names.
-async fn portals_of(
-    engine: &Engine,
-    subject: &Subject,
-    portal: Option<&Portal>,
-) -> (Vec<Check>, Vec<Portal>) {
-    match (portal, &subject.target) {
-        (Some(portal), _) => resolution(engine, portal, &subject.limit).await,
-        (None, Some(target)) => recorded(engine, target).await,
-        (None, None) => (Vec::new(), Vec::new()),
-    }
-}
-
-async fn recorded(engine: &Engine, target: &Iqn) -> (Vec<Check>, Vec<Portal>) {
-    let mut report = Report::new("");
-    let nodes = match nodes_of(engine, target, None).await {
-        Ok(nodes) => nodes,
-        Err(fault) => {
-            report.failed("node-record", &fault);
-            return (report.checks(), Vec::new());
-        }
-    };
-    let mut portals: Vec<Portal> = nodes.into_iter().map(|node| node.key.portal).collect();
-    portals.dedup();
-    if portals.is_empty() {
-        report.failed("node-record", &no_such_node(target, None));
-    }
-    (report.checks(), portals)
-}
-
-async fn resolution(engine: &Engine, portal: &Portal, limit: &Limit) -> (Vec<Check>, Vec<Portal>) {
-    const NAME: &str = "name-resolution";
-    let mut report = Report::new(&portal.to_string());
-    if portal.address().is_some() {
-        report.skipped(NAME, "the portal is a number");
-        return (report.checks(), vec![portal.clone()]);
-    }
-    match engine.resolver.portals(portal, limit).await {
-        Ok(portals) => {
-            let shown: Vec<String> = portals.iter().map(ToString::to_string).collect();
-            report.ok(NAME, format!("{} is {}", portal.host(), shown.join(", ")));
-            (report.checks(), portals)
-        }
-        Err(fault) => {
-            report.failed(NAME, &fault);
-            (report.checks(), Vec::new())
         }
     }
 }

@@ -14,6 +14,7 @@
 //! | `scan` | has the kernel scan the sessions that show no LUN |
 //! | `settle` | waits for disks, maps and their links |
 //! | `shared_lun` | rejects a LUN whose identifier is that of another target's disk |
+//! | `there` | a session that is there already |
 
 mod addresses;
 mod answer;
@@ -26,6 +27,7 @@ mod portals;
 pub(super) mod scan;
 pub(super) mod settle;
 mod shared_lun;
+mod there;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -63,7 +65,7 @@ use crate::{
         leftovers::pathless_maps,
         logout,
         records::{
-            lookup::{meant, nodes_of, none},
+            lookup::{as_recorded, meant, nodes_of, none},
             startup,
         },
         state::{reader::Parts, snapshot::Snapshot},
@@ -100,7 +102,8 @@ impl Engine {
         };
         act(self, call, Action::Login, move |engine, call| {
             Box::pin(async move {
-                let (target, asked, limit) = (call.target()?, call.any_portal(), call.limit());
+                let (asked, limit) = (call.any_portal(), call.limit());
+                let target = &as_recorded(engine, call.target()?).await?;
                 let hold = Hold::new(engine.turns.claims.claim(target)?);
                 let portals = meant(engine, target, asked, limit).await?;
                 let nodes = nodes_of(engine, target, portals.as_deref()).await?;
@@ -184,10 +187,18 @@ async fn make_usable(
     let is_waited_for = |key: &NodeKey, session: &Session| {
         !refused.contains(key) && (!unscanned.contains(key) || !session.disks.is_empty())
     };
+    // Where they are not under the node's own portal and iface, too.
+    let found: BTreeMap<NodeKey, Vec<Session>> = those(outcomes, |_| true)
+        .into_iter()
+        .filter_map(|key| {
+            let sessions = outcomes.get(&key)?.as_ref().ok()?.sessions(&now, &key);
+            Some((key, sessions.into_iter().cloned().collect()))
+        })
+        .collect();
     let sessions = |keys: &[NodeKey]| -> Vec<(NodeKey, Session)> {
         let of = |key: &NodeKey| {
-            let key = key.clone();
-            now.all_sessions_of(&key).map(|session| (key.clone(), session.clone())).collect::<Vec<_>>()
+            let sessions = found.get(key).into_iter().flatten();
+            sessions.map(|session| (key.clone(), session.clone())).collect::<Vec<_>>()
         };
         keys.iter().flat_map(of).filter(|(key, session)| is_waited_for(key, session)).collect()
     };

@@ -38,7 +38,7 @@ use super::{
         pathless_maps::{self, TakenAway},
         stale_sessions::{self, Reach},
     },
-    records::lookup::{meant, none},
+    records::lookup::{as_recorded, meant, none},
     turns::places::check_number,
 };
 use crate::backend::{
@@ -62,7 +62,8 @@ impl Engine {
         let action = if force { Action::LogoutInUse } else { Action::Logout };
         act(self, call, action, move |engine, call| {
             Box::pin(async move {
-                let (target, asked, limit) = (call.target()?, call.any_portal(), call.limit());
+                let (asked, limit) = (call.any_portal(), call.limit());
+                let target = &as_recorded(engine, call.target()?).await?;
                 let _claim = engine.turns.claims.claim(target)?;
                 let portals = meant(engine, target, asked, limit).await?;
                 stale_sessions::remove(engine, Reach::Restart, limit).await;

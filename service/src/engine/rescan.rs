@@ -34,7 +34,7 @@ use super::{
         scan::{hindrance, scan},
         settle::{Settled, settled},
     },
-    records::lookup::{meant, resolved},
+    records::lookup::{as_recorded, meant, resolved},
     state::{
         diff::Diff,
         reader::Parts,
@@ -61,7 +61,12 @@ impl Engine {
         let wait = options.wait;
         act(self, call, Action::Login, move |engine, call| {
             Box::pin(async move {
-                let (target, limit) = (call.any_target(), call.limit());
+                let limit = call.limit();
+                let target = match call.any_target() {
+                    Some(target) => Some(as_recorded(engine, target).await?),
+                    None => None,
+                };
+                let target = target.as_ref();
                 let portals = match target {
                     Some(target) => meant(engine, target, call.any_portal(), limit).await?,
                     None => resolved(engine, call.any_portal(), limit).await?,

@@ -108,7 +108,7 @@ async fn a_record_with_another_secret_gets_the_one_that_works_and_keeps_the_rest
     connected(&connect(&room, portals[0], Options::new()).await.unwrap(), portals);
     let text = room.machine.text(&path);
     assert!(text.contains(SECRET) && !text.contains("an-old-secret"));
-    assert!(text.contains("node.session.vendor.unknown_key = \t kept = as it is \n"), "{text}");
+    assert!(text.contains("node.conn[0].tcp.congestion_control = \t kept = as it is \n"), "{text}");
 }
 
 #[tokio::test]

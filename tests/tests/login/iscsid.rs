@@ -55,7 +55,12 @@ async fn iscsiadms_fifteen_means_that_there_is_a_session() {
     room.machine.fail(|faults| faults.login = Some(15));
     let entries = login().await.unwrap();
     assert_eq!((entries[0].outcome, entries[0].sid), (LoginOutcome::AlreadyLoggedIn, 0), "{entries:?}");
-    assert!(entries[0].message.contains("iscsid already has a session there"), "{entries:?}");
+    let message = &entries[0].message;
+    assert!(
+        message.contains("iscsid already has a session there, which the kernel does not show"),
+        "{entries:?}"
+    );
+    assert!(message.contains("another program is logging in") && message.contains("code 15"), "{entries:?}");
     assert_eq!(entries[0].hint, format!("see the target's sessions: iscsictl paths {TARGET}"));
     // Another program made one at the same time.
     room.machine.fail(|faults| (faults.login, faults.login_after_all) = (None, Some(15)));
@@ -65,6 +70,33 @@ async fn iscsiadms_fifteen_means_that_there_is_a_session() {
         room.machine.sessions().contains(&entries[0].sid) && entries[0].devices.len() == 2,
         "{entries:?}"
     );
+}
+
+/// iscsiadm resolves names to compare them, and makes no second session.
+#[tokio::test]
+async fn a_session_under_another_name_of_the_portal_is_the_nodes() {
+    let (room, portals) = Room::logged_in().await;
+    let at = portals[0];
+    let sids = room.machine.sessions();
+    let by_number = room.client().await.login(TARGET, &at.to_string(), Options::new()).await.unwrap();
+    for (name, hosts) in [("gw.example", ""), ("GW-1.example", "127.0.0.99 other.example\n")] {
+        let hosts = format!("{hosts}{} {} alias\n", at.ip(), name.to_lowercase());
+        room.machine.put("etc/hosts", &hosts, 0o644);
+        let name = name.to_lowercase();
+        let record = room.machine.record(TARGET, &name, at.port(), "");
+        let named = format!("{name}:{}", at.port());
+        let entries = room.client().await.login(TARGET, &named, Options::new()).await.unwrap();
+        let [entry] = entries.as_slice() else { panic!("{entries:?}") };
+        assert_eq!(
+            (entry.outcome, entry.sid),
+            (LoginOutcome::AlreadyLoggedIn, by_number[0].sid),
+            "{entry:?}"
+        );
+        assert_eq!((&entry.devices, &entry.maps), (&by_number[0].devices, &by_number[0].maps));
+        assert!(entry.message.is_empty(), "{entry:?}");
+        assert_eq!(room.machine.sessions(), sids);
+        room.machine.remove(&record);
+    }
 }
 
 #[tokio::test]

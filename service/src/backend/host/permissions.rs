@@ -114,7 +114,7 @@ struct Walk {
 
 impl Walk {
     fn open(&mut self, root: &Path, look: impl FnOnce(&mut Self, &Dir)) {
-        match Dir::open(root) {
+        match Dir::open_with_links(root) {
             Ok(dir) => look(self, &dir),
             Err(Errno::NOENT) => {}
             Err(error) => self.unseen.push((root.to_owned(), error)),
@@ -158,6 +158,14 @@ impl Walk {
             Err(error) => return self.unseen.push((dir.path().join(relative), error)),
         };
         if modes.kind == Kind::Symlink && may_be_a_link && !relative.ends_with("_config") {
+            return;
+        }
+        // One that is followed, and that other users cannot look behind, is no trouble.
+        if modes.kind == Kind::Symlink
+            && let Ok(Some(Modes { kind: Kind::File | Kind::Folder, is_roots: true, mode, .. })) =
+                dir.modes_beyond(relative)
+            && mode & OTHERS == 0
+        {
             return;
         }
         let trouble = match modes.kind {

@@ -20,6 +20,7 @@
 //! | `recover` | cleans up what a killed daemon left in the database |
 //! | `replaced` | keeps a copy of a damaged record that is replaced |
 //! | `scan` | whether iscsid looks for LUNs by itself |
+//! | `unlisted` | lines for which `iscsiadm -m node` lists no record |
 
 pub(crate) mod backup;
 pub(crate) mod chap;
@@ -37,12 +38,14 @@ pub(crate) mod record;
 mod recover;
 mod replaced;
 mod scan;
+pub(crate) mod unlisted;
 
 use std::path::{Path, PathBuf};
 
 use iscsi_initiator_dbus::{
     Fault, Kind, hint,
     results::{ChapMode, Startup},
+    shell::quoted,
 };
 use rustix::io::Errno;
 
@@ -104,7 +107,24 @@ impl From<DatabaseError> for Fault {
             DatabaseError::Lock(_) | DatabaseError::Record { .. } => {
                 Self::new(Kind::InvalidConfiguration, error.to_string())
             }
-            DatabaseError::Io { error: Errno::PERM | Errno::LOOP | Errno::INVAL | Errno::FBIG, path } => {
+            DatabaseError::Io { error: Errno::LOOP, path } => {
+                let at = path.display();
+                Self::new(
+                    Kind::InvalidConfiguration,
+                    format!("{at}: a symlink in this path leads where other users can change something, and is not followed"),
+                )
+                .hint(format!("see who can: namei -l {}", quoted(at.to_string())))
+            }
+            DatabaseError::Io { error: Errno::XDEV, path } => Self::new(
+                Kind::InvalidConfiguration,
+                format!(
+                    "{} is on another file system than open-iscsi's database, where it cannot be replaced as a \
+                     whole",
+                    path.display()
+                ),
+            )
+            .hint("mount that file system at the database itself, instead of linking to it"),
+            DatabaseError::Io { error: Errno::PERM | Errno::INVAL | Errno::FBIG, path } => {
                 Self::new(
                     Kind::InvalidConfiguration,
                     format!("{} is not a regular file owned by root", path.display()),
@@ -186,7 +206,7 @@ impl Database {
 }
 
 fn open(path: &Path) -> Result<Dir, DatabaseError> {
-    Dir::open(path).map_err(|error| DatabaseError::Io { path: path.to_owned(), error })
+    Dir::open_with_links(path).map_err(|error| DatabaseError::Io { path: path.to_owned(), error })
 }
 
 fn io(dir: &Dir, relative: &str) -> impl FnOnce(Errno) -> DatabaseError {

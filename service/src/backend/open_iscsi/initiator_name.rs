@@ -40,7 +40,12 @@ pub(crate) struct NameChange {
 fn fault(path: &Path, error: Errno) -> Fault {
     let path = path.join(FILE);
     match error {
-        Errno::PERM | Errno::LOOP | Errno::INVAL | Errno::FBIG => {
+        Errno::LOOP => {
+            let what = "is a symlink that leads nowhere, or where other users can change something";
+            Fault::new(Kind::InvalidConfiguration, format!("{} {what}", path.display()))
+                .hint(hint!("see where it leads: namei -l {FILE}", FILE = path.display()))
+        }
+        Errno::PERM | Errno::INVAL | Errno::FBIG => {
             Fault::new(Kind::InvalidConfiguration, format!("{} is not a regular file", path.display()))
         }
         Errno::NOENT => {
@@ -106,7 +111,7 @@ impl NameFile {
 pub(crate) fn look(config: &Path) -> Result<NameFile, Fault> {
     let path = config.join(FILE);
     let nothing = |path| NameFile { path, is_there: false, text: None, names: 0, is_plain: false, age: None };
-    let dir = match Dir::open(config) {
+    let dir = match Dir::open_with_links(config) {
         Err(Errno::NOENT) => return Ok(nothing(path)),
         dir => dir.map_err(|error| fault(config, error))?,
     };
@@ -115,7 +120,7 @@ pub(crate) fn look(config: &Path) -> Result<NameFile, Fault> {
     };
     let mut names = pieces(&bytes).filter_map(value);
     let text = names.next().map(|name| String::from_utf8_lossy(name).into_owned());
-    let age = std::fs::symlink_metadata(&path).and_then(|data| data.modified()).ok();
+    let age = std::fs::metadata(&path).and_then(|data| data.modified()).ok();
     Ok(NameFile {
         is_there: true,
         names: names.count() + usize::from(text.is_some()),
@@ -130,7 +135,7 @@ pub(crate) fn look(config: &Path) -> Result<NameFile, Fault> {
 /// blocks.
 pub(crate) fn plan(config: &Path, name: &Iqn) -> Result<NameChange, Fault> {
     let io = |error| fault(config, error);
-    let dir = Dir::open(config).map_err(io)?;
+    let dir = Dir::open_with_links(config).map_err(io)?;
     let file = dir.read_of_any_owner(FILE).map_err(io)?;
     let backup = dir.read_of_any_owner(BACKUP).map_err(io)?;
     let before = file.as_deref().map_or(&[][..], Vec::as_slice);
@@ -148,7 +153,7 @@ pub(crate) fn plan(config: &Path, name: &Iqn) -> Result<NameChange, Fault> {
 /// Makes the change, and keeps the old file as a backup. Blocks.
 pub(crate) fn write(config: &Path, change: &NameChange) -> Result<(), Fault> {
     let io = |error| fault(config, error);
-    let dir = Dir::open(config).map_err(io)?;
+    let dir = Dir::open_with_links(config).map_err(io)?;
     if let Some(before) = &change.file {
         dir.replace(BACKUP, before.as_slice(), 0o600).map_err(io)?;
     }
@@ -161,7 +166,7 @@ pub(crate) fn write(config: &Path, change: &NameChange) -> Result<(), Fault> {
 /// blocks.
 pub(crate) fn put_back(config: &Path, change: &NameChange) -> Result<(), Fault> {
     let io = |error| fault(config, error);
-    let dir = match Dir::open(config) {
+    let dir = match Dir::open_with_links(config) {
         Err(Errno::NOENT) => return Ok(()),
         dir => dir.map_err(io)?,
     };
@@ -187,7 +192,7 @@ pub(crate) fn put_back(config: &Path, change: &NameChange) -> Result<(), Fault> 
 /// started before and so uses the old name. Blocks.
 pub(crate) fn is_in_force(config: &Path, proc: &Path, change: &NameChange) -> Result<bool, Fault> {
     let io = |error| fault(config, error);
-    let dir = match Dir::open(config) {
+    let dir = match Dir::open_with_links(config) {
         Err(Errno::NOENT) => return Ok(false),
         dir => dir.map_err(io)?,
     };
@@ -445,10 +450,33 @@ mod tests {
     }
 
     #[test]
-    fn a_symlink_is_refused() {
+    fn a_symlink_that_only_root_can_change_is_followed_and_stays() {
         let folder = tempfile::tempdir().unwrap();
-        std::os::unix::fs::symlink("/etc/hostname", folder.path().join(FILE)).unwrap();
-        assert_eq!(read(folder.path()).unwrap_err().kind(), Kind::InvalidConfiguration);
-        assert!(plan(folder.path(), &name("iqn.2001-04.com.example:new")).is_err());
+        let dir = Dir::open(folder.path()).unwrap();
+        for name in ["etc", "static", "anyones"] {
+            dir.make_dirs(name).unwrap();
+        }
+        let (etc, link) = (folder.path().join("etc"), folder.path().join("etc").join(FILE));
+        let old = b"InitiatorName=iqn.2001-04.com.example:old\n";
+        for place in ["static/name", "anyones/name"] {
+            dir.replace(place, old, 0o644).unwrap();
+        }
+        std::os::unix::fs::symlink("../static/name", &link).unwrap();
+        assert_eq!(read(&etc).unwrap(), Some(name("iqn.2001-04.com.example:old")));
+        let change = plan(&etc, &name("iqn.2001-04.com.example:new")).unwrap();
+        write(&etc, &change).unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(std::fs::read(folder.path().join("static/name")).unwrap(), change.written.as_slice());
+        put_back(&etc, &change).unwrap();
+        assert_eq!(std::fs::read(folder.path().join("static/name")).unwrap(), old);
+        std::fs::remove_file(&link).unwrap();
+        let anyones = folder.path().join("anyones");
+        std::fs::set_permissions(&anyones, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        std::os::unix::fs::symlink(anyones.join("name"), &link).unwrap();
+        let fault = read(&etc).unwrap_err();
+        assert_eq!(fault.kind(), Kind::InvalidConfiguration);
+        assert!(fault.message().contains("where other users can change something"), "{fault}");
+        assert!(plan(&etc, &name("iqn.2001-04.com.example:new")).is_err());
+        assert_eq!(std::fs::read(anyones.join("name")).unwrap(), old);
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     exchange,
+    places::Place,
     report::Report,
     seen::{Answer, Seen},
 };
@@ -17,7 +18,7 @@ use crate::{
     backend::{
         host::{limit::Limit, threads::reading},
         open_iscsi::database::{
-            Node, NodeKey,
+            NodeKey,
             chap::{DefaultChap, Proofs},
         },
     },
@@ -46,13 +47,14 @@ pub(super) struct Question {
 /// The checks of one portal.
 pub(super) async fn look(
     engine: &Engine,
-    portal: &Portal,
+    at: &Place,
     subject: Subject,
     ask: &mpsc::Sender<Question>,
 ) -> Result<Vec<Check>> {
+    let portal = &at.portal;
     let mut report = Report::new(&portal.to_string());
     let recorded = match &subject.target {
-        Some(target) => record_of(engine, target, portal).await?,
+        Some(target) => at.record(&engine.state.look_at(std::slice::from_ref(target)).await?, target),
         None => None,
     };
     let initiator = match &recorded {
@@ -67,9 +69,9 @@ pub(super) async fn look(
         }
     };
     let initiator = &initiator;
-    let (database, at, defaults) = (engine.database.clone(), portal.clone(), subject.defaults);
+    let (database, place, defaults) = (engine.database.clone(), portal.clone(), subject.defaults);
     // A discovery record that cannot be read has no credentials.
-    let stored = reading(move || database.discovery_proofs(&at, defaults)).await?;
+    let stored = reading(move || database.discovery_proofs(&place, defaults)).await?;
     let stored = stored.unwrap_or_else(|_| Proofs::with(None));
     let asked = match Asked::new(initiator, None, portal, &stored) {
         Ok(asked) => asked,
@@ -83,15 +85,14 @@ pub(super) async fn look(
         async { asked.list(named, &subject.limit).await.map_err(|refusal| explained(&asked, refusal)) };
     let (listing, seen) = match &subject.target {
         Some(target) => {
-            let (listing, seen) =
-                tokio::join!(list, look_at_target(engine, target, portal, initiator, &subject));
+            let (listing, seen) = tokio::join!(list, look_at_target(engine, target, at, initiator, &subject));
             (listing, Some(seen?))
         }
         None => {
             let listing = list.await;
             let seen = match only_target(&listing) {
                 Some(target) if may_look_at(&target, ask).await => {
-                    Some(look_at_target(engine, &target, portal, initiator, &subject).await?)
+                    Some(look_at_target(engine, &target, at, initiator, &subject).await?)
                 }
                 _ => None,
             };
@@ -100,11 +101,6 @@ pub(super) async fn look(
     };
     exchange::judge(&mut report, exchange::At { portal, initiator }, &listing, seen.as_ref());
     Ok(report.checks())
-}
-
-async fn record_of(engine: &Engine, target: &Iqn, portal: &Portal) -> Result<Option<Node>> {
-    let now = engine.state.look_at(std::slice::from_ref(target)).await?;
-    Ok(now.nodes_of(target, Some(std::slice::from_ref(portal))).into_iter().next())
 }
 
 /// polkit is asked about a target by its name.
@@ -117,19 +113,19 @@ async fn may_look_at(target: &Iqn, ask: &mpsc::Sender<Question>) -> bool {
 async fn look_at_target(
     engine: &Engine,
     target: &Iqn,
-    portal: &Portal,
+    at: &Place,
     initiator: &Iqn,
     subject: &Subject,
 ) -> Result<Seen> {
+    let portal = &at.portal;
     let now = engine.state.look_at(std::slice::from_ref(target)).await?;
-    let at = Some(std::slice::from_ref(portal));
-    let record = now.nodes_of(target, at).into_iter().next();
+    let record = at.record(&now, target);
     let everywhere = now.nodes_of(target, None);
     let portals: BTreeSet<&Portal> = everywhere.iter().map(|node| &node.key.portal).collect();
     // The record may have a name of its own; a bad one is told where the target was named.
     let own = record.as_ref().and_then(|node| initiator_name::of_node(node, &Ok(initiator.clone())).ok());
     let initiator = own.as_ref().unwrap_or(initiator);
-    let sessions = now.sessions_of(target, at);
+    let sessions = now.sessions_of(target, Some(&at.known_as));
     let recorded = match &record {
         Some(node) if node.damage.is_none() => proofs_of(engine, &node.key).await?,
         _ => Proofs::with(None),

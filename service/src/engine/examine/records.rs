@@ -10,7 +10,10 @@ use super::{
     found::{Findings, count, or},
 };
 use crate::{
-    backend::{host::threads::reading, open_iscsi::database::discoveries::Unusable},
+    backend::{
+        host::threads::reading,
+        open_iscsi::database::{discoveries::Unusable, unlisted::Unlisted},
+    },
     engine::{Engine, records::lookup::damaged},
 };
 
@@ -47,6 +50,7 @@ pub(super) async fn look(engine: &Engine, facts: &Facts) -> Result<Findings> {
         findings.warning(NAME, "nodes", what, hint);
     }
     strays(engine, facts, &mut findings).await?;
+    unlisted(engine, &mut findings).await?;
     elsewhere(engine, &mut findings).await?;
     let (number, bad) = discoveries?;
     for Unusable { path, portal, why } in &bad {
@@ -96,6 +100,44 @@ async fn strays(engine: &Engine, facts: &Facts, findings: &mut Findings) -> Resu
         findings.warning(NAME, "", what, hint!("list them: sudo ls -lR {FILE}", FILE = nodes));
     }
     Ok(())
+}
+
+/// Lines of records for which iscsiadm lists none.
+async fn unlisted(engine: &Engine, findings: &mut Findings) -> Result<()> {
+    let database = engine.database.clone();
+    // Records that cannot be listed are a finding already.
+    let Ok(found) = reading(move || database.unlisted()).await? else { return Ok(()) };
+    let root = engine.layout.find_database();
+    for Unlisted { path, key, choices } in found.iter().take(SHOWN) {
+        let path = root.join(path).display().to_string();
+        let shown = key.escape_debug();
+        let what = match choices {
+            [] => format!("open-iscsi does not know its key {shown}"),
+            choices => format!("its value of {shown} is none of {}", choices.join(", ")),
+        };
+        let what =
+            format!("{what}: `iscsiadm -m node` lists no record at all because of it; logins ignore it");
+        let is_plain =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'[' | b']');
+        let hint = if key.bytes().all(is_plain) {
+            let key: String = key.chars().flat_map(escaped).collect();
+            let lines = format!("/^[[:space:]]*{key}[[:space:]]*=/d");
+            hint!("remove its lines: sudo sed -i {EDIT} {FILE}", EDIT = lines, FILE = path)
+        } else {
+            hint!("find the line: sudo cat -A {FILE}", FILE = path)
+        };
+        findings.warning(NAME, &path, what, hint);
+    }
+    if let Some(more) = found.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        let what = format!("{} more have such lines", count(more, "node record"));
+        findings.warning(NAME, "", what, "see the first one that iscsiadm meets: sudo iscsiadm -m node");
+    }
+    Ok(())
+}
+
+/// A character of a key in a basic regular expression.
+fn escaped(character: char) -> impl Iterator<Item = char> {
+    matches!(character, '.' | '[' | ']').then_some('\\').into_iter().chain([character])
 }
 
 /// Records where this machine's iscsiadm does not look: of another distribution, or of an older

@@ -16,7 +16,7 @@ use crate::{
         },
         multipath::daemon::MultipathdError,
     },
-    engine::Engine,
+    engine::{Engine, multipath::why_none::udev_name},
 };
 
 /// How long a login waits for the errors of a map: a path may hang.
@@ -60,7 +60,7 @@ pub(in crate::engine) async fn find(engine: &Engine) -> Result<Vec<PathlessMap>>
         let mut known = known_luns.all();
         known.retain(|(target, _)| !up.contains(target.as_str()));
         let of = |map: Map| {
-            let is_its = |wwid: &String| serial(wwid).is_some_and(|serial| serial == map.wwid);
+            let is_its = |wwid: &String| udev_name(wwid).is_some_and(|name| name == map.wwid);
             let (target, _) = known.iter().find(|(_, wwids)| wwids.values().any(is_its))?;
             let size = sysfs.size(&map.device).unwrap_or_default();
             Some(PathlessMap { target: target.clone(), size, map })
@@ -68,17 +68,6 @@ pub(in crate::engine) async fn find(engine: &Engine) -> Result<Vec<PathlessMap>>
         maps.into_iter().filter_map(of).collect()
     })
     .await
-}
-
-/// How multipath identifies a disk with this identifier: the type's digit, then the number
-/// (scsi_id's ID_SERIAL).
-pub(in crate::engine) fn serial(wwid: &str) -> Option<String> {
-    let (kind, number) = wwid.split_once('.')?;
-    match kind {
-        "naa" => Some(format!("3{number}")),
-        "eui" => Some(format!("2{number}")),
-        _ => None,
-    }
 }
 
 /// Removes those of a target, or all, that nothing has open. Without multipathd they stay.

@@ -1,6 +1,8 @@
 //! Asks a target whether it would accept the login, at each address of its record's portal.
 
-use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result};
+use std::sync::Arc;
+
+use iscsi_initiator_dbus::{Iqn, Portal, fault::Result};
 use iscsi_initiator_probe::Accepted;
 
 use crate::{
@@ -8,32 +10,28 @@ use crate::{
         host::limit::Limit,
         open_iscsi::database::{Node, NodeKey, chap::Proofs},
     },
-    engine::{Engine, ask::ask_login},
+    engine::{
+        Engine,
+        ask::{addresses::first_answer, ask_login},
+    },
 };
 
-/// Asks the target at the addresses of the record's portal, one after the other: a record may have a
-/// host name, which iscsid resolves by itself.
+/// Asks the target at the addresses of the record's portal in parallel: a record may have a host
+/// name, which iscsid resolves by itself.
 pub(super) async fn ask_any(
     engine: &Engine,
     node: &Node,
     initiator: &Iqn,
-    proofs: &Proofs,
+    proofs: &Arc<Proofs>,
     limit: &Limit,
 ) -> Result<Accepted> {
-    let interface = node.interface.as_deref();
     let portals = engine.resolver.portals(&node.key.portal, limit).await?;
-    let (mut last, number) = (None, portals.len());
-    for (at, portal) in portals.into_iter().enumerate() {
-        let key = NodeKey { portal, ..node.key.clone() };
-        // A silent address leaves time for the others.
-        let left = u32::try_from(number.saturating_sub(at)).unwrap_or(1).max(1);
-        let part = limit.at_most(limit.left() / left);
-        match ask_login(&key, interface, initiator, proofs, &part).await {
-            Err(fault) if matches!(fault.kind(), Kind::PortalUnreachable | Kind::TimedOut) => {
-                last = Some(fault)
-            }
-            answer => return answer,
-        }
-    }
-    Err(last.unwrap_or_else(|| Fault::new(Kind::PortalUnreachable, "the portal has no address")))
+    let ask = |portal: Portal| {
+        let key = NodeKey { portal: portal.clone(), ..node.key.clone() };
+        let (interface, initiator) = (node.interface.clone(), initiator.clone());
+        let (proofs, limit) = (Arc::clone(proofs), limit.clone());
+        let asked = async move { ask_login(&key, interface.as_deref(), &initiator, &proofs, &limit).await };
+        (portal, asked)
+    };
+    first_answer(portals.into_iter().map(ask).collect(), limit).await.map(|(_, accepted)| accepted)
 }

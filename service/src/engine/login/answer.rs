@@ -20,6 +20,7 @@ use crate::{
         records::lookup::no_such_node,
         state::{
             reader::Parts,
+            snapshot::Snapshot,
             troubles::{self, Trouble},
         },
     },
@@ -38,11 +39,27 @@ pub(super) struct Done {
     pub(super) remark: String,
     /// What the portal says, if the session had lost its connection and the portal was asked.
     pub(super) word: Option<Word>,
+    /// The session, where it is not under the node's own portal and iface.
+    pub(super) sid: Option<u32>,
 }
 
 impl Done {
     pub(super) fn new(outcome: LoginOutcome) -> Self {
-        Self { outcome, remark: String::new(), word: None }
+        Self { outcome, remark: String::new(), word: None, sid: None }
+    }
+
+    /// This session was there before.
+    pub(super) fn already(sid: u32) -> Self {
+        Self { sid: Some(sid), ..Self::new(LoginOutcome::AlreadyLoggedIn) }
+    }
+
+    /// The sessions of the node as they are now.
+    pub(super) fn sessions<'a>(&self, now: &'a Snapshot, node: &NodeKey) -> Vec<&'a Session> {
+        let own: Vec<&Session> = now.all_sessions_of(node).collect();
+        match self.sid {
+            Some(sid) if own.is_empty() => now.session(sid).into_iter().collect(),
+            _ => own,
+        }
     }
 
     /// Whether its portal does not accept the session that it had: then there is nothing to wait
@@ -81,16 +98,12 @@ pub(super) async fn answer(
             }
             Ok(done) => done,
         };
-        let at = Some(std::slice::from_ref(&key.portal));
-        let was_there = done.outcome == LoginOutcome::AlreadyLoggedIn;
-        let own: Vec<Session> = now.all_sessions_of(&key).cloned().collect();
-        let others = if was_there { now.sessions_of(target, at) } else { Vec::new() };
-        let sessions = if own.is_empty() { others.into_iter().take(1).collect() } else { own };
+        let sessions = done.sessions(&now, &key);
         if sessions.is_empty() {
             entries.push(without_session(&key, &done));
         }
         let seen = Seen { settled, is_unscanned: unscanned.contains(&key), troubles: &troubles };
-        entries.extend(sessions.iter().map(|session| entry(&key, &done, session, seen)));
+        entries.extend(sessions.into_iter().map(|session| entry(&key, &done, session, seen)));
     }
     Ok(entries)
 }

@@ -10,7 +10,7 @@ use iscsi_initiator_dbus::{
     results::{LoginOutcome, LogoutOutcome},
 };
 
-use super::{answer::Done, hold::Hold};
+use super::{answer::Done, hold::Hold, there};
 use crate::{
     backend::{
         host::{limit::Limit, threads::blocking},
@@ -82,12 +82,7 @@ pub(super) async fn log_in(
         // completes it at the next login.
         (Err(Refused::Code(_)), _) if session.is_some_and(is_whole) => Ok(done(LoginOutcome::LoggedIn)),
         (Err(refused), _) => Err(report(node, refused.into())),
-        // iscsid knows one that is not this node's in the kernel: of another iface, or about to appear.
-        (Ok(Login::WasThere), false) => Ok(Done {
-            remark: "iscsid already has a session there, which the kernel does not show as this node's"
-                .to_owned(),
-            ..done(LoginOutcome::AlreadyLoggedIn)
-        }),
+        (Ok(Login::WasThere), false) => there::was_there(engine, node, limit).await,
         (Ok(Login::Made), false) => {
             Err(Fault::new(Kind::Failed, "iscsid reported success, but there is no session")
                 .hint("see the details: journalctl -u iscsid"))

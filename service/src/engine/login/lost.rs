@@ -69,10 +69,8 @@ async fn ask_one(
     limit: &Limit,
 ) -> Result<()> {
     let _place = share.place(limit).await?;
-    let proofs = {
-        let (database, key) = (engine.database.clone(), node.key.clone());
-        reading(move || database.node_proofs(&key)).await??
-    };
+    let (database, key) = (engine.database.clone(), node.key.clone());
+    let proofs = Arc::new(reading(move || database.node_proofs(&key)).await??);
     let initiator = initiator_name::of_node(node, initiator)?;
     ask_any(engine, node, &initiator, &proofs, limit).await.map(drop)
 }

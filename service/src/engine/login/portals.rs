@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result, hint, results::LoginOutcome};
+use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result, hint};
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
@@ -18,7 +18,7 @@ use super::{
     answer::{Done, Outcome},
     attempt,
     hold::Hold,
-    lost,
+    lost, there,
 };
 use crate::{
     backend::{
@@ -73,13 +73,18 @@ pub(super) async fn log_in(
 ) -> Result<BTreeMap<NodeKey, Outcome>> {
     stale_sessions::remove(engine, Reach::Restart, limit).await;
     let now = engine.state.look(Parts::SESSIONS).await?;
-    let (up, down): (Vec<&Node>, Vec<&Node>) =
-        nodes.iter().partition(|node| now.session_of(&node.key).is_some());
-    let is_lost =
-        |node: &&&Node| now.session_of(&node.key).is_some_and(|session| session.state != "LOGGED_IN");
-    let lost: Vec<Node> = up.iter().filter(is_lost).map(|node| (*node).clone()).collect();
-    let outcomes: BTreeMap<NodeKey, Outcome> =
-        up.into_iter().map(|node| (node.key.clone(), Ok(Done::new(LoginOutcome::AlreadyLoggedIn)))).collect();
+    let mut outcomes = BTreeMap::<NodeKey, Outcome>::new();
+    let (mut down, mut lost) = (Vec::new(), Vec::new());
+    for node in nodes {
+        let Some(sid) = there::session(engine, &now, &node.key, limit).await else {
+            down.push(node);
+            continue;
+        };
+        if now.session(sid).is_some_and(|session| session.state != "LOGGED_IN") {
+            lost.push(node.clone());
+        }
+        outcomes.insert(node.key.clone(), Ok(Done::already(sid)));
+    }
     // Neither waits for the other.
     let (outcomes, words) = tokio::join!(
         attempt_all(engine, down, outcomes, hold, share, limit),
@@ -163,7 +168,7 @@ async fn one_node(engine: &Arc<Engine>, node: &Node, mut shared: Attempts) -> Ou
     let (begun, answering) = (Instant::now(), shared.share.part(&shared.limit));
     let proofs = {
         let (database, key) = (engine.database.clone(), key.clone());
-        reading(move || database.node_proofs(&key)).await??
+        Arc::new(reading(move || database.node_proofs(&key)).await??)
     };
     let initiator = initiator_name::of_node(node, &shared.initiator)?;
     let accepted = tokio::select! {
@@ -189,8 +194,7 @@ async fn one_node(engine: &Arc<Engine>, node: &Node, mut shared: Attempts) -> Ou
         format!("the portal redirects logins to {}, {how}", redirect.to)
     });
     let remarks = [done.remark.clone()].into_iter().chain(remark).filter(|remark| !remark.is_empty());
-    let remark = remarks.collect::<Vec<_>>().join("; ");
-    Ok(Done { remark, ..done })
+    Ok(Done { remark: remarks.collect::<Vec<_>>().join("; "), ..done })
 }
 
 fn at_inner_addresses(nodes: &[Node], outcomes: &mut BTreeMap<NodeKey, Outcome>) {

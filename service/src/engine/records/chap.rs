@@ -6,7 +6,7 @@ use std::sync::Arc;
 use iscsi_initiator_dbus::{Iqn, Portal, fault::Result, results::ChapMode};
 use iscsi_initiator_polkit::Action;
 
-use super::lookup::{check_again, meant, resolved, sound_nodes_of};
+use super::lookup::{as_recorded, check_again, meant, resolved, sound_nodes_of};
 use crate::{
     backend::{
         host::threads::blocking,
@@ -29,6 +29,7 @@ impl Engine {
                 let asked = call.any_portal();
                 match call.any_target() {
                     Some(target) => {
+                        let target = &as_recorded(engine, target).await?;
                         let portals = meant(engine, target, asked, call.limit()).await?;
                         of_nodes(engine, target, portals, asked, secrets).await
                     }

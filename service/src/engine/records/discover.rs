@@ -4,16 +4,12 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use iscsi_initiator_dbus::{
-    Fault, Iqn, Kind, Portal,
+    Iqn, Portal,
     fault::Result,
     hint,
     results::{self, NodeState, Startup},
 };
 use iscsi_initiator_polkit::Action;
-use tokio::{
-    task::JoinSet,
-    time::{Instant, sleep_until},
-};
 
 use super::{
     add::{binding, bound},
@@ -38,7 +34,7 @@ use crate::{
     },
     engine::{
         Engine,
-        ask::{Listed, ask_targets},
+        ask::{Listed, addresses::first_answer, ask_targets},
         call::{
             Call, act,
             consent::{Consent, ask_each, may_use_secrets},
@@ -47,12 +43,6 @@ use crate::{
     },
 };
 
-/// How long an address of a host name is waited for before the next one is asked as well.
-const NEXT_ADDRESS: Duration = Duration::from_millis(250);
-/// How long the other addresses are waited for once one has rejected us.
-const STRAGGLERS: Duration = Duration::from_millis(1500);
-/// How many addresses a message names.
-const SHOWN: usize = 4;
 /// Records made in one turn, after which the deadline is looked at.
 const AT_ONCE: usize = 256;
 
@@ -187,8 +177,7 @@ fn remark(entry: &mut results::Node, left_out: Option<(String, String)>) {
     }
 }
 
-/// Asks every address of the portal at the same time, since a silent one must not use up the time of
-/// the others: each a moment after the one before, as RFC 8305 does. The first list counts.
+/// Asks every address of the portal in parallel. The first list counts.
 pub(in crate::engine) async fn ask_any(
     engine: &Arc<Engine>,
     question: Question<'_>,
@@ -197,69 +186,14 @@ pub(in crate::engine) async fn ask_any(
 ) -> Result<(Portal, Listed)> {
     let Question { portal, interface, ref given, .. } = question;
     let stored = Stored::look(engine, portal, interface, given, consent).await?;
-    let portals = engine.resolver.portals(portal, limit).await?;
-    let pause = NEXT_ADDRESS.min(limit.left() / u32::try_from(4 * portals.len().max(1)).unwrap_or(u32::MAX));
-    let (mut waiting, mut asked) = (portals.into_iter(), JoinSet::new());
-    let mut under_way = BTreeSet::new();
-    let mut faults = Vec::new();
-    let (mut next, mut end) = (Instant::now(), limit.deadline() + pause);
-    loop {
-        let is_next = Instant::now() >= next || asked.is_empty();
-        if is_next && let Some(portal) = waiting.next() {
-            let proofs = stored.order(engine, &portal, given).await?;
-            under_way.insert(portal.clone());
-            asked.spawn(ask_one(Arc::clone(engine), portal, proofs, Asking::of(&question), limit.clone()));
-            next = Instant::now() + pause;
-            continue;
-        }
-        if asked.is_empty() {
-            break;
-        }
-        let has_more = waiting.len() > 0;
-        tokio::select! {
-            Some(answer) = asked.join_next() => match answer {
-                Ok((portal, Ok(listed))) => return Ok((portal, listed)),
-                Ok((portal, Err(fault))) => {
-                    under_way.remove(&portal);
-                    if is_reply(&fault) {
-                        end = end.min(Instant::now() + STRAGGLERS);
-                    }
-                    faults.push(fault);
-                    next = Instant::now();
-                }
-                Err(_) => {
-                    let lost = "an internal task failed; the journal has the details";
-                    return Err(Fault::new(Kind::Failed, lost));
-                }
-            },
-            () = sleep_until(next), if has_more => {}
-            () = sleep_until(end), if !has_more => break,
-        }
+    let mut questions = Vec::new();
+    for portal in engine.resolver.portals(portal, limit).await? {
+        let proofs = stored.order(engine, &portal, given).await?;
+        let asking = Asking::of(&question);
+        let asked = ask_one(Arc::clone(engine), portal.clone(), proofs, asking, limit.clone());
+        questions.push((portal, asked));
     }
-    let silent = under_way.iter().map(|portal| limit.fault(format!("{portal}: did not reply in time")));
-    Err(all_failed(faults.into_iter().chain(silent).collect(), limit))
-}
-
-/// The portal has spoken: others are not waited for until the deadline.
-fn is_reply(fault: &Fault) -> bool {
-    !matches!(fault.kind(), Kind::PortalUnreachable | Kind::TimedOut)
-}
-
-/// The most specific reason, with those of the other addresses.
-fn all_failed(mut faults: Vec<Fault>, limit: &Limit) -> Fault {
-    if limit.is_cancelled() {
-        return limit.fault("");
-    }
-    faults.sort_by_key(|fault| fault.kind().rank());
-    let Some(first) = faults.first() else {
-        return Fault::new(Kind::PortalUnreachable, "the portal has no address");
-    };
-    let shown: Vec<&str> = faults.iter().take(SHOWN).map(Fault::message).collect();
-    let more = match faults.len().saturating_sub(SHOWN) {
-        0 => String::new(),
-        more => format!("; and {more} more addresses failed"),
-    };
-    Fault::new(first.kind(), format!("{}{more}", shown.join("; "))).hint(first.next_step())
+    first_answer(questions, limit).await
 }
 
 /// What a task has of a question.
@@ -285,12 +219,11 @@ async fn ask_one(
     proofs: Vec<Arc<Proofs>>,
     asking: Asking,
     limit: Limit,
-) -> (Portal, Result<Listed>) {
+) -> Result<Listed> {
     let Asking { interface, initiator, named } = asking;
     let order: Vec<&Proofs> = proofs.iter().map(AsRef::as_ref).collect();
     let interface = interface.as_deref();
-    let listed = ask_targets(&engine.resolver, &portal, interface, &initiator, &named, &order, &limit).await;
-    (portal, listed)
+    ask_targets(&engine.resolver, &portal, interface, &initiator, &named, &order, &limit).await
 }
 
 /// What to ask a portal for.
@@ -358,29 +291,6 @@ pub(in crate::engine) enum Given {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn of_several_addresses_the_most_specific_reason_counts_and_all_are_named() {
-        let limit = Limit::of(Duration::from_secs(20));
-        let fault = |kind, what: &str| Fault::new(kind, what).hint(format!("about {what}"));
-        let all = all_failed(
-            vec![
-                fault(Kind::TimedOut, "192.0.2.1:3260: silent"),
-                fault(Kind::ChapRejected, "192.0.2.2:3260: rejected"),
-                fault(Kind::PortalUnreachable, "192.0.2.3:3260: nothing listens"),
-                fault(Kind::TimedOut, "192.0.2.4:3260: silent"),
-                fault(Kind::TimedOut, "192.0.2.5:3260: silent"),
-            ],
-            &limit,
-        );
-        assert_eq!((all.kind(), all.next_step()), (Kind::ChapRejected, "about 192.0.2.2:3260: rejected"));
-        assert!(all.message().starts_with("192.0.2.2:3260: rejected; 192.0.2.3:3260: nothing"), "{all}");
-        assert!(
-            all.message().contains("192.0.2.1") && all.message().ends_with("and 1 more addresses failed")
-        );
-        let one = all_failed(vec![fault(Kind::TimedOut, "192.0.2.1:3260: silent")], &limit);
-        assert_eq!(one.message(), "192.0.2.1:3260: silent");
-    }
 
     #[test]
     fn what_was_left_out_stands_beside_what_is_said_of_the_node() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result, hint};
 use iscsi_initiator_polkit::Action;
 
-use super::lookup::{nodes_of, none, resolved};
+use super::lookup::{as_recorded, nodes_of, none, resolved};
 use crate::{
     backend::{
         host::{
@@ -27,9 +27,10 @@ impl Engine {
     pub(crate) async fn forget(self: &Arc<Self>, call: &Call) -> Result<()> {
         act(self, call, Action::Configure, move |engine, call| {
             Box::pin(async move {
-                let portals = exactly(engine, call.target()?, call.any_portal(), call.limit()).await?;
-                let _claim = claim(engine, call.target()?).await?;
-                remove(engine, call.target()?, portals.as_deref(), call.any_portal()).await
+                let target = &as_recorded(engine, call.target()?).await?;
+                let portals = exactly(engine, target, call.any_portal(), call.limit()).await?;
+                let _claim = claim(engine, target).await?;
+                remove(engine, target, portals.as_deref(), call.any_portal()).await
             })
         })
         .await

@@ -6,7 +6,7 @@ use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result, hint};
 
 use crate::{
     backend::{
-        host::limit::Limit,
+        host::{limit::Limit, threads::reading},
         open_iscsi::{
             database::{Node, NodeKey},
             iscsiadm::Iscsiadm,
@@ -20,6 +20,23 @@ use crate::{
 
 /// How many portals a message names.
 const SHOWN: usize = 4;
+
+/// The target that a caller means: as it is recorded or has a session, if that is so in another case
+/// alone. A name is the same in any case, and many targets compare bytes, as open-iscsi does.
+pub(in crate::engine) async fn as_recorded(engine: &Engine, target: &Iqn) -> Result<Iqn> {
+    let (database, asked) = (engine.database.clone(), target.clone());
+    if let Some(spelled) = reading(move || database.spellings(&asked)).await??.into_iter().next() {
+        return Ok(spelled);
+    }
+    let now = engine.state.look(Parts::SESSIONS).await?;
+    let named = now.sessions().map(|session| session.target.as_str()).collect::<BTreeSet<_>>();
+    if named.contains(target.as_str()) {
+        return Ok(target.clone());
+    }
+    let canonical = target.canonical();
+    let mut spelled = named.into_iter().filter_map(|name| Iqn::recorded(name).ok());
+    Ok(spelled.find(|name| name.canonical() == canonical).unwrap_or_else(|| target.clone()))
+}
 
 /// The portals that a caller means of a target: those that are recorded under the name or the address
 /// that they gave, or else those that lead to the same place. iscsiadm resolves names to compare

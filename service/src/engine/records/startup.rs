@@ -6,7 +6,7 @@ use std::sync::Arc;
 use iscsi_initiator_dbus::{Fault, Kind, fault::Result, results::Startup};
 use iscsi_initiator_polkit::Action;
 
-use super::lookup::{check_again, meant, sound_nodes_of};
+use super::lookup::{as_recorded, check_again, meant, sound_nodes_of};
 use crate::{
     backend::{host::threads::blocking, open_iscsi::database::Node},
     engine::{
@@ -21,7 +21,7 @@ impl Engine {
     pub(crate) async fn set_startup(self: &Arc<Self>, call: &Call, startup: Startup) -> Result<()> {
         act(self, call, Action::Login, move |engine, call| {
             Box::pin(async move {
-                let (target, asked) = (call.target()?, call.any_portal());
+                let (target, asked) = (&as_recorded(engine, call.target()?).await?, call.any_portal());
                 let portals = meant(engine, target, asked, call.limit()).await?;
                 let _claim = claim(engine, target).await?;
                 let nodes = sound_nodes_of(engine, target, portals.as_deref(), asked).await?;

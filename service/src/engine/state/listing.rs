@@ -1,7 +1,7 @@
 //! `ListPaths` and `ListNodes`: a snapshot as the bus shows it.
 
 use iscsi_initiator_dbus::{
-    Fault, Portal,
+    Fault, Iqn, Portal,
     fault::Result,
     options::PathFilter,
     results::{self, NodeState},
@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     backend::{
+        host::threads::reading,
         kernel::sysfs::{Disk, Session},
         multipath::daemon::PathState,
         open_iscsi::database::Node,
@@ -32,11 +33,12 @@ impl Engine {
     pub(crate) async fn list_paths(&self, call: &Call, filter: &PathFilter) -> Result<Vec<results::Path>> {
         look(call, Action::ListPaths, async {
             let portals = numeric(filter)?;
-            let wanted = |session: &&Session| match &filter.target {
-                Some(target) => session.matches(target, portals.as_deref()),
-                None => portals
-                    .as_ref()
-                    .is_none_or(|p| session.portal.as_ref().is_some_and(|portal| p.contains(portal))),
+            let canonical = filter.target.as_ref().map(Iqn::canonical);
+            let wanted = |session: &&Session| {
+                canonical.as_ref().is_none_or(|name| session.target.to_lowercase() == *name)
+                    && portals
+                        .as_ref()
+                        .is_none_or(|p| session.portal.as_ref().is_some_and(|portal| p.contains(portal)))
             };
             let now = self.state.look(Parts::PATHS).await?;
             // Of all sessions: a map may have disks that the filter leaves out.
@@ -67,12 +69,16 @@ impl Engine {
     pub(crate) async fn list_nodes(&self, call: &Call, filter: &PathFilter) -> Result<Vec<results::Node>> {
         look(call, Action::ListPaths, async {
             let portals = numeric(filter)?;
+            let canonical = filter.target.as_ref().map(Iqn::canonical);
             let wanted = |node: &&Node| {
-                filter.target.as_ref().is_none_or(|target| node.key.target == *target)
+                canonical.as_ref().is_none_or(|name| node.key.target.canonical() == *name)
                     && portals.as_ref().is_none_or(|portals| portals.contains(&node.key.portal))
             };
             let now = match &filter.target {
-                Some(target) => self.state.look_at(std::slice::from_ref(target)).await?,
+                Some(target) => {
+                    let (database, target) = (self.database.clone(), target.clone());
+                    self.state.look_at(&reading(move || database.spellings(&target)).await??).await?
+                }
                 None => self.state.look(Parts::NODES).await?,
             };
             let nodes = now.nodes().iter().filter(wanted);

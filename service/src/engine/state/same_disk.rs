@@ -129,7 +129,7 @@ impl<'a> SameDisk<'a> {
     /// What is wrong if several targets have such a disk and no person accepted that; the next step.
     pub(in crate::engine) fn of_several_targets(&self, accepted: &Accepted) -> Option<(String, String)> {
         let targets = self.targets();
-        let [first, .., last] = targets.as_slice() else { return None };
+        let [_, .., last] = targets.as_slice() else { return None };
         if self.is_accepted(accepted) {
             return None;
         }

@@ -62,7 +62,7 @@ pub fn record_text(target: &str, address: &str, port: u16, more: &str) -> String
     format!(
         "# BEGIN RECORD 2.1.11\nnode.name = {target}\nnode.tpgt = 1\nnode.startup = manual\n\
          iface.iscsi_ifacename = default\n# somebody's note\nnode.conn[0].address = {address}\n\
-         node.conn[0].port = {port}\nnode.session.vendor.unknown_key = \t kept = as it is \n{more}# END RECORD\n"
+         node.conn[0].port = {port}\nnode.conn[0].tcp.congestion_control = \t kept = as it is \n{more}# END RECORD\n"
     )
 }
 

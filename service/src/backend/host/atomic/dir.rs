@@ -1,11 +1,14 @@
 //! A directory whose files are read within bounds, and written as a whole or not at all. No symlink
-//! is followed out of it.
+//! is followed out of it, except, where that is asked for, one that only root can change.
 
 use std::{
     ffi::OsString,
     fs::File,
     io::{Read, Write},
-    os::{fd::OwnedFd, unix::ffi::OsStringExt},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::ffi::OsStringExt,
+    },
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -16,7 +19,7 @@ use rustix::{
 };
 use zeroize::Zeroizing;
 
-use super::steps::step;
+use super::{links, steps::step};
 
 /// The temporary file in which new content is prepared: one name for each directory, so that a
 /// killed daemon leaves at most one such file, which the next write or start removes. The name has
@@ -31,10 +34,13 @@ const NAMES: usize = 16_384;
 /// No open-iscsi file is larger; a larger one is not read.
 pub(crate) const FILE_LIMIT: u64 = 64 * 1024;
 
-/// An open directory. Every path given to it is relative, stays beneath it and crosses no symlink.
+/// An open directory. Every path given to it is relative, stays beneath it and crosses no symlink but
+/// those that it was opened for.
 pub(crate) struct Dir {
     pub(super) fd: OwnedFd,
     path: PathBuf,
+    /// Whether symlinks that only root can change are followed.
+    follows: bool,
 }
 
 /// Names in a directory.
@@ -50,7 +56,13 @@ impl Dir {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
-        Ok(Self { fd, path: path.to_owned() })
+        Ok(Self { fd, path: path.to_owned(), follows: false })
+    }
+
+    /// The same for a directory of open-iscsi's, which follows symlinks: here those beneath it that only
+    /// root can change.
+    pub(crate) fn open_with_links(path: &Path) -> Result<Self> {
+        Ok(Self { follows: true, ..Self::open(path)? })
     }
 
     /// For messages.
@@ -68,10 +80,36 @@ impl Dir {
         let last = steps.pop().ok_or(Errno::XDEV)?;
         let mut at = None;
         for step in steps {
-            at = Some(open_step(at.as_ref().unwrap_or(&self.fd), step, OFlags::PATH | OFlags::DIRECTORY)?);
+            at = Some(self.step(at.as_ref().unwrap_or(&self.fd), step, OFlags::PATH | OFlags::DIRECTORY)?);
         }
         // NONBLOCK: a planted FIFO must not block us.
-        open_step(at.as_ref().unwrap_or(&self.fd), last, flags | OFlags::NONBLOCK)
+        self.step(at.as_ref().unwrap_or(&self.fd), last, flags | OFlags::NONBLOCK)
+    }
+
+    fn step(&self, at: &OwnedFd, step: &str, flags: OFlags) -> Result<OwnedFd> {
+        match open_step(at, step, flags) {
+            Err(Errno::LOOP) if self.follows => links::follow(at.as_fd(), step, flags),
+            result => result,
+        }
+    }
+
+    /// The folder and the name that a path stands for, beyond the symlinks that are followed.
+    pub(super) fn at(&self, relative: &str) -> Result<(OwnedFd, OsString)> {
+        let (parent, name) = self.parent_of(relative)?;
+        self.real(parent.as_ref().unwrap_or(&self.fd).as_fd(), name)
+    }
+
+    /// The same for a name in a folder: a link that is followed stays when what it stands for is replaced.
+    fn real(&self, parent: BorrowedFd<'_>, name: &str) -> Result<(OwnedFd, OsString)> {
+        if self.follows {
+            let entry = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW);
+            if entry.is_ok_and(|entry| FileType::from_raw_mode(entry.st_mode) == FileType::Symlink) {
+                let (at, name) = links::resolve(parent, name)?;
+                // One that can be flushed.
+                return Ok((open_step(&at, ".", OFlags::RDONLY | OFlags::DIRECTORY)?, name));
+            }
+        }
+        Ok((parent.try_clone_to_owned().map_err(errno)?, OsString::from(name)))
     }
 
     /// The whole file, or `None` if it does not exist. `EFBIG` past the limit, `EINVAL` if it is
@@ -216,8 +254,7 @@ impl Dir {
     ) -> Result<OwnedFd> {
         let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
         self.remove_leftover()?;
-        let (parent, name) = self.parent_of(relative)?;
-        let parent = parent.as_ref().unwrap_or(&self.fd);
+        let (parent, name) = self.at(relative)?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = File::from(rustix::fs::openat(&self.fd, TEMPORARY, flags, Mode::RUSR | Mode::WUSR)?);
         let lock = || {
@@ -232,12 +269,12 @@ impl Dir {
             .and_then(|()| rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)))
             .and_then(|()| rustix::fs::fsync(&file))
             .and_then(|()| step())
-            .and_then(|()| rustix::fs::renameat_with(&self.fd, TEMPORARY, parent, name, how));
+            .and_then(|()| rustix::fs::renameat_with(&self.fd, TEMPORARY, &parent, &name, how));
         if written.is_err() {
             self.remove_leftover()?;
         }
         written?;
-        rustix::fs::fsync(parent)?;
+        rustix::fs::fsync(&parent)?;
         Ok(file.into())
     }
 
@@ -253,8 +290,22 @@ impl Dir {
     pub(crate) fn remove_empty_dir(&self, relative: &str) -> Result<()> {
         match self.unlink(relative, AtFlags::REMOVEDIR) {
             Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
+            Err(Errno::NOTDIR) if self.is_link_to_folder(relative)? => {
+                // The link goes with the folder that it stands for, which stays where it is.
+                let is_empty = self.list_some(relative)?.names.is_empty();
+                if is_empty { self.remove(relative) } else { Ok(()) }
+            }
             result => result,
         }
+    }
+
+    /// Whether it is a symlink that is followed, and stands for a folder.
+    fn is_link_to_folder(&self, relative: &str) -> Result<bool> {
+        let (parent, name) = self.parent_of(relative)?;
+        let parent = parent.as_ref().unwrap_or(&self.fd);
+        let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let is_link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
+        Ok(is_link && self.follows && self.beneath(relative, OFlags::RDONLY | OFlags::DIRECTORY).is_ok())
     }
 
     fn unlink(&self, relative: &str, flags: AtFlags) -> Result<()> {

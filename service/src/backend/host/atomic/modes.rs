@@ -68,6 +68,27 @@ impl Dir {
         }
     }
 
+    /// The same beyond a final symlink, if it is followed.
+    pub(crate) fn modes_beyond(&self, relative: &str) -> Result<Option<Modes>> {
+        match self.modes(relative)? {
+            Some(modes) if modes.kind == Kind::Symlink => {}
+            modes => return Ok(modes),
+        }
+        let stat = self
+            .at(relative)
+            .and_then(|(at, name)| rustix::fs::statat(&at, &name, AtFlags::SYMLINK_NOFOLLOW));
+        match stat {
+            // As it is: a link that leads nowhere, or is not followed.
+            Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => self.modes(relative),
+            stat => stat.map(|stat| Some(Modes::new(&stat))),
+        }
+    }
+
+    /// What is beneath, also beyond a symlink that is followed; `None` if there is nothing.
+    pub(crate) fn kind(&self, relative: &str) -> Result<Option<Kind>> {
+        Ok(self.modes_beyond(relative)?.map(|modes| modes.kind))
+    }
+
     /// Takes from a file or folder owned by root the permissions that this mode does not have. It
     /// works on the descriptor, so what was examined is what is changed. `ELOOP` for a symlink,
     /// `EPERM` for another owner, `EINVAL` for other kinds of files, and for a file with a second

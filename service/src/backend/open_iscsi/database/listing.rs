@@ -53,6 +53,22 @@ impl Database {
         all(&open(&self.root)?)
     }
 
+    /// The spellings under which a target is recorded, the given one first: a name is the same in any
+    /// case (RFC 3722).
+    pub(crate) fn spellings(&self, target: &Iqn) -> Result<Vec<Iqn>, DatabaseError> {
+        if !self.root.exists() {
+            return Ok(Vec::new());
+        }
+        let (dir, path) = (open(&self.root)?, folder(target));
+        let is_there = dir.modes(&path).map_err(io(&dir, &path))?.is_some();
+        let mut spellings: Vec<Iqn> = is_there.then(|| target.clone()).into_iter().collect();
+        let found = dir.list_some("nodes").map_err(io(&dir, "nodes"))?.names;
+        let canonical = target.canonical();
+        let others = found.iter().filter_map(|name| target_of(name));
+        spellings.extend(others.filter(|name| name != target && name.canonical() == canonical));
+        Ok(spellings)
+    }
+
     /// The nodes of these targets, however many others there are.
     pub(crate) fn list_of(&self, targets: &[Iqn]) -> Result<Listing, DatabaseError> {
         if !self.root.exists() {
@@ -212,15 +228,17 @@ fn is_copy(dir: &Dir, file: &str, there: &[&str]) -> bool {
 
 /// Why there is no folder here, if there is none.
 fn not_a_folder(dir: &Dir, path: &str) -> Result<Option<&'static str>, DatabaseError> {
-    Ok(match dir.modes(path).map_err(io(dir, path))?.map(|modes| modes.kind) {
+    Ok(match dir.kind(path).map_err(io(dir, path))? {
         // Removed since the folder around it was listed.
         None | Some(Kind::Folder) => None,
-        Some(Kind::Symlink) => Some("it is a symlink, which is not followed here"),
+        Some(Kind::Symlink) => Some(
+            "it is a symlink that leads nowhere, or where other users can change something, and is not followed",
+        ),
         Some(_) => Some("it is a file, where iscsiadm expects a folder"),
     })
 }
 
-/// The names in a folder; a symlink counts as empty.
+/// The names in a folder; a symlink that is not followed counts as empty.
 fn names(dir: &Dir, folder: &str) -> Result<Names, DatabaseError> {
     match dir.list_some(folder) {
         Err(Errno::LOOP) => Ok(Names { names: Vec::new(), is_all: true }),
@@ -238,7 +256,8 @@ fn look(dir: &super::Dir, key: NodeKey) -> Result<Node, DatabaseError> {
             Ok(node(key.clone(), &read(dir, &key.path())?.unwrap_or_else(Record::new), Some(error)))
         }
         // One bad file must not hide the others.
-        Err(DatabaseError::Io { error: Errno::PERM | Errno::LOOP | Errno::INVAL | Errno::FBIG, .. }) => {
+        Err(DatabaseError::Io { error: Errno::LOOP, .. }) => damaged(RecordError::Link),
+        Err(DatabaseError::Io { error: Errno::PERM | Errno::INVAL | Errno::FBIG, .. }) => {
             damaged(RecordError::Unsafe)
         }
         Err(DatabaseError::Io { .. }) => damaged(RecordError::Unreadable),

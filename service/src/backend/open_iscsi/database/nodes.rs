@@ -120,10 +120,12 @@ impl Database {
                         replaced = Some((error, copy));
                     }
                     // One bad file must not stop the others. A bad folder could not take a new record.
-                    Err(DatabaseError::Io { error: Errno::LOOP | Errno::INVAL | Errno::FBIG, .. })
+                    Err(DatabaseError::Io { error: error @ (Errno::LOOP | Errno::INVAL | Errno::FBIG), .. })
                         if dir.modes(&path).is_ok_and(|modes| modes.is_some()) =>
                     {
-                        return Ok(Made::Unusable(RecordError::Unsafe));
+                        let is_link = error == Errno::LOOP;
+                        let why = if is_link { RecordError::Link } else { RecordError::Unsafe };
+                        return Ok(Made::Unusable(why));
                     }
                     Err(error) => return Err(error),
                 }

@@ -37,6 +37,8 @@ pub(crate) enum RecordError {
     BadSecret,
     #[error("it is not a regular file, or is larger than 64 KiB")]
     Unsafe,
+    #[error("it is behind a symlink that leads where other users can change something")]
+    Link,
     #[error("it cannot be read")]
     Unreadable,
     #[error("a key or value is too long or holds a control character")]
@@ -86,6 +88,11 @@ impl Record {
     /// All keys and values in order.
     pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.settings().filter_map(|(key, value)| Some((std::str::from_utf8(key).ok()?, value)))
+    }
+
+    /// The same, whatever their bytes.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.settings()
     }
 
     fn settings(&self) -> impl Iterator<Item = (&[u8], &[u8])> {

@@ -29,6 +29,14 @@ impl World {
         Self { folder, database }
     }
 
+    /// A record in a folder that any user can change.
+    fn anyones(&self) -> std::path::PathBuf {
+        let all = Dir::open(self.folder.path()).unwrap();
+        all.make_dirs_with("anyones", 0o777).unwrap();
+        all.replace("anyones/record", b"node.name = iqn.2001-04.com.example:disk\n", 0o600).unwrap();
+        self.folder.path().join("anyones/record")
+    }
+
     fn text(&self, relative: &str) -> String {
         std::fs::read_to_string(self.folder.path().join(relative)).unwrap()
     }
@@ -274,7 +282,7 @@ fn a_record_that_cannot_be_read_does_not_stop_a_discovery() {
     for bad in ["link", "folder", "huge"] {
         let _ = std::fs::remove_file(&record);
         match bad {
-            "link" => std::os::unix::fs::symlink("/etc/hostname", &record).unwrap(),
+            "link" => std::os::unix::fs::symlink(world.anyones(), &record).unwrap(),
             "folder" => std::fs::create_dir(&record).unwrap(),
             _ => {
                 std::fs::remove_dir(&record).unwrap();
@@ -284,7 +292,8 @@ fn a_record_that_cannot_be_read_does_not_stop_a_discovery() {
         let other = format!("192.0.2.{}", 30 + bad.len());
         let nodes = [key("192.0.2.21"), key(&other)];
         let made = world.database.add(&nodes, &discovered(), None, None, DefaultChap::Everywhere).unwrap();
-        assert_eq!(made, [Made::Unusable(RecordError::Unsafe), Made::New], "{bad}");
+        let why = if bad == "link" { RecordError::Link } else { RecordError::Unsafe };
+        assert_eq!(made, [Made::Unusable(why), Made::New], "{bad}");
         world.database.forget(&nodes[1..], &[]).unwrap();
     }
 }
@@ -525,12 +534,46 @@ fn one_bad_file_does_not_hide_the_others() {
         .unwrap();
     let record = world.folder.path().join(RECORD);
     std::fs::remove_file(&record).unwrap();
-    std::os::unix::fs::symlink("/etc/hostname", &record).unwrap();
+    std::os::unix::fs::symlink(world.anyones(), &record).unwrap();
     let nodes = world.database.list().unwrap().nodes;
-    assert_eq!(
-        nodes.iter().map(|node| node.damage).collect::<Vec<_>>(),
-        [Some(super::super::RecordError::Unsafe), None]
-    );
+    assert_eq!(nodes.iter().map(|node| node.damage).collect::<Vec<_>>(), [Some(RecordError::Link), None]);
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "files that others moved, in a folder of the test's own")]
+fn records_behind_links_that_only_root_can_change_are_records_like_others() {
+    let world = World::new();
+    let node = key("192.0.2.21");
+    let add = || {
+        let nodes = std::slice::from_ref(&node);
+        world.database.add(nodes, &discovered(), None, None, DefaultChap::Everywhere).unwrap()
+    };
+    add();
+    let at = |path: &str| world.folder.path().join(path);
+    // The record, its folder, the target's, and that of all nodes.
+    for link in [
+        RECORD,
+        "db/nodes/iqn.2001-04.com.example:disk/192.0.2.21,3260,1",
+        "db/nodes/iqn.2001-04.com.example:disk",
+        "db/nodes",
+    ] {
+        let away = at(&format!("away{}", link.len()));
+        std::fs::rename(at(link), &away).unwrap();
+        std::os::unix::fs::symlink(&away, at(link)).unwrap();
+        let listing = world.database.list().unwrap();
+        assert_eq!((listing.nodes.len(), listing.strays.len()), (1, 0), "{link}: {:?}", listing.strays);
+        assert_eq!(listing.nodes[0].damage, None, "{link}");
+        assert_eq!(add(), [Made::Known], "{link}");
+        for startup in [Startup::Automatic, Startup::Manual] {
+            world.database.set_startup(std::slice::from_ref(&node), startup).unwrap();
+            assert_eq!(world.database.list().unwrap().nodes[0].startup, startup, "{link}");
+        }
+        assert!(at(link).is_symlink(), "{link}");
+    }
+    world.database.forget(std::slice::from_ref(&node), &[]).unwrap();
+    assert!(world.database.list().unwrap().nodes.is_empty());
+    assert!(at("away5").exists() || at("db/nodes").is_symlink(), "where all nodes are stays");
+    assert_eq!(add(), [Made::New]);
 }
 
 #[test]

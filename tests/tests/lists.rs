@@ -216,11 +216,11 @@ async fn a_silent_address_of_a_name_does_not_use_up_the_time_of_the_others() {
     let tcp: Vec<&str> =
         checks.iter().filter(|check| check.name == "tcp").map(|check| check.portal.as_str()).collect();
     assert_eq!(tcp, [format!("127.0.0.2:{port}").as_str(), target.portal().as_str()]);
-    // Nor where a record has the name, at a login and in its diagnosis: a target that answers at once
+    // Nor where a record has the name, at a login: a target that answers at once
     // and has nobody in is not waited for behind the silent address.
-    let listener = tokio::net::TcpListener::bind(("127.0.0.3", port)).await.unwrap();
-    let full = Script { refuses: Some((2, 6)), ..Script::default() }.listen_on(listener);
-    let both = "127.0.0.2 full.example\n127.0.0.3 full.example\n";
+    let listener = tokio::net::TcpListener::bind(("127.0.0.4", port)).await.unwrap();
+    Script { refuses: Some((2, 6)), ..Script::default() }.listen_on(listener);
+    let both = "127.0.0.2 full.example\n127.0.0.4 full.example\n";
     room.machine.put("etc/hosts", both, 0o644);
     room.machine.record(TARGET, "full.example", port, "");
     room.machine.open_iscsid_socket(true);
@@ -228,12 +228,11 @@ async fn a_silent_address_of_a_name_does_not_use_up_the_time_of_the_others() {
     let named = format!("full.example:{port}");
     let fault = client.login(TARGET, &named, option("timeout", 60_u32)).await.unwrap_err();
     assert_eq!(fault.kind(), Kind::TargetRejected, "{fault}");
-    for words in [format!("127.0.0.3:{port} accepts no further"), format!("127.0.0.2:{port}: did not reply")]
+    for words in [format!("127.0.0.4:{port} accepts no further"), format!("127.0.0.2:{port}: did not reply")]
     {
         assert!(fault.message().contains(&words), "{fault}");
     }
     assert!(asked.elapsed() < Duration::from_secs(30), "{:?}", asked.elapsed());
-    drop(full);
     room.machine.remove(&format!("db/nodes/{TARGET}/full.example,{port},1"));
     // With the other one gone, it is the silent one that is named.
     drop(target);

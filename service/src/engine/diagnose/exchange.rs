@@ -317,7 +317,10 @@ fn luns_of_sessions(report: &mut Report, name: &str, seen: &Seen) {
         report.warning(
             name,
             format!("{what}; without a capacity: {}", names(empty)),
-            hint!("have the LUN made ready at the gateway, then: iscsictl rescan {TARGET}", TARGET = seen.target),
+            hint!(
+                "have the LUN made ready at the gateway, then: iscsictl rescan {TARGET}",
+                TARGET = seen.target
+            ),
         );
     }
 }

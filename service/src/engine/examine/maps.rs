@@ -212,7 +212,10 @@ fn of_luns(findings: &mut Findings, luns: &BTreeMap<String, Lun>, rule: Rule, is
                     names(false),
                     names(true)
                 ),
-                hint!("see why: sudo multipath -d -v3 {DISK}", DISK = format!("/dev/{}", first(&names(false)))),
+                hint!(
+                    "see why: sudo multipath -d -v3 {DISK}",
+                    DISK = format!("/dev/{}", first(&names(false)))
+                ),
             ),
             (None, _) if lun.paths.len() == 1 && is_fine_alone(lun, rule) => bare += 1,
             (None, _) => without_map(findings, id, lun, rule, is_ours, &names(false)),

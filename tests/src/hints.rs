@@ -4,10 +4,11 @@
 use iscsi_initiator_dbus::shell::{self, PROGRAMS};
 
 /// Each name that a hint's text has for an object, with one of the odd ones that are legal.
-pub const OBJECTS: [(&str, &str); 15] = [
+pub const OBJECTS: [(&str, &str); 16] = [
     ("ADDRESS", "fe80::21%eth0"),
     ("COMMAND", "login"),
     ("DISK", "/dev/sda"),
+    ("EDIT", r"/^[[:space:]]*node\.sesion\.auth[[:space:]]*=/d"),
     ("FILE", "/var/lib/iscsi/my secret's;id"),
     ("FOLDER", "/etc/iscsi/#old records/"),
     ("INITIATOR", "iqn.1994-05.com.example:host(1)"),

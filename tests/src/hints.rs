@@ -4,13 +4,14 @@
 use iscsi_initiator_dbus::shell::{self, PROGRAMS};
 
 /// Each name that a hint's text has for an object, with one of the odd ones that are legal.
-pub const OBJECTS: [(&str, &str); 16] = [
+pub const OBJECTS: [(&str, &str); 17] = [
     ("ADDRESS", "fe80::21%eth0"),
     ("COMMAND", "login"),
     ("DISK", "/dev/sda"),
     ("EDIT", r"/^[[:space:]]*node\.sesion\.auth[[:space:]]*=/d"),
     ("FILE", "/var/lib/iscsi/my secret's;id"),
     ("FOLDER", "/etc/iscsi/#old records/"),
+    ("GROUP", "vg.0+a"),
     ("INITIATOR", "iqn.1994-05.com.example:host(1)"),
     ("INTERFACE", "eth0;~1"),
     ("JOB", "restart"),

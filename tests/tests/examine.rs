@@ -367,6 +367,36 @@ async fn sessions_that_need_somebody_are_found() {
 }
 
 #[tokio::test]
+async fn a_volume_group_that_the_machine_only_activated_is_found() {
+    let room = sound().await;
+    let (_systemd, ..) = with_systemd(&room).await;
+    room.machine.session(TARGET, "192.0.2.21", "3260");
+    room.machine.disk("sda", 0, "8:0");
+    room.machine.disk("sdb", 1, "8:16");
+    assert!(of_name(&look(&room).await, "volume-groups").is_empty());
+    // A group of a guest, and one of the machine itself, which is mounted.
+    room.machine.stacked("sda", "dm-7", "guest-root", "LVM-abc");
+    room.machine.stacked("sda", "dm-8", "guest-swap", "LVM-def");
+    room.machine.stacked("sdb", "dm-9", "own-data", "LVM-ghi");
+    let mounts = format!("{}36 35 253:9 / /srv rw - ext4 /dev/dm-9 rw\n", room::machine::ROOT);
+    room.machine.put("proc/self/mountinfo", &mounts, 0o444);
+    let found = look(&room).await;
+    let groups = of_name(&found, "volume-groups");
+    let [guest] = groups.as_slice() else { panic!("{groups:#?}") };
+    assert_eq!((guest.subject.as_str(), guest.state), ("guest", CheckState::Warning));
+    assert!(guest.detail.contains(&format!("sda (LUN 0 of {TARGET})")), "{guest:?}");
+    assert!(guest.hint.contains(": sudo vgchange --activate n guest; "), "{guest:?}");
+    // In use after all.
+    let mounts = format!("{mounts}37 35 253:7 / /guest rw - ext4 /dev/dm-7 rw\n");
+    room.machine.put("proc/self/mountinfo", &mounts, 0o444);
+    assert!(of_name(&look(&room).await, "volume-groups").is_empty());
+}
+
+fn of_name(found: &[Finding], name: &str) -> Vec<Finding> {
+    found.iter().filter(|finding| finding.name == name).cloned().collect()
+}
+
+#[tokio::test]
 async fn a_program_that_hangs_does_not_hold_the_answer() {
     let room = sound().await;
     let (_systemd, ..) = with_systemd(&room).await;

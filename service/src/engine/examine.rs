@@ -16,6 +16,7 @@
 //! | `secrets` | who may read the files that hold or may hold secrets |
 //! | `services` | the units that iSCSI and multipath need |
 //! | `sessions` | sessions that need attention |
+//! | `volumes` | volume groups that were only activated |
 
 mod facts;
 mod fixes;
@@ -29,6 +30,7 @@ mod records;
 mod secrets;
 mod services;
 mod sessions;
+mod volumes;
 
 use std::{collections::BTreeSet, future::Future, sync::Arc};
 

@@ -54,19 +54,9 @@ async fn each_device_is_named_with_its_holder() {
 #[tokio::test]
 async fn a_stack_is_released_from_its_top_by_the_commands_of_the_hint() {
     let room = room("").await;
-    let stacked = |below: &str, device: &str, name: &str, uuid: &str| {
-        let of = format!("sys/block/{device}");
-        room.machine.put(&format!("{of}/dm/name"), &format!("{name}\n"), 0o444);
-        room.machine.put(&format!("{of}/dm/uuid"), &format!("{uuid}\n"), 0o444);
-        room.machine.put(&format!("sys/class/block/{device}/dm/name"), &format!("{name}\n"), 0o444);
-        room.machine.put(&format!("sys/class/block/{device}/dm/uuid"), &format!("{uuid}\n"), 0o444);
-        let number = format!("253:{}\n", device.trim_start_matches("dm-"));
-        room.machine.put(&format!("sys/class/block/{device}/dev"), &number, 0o444);
-        room.machine.put(&format!("sys/class/block/{below}/holders/{device}/x"), "", 0o444);
-    };
-    stacked("sda", "dm-7", "guest-root", "LVM-abc");
-    stacked("sda", "dm-8", "guest-swap", "LVM-def");
-    stacked("dm-7", "dm-9", "my safe", "CRYPT-LUKS2-abc");
+    room.machine.stacked("sda", "dm-7", "guest-root", "LVM-abc");
+    room.machine.stacked("sda", "dm-8", "guest-swap", "LVM-def");
+    room.machine.stacked("dm-7", "dm-9", "my safe", "CRYPT-LUKS2-abc");
     let mounts = format!("{}36 35 253:9 / /srv/my\\040disk rw - ext4 /dev/dm-9 rw\n", room::machine::ROOT);
     room.machine.put("proc/self/mountinfo", &mounts, 0o444);
     let swaps = "Filename Type Size Used Priority\n/dev/dm-8 partition 1 0 -2\n";

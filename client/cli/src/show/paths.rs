@@ -236,7 +236,7 @@ no disk  iqn.2003-01.com.example:empty
     #[test]
     fn a_map_of_two_targets_has_one_heading_and_is_not_ok() {
         let with = |device: &str, target: &str, size: u64| {
-            let mut path = path(device, "192.0.2.21:3260", u32::from(size > 32), "mpatha");
+            let mut path = path(device, "192.0.2.21:3260", if size > 32 { 1 } else { 2 }, "mpatha");
             path.target = target.to_owned();
             path.size = size << 20;
             path.problem = Problem::SeveralTargets;
@@ -249,8 +249,8 @@ no disk  iqn.2003-01.com.example:empty
             paths(&two).render(Style { colour: false, header: true, columns: None }),
             "  DISK  PORTAL           SESSION  H:C:T:L  GROUP  PRIORITY  STATE
 mpatha  dm-0  32 MiB, 64 MiB  LIO-ORG  TCMU device  naa.6001405f  iqn.b, iqn.a
-  sdb   192.0.2.21:3260  0        1:0:0:0  -      50        FAILED: disk of several targets
   sda   192.0.2.21:3260  1        2:0:0:0  1      50        FAILED: disk of several targets
+  sdb   192.0.2.21:3260  2        3:0:0:0  2      50        FAILED: disk of several targets
 "
         );
         let remarks = problems(&two);

@@ -40,6 +40,17 @@ impl Machine {
         self.core.show_disk(disk);
     }
 
+    /// Stacks a device of device-mapper on a disk or on another such device: `dm-7` by its name and uuid.
+    pub fn stacked(&self, below: &str, device: &str, name: &str, uuid: &str) {
+        for folder in ["sys/block", "sys/class/block"] {
+            self.put(&format!("{folder}/{device}/dm/name"), &format!("{name}\n"), 0o444);
+            self.put(&format!("{folder}/{device}/dm/uuid"), &format!("{uuid}\n"), 0o444);
+        }
+        let number = format!("253:{}\n", device.trim_start_matches("dm-"));
+        self.put(&format!("sys/class/block/{device}/dev"), &number, 0o444);
+        self.put(&format!("sys/class/block/{below}/holders/{device}/x"), "", 0o444);
+    }
+
     /// The numbers of the sessions that are there.
     pub fn sessions(&self) -> Vec<u32> {
         self.core.model().sessions.keys().copied().collect()

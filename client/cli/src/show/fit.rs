@@ -62,13 +62,28 @@ pub(crate) fn hint(text: &str, columns: usize) -> Vec<String> {
     if width(text) <= columns {
         return vec![text.to_owned()];
     }
-    let Some((prose, command)) = split(text) else { return wrapped_whole(text, columns) };
-    // Nothing but the word "hint:".
-    if ["", "hint:"].contains(&prose) {
-        return vec![text.to_owned()];
+    let (mut lines, mut prose) = (Vec::new(), String::new());
+    // A quoted object may hold a semicolon, but none with a blank behind it.
+    for part in text.split("; ") {
+        let (said, command) = split(part).map_or((part, None), |(said, command)| (said, Some(command)));
+        if !prose.is_empty() && !said.is_empty() {
+            prose.push_str("; ");
+        }
+        prose.push_str(said);
+        let Some(command) = command else { continue };
+        if prose == "hint:" {
+            lines.push(format!("{prose} {command}"));
+        } else {
+            if !prose.is_empty() {
+                lines.append(&mut wrapped_whole(&prose, columns));
+            }
+            lines.push(command.to_owned());
+        }
+        prose.clear();
     }
-    let mut lines = wrapped_whole(prose, columns);
-    lines.push(command.to_owned());
+    if !prose.is_empty() {
+        lines.append(&mut wrapped_whole(&prose, columns));
+    }
     lines
 }
 
@@ -134,6 +149,14 @@ mod tests {
         assert_eq!(
             hint(text, 20),
             ["set both again:", "iscsictl set-chap iqn.2003-01.com.example:disks --user NAME"]
+        );
+        assert_eq!(
+            hint("hint: see why: journalctl -u iscsid; if it is back: iscsictl paths; or wait", 20),
+            ["hint: see why:", "journalctl -u iscsid", "if it is back:", "iscsictl paths", "or wait"]
+        );
+        assert_eq!(
+            hint("hint: have it made; if not: iscsictl logout 'a;b'", 20),
+            ["hint: have it made;", "if not:", "iscsictl logout 'a;b'"]
         );
         assert_eq!(hint("ask the gateway's administrator", 12), ["ask the", "gateway's", "administrator"]);
         assert_eq!(hint("hint: systemctl start polkit", 12), ["hint: systemctl start polkit"]);

@@ -13,12 +13,14 @@ use super::{
 /// Maps first, then disks without a map, then sessions without a disk.
 pub(crate) fn paths(paths: &[Path]) -> Table {
     let mut table = Table::new(&["DISK", "PORTAL", "SESSION", "H:C:T:L", "GROUP", "PRIORITY", "STATE"]);
-    let mut groups: BTreeMap<(Place, String), Vec<&Path>> = BTreeMap::new();
+    let mut groups: BTreeMap<(Place, Vec<&str>, u64, String), Vec<&Path>> = BTreeMap::new();
     for path in paths {
-        // A map is one, however its disks differ.
-        let key =
-            if path.map.is_empty() { heading(&[path]) } else { format!("{} {}", path.map, path.map_device) };
-        groups.entry((place(path), key)).or_default().push(path);
+        // A map is one, however its disks differ; what has none is in the order of targets and LUNs.
+        let key = match place(path) {
+            Place::Map => (Place::Map, vec![path.map.as_str(), &path.map_device], 0, String::new()),
+            place => (place, vec![path.target.as_str()], path.lun, heading(&[path])),
+        };
+        groups.entry(key).or_default().push(path);
     }
     for (_, mut members) in groups {
         table.heading(heading(&members));

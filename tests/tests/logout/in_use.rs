@@ -193,6 +193,8 @@ async fn what_a_forced_logout_left_is_shown_and_goes_with_a_later_logout() {
     let shown: Vec<_> =
         paths.iter().map(|path| (path.map.as_str(), path.sid, path.target.as_str())).collect();
     assert_eq!(shown, [("mpatha", 0, TARGET)]);
+    assert!(paths[0].message.contains("mpatha outlived its sessions"), "{paths:?}");
+    assert!(paths[0].hint.ends_with(&format!(": iscsictl logout {TARGET}")), "{paths:?}");
     let findings = room.client().await.examine(Options::new()).await.unwrap();
     let finding = findings.iter().find(|finding| finding.subject == "mpatha").unwrap();
     assert!(finding.detail.contains("dm-0 is mounted on /srv/disk") && finding.hint == hint, "{finding:?}");

@@ -4,7 +4,7 @@
 use iscsi_initiator_dbus::{
     Iqn, hint,
     options::{AddOptions, Chap, DiscoverOptions, PathFilter},
-    results::{ChapMode, Node, NodeState, Path},
+    results::{ChapMode, Node, NodeState},
     shell,
 };
 use serde_json::json;
@@ -83,18 +83,7 @@ pub(super) async fn paths(call: &Call, place: &Place) -> Result<Report, Problem>
     if paths.iter().any(|path| !path.device.is_empty()) && paths.iter().all(|path| path.map.is_empty()) {
         report.remarks.extend(session::no_map(&report.remarks));
     }
-    report.remarks.extend(paths.iter().filter(|path| show::is_pathless(path)).map(pathless));
     Ok(report)
-}
-
-/// A map that a logout by force left.
-fn pathless(path: &Path) -> Remark {
-    let leave = shell::command(["iscsictl", "logout", &path.target]);
-    let message = format!("the map {} outlived its sessions: something has it open", path.map);
-    Remark::note(
-        &message,
-        &format!("see what that is: iscsictl doctor; once nothing has, remove it: {leave}"),
-    )
 }
 
 const RECORDED: &str = "see what is recorded: iscsictl nodes";

@@ -41,7 +41,7 @@ pub(crate) use self::{
     json::{rows, text},
     nodes::nodes,
     outcomes::{Remark, logins, logouts, rescans},
-    paths::{is_pathless, paths, problems},
+    paths::{paths, problems},
 };
 use crate::{exit::Exit, problem::Problem};
 use escape::escape;

@@ -102,7 +102,7 @@ fn row(path: &Path) -> Vec<Cell> {
 }
 
 /// A map that outlived its sessions: a logout by force left it to what has it open.
-pub(crate) fn is_pathless(path: &Path) -> bool {
+fn is_pathless(path: &Path) -> bool {
     path.sid == 0 && path.device.is_empty() && !path.map.is_empty()
 }
 

@@ -3,6 +3,7 @@
 use iscsi_initiator_dbus::{
     Fault, Iqn, Portal,
     fault::Result,
+    hint,
     options::PathFilter,
     results::{self, NodeState},
 };
@@ -129,6 +130,11 @@ fn path_of(session: &Session) -> results::Path {
 /// A map that outlived its sessions.
 fn without_path(pathless: PathlessMap) -> results::Path {
     let mut path = results::Path::default();
+    path.message = format!("the map {} outlived its sessions: something has it open", pathless.map.name);
+    path.hint = hint!(
+        "see what that is: iscsictl doctor; once nothing has, remove it: iscsictl logout {TARGET}",
+        TARGET = pathless.target
+    );
     path.target = pathless.target.to_string();
     path.map = pathless.map.name;
     path.map_device = pathless.map.device;

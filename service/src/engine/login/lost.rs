@@ -104,7 +104,10 @@ fn way_out(fault: &Fault, target: &str, portal: &str) -> String {
             TARGET = target,
             PORTAL = portal
         ),
-        (Kind::ChapRejected | Kind::MutualChapFailed, hint) if hint.contains(": iscsictl ") => {
+        // Several parts may end with advice, to which no command can be joined.
+        (Kind::ChapRejected | Kind::MutualChapFailed, hint)
+            if hint.contains(": iscsictl ") && !hint.contains("; ") =>
+        {
             format!("{hint} && {anew}")
         }
         (Kind::ChapRejected | Kind::MutualChapFailed, hint) => {
@@ -132,6 +135,13 @@ mod tests {
                 "set both again: iscsictl set-chap T",
                 "set both again: iscsictl set-chap T && iscsictl logout iqn.2003-01.com.example:a \
                  '[2001:db8::21]:3260' && iscsictl login iqn.2003-01.com.example:a '[2001:db8::21]:3260'",
+            ),
+            (
+                Kind::ChapRejected,
+                "without: iscsictl set-chap T --clear; else ask the administrator",
+                "without: iscsictl set-chap T --clear; else ask the administrator; then log in anew: iscsictl logout \
+                 iqn.2003-01.com.example:a '[2001:db8::21]:3260' && iscsictl login iqn.2003-01.com.example:a \
+                 '[2001:db8::21]:3260'",
             ),
             (Kind::TargetUnavailable, "have it enabled", "have it enabled"),
             (Kind::PortalUnreachable, "", ""),

@@ -132,10 +132,8 @@ impl Usage {
         {
             all.found.insert(Use { device: device.clone(), holder: Holder::Unseen(seen.unseen) });
         }
-        all.found.extend(seen.open.into_iter().map(|(device, process)| {
-            let is_udevs = holder::is_udevs(&self.proc, &process);
-            Use { device, holder: if is_udevs { Holder::Udev(process) } else { Holder::Open(process) } }
-        }));
+        let open = |(device, process)| Some(Use { device, holder: Holder::of_process(&self.proc, process)? });
+        all.found.extend(seen.open.into_iter().filter_map(open));
         // Only the kernel knows every claim: of ZFS, of LIO, of a file system that is mounted out
         // of sight. If another use is known already, this is not needed.
         let mut claims = Claims::default();

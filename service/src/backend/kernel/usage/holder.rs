@@ -189,10 +189,22 @@ impl fmt::Display for Unseen {
     }
 }
 
-/// Whether it is one of udev's, by its cgroup, which only systemd can set, unlike the name.
-pub(super) fn is_udevs(proc: &Path, process: &Process) -> bool {
-    let text = bounded::text(&proc.join(format!("{}/cgroup", process.pid)), SMALL).unwrap_or_default();
-    let path = text.lines().find_map(|line| line.strip_prefix("0::/system.slice/systemd-udevd.service"));
+impl Holder {
+    /// A process that was seen with a device open. `None` if it has ended since, and holds nothing any more: a look
+    /// at all processes takes longer than many a probe of udev's.
+    pub(super) fn of_process(proc: &Path, process: Process) -> Option<Self> {
+        let folder = proc.join(process.pid.to_string());
+        match bounded::text(&folder.join("cgroup"), SMALL) {
+            Ok(text) if is_udevs(&text) => Some(Self::Udev(process)),
+            Err(_) if !folder.exists() => None,
+            _ => Some(Self::Open(process)),
+        }
+    }
+}
+
+/// Whether a process is one of udev's, by its cgroup, which only systemd can set, unlike the name.
+fn is_udevs(cgroup: &str) -> bool {
+    let path = cgroup.lines().find_map(|line| line.strip_prefix("0::/system.slice/systemd-udevd.service"));
     path.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
@@ -214,6 +226,32 @@ pub(super) fn processes(proc: &Path) -> Vec<Process> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_that_has_ended_since_it_was_seen_holds_nothing() {
+        let proc = tempfile::tempdir().unwrap();
+        let process = |pid| Process { pid, name: "multipath".to_owned() };
+        let put = |pid: u32, text: &str| {
+            let folder = proc.path().join(pid.to_string());
+            std::fs::create_dir(&folder).unwrap();
+            let dir = crate::backend::host::atomic::Dir::open(&folder).unwrap();
+            dir.replace("cgroup", text.as_bytes(), 0o444).unwrap();
+        };
+        put(7, "0::/system.slice/systemd-udevd.service/udev\n");
+        put(8, "0::/user.slice\n");
+        // What cannot be read of one that is there is no proof that it is udev's.
+        std::fs::create_dir(proc.path().join("9")).unwrap();
+        let holders = [7, 8, 9, 10].map(|pid| Holder::of_process(proc.path(), process(pid)));
+        assert_eq!(
+            holders,
+            [
+                Some(Holder::Udev(process(7))),
+                Some(Holder::Open(process(8))),
+                Some(Holder::Open(process(9))),
+                None
+            ]
+        );
+    }
 
     #[test]
     fn a_volume_is_told_with_its_group() {

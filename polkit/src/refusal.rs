@@ -96,6 +96,8 @@ impl Refusal {
             )
             .hint(if reason.starts_with("timed out") {
                 "it does not answer: systemctl restart polkit"
+            } else if reason.contains("UnitMasked") || reason.contains(" masked") {
+                "an administrator has masked it; to allow it again: systemctl unmask polkit && systemctl start polkit"
             } else {
                 "start it: systemctl start polkit"
             }),
@@ -143,7 +145,12 @@ mod tests {
     #[test]
     fn a_polkit_that_is_stopped_is_to_be_started_and_one_that_hangs_restarted() {
         for (reason, command) in [
-            ("org.freedesktop.systemd1.UnitMasked: x", "systemctl start polkit"),
+            ("org.freedesktop.systemd1.NoSuchUnit: x", ": systemctl start polkit"),
+            ("org.freedesktop.systemd1.UnitMasked: x", ": systemctl unmask polkit && systemctl start polkit"),
+            (
+                "NameHasNoOwner: Unit polkit.service is masked.",
+                "systemctl unmask polkit && systemctl start polkit",
+            ),
             ("timed out after 20s", "systemctl restart polkit"),
         ] {
             let fault = Refusal::Unavailable(reason.to_owned()).fault(Action::Login);

@@ -4,8 +4,10 @@
 //! | room | what it is |
 //! |---|---|
 //! | `look` | the state of units |
+//! | `masks` | the command that starts a unit, also a masked one |
 
 mod look;
+pub(crate) mod masks;
 
 use std::{
     path::Path,

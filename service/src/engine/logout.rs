@@ -45,7 +45,7 @@ use crate::backend::{
     host::limit::Limit,
     kernel::{
         sysfs::{Map, Session},
-        usage::Claims,
+        usage::{Claims, Uses},
     },
     open_iscsi::{iscsiadm::Iscsiadm, iscsid},
 };
@@ -108,13 +108,15 @@ pub(super) async fn end(
     limit: &Limit,
 ) -> Result<Vec<results::Logout>> {
     let iscsiadm = Iscsiadm::find(&engine.layout)?;
-    iscsid::check_reachable(&engine.layout.iscsid_socket).await?;
+    iscsid::Socket::new(&engine.layout).check().await?;
     boot::check(engine, sessions, force).await?;
     let late = || limit.fault("another logout is still running").hint("try again");
     let _turn = limit.wait(engine.turns.acts.logout.lock()).await.ok_or_else(late)?;
+    let mut overridden = Uses::default();
     let (plan, claims) = if force {
         let plan = unused::plan(engine, sessions).await?;
         unused::log_overridden(engine, &plan).await?;
+        overridden = unused::of_disks_without_a_map(engine, &plan).await?;
         for session in sessions {
             pathless_maps::remember(engine, &session.target, session.disks.clone()).await;
         }
@@ -155,6 +157,7 @@ pub(super) async fn end(
         report_what_is_left(engine, &mut left, &plan, limit).await?;
     }
     if force {
+        report_overridden(&mut left, &overridden);
         let kept = plan.maps.difference(&removed).cloned().collect();
         report_kept(engine, &mut left, &kept).await?;
     }
@@ -198,6 +201,21 @@ async fn report_what_is_left(
         entries.iter_mut().for_each(|entry| entry.message.clone_from(&what));
     }
     Ok(())
+}
+
+/// Reports what was on the disks that a logout by force took away: without a map nothing of them is left.
+fn report_overridden(entries: &mut [results::Logout], Uses { found, release, .. }: &Uses) {
+    if found.is_empty() {
+        return;
+    }
+    let what = found.iter().take(8).map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    for entry in entries.iter_mut().filter(|entry| entry.outcome == LogoutOutcome::LoggedOut) {
+        entry.message = format!("its disks are gone, and what used them is broken: {what}");
+        entry.hint = match release.commands.join(" && ") {
+            commands if commands.is_empty() => "stop what uses them".to_owned(),
+            commands => format!("release them: {commands}"),
+        };
+    }
 }
 
 /// Reports the maps that a logout by force leaves, with what holds them.

@@ -10,8 +10,9 @@ use crate::{
     OTHER, chap,
     room::{
         self, Options, Room, SECRET, TARGET, fails,
-        target::{Listening, Script},
+        target::{Chap, Listening, Script},
     },
+    stranger,
 };
 
 fn with(mut options: Options, key: &'static str, value: impl Into<Variant<'static>>) -> Options {
@@ -61,6 +62,45 @@ async fn a_connect_that_fails_leaves_every_record_as_it_was() {
     // It was asked with what was given, not with what was recorded.
     assert!(room.machine.calls().contains("[--login]"));
     assert!(target.proofs().len() >= 2);
+}
+
+/// What a portal wants proved for its list, and a target for a login, need not be the same.
+#[tokio::test]
+async fn the_next_step_of_a_refused_connect_leads_in() {
+    let (room, portals) = stranger().await;
+    let client = room.client().await;
+    // Without CHAP at a portal that gives its list to everybody.
+    let fault = client.connect(&portals[0].to_string(), Options::new()).await.unwrap_err();
+    let step = format!("iscsictl connect {} --target {TARGET} --user NAME", portals[0]);
+    assert!(fault.next_step().ends_with(&step), "{fault:?}");
+    let there = with(chap(), "targets", vec![TARGET]);
+    assert_eq!(client.connect(&portals[0].to_string(), there).await.unwrap().len(), 2);
+    client.logout(TARGET, "", Options::new()).await.unwrap();
+    client.forget(TARGET, "").await.unwrap();
+
+    // With CHAP for the login at a portal that wants another for its list: once the target's own proof as well.
+    for own in [None, Some(("the-portal", "secret-of-the-portal"))] {
+        let mut asked = Chap::new("finder", "secret-of-discovery");
+        asked.own = own.map(|(name, secret)| (name.to_owned(), secret.to_owned()));
+        let addresses = portals.map(|at| format!("{at},1"));
+        let list = Script::listing([(TARGET, addresses[0].as_str())]);
+        let lister = list.with_chap(asked).listen().await;
+        let before = room.machine.database();
+        let fault = client.connect(&lister.portal(), chap()).await.unwrap_err();
+        let step = format!("iscsictl set-chap --portal {} --user NAME", lister.portal());
+        assert_eq!(fault.kind(), Kind::ChapRejected, "{fault:?}");
+        assert!(fault.next_step().ends_with(&step), "{fault:?}");
+        assert_eq!(room.machine.database(), before);
+        let mut finder =
+            Options::from([("username", "finder".into()), ("secret", "secret-of-discovery".into())]);
+        if let Some((name, secret)) = own {
+            finder = with(with(finder, "target-username", name), "target-secret", secret);
+        }
+        client.set_chap("", &lister.portal(), finder).await.unwrap();
+        assert_eq!(client.connect(&lister.portal(), chap()).await.unwrap().len(), 1);
+        client.logout(TARGET, "", Options::new()).await.unwrap();
+        client.forget(TARGET, "").await.unwrap();
+    }
 }
 
 #[tokio::test]

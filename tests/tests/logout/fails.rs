@@ -124,7 +124,7 @@ async fn without_multipathd_the_maps_stay_and_so_do_the_sessions() {
     room.machine.stop_multipathd();
     let words = "removing the map mpatha: multipathd is not running; nothing was torn down";
     let fault = fails(log_out(&room, Options::new()).await, Kind::BackendUnavailable, words);
-    assert_eq!(fault.next_step(), "systemctl start multipathd");
+    assert_eq!(fault.next_step(), "systemctl start multipathd.service");
     is_up_again(&room).await;
 
     // By force it goes on without it, and the maps are left without a path.

@@ -182,6 +182,27 @@ async fn by_force_the_sessions_end_under_what_uses_the_disks() {
 }
 
 #[tokio::test]
+async fn what_a_forced_logout_breaks_on_disks_without_a_map_is_told() {
+    let (room, _) = Room::with_gateway().await;
+    room.machine.stop_multipathd();
+    room.login(Options::new()).await.unwrap();
+    let disks = room.machine.disks();
+    room.machine.mount(&disks[0], "/srv/old;disk");
+    let entries = log_out(&room, forced()).await.unwrap();
+    assert!(room.machine.sessions().is_empty() && room.machine.disks().is_empty());
+    for entry in entries {
+        let what = format!("broken: {} is mounted on /srv/old;disk", disks[0]);
+        assert!(entry.outcome == LogoutOutcome::LoggedOut && entry.message.ends_with(&what), "{entry:?}");
+        assert_eq!(entry.hint, "release them: umount '/srv/old;disk'");
+    }
+    // Where nothing was on them, there is nothing to tell.
+    room.machine.unmount("/srv/old;disk");
+    room.login(Options::new()).await.unwrap();
+    let entries = log_out(&room, forced()).await.unwrap();
+    assert!(entries.iter().all(|entry| entry.message.is_empty() && entry.hint.is_empty()), "{entries:?}");
+}
+
+#[tokio::test]
 async fn what_a_forced_logout_left_is_shown_and_goes_with_a_later_logout() {
     let (room, _) = Room::logged_in().await;
     room.machine.mount("dm-0", "/srv/disk");

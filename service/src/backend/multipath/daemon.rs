@@ -19,6 +19,7 @@ use crate::backend::{
         layout::Layout,
     },
     kernel::unix_sockets,
+    systemd::masks::how_to_start,
 };
 
 /// multipathd replies within 4 s, or replies "timeout".
@@ -71,7 +72,10 @@ pub(crate) struct MapState {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MultipathdError {
     #[error("multipathd is not running")]
-    NotRunning,
+    NotRunning {
+        /// The command that starts it.
+        start: String,
+    },
     /// Nothing is sent to them.
     #[error("multipathd's socket is held by uid {0}, not by root")]
     Foreign(Uid),
@@ -89,13 +93,13 @@ impl From<MultipathdError> for Fault {
     fn from(error: MultipathdError) -> Self {
         let fault = Self::new(Kind::BackendUnavailable, error.to_string());
         match error {
-            MultipathdError::NotRunning => fault.hint("systemctl start multipathd"),
+            MultipathdError::NotRunning { start } => fault.hint(start),
             MultipathdError::Foreign(_) => {
                 fault.hint("see its process, and end it: sudo ss -xlp; then: systemctl restart multipathd")
             }
             MultipathdError::Silent => fault
                 .hint("see what it waits for: journalctl -u multipathd; then: systemctl restart multipathd"),
-            MultipathdError::Refused(_) => Self::new(Kind::InUse, error.to_string()),
+            MultipathdError::Refused(_) => Self::new(Kind::InUse, fault.message()),
             _ => fault,
         }
     }
@@ -108,12 +112,13 @@ pub(crate) struct Multipathd {
     proc: PathBuf,
     /// Abstract, without a NUL at its end.
     socket: String,
+    unit_masks: Vec<PathBuf>,
 }
 
 impl Multipathd {
     pub(crate) fn new(layout: &Layout) -> Self {
-        let Layout { run, proc, multipathd_socket, .. } = layout.clone();
-        Self { run, proc, socket: multipathd_socket }
+        let Layout { run, proc, multipathd_socket, unit_masks, .. } = layout.clone();
+        Self { run, proc, socket: multipathd_socket, unit_masks }
     }
 
     /// Whether it is running.
@@ -218,7 +223,8 @@ impl Multipathd {
 
     fn ask(&self, command: &str) -> Result<Vec<u8>, MultipathdError> {
         if !self.runs() {
-            return Err(MultipathdError::NotRunning);
+            let start = how_to_start(&self.unit_masks, "multipathd.service");
+            return Err(MultipathdError::NotRunning { start });
         }
         // Its queue of connections is full if it hangs, or if others use it up.
         let socket = unix_sockets::connect(&self.socket).map_err(or_silent)?;
@@ -429,7 +435,10 @@ mod tests {
         }
         for name in ["mpatha", "sda", "3600140529d7a2d0e1f4", "disk-1.old_2", "eui.0123:4", "Lager", "größe"]
         {
-            assert!(matches!(multipathd.remove_map(name), Err(MultipathdError::NotRunning)), "{name:?}");
+            assert!(
+                matches!(multipathd.remove_map(name), Err(MultipathdError::NotRunning { .. })),
+                "{name:?}"
+            );
         }
     }
 
@@ -442,6 +451,6 @@ mod tests {
         assert!(!multipathd.runs());
         dir.replace("multipathd.pid", format!("{}\n", std::process::id()).as_bytes(), 0o644).unwrap();
         assert!(!multipathd.runs());
-        assert!(matches!(multipathd.paths(), Err(MultipathdError::NotRunning)));
+        assert!(matches!(multipathd.paths(), Err(MultipathdError::NotRunning { .. })));
     }
 }

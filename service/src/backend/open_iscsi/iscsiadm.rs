@@ -19,7 +19,7 @@ use crate::backend::host::{
 #[derive(Clone, Debug)]
 pub(crate) struct Iscsiadm {
     path: PathBuf,
-    iscsid_socket: String,
+    iscsid: iscsid::Socket,
 }
 
 /// Why iscsiadm failed.
@@ -62,8 +62,8 @@ const NOT_NOW: i32 = 9;
 impl Iscsiadm {
     /// `BackendUnavailable`, with the package to install, if it is missing.
     pub(crate) fn find(layout: &Layout) -> Result<Self, Fault> {
-        let iscsid_socket = layout.iscsid_socket.clone();
-        layout.find_iscsiadm().map(|path| Self { path: path.to_owned(), iscsid_socket }).ok_or_else(|| {
+        let iscsid = iscsid::Socket::new(layout);
+        layout.find_iscsiadm().map(|path| Self { path: path.to_owned(), iscsid }).ok_or_else(|| {
             Fault::new(Kind::BackendUnavailable, "open-iscsi is not installed: cannot find iscsiadm")
                 .hint("install the package open-iscsi")
         })
@@ -100,7 +100,7 @@ impl Iscsiadm {
     /// Runs it after a look at who listens: as late as possible, because a user may bind the name as
     /// soon as root gives it up.
     async fn ask_iscsid(&self, arguments: &[&str], limit: &Limit, good: &[i32]) -> Result<i32, Refused> {
-        iscsid::check_reachable(&self.iscsid_socket).await.map_err(Refused::NoIscsid)?;
+        self.iscsid.check().await.map_err(Refused::NoIscsid)?;
         judge(program::run(&self.path, arguments, FOR_ISCSIADM, limit).await, good)
     }
 }

@@ -1,7 +1,11 @@
 //! iscsid: whether it can be reached, and since when it is running.
 //! Must not talk to its socket: the protocol is a C struct that changes between versions.
 
-use std::{path::Path, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use iscsi_initiator_dbus::{Fault, Kind, hint};
 use rustix::process::Uid;
@@ -9,46 +13,68 @@ use rustix::process::Uid;
 use crate::backend::{
     host::{
         bounded::{self, SMALL},
+        layout::Layout,
         threads::reading,
     },
     kernel::{processes, unix_sockets},
+    systemd::masks::how_to_start,
 };
 
-/// Fails with the next step unless root listens on iscsid's socket: systemd, or iscsid itself.
-/// iscsiadm does not look who is at the other end, and hands over the node's record with its
-/// secrets. If no process listens, it would try to start iscsid itself, with a shell.
-pub(crate) async fn check_reachable(socket: &str) -> Result<(), Fault> {
-    let name = socket.to_owned();
-    reading(move || judge(&name, unix_sockets::listener(&name))).await?
+/// iscsid's control socket.
+#[derive(Clone, Debug)]
+pub(crate) struct Socket {
+    /// Abstract.
+    name: String,
+    unit_masks: Vec<PathBuf>,
 }
 
-fn judge(socket: &str, listener: std::io::Result<Option<Uid>>) -> Result<(), Fault> {
-    let unavailable = |what: String| Fault::new(Kind::BackendUnavailable, what);
-    match listener {
-        Ok(Some(uid)) if unix_sockets::is_trusted(uid) => Ok(()),
-        Ok(Some(uid)) => {
-            // Of another user: a connection starts nothing.
-            let holder = unix_sockets::connect(socket).and_then(|socket| unix_sockets::peer(&socket)).ok();
-            let pid = holder.filter(|holder| holder.uid == uid).map(|holder| holder.pid);
-            let process = pid.map_or(String::new(), |pid| format!(" (process {pid})"));
-            let end = match pid {
-                Some(pid) => {
-                    hint!("end that process: sudo kill {PID} && systemctl restart iscsid.socket", PID = pid)
-                }
-                None => "see its process, and end it: sudo ss -xlp; then: systemctl restart iscsid.socket"
-                    .to_owned(),
-            };
-            Err(unavailable(format!(
-                "iscsid's control socket is held by uid {uid}{process}, not by root: a login would give CHAP \
-                 secrets to that user"
-            ))
-            .hint(end))
-        }
-        Ok(None) => Err(unavailable("iscsid is not running, and its socket is not open".to_owned())
-            .hint("systemctl start iscsid.socket")),
-        Err(error) => {
-            Err(unavailable(format!("cannot find out who listens on iscsid's control socket: {error}"))
-                .hint("load the module that shows it: sudo modprobe unix_diag"))
+impl Socket {
+    pub(crate) fn new(layout: &Layout) -> Self {
+        Self { name: layout.iscsid_socket.clone(), unit_masks: layout.unit_masks.clone() }
+    }
+
+    /// Fails with the next step unless root listens on it: systemd, or iscsid itself.
+    /// iscsiadm does not look who is at the other end, and hands over the node's record with its
+    /// secrets. If no process listens, it would try to start iscsid itself, with a shell.
+    pub(crate) async fn check(&self) -> Result<(), Fault> {
+        let socket = self.clone();
+        reading(move || socket.judge(unix_sockets::listener(&socket.name))).await?
+    }
+
+    fn judge(&self, listener: io::Result<Option<Uid>>) -> Result<(), Fault> {
+        let unavailable = |what: String| Fault::new(Kind::BackendUnavailable, what);
+        match listener {
+            Ok(Some(uid)) if unix_sockets::is_trusted(uid) => Ok(()),
+            Ok(Some(uid)) => {
+                // Of another user: a connection starts nothing.
+                let holder =
+                    unix_sockets::connect(&self.name).and_then(|socket| unix_sockets::peer(&socket)).ok();
+                let pid = holder.filter(|holder| holder.uid == uid).map(|holder| holder.pid);
+                let process = pid.map_or(String::new(), |pid| format!(" (process {pid})"));
+                let end = match pid {
+                    Some(pid) => {
+                        hint!(
+                            "end that process: sudo kill {PID} && systemctl restart iscsid.socket",
+                            PID = pid
+                        )
+                    }
+                    None => {
+                        "see its process, and end it: sudo ss -xlp; then: systemctl restart iscsid.socket"
+                            .to_owned()
+                    }
+                };
+                Err(unavailable(format!(
+                    "iscsid's control socket is held by uid {uid}{process}, not by root: a login would give CHAP \
+                     secrets to that user"
+                ))
+                .hint(end))
+            }
+            Ok(None) => Err(unavailable("iscsid is not running, and its socket is not open".to_owned())
+                .hint(how_to_start(&self.unit_masks, "iscsid.socket"))),
+            Err(error) => {
+                Err(unavailable(format!("cannot find out who listens on iscsid's control socket: {error}"))
+                    .hint("load the module that shows it: sudo modprobe unix_diag"))
+            }
         }
     }
 }
@@ -140,12 +166,22 @@ mod tests {
 
     #[test]
     fn only_a_socket_that_root_listens_on_is_used() {
-        let judged = |listener| judge("iscsi-initiatord-no-such-socket", listener);
+        let folder = tempfile::tempdir().unwrap();
+        let socket = Socket {
+            name: "iscsi-initiatord-no-such-socket".to_owned(),
+            unit_masks: vec![folder.path().into()],
+        };
+        let judged = |listener| socket.judge(listener);
         assert!(judged(Ok(Some(Uid::ROOT))).is_ok());
         let missing = judged(Ok(None)).unwrap_err();
         assert_eq!(
             (missing.kind(), missing.next_step()),
             (Kind::BackendUnavailable, "systemctl start iscsid.socket")
+        );
+        std::os::unix::fs::symlink("/dev/null", folder.path().join("iscsid.socket")).unwrap();
+        let masked = judged(Ok(None)).unwrap_err();
+        assert!(
+            masked.next_step().ends_with("systemctl unmask iscsid.socket && systemctl start iscsid.socket")
         );
         let held = judged(Ok(Some(Uid::from_raw(64_002)))).unwrap_err();
         assert_eq!(held.kind(), Kind::BackendUnavailable);

@@ -46,7 +46,7 @@ pub(in crate::engine) async fn look(engine: &Engine) -> Result<Vec<Check>> {
     })
     .await?;
     modules(&mut report, transport);
-    of_iscsid(&mut report, iscsid::check_reachable(&engine.layout.iscsid_socket).await, daemon.as_ref());
+    of_iscsid(&mut report, iscsid::Socket::new(&engine.layout).check().await, daemon.as_ref());
     let now = engine.state.look(Parts::SESSIONS).await?;
     let sessions: Vec<&Session> = now.sessions().collect();
     let name = file_of_name(&mut report, &file, has_start_script);

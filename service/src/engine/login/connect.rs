@@ -169,7 +169,7 @@ async fn find(
     limit: &Limit,
 ) -> Result<Goal> {
     Iscsiadm::find(&engine.layout)?;
-    iscsid::check_reachable(&engine.layout.iscsid_socket).await?;
+    iscsid::Socket::new(&engine.layout).check().await?;
     let binding = binding(engine, interface).await?;
     let initiator = initiator_name::needed(engine).await?;
     let given = Given::IfAsked(proofs);

@@ -113,7 +113,7 @@ async fn attempt_all(
         return Ok(outcomes);
     }
     let iscsiadm = Iscsiadm::find(&engine.layout)?;
-    iscsid::check_reachable(&engine.layout.iscsid_socket).await?;
+    iscsid::Socket::new(&engine.layout).check().await?;
     let initiator = initiator_name::needed(engine).await;
     let (hurry, hurried) = watch::channel(false);
     let welcome = Arc::new(Notify::new());

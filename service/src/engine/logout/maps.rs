@@ -233,7 +233,7 @@ fn hush(multipathd: &Multipathd, maps: &BTreeSet<Map>) -> bool {
     let states = match multipathd.maps() {
         Ok(states) => states,
         // Then nobody goes back to queueing.
-        Err(MultipathdError::NotRunning) => return true,
+        Err(MultipathdError::NotRunning { .. }) => return true,
         // Busy with the same paths.
         Err(error) => {
             tracing::debug!(%error, "cannot query multipathd");
@@ -291,7 +291,11 @@ mod tests {
         assert!(alone.kind() == Kind::InUse && alone.message().ends_with("nothing was torn down"), "{alone}");
         let second = kept("mpathb", refused(), &BTreeSet::from([map("mpatha")]));
         assert!(second.message().contains("maps removed before it and made again: mpatha"), "{second}");
-        let gone = kept("mpatha", MultipathdError::NotRunning, &BTreeSet::new());
+        let gone = kept(
+            "mpatha",
+            MultipathdError::NotRunning { start: "systemctl start it".to_owned() },
+            &BTreeSet::new(),
+        );
         assert!(gone.kind() == Kind::BackendUnavailable && !gone.next_step().is_empty(), "{gone}");
     }
 }

@@ -175,6 +175,13 @@ pub(super) async fn log_overridden(engine: &Engine, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
+/// What is on the disks without a map, as far as that is visible without opening a device.
+pub(super) async fn of_disks_without_a_map(engine: &Engine, plan: &Plan) -> Result<Uses> {
+    let usage = engine.usage.clone();
+    let disks: Vec<String> = plan.bare().map(|disk| disk.name.clone()).collect();
+    looking_for_uses(move || usage.stacked(&disks)).await
+}
+
 /// A use that may be over in a moment. A claim without an explanation looks like a map being made.
 fn is_glance(holder: &Holder) -> bool {
     matches!(holder, Holder::Open(_) | Holder::Udev(_) | Holder::Map { .. } | Holder::Claim)

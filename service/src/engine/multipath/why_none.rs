@@ -68,13 +68,39 @@ pub(in crate::engine) fn reason(
     }
 }
 
-/// How multipath identifies a disk with this identifier: the type's digit, then the number
-/// (scsi_id's ID_SERIAL).
+/// How multipath identifies a disk with this identifier: the type's digit, then the number, or for a vendor's
+/// text its words joined by `_` (scsi_id's ID_SERIAL: `udev_replace_whitespace`, `udev_replace_chars`).
 pub(in crate::engine) fn udev_name(wwid: &str) -> Option<String> {
     let (kind, number) = wwid.split_once('.')?;
     match kind {
         "naa" => Some(format!("3{number}")),
         "eui" => Some(format!("2{number}")),
+        "t10" => {
+            let words: Vec<&str> = number.split_whitespace().collect();
+            let is_kept = |c: char| c.is_ascii_alphanumeric() || !c.is_ascii() || "#+-.:=@_".contains(c);
+            let text: String = words.join("_").chars().map(|c| if is_kept(c) { c } else { '_' }).collect();
+            Some(format!("1{text}"))
+        }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::udev_name;
+
+    #[test]
+    fn a_disk_has_the_name_that_udev_makes_of_its_identifier() {
+        for (wwid, name) in [
+            ("naa.600140512345", "3600140512345"),
+            ("eui.0025385b71b00001", "20025385b71b00001"),
+            ("t10.IET     00010001", "1IET_00010001"),
+            ("t10.ATA     QEMU HARDDISK   QM00001 ", "1ATA_QEMU_HARDDISK_QM00001"),
+            ("t10.VENDOR  a/b(c)", "1VENDOR_a_b_c_"),
+        ] {
+            assert_eq!(udev_name(wwid).as_deref(), Some(name), "{wwid}");
+        }
+        assert_eq!(udev_name("unknown.1"), None);
+        assert_eq!(udev_name(""), None);
     }
 }

@@ -115,7 +115,7 @@ impl State {
         let multipathd = self.multipathd.clone();
         match asking_multipathd_within(PATHS, move || multipathd.paths()).await {
             Ok(Ok(paths)) => return paths,
-            Ok(Err(MultipathdError::NotRunning)) => {}
+            Ok(Err(MultipathdError::NotRunning { .. })) => {}
             Ok(Err(error)) => tracing::warn!(%error, "cannot query multipathd"),
             Err(fault) => tracing::warn!(error = fault.message(), "cannot query multipathd"),
         }

@@ -407,11 +407,39 @@ fn one_byte_in_a_comment_of_the_configuration_ends_no_discovery() {
 }
 
 #[test]
+fn what_other_editors_leave_in_the_configuration_ends_no_discovery_either() {
+    let odd: [&[u8]; 5] = [
+        // A byte order mark before the first line, of a comment.
+        b"\xef\xbb\xbf# edited elsewhere\n",
+        b"# a comment in UTF-16: \xff\xfe#\0o\0l\0d\0\n",
+        b"# a NUL \0 in the middle\n",
+        b"\0\n",
+        // A value that nothing here needs.
+        b"iscsid.startup = caf\xe9\n",
+    ];
+    for bytes in odd {
+        let world = World::new();
+        let conf = world.folder.path().join("etc");
+        let text = [bytes, CONF_TEXT.as_bytes()].concat();
+        Dir::open(&conf).unwrap().replace(CONF, &text, 0o644).unwrap();
+        world.database.add(&[key("192.0.2.21")], &discovered(), None, None, DefaultChap::Everywhere).unwrap();
+        let record = world.text(RECORD);
+        assert!(record.contains("node.session.timeo.replacement_timeout = 120"), "{bytes:?}: {record}");
+        // And it is kept when something else in the file changes.
+        world.database.set_default_chap(Some(&secrets("mypassword12"))).unwrap();
+        world.database.set_default_chap(None).unwrap();
+        assert!(std::fs::read(conf.join(CONF)).unwrap().starts_with(bytes), "{bytes:?}");
+    }
+}
+
+#[test]
 fn an_empty_discovery_record_counts_as_none_and_is_written_anew() {
     let world = World::new();
     let (portal, chap) = (portal(), Some(secrets("mypassword12")));
     let path = "db/send_targets/192.0.2.21,3260/st_config";
-    for text in ["", "# BEGIN RECORD 2.1\n# END RECORD\n", "discovery.startup = man"] {
+    let cut =
+        ["discovery.startup = man", "\n\n", "# edited, then given up\n", "\0\0\0\0", "discovery.sendtargets"];
+    for text in ["", "# BEGIN RECORD 2.1\n# END RECORD\n"].into_iter().chain(cut) {
         world.database.set_discovery_chap(&portal, chap.as_ref()).unwrap();
         let whole = world.text(path);
         Dir::open(world.folder.path()).unwrap().replace(path, text.as_bytes(), 0o600).unwrap();

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `diff` | what appeared, changed and vanished between two snapshots |
 //! | `listing` | `ListPaths` and `ListNodes` |
+//! | `measure` | what the benches measure |
 //! | `reader` | makes snapshots |
 //! | `same_disk` | disks that multipath takes for one, and whether they can be one |
 //! | `shared_look` | one look for several tasks that need one at the same time |
@@ -13,6 +14,8 @@
 
 pub(super) mod diff;
 pub(super) mod listing;
+#[cfg(feature = "measure")]
+pub mod measure;
 pub(super) mod reader;
 pub(super) mod same_disk;
 pub(super) mod shared_look;

@@ -53,8 +53,8 @@ deny: ## licences, bans and sources of the dependencies (cargo-deny, installed i
 fuzz: setup ## any bytes at the login probe (TIME=60: seconds for each of its targets)
 	@tests/fuzz $(TIME)
 
-bench: setup ## how a look grows, and what a failed login is like with iscsiadm and with this: the tables in docs/, measured anew
-	@tests/bench
+bench: setup ## what calls cost, and what a failed login is like with iscsiadm and with this: the tables in docs/, measured anew (PART=growth: one of them)
+	@tests/bench $(PART)
 
 dev: ## the daemon on a private bus beside a fake machine, for who writes a client (knobs from the standard input: help)
 	@tests/dev

@@ -18,6 +18,8 @@
 
 mod ask;
 pub(crate) mod call;
+#[cfg(test)]
+mod cost_tests;
 mod diagnose;
 mod examine;
 mod leftovers;

@@ -23,6 +23,8 @@ use zbus::Connection;
 pub use self::backend::host::atomic::steps;
 pub use self::backend::host::layout::Layout;
 pub use self::bus::connect;
+#[cfg(feature = "measure")]
+pub use self::engine::state::measure;
 pub use self::engine::turns::activity::Activity;
 pub use self::life::live;
 use crate::{

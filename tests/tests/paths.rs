@@ -10,10 +10,13 @@
 
 mod room;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use iscsi_initiator_dbus::results::{LoginOutcome, Path};
-use room::{Options, Room, TARGET, machine::Lun};
+use room::{
+    Options, Room, TARGET,
+    machine::{Lun, Size},
+};
 
 async fn paths(room: &Room) -> Vec<Path> {
     room.client().await.list_paths(Options::new()).await.unwrap()
@@ -122,6 +125,38 @@ async fn a_filter_shows_its_paths_only_and_a_session_without_a_lun_is_shown_too(
     let [path] = filtered.as_slice() else { panic!("{filtered:?}") };
     assert_eq!((path.device.as_str(), path.session_state.as_str()), ("", "LOGGED_IN"));
     assert_eq!(paths(&room).await.len(), 5);
+}
+
+#[tokio::test]
+async fn a_filter_changes_nothing_of_what_it_shows() {
+    let (room, _) = Room::logged_in().await;
+    room.machine.fill(Size { targets: 3, portals: 2, luns: 5, has_maps: true });
+    // A disk of two targets, and two paths without a map.
+    for (target, name, number) in [("a", "sdzx", "300:0"), ("b", "sdzy", "300:16"), ("b", "sdzz", "300:32")] {
+        let lun = u32::from(name == "sdzz");
+        room.machine.session(&format!("iqn.2003-01.com.example:{target}"), "192.0.2.21", "3260");
+        room.machine.disk_as(name, 0, number, &Lun::disk(0x99, 64));
+        room.machine.disk_as(&format!("{name}x"), 1 + lun, &format!("{number}1"), &Lun::disk(0x98, 64));
+    }
+    let client = room.client().await;
+    let all = paths(&room).await;
+    let problems: BTreeSet<String> = all.iter().map(|path| format!("{:?}", path.problem)).collect();
+    assert!(problems.len() > 1 && all.iter().any(|path| path.group == 2), "{all:?}");
+    let places: BTreeSet<(&str, &str)> =
+        all.iter().map(|path| (path.target.as_str(), path.portal.as_str())).collect();
+    for (target, portal) in places {
+        for (at, through) in [(Some(target), None), (None, Some(portal)), (Some(target), Some(portal))] {
+            let mut filter = Options::new();
+            filter.extend(at.map(|target| ("target", target.to_owned().into())));
+            filter.extend(through.map(|portal| ("portal", portal.to_owned().into())));
+            let is_wanted = |path: &&Path| {
+                at.is_none_or(|target| path.target == target)
+                    && through.is_none_or(|portal| path.portal == portal)
+            };
+            let wanted: Vec<Path> = all.iter().filter(is_wanted).cloned().collect();
+            assert_eq!(client.list_paths(filter).await.unwrap(), wanted, "{at:?} {through:?}");
+        }
+    }
 }
 
 #[tokio::test]

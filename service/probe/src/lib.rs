@@ -17,6 +17,7 @@
 //! | `sendtargets` | the text phase, without a socket, and its records |
 //! | `luns` | surveys a target's LUNs, without a socket |
 //! | `socket` | the connection and the clock |
+//! | `measure` | what the benches measure |
 //! | `refusal` | why a probe was refused |
 //! | `fuzz` | the entry points of the fuzz targets |
 
@@ -28,6 +29,8 @@ mod chap;
 pub mod fuzz;
 mod login;
 mod luns;
+#[cfg(feature = "measure")]
+pub mod measure;
 mod parameters;
 mod pdu;
 mod question;

@@ -299,7 +299,7 @@ impl<'a> List<'a> {
 }
 
 /// The list in a text that is there as a whole.
-#[cfg(any(test, feature = "fuzz"))]
+#[cfg(any(test, feature = "fuzz", feature = "measure"))]
 pub(super) fn parse(text: &[u8], here: SocketAddr) -> Result<Listed, Refusal> {
     let mut list = List::new(here, Wanted::Every);
     list.take(text)?;

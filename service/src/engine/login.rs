@@ -53,7 +53,7 @@ use self::{
 use crate::{
     backend::{
         host::{limit::Limit, threads::blocking},
-        kernel::sysfs::Session,
+        kernel::sysfs::{Scope, Session},
         open_iscsi::{
             database::{Node, NodeKey},
             known_luns::Wwids,
@@ -68,7 +68,6 @@ use crate::{
             lookup::{as_recorded, meant, nodes_of, none},
             startup,
         },
-        state::{reader::Parts, snapshot::Snapshot},
         turns::places::{Share, check_number},
     },
 };
@@ -144,14 +143,18 @@ async fn log_in(
         let usable = make_usable(engine, target, &mut outcomes, &unscanned, accept, limit).await?;
         settled = usable.settled;
         let fresh = usable.fresh;
-        let changed = lun_identity::refuse_changed(engine, target, &fresh, known_luns, accept, limit).await?;
+        let now = engine.state.sessions_around(Scope::of([target])).await?;
+        let changed =
+            lun_identity::refuse_changed(engine, target, &fresh, &now, known_luns, accept, limit).await?;
+        // Where a session was ended, the others are looked at again.
+        let now = if changed.is_empty() { Some(now) } else { None };
         refuse(&mut outcomes, changed);
-        refuse(&mut outcomes, shared_lun::refuse(engine, target, &fresh, accept, limit).await?);
+        refuse(&mut outcomes, shared_lun::refuse(engine, target, &fresh, now, accept, limit).await?);
     }
     pathless_maps::forget_errors(engine, pathless).await;
     if limit.is_cancelled() {
         let made = those(&outcomes, |done| done.outcome == LoginOutcome::LoggedIn);
-        let now = engine.state.look(Parts::SESSIONS).await?;
+        let now = engine.state.sessions(Scope::of([target])).await?;
         let made: Vec<u32> = made.iter().flat_map(|key| now.all_sessions_of(key)).map(|s| s.sid).collect();
         return Err(take_back(engine, &made, limit).await);
     }
@@ -181,7 +184,7 @@ async fn make_usable(
     accept: bool,
     limit: &Limit,
 ) -> Result<Usable> {
-    let now = engine.state.look(Parts::SESSIONS).await?;
+    let now = engine.state.sessions(Scope::of([target])).await?;
     // There is nothing to wait for where no LUN is looked for.
     let refused = those(outcomes, Done::is_refused);
     let is_waited_for = |key: &NodeKey, session: &Session| {
@@ -212,20 +215,13 @@ async fn make_usable(
     scan::look_for_luns(engine, numbers(&unscanned), limit).await?;
     refuse(outcomes, shared_lun::refuse_early(engine, target, &fresh, accept, limit).await?);
     let sids = numbers(&sessions(&those(outcomes, |_| true)).into_iter().map(|(_, s)| s).collect::<Vec<_>>());
-    let mut settled = settle::settled(engine, &sids, limit).await?;
+    let (mut settled, lost) = settle::settled(engine, &sids, limit).await?;
     // An iscsid that was restarted in the meantime reconnects every session.
-    let now = engine.state.look(Parts::SESSIONS).await?;
-    let lost = not_logged_in(&now, &sids);
     if !lost.is_empty() {
         scan::look_for_luns(engine, lost, limit).await?;
-        settled = settle::settled(engine, &sids, limit).await?;
+        (settled, _) = settle::settled(engine, &sids, limit).await?;
     }
     Ok(Usable { settled, fresh })
-}
-
-fn not_logged_in(now: &Snapshot, sids: &[u32]) -> Vec<u32> {
-    let is_lost = |sid: &&u32| now.session(**sid).is_some_and(|session| session.state != "LOGGED_IN");
-    sids.iter().filter(is_lost).copied().collect()
 }
 
 fn numbers(sessions: &[Session]) -> Vec<u32> {
@@ -243,7 +239,7 @@ fn those(outcomes: &BTreeMap<NodeKey, Outcome>, is_wanted: impl Fn(&Done) -> boo
 /// if one does.
 async fn take_back(engine: &Engine, made: &[u32], limit: &Limit) -> Fault {
     let cancelled = limit.fault("");
-    let sessions = match engine.state.look(Parts::SESSIONS).await {
+    let sessions = match engine.state.sessions(Scope::numbered(made.to_vec())).await {
         Ok(now) => made.iter().filter_map(|sid| now.session(*sid)).cloned().collect::<Vec<_>>(),
         Err(fault) => return stays(&cancelled, fault.message()),
     };

@@ -37,7 +37,6 @@ use super::{
     records::lookup::{as_recorded, meant, resolved},
     state::{
         diff::Diff,
-        reader::Parts,
         snapshot::Snapshot,
         troubles::{self, Trouble},
     },
@@ -45,7 +44,7 @@ use super::{
 };
 use crate::backend::{
     host::limit::Limit,
-    kernel::sysfs::{Disk, Session},
+    kernel::sysfs::{Disk, Scope, Session},
     open_iscsi::iscsiadm::Iscsiadm,
 };
 
@@ -72,7 +71,12 @@ impl Engine {
                     None => resolved(engine, call.any_portal(), limit).await?,
                 };
                 stale_sessions::remove(engine, Reach::Restart, limit).await;
-                let now = engine.state.look(Parts::SESSIONS).await?;
+                let scope = target.map_or_else(Scope::all, |target| Scope::of([target]));
+                let scope = match &portals {
+                    Some(portals) => scope.through(portals.clone()),
+                    None => scope,
+                };
+                let now = engine.state.sessions(scope).await?;
                 let is_wanted = |session: &&Session| {
                     let is_at = |at: &Portal| portals.as_ref().is_none_or(|portals| portals.contains(at));
                     target.is_none_or(|target| session.target == target.as_str())
@@ -163,12 +167,12 @@ async fn look_behind(
             Err(fault) => entries.push(failed(&session, &fault)),
         }
     }
-    let is_ready = !wait || sids.is_empty() || settled(engine, &sids, limit).await? != Settled::Late;
+    let is_ready = !wait || sids.is_empty() || settled(engine, &sids, limit).await?.0 != Settled::Late;
     if limit.is_cancelled() {
         return Err(limit.fault(""));
     }
     let sizes = maps::resize_all(engine, &sids).await?;
-    let now = engine.state.look(Parts::SESSIONS).await?;
+    let now = engine.state.sessions_around(Scope::numbered(sids)).await?;
     let diff = before.diff(&now);
     let accepted = troubles::accepted(engine, now.all_sessions()).await?;
     let troubles = troubles::of_disks(now.all_sessions(), &accepted);

@@ -4,16 +4,21 @@
 //! |---|---|
 //! | `diff` | what appeared, changed and vanished between two snapshots |
 //! | `listing` | `ListPaths` and `ListNodes` |
+//! | `measure` | what the benches measure |
 //! | `reader` | makes snapshots |
 //! | `same_disk` | disks that multipath takes for one, and whether they can be one |
+//! | `shared_look` | one look for several tasks that need one at the same time |
 //! | `snapshot` | nodes, sessions, disks, maps and path states at one moment |
 //! | `troubles` | what is wrong with disks and their maps |
 //! | `watch` | the listener for events, and waits for a predicate |
 
 pub(super) mod diff;
 pub(super) mod listing;
+#[cfg(feature = "measure")]
+pub mod measure;
 pub(super) mod reader;
 pub(super) mod same_disk;
+pub(super) mod shared_look;
 pub(super) mod snapshot;
 pub(super) mod troubles;
 pub(crate) mod watch;

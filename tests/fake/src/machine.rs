@@ -8,6 +8,7 @@
 //! | `records` | open-iscsi's database and configuration |
 //! | `model` | what it is like at one moment; how long each step takes, and what fails |
 //! | `gateway` | the targets, LUNs and portals to log in to |
+//! | `large` | as many sessions, disks and maps as are asked for |
 //! | `luns` | what is changed at the gateway |
 //! | `iscsiadm` | what iscsiadm and the other programs are answered |
 //! | `sessions` | sessions and disks, as the kernel has them |
@@ -26,6 +27,7 @@ mod files;
 mod gateway;
 mod iscsiadm;
 mod knobs;
+mod large;
 mod luns;
 mod maps;
 mod model;
@@ -58,6 +60,7 @@ pub use self::{
     files::Picture,
     gateway::{Lun, Target},
     knobs::HELP,
+    large::{Size, large_target},
     model::{Delays, Faults},
     multipathd::FindMultipaths,
     processes::ROOT,

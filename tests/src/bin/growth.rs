@@ -1,8 +1,9 @@
-//! A part of `make bench`: how a look at the machine grows with the paths that it has.
+//! A part of `make bench`: how a look at the machine grows with the paths that it has, and that a look at one target does not.
 //! Must not judge, and measures no kernel: the machine is files, the bus is a private one, and polkit is a stand-in that
 //! allows everything.
 
 use std::{
+    collections::HashMap,
     error::Error,
     io::{self, Write as _},
     process::ExitCode,
@@ -10,14 +11,17 @@ use std::{
 };
 
 use iscsi_initiator_dbus::proxy::InitiatorProxy;
-use iscsi_initiator_fake::{Bus, Machine, polkit};
+use iscsi_initiator_fake::{
+    Bus, Machine,
+    machine::{Size, large_target},
+    polkit,
+};
 use iscsi_initiator_polkit::Action;
 use iscsi_initiatord::{Layout, serve};
+use zbus::Variant;
 
-/// LUNs of each session.
-const LUNS: usize = 8;
 /// How often each is measured; the median counts.
-const TIMES: usize = 5;
+const TIMES: usize = 11;
 
 fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -35,31 +39,39 @@ fn main() -> ExitCode {
 
 async fn measure() -> Result<(), Box<dyn Error>> {
     let mut output = io::stdout();
-    writeln!(output, "ListPaths, from the call to its answer, on a machine of files; median of {TIMES}")?;
-    writeln!(output, "{:>6} {:>10} {:>10} {:>12}", "paths", "ms", "µs a path", "to the first")?;
+    writeln!(output, "ListPaths, from the call to its answer, on a machine of files; medians of {TIMES}\n")?;
+    writeln!(
+        output,
+        "| paths | all | for each path | against the first | one target of 16 paths | an empty call |"
+    )?;
+    writeln!(output, "|--:|--:|--:|--:|--:|--:|")?;
     let mut first = None;
-    for paths in [100, 1000, 10_000] {
-        let took = look(paths).await?;
-        let each = took.as_secs_f64() / f64::from(u32::try_from(paths)?);
+    for paths in [16, 64, 256, 1024, 10_000] {
+        let Took { all, one, none } = look(paths).await?;
+        let each = all.as_secs_f64() / f64::from(u32::try_from(paths)?);
         let ratio = each / *first.get_or_insert(each);
-        let ms = took.as_secs_f64() * 1e3;
-        writeln!(output, "{paths:>6} {ms:>10.1} {:>10.1} {ratio:>12.2}", each * 1e6)?;
+        let [all, one, none] = [all, one, none].map(|took| took.as_secs_f64() * 1e3);
+        writeln!(
+            output,
+            "| {paths} | {all:.1} ms | {:.0} µs | {ratio:.2} | {one:.1} ms | {none:.1} ms |",
+            each * 1e6
+        )?;
     }
     Ok(())
 }
 
-/// The median of several calls on a machine with so many paths.
-async fn look(paths: usize) -> Result<Duration, Box<dyn Error>> {
+/// Medians.
+struct Took {
+    all: Duration,
+    one: Duration,
+    /// A target without a session.
+    none: Duration,
+}
+
+/// Several calls on a machine with so many paths.
+async fn look(paths: usize) -> Result<Took, Box<dyn Error>> {
     let machine = Machine::new();
-    for number in 0..paths {
-        if number % LUNS == 0 {
-            let session = number / LUNS;
-            let address = format!("192.0.{}.{}", session / 250, session % 250 + 1);
-            machine.session(&format!("iqn.2003-01.com.example:disks-{session}"), &address, "3260");
-        }
-        let device = format!("{}:{}", 256 + number / 256, number % 256);
-        machine.disk(&name(number), u32::try_from(number % LUNS)?, &device);
-    }
+    machine.fill(Size::paths(paths));
     let bus = Bus::session();
     let stand_in = bus.connect().await;
     let _denied = polkit::serve(&stand_in, &Action::ALL.map(Action::id)).await;
@@ -67,10 +79,25 @@ async fn look(paths: usize) -> Result<Duration, Box<dyn Error>> {
     let _activity = serve(&connection, Layout::below(&machine.root())).await?;
     let client = bus.connect().await;
     let client = InitiatorProxy::new(&client).await?;
+    let (first, none) = (large_target(0), large_target(paths));
+    Ok(Took {
+        all: median(&client, None, Size::paths(paths).count()).await?,
+        one: median(&client, Some(&first), 16).await?,
+        none: median(&client, Some(&none), 0).await?,
+    })
+}
+
+async fn median(
+    client: &InitiatorProxy<'_>,
+    target: Option<&str>,
+    paths: usize,
+) -> Result<Duration, Box<dyn Error>> {
     let mut took = Vec::new();
     for _ in 0..=TIMES {
+        let filter = target.map(|target| ("target", Variant::from(target.to_owned())));
+        let filter: HashMap<&'static str, Variant<'static>> = filter.into_iter().collect();
         let begun = Instant::now();
-        let answer = client.list_paths(std::collections::HashMap::new()).await?;
+        let answer = client.list_paths(filter).await?;
         took.push(begun.elapsed());
         if answer.len() != paths {
             return Err(format!("{} paths, and {paths} are there", answer.len()).into());
@@ -80,17 +107,4 @@ async fn look(paths: usize) -> Result<Duration, Box<dyn Error>> {
     let mut took = took.split_off(1);
     took.sort_unstable();
     took.get(TIMES / 2).copied().ok_or_else(|| "nothing was measured".into())
-}
-
-/// A disk's name, as the kernel counts: sda to sdz, sdaa, and so on.
-fn name(mut number: usize) -> String {
-    let mut letters = Vec::new();
-    loop {
-        letters.push(char::from(b'a' + u8::try_from(number % 26).unwrap_or_default()));
-        match (number / 26).checked_sub(1) {
-            None => break,
-            Some(rest) => number = rest,
-        }
-    }
-    format!("sd{}", letters.iter().rev().collect::<String>())
 }

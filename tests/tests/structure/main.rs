@@ -142,8 +142,11 @@ fn no_part_uses_what_lies_above_it() {
 #[test]
 fn only_tests_are_built_with_what_ends_the_daemon_between_two_writes() {
     let tree = Tree::of_project();
-    let asks =
-        |text: &str| text.contains("\"steps\"") || text.contains("/steps") || text.contains("all-features");
+    let asks = |text: &str| {
+        let names = ["steps", "measure"];
+        let is_named = |name| text.contains(&format!("\"{name}\"")) || text.contains(&format!("/{name}"));
+        names.into_iter().any(is_named) || text.contains("all-features")
+    };
     let mut texts: Vec<_> = tree
         .paths()
         .filter(|path| path.ends_with("Cargo.toml"))
@@ -161,7 +164,9 @@ fn only_tests_are_built_with_what_ends_the_daemon_between_two_writes() {
     let asking = texts.iter().filter(|(_, text)| asks(text));
     none(
         &asking
-            .map(|(path, _)| format!("{path}: asks for the feature steps: leave that to tests"))
+            .map(|(path, _)| {
+                format!("{path}: asks for the feature steps or measure: leave that to tests and benches")
+            })
             .collect::<Vec<_>>(),
     );
 }

@@ -1,5 +1,17 @@
 //! Sessions, disks and maps as the kernel shows them in sysfs.
 //! Must not start a program, or read the files that hold a session's secret.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | `folder` | a folder that is held open, and the files in it |
+//! | `remembered` | what a LUN said of itself when it was found |
+//! | `scope` | which sessions a look is about |
+//! | `sessions` | reads sessions with their LUNs, all or those that are asked about |
+
+mod folder;
+mod remembered;
+mod scope;
+mod sessions;
 
 use std::{
     io::ErrorKind,
@@ -8,13 +20,12 @@ use std::{
 
 use iscsi_initiator_dbus::{Iqn, Portal};
 
-use crate::backend::{
-    host::bounded::{self, SMALL},
-    open_iscsi::database::NodeKey,
+pub(crate) use self::scope::Scope;
+use self::{
+    folder::{attribute, certain, names_in as names},
+    remembered::Remembered,
 };
-
-/// No attribute that is read here is longer.
-const ATTRIBUTE_LIMIT: usize = 4096;
+use crate::backend::open_iscsi::database::NodeKey;
 
 /// An iSCSI session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -144,22 +155,12 @@ impl Disk {
 #[derive(Clone, Debug)]
 pub(crate) struct Sysfs {
     root: PathBuf,
+    remembered: Remembered,
 }
 
 impl Sysfs {
     pub(crate) fn new(root: &Path) -> Self {
-        Self { root: root.to_owned() }
-    }
-
-    /// Every session, by its number. Leaves out what vanishes while it is read.
-    pub(crate) fn sessions(&self) -> Vec<Session> {
-        let class = self.root.join("class/iscsi_session");
-        let mut sessions: Vec<Session> = names(&class)
-            .into_iter()
-            .filter_map(|name| self.session(&class.join(&name), name.strip_prefix("session")?.parse().ok()?))
-            .collect();
-        sessions.sort_by_key(|session| session.sid);
-        sessions
+        Self { root: root.to_owned(), remembered: Remembered::default() }
     }
 
     /// Whether there is such a session, even without any attribute; `None` if that is unknown.
@@ -199,7 +200,7 @@ impl Sysfs {
             }
         }
         // Hosts of other kinds have sessions that their hardware makes.
-        let host = self.root.join(format!("class/scsi_host/host{}", host_of(&device)?));
+        let host = self.root.join(format!("class/scsi_host/host{}", self.host_of(sid)?));
         // Sessions made by the kernel or the firmware have no pid (-1).
         let creator = attribute(&path, "creator")?.parse().ok()?;
         let is_being_ended = has_target && has_portal;
@@ -210,93 +211,27 @@ impl Sysfs {
         })
     }
 
-    fn session(&self, path: &Path, sid: u32) -> Option<Session> {
-        let target = attribute(path, "targetname").unwrap_or_default();
-        let connection = self.root.join(format!("class/iscsi_connection/connection{sid}:0"));
-        let device = path.join("device");
-        // Before the disks: if the scan was done by then, the disks are complete.
-        let scanned = attribute(path, "target_state").map(|state| state == "SCANNED");
-        let disks = self.disks(&device);
-        // Gone while it was read.
-        let state = attribute(path, "state")?;
-        let host = disks.first().map(|disk| disk.host).or_else(|| host_of(&device)).unwrap_or_default();
-        Some(Session {
-            sid,
-            target,
-            portal: portal(&connection),
-            iface: attribute(path, "ifacename").unwrap_or_else(|| "default".to_owned()),
-            initiator: attribute(path, "initiatorname").unwrap_or_default(),
-            state,
-            scanned,
-            host,
-            disks,
-        })
+    /// The multipath map of this device-mapper device; `None` if it is another kind of device.
+    fn multipath_map(&self, device: &str) -> Option<Map> {
+        let dm = self.root.join("block").join(device).join("dm");
+        let wwid = attribute(&dm, "uuid")?.strip_prefix("mpath-")?.to_owned();
+        Some(Map { name: attribute(&dm, "name")?, device: device.to_owned(), wwid })
     }
 
-    fn disks(&self, session: &Path) -> Vec<Disk> {
-        let mut disks = Vec::new();
-        for target in names(session).into_iter().filter(|name| name.starts_with("target")) {
-            let path = session.join(target);
-            disks.extend(names(&path).iter().filter_map(|name| self.disk(&path.join(name), name)));
-        }
-        disks.sort_by_key(|disk| (disk.channel, disk.id, disk.lun));
-        disks
+    /// The multipath maps without a path.
+    pub(crate) fn pathless_maps(&self) -> Vec<Map> {
+        // Most have one: nothing else of those is read.
+        let is_pathless = |device: &String| self.slaves(device).is_empty();
+        self.dm_devices().filter(is_pathless).filter_map(|device| self.multipath_map(&device)).collect()
     }
 
-    fn disk(&self, path: &Path, address: &str) -> Option<Disk> {
-        let mut numbers = address.split(':');
-        let (host, channel, id) = (numbers.next()?, numbers.next()?, numbers.next()?);
-        let lun = numbers.next()?.parse().ok()?;
-        let name = names(&path.join("block")).into_iter().next().unwrap_or_default();
-        let block = path.join("block").join(&name);
-        let text = |name| attribute(path, name).unwrap_or_default();
-        let has_name = !name.is_empty();
-        Some(Disk {
-            host: host.parse().ok()?,
-            channel: channel.parse().ok()?,
-            id: id.parse().ok()?,
-            lun,
-            number: attribute(&block, "dev").filter(|_| has_name).unwrap_or_default(),
-            // In sectors of 512 bytes, whatever the disk's own sector size
-            // (Documentation/ABI/stable/sysfs-block).
-            size: sectors(&block).filter(|_| has_name).unwrap_or_default().saturating_mul(512),
-            vendor: text("vendor"),
-            model: text("model"),
-            wwid: text("wwid"),
-            serial: serial(path).unwrap_or_default(),
-            state: text("state"),
-            map: if has_name { self.map_over(&name) } else { None },
-            // SCSI peripheral device type 0 (SPC-4, table 143).
-            is_disk: text("type") == "0",
-            // SPC-4, section 5.15.2.4, in the words of scsi_dh_alua; without that handler there is
-            // no such attribute.
-            is_standby: attribute(path, "access_state").is_some_and(|state| !state.starts_with("active")),
-            name,
-        })
-    }
-
-    /// The multipath map that holds a disk.
-    pub(crate) fn map_over(&self, disk: &str) -> Option<Map> {
-        self.holders(disk).into_iter().find_map(|device| {
-            let dm = self.root.join("block").join(&device).join("dm");
-            let wwid = attribute(&dm, "uuid")?.strip_prefix("mpath-")?.to_owned();
-            Some(Map { name: attribute(&dm, "name")?, device, wwid })
-        })
-    }
-
-    /// Every multipath map.
-    pub(crate) fn multipath_maps(&self) -> Vec<Map> {
-        let map = |device: String| {
-            let (name, uuid) = self.dm(&device)?;
-            Some(Map { name, device, wwid: uuid.strip_prefix("mpath-")?.to_owned() })
-        };
-        let devices = names(&self.root.join("class/block")).into_iter();
-        devices.filter(|device| device.starts_with("dm-")).filter_map(map).collect()
+    fn dm_devices(&self) -> impl Iterator<Item = String> {
+        names(&self.root.join("class/block")).into_iter().filter(|device| device.starts_with("dm-"))
     }
 
     /// Whether there is any multipath map.
     pub(crate) fn has_multipath_map(&self) -> bool {
-        !self.multipath_maps().is_empty()
+        self.dm_devices().any(|device| self.multipath_map(&device).is_some())
     }
 
     /// The devices stacked directly on a device or partition.
@@ -345,7 +280,8 @@ impl Sysfs {
 
     /// The address of a SCSI disk: `3:0:0:1`.
     pub(crate) fn address(&self, disk: &str) -> Option<String> {
-        let scsi = std::fs::canonicalize(self.root.join("class/block").join(disk).join("device")).ok()?;
+        // The link leads to the LUN's folder, wherever it begins.
+        let scsi = std::fs::read_link(self.root.join("class/block").join(disk).join("device")).ok()?;
         let name = scsi.file_name()?.to_str()?;
         name.contains(':').then(|| name.to_owned())
     }
@@ -402,6 +338,18 @@ impl Sysfs {
         tables.flat_map(of).collect()
     }
 
+    /// The host of a session (`…/host3/session1`), which one without a disk has as well.
+    fn host_of(&self, sid: u32) -> Option<u32> {
+        let number = |folder: &Path| folder.file_name()?.to_str()?.strip_prefix("host")?.parse().ok();
+        let own = self.root.join(format!("class/iscsi_session/session{sid}"));
+        // …/host3/session1/iscsi_session/session1
+        let real = std::fs::read_link(&own).ok();
+        if let Some(host) = real.as_ref().and_then(|real| real.ancestors().nth(3)).and_then(number) {
+            return Some(host);
+        }
+        number(std::fs::canonicalize(own.join("device")).ok()?.parent()?)
+    }
+
     /// A device-mapper device's name and uuid.
     pub(crate) fn dm(&self, device: &str) -> Option<(String, String)> {
         let dm = self.root.join("class/block").join(device).join("dm");
@@ -409,64 +357,8 @@ impl Sysfs {
     }
 }
 
-/// The portal asked for (`persistent_…`), which stays readable while the connection is down.
-fn portal(connection: &Path) -> Option<Portal> {
-    let address = attribute(connection, "persistent_address").or_else(|| attribute(connection, "address"))?;
-    let port = attribute(connection, "persistent_port").or_else(|| attribute(connection, "port"))?;
-    let text =
-        if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") };
-    text.parse().ok()
-}
-
-/// `…/host3/session1`: the host's number, for a session without a disk.
-fn host_of(session: &Path) -> Option<u32> {
-    let real = std::fs::canonicalize(session).ok()?;
-    let parent = real.parent()?.file_name()?.to_str()?;
-    parent.strip_prefix("host")?.parse().ok()
-}
-
 fn sectors(block: &Path) -> Option<u64> {
     attribute(block, "size")?.parse().ok()
-}
-
-/// The unit serial number in vital product data page 80h (SPC-4, section 7.8.15): a header of four bytes
-/// with the length, then the text.
-fn serial(lun: &Path) -> Option<String> {
-    let page = bounded::read(&lun.join("vpd_pg80"), SMALL).ok()?;
-    let (head, text) = page.split_at_checked(4)?;
-    let length = head.iter().skip(2).fold(0, |sum, byte| sum << 8 | usize::from(*byte));
-    plain(text.get(..length.min(text.len()))?)
-}
-
-/// An attribute without its outer blanks; the kernel's `(null)` and the empty text count as
-/// missing.
-fn attribute(folder: &Path, name: &str) -> Option<String> {
-    plain(&bounded::read(&folder.join(name), SMALL).ok()?)
-}
-
-fn plain(bytes: &[u8]) -> Option<String> {
-    let bytes = bytes.get(..bytes.len().min(ATTRIBUTE_LIMIT))?;
-    // A hostile LUN may send anything as its vendor and model; the bus requires UTF-8 without NUL.
-    let text: String = String::from_utf8_lossy(bytes).chars().filter(|c| *c != '\0').collect();
-    let text = text.trim();
-    (!text.is_empty() && text != "(null)").then(|| text.to_owned())
-}
-
-/// The same where a missing attribute matters: `None` if it could not be read.
-fn certain(folder: &Path, name: &str) -> Option<Option<String>> {
-    match std::fs::symlink_metadata(folder.join(name)) {
-        Ok(_) => bounded::read(&folder.join(name), SMALL).ok().map(|bytes| plain(&bytes)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Some(None),
-        Err(_) => None,
-    }
-}
-
-fn names(folder: &Path) -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    let mut names: Vec<String> =
-        entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    names.sort();
-    names
 }
 
 #[cfg(test)]

@@ -37,6 +37,12 @@ impl Udev {
         Seen { is_done: true, is_claimed }
     }
 
+    /// Whether its rules have run for a block device, which is `Seen::is_done` without reading what they
+    /// found.
+    pub(crate) fn has_seen(&self, number: &str) -> bool {
+        self.run.join("udev/data").join(format!("b{number}")).exists()
+    }
+
     /// Whether it has events to process.
     pub(crate) fn is_busy(&self) -> bool {
         self.run.join("udev/queue").exists()
@@ -93,6 +99,7 @@ mod tests {
         dir.make_dirs("run/udev/data").unwrap();
         dir.replace("run/udev/data/b8:0", b"I:1\nE:ID_MODEL=\xff\n", 0o644).unwrap();
         assert_eq!(udev.seen("8:0"), Seen { is_done: true, is_claimed: false });
+        assert!(udev.has_seen("8:0") && !udev.has_seen("8:16"));
         dir.replace("run/udev/data/b8:0", b"E:DM_MULTIPATH_DEVICE_PATH=1\n", 0o644).unwrap();
         assert!(udev.seen("8:0").is_claimed && !udev.is_busy());
         dir.replace("run/udev/queue", b"", 0o644).unwrap();

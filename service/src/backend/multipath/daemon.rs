@@ -26,6 +26,8 @@ use crate::backend::{
 const REPLY_LIMIT: Duration = Duration::from_secs(5);
 /// The most that is read of a reply: 256 disks need half a megabyte.
 const ANSWER_LIMIT: u64 = 8 * 1024 * 1024;
+/// As many maps are asked for one by one.
+const FEW: usize = 4;
 
 /// The state of a path in multipathd, by the disk's kernel name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,6 +139,25 @@ impl Multipathd {
     pub(crate) fn paths(&self) -> Result<HashMap<String, PathState>, MultipathdError> {
         let answer = self.ask("show maps json")?;
         parse(&answer)
+    }
+
+    /// The states of the paths of a few maps: multipathd takes as long for an answer as for the maps that
+    /// are in it. Where one of them is gone, or cannot be named, all maps are asked for.
+    pub(crate) fn paths_of(
+        &self,
+        maps: &BTreeSet<String>,
+    ) -> Result<HashMap<String, PathState>, MultipathdError> {
+        if maps.len() > FEW || !maps.iter().all(|name| is_one_word(name)) {
+            return self.paths();
+        }
+        let mut paths = HashMap::new();
+        for name in maps {
+            match parse(&self.ask(&format!("show map {name} json"))?) {
+                Ok(states) => paths.extend(states),
+                Err(_) => return self.paths(),
+            }
+        }
+        Ok(paths)
     }
 
     /// The state of every map, by its name.
@@ -334,21 +355,22 @@ fn map_states(answer: &[u8]) -> Result<HashMap<String, MapState>, MultipathdErro
     Ok(maps.iter().filter_map(state).collect())
 }
 
-/// Lenient: in some states multipathd writes texts where numbers belong.
-fn parse(answer: &[u8]) -> Result<HashMap<String, PathState>, MultipathdError> {
+/// The paths of all maps of a reply, or of its only one. Lenient: in some states multipathd writes texts
+/// where numbers belong.
+pub(crate) fn parse(answer: &[u8]) -> Result<HashMap<String, PathState>, MultipathdError> {
     let value: Value = serde_json::from_slice(answer).map_err(|_| MultipathdError::Answer)?;
-    let array =
-        |value: &Value, key: &str| value.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
     let text =
         |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let one = value.get("map").map(std::slice::from_ref);
+    let maps = array(&value, "maps").map(Vec::as_slice).or(one).ok_or(MultipathdError::Answer)?;
     let mut paths = HashMap::new();
-    for map in value.get("maps").and_then(Value::as_array).ok_or(MultipathdError::Answer)? {
-        for (index, group) in array(map, "path_groups").iter().enumerate() {
+    for map in maps {
+        for (index, group) in array(map, "path_groups").into_iter().flatten().enumerate() {
             let number = group.get("group").and_then(Value::as_u64).unwrap_or(index as u64 + 1);
-            for path in array(group, "paths") {
+            for path in array(group, "paths").into_iter().flatten() {
                 let state = PathState {
-                    dm_state: text(&path, "dm_st"),
-                    checker_state: text(&path, "chk_st"),
+                    dm_state: text(path, "dm_st"),
+                    checker_state: text(path, "chk_st"),
                     group: u32::try_from(number).unwrap_or_default(),
                     priority: path
                         .get("pri")
@@ -356,11 +378,15 @@ fn parse(answer: &[u8]) -> Result<HashMap<String, PathState>, MultipathdError> {
                         .and_then(|p| p.try_into().ok())
                         .unwrap_or(-1),
                 };
-                paths.insert(text(&path, "dev"), state);
+                paths.insert(text(path, "dev"), state);
             }
         }
     }
     Ok(paths)
+}
+
+fn array<'a>(value: &'a Value, key: &str) -> Option<&'a Vec<Value>> {
+    value.get(key).and_then(Value::as_array)
 }
 
 #[cfg(test)]
@@ -383,6 +409,9 @@ mod tests {
             })
         );
         assert_eq!(paths.get("sdc").map(|path| (path.group, path.priority)), Some((2, -1)));
+        let one = br#"{"major_version":0,"map":{"name":"mpatha","path_groups":[{"paths":[{"dev":"sda"}]}]}}"#;
+        assert_eq!(parse(one).unwrap().keys().collect::<Vec<_>>(), ["sda"]);
+        assert!(parse(b"fail\n").is_err() && parse(b"{}").is_err());
     }
 
     #[test]

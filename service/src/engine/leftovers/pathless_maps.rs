@@ -2,7 +2,7 @@
 //! something has open. It is removed once nothing has.
 //! Must not end I/O that waits for a path, or remove a map that has one.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use iscsi_initiator_dbus::{Iqn, fault::Result, shell::command};
 
@@ -47,16 +47,15 @@ impl TakenAway {
     }
 }
 
-/// All of them. If every map has a path, this costs a look at the maps.
+/// All of them. If every map has a path, this costs a listing of the paths of each.
 pub(in crate::engine) async fn find(engine: &Engine) -> Result<Vec<PathlessMap>> {
     let (sysfs, known_luns) = (engine.state.sysfs.clone(), engine.known_luns.clone());
     reading(move || {
-        let mut maps = sysfs.multipath_maps();
-        maps.retain(|map| sysfs.slaves(&map.device).is_empty());
+        let maps = sysfs.pathless_maps();
         if maps.is_empty() {
             return Vec::new();
         }
-        let up: BTreeSet<String> = sysfs.sessions().into_iter().map(|session| session.target).collect();
+        let up = sysfs.targets();
         let mut known = known_luns.all();
         known.retain(|(target, _)| !up.contains(target.as_str()));
         let of = |map: Map| {

@@ -14,14 +14,16 @@ use super::{
     settle::Settled,
 };
 use crate::{
-    backend::{kernel::sysfs::Session, open_iscsi::database::NodeKey},
+    backend::{
+        kernel::sysfs::{Scope, Session},
+        open_iscsi::database::NodeKey,
+    },
     engine::{
         Engine,
         records::lookup::no_such_node,
         state::{
-            reader::Parts,
             snapshot::Snapshot,
-            troubles::{self, Trouble},
+            troubles::{self, Trouble, Troubles},
         },
     },
 };
@@ -83,11 +85,15 @@ pub(super) async fn answer(
             .min_by_key(|fault| fault.kind().rank())
             .unwrap_or_else(|| no_such_node(target, None)));
     }
-    let now = engine.state.look(Parts::SESSIONS).await?;
-    // Without a wait the disks are still to come.
-    let troubles = match settled {
-        Settled::Unasked => Vec::new(),
-        _ => troubles::look(engine, now.all_sessions()).await?,
+    let scope = Scope::of([target]);
+    let (now, troubles) = match settled {
+        // Without a wait the disks are still to come.
+        Settled::Unasked => (engine.state.sessions(scope).await?, Troubles::default()),
+        _ => {
+            let now = engine.state.sessions_around(scope).await?;
+            let troubles = troubles::look(engine, now.all_sessions()).await?;
+            (now, troubles)
+        }
     };
     let mut entries = Vec::new();
     for (key, outcome) in outcomes {
@@ -113,7 +119,7 @@ pub(super) async fn answer(
 struct Seen<'a> {
     settled: Settled,
     is_unscanned: bool,
-    troubles: &'a [Trouble],
+    troubles: &'a Troubles,
 }
 
 fn without_session(key: &NodeKey, done: &Done) -> results::Login {
@@ -139,7 +145,7 @@ fn entry(key: &NodeKey, done: &Done, session: &Session, seen: Seen<'_>) -> resul
     let maps: Vec<String> =
         disks.clone().filter_map(|disk| disk.map.as_ref().map(|map| map.name.clone())).collect();
     // The worst is first.
-    let trouble = troubles.iter().find(|trouble| session.disks.iter().any(|disk| trouble.is_of(disk)));
+    let trouble = troubles.of(&session.disks);
     let is_grave = |trouble: &&Trouble| trouble.problem != Problem::NoMap;
     let (mut hint, mut error) = (String::new(), String::new());
     let message = if session.state != "LOGGED_IN" {

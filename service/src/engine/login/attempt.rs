@@ -14,7 +14,7 @@ use super::{answer::Done, hold::Hold, there};
 use crate::{
     backend::{
         host::{limit::Limit, threads::blocking},
-        kernel::sysfs::Session,
+        kernel::sysfs::{Scope, Session},
         open_iscsi::{
             database::NodeKey,
             iscsiadm::{Iscsiadm, Login, ProgramError, Refused, Rest},
@@ -26,7 +26,7 @@ use crate::{
         call::DEFAULT_TIMEOUT,
         leftovers::stale_sessions::{self, Reach},
         logout,
-        state::{reader::Parts, watch::Predicate},
+        state::{shared_look::SharedLook, watch::Predicate},
         turns::places::Place,
     },
 };
@@ -35,11 +35,12 @@ use crate::{
 const TAKE_BACK: Duration = Duration::from_secs(15);
 
 /// Logs in. The caller holds the claim on the node's target; `place` is held for as long as a
-/// program works on it.
+/// program works on it. `looks` are those that the attempts of the call share.
 pub(super) async fn log_in(
     engine: &Arc<Engine>,
     node: &NodeKey,
     iscsiadm: &Iscsiadm,
+    looks: &SharedLook,
     hold: &Hold,
     place: Place,
     limit: &Limit,
@@ -51,7 +52,7 @@ pub(super) async fn log_in(
         stale_sessions::remove(engine, Reach::Restart, limit).await;
     }
     // The kernel decides, not the exit code.
-    let now = match (engine.state.look(Parts::SESSIONS).await, &login) {
+    let now = match (looks.look(&engine.state).await, &login) {
         // A login that continues is ended again, whether it was seen or not.
         (Err(fault), Err(Refused::Program(ProgramError::TimedOut(_)))) => {
             tracing::warn!(error = fault.message(), "cannot see what became of a login");
@@ -150,7 +151,7 @@ fn report(node: &NodeKey, fault: Fault) -> Fault {
 async fn take_back(engine: &Engine, rest: Rest, node: &NodeKey, place: Place) {
     rest.ended().await;
     drop(place);
-    let now = match engine.state.look(Parts::SESSIONS).await {
+    let now = match engine.state.sessions(Scope::of([&node.target])).await {
         Ok(now) => now,
         Err(fault) => {
             let error = fault.message();

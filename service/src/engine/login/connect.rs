@@ -16,6 +16,7 @@ use super::{Wishes, hold::Hold, log_in, portals::is_out_of_reach, take_back};
 use crate::{
     backend::{
         host::{limit::Limit, threads::blocking},
+        kernel::sysfs::Scope,
         open_iscsi::{
             database::{
                 Node, NodeKey,
@@ -151,7 +152,7 @@ async fn allowed(
 
 /// The backup of the records goes into the undo journal before the first of them changes.
 async fn back_up(engine: &Engine, goal: &Goal) -> Result<settle::Left> {
-    let now = engine.state.look(Parts::SESSIONS).await?;
+    let now = engine.state.sessions(Scope::of(&goal.targets)).await?;
     let (journal, database) = (engine.journal.clone(), engine.database.clone());
     let (targets, nodes) = (goal.targets.clone(), goal.nodes.clone());
     let is_up = move |node: &NodeKey| now.session_of(node).is_some();
@@ -186,7 +187,7 @@ async fn find(
         .collect();
     // A node with a record in the old format, or with the address in another spelling, is logged in to
     // through that record.
-    let now = engine.state.look_at(&targets).await?;
+    let now = engine.state.nodes_of(&targets).await?;
     let is_old =
         |node: &&Node| (node.key.tpgt.is_none() || node.key.spelled.is_some()) && node.damage.is_none();
     let old: Vec<&NodeKey> = now.nodes().iter().filter(is_old).map(|node| &node.key).collect();
@@ -218,7 +219,7 @@ async fn record_and_log_in(
     let is_left_out = record(engine, goal, proofs, chap, wishes.startup, progress).await?;
     let portals = goal.nodes.iter().map(|node| node.portal.to_string()).collect::<Vec<_>>();
     progress.report(Step::Login, format!("logging in at {}", some_of(&portals)));
-    let now = engine.state.look_at(&goal.targets).await?;
+    let now = engine.state.nodes_of(&goal.targets).await?;
     let ours: BTreeSet<&NodeKey> = goal.nodes.iter().collect();
     let share = engine.turns.places.share(ours.len(), limit);
     let mut logins = JoinSet::new();

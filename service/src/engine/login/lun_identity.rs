@@ -15,7 +15,7 @@ use crate::{
         kernel::sysfs::Session,
         open_iscsi::{database::NodeKey, known_luns::Wwids},
     },
-    engine::{Engine, logout, state::reader::Parts},
+    engine::{Engine, logout, state::snapshot::Snapshot},
 };
 
 /// Ending a session to a wrong disk matters more than the caller's deadline.
@@ -43,20 +43,19 @@ pub(super) type Fresh = BTreeMap<u32, NodeKey>;
 /// The nodes whose sessions were ended, with the reason for each.
 pub(super) type Refused = BTreeMap<NodeKey, Fault>;
 
-/// Compares the LUNs of new sessions with the known ones, and ends the sessions that show another
-/// disk. With `accept` they stay up, and the new identifiers are stored.
+/// Compares the LUNs of new sessions, as they are now, with the known ones, and ends the sessions that
+/// show another disk. With `accept` they stay up, and the new identifiers are stored.
 pub(super) async fn refuse_changed(
     engine: &Engine,
     target: &Iqn,
     fresh: &Fresh,
-    mut known: Wwids,
+    now: &Snapshot,
+    known_before: Wwids,
     accept: bool,
     limit: &Limit,
 ) -> Result<Refused> {
-    let sessions = engine.state.look(Parts::SESSIONS).await?.sessions_of(target, None);
-    if accept {
-        known.clear();
-    }
+    let sessions = now.sessions_of(target, None);
+    let mut known = if accept { Wwids::new() } else { known_before.clone() };
     let is_fresh = |session: &&Session| fresh.contains_key(&session.sid);
     let (new, up): (Vec<&Session>, Vec<&Session>) = sessions.iter().partition(is_fresh);
     // A session that was up is in use with its disks, so its disks count, whatever they are.
@@ -65,7 +64,8 @@ pub(super) async fn refuse_changed(
     let is_refused = |session: &Session| changed.iter().any(|(other, _)| other.sid == session.sid);
     new.iter().filter(|session| !is_refused(session)).for_each(|session| learn(&mut known, session));
     let (luns, name) = (engine.known_luns.clone(), target.clone());
-    if let Err(fault) = blocking(move || luns.remember(&name, &known)).await? {
+    let remember = move || if known == known_before { Ok(()) } else { luns.remember(&name, &known) };
+    if let Err(fault) = blocking(remember).await? {
         // The sessions are up and the disks are right.
         tracing::warn!(%target, error = fault.message(), "cannot store the identifiers of its LUNs");
     }

@@ -26,6 +26,7 @@ use crate::{
             limit::Limit,
             threads::{blocking, reading},
         },
+        kernel::sysfs::Scope,
         open_iscsi::{
             database::{Node, NodeKey},
             iscsiadm::Iscsiadm,
@@ -37,7 +38,7 @@ use crate::{
         ask::to_adopt,
         leftovers::stale_sessions::{self, Reach},
         records::{initiator_name, lookup::damaged},
-        state::reader::Parts,
+        state::shared_look::SharedLook,
         turns::places::Share,
     },
 };
@@ -54,6 +55,8 @@ struct Attempts {
     iscsiadm: Iscsiadm,
     /// Held by an attempt that continues after the call.
     hold: Hold,
+    /// What became of them.
+    looks: Arc<SharedLook>,
     /// A place for each attempt that runs.
     share: Share,
     /// Set when a portal would accept the login.
@@ -72,7 +75,8 @@ pub(super) async fn log_in(
     limit: &Limit,
 ) -> Result<BTreeMap<NodeKey, Outcome>> {
     stale_sessions::remove(engine, Reach::Restart, limit).await;
-    let now = engine.state.look(Parts::SESSIONS).await?;
+    let scope = Scope::of(nodes.iter().map(|node| &node.key.target));
+    let now = engine.state.sessions(scope).await?;
     let mut outcomes = BTreeMap::<NodeKey, Outcome>::new();
     let (mut down, mut lost) = (Vec::new(), Vec::new());
     for node in nodes {
@@ -118,7 +122,8 @@ async fn attempt_all(
     let (hurry, hurried) = watch::channel(false);
     let welcome = Arc::new(Notify::new());
     let (hold, share, heard) = (hold.clone(), share.clone(), Arc::clone(&welcome));
-    let shared = Attempts { initiator, iscsiadm, hold, share, welcome, hurried, limit: limit.clone() };
+    let looks = Arc::new(SharedLook::of(Scope::of(down.iter().map(|node| &node.key.target))));
+    let shared = Attempts { initiator, iscsiadm, hold, looks, share, welcome, hurried, limit: limit.clone() };
     let mut attempts = JoinSet::new();
     for node in down {
         let (engine, node, shared) = (Arc::clone(engine), node.clone(), shared.clone());
@@ -188,7 +193,8 @@ async fn one_node(engine: &Arc<Engine>, node: &Node, mut shared: Attempts) -> Ou
         blocking(move || database.set_algorithm(&key, taken)).await??;
     }
     drop(proofs);
-    let done = attempt::log_in(engine, key, &shared.iscsiadm, &shared.hold, place, &shared.limit).await?;
+    let Attempts { iscsiadm, looks, hold, limit, .. } = &shared;
+    let done = attempt::log_in(engine, key, iscsiadm, looks, hold, place, limit).await?;
     let remark = accepted.redirected.map(|redirect| {
         let how = if redirect.permanent { "permanently" } else { "temporarily" };
         format!("the portal redirects logins to {}, {how}", redirect.to)

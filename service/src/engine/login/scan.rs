@@ -8,14 +8,10 @@ use tokio::task::JoinSet;
 use crate::{
     backend::{
         host::{limit::Limit, threads::reading},
-        kernel::sysfs::{Session, Sysfs},
+        kernel::sysfs::{Scope, Session, Sysfs},
         open_iscsi::{database::NodeKey, iscsiadm::Iscsiadm, iscsid::Iscsid},
     },
-    engine::{
-        Engine,
-        state::{reader::Parts, watch::Predicate},
-        turns::places::Share,
-    },
+    engine::{Engine, state::watch::Predicate, turns::places::Share},
 };
 
 /// How long a session without a disk may take to reconnect before its LUNs are given up.
@@ -67,7 +63,7 @@ impl Predicate for Begun<'_> {
     type Is = ();
 
     async fn look(&mut self) -> Result<Option<()>> {
-        let now = self.engine.state.look(Parts::SESSIONS).await?;
+        let now = self.engine.state.sessions(Scope::numbered(self.sids.clone())).await?;
         let waiting = self.sids.iter().filter_map(|sid| now.session(*sid)).cloned().collect::<Vec<_>>();
         for session in waiting {
             let is_up = session.state == "LOGGED_IN" || !self.is_taking_over;

@@ -1,6 +1,6 @@
 //! Waits for disks, maps and their links, after a login and after a rescan.
 
-use std::{collections::HashMap, time::Duration};
+use std::{cell::OnceCell, collections::HashMap, time::Duration};
 
 use iscsi_initiator_dbus::fault::Result;
 use tokio::time::Instant;
@@ -9,7 +9,7 @@ use crate::{
     backend::{
         host::{limit::Limit, threads::asking_multipathd},
         kernel::{
-            sysfs::{Disk, Map, Session, Sysfs},
+            sysfs::{Disk, Map, Scope, Session, Sysfs},
             udev::Udev,
         },
         multipath::daemon::{FindMultipaths, Multipathd},
@@ -42,18 +42,25 @@ pub(in crate::engine) enum Settled {
 }
 
 /// Waits until every disk of these sessions can be used: found, processed by udev, and in its map
-/// if multipathd makes one of it.
-pub(in crate::engine) async fn settled(engine: &Engine, sids: &[u32], limit: &Limit) -> Result<Settled> {
+/// if multipathd makes one of it. Returns the sessions that had lost their connection at the last look,
+/// too.
+pub(in crate::engine) async fn settled(
+    engine: &Engine,
+    sids: &[u32],
+    limit: &Limit,
+) -> Result<(Settled, Vec<u32>)> {
     let look = Look {
         sysfs: engine.state.sysfs.clone(),
         udev: engine.state.udev.clone(),
         multipathd: engine.state.multipathd.clone(),
         find_multipaths: None,
-        sids: sids.to_vec(),
+        scope: Scope::numbered(sids.iter().copied()),
         waited: Duration::ZERO,
+        lost: Vec::new(),
     };
-    let mut usable = Usable { look, begun: Instant::now(), idle_since: None };
-    Ok(engine.state.watch.until(&mut usable, limit).await?.unwrap_or(Settled::Late))
+    let mut usable = Usable { look, begun: Instant::now(), idle_since: None, is_announced: false };
+    let settled = engine.state.watch.until(&mut usable, limit).await?.unwrap_or(Settled::Late);
+    Ok((settled, usable.look.lost))
 }
 
 /// Every disk can be used, or is known to stay unusable.
@@ -62,6 +69,7 @@ struct Usable {
     begun: Instant,
     /// Since when multipathd has been idle although it is expected to make a map.
     idle_since: Option<Instant>,
+    is_announced: bool,
 }
 
 impl Predicate for Usable {
@@ -70,14 +78,13 @@ impl Predicate for Usable {
     async fn look(&mut self) -> Result<Option<Settled>> {
         self.look.waited = self.begun.elapsed();
         let mut look = self.look.clone();
-        let (sight, find_multipaths) = asking_multipathd(move || {
-            // Asked only until it answers: the question is expensive for multipathd, and the answer
-            // does not change meanwhile.
-            look.find_multipaths = look.find_multipaths.or_else(|| look.multipathd.find_multipaths().ok());
-            (look.sight(), look.find_multipaths)
-        })
-        .await?;
-        self.look.find_multipaths = find_multipaths;
+        let looking = asking_multipathd(move || {
+            let sight = look.sight();
+            (sight, look)
+        });
+        let sight;
+        (sight, self.look) = looking.await?;
+        self.is_announced = sight == Sight::Coming { is_announced: true };
         let Sight::Unmapped { is_busy: false, is_path } = sight else {
             self.idle_since = None;
             return Ok((sight == Sight::Ready).then_some(Settled::Ready));
@@ -89,6 +96,10 @@ impl Predicate for Usable {
             _ => None,
         })
     }
+
+    fn is_announced(&self) -> bool {
+        self.is_announced
+    }
 }
 
 /// One look at the sessions.
@@ -99,8 +110,10 @@ struct Look {
     multipathd: Multipathd,
     /// `None` as long as multipathd has not reported it.
     find_multipaths: Option<FindMultipaths>,
-    sids: Vec<u32>,
+    scope: Scope,
     waited: Duration,
+    /// The sessions that are not logged in.
+    lost: Vec<u32>,
 }
 
 /// The result of a look.
@@ -108,7 +121,10 @@ struct Look {
 enum Sight {
     Ready,
     /// A disk, a map or its link is still missing.
-    Coming,
+    Coming {
+        /// Whether the kernel or udev reports when it comes. The end of a scan has no event.
+        is_announced: bool,
+    },
     /// Only a map that multipathd should make is missing.
     Unmapped {
         is_busy: bool,
@@ -118,28 +134,44 @@ enum Sight {
 }
 
 impl Look {
-    fn sight(&self) -> Sight {
-        let sessions = self.sysfs.sessions();
-        let ours: Vec<&Session> =
-            sessions.iter().filter(|session| self.sids.contains(&session.sid)).collect();
+    fn sight(&mut self) -> Sight {
+        let sessions = self.sysfs.sessions_in(&self.scope);
+        let is_lost = |session: &&Session| session.state != "LOGGED_IN";
+        self.lost = sessions.iter().filter(is_lost).map(|session| session.sid).collect();
         let was_scanned =
             |session: &Session| session.scanned.unwrap_or(!session.disks.is_empty() || self.waited > SCAN);
-        let is_there = ours.iter().all(|session| {
-            was_scanned(session) && session.disks.iter().all(|disk| is_named(disk) && self.is_in_udev(disk))
-        });
-        let disks = || ours.iter().flat_map(|session| &session.disks);
+        let are_scanned = sessions.iter().all(was_scanned);
+        let disks = || sessions.iter().flat_map(|session| &session.disks);
+        let is_there = are_scanned && disks().all(|disk| is_named(disk) && self.is_in_udev(disk));
         // A map can be used once udev has made its link.
         let is_linked = |map: &Map| self.udev.has_map_link(&map.name);
-        if !is_there || !disks().filter_map(|disk| disk.map.as_ref()).all(is_linked) {
-            return Sight::Coming;
+        let is_coming = !is_there || !disks().filter_map(|disk| disk.map.as_ref()).all(is_linked);
+        let bare: Vec<&Disk> = disks().filter(|disk| !disk.name.is_empty() && disk.map.is_none()).collect();
+        if !is_coming && bare.is_empty() {
+            return Sight::Ready;
         }
+        // Asked only until it answers: the question is expensive for multipathd, and the answer does not
+        // change meanwhile.
+        self.find_multipaths = self.find_multipaths.or_else(|| self.multipathd.find_multipaths().ok());
+        if is_coming {
+            // Before Linux 6.4 a session without a disk is waited for by the clock.
+            let is_announced = are_scanned && sessions.iter().all(|session| session.scanned == Some(true));
+            return Sight::Coming { is_announced };
+        }
+        let Some(find_multipaths) = self.find_multipaths else { return Sight::Ready };
         // The other paths are among the disks of all sessions.
-        let mut paths: HashMap<&str, usize> = HashMap::new();
-        for disk in sessions.iter().flat_map(|session| &session.disks) {
-            *paths.entry(disk.wwid.as_str()).or_default() += 1;
-        }
-        let has_two = |disk: &Disk| !disk.wwid.is_empty() && paths.get(disk.wwid.as_str()) > Some(&1);
-        let unmapped: Vec<&Disk> = disks().filter(|disk| self.expects_map(disk, has_two(disk))).collect();
+        let paths = OnceCell::new();
+        let has_two = |disk: &Disk| {
+            let paths = paths.get_or_init(|| self.count_paths());
+            !disk.wwid.is_empty() && paths.get(&disk.wwid) > Some(&1)
+        };
+        // Whether multipathd should make a map of a disk that has none.
+        let expects_map = |disk: &&Disk| {
+            find_multipaths == FindMultipaths::Every
+                || (find_multipaths == FindMultipaths::TwoPaths && has_two(disk))
+                || self.udev.seen(&disk.number).is_claimed
+        };
+        let unmapped: Vec<&Disk> = bare.into_iter().filter(expects_map).collect();
         if unmapped.is_empty() {
             return Sight::Ready;
         }
@@ -153,19 +185,18 @@ impl Look {
         }
     }
 
-    /// Whether multipathd should make a map of a disk that has none.
-    fn expects_map(&self, disk: &Disk, has_two_paths: bool) -> bool {
-        let Some(find_multipaths) = self.find_multipaths else { return false };
-        !disk.name.is_empty()
-            && disk.map.is_none()
-            && (find_multipaths == FindMultipaths::Every
-                || (find_multipaths == FindMultipaths::TwoPaths && has_two_paths)
-                || self.udev.seen(&disk.number).is_claimed)
+    /// How many disks have each identifier that one of these sessions has.
+    fn count_paths(&self) -> HashMap<String, usize> {
+        let mut paths: HashMap<String, usize> = HashMap::new();
+        for disk in self.sysfs.sessions_around(&self.scope).into_iter().flat_map(|session| session.disks) {
+            *paths.entry(disk.wwid).or_default() += 1;
+        }
+        paths
     }
 
     /// udev has written its file for the disk: its rules ran, and the links are there.
     fn is_in_udev(&self, disk: &Disk) -> bool {
-        disk.name.is_empty() || self.udev.seen(&disk.number).is_done
+        disk.name.is_empty() || self.udev.has_seen(&disk.number)
     }
 }
 
@@ -190,25 +221,36 @@ mod tests {
             udev: Udev::new(&Layout::below(folder.path())),
             multipathd: Multipathd::new(&Layout::below(folder.path())),
             find_multipaths: None,
-            sids: vec![1],
+            scope: Scope::numbered([1]),
             waited: Duration::ZERO,
+            lost: Vec::new(),
         };
-        let sight = || look.sight();
-        assert_eq!(sight(), Sight::Coming, "udev has not seen the disks");
+        let sight = || look.clone().sight();
+        let coming = Sight::Coming { is_announced: false };
+        assert_eq!(sight(), coming, "udev has not seen the disks");
         let data = folder.path().join("run/udev/data");
         std::fs::create_dir_all(&data).unwrap();
         let dir = Dir::open(&data).unwrap();
         dir.replace("b8:0", b"I:1\n", 0o644).unwrap();
-        assert_eq!(sight(), Sight::Coming, "one is still to come");
+        assert_eq!(sight(), coming, "one is still to come");
         dir.replace("b8:16", b"I:1\n", 0o644).unwrap();
-        assert_eq!(sight(), Sight::Coming, "the link to the map is still to come");
+        assert_eq!(sight(), coming, "the link to the map is still to come");
+        let session = folder.path().join("class/iscsi_session/session1");
+        let session = Dir::open(&session).unwrap();
+        for (scan, is_announced) in [("ALLOCATED", false), ("SCANNED", true)] {
+            session.replace("target_state", scan.as_bytes(), 0o444).unwrap();
+            assert_eq!(sight(), Sight::Coming { is_announced }, "{scan}");
+        }
         let mapper = folder.path().join("dev/mapper");
         std::fs::create_dir_all(&mapper).unwrap();
         Dir::open(&mapper).unwrap().replace("mpatha", b"", 0o600).unwrap();
         assert_eq!(sight(), Sight::Ready, "no multipathd, no other map to wait for");
-        let every = Look { find_multipaths: Some(FindMultipaths::Every), ..look.clone() };
+        let mut every = Look { find_multipaths: Some(FindMultipaths::Every), ..look.clone() };
         let unmapped = Sight::Unmapped { is_busy: false, is_path: true };
         assert_eq!(every.sight(), unmapped, "multipathd went away, and sdb should have a map");
+        session.replace("state", b"FAILED", 0o444).unwrap();
+        let mut lost = look.clone();
+        assert_eq!((lost.sight(), lost.lost), (Sight::Ready, vec![1]), "the session is looked at as well");
         let unnamed = Disk { is_disk: true, ..Disk::default() };
         assert!(!is_named(&unnamed) && is_named(&Disk::default()));
     }

@@ -10,14 +10,14 @@ use super::lun_identity::{self, Fresh, Refused};
 use crate::{
     backend::{
         host::{limit::Limit, threads::blocking},
-        kernel::sysfs::Session,
+        kernel::sysfs::{Scope, Session},
         open_iscsi::{database::NodeKey, known_luns::Shared},
     },
     engine::{
         Engine,
         state::{
-            reader::Parts,
             same_disk::{Accepted, SameDisk, with_other_targets},
+            snapshot::Snapshot,
             troubles,
             watch::Predicate,
         },
@@ -40,20 +40,26 @@ pub(super) async fn refuse_early(
     if engine.state.watch.until(&mut seen, limit).await? != Some(Sight::Shared) {
         return Ok(Refused::new());
     }
-    refuse(engine, target, fresh, accept, limit).await
+    refuse(engine, target, fresh, None, accept, limit).await
 }
 
 /// Ends the new sessions that show such a LUN. With `accept` they stay up, and that is remembered, also
-/// of the sessions that were up.
+/// of the sessions that were up. `now` is a look at the target and what is around it, if it is still
+/// true.
 pub(super) async fn refuse(
     engine: &Engine,
     target: &Iqn,
     fresh: &Fresh,
+    now: Option<Snapshot>,
     accept: bool,
     limit: &Limit,
 ) -> Result<Refused> {
-    let sessions = engine.state.look(Parts::SESSIONS).await?.all_sessions().to_vec();
-    let shared = with_other_targets(&sessions, target);
+    let now = match now {
+        Some(now) => now,
+        None => engine.state.sessions_around(Scope::of([target])).await?,
+    };
+    let sessions = now.all_sessions();
+    let shared = with_other_targets(sessions, target);
     if shared.is_empty() {
         return Ok(Refused::new());
     }
@@ -65,7 +71,7 @@ pub(super) async fn refuse(
         }
         return Ok(Refused::new());
     }
-    let accepted = troubles::accepted(engine, &sessions).await?;
+    let accepted = troubles::accepted(engine, sessions).await?;
     let mut reasons = BTreeMap::new();
     for (sid, key) in fresh {
         let Some(found) = shared.iter().find_map(|group| clash(group, *sid, &accepted)) else { continue };
@@ -75,7 +81,7 @@ pub(super) async fn refuse(
         );
         reasons.insert(*sid, found.reason(key));
     }
-    lun_identity::end(engine, fresh, &sessions, reasons, limit).await
+    lun_identity::end(engine, fresh, sessions, reasons, limit).await
 }
 
 /// What is accepted from now on: the other targets of each identifier.
@@ -163,7 +169,8 @@ impl Predicate for Seen<'_> {
     type Is = Sight;
 
     async fn look(&mut self) -> Result<Option<Sight>> {
-        let now = self.engine.state.look(Parts::SESSIONS).await?;
+        let scope = Scope::numbered(self.fresh.keys().copied());
+        let now = self.engine.state.sessions_around(scope).await?;
         let sessions = now.all_sessions();
         let shared = with_other_targets(sessions, self.target);
         if !shared.is_empty() {

@@ -8,10 +8,14 @@ use iscsi_initiator_dbus::{Portal, fault::Result, results::LoginOutcome};
 
 use super::answer::Done;
 use crate::{
-    backend::{host::limit::Limit, kernel::sysfs::Session, open_iscsi::database::NodeKey},
+    backend::{
+        host::limit::Limit,
+        kernel::sysfs::{Scope, Session},
+        open_iscsi::database::NodeKey,
+    },
     engine::{
         Engine,
-        state::{reader::Parts, snapshot::Snapshot, watch::Predicate},
+        state::{snapshot::Snapshot, watch::Predicate},
     },
 };
 
@@ -81,7 +85,7 @@ impl Predicate for Found<'_> {
     type Is = u32;
 
     async fn look(&mut self) -> Result<Option<u32>> {
-        let now = self.engine.state.look(Parts::SESSIONS).await?;
+        let now = self.engine.state.sessions(Scope::of([&self.node.target])).await?;
         if let Some(sid) = session(self.engine, &now, self.node, self.limit).await {
             return Ok(Some(sid));
         }

@@ -24,18 +24,27 @@ pub(super) async fn check(engine: &Engine, sessions: &[Session], force: bool) ->
     // A session whose target is not an iSCSI name has no record.
     let targets: BTreeSet<Iqn> = sessions.iter().filter_map(|session| session.target.parse().ok()).collect();
     let targets: Vec<Iqn> = targets.into_iter().collect();
-    let nodes = engine.state.look_at(&targets).await?.nodes().to_vec();
+    let nodes = engine.state.nodes_of(&targets).await?.nodes().to_vec();
     let (sysfs, usage, sessions) = (engine.state.sysfs.clone(), engine.usage.clone(), sessions.to_vec());
     let found = looking_for_uses(move || {
         let firmware = sysfs.firmware_targets();
-        for session in sessions {
-            let disks: Vec<String> = session.disks.iter().map(|disk| disk.name.clone()).collect();
-            let carried = usage.carried(&disks).ok_or_else(|| {
+        let carried = |sessions: &[Session]| {
+            let disks = sessions.iter().flat_map(|session| &session.disks);
+            let disks: Vec<String> = disks.map(|disk| disk.name.clone()).collect();
+            usage.carried(&disks).ok_or_else(|| {
                 Fault::new(Kind::Failed, "what is mounted on this machine could not be read")
                     .hint("without it the disks that this machine runs from are not known")
-            })?;
+            })
+        };
+        // Every mount of the machine is read for each question: as a rule one is enough.
+        let is_vital = by_content(carried(&sessions)?, force).is_some();
+        for session in sessions {
             let named = by_name(&session, &firmware, &nodes).map(|reason| (reason, NEVER.to_owned()));
-            if let Some((reason, hint)) = named.or_else(|| by_content(carried, force)) {
+            let found = match named {
+                None if is_vital => by_content(carried(std::slice::from_ref(&session))?, force),
+                named => named,
+            };
+            if let Some((reason, hint)) = found {
                 return Ok(Some((session, reason, hint)));
             }
         }

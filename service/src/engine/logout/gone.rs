@@ -1,7 +1,7 @@
 //! Waits until nothing is left of a logout: disks, maps, their links, multipathd's paths. Ignores
 //! what belongs to another session in the meantime.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use iscsi_initiator_dbus::fault::Result;
 
@@ -27,16 +27,18 @@ pub(super) async fn gone(engine: &Engine, plan: &Plan, limit: &Limit) -> Result<
         disks: plan.disks.iter().map(|(disk, _)| disk.clone()).collect(),
         maps: plan.maps.clone(),
     };
-    let mut gone = Gone { look, left: Vec::new() };
-    engine.state.watch.until(&mut gone, limit).await?;
-    Ok(gone.left)
+    let mut gone = Gone { look, is_announced: false };
+    if engine.state.watch.until(&mut gone, limit).await?.is_some() {
+        return Ok(Vec::new());
+    }
+    let look = gone.look;
+    Ok(asking_multipathd(move || look.left(Extent::All)).await?.what)
 }
 
 /// Nothing is left.
 struct Gone {
     look: Look,
-    /// Descriptions of what was there at the last look.
-    left: Vec<String>,
+    is_announced: bool,
 }
 
 impl Predicate for Gone {
@@ -44,9 +46,31 @@ impl Predicate for Gone {
 
     async fn look(&mut self) -> Result<Option<()>> {
         let look = self.look.clone();
-        self.left = asking_multipathd(move || look.left()).await?;
-        Ok(self.left.is_empty().then_some(()))
+        let left = asking_multipathd(move || look.left(Extent::Any)).await?;
+        self.is_announced = left.is_announced;
+        Ok(left.what.is_empty().then_some(()))
     }
+
+    fn is_announced(&self) -> bool {
+        self.is_announced
+    }
+}
+
+/// How much of what is left is looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// Only whether there is anything: the links on the whole machine are looked at last.
+    Any,
+    All,
+}
+
+/// What is left.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Left {
+    /// Descriptions.
+    what: Vec<String>,
+    /// Whether the kernel or udev reports that it goes; multipathd does not.
+    is_announced: bool,
 }
 
 /// One look.
@@ -60,28 +84,33 @@ struct Look {
 }
 
 impl Look {
-    fn left(&self) -> Vec<String> {
+    fn left(&self, extent: Extent) -> Left {
         let mut left = Vec::new();
         // A name may have been given to another disk in the meantime; host numbers are never
         // reused.
         let addresses: BTreeSet<String> = self.disks.iter().map(Disk::address).collect();
         let ours: Vec<&Disk> = self.disks.iter().filter(|disk| self.may_be_ours(disk)).collect();
+        let names: HashSet<&str> = ours.iter().map(|disk| disk.name.as_str()).collect();
         let is_there = |disk: &&&Disk| self.sysfs.number(&disk.name).is_some();
         left.extend(ours.iter().filter(is_there).map(|disk| format!("the disk {}", disk.name)));
         let has_disk = !left.is_empty();
         let maps: Vec<&Map> =
-            self.maps.iter().filter(|map| self.may_be(map) && !self.is_anothers(map)).collect();
+            self.maps.iter().filter(|map| self.may_be(map) && !self.is_anothers(map, &names)).collect();
         let has_map = |map: &&&Map| self.sysfs.number(&map.device).is_some();
         left.extend(maps.iter().filter(has_map).map(|map| format!("the map {}", map.name)));
-        let names: Vec<&str> = ours
-            .iter()
-            .map(|disk| disk.name.as_str())
-            .chain(maps.iter().map(|map| map.device.as_str()))
-            .collect();
-        let links = self.udev.links_to(&names);
-        left.extend(links.iter().map(|link| format!("the link {}", link.display())));
+        if extent == Extent::All || left.is_empty() {
+            let names: Vec<&str> = ours
+                .iter()
+                .map(|disk| disk.name.as_str())
+                .chain(maps.iter().map(|map| map.device.as_str()))
+                .collect();
+            let links = self.udev.links_to(&names);
+            left.extend(links.iter().map(|link| format!("the link {}", link.display())));
+        }
+        let mut is_announced = true;
         if !has_disk {
             let made_again = self.made_again();
+            is_announced = made_again.is_empty();
             left.retain(|what| !made_again.contains(what));
             left.extend(made_again);
         }
@@ -89,18 +118,18 @@ impl Look {
         if left.is_empty()
             && let Ok(paths) = self.multipathd.addresses()
         {
+            is_announced = false;
             left.extend(paths.intersection(&addresses).map(|path| format!("multipathd's path {path}")));
         }
-        left
+        Left { what: left, is_announced }
     }
 
     /// Maps that were made again after they were removed, because another path of their disks came
     /// up, and that have lost that path too. multipathd keeps them if they queue. The daemon asks
     /// it to remove them, and it refuses if they are in use.
     fn made_again(&self) -> Vec<String> {
-        let is_ours = |map: &Map| self.maps.iter().any(|ours| ours.wwid == map.wwid);
-        let mut maps = self.sysfs.multipath_maps();
-        maps.retain(|map| is_ours(map) && self.sysfs.slaves(&map.device).is_empty());
+        let mut maps = self.sysfs.pathless_maps();
+        maps.retain(|map| self.maps.iter().any(|ours| ours.wwid == map.wwid));
         for map in &maps {
             if let Err(error) = self.multipathd.remove_map(&map.name) {
                 tracing::debug!(map = map.name, %error, "a map without a path is not removed");
@@ -110,10 +139,8 @@ impl Look {
     }
 
     /// Another session carries the map now.
-    fn is_anothers(&self, map: &Map) -> bool {
-        let is_ours =
-            |slave: &String| self.disks.iter().any(|disk| disk.name == *slave && self.may_be_ours(disk));
-        self.sysfs.slaves(&map.device).iter().any(|slave| !is_ours(slave))
+    fn is_anothers(&self, map: &Map, ours: &HashSet<&str>) -> bool {
+        self.sysfs.slaves(&map.device).iter().any(|slave| !ours.contains(slave.as_str()))
     }
 
     /// The name is gone, or still belongs to that disk.
@@ -148,14 +175,18 @@ mod tests {
             disks: plan.disks.iter().map(|(disk, _)| disk.clone()).collect(),
             maps: plan.maps.clone(),
         };
-        let left = look().left();
+        let left = look().left(Extent::All).what;
         assert_eq!(left.first().map(String::as_str), Some("the disk sda"));
         assert!(left.iter().any(|what| what.ends_with("by-id/wwn-0x1-part1")), "{left:?}");
+        let any = look().left(Extent::Any);
+        assert!(any.is_announced && left.starts_with(&any.what), "the links are not looked for yet: {any:?}");
         for name in ["sda", "sdb", "dm-0"] {
             std::fs::remove_file(folder.path().join("class/block").join(name)).unwrap();
         }
-        assert_eq!(look().left().len(), 1, "the link is still there");
+        let one = look().left(Extent::Any);
+        assert!(one.what.len() == 1 && one.is_announced, "the link is still there: {one:?}");
+        assert_eq!(one, look().left(Extent::All));
         std::fs::remove_file(by_id.join("wwn-0x1-part1")).unwrap();
-        assert!(look().left().is_empty());
+        assert!(look().left(Extent::Any).what.is_empty());
     }
 }

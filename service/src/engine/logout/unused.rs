@@ -14,7 +14,7 @@ use crate::{
             threads::{asking_multipathd, looking_for_uses, reading},
         },
         kernel::{
-            sysfs::{Disk, Session},
+            sysfs::{Disk, Scope, Session},
             usage::{Claims, Holder, Release, Use, Uses},
         },
         multipath::daemon::PathState,
@@ -36,18 +36,23 @@ const NAMED: usize = 8;
 
 /// Plans from the current state: a map may have appeared since the sessions were read.
 pub(super) async fn plan(engine: &Engine, sessions: &[Session]) -> Result<Plan> {
-    let (sysfs, sids) = (engine.state.sysfs.clone(), sessions.iter().map(|s| s.sid).collect::<Vec<_>>());
+    Ok(look(engine, sessions).await?.0)
+}
+
+/// The plan, and whether a disk of these sessions is still to come.
+async fn look(engine: &Engine, sessions: &[Session]) -> Result<(Plan, bool)> {
+    let (sysfs, scope) =
+        (engine.state.sysfs.clone(), Scope::numbered(sessions.iter().map(|session| session.sid)));
     let multipathd = engine.state.multipathd.clone();
     asking_multipathd(move || {
-        let mut now = sysfs.sessions();
-        now.retain(|session| sids.contains(&session.sid));
+        let now = sysfs.sessions_in(&scope);
         // Asked only where another path decides. Without an answer the kernel's state is used.
         let states = std::cell::OnceCell::new();
         let has_failed = |path: &str| {
             let states = states.get_or_init(|| multipathd.paths().unwrap_or_default());
             states.get(path).is_some_and(PathState::has_failed)
         };
-        Plan::new(&sysfs, &now, &has_failed)
+        (Plan::new(&sysfs, &now, &has_failed), now.iter().any(awaits_disk))
     })
     .await
 }
@@ -85,16 +90,14 @@ impl Predicate for Unused<'_> {
     type Is = Result<(Plan, Claims)>;
 
     async fn look(&mut self) -> Result<Option<Self::Is>> {
-        let plan = plan(self.engine, self.sessions).await?;
+        let (plan, awaits_disk) = look(self.engine, self.sessions).await?;
         let has_time = self.limit.left() > LOOK;
         let elapsed = self.begun.elapsed();
         let are_coming = elapsed < self.coming && are_devices_coming(self.engine, self.limit).await?;
         // The daemon's own claim in between would keep multipathd from making the map, and
         // multipathd does not retry.
         let may_wait = has_time && (are_coming || elapsed < GLANCE);
-        if may_wait
-            && (awaits_map(self.engine, &plan).await? || awaits_disk(self.engine, self.sessions).await?)
-        {
+        if may_wait && (awaits_disk || awaits_map(self.engine, &plan).await?) {
             return Ok(None);
         }
         let is_last = Instant::now() >= *self.over.get_or_insert_with(|| Instant::now() + GLANCE);
@@ -154,15 +157,9 @@ async fn awaits_map(engine: &Engine, plan: &Plan) -> Result<bool> {
 
 /// Whether the kernel is still scanning for LUNs of what leaves. Users of a disk that appears later
 /// are not known yet, and a map made of it would outlive it.
-async fn awaits_disk(engine: &Engine, sessions: &[Session]) -> Result<bool> {
-    let (sysfs, sids) = (engine.state.sysfs.clone(), sessions.iter().map(|s| s.sid).collect::<Vec<_>>());
-    let is_coming = |session: &Session| {
-        let is_unnamed = |disk: &Disk| disk.is_disk && disk.name.is_empty();
-        session.state == "LOGGED_IN"
-            && (session.scanned == Some(false) || session.disks.iter().any(is_unnamed))
-    };
-    reading(move || sysfs.sessions().iter().any(|session| sids.contains(&session.sid) && is_coming(session)))
-        .await
+fn awaits_disk(session: &Session) -> bool {
+    let is_unnamed = |disk: &Disk| disk.is_disk && disk.name.is_empty();
+    session.state == "LOGGED_IN" && (session.scanned == Some(false) || session.disks.iter().any(is_unnamed))
 }
 
 /// Logs what a forced logout overrides, as far as that is visible without opening a device.

@@ -58,7 +58,7 @@ async fn of_nodes(
     };
     let database = engine.database.clone();
     blocking(move || database.set_node_chap(&keys, secrets.as_ref())).await??;
-    let now = engine.state.look_at(std::slice::from_ref(target)).await?;
+    let now = engine.state.nodes_of(std::slice::from_ref(target)).await?;
     check_again(&now, target, portals.as_deref(), |node| node.chap == wanted)
 }
 

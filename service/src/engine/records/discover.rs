@@ -106,7 +106,7 @@ async fn ask_and_record(
     }
     let chap = default_chap(engine, consent, asked, interface).await?;
     let made = record(engine, &listed, &portal, discovery.startup, binding, chap, limit).await?;
-    let now = engine.state.look(Parts::NODES).await?;
+    let now = engine.state.look(Parts::RECORDS).await?;
     let places: BTreeSet<(&Iqn, &Portal)> = listed.iter().map(|key| (&key.target, &key.portal)).collect();
     let here = Some((portal.host().to_string(), portal.port()));
     let is_from_here = |node: &Node| node.discovered_at == here;

@@ -7,6 +7,7 @@ use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result, hint};
 use crate::{
     backend::{
         host::{limit::Limit, threads::reading},
+        kernel::sysfs::Scope,
         open_iscsi::{
             database::{Node, NodeKey},
             iscsiadm::Iscsiadm,
@@ -25,10 +26,10 @@ const SHOWN: usize = 4;
 /// alone. A name is the same in any case, and many targets compare bytes, as open-iscsi does.
 pub(in crate::engine) async fn as_recorded(engine: &Engine, target: &Iqn) -> Result<Iqn> {
     let (database, asked) = (engine.database.clone(), target.clone());
-    if let Some(spelled) = reading(move || database.spellings(&asked)).await??.into_iter().next() {
+    if let Some(spelled) = reading(move || database.spelling(&asked)).await?? {
         return Ok(spelled);
     }
-    let now = engine.state.look(Parts::SESSIONS).await?;
+    let now = engine.state.sessions(Scope::of([target])).await?;
     let named = now.sessions().map(|session| session.target.as_str()).collect::<BTreeSet<_>>();
     if named.contains(target.as_str()) {
         return Ok(target.clone());
@@ -86,7 +87,7 @@ pub(in crate::engine) async fn nodes_of(
     target: &Iqn,
     portals: Option<&[Portal]>,
 ) -> Result<Vec<Node>> {
-    Ok(engine.state.look_at(std::slice::from_ref(target)).await?.nodes_of(target, portals))
+    Ok(engine.state.nodes_of(std::slice::from_ref(target)).await?.nodes_of(target, portals))
 }
 
 /// The nodes to change, none of them damaged. `asked` is the portal as the caller named it.
@@ -126,7 +127,7 @@ pub(in crate::engine) async fn none(engine: &Engine, target: &Iqn, portal: Optio
     if let Err(missing) = Iscsiadm::find(&engine.layout) {
         return missing;
     }
-    let now = match engine.state.look(Parts::NODES).await {
+    let now = match engine.state.look(Parts::RECORDS).await {
         Ok(now) => now,
         Err(_) => return no_such_node(target, portal),
     };

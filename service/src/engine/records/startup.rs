@@ -29,7 +29,7 @@ impl Engine {
                 let database = engine.database.clone();
                 let keys: Vec<_> = nodes.into_iter().map(|node| node.key).collect();
                 blocking(move || database.set_startup(&keys, startup)).await??;
-                let now = engine.state.look_at(std::slice::from_ref(target)).await?;
+                let now = engine.state.nodes_of(std::slice::from_ref(target)).await?;
                 check_again(&now, target, portals.as_deref(), |node| node.startup == startup)
             })
         })

@@ -8,10 +8,10 @@ use iscsi_initiator_dbus::{fault::Result, hint};
 use crate::{
     backend::{
         host::threads::asking_multipathd,
-        kernel::sysfs::{Map, Sysfs},
+        kernel::sysfs::{Map, Scope, Sysfs},
         multipath::daemon::{Multipathd, MultipathdError},
     },
-    engine::{Engine, state::reader::Parts},
+    engine::Engine,
 };
 
 /// The results of resizing, by map name. Unchanged maps are not in it.
@@ -48,7 +48,7 @@ impl Sizes {
 
 /// Resizes every map over a disk of these sessions, if all its paths have the same size.
 pub(super) async fn resize_all(engine: &Engine, sids: &[u32]) -> Result<Sizes> {
-    let now = engine.state.look(Parts::SESSIONS).await?;
+    let now = engine.state.sessions(Scope::numbered(sids.to_vec())).await?;
     let ours = sids.iter().filter_map(|sid| now.session(*sid)).flat_map(|session| &session.disks);
     let maps: BTreeSet<Map> = ours.filter_map(|disk| disk.map.clone()).collect();
     let (sysfs, multipathd) = (engine.state.sysfs.clone(), engine.state.multipathd.clone());

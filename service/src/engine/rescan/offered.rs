@@ -39,7 +39,7 @@ pub(super) async fn offered(engine: &Engine, session: &Session, limit: &Limit) -
 /// How many LUNs the target offers, asked as its record says.
 async fn count(engine: &Engine, session: &Session, limit: &Limit) -> Option<usize> {
     let (target, portal) = (session.target.parse::<Iqn>().ok()?, session.portal.clone()?);
-    let now = engine.state.look_at(std::slice::from_ref(&target)).await.ok()?;
+    let now = engine.state.nodes_of(std::slice::from_ref(&target)).await.ok()?;
     let node = now.nodes().iter().find(|node| session.is_of(&node.key) && node.damage.is_none())?.clone();
     let initiator = initiator_name::of_node(&node, &initiator_name::needed(engine).await).ok()?;
     let (database, key) = (engine.database.clone(), node.key.clone());

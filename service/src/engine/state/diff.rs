@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::snapshot::Snapshot;
 use crate::backend::{
     kernel::sysfs::{Disk, Map, Session},
-    open_iscsi::database::NodeKey,
+    multipath::daemon::PathState,
+    open_iscsi::database::{Node, NodeKey},
 };
 
 /// What appeared, changed and vanished, by keys that stay the same for as long as the item exists.
@@ -55,17 +56,6 @@ impl<K: Ord> Changes<K> {
 impl Snapshot {
     /// The differences to a later snapshot; takes time in proportion to both.
     pub(in crate::engine) fn diff(&self, later: &Self) -> Diff {
-        let nodes = |s: &Self| s.nodes().iter().map(|node| (node.key.clone(), node.clone())).collect();
-        let bare = |session: &Session| Session { disks: Vec::new(), ..session.clone() };
-        let sessions =
-            |s: &Self| s.all_sessions().iter().map(|session| (session.sid, bare(session))).collect();
-        let disks = |s: &Self| -> BTreeMap<String, Disk> {
-            s.disks().map(|disk| (disk.address(), disk.clone())).collect()
-        };
-        let maps = |s: &Self| -> BTreeMap<String, Map> {
-            s.maps().into_iter().map(|map| (map.wwid.clone(), map.clone())).collect()
-        };
-        let paths = |s: &Self| s.paths().clone().into_iter().collect();
         Diff {
             nodes: Changes::of(nodes(self), nodes(later)),
             sessions: Changes::of(sessions(self), sessions(later)),
@@ -74,6 +64,33 @@ impl Snapshot {
             paths: Changes::of(paths(self), paths(later)),
         }
     }
+}
+
+// Values are compared where they are: a large machine has thousands.
+
+fn nodes(snapshot: &Snapshot) -> BTreeMap<NodeKey, &Node> {
+    snapshot.nodes().iter().map(|node| (node.key.clone(), node)).collect()
+}
+
+fn sessions(snapshot: &Snapshot) -> BTreeMap<u32, impl PartialEq> {
+    snapshot.all_sessions().iter().map(|session| (session.sid, without_disks(session))).collect()
+}
+
+fn without_disks(session: &Session) -> impl PartialEq {
+    let Session { sid, target, portal, iface, initiator, state, scanned, host, disks: _ } = session;
+    (sid, target, portal, iface, initiator, state, scanned, host)
+}
+
+fn disks(snapshot: &Snapshot) -> BTreeMap<String, &Disk> {
+    snapshot.disks().map(|disk| (disk.address(), disk)).collect()
+}
+
+fn maps(snapshot: &Snapshot) -> BTreeMap<String, &Map> {
+    snapshot.maps().into_iter().map(|map| (map.wwid.clone(), map)).collect()
+}
+
+fn paths(snapshot: &Snapshot) -> BTreeMap<String, &PathState> {
+    snapshot.paths().iter().map(|(disk, state)| (disk.clone(), state)).collect()
 }
 
 #[cfg(test)]

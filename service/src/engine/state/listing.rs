@@ -17,7 +17,7 @@ use super::{
 use crate::{
     backend::{
         host::threads::reading,
-        kernel::sysfs::{Disk, Session},
+        kernel::sysfs::{Disk, Scope, Session},
         multipath::daemon::PathState,
         open_iscsi::database::Node,
     },
@@ -41,8 +41,11 @@ impl Engine {
                         .as_ref()
                         .is_none_or(|p| session.portal.as_ref().is_some_and(|portal| p.contains(portal)))
             };
-            let now = self.state.look(Parts::PATHS).await?;
-            // Of all sessions: a map may have disks that the filter leaves out.
+            let now = match scope(filter, portals.as_deref()) {
+                None => self.state.look(Parts::PATHS).await?,
+                // A map may have disks that the filter leaves out.
+                Some(scope) => self.state.paths_around(scope).await?,
+            };
             let troubles = troubles::look(self, now.all_sessions()).await?;
             let mut paths = Vec::new();
             for session in now.all_sessions().iter().filter(wanted) {
@@ -51,15 +54,14 @@ impl Engine {
                 }
                 paths.extend(session.disks.iter().map(|disk| {
                     let path = with_disk(path_of(session), disk, now.path(&disk.name));
-                    with_trouble(path, troubles.iter().find(|trouble| trouble.is_of(disk)))
+                    with_trouble(path, troubles.of([disk]))
                 }));
             }
-            for pathless in pathless_maps::find(self).await? {
-                // There is no portal that it would be reached through.
-                if portals.is_none() && filter.target.as_ref().is_none_or(|target| pathless.target == *target)
-                {
-                    paths.push(without_path(pathless));
-                }
+            // There is no portal that a map without a path would be reached through.
+            if portals.is_none() {
+                let mut pathless = pathless_maps::find(self).await?;
+                pathless.retain(|map| filter.target.as_ref().is_none_or(|target| map.target == *target));
+                paths.extend(pathless.into_iter().map(without_path));
             }
             Ok(paths)
         })
@@ -80,12 +82,21 @@ impl Engine {
                     let (database, target) = (self.database.clone(), target.clone());
                     self.state.look_at(&reading(move || database.spellings(&target)).await??).await?
                 }
-                None => self.state.look(Parts::NODES).await?,
+                None => self.state.look(Parts::RECORDS).await?,
             };
             let nodes = now.nodes().iter().filter(wanted);
             Ok(nodes.map(|node| node_of(node, NodeState::Known, &now)).collect())
         })
         .await
+    }
+}
+
+/// What is read for a filter; everything without one.
+fn scope(filter: &PathFilter, portals: Option<&[Portal]>) -> Option<Scope> {
+    let of_target = filter.target.as_ref().map(|target| Scope::of([target]));
+    match portals {
+        Some(portals) => Some(of_target.unwrap_or_else(Scope::all).through(portals.to_vec())),
+        None => of_target,
     }
 }
 

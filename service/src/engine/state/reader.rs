@@ -1,11 +1,11 @@
 //! Makes snapshots of sessions, disks, records and path states. A predicate that needs more than a
 //! snapshot holds (udev's view, sizes, links) reads that itself.
 //!
-//! A snapshot takes time in proportion to its size: some thirty small files for each path, one or
-//! two for each node, and one reply of multipathd. `docs/architecture.md` has the figures.
+//! A snapshot takes time in proportion to what is asked about: some ten small files for each path, one or
+//! two for each node, and one reply of multipathd. `docs/performance.md` has the figures.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -19,7 +19,7 @@ use crate::backend::{
         threads::{asking_multipathd_within, reading},
     },
     kernel::{
-        sysfs::{Session, Sysfs},
+        sysfs::{Scope, Session, Sysfs},
         udev::Udev,
     },
     multipath::daemon::{Multipathd, MultipathdError, PathState},
@@ -30,17 +30,23 @@ use crate::backend::{
 /// them, and any local user may ask for it.
 const PATHS: Duration = Duration::from_secs(4);
 
-/// What a snapshot includes, in addition to sessions with their disks and maps.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a snapshot includes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) struct Parts {
     nodes: bool,
+    disks: bool,
     paths: bool,
 }
 
 impl Parts {
-    pub(in crate::engine) const SESSIONS: Self = Self { nodes: false, paths: false };
-    pub(in crate::engine) const NODES: Self = Self { nodes: true, paths: false };
-    pub(in crate::engine) const PATHS: Self = Self { nodes: false, paths: true };
+    /// Sessions with their disks and maps.
+    pub(in crate::engine) const SESSIONS: Self = Self { nodes: false, disks: true, paths: false };
+    /// The same, and nodes.
+    pub(in crate::engine) const NODES: Self = Self { nodes: true, ..Self::SESSIONS };
+    /// The same, and the states of the paths.
+    pub(in crate::engine) const PATHS: Self = Self { paths: true, ..Self::SESSIONS };
+    /// Nodes, and the sessions without their disks: which nodes have one.
+    pub(in crate::engine) const RECORDS: Self = Self { nodes: true, disks: false, paths: false };
 }
 
 /// Reads the state, and holds the events that trigger reading it again.
@@ -67,38 +73,78 @@ impl State {
         }
     }
 
-    /// Reads the machine. A database that cannot be opened is an error; what is left out of its
+    /// Reads the whole machine. A database that cannot be opened is an error; what is left out of its
     /// nodes is not. Neither is a multipathd that does not answer, because the kernel's view is
     /// complete without it.
     pub(in crate::engine) async fn look(&self, parts: Parts) -> Result<Snapshot> {
-        let state = self.clone();
-        let reading = reading(move || {
-            let nodes =
-                |database: &Database| if parts.nodes { database.list() } else { Ok(Listing::default()) };
-            state.read(nodes)
-        });
-        let (sessions, listing) = reading.await??;
-        let has_map = || sessions.iter().flat_map(|session| &session.disks).any(|disk| disk.map.is_some());
-        let paths = if parts.paths && has_map() { self.paths().await } else { HashMap::new() };
+        let nodes =
+            move |database: &Database| if parts.nodes { database.list() } else { Ok(Listing::default()) };
+        let sessions =
+            move |sysfs: &Sysfs| if parts.disks { sysfs.sessions() } else { sysfs.sessions_without_disks() };
+        let (sessions, listing) = self.read(sessions, nodes).await?;
+        let paths = match parts.paths && !maps_of(&sessions).is_empty() {
+            true => self.paths(Multipathd::paths).await,
+            false => HashMap::new(),
+        };
         Ok(Snapshot::new(sessions, listing.nodes, listing.left_out, paths))
     }
 
-    /// Reads the machine with the nodes of these targets, however many others there are.
+    /// The sessions and nodes of these targets, however many others there are.
     pub(in crate::engine) async fn look_at(&self, targets: &[Iqn]) -> Result<Snapshot> {
-        let (state, targets) = (self.clone(), targets.to_vec());
-        let reading = reading(move || state.read(|database: &Database| database.list_of(&targets)));
-        let (sessions, listing) = reading.await??;
+        let (scope, targets) = (Scope::of(targets), targets.to_vec());
+        let nodes = move |database: &Database| database.list_of(&targets);
+        let (sessions, listing) = self.read(move |sysfs| sysfs.sessions_in(&scope), nodes).await?;
         Ok(Snapshot::new(sessions, listing.nodes, listing.left_out, HashMap::new()))
     }
 
-    fn read(
+    /// The nodes of these targets alone.
+    pub(in crate::engine) async fn nodes_of(&self, targets: &[Iqn]) -> Result<Snapshot> {
+        let targets = targets.to_vec();
+        let nodes = move |database: &Database| database.list_of(&targets);
+        let (_, listing) = self.read(|_| Vec::new(), nodes).await?;
+        Ok(Snapshot::new(Vec::new(), listing.nodes, listing.left_out, HashMap::new()))
+    }
+
+    /// These sessions alone.
+    pub(in crate::engine) async fn sessions(&self, scope: Scope) -> Result<Snapshot> {
+        let none = |_: &Database| Ok(Listing::default());
+        let (sessions, _) = self.read(move |sysfs| sysfs.sessions_in(&scope), none).await?;
+        Ok(Snapshot::new(sessions, Vec::new(), None, HashMap::new()))
+    }
+
+    /// These sessions, and of the others the disks that count as one with a disk of these. What is wrong
+    /// with disks and their maps can be found in it, as far as these sessions are concerned.
+    pub(in crate::engine) async fn sessions_around(&self, scope: Scope) -> Result<Snapshot> {
+        let none = |_: &Database| Ok(Listing::default());
+        let (sessions, _) = self.read(move |sysfs| sysfs.sessions_around(&scope), none).await?;
+        Ok(Snapshot::new(sessions, Vec::new(), None, HashMap::new()))
+    }
+
+    /// The same with the states of the paths.
+    pub(in crate::engine) async fn paths_around(&self, scope: Scope) -> Result<Snapshot> {
+        let none = |_: &Database| Ok(Listing::default());
+        let (sessions, _) = self.read(move |sysfs| sysfs.sessions_around(&scope), none).await?;
+        let maps = maps_of(&sessions);
+        let paths = match maps.is_empty() {
+            true => HashMap::new(),
+            false => self.paths(move |multipathd| multipathd.paths_of(&maps)).await,
+        };
+        Ok(Snapshot::new(sessions, Vec::new(), None, paths))
+    }
+
+    async fn read(
         &self,
-        nodes: impl FnOnce(&Database) -> std::result::Result<Listing, DatabaseError>,
-    ) -> std::result::Result<(Vec<Session>, Listing), DatabaseError> {
-        let sessions = self.sysfs.sessions();
-        let listing = nodes(&self.database)?;
-        self.report(listing.left_out.as_deref());
-        Ok((sessions, listing))
+        sessions: impl FnOnce(&Sysfs) -> Vec<Session> + Send + 'static,
+        nodes: impl FnOnce(&Database) -> std::result::Result<Listing, DatabaseError> + Send + 'static,
+    ) -> Result<(Vec<Session>, Listing)> {
+        let state = self.clone();
+        let reading = reading(move || {
+            let sessions = sessions(&state.sysfs);
+            let listing = nodes(&state.database)?;
+            state.report(listing.left_out.as_deref());
+            Ok::<_, DatabaseError>((sessions, listing))
+        });
+        Ok(reading.await??)
     }
 
     /// Logs why nodes are left out, once for each reason: any local user may list them.
@@ -111,9 +157,15 @@ impl State {
         }
     }
 
-    async fn paths(&self) -> HashMap<String, PathState> {
+    /// The states of paths; none from a multipathd that does not answer.
+    async fn paths(
+        &self,
+        ask: impl FnOnce(&Multipathd) -> std::result::Result<HashMap<String, PathState>, MultipathdError>
+        + Send
+        + 'static,
+    ) -> HashMap<String, PathState> {
         let multipathd = self.multipathd.clone();
-        match asking_multipathd_within(PATHS, move || multipathd.paths()).await {
+        match asking_multipathd_within(PATHS, move || ask(&multipathd)).await {
             Ok(Ok(paths)) => return paths,
             Ok(Err(MultipathdError::NotRunning { .. })) => {}
             Ok(Err(error)) => tracing::warn!(%error, "cannot query multipathd"),
@@ -121,4 +173,10 @@ impl State {
         }
         HashMap::new()
     }
+}
+
+/// The names of the maps over the disks of these sessions.
+fn maps_of(sessions: &[Session]) -> BTreeSet<String> {
+    let disks = sessions.iter().flat_map(|session| &session.disks);
+    disks.filter_map(|disk| disk.map.as_ref()).map(|map| map.name.clone()).collect()
 }

@@ -2,7 +2,10 @@
 //! can be one disk is judged by their targets, sizes, LUN numbers, makers and serial numbers.
 //! Must not read the machine.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use iscsi_initiator_dbus::{Iqn, hint};
 
@@ -49,8 +52,8 @@ pub(in crate::engine) fn same_disks(sessions: &[Session]) -> Vec<SameDisk<'_>> {
 }
 
 /// A disk without an identifier is one of its own.
-fn name(disk: &Disk) -> String {
-    if disk.wwid.is_empty() { disk.address() } else { disk.wwid.clone() }
+fn name(disk: &Disk) -> Cow<'_, str> {
+    if disk.wwid.is_empty() { Cow::Owned(disk.address()) } else { Cow::Borrowed(&disk.wwid) }
 }
 
 impl<'a> SameDisk<'a> {
@@ -104,6 +107,16 @@ impl<'a> SameDisk<'a> {
             let each: Vec<String> = values.iter().map(|(name, value)| format!("{name} {value}")).collect();
             (!is_one).then(|| format!("in {what} ({})", each.join(", ")))
         };
+        let is_equal = |one: &Disk, other: &Disk| {
+            (one.size, one.lun) == (other.size, other.lun)
+                && (&one.vendor, &one.model) == (&other.vendor, &other.model)
+                && (&one.serial, &one.wwid) == (&other.serial, &other.wwid)
+        };
+        let mut pairs = self.paths.iter().zip(self.paths.iter().skip(1));
+        // Of most of them no text is needed.
+        if pairs.all(|(one, other)| is_equal(one.disk, other.disk)) {
+            return Vec::new();
+        }
         // A path in standby reports no size, and neither does a LUN that is not ready.
         let size = |disk: &Disk| if disk.size == 0 { String::new() } else { format!("{} bytes", disk.size) };
         [

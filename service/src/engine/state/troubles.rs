@@ -1,7 +1,7 @@
 //! What is wrong with disks and their maps, wherever they are shown: disks of several targets or unequal
 //! disks that count as one, no capacity, several paths and no map.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use iscsi_initiator_dbus::{Iqn, fault::Result, results::Problem, shell::command};
 
@@ -48,27 +48,57 @@ impl Trouble {
     }
 }
 
-/// Everything that is wrong, the worst first. Needs every session of the machine, since a map may have
-/// disks of any.
-pub(in crate::engine) async fn look(engine: &Engine, sessions: &[Session]) -> Result<Vec<Trouble>> {
-    let accepted = accepted(engine, sessions).await?;
-    let mut troubles = of_disks(sessions, &accepted);
-    let unmapped: Vec<SameDisk<'_>> =
-        same_disks(sessions).into_iter().filter(|group| is_unmapped(group, &troubles)).collect();
+/// Everything that is wrong, the worst first, and which of it a disk has.
+#[derive(Clone, Debug, Default)]
+pub(in crate::engine) struct Troubles {
+    all: Vec<Trouble>,
+    /// By the address of a disk: the worst that it has.
+    worst: HashMap<String, usize>,
+}
+
+impl Troubles {
+    fn new(all: Vec<Trouble>) -> Self {
+        let mut worst = HashMap::new();
+        for (at, trouble) in all.iter().enumerate() {
+            for disk in &trouble.disks {
+                worst.entry(disk.clone()).or_insert(at);
+            }
+        }
+        Self { all, worst }
+    }
+
+    /// The worst that one of these disks has.
+    pub(in crate::engine) fn of<'a>(&self, disks: impl IntoIterator<Item = &'a Disk>) -> Option<&Trouble> {
+        let at = disks.into_iter().filter_map(|disk| self.worst.get(&disk.address())).min()?;
+        self.all.get(*at)
+    }
+}
+
+/// Everything that is wrong. Needs every session, or those that the disks of some are shared with: a map
+/// may have disks of any.
+pub(in crate::engine) async fn look(engine: &Engine, sessions: &[Session]) -> Result<Troubles> {
+    let groups = same_disks(sessions);
+    let accepted = accepted_of(engine, &groups).await?;
+    let mut troubles = of_groups(sessions, &groups, &accepted);
+    let known: HashSet<String> = troubles.iter().flat_map(|trouble| trouble.disks.iter().cloned()).collect();
+    let unmapped: Vec<&SameDisk<'_>> = groups.iter().filter(|group| is_unmapped(group, &known)).collect();
     if unmapped.is_empty() {
-        return Ok(troubles);
+        return Ok(Troubles::new(troubles));
     }
     let (multipath, multipathd) = (engine.multipath.clone(), engine.state.multipathd.clone());
     let (wwids, own, runs) = reading(move || (multipath.wwids(), multipath.own(), multipathd.runs())).await?;
     let rule = why_none::rule(engine, runs).await?.unwrap_or(Rule::Unknown);
     let (wwids, is_ours) = (wwids.unwrap_or_default(), matches!(own, Ok(Own::Ours(_))));
-    troubles.extend(unmapped.iter().map(|group| without_map(group, rule, &wwids, is_ours)));
-    Ok(troubles)
+    troubles.extend(unmapped.into_iter().map(|group| without_map(group, rule, &wwids, is_ours)));
+    Ok(Troubles::new(troubles))
 }
 
 /// What a person accepted of the targets whose disks count as one.
 pub(in crate::engine) async fn accepted(engine: &Engine, sessions: &[Session]) -> Result<Accepted> {
-    let groups = same_disks(sessions);
+    accepted_of(engine, &same_disks(sessions)).await
+}
+
+async fn accepted_of(engine: &Engine, groups: &[SameDisk<'_>]) -> Result<Accepted> {
     let targets: BTreeSet<String> = groups
         .iter()
         .map(SameDisk::targets)
@@ -93,14 +123,23 @@ pub(in crate::engine) async fn accepted(engine: &Engine, sessions: &[Session]) -
 
 /// What the disks themselves show.
 pub(in crate::engine) fn of_disks(sessions: &[Session], accepted: &Accepted) -> Vec<Trouble> {
-    let groups = same_disks(sessions);
+    of_groups(sessions, &same_disks(sessions), accepted)
+}
+
+fn of_groups(sessions: &[Session], groups: &[SameDisk<'_>], accepted: &Accepted) -> Vec<Trouble> {
     let several = groups.iter().filter_map(|group| {
         let found = group.of_several_targets(accepted)?;
         Some(Trouble::of(group, Problem::SeveralTargets, found))
     });
     let mut troubles: Vec<Trouble> = several.collect();
+    let mut known: HashMap<&str, Vec<&Trouble>> = HashMap::new();
+    for trouble in &troubles {
+        trouble.disks.iter().for_each(|disk| known.entry(disk).or_default().push(trouble));
+    }
     let is_known = |group: &SameDisk<'_>| {
-        troubles.iter().any(|known| group.paths.iter().all(|path| known.is_of(path.disk)))
+        let first = group.paths.first().map(|path| path.disk.address()).unwrap_or_default();
+        let mut of_first = known.get(first.as_str()).into_iter().flatten();
+        of_first.any(|known| group.paths.iter().all(|path| known.is_of(path.disk)))
     };
     let unequal = groups.iter().filter(|group| !is_known(group)).filter_map(|group| {
         let found = group.of_unequal_disks()?;
@@ -132,8 +171,8 @@ fn without_capacity(session: &Session) -> impl Iterator<Item = Trouble> {
 }
 
 /// Several paths, none of them in a map, and nothing worse known of them.
-fn is_unmapped(group: &SameDisk<'_>, troubles: &[Trouble]) -> bool {
-    let is_known = || group.paths.iter().any(|path| troubles.iter().any(|known| known.is_of(path.disk)));
+fn is_unmapped(group: &SameDisk<'_>, known: &HashSet<String>) -> bool {
+    let is_known = || group.paths.iter().any(|path| known.contains(&path.disk.address()));
     // Disks without names are still to come.
     let are_named = group.paths.iter().all(|path| !path.disk.name.is_empty());
     group.paths.len() > 1 && group.map().is_none() && are_named && !is_known()
@@ -206,7 +245,10 @@ mod tests {
             session(2, "iqn.a", vec![disk("sdb", 0, 64, "naa.1", "")]),
         ];
         let groups = same_disks(&two);
-        assert!(is_unmapped(&groups[0], &[]) && !is_unmapped(&same_disks(&two[..1])[0], &[]));
+        let none = HashSet::new();
+        assert!(is_unmapped(&groups[0], &none) && !is_unmapped(&same_disks(&two[..1])[0], &none));
+        let known = HashSet::from([two[1].disks[0].address()]);
+        assert!(!is_unmapped(&groups[0], &known), "something worse is wrong with one of them");
         for (rule, hint) in [
             (Rule::NotRunning, "iscsictl multipath setup"),
             (Rule::NotInstalled, "install the package multipath-tools"),

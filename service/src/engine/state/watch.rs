@@ -2,8 +2,8 @@
 //!
 //! Events are device events of the kernel and of udev (including device-mapper's), and changes of
 //! open-iscsi's files. They only trigger another look. Some changes have no event: the end of a
-//! scan for LUNs, a session's state, and whatever happens inside multipathd, udev and iscsid. For
-//! these, waits also look from time to time.
+//! scan for LUNs, a session's state, and whatever happens inside multipathd, udev and iscsid. Only
+//! for these, waits also look four times a second.
 
 use std::{future::Future, time::Duration};
 
@@ -23,8 +23,10 @@ use crate::backend::{
     kernel::uevents::Uevents,
 };
 
-/// The time between two looks while no event arrives.
+/// The time between two looks at what has no event.
 const TICK: Duration = Duration::from_millis(250);
+/// The same where events report what is waited for: the kernel drops some when there are too many.
+const LOST: Duration = Duration::from_secs(1);
 /// Events within this time count as one: a new disk comes with dozens.
 const FLURRY: Duration = Duration::from_millis(20);
 /// After a look, the pause is the duration of the look times this.
@@ -39,6 +41,8 @@ const DEPTH: usize = 2;
 struct Count {
     devices: u64,
     files: u64,
+    /// Whether device events are heard.
+    is_listening: bool,
 }
 
 /// The listener; one for the daemon. Copies share it.
@@ -52,15 +56,24 @@ pub(in crate::engine) trait Predicate: Send {
 
     /// Looks once. `None`: not yet.
     fn look(&mut self) -> impl Future<Output = Result<Option<Self::Is>>> + Send;
+
+    /// Whether a device event comes with everything that the last look found missing. Not so where a
+    /// session's state, the end of a scan, a process, or the work within multipathd is waited for.
+    fn is_announced(&self) -> bool {
+        false
+    }
 }
 
 impl Watch {
-    /// Listens from now on, until the runtime ends. Without events, waits rely on looking from time
-    /// to time.
+    /// Listens from now on, until the runtime ends. Without events, every wait relies on looking from
+    /// time to time.
     pub(in crate::engine) fn start(layout: &Layout) -> Self {
         let (count, _) = watch::channel(Count::default());
         match Uevents::subscribe(layout) {
-            Ok(uevents) => drop(tokio::spawn(hear_devices(uevents, count.clone()))),
+            Ok(uevents) => {
+                count.send_modify(|count| count.is_listening = true);
+                drop(tokio::spawn(hear_devices(uevents, count.clone())));
+            }
             Err(error) => tracing::warn!(%error, "cannot receive device events"),
         }
         tokio::spawn(hear_files(layout.clone(), count.clone()));
@@ -87,11 +100,13 @@ impl Watch {
             }
             // udev and multipathd need the processor too, to produce what this waits for.
             let pause = begun.elapsed().saturating_mul(SHARE).clamp(FLURRY, LONGEST);
+            let is_announced = predicate.is_announced() && changes.borrow().is_listening;
+            let tick = if is_announced { LOST } else { TICK };
             let next = async {
                 tokio::select! {
                     // Cannot fail: this holds a sender.
                     _ = changes.changed() => sleep(pause).await,
-                    () = sleep(TICK.max(pause)) => {}
+                    () = sleep(tick.max(pause)) => {}
                 }
             };
             limit.wait(next).await;
@@ -128,6 +143,7 @@ impl FileEvents {
 async fn hear_devices(uevents: Uevents, count: watch::Sender<Count>) {
     loop {
         if let Err(error) = uevents.changed().await {
+            count.send_modify(|count| count.is_listening = false);
             return tracing::warn!(%error, "lost the device events");
         }
         count.send_modify(|count| count.devices += 1);
@@ -213,6 +229,34 @@ mod tests {
         }
         assert_eq!(waiting.await.unwrap().unwrap(), Some(3));
         assert!(begun.elapsed() < TICK, "{:?}", begun.elapsed());
+    }
+
+    /// The same, and each result is announced.
+    struct Announced(Nth);
+
+    impl Predicate for Announced {
+        type Is = u32;
+
+        async fn look(&mut self) -> Result<Option<u32>> {
+            self.0.look().await
+        }
+
+        fn is_announced(&self) -> bool {
+            true
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_announced_is_hardly_looked_at_before_its_event() {
+        for (is_listening, looks) in [(true, 3), (false, 9)] {
+            let (watch, count) = quiet();
+            count.send_modify(|count| count.is_listening = is_listening);
+            let seen = Arc::<AtomicU32>::default();
+            let mut never = Announced(Nth(u32::MAX, Arc::clone(&seen)));
+            let limit = Limit::of(Duration::from_secs(2));
+            assert_eq!(watch.until(&mut never, &limit).await.unwrap(), None);
+            assert_eq!(seen.load(Ordering::Relaxed), looks, "events are heard: {is_listening}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -199,6 +199,11 @@ impl Model {
         self.sessions.values().flat_map(|session| session.disks.values())
     }
 
+    pub(super) fn count_disks(&self) -> u32 {
+        let disks: usize = self.sessions.values().map(|session| session.disks.len()).sum();
+        u32::try_from(disks).unwrap()
+    }
+
     pub(super) fn disk(&self, key: u64) -> Option<&Disk> {
         self.disks().find(|disk| disk.key == key)
     }
@@ -227,19 +232,18 @@ impl Model {
     }
 }
 
-/// `sda` to `sdz`, then `sdaa`.
-fn disk_name(index: u32) -> String {
-    let letter = |index: u32| char::from(b'a' + u8::try_from(index % 26).unwrap());
-    let rest = index / 26;
-    if rest == 0 {
-        format!("sd{}", letter(index))
-    } else {
-        format!("sd{}{}", letter(rest - 1), letter(index))
+/// `sda` to `sdz`, then `sdaa`, and after `sdzz` `sdaaa`.
+pub(super) fn disk_name(index: u32) -> String {
+    let (mut letters, mut left) = (Vec::new(), Some(index));
+    while let Some(index) = left {
+        letters.push(char::from(b'a' + u8::try_from(index % 26).unwrap()));
+        left = (index / 26).checked_sub(1);
     }
+    format!("sd{}", letters.iter().rev().collect::<String>())
 }
 
 /// Sixteen disks with sixteen numbers each for a major number (Documentation/admin-guide/devices.txt).
-fn disk_number(index: u32) -> String {
+pub(super) fn disk_number(index: u32) -> String {
     let major = if index < 16 { 8 } else { 64 + index / 16 };
     format!("{major}:{}", index % 16 * 16)
 }
@@ -250,8 +254,16 @@ mod tests {
 
     #[test]
     fn disks_are_named_as_the_kernel_does_it() {
-        let names: Vec<_> = [0, 15, 16, 26].map(|index| (disk_name(index), disk_number(index))).into();
-        let expected = [("sda", "8:0"), ("sdp", "8:240"), ("sdq", "65:0"), ("sdaa", "65:160")];
+        let names: Vec<_> =
+            [0, 15, 16, 26, 701, 702].map(|index| (disk_name(index), disk_number(index))).into();
+        let expected = [
+            ("sda", "8:0"),
+            ("sdp", "8:240"),
+            ("sdq", "65:0"),
+            ("sdaa", "65:160"),
+            ("sdzz", "107:208"),
+            ("sdaaa", "107:224"),
+        ];
         assert_eq!(names, expected.map(|(name, number)| (name.to_owned(), number.to_owned())));
     }
 }

@@ -182,6 +182,10 @@ impl Core {
         }
         let is_done = match command.split(' ').collect::<Vec<_>>().as_slice() {
             ["show", "maps", "json"] => return format!("{}\n", maps(model)),
+            ["show", "map", name, "json"] => match map_of(model, name) {
+                Some(map) => return format!("{map}\n"),
+                None => false,
+            },
             ["show", "config", "local"] => {
                 let find = model.multipathd.find.word();
                 return format!("defaults {{\n\tfind_multipaths \"{find}\"\n\tpolling_interval 5\n}}\n");
@@ -297,8 +301,20 @@ fn status(model: &Model) -> String {
     format!("path checker states:\nup                  {paths}\n\npaths: {paths}\nbusy: {busy}\n")
 }
 
-/// `show maps json`, with what is not looked at left out. A group for each path, as Ceph's configuration has it.
+/// `show maps json`, with what is not looked at left out.
 fn maps(model: &Model) -> Value {
+    let maps: Vec<Value> = model.maps.iter().map(|(minor, map)| one_map(model, *minor, map)).collect();
+    json!({ "major_version": 0, "minor_version": 1, "maps": maps })
+}
+
+/// `show map NAME json`.
+fn map_of(model: &Model, name: &str) -> Option<Value> {
+    let (minor, map) = model.maps.iter().find(|(_, map)| map.name == name)?;
+    Some(json!({ "major_version": 0, "minor_version": 1, "map": one_map(model, *minor, map) }))
+}
+
+/// A group for each path, as Ceph's configuration has it.
+fn one_map(model: &Model, minor: u32, map: &Map) -> Value {
     let group = |(index, disk): (usize, &Disk)| {
         let (dm, device, checker) = states(disk);
         let number = disk.name.as_ref().map(|(_, number)| number.as_str()).unwrap_or_default();
@@ -308,16 +324,12 @@ fn maps(model: &Model) -> Value {
         });
         json!({ "selector": "queue-length 0", "group": index + 1, "dm_st": "active", "paths": [path] })
     };
-    let map = |(minor, map): (&u32, &Map)| {
-        let disks: Vec<&Disk> = map.paths.iter().filter_map(|key| model.disk(*key)).collect();
-        let groups: Vec<Value> = disks.iter().copied().enumerate().map(group).collect();
-        json!({
-            "name": map.name, "uuid": map.wwid, "sysfs": format!("dm-{minor}"), "paths": disks.len(),
-            "queueing": if map.is_queueing { "on" } else { "off" }, "path_groups": groups,
-        })
-    };
-    let maps: Vec<Value> = model.maps.iter().map(map).collect();
-    json!({ "major_version": 0, "minor_version": 1, "maps": maps })
+    let disks: Vec<&Disk> = map.paths.iter().filter_map(|key| model.disk(*key)).collect();
+    let groups: Vec<Value> = disks.iter().copied().enumerate().map(group).collect();
+    json!({
+        "name": map.name, "uuid": map.wwid, "sysfs": format!("dm-{minor}"), "paths": disks.len(),
+        "queueing": if map.is_queueing { "on" } else { "off" }, "path_groups": groups,
+    })
 }
 
 /// Of a path: for device-mapper, for the kernel, and by its checker.

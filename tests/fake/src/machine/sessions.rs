@@ -31,10 +31,14 @@ impl Machine {
 
     /// A LUN of the last session, as a disk that works and that udev has not seen.
     pub fn disk(&self, name: &str, lun: u32, number: &str) {
+        self.disk_as(name, lun, number, &Lun::disk(lun.into(), 64));
+    }
+
+    /// The same, as this disk of the gateway.
+    pub fn disk_as(&self, name: &str, lun: u32, number: &str, is: &Lun) {
         let mut model = self.core.model();
         let sid = *model.sessions.keys().next_back().expect("a session");
-        let key =
-            self.core.find_lun(&mut model, sid, lun.into(), &Lun::disk(lun.into(), 64)).expect("a new LUN");
+        let key = self.core.find_lun(&mut model, sid, lun.into(), is).expect("a new LUN");
         let disk = model.disk_mut(key).expect("made just now");
         disk.name = Some((name.to_owned(), number.to_owned()));
         self.core.show_disk(disk);
@@ -101,7 +105,7 @@ impl Core {
     }
 
     /// A LUN of a session; its key, if it is new.
-    fn find_lun(&self, model: &mut Model, sid: u32, lun: u64, is: &Lun) -> Option<u64> {
+    pub(super) fn find_lun(&self, model: &mut Model, sid: u32, lun: u64, is: &Lun) -> Option<u64> {
         let key = model.next_key();
         let session = model.sessions.get_mut(&sid)?;
         if session.disks.contains_key(&lun) {

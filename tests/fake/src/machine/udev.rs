@@ -103,7 +103,7 @@ impl Core {
     }
 
     /// Every link below `dev` is as the devices that udev has seen want it.
-    fn link_devices(&self, model: &Model) {
+    pub(super) fn link_devices(&self, model: &Model) {
         let mut wanted: BTreeMap<String, String> = BTreeMap::new();
         for session in model.sessions.values() {
             for disk in session.disks.values().filter(|disk| disk.in_udev) {

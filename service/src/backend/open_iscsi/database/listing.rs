@@ -59,14 +59,21 @@ impl Database {
         if !self.root.exists() {
             return Ok(Vec::new());
         }
-        let (dir, path) = (open(&self.root)?, folder(target));
-        let is_there = dir.modes(&path).map_err(io(&dir, &path))?.is_some();
-        let mut spellings: Vec<Iqn> = is_there.then(|| target.clone()).into_iter().collect();
+        let dir = open(&self.root)?;
+        let mut spellings: Vec<Iqn> = has(&dir, target)?.then(|| target.clone()).into_iter().collect();
         let found = dir.list_some("nodes").map_err(io(&dir, "nodes"))?.names;
         let canonical = target.canonical();
         let others = found.iter().filter_map(|name| target_of(name));
         spellings.extend(others.filter(|name| name != target && name.canonical() == canonical));
         Ok(spellings)
+    }
+
+    /// The first of them: the others are looked for only if the given one is not there.
+    pub(crate) fn spelling(&self, target: &Iqn) -> Result<Option<Iqn>, DatabaseError> {
+        if self.root.exists() && has(&open(&self.root)?, target)? {
+            return Ok(Some(target.clone()));
+        }
+        Ok(self.spellings(target)?.into_iter().next())
     }
 
     /// The nodes of these targets, however many others there are.
@@ -125,6 +132,12 @@ pub(super) fn count(dir: &Dir) -> Result<Option<(usize, usize)>, DatabaseError> 
         is_all &= portals.1;
     }
     Ok(is_all.then_some((targets, nodes)))
+}
+
+/// Whether a target is recorded in just this spelling.
+fn has(dir: &Dir, target: &Iqn) -> Result<bool, DatabaseError> {
+    let path = folder(target);
+    Ok(dir.modes(&path).map_err(io(dir, &path))?.is_some())
 }
 
 fn target_of(name: &OsStr) -> Option<Iqn> {

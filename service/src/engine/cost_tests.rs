@@ -1,0 +1,206 @@
+//! What a call reads of the machine, counted from outside: a look costs what is asked about, and a call looks as often as
+//! it has to.
+//! Must not measure time: the number of reads is the same on any machine.
+
+use std::{
+    collections::HashMap, fs, mem::MaybeUninit, os::fd::OwnedFd, path::PathBuf, sync::Arc, time::Duration,
+};
+
+use iscsi_initiator_dbus::{
+    Iqn,
+    options::{LoginOptions, LogoutOptions, PathFilter},
+    results::LoginOutcome,
+};
+use iscsi_initiator_fake::{
+    Bus, Machine,
+    machine::{Size, large_target},
+    target::Chap,
+};
+use iscsi_initiator_polkit::{Action, Details, Grant};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Engine,
+    call::{Call, Progress},
+};
+use crate::{Activity, Layout};
+
+const TARGET: &str = "iqn.2003-01.com.example:disks";
+const SECRET: &str = "mypassword12";
+
+/// What is read below a folder, by whomever.
+struct Reads {
+    inotify: OwnedFd,
+    folders: HashMap<i32, PathBuf>,
+}
+
+impl Reads {
+    /// From now on, of what is there now.
+    fn below(root: PathBuf) -> Self {
+        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).unwrap();
+        let (mut folders, mut next) = (HashMap::new(), vec![root]);
+        while let Some(folder) = next.pop() {
+            let flags = WatchFlags::CLOSE_NOWRITE | WatchFlags::ONLYDIR | WatchFlags::DONT_FOLLOW;
+            let watch = inotify::add_watch(&inotify, &folder, flags).unwrap();
+            let entries = fs::read_dir(&folder).unwrap().map(Result::unwrap);
+            next.extend(
+                entries.filter(|entry| entry.file_type().unwrap().is_dir()).map(|entry| entry.path()),
+            );
+            folders.insert(watch, folder);
+        }
+        let mut reads = Self { inotify, folders };
+        reads.take();
+        reads
+    }
+
+    /// Every file and folder that was read since the last time, as often as it was.
+    fn take(&mut self) -> Vec<PathBuf> {
+        let mut buffer = [const { MaybeUninit::uninit() }; 4096];
+        let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
+        let mut read = Vec::new();
+        while let Ok(event) = reader.next() {
+            assert!(!event.events().contains(ReadFlags::QUEUE_OVERFLOW), "too many to be counted");
+            // A folder's own event has no name, and comes a second time from the folder that it is in.
+            if let (Some(folder), Some(name)) = (self.folders.get(&event.wd()), event.file_name()) {
+                read.push(folder.join(name.to_str().unwrap()));
+            }
+        }
+        read
+    }
+}
+
+/// A machine, and the calls to its daemon's engine.
+struct World {
+    machine: Machine,
+    engine: Arc<Engine>,
+    /// The number of the last session of another target.
+    others: u32,
+    // The bus that systemd would be asked on.
+    _bus: Bus,
+}
+
+/// What a call has read.
+#[derive(Debug)]
+struct Cost {
+    /// All files and folders of sysfs that were there before.
+    reads: usize,
+    /// How often sessions were looked at.
+    looks: usize,
+    /// What was read of the LUNs of other targets.
+    others: Vec<String>,
+}
+
+impl World {
+    /// A machine with so many other targets, and a gateway with one more, whose two portals are recorded.
+    async fn beside(targets: usize) -> Self {
+        let (machine, bus) = (Machine::new(), Bus::session());
+        machine.fill(Size { targets, portals: 2, luns: 4, has_maps: true });
+        let others = machine.sessions().last().copied().unwrap_or_default();
+        let portals = machine.add_gateway(TARGET, Chap::new("libvirtd", SECRET));
+        machine.start_multipathd();
+        let chap = format!("node.session.auth.username = libvirtd\nnode.session.auth.password = {SECRET}\n");
+        for portal in portals {
+            machine.record(TARGET, &portal.ip().to_string(), portal.port(), &chap);
+        }
+        let engine = Engine::new(Layout::below(&machine.root()), &bus.connect().await, Activity::default());
+        Self { machine, engine, others, _bus: bus }
+    }
+
+    async fn cost(&self, work: impl AsyncFnOnce(&Arc<Engine>)) -> Cost {
+        // What goes on behind the last call.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let mut reads = Reads::below(self.machine.at("sys"));
+        work(&self.engine).await;
+        let read = reads.take();
+        let class = self.machine.at("sys/class/iscsi_session");
+        let others = read.iter().filter_map(|path| {
+            let parts: Vec<&str> = path.iter().filter_map(|part| part.to_str()).collect();
+            let sid = parts.iter().find_map(|part| part.strip_prefix("session")?.parse().ok());
+            let [.., folder, name] = parts.as_slice() else { return None };
+            let is_of_lun = folder.split(':').count() == 4 && sid.is_some_and(|sid: u32| sid <= self.others);
+            is_of_lun.then(|| (*name).to_owned())
+        });
+        Cost {
+            reads: read.len(),
+            looks: read.iter().filter(|path| **path == class).count(),
+            others: others.collect(),
+        }
+    }
+}
+
+fn call(action: Action) -> Call {
+    let target: Iqn = TARGET.parse().unwrap();
+    let grant = Grant::forged(action, Details { target: Some(&target), portal: None, interface: None });
+    Call::new(grant, None, CancellationToken::new(), Progress::none())
+}
+
+async fn list(engine: &Arc<Engine>, target: Option<&str>, paths: usize) {
+    let mut filter = PathFilter::new();
+    filter.target = target.map(|target| target.parse().unwrap());
+    let listed = engine.list_paths(&call(Action::ListPaths), &filter).await.unwrap();
+    assert_eq!(listed.len(), paths, "{listed:?}");
+    assert!(listed.iter().all(|path| path.message.is_empty()), "{listed:?}");
+}
+
+async fn log_in(engine: &Arc<Engine>, wait: bool, outcome: LoginOutcome) {
+    let mut options = LoginOptions::new();
+    options.wait = wait;
+    let entries = engine.login(&call(Action::Login), &options).await.unwrap();
+    assert!(entries.len() == 2 && entries.iter().all(|entry| entry.outcome == outcome), "{entries:?}");
+}
+
+async fn log_out(engine: &Arc<Engine>) {
+    let entries = engine.logout(&call(Action::Logout), &LogoutOptions::default()).await.unwrap();
+    assert!(entries.iter().all(|entry| entry.message.is_empty()), "{entries:?}");
+}
+
+/// The calls of a life, each with its cost on a machine with so many other targets.
+async fn life_beside(targets: usize) -> Vec<(&'static str, Cost)> {
+    let world = World::beside(targets).await;
+    let mut costs = Vec::new();
+    let is_new = LoginOutcome::LoggedIn;
+    let is_there = LoginOutcome::AlreadyLoggedIn;
+    costs.push((
+        "login without waiting",
+        world.cost(async |engine| log_in(engine, false, is_new).await).await,
+    ));
+    world.engine.login(&call(Action::Login), &LoginOptions::new()).await.unwrap();
+    costs.push(("already logged in", world.cost(async |engine| log_in(engine, true, is_there).await).await));
+    costs.push(("list of the target", world.cost(async |engine| list(engine, Some(TARGET), 4).await).await));
+    let all = 4 + 8 * targets;
+    costs.push(("list of all", world.cost(async |engine| list(engine, None, all).await).await));
+    costs.push(("logout", world.cost(async |engine| log_out(engine).await).await));
+    let large = large_target(0);
+    costs.push(("list of another", world.cost(async |engine| list(engine, Some(&large), 8).await).await));
+    costs
+}
+
+#[tokio::test]
+async fn a_call_costs_what_it_is_about() {
+    for targets in [2, 8] {
+        // Each LUN of another target, once.
+        let every_other = 8 * targets;
+        for (what, cost) in life_beside(targets).await {
+            let Cost { reads, looks, others } = &cost;
+            let are_names = others.iter().all(|name| name == "wwid");
+            // How often sessions are looked at, and of how many other LUNs the identifier is read.
+            let (most, seen) = match what {
+                // Before, after iscsid's two replies, and for the reply; and for stale sessions.
+                "login without waiting" => (5, Some(0)),
+                // A disk of the target may be another target's as well: for the checks, and for the reply.
+                "already logged in" => (6, Some(2 * every_other)),
+                "list of the target" => (1, Some(every_other)),
+                "list of all" => (1, None),
+                // What has it open is looked for again where something is still on its way.
+                "logout" => (12, Some(0)),
+                _ => (1, None),
+            };
+            assert!(*looks <= most, "{what} beside {targets}: {cost:?}");
+            if let Some(seen) = seen {
+                assert!(are_names && others.len() == seen, "{what} beside {targets}: {cost:?}");
+            }
+            assert!(*reads > 0, "{what}: nothing was counted");
+        }
+    }
+}

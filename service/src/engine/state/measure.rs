@@ -1,0 +1,73 @@
+//! What the benches measure: the parsers, a look at a machine, and the difference of two looks.
+//! Must not be part of a program: the feature `measure` is for benches.
+
+use std::{collections::HashMap, path::Path};
+
+use super::snapshot::Snapshot;
+use crate::backend::{
+    kernel::sysfs::{Scope, Sysfs},
+    multipath::daemon,
+    open_iscsi::database::record::Record,
+};
+
+/// The number of settings in the text of a record.
+pub fn record(text: &[u8]) -> usize {
+    Record::parse(text).pairs().count()
+}
+
+/// The number of paths in multipathd's `show maps json`; `None` if it cannot be parsed.
+pub fn multipathd(answer: &[u8]) -> Option<usize> {
+    daemon::parse(answer).ok().map(|paths| paths.len())
+}
+
+/// A machine whose sysfs is below a folder.
+#[derive(Clone, Debug)]
+pub struct Machine(Sysfs);
+
+/// What a look has seen.
+#[derive(Clone, Debug)]
+pub struct Look(Snapshot);
+
+impl Machine {
+    /// The first look finds nothing remembered.
+    pub fn new(sys: &Path) -> Self {
+        Self(Sysfs::new(sys))
+    }
+
+    /// The whole machine.
+    pub fn all(&self) -> Look {
+        self.look(&Scope::all())
+    }
+
+    /// One target, and the disks of others that count as one with its own; `None` for a malformed name.
+    pub fn target(&self, name: &str) -> Option<Look> {
+        name.parse().ok().map(|name| self.look(&Scope::of([&name])))
+    }
+
+    fn look(&self, scope: &Scope) -> Look {
+        Look(Snapshot::new(self.0.sessions_around(scope), Vec::new(), None, HashMap::new()))
+    }
+}
+
+impl Look {
+    /// The number of paths.
+    pub fn paths(&self) -> usize {
+        self.0.disks().count()
+    }
+
+    /// The number of disks that appeared, changed or vanished until a later look.
+    pub fn changes(&self, later: &Self) -> usize {
+        let disks = self.0.diff(&later.0).disks;
+        disks.appeared.len() + disks.changed.len() + disks.vanished.len()
+    }
+
+    /// The same machine with one disk less.
+    #[must_use]
+    pub fn without_one(&self) -> Self {
+        let mut sessions = self.0.all_sessions().to_vec();
+        if let Some(session) = sessions.last_mut() {
+            session.disks.pop();
+        }
+        Self(Snapshot::new(sessions, Vec::new(), None, HashMap::new()))
+    }
+}

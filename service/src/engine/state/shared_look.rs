@@ -1,0 +1,74 @@
+//! One look for several tasks that need one at about the same time: the next that begins serves all that
+//! wait for it. One that had begun before a task asked does not serve that task, since it may have missed
+//! what the task did.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use iscsi_initiator_dbus::fault::Result;
+use tokio::sync::Mutex;
+
+use super::{reader::State, snapshot::Snapshot};
+use crate::backend::kernel::sysfs::Scope;
+
+/// The looks that some tasks share; all of the same sessions.
+pub(in crate::engine) struct SharedLook {
+    scope: Scope,
+    /// How often one was asked for.
+    asked: AtomicU64,
+    /// The last one, and how many had asked when it began.
+    last: Mutex<(u64, Arc<Snapshot>)>,
+}
+
+impl SharedLook {
+    pub(in crate::engine) fn of(scope: Scope) -> Self {
+        Self { scope, asked: AtomicU64::new(0), last: Mutex::default() }
+    }
+
+    /// A look that begins after this.
+    pub(in crate::engine) async fn look(&self, state: &State) -> Result<Arc<Snapshot>> {
+        let number = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut last = self.last.lock().await;
+        if last.0 < number {
+            let served = self.asked.load(Ordering::SeqCst);
+            let now = state.sessions(self.scope.clone()).await?;
+            *last = (served, Arc::new(now));
+        }
+        Ok(Arc::clone(&last.1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::JoinSet;
+
+    use super::*;
+    use crate::backend::{
+        host::layout::Layout, kernel::sysfs::tests::sample, open_iscsi::database::Database,
+    };
+
+    #[tokio::test]
+    async fn tasks_that_ask_while_a_look_is_under_way_share_the_next_one() {
+        let folder = sample();
+        // The sample is sysfs itself.
+        std::os::unix::fs::symlink(folder.path(), folder.path().join("sys")).unwrap();
+        let layout = Layout::below(folder.path());
+        let database = Database::new(&layout.find_database(), &layout.config, &layout.lock);
+        let state = State::new(&layout, &database);
+        let looks = Arc::new(SharedLook::of(Scope::all()));
+        let mut asking = JoinSet::new();
+        for _ in 0..50 {
+            let (looks, state) = (Arc::clone(&looks), state.clone());
+            asking.spawn(async move { looks.look(&state).await.unwrap() });
+        }
+        let mut seen = asking.join_all().await;
+        assert!(seen.iter().all(|look| look.session(1).is_some()));
+        seen.sort_by_key(Arc::as_ptr);
+        seen.dedup_by(|one, other| Arc::ptr_eq(one, other));
+        assert_eq!(seen.len(), 2, "the first had begun before the others asked");
+        let later = looks.look(&state).await.unwrap();
+        assert!(!seen.iter().any(|look| Arc::ptr_eq(look, &later)), "what is over serves no one any more");
+    }
+}

@@ -1,0 +1,53 @@
+//! How long a look at a machine takes, and the comparison of two, at 10 to 10,000 paths: of the whole machine, and of one of
+//! its targets. The machine is files, in memory: what the kernel takes to make them is not in it.
+//! Must not judge: a figure is compared with that of the run before.
+
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
+use iscsi_initiator_fake::{
+    Machine,
+    machine::{Size, large_target},
+};
+use iscsi_initiatord::measure;
+
+fn main() {
+    let mut criterion = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(4))
+        .configure_from_args();
+    for paths in [10, 100, 1000, 10_000] {
+        looks(&mut criterion, paths);
+    }
+    criterion.final_summary();
+}
+
+#[expect(clippy::unwrap_used, reason = "what cannot be must stop the bench")]
+fn looks(criterion: &mut Criterion, paths: usize) {
+    let fake = Machine::new();
+    let size = match paths {
+        // Of one target.
+        10 => Size { targets: 1, portals: 2, luns: 5, has_maps: true },
+        paths => Size::paths(paths),
+    };
+    fake.fill(size);
+    let (sys, target) = (fake.at("sys"), large_target(0));
+    let machine = measure::Machine::new(&sys);
+    let look = machine.all();
+    let id = |what: &str| BenchmarkId::new(what, paths);
+    let mut group = criterion.benchmark_group("look");
+    group.sampling_mode(SamplingMode::Flat).throughput(Throughput::Elements(look.paths() as u64));
+    group.bench_function(id("all, nothing remembered"), |bencher| {
+        bencher.iter(|| measure::Machine::new(&sys).all());
+    });
+    group.bench_function(id("all"), |bencher| bencher.iter(|| machine.all()));
+    group.bench_function(id("one target"), |bencher| bencher.iter(|| machine.target(&target).unwrap()));
+    group.finish();
+    let (same, other) = (look.clone(), look.without_one());
+    assert_eq!((look.changes(&same), look.changes(&other)), (0, 1), "one disk less");
+    let mut group = criterion.benchmark_group("diff");
+    group.bench_function(id("nothing changed"), |bencher| bencher.iter(|| look.changes(&same)));
+    group.bench_function(id("one disk less"), |bencher| bencher.iter(|| look.changes(&other)));
+    group.finish();
+}

@@ -15,7 +15,7 @@ use crate::{
         AddOptions, ChapChange, ConnectOptions, DiagnoseOptions, DictOf, DiscoverOptions, ExamineOptions,
         LoginOptions, LogoutOptions, MultipathOptions, PathFilter, RescanOptions,
     },
-    results::{Check, Finding, Login, Logout, MultipathChange, Node, Path, Rescan},
+    results::{Check, Finding, Holder, Login, Logout, MultipathChange, Node, Path, Rescan},
 };
 
 /// An `a{sv}` argument by its keys, for those that this version of the crate does not know.
@@ -72,6 +72,17 @@ pub trait Initiator {
         portal: &str,
         options: impl DictOf<LogoutOptions>,
     ) -> Result<Vec<Logout>, Fault>;
+
+    /// What a logout of a target at one portal, or at all if `portal` is empty, would meet: an entry for each
+    /// use of a disk, and none if nothing stands in its way. Changes nothing. Needs the feature
+    /// `check-in-use`.
+    ///
+    /// # Errors
+    ///
+    /// Besides what any method may answer (`InvalidArgs`, `AccessDenied`,
+    /// `InteractiveAuthorizationRequired`, `Busy`, `Failed`): `NoSuchNode`, `TimedOut`.
+    #[zbus(allow_interactive_auth)]
+    fn check_in_use(&self, target: &str, portal: &str) -> Result<Vec<Holder>, Fault>;
 
     /// Stores CHAP user names and secrets. An empty target means targets yet to be discovered; with a
     /// portal, discovery at that portal.

@@ -15,7 +15,7 @@ pub enum Action {
     Login,
     /// `Connect`.
     Connect,
-    /// `Logout` without `force`.
+    /// `Logout` without `force`, and `CheckInUse`.
     Logout,
     /// `SetChap`, and the use of what it stored where that is not recorded for the portal.
     SetChap,

@@ -162,8 +162,10 @@ async fn a_bad_name_is_refused_wherever_a_name_goes() {
             let answer = table.room.call(method, &(&bad, &table.portal, &none)).await;
             table.check(&answer, "target", &format!("{method} {bad:?}"));
         }
-        let answer = table.room.call("Forget", &(&bad, &table.portal)).await;
-        table.check(&answer, "target", &format!("Forget {bad:?}"));
+        for method in ["Forget", "CheckInUse"] {
+            let answer = table.room.call(method, &(&bad, &table.portal)).await;
+            table.check(&answer, "target", &format!("{method} {bad:?}"));
+        }
         let answer = table.room.call("SetStartup", &(&bad, &table.portal, "manual")).await;
         table.check(&answer, "target", &format!("SetStartup {bad:?}"));
         let targets = options([("targets", vec![TARGET.to_owned(), bad.clone()].into())]);
@@ -186,6 +188,7 @@ async fn a_bad_name_is_refused_wherever_a_name_goes() {
     }
     table.check(&table.room.call("SetInitiatorName", &("",)).await, "name", "no name");
     table.check(&table.room.call("Forget", &("", &table.portal)).await, "target", "nothing to forget");
+    table.check(&table.room.call("CheckInUse", &("", &table.portal)).await, "target", "nothing to look at");
     table.check(&table.room.call("Diagnose", &("", "", &none)).await, "target", "nothing to look at");
     let many = vec![TARGET.to_owned(); 33];
     let answer = table.room.call("Connect", &(&table.portal, options([("targets", many.into())]))).await;
@@ -201,8 +204,10 @@ async fn a_bad_portal_is_refused_wherever_a_portal_goes() {
             let answer = table.room.call(method, &(&bad, &none)).await;
             table.check(&answer, "portal", &format!("{method} {bad:?}"));
         }
-        let answer = table.room.call("Forget", &(TARGET, &bad)).await;
-        table.check(&answer, "portal", &format!("Forget {bad:?}"));
+        for method in ["Forget", "CheckInUse"] {
+            let answer = table.room.call(method, &(TARGET, &bad)).await;
+            table.check(&answer, "portal", &format!("{method} {bad:?}"));
+        }
         let answer = table.room.call("SetStartup", &(TARGET, &bad, "manual")).await;
         table.check(&answer, "portal", &format!("SetStartup {bad:?}"));
         for (method, options) in [

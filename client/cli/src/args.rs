@@ -26,8 +26,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind}
 pub(crate) use self::{
     chap::Chap,
     commands::{
-        Add, Connect, Diagnose, Discover, Doctor, Forget, InitiatorName, Login, Logout, Rescan, SetChap,
-        SetStartup, Timeout,
+        Add, Connect, Diagnose, Discover, Doctor, Forget, InUse, InitiatorName, Login, Logout, Rescan,
+        SetChap, SetStartup, Timeout,
     },
     multipath::{Multipath, What},
     place::Place,
@@ -118,6 +118,19 @@ Not being logged in is a success. If disks are in use, the users are named and n
 Next: unmount or release what is named; --force, which an administrator must allow, may lose data."
     )]
     Logout(Logout),
+    /// Show what a logout would meet: what uses the disks of a target, at all its portals or at one.
+    #[command(
+        override_usage = "iscsictl in-use [OPTIONS] TARGET [PORTAL]",
+        after_help = "Examples:
+  iscsictl in-use iqn.2003-01.com.example:disks
+  iscsictl in-use iqn.2003-01.com.example:disks 192.0.2.37
+  iscsictl in-use iqn.2003-01.com.example:disks --json | jq '.[].\"mount-point\"'
+
+Nothing is changed. Below each line stands what ends the use; the lines are in the order in which to end \
+them. The exit code is 0 if a logout would find nothing, and 9 otherwise.
+Next: end what is named, then iscsictl logout TARGET."
+    )]
+    InUse(InUse),
     /// Store the CHAP user and secret for a target, or for targets yet to be discovered.
     #[command(
         override_usage = "iscsictl set-chap [OPTIONS] [TARGET [PORTAL]]",
@@ -261,6 +274,7 @@ impl Command {
             Self::Discover(args) => args.asked.settle(&rule("discover", Refused, Required), typed),
             Self::Login(args) => args.place.settle(&rule("login", Required, Optional), typed),
             Self::Logout(args) => args.place.settle(&rule("logout", Required, Optional), typed),
+            Self::InUse(args) => args.place.settle(&rule("in-use", Required, Optional), typed),
             Self::SetChap(args) => args.place.settle(&rule("set-chap", Optional, Optional), typed),
             Self::Diagnose(args) => args.spot.settle(&rule("diagnose", Optional, Optional), typed),
             Self::Forget(args) => args.place.settle(&rule("forget", Required, Optional), typed),
@@ -378,6 +392,7 @@ mod tests {
             "iscsictl logout iqn.2003-01.com.example:d --force --timeout 600",
             "iscsictl login iqn.2003-01.com.example:d --no-wait --startup automatic --timeout 1",
             "iscsictl login iqn.2003-01.com.example:d --accept-changed-luns",
+            "iscsictl in-use iqn.2003-01.com.example:d 192.0.2.21 --json",
             "iscsictl set-chap --user u",
             "iscsictl set-chap --clear",
             "iscsictl set-chap iqn.2003-01.com.example:d 192.0.2.21 --user u --secret-stdin",
@@ -422,6 +437,7 @@ mod tests {
             ("iscsictl login", "login needs a target"),
             ("iscsictl login 192.0.2.21", "login needs a target, and 192.0.2.21:3260 is a portal"),
             ("iscsictl login iqn.2003-01.com.example:d -T iqn.2003-01.com.example:e", "more than one target"),
+            ("iscsictl in-use", "in-use needs a target"),
             ("iscsictl discover", "discover needs a portal"),
             ("iscsictl discover 192.0.2.21:0", "a port is a number from 1 to 65535"),
             ("iscsictl login iqn.2003-01.com.example:d --timeout 0", "expected 1 to 600 seconds"),

@@ -10,7 +10,7 @@ use iscsi_initiator_dbus::{
         self, AddOptions, Chap, ChapChange, ConnectOptions, DiagnoseOptions, Dict, DiscoverOptions,
         ExamineOptions, LoginOptions, LogoutOptions, MultipathOptions, PathFilter, RescanOptions,
     },
-    results::{Check, Finding, Login, Logout, MultipathChange, Node, Path, Rescan, Startup},
+    results::{Check, Finding, Holder, Login, Logout, MultipathChange, Node, Path, Rescan, Startup},
 };
 use iscsi_initiator_polkit::{Action, Details, Gate, Grant};
 use tokio_util::sync::CancellationToken;
@@ -110,6 +110,20 @@ impl Manager {
         let action = if options.force { Action::LogoutInUse } else { Action::Logout };
         let grant = self.ask(&call, action, Some(&target), portal.as_ref()).await?;
         self.engine.logout(&call_of(grant, options.timeout), &options).await
+    }
+
+    #[zbus(out_args("holders"))]
+    async fn check_in_use(
+        &self,
+        #[zbus(header)] call: Header<'_>,
+        target: &str,
+        portal: &str,
+    ) -> Result<Vec<Holder>> {
+        let _call = self.activity.begin();
+        let target = options::target("target", target)?;
+        let portal = options::portal("portal", portal)?;
+        let grant = self.ask(&call, Action::Logout, Some(&target), portal.as_ref()).await?;
+        self.engine.check_in_use(&call_of(grant, None)).await
     }
 
     async fn set_chap(
@@ -369,4 +383,5 @@ const FEATURES: &[&str] = &[
     "setup-multipath",
     "lun-changed",
     "examine",
+    "check-in-use",
 ];

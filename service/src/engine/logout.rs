@@ -6,6 +6,7 @@
 //! | `boot` | sessions that the machine runs from |
 //! | `flush` | writes cached data to the disks |
 //! | `gone` | waits until nothing is left |
+//! | `in_use` | `CheckInUse`: what a logout would meet |
 //! | `leave` | has iscsid end the sessions |
 //! | `maps` | removes maps before their disks |
 //! | `plan` | what leaves and what stays |
@@ -14,6 +15,7 @@
 mod boot;
 mod flush;
 mod gone;
+mod in_use;
 mod leave;
 mod maps;
 mod plan;

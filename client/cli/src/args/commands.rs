@@ -74,6 +74,12 @@ pub(crate) struct Logout {
 }
 
 #[derive(Debug, Group)]
+pub(crate) struct InUse {
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Debug, Group)]
 #[command(group = ArgGroup::new("what").required(true).args(["user", "clear"]))]
 pub(crate) struct SetChap {
     #[command(flatten)]

@@ -13,7 +13,7 @@
 //! | `near` | the name that was probably meant |
 //! | `progress` | the steps of a call, shown as they come |
 //! | `record` | forget and startup |
-//! | `session` | login, logout and rescan |
+//! | `session` | login, logout, in-use and rescan |
 
 mod call;
 mod chap;
@@ -60,6 +60,7 @@ async fn one(command: Command, call: &Call, chap: Option<Chap>, asked: &Asked) -
         Command::Discover(args) => list::discover(call, &args, chap).await,
         Command::Login(args) => session::login(call, &args).await,
         Command::Logout(args) => session::logout(call, &args).await,
+        Command::InUse(args) => session::in_use(call, &args).await,
         Command::SetChap(args) => chap::set(call, &args, chap).await,
         Command::Diagnose(args) => diagnose::diagnose(call, &args, chap).await,
         Command::Forget(args) => record::forget(call, &args).await,

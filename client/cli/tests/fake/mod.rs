@@ -16,8 +16,8 @@ use iscsi_initiator_dbus::{
         ExamineOptions, MultipathOptions, RescanOptions, SecretSource,
     },
     results::{
-        ChapMode, Check, CheckState, Finding, Login, LoginOutcome, Logout, LogoutOutcome, MultipathChange,
-        Node, NodeState, Path, Rescan, Startup,
+        ChapMode, Check, CheckState, Finding, Holder, HolderKind, Login, LoginOutcome, Logout, LogoutOutcome,
+        MultipathChange, Node, NodeState, Path, Rescan, Startup,
     },
 };
 use zbus::{Connection, OwnedVariant, message::Header, object_server::SignalEmitter};
@@ -98,6 +98,21 @@ impl Fake {
             return Err(unknown());
         }
         Ok(vec![Logout::done(target, "192.0.2.21:3260", LogoutOutcome::NotLoggedIn)])
+    }
+
+    async fn check_in_use(&self, target: &str, portal: &str) -> Result<Vec<Holder>, Fault> {
+        self.note(format!("check-in-use {target} {portal:?}"));
+        match target {
+            HALF => {
+                let message = format!("dm-0 is mounted on {HOSTILE}");
+                let mut holder = Holder::new(HolderKind::Mount, "dm-0", message);
+                holder.mount_point = HOSTILE.to_owned();
+                holder.hint = "umount /mnt".to_owned();
+                Ok(vec![holder])
+            }
+            UNKNOWN => Err(unknown()),
+            _ => Ok(Vec::new()),
+        }
     }
 
     async fn set_chap(&self, target: &str, portal: &str, chap: Dict) -> Result<(), Fault> {

@@ -13,7 +13,7 @@ use crate::{
     Fault,
     options::{
         AddOptions, ChapChange, ConnectOptions, DiagnoseOptions, DictOf, DiscoverOptions, ExamineOptions,
-        LoginOptions, LogoutOptions, MultipathOptions, PathFilter, RescanOptions,
+        HoldOptions, LoginOptions, LogoutOptions, MultipathOptions, PathFilter, RescanOptions,
     },
     results::{Check, Finding, Holder, Login, Logout, MultipathChange, Node, Path, Rescan},
 };
@@ -83,6 +83,27 @@ pub trait Initiator {
     /// `InteractiveAuthorizationRequired`, `Busy`, `Failed`): `NoSuchNode`, `TimedOut`.
     #[zbus(allow_interactive_auth)]
     fn check_in_use(&self, target: &str, portal: &str) -> Result<Vec<Holder>, Fault>;
+
+    /// Takes a lease on a target, by the caller's user and under this name: without `force` it is not logged
+    /// out of while anyone holds it. Does not log in. What is held already is a success. Needs the feature
+    /// `leases`.
+    ///
+    /// # Errors
+    ///
+    /// Besides what any method may answer (`InvalidArgs`, `AccessDenied`,
+    /// `InteractiveAuthorizationRequired`, `Busy`, `Failed`): `NoSuchNode`, `InvalidConfiguration`.
+    #[zbus(allow_interactive_auth)]
+    fn hold(&self, target: &str, holder: &str, options: impl DictOf<HoldOptions>) -> Result<(), Fault>;
+
+    /// Releases a lease. What is not held is a success; what another user holds is `AccessDenied`, unless
+    /// root calls. Needs the feature `leases`.
+    ///
+    /// # Errors
+    ///
+    /// Besides what any method may answer (`InvalidArgs`, `AccessDenied`,
+    /// `InteractiveAuthorizationRequired`, `Busy`, `Failed`): `InvalidConfiguration`.
+    #[zbus(allow_interactive_auth)]
+    fn release(&self, target: &str, holder: &str) -> Result<(), Fault>;
 
     /// Stores CHAP user names and secrets. An empty target means targets yet to be discovered; with a
     /// portal, discovery at that portal.

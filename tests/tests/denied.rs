@@ -46,6 +46,8 @@ fn calls(portal: &str) -> Vec<(&'static str, Vec<String>)> {
         ("Logout", vec![TARGET, "", "{}"]),
         ("Logout", vec![TARGET, portal, "{force=true}"]),
         ("CheckInUse", vec![TARGET, ""]),
+        ("Hold", vec![TARGET, "x", "{}"]),
+        ("Release", vec![TARGET, "x"]),
         ("SetChap", vec![TARGET, "", &chap]),
         ("SetChap", vec![TARGET, portal, "{clear=true}"]),
         ("SetChap", vec!["", portal, &chap]),

@@ -115,6 +115,8 @@ fn calls<'a>(one: &'a str, two: &'a str) -> Vec<(&'static str, &'a str, Call<'a>
             one,
             ("Logout", "ssa{sv}", with(&[TARGET, one], "2", &[&SOON, &["force", "b", "true"]])),
         ),
+        ("`Hold`", one, ("Hold", "ssa{sv}", vec![TARGET, "x", "0"])),
+        ("`Release`", one, ("Release", "ss", vec![TARGET, "x"])),
         ("`CheckInUse`", one, ("CheckInUse", "ss", vec![TARGET, one])),
         ("`Forget`", one, ("Forget", "ss", vec![TARGET, ""])),
         ("`SetInitiatorName`", one, ("SetInitiatorName", "s", vec!["iqn.2003-01.com.example:me"])),

@@ -8,7 +8,8 @@ use iscsi_initiator_dbus::{
     fault::Result,
     options::{
         self, AddOptions, Chap, ChapChange, ConnectOptions, DiagnoseOptions, Dict, DiscoverOptions,
-        ExamineOptions, LoginOptions, LogoutOptions, MultipathOptions, PathFilter, RescanOptions,
+        ExamineOptions, HoldOptions, LoginOptions, LogoutOptions, MultipathOptions, PathFilter,
+        RescanOptions,
     },
     results::{Check, Finding, Holder, Login, Logout, MultipathChange, Node, Path, Rescan, Startup},
 };
@@ -124,6 +125,29 @@ impl Manager {
         let portal = options::portal("portal", portal)?;
         let grant = self.ask(&call, Action::Logout, Some(&target), portal.as_ref()).await?;
         self.engine.check_in_use(&call_of(grant, None)).await
+    }
+
+    async fn hold(
+        &self,
+        #[zbus(header)] call: Header<'_>,
+        target: &str,
+        holder: &str,
+        options: Dict,
+    ) -> Result<()> {
+        let _call = self.activity.begin();
+        let target = options::target("target", target)?;
+        let holder = options::holder("holder", holder)?;
+        let options = HoldOptions::parse(options)?;
+        let grant = self.ask(&call, Action::Login, Some(&target), None).await?;
+        self.engine.hold(&call_of(grant, options.timeout), holder).await
+    }
+
+    async fn release(&self, #[zbus(header)] call: Header<'_>, target: &str, holder: &str) -> Result<()> {
+        let _call = self.activity.begin();
+        let target = options::target("target", target)?;
+        let holder = options::holder("holder", holder)?;
+        let grant = self.ask(&call, Action::Logout, Some(&target), None).await?;
+        self.engine.release(&call_of(grant, None), holder).await
     }
 
     async fn set_chap(
@@ -384,4 +408,5 @@ const FEATURES: &[&str] = &[
     "lun-changed",
     "examine",
     "check-in-use",
+    "leases",
 ];

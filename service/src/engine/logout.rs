@@ -41,7 +41,7 @@ use super::{
         stale_sessions::{self, Reach},
     },
     records::lookup::{as_recorded, meant, none},
-    turns::places::check_number,
+    turns::{leases, places::check_number},
 };
 use crate::backend::{
     host::limit::Limit,
@@ -49,6 +49,7 @@ use crate::backend::{
         sysfs::{Map, Session},
         usage::Claims,
     },
+    leases::Held,
     open_iscsi::{iscsiadm::Iscsiadm, iscsid},
 };
 
@@ -89,7 +90,12 @@ impl Engine {
                     })
                     .collect();
                 if !sessions.is_empty() {
-                    entries.extend(end(engine, &sessions, force, limit).await?);
+                    let (held, ending) = engine.turns.leases.end(target, force).await?;
+                    // Until the sessions have ended, no lease is taken.
+                    let Some(_ending) = ending else { return Err(leases::in_use(&held, call.uid())) };
+                    let mut ended = end(engine, &sessions, force, limit).await?;
+                    report_broken(&mut ended, &held);
+                    entries.extend(ended);
                 } else if !earlier.is_nothing() {
                     report_earlier(engine, target, &mut entries, &earlier).await?;
                 }
@@ -215,6 +221,16 @@ async fn report_kept(engine: &Engine, entries: &mut [results::Logout], kept: &BT
         entry.hint.clone_from(&hint);
     }
     Ok(())
+}
+
+/// Reports the leases that a logout by force did not regard. They stay: the target is to be logged in to.
+fn report_broken(entries: &mut [results::Logout], held: &Held) {
+    let Some(broken) = leases::broken(held) else { return };
+    tracing::warn!(target = %held.target, broken, "the sessions of a held target were ended");
+    for entry in entries.iter_mut().filter(|entry| entry.outcome == LogoutOutcome::LoggedOut) {
+        let before = std::mem::take(&mut entry.message);
+        entry.message = if before.is_empty() { broken.clone() } else { format!("{before}; {broken}") };
+    }
 }
 
 /// Reports what became of the maps that an earlier logout left.

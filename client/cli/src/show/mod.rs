@@ -44,7 +44,7 @@ pub(crate) use self::{
     nodes::nodes,
     outcomes::{Remark, logins, logouts, rescans},
     paths::{paths, problems},
-    uses::holders,
+    uses::{Held, holders, holds},
 };
 use crate::{exit::Exit, problem::Problem};
 use escape::escape;

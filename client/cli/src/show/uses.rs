@@ -1,8 +1,17 @@
-//! What holds a target or its disks: a line for each holder, and below it what ends that.
+//! What holds a target or its disks: a line for each holder, and below it what ends that; and the leases.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use iscsi_initiator_dbus::results::Holder;
 
-use super::table::{Cell, Table};
+use super::table::{Cell, Table, Tone};
+
+/// The leases on one target, and its sessions.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    pub(crate) holders: BTreeSet<String>,
+    pub(crate) sids: BTreeSet<u32>,
+}
 
 /// In their order, which is that in which to end them.
 pub(crate) fn holders(holders: &[Holder]) -> Table {
@@ -16,6 +25,22 @@ pub(crate) fn holders(holders: &[Holder]) -> Table {
         ]);
         if !holder.hint.is_empty() {
             table.note(format!("hint: {}", holder.hint));
+        }
+    }
+    table
+}
+
+/// A line for each lease.
+pub(crate) fn holds(held: &BTreeMap<&str, Held>) -> Table {
+    let mut table = Table::new(&["TARGET", "HOLDER", "SESSIONS"]);
+    for (target, Held { holders, sids }) in held {
+        let sids = sids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        for holder in holders {
+            let sessions = match sids.as_str() {
+                "" => Cell::toned("none", Tone::Bad),
+                sids => Cell::new(sids),
+            };
+            table.row(vec![Cell::or_dash(target), Cell::or_dash(holder), sessions]);
         }
     }
     table
@@ -41,6 +66,26 @@ mod tests {
 dm-0    mount  -          dm-0 is mounted on /mnt
         hint: umount /mnt
 -       lease  x.service  held by \\u{1b}[2J
+"
+        );
+    }
+
+    #[test]
+    fn each_lease_is_a_line_with_the_sessions_of_its_target() {
+        let held = |names: &[&str], sids: &[u32]| Held {
+            holders: names.iter().map(|name| (*name).to_owned()).collect(),
+            sids: sids.iter().copied().collect(),
+        };
+        let table = holds(&BTreeMap::from([
+            ("iqn.a", held(&["x", "libvirt:web"], &[2, 1])),
+            ("iqn.b", held(&["\u{1b}"], &[])),
+        ]));
+        assert_eq!(
+            table.render(Style { colour: false, header: true, columns: None }),
+            "TARGET  HOLDER       SESSIONS
+iqn.a   libvirt:web  1,2
+iqn.a   x            1,2
+iqn.b   \\u{1b}       none
 "
         );
     }

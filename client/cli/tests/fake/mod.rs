@@ -13,7 +13,7 @@ use iscsi_initiator_dbus::{
     BUS_NAME, Fault, Kind, OBJECT_PATH, Secret,
     options::{
         AddOptions, Chap, ChapChange, ConnectOptions, Credentials, DiagnoseOptions, DiscoverOptions,
-        ExamineOptions, MultipathOptions, RescanOptions, SecretSource,
+        ExamineOptions, HoldOptions, MultipathOptions, RescanOptions, SecretSource,
     },
     results::{
         ChapMode, Check, CheckState, Finding, Holder, HolderKind, Login, LoginOutcome, Logout, LogoutOutcome,
@@ -113,6 +113,21 @@ impl Fake {
             UNKNOWN => Err(unknown()),
             _ => Ok(Vec::new()),
         }
+    }
+
+    async fn hold(&self, target: &str, holder: &str, options: Dict) -> Result<(), Fault> {
+        HoldOptions::parse(options)?;
+        self.note(format!("hold {target} {holder:?}"));
+        if target == UNKNOWN { Err(unknown()) } else { Ok(()) }
+    }
+
+    async fn release(&self, target: &str, holder: &str) -> Result<(), Fault> {
+        self.note(format!("release {target} {holder:?}"));
+        if target != FORBIDDEN {
+            return Ok(());
+        }
+        let hint = format!("as root: sudo iscsictl release {target} --as {holder}");
+        Err(Fault::new(Kind::AccessDenied, "it is held by uid 7").hint(hint))
     }
 
     async fn set_chap(&self, target: &str, portal: &str, chap: Dict) -> Result<(), Fault> {
@@ -284,6 +299,16 @@ impl Fake {
     }
 
     async fn list_paths(&self, filter: Dict) -> Result<Vec<Path>, Fault> {
+        if names(&filter, SLOW) {
+            return Ok(vec![{
+                let mut path = Path::default();
+                path.target = SLOW.to_owned();
+                path.holds = vec!["backup".to_owned(), HOSTILE.to_owned()];
+                path.message = format!("{SLOW} is held, and has no session");
+                path.hint = format!("log in: iscsictl login {SLOW}");
+                path
+            }]);
+        }
         if !is_of_disks(&filter) {
             return Ok(Vec::new());
         }

@@ -28,7 +28,7 @@ use crate::{
         call::{Call, look},
         leftovers::pathless_maps,
         records::lookup::{as_recorded, meant, none},
-        turns::places::check_number,
+        turns::{leases, places::check_number},
     },
 };
 
@@ -49,19 +49,24 @@ impl Engine {
                 earlier = pathless_maps::find(self).await?;
                 earlier.retain(|pathless| pathless.target == *target);
             }
+            let held = self.turns.leases.of(target).await?;
             if sessions.is_empty()
                 && earlier.is_empty()
+                && held.is_free()
                 && now.nodes_of(target, portals.as_deref()).is_empty()
             {
                 return Err(none(self, target, asked).await);
             }
+            let mut found = leases::holders(&held, call.uid());
             if sessions.is_empty() {
                 let maps: Vec<&Map> = earlier.iter().map(|pathless| &pathless.map).collect();
                 let uses = pathless_maps::uses(self, &maps).await?;
-                return holders(self, uses.found, &uses.release).await;
+                found.extend(holders(self, uses.found, &uses.release).await?);
+            } else {
+                check_number(sessions.len())?;
+                found.extend(of_sessions(self, &sessions, limit).await?);
             }
-            check_number(sessions.len())?;
-            of_sessions(self, &sessions, limit).await
+            Ok(found)
         })
         .await
     }

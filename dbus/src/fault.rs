@@ -9,7 +9,7 @@ use zbus::{
     names::{ErrorName, OwnedErrorName},
 };
 
-use crate::constants::ERROR_PREFIX;
+use crate::{constants::ERROR_PREFIX, shell::PROGRAMS};
 
 /// What kind of failure it is: the part of the error name that programs match.
 ///
@@ -271,7 +271,10 @@ impl From<zbus::Error> for Fault {
             zbus::Error::FDO(error) => {
                 let text = error.description().unwrap_or_default();
                 match error.name().as_str().parse() {
-                    Ok(kind) => Self::new(kind, text),
+                    Ok(kind) => {
+                        let (message, hint) = parted(text);
+                        Self::new(kind, message).hint(hint)
+                    }
                     Err(()) => Self {
                         foreign: OwnedErrorName::try_from(error.name().as_str()).ok(),
                         ..Self::new(Kind::Failed, format!("{}: {text}", error.name()))
@@ -286,12 +289,37 @@ impl From<zbus::Error> for Fault {
     }
 }
 
+/// The message and the next step, where only the two together are known: of an error with a standard name
+/// the bus library keeps the first string alone. A next step that is a command is recognized by it.
+fn parted(text: &str) -> (&str, &str) {
+    let is_command = |part: &str| {
+        PROGRAMS.iter().any(|program| part.strip_prefix(program).is_some_and(|rest| rest.starts_with(' ')))
+    };
+    match text.strip_suffix(')').and_then(|text| text.rsplit_once(" (")) {
+        Some((message, hint)) if hint.split(": ").any(is_command) => (message, hint),
+        _ => (text, ""),
+    }
+}
+
 // The prefix is written out in `own!`, because concat! takes literals only; this holds them together.
 const _: () = assert!(ERROR_PREFIX.len() == "org.cloudatlas.IscsiInitiator.Error".len());
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_next_step_of_an_error_with_a_standard_name_is_found_by_its_command() {
+        let held = "it is held by uid 7 (as root: sudo iscsictl release iqn.a --as 'my (own) x')";
+        assert_eq!(
+            parted("polkit is down (start it: systemctl start polkit)"),
+            ("polkit is down", "start it: systemctl start polkit")
+        );
+        assert_eq!(parted("no (iscsictl paths)"), ("no", "iscsictl paths"));
+        for whole in ["denied (action org.x)", "portal: is missing", "(see: below)", "", held] {
+            assert_eq!(parted(whole), (whole, ""));
+        }
+    }
 
     #[test]
     fn every_kind_has_a_name_of_its_own_and_is_found_by_it() {

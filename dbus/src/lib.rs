@@ -5,6 +5,7 @@
 //! | `constants` | the names on the bus, the introspection document and the port of iSCSI |
 //! | [`name`] | [`Iqn`], the name of an initiator or a target |
 //! | [`portal`] | [`Portal`], the address of a target |
+//! | [`lease`] | [`LeaseHolder`], the name that a lease is taken with |
 //! | [`secret`] | [`Secret`], a CHAP secret that cannot be shown |
 //! | [`options`] | the `a{sv}` arguments, each key checked |
 //! | [`results`] | the `a{sv}` answers |
@@ -18,6 +19,7 @@
 
 mod constants;
 pub mod fault;
+pub mod lease;
 pub mod name;
 pub mod options;
 pub mod portal;
@@ -30,6 +32,7 @@ mod unseen;
 
 pub use constants::{BUS_NAME, DEFAULT_PORT, ERROR_PREFIX, INTERFACE, INTROSPECTION, OBJECT_PATH};
 pub use fault::{Fault, Kind};
+pub use lease::LeaseHolder;
 pub use name::Iqn;
 pub use portal::Portal;
 pub use secret::Secret;

@@ -7,11 +7,11 @@
 //! | `entries` | the client's side: options as the dictionary that goes over the bus |
 //! | `keys` | the keys |
 //! | `setters` | the setters that the options of several methods have in common |
-//! | `words` | the arguments that are text: targets, portals, `startup` |
+//! | `words` | the arguments that are text: targets, portals, holders, `startup` |
 //! | `chap` | CHAP credentials, and what `SetChap` takes |
 //! | `pipe` | the pipe that a secret goes through (feature `proxy`) |
 //! | `records` | the options of `Discover` and `AddNode`, and the filter of the lists |
-//! | `sessions` | the options of `Login`, `Connect`, `Logout` and `Rescan` |
+//! | `sessions` | the options of `Login`, `Connect`, `Logout`, `Hold` and `Rescan` |
 //! | `machine` | the options of `Diagnose`, `SetupMultipath` and `Examine` |
 //!
 //! Each type begins with the defaults of the contract (`new`), has a method for each option, and goes
@@ -49,6 +49,6 @@ pub use self::{
     entries::DictOf,
     machine::{DiagnoseOptions, ExamineOptions, MultipathOptions, Queueing},
     records::{AddOptions, DiscoverOptions, PathFilter},
-    sessions::{ConnectOptions, LoginOptions, LogoutOptions, RescanOptions},
-    words::{portal, startup, target},
+    sessions::{ConnectOptions, HoldOptions, LoginOptions, LogoutOptions, RescanOptions},
+    words::{holder, portal, startup, target},
 };

@@ -13,9 +13,9 @@ use crate::{
     Fault,
     options::{
         AddOptions, ChapChange, ConnectOptions, DiagnoseOptions, DictOf, DiscoverOptions, ExamineOptions,
-        LoginOptions, LogoutOptions, MultipathOptions, PathFilter, RescanOptions,
+        HoldOptions, LoginOptions, LogoutOptions, MultipathOptions, PathFilter, RescanOptions,
     },
-    results::{Check, Finding, Login, Logout, MultipathChange, Node, Path, Rescan},
+    results::{Check, Finding, Holder, Login, Logout, MultipathChange, Node, Path, Rescan},
 };
 
 /// An `a{sv}` argument by its keys, for those that this version of the crate does not know.
@@ -72,6 +72,38 @@ pub trait Initiator {
         portal: &str,
         options: impl DictOf<LogoutOptions>,
     ) -> Result<Vec<Logout>, Fault>;
+
+    /// What a logout of a target at one portal, or at all if `portal` is empty, would meet: an entry for each
+    /// use of a disk, and none if nothing stands in its way. Changes nothing. Needs the feature
+    /// `check-in-use`.
+    ///
+    /// # Errors
+    ///
+    /// Besides what any method may answer (`InvalidArgs`, `AccessDenied`,
+    /// `InteractiveAuthorizationRequired`, `Busy`, `Failed`): `NoSuchNode`, `TimedOut`.
+    #[zbus(allow_interactive_auth)]
+    fn check_in_use(&self, target: &str, portal: &str) -> Result<Vec<Holder>, Fault>;
+
+    /// Takes a lease on a target, by the caller's user and under this name: without `force` it is not logged
+    /// out of while anyone holds it. Does not log in. What is held already is a success. Needs the feature
+    /// `leases`.
+    ///
+    /// # Errors
+    ///
+    /// Besides what any method may answer (`InvalidArgs`, `AccessDenied`,
+    /// `InteractiveAuthorizationRequired`, `Busy`, `Failed`): `NoSuchNode`, `InvalidConfiguration`.
+    #[zbus(allow_interactive_auth)]
+    fn hold(&self, target: &str, holder: &str, options: impl DictOf<HoldOptions>) -> Result<(), Fault>;
+
+    /// Releases a lease. What is not held is a success; what another user holds is `AccessDenied`, unless
+    /// root calls. Needs the feature `leases`.
+    ///
+    /// # Errors
+    ///
+    /// Besides what any method may answer (`InvalidArgs`, `AccessDenied`,
+    /// `InteractiveAuthorizationRequired`, `Busy`, `Failed`): `InvalidConfiguration`.
+    #[zbus(allow_interactive_auth)]
+    fn release(&self, target: &str, holder: &str) -> Result<(), Fault>;
 
     /// Stores CHAP user names and secrets. An empty target means targets yet to be discovered; with a
     /// portal, discovery at that portal.

@@ -6,6 +6,7 @@
 //! | `words` | the words in the answers, and those that this version does not know |
 //! | `nodes` | [`Node`] and [`Path`]: what is recorded, and what is there |
 //! | `sessions` | [`Login`], [`Logout`] and [`Rescan`]: what became of each portal or session |
+//! | `uses` | [`Holder`]: who holds a target or its disks |
 //! | `machine` | [`MultipathChange`], [`Finding`] and [`Check`]: how this machine stands |
 //!
 //! The daemon sends every key. A client reads what comes: a key that it does not know is ignored, a
@@ -20,14 +21,16 @@ mod dict;
 mod machine;
 mod nodes;
 mod sessions;
+mod uses;
 mod words;
 
 pub use self::{
     machine::{Check, Finding, MultipathChange},
     nodes::{Node, Path},
     sessions::{Login, Logout, Rescan},
+    uses::{Holder, NO_USER},
     words::{
-        ChapMode, CheckState, LoginOutcome, LogoutOutcome, NodeState, Problem, RescanOutcome, Startup, Step,
-        Unknown,
+        ChapMode, CheckState, HolderKind, LoginOutcome, LogoutOutcome, NodeState, Problem, RescanOutcome,
+        Startup, Step, Unknown,
     },
 };

@@ -15,8 +15,8 @@ use iscsi_initiator_dbus::{
     fault::Result,
     options::{
         AddOptions, Chap, ChapChange, ConnectOptions, Credentials, DiagnoseOptions, Dict, DiscoverOptions,
-        ExamineOptions, LoginOptions, LogoutOptions, MultipathOptions, PathFilter, Queueing, RescanOptions,
-        SecretSource,
+        ExamineOptions, HoldOptions, LoginOptions, LogoutOptions, MultipathOptions, PathFilter, Queueing,
+        RescanOptions, SecretSource,
     },
     results::Startup,
     zbus::{
@@ -54,6 +54,7 @@ fn defaults_send_nothing_so_that_the_oldest_daemon_takes_them() {
     arrives(&LoginOptions::new(), LoginOptions::parse, "");
     arrives(&ConnectOptions::new(), ConnectOptions::parse, "");
     arrives(&LogoutOptions::new(), LogoutOptions::parse, "");
+    arrives(&HoldOptions::new(), HoldOptions::parse, "");
     arrives(&RescanOptions::new(), RescanOptions::parse, "");
     arrives(&AddOptions::new(), AddOptions::parse, "");
     arrives(&PathFilter::new(), PathFilter::parse, "");
@@ -95,6 +96,7 @@ fn every_option_arrives_as_it_was_given() {
          username wait",
     );
     arrives(&LogoutOptions::new().timeout(minute).force(true), LogoutOptions::parse, "force timeout");
+    arrives(&HoldOptions::new().timeout(minute), HoldOptions::parse, "timeout");
     arrives(&RescanOptions::new().timeout(minute).wait(false), RescanOptions::parse, "timeout wait");
     arrives(
         &AddOptions::new().tpgt(2).startup(Startup::Manual).interface("eth1"),

@@ -15,8 +15,8 @@ use std::{
 use iscsi_initiator_dbus::{
     Fault, Kind,
     results::{
-        ChapMode, Check, CheckState, Finding, Login, LoginOutcome, Logout, LogoutOutcome, MultipathChange,
-        Node, NodeState, Path, Rescan, Startup,
+        ChapMode, Check, CheckState, Finding, Holder, HolderKind, Login, LoginOutcome, Logout, LogoutOutcome,
+        MultipathChange, NO_USER, Node, NodeState, Path, Rescan, Startup,
     },
     zbus::{
         DeserializeDict, OwnedVariant, Type, Variant,
@@ -147,6 +147,17 @@ fn rescans_are_tolerant() {
     let mut rescan = Rescan::done("iqn.a", "p", 7);
     (rescan.devices, rescan.added, rescan.vanished) = (list("sda"), list("sdb"), list("sdc"));
     is_tolerant(&rescan, &["outcome"]);
+}
+
+#[test]
+fn holders_are_tolerant() {
+    let mut holder = Holder::new(HolderKind::Mount, "dm-0", "dm-0 is mounted on /mnt");
+    (holder.pid, holder.uid, holder.since) = (77, 1000, 1 << 40);
+    (holder.name, holder.unit) = ("sh".to_owned(), "cron.service".to_owned());
+    (holder.mount_point, holder.lease) = ("/mnt".to_owned(), "libvirt:web".to_owned());
+    is_tolerant(&holder, &["kind"]);
+    let bare: Holder = decode(&Dict::new()).unwrap();
+    assert_eq!((bare.pid, bare.uid, bare.since), (0, NO_USER, 0));
 }
 
 #[test]

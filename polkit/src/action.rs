@@ -10,12 +10,12 @@ pub enum Action {
     ListPaths,
     /// `Discover` and `AddNode`.
     Discover,
-    /// `Login`, `Diagnose`, `SetStartup` and `Rescan`, and the startup `automatic` of `Discover`,
+    /// `Login`, `Hold`, `Diagnose`, `SetStartup` and `Rescan`, and the startup `automatic` of `Discover`,
     /// `AddNode` and `Connect`.
     Login,
     /// `Connect`.
     Connect,
-    /// `Logout` without `force`.
+    /// `Logout` without `force`, `CheckInUse` and `Release`.
     Logout,
     /// `SetChap`, and the use of what it stored where that is not recorded for the portal.
     SetChap,

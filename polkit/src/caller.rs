@@ -110,7 +110,7 @@ fn unit_of(pid: u32) -> String {
 
 /// The first service or scope on the path in systemd's hierarchy. Below it
 /// (`user@1000.service/...`) the user chooses the names, and could impersonate any unit.
-fn unit_in(cgroup: &str) -> Option<String> {
+pub fn unit_in(cgroup: &str) -> Option<String> {
     let systemd = |line: &&str| line.starts_with("0::/") || line.contains(":name=systemd:/");
     cgroup
         .lines()

@@ -28,7 +28,7 @@ mod refusal;
 mod turns;
 
 pub use action::Action;
-pub use caller::Caller;
+pub use caller::{Caller, unit_in};
 pub use details::Details;
 pub use gate::{Gate, Limits};
 pub use grant::Grant;

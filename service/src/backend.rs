@@ -5,12 +5,14 @@
 //! |---|---|
 //! | `host` | what any root daemon needs: atomic file writes, programs, capabilities |
 //! | `kernel` | sessions, disks, what uses them, device events |
+//! | `leases` | who holds which target |
 //! | `multipath` | multipath's configuration and daemon |
 //! | `open_iscsi` | records, iscsiadm, iscsid, the initiator name |
 //! | `systemd` | units |
 
 pub(crate) mod host;
 pub(crate) mod kernel;
+pub(crate) mod leases;
 pub(crate) mod multipath;
 pub(crate) mod open_iscsi;
 pub(crate) mod systemd;

@@ -71,7 +71,7 @@ impl Engine {
         let database = Database::new(&layout.find_database(), &layout.config, &layout.lock);
         let state = State::new(&layout, &database);
         Arc::new(Self {
-            turns: Turns::new(activity),
+            turns: Turns::new(activity, &layout.scratch),
             known_luns: KnownLuns::new(&layout.state),
             journal: Journal::new(&layout),
             stale_sessions: StaleSessions::new(&state.sysfs, &layout.sys, &layout.proc),

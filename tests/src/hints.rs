@@ -4,7 +4,7 @@
 use iscsi_initiator_dbus::shell::{self, PROGRAMS};
 
 /// Each name that a hint's text has for an object, with one of the odd ones that are legal.
-pub const OBJECTS: [(&str, &str); 17] = [
+pub const OBJECTS: [(&str, &str); 18] = [
     ("ADDRESS", "fe80::21%eth0"),
     ("COMMAND", "login"),
     ("DISK", "/dev/sda"),
@@ -12,6 +12,7 @@ pub const OBJECTS: [(&str, &str); 17] = [
     ("FILE", "/var/lib/iscsi/my secret's;id"),
     ("FOLDER", "/etc/iscsi/#old records/"),
     ("GROUP", "vg.0+a"),
+    ("HOLDER", "backup;#1 of ~x!"),
     ("INITIATOR", "iqn.1994-05.com.example:host(1)"),
     ("INTERFACE", "eth0;~1"),
     ("JOB", "restart"),

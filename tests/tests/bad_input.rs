@@ -162,8 +162,12 @@ async fn a_bad_name_is_refused_wherever_a_name_goes() {
             let answer = table.room.call(method, &(&bad, &table.portal, &none)).await;
             table.check(&answer, "target", &format!("{method} {bad:?}"));
         }
-        let answer = table.room.call("Forget", &(&bad, &table.portal)).await;
-        table.check(&answer, "target", &format!("Forget {bad:?}"));
+        let answer = table.room.call("Hold", &(&bad, "x", &none)).await;
+        table.check(&answer, "target", &format!("Hold {bad:?}"));
+        for method in ["Forget", "CheckInUse", "Release"] {
+            let answer = table.room.call(method, &(&bad, &table.portal)).await;
+            table.check(&answer, "target", &format!("{method} {bad:?}"));
+        }
         let answer = table.room.call("SetStartup", &(&bad, &table.portal, "manual")).await;
         table.check(&answer, "target", &format!("SetStartup {bad:?}"));
         let targets = options([("targets", vec![TARGET.to_owned(), bad.clone()].into())]);
@@ -186,6 +190,7 @@ async fn a_bad_name_is_refused_wherever_a_name_goes() {
     }
     table.check(&table.room.call("SetInitiatorName", &("",)).await, "name", "no name");
     table.check(&table.room.call("Forget", &("", &table.portal)).await, "target", "nothing to forget");
+    table.check(&table.room.call("CheckInUse", &("", &table.portal)).await, "target", "nothing to look at");
     table.check(&table.room.call("Diagnose", &("", "", &none)).await, "target", "nothing to look at");
     let many = vec![TARGET.to_owned(); 33];
     let answer = table.room.call("Connect", &(&table.portal, options([("targets", many.into())]))).await;
@@ -201,8 +206,10 @@ async fn a_bad_portal_is_refused_wherever_a_portal_goes() {
             let answer = table.room.call(method, &(&bad, &none)).await;
             table.check(&answer, "portal", &format!("{method} {bad:?}"));
         }
-        let answer = table.room.call("Forget", &(TARGET, &bad)).await;
-        table.check(&answer, "portal", &format!("Forget {bad:?}"));
+        for method in ["Forget", "CheckInUse"] {
+            let answer = table.room.call(method, &(TARGET, &bad)).await;
+            table.check(&answer, "portal", &format!("{method} {bad:?}"));
+        }
         let answer = table.room.call("SetStartup", &(TARGET, &bad, "manual")).await;
         table.check(&answer, "portal", &format!("SetStartup {bad:?}"));
         for (method, options) in [
@@ -228,11 +235,25 @@ async fn a_bad_portal_is_refused_wherever_a_portal_goes() {
     table.check(&table.room.call("AddNode", &(TARGET, "", &none)).await, "portal", "added nowhere");
 }
 
+#[tokio::test]
+async fn a_bad_holder_is_refused() {
+    let table = Table::start().await;
+    let none = Options::new();
+    let long = "x".repeat(129);
+    for bad in ["", " ", "a ", "a  b", "-x", "a\nb", "<b>", "$(id)", "it's", "a\u{202e}b", "\u{1b}[2J", &long]
+    {
+        let answer = table.room.call("Hold", &(TARGET, bad, &none)).await;
+        table.check(&answer, "holder", &format!("Hold {bad:?}"));
+        let answer = table.room.call("Release", &(TARGET, bad)).await;
+        table.check(&answer, "holder", &format!("Release {bad:?}"));
+    }
+}
+
 /// A key and its type.
 type Key = (&'static str, &'static str);
 
 /// Each method's dictionary: its name, and its keys with their types.
-const KEYS: [(&str, &str, &[Key]); 12] = [
+const KEYS: [(&str, &str, &[Key]); 13] = [
     (
         "Discover",
         "options",
@@ -250,6 +271,7 @@ const KEYS: [(&str, &str, &[Key]); 12] = [
     ),
     ("Login", "options", &[("timeout", "u"), ("startup", "s"), ("wait", "b"), ("accept-changed-luns", "b")]),
     ("Logout", "options", &[("timeout", "u"), ("force", "b")]),
+    ("Hold", "options", &[("timeout", "u")]),
     ("SetChap", "chap", &[("clear", "b"), CHAP[0], CHAP[1], CHAP[2], CHAP[3], CHAP[4], CHAP[5]]),
     ("Diagnose", "options", &[("timeout", "u"), CHAP[0], CHAP[1], CHAP[2], CHAP[3], CHAP[4], CHAP[5]]),
     (

@@ -118,6 +118,9 @@ async fn a_rule_against_one_target_holds_for_every_spelling_and_where_none_is_na
         refused(&room, DENIED, "SetStartup", "sss", &[name, "", "automatic"]).await;
         refused(&room, DENIED, "SetChap", "ssa{sv}", &[name, "", "1", "clear", "b", "true"]).await;
         refused(&room, DENIED, "Forget", "ss", &[name, ""]).await;
+        refused(&room, DENIED, "CheckInUse", "ss", &[name, ""]).await;
+        refused(&room, DENIED, "Hold", "ssa{sv}", &[name, "x", "0"]).await;
+        refused(&room, DENIED, "Release", "ss", &[name, "x"]).await;
         let one = ["1", "targets", "as", "1", name];
         refused(&room, DENIED, "Connect", "sa{sv}", &[&[portal.as_str()], &one[..]].concat()).await;
         for targets in [[name, OTHER], [OTHER, name]] {

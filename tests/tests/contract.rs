@@ -126,10 +126,13 @@ async fn the_client_can_call_every_method_and_read_every_property() {
     let client = InitiatorProxy::new(&room.root).await.unwrap();
     let none = HashMap::new;
     let unknown = || HashMap::from([("nonsense", Variant::from(true))]);
-    let answers: [(&str, Fault); 15] = [
+    let answers: [(&str, Fault); 18] = [
         ("Discover", client.discover("", none()).await.unwrap_err()),
         ("Login", client.login("", "", none()).await.unwrap_err()),
         ("Logout", client.logout("", "", none()).await.unwrap_err()),
+        ("CheckInUse", client.check_in_use("", "").await.unwrap_err()),
+        ("Hold", client.hold("", "x", none()).await.unwrap_err()),
+        ("Release", client.release("", "x").await.unwrap_err()),
         ("SetChap", client.set_chap("", "", none()).await.unwrap_err()),
         ("ListPaths", client.list_paths(unknown()).await.unwrap_err()),
         ("ListNodes", client.list_nodes(unknown()).await.unwrap_err()),
@@ -163,6 +166,8 @@ async fn the_client_can_call_every_method_and_read_every_property() {
         "interface",
         "lun-changed",
         "examine",
+        "check-in-use",
+        "leases",
     ] {
         assert!(features.iter().any(|known| known == feature), "{feature}: {features:?}");
     }

@@ -26,8 +26,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind}
 pub(crate) use self::{
     chap::Chap,
     commands::{
-        Add, Connect, Diagnose, Discover, Doctor, Forget, InitiatorName, Login, Logout, Rescan, SetChap,
-        SetStartup, Timeout,
+        Add, Connect, Diagnose, Discover, Doctor, Forget, Hold, Holds, InUse, InitiatorName, Login, Logout,
+        Rescan, SetChap, SetStartup, Timeout,
     },
     multipath::{Multipath, What},
     place::Place,
@@ -118,6 +118,52 @@ Not being logged in is a success. If disks are in use, the users are named and n
 Next: unmount or release what is named; --force, which an administrator must allow, may lose data."
     )]
     Logout(Logout),
+    /// Show what a logout would meet: what uses the disks of a target, at all its portals or at one.
+    #[command(
+        override_usage = "iscsictl in-use [OPTIONS] TARGET [PORTAL]",
+        after_help = "Examples:
+  iscsictl in-use iqn.2003-01.com.example:disks
+  iscsictl in-use iqn.2003-01.com.example:disks 192.0.2.37
+  iscsictl in-use iqn.2003-01.com.example:disks --json | jq '.[].\"mount-point\"'
+
+Nothing is changed. Below each line stands what ends the use; the lines are in the order in which to end \
+them. The exit code is 0 if a logout would find nothing, and 9 otherwise.
+Next: end what is named, then iscsictl logout TARGET."
+    )]
+    InUse(InUse),
+    /// Hold a target: it is not logged out of, except by force, until it is released.
+    #[command(
+        override_usage = "iscsictl hold [OPTIONS] TARGET --as HOLDER",
+        after_help = "Examples:
+  iscsictl hold iqn.2003-01.com.example:disks --as libvirt:web
+  iscsictl login iqn.2003-01.com.example:disks && iscsictl hold iqn.2003-01.com.example:disks --as backup
+
+It does not log in. A target may have several holders, each with a name of its own. They are kept over \
+restarts of the daemon, and gone with the next boot. Holding what you hold already is a success.
+Next: iscsictl release TARGET --as HOLDER, once it is not needed any more."
+    )]
+    Hold(Hold),
+    /// Release a target that was held: once no one holds it, it can be logged out of.
+    #[command(
+        override_usage = "iscsictl release [OPTIONS] TARGET --as HOLDER",
+        after_help = "Examples:
+  iscsictl release iqn.2003-01.com.example:disks --as libvirt:web
+
+It does not log out. Releasing what is not held is a success; what another user holds, only root releases.
+Next: iscsictl logout TARGET."
+    )]
+    Release(Hold),
+    /// List the targets that are held, also those without a session, and by whom.
+    #[command(
+        override_usage = "iscsictl holds [OPTIONS] [TARGET]",
+        after_help = "Examples:
+  iscsictl holds
+  iscsictl holds iqn.2003-01.com.example:disks --json | jq -r '.[].holder'
+
+Next: iscsictl login TARGET, for a target that is held and has no session; iscsictl in-use TARGET also \
+shows which user took a hold."
+    )]
+    Holds(Holds),
     /// Store the CHAP user and secret for a target, or for targets yet to be discovered.
     #[command(
         override_usage = "iscsictl set-chap [OPTIONS] [TARGET [PORTAL]]",
@@ -261,6 +307,10 @@ impl Command {
             Self::Discover(args) => args.asked.settle(&rule("discover", Refused, Required), typed),
             Self::Login(args) => args.place.settle(&rule("login", Required, Optional), typed),
             Self::Logout(args) => args.place.settle(&rule("logout", Required, Optional), typed),
+            Self::InUse(args) => args.place.settle(&rule("in-use", Required, Optional), typed),
+            Self::Hold(args) => args.whole.settle(&rule("hold", Required, Refused), typed),
+            Self::Release(args) => args.whole.settle(&rule("release", Required, Refused), typed),
+            Self::Holds(args) => args.whole.settle(&rule("holds", Optional, Refused), typed),
             Self::SetChap(args) => args.place.settle(&rule("set-chap", Optional, Optional), typed),
             Self::Diagnose(args) => args.spot.settle(&rule("diagnose", Optional, Optional), typed),
             Self::Forget(args) => args.place.settle(&rule("forget", Required, Optional), typed),
@@ -378,6 +428,11 @@ mod tests {
             "iscsictl logout iqn.2003-01.com.example:d --force --timeout 600",
             "iscsictl login iqn.2003-01.com.example:d --no-wait --startup automatic --timeout 1",
             "iscsictl login iqn.2003-01.com.example:d --accept-changed-luns",
+            "iscsictl in-use iqn.2003-01.com.example:d 192.0.2.21 --json",
+            "iscsictl hold iqn.2003-01.com.example:d --as libvirt:web",
+            "iscsictl release -T iqn.2003-01.com.example:d --as=x --json",
+            "iscsictl holds",
+            "iscsictl holds iqn.2003-01.com.example:d -q",
             "iscsictl set-chap --user u",
             "iscsictl set-chap --clear",
             "iscsictl set-chap iqn.2003-01.com.example:d 192.0.2.21 --user u --secret-stdin",
@@ -422,6 +477,16 @@ mod tests {
             ("iscsictl login", "login needs a target"),
             ("iscsictl login 192.0.2.21", "login needs a target, and 192.0.2.21:3260 is a portal"),
             ("iscsictl login iqn.2003-01.com.example:d -T iqn.2003-01.com.example:e", "more than one target"),
+            ("iscsictl in-use", "in-use needs a target"),
+            ("iscsictl hold iqn.2003-01.com.example:d", "hold needs --as HOLDER"),
+            ("iscsictl hold --as x", "hold needs a target"),
+            (
+                "iscsictl hold iqn.2003-01.com.example:d --as <b>",
+                "--as \"<b>\": the name of a holder must not",
+            ),
+            ("iscsictl hold iqn.2003-01.com.example:d 192.0.2.21 --as x", "hold is about a target at all"),
+            ("iscsictl release 192.0.2.21 --as x", "release needs a target, and 192.0.2.21:3260 is a portal"),
+            ("iscsictl holds 192.0.2.21", "holds is about a target at all its portals"),
             ("iscsictl discover", "discover needs a portal"),
             ("iscsictl discover 192.0.2.21:0", "a port is a number from 1 to 65535"),
             ("iscsictl login iqn.2003-01.com.example:d --timeout 0", "expected 1 to 600 seconds"),

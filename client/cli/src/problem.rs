@@ -102,10 +102,11 @@ impl Problem {
     }
 
     /// What to do about a refusal, which the daemon cannot know: who this is, and how they are logged in. What it
-    /// knows better, that polkit has to be started, is a command of its own.
+    /// knows better, that polkit has to be started or that only root may, is a command of its own.
     #[must_use]
     pub(crate) fn with_way_out(mut self, asked: &Asked) -> Self {
-        if self.exit == Exit::NotAllowed && !self.hint.contains("systemctl ") {
+        let is_known = self.hint.contains("systemctl ") || self.hint.starts_with("as root: ");
+        if self.exit == Exit::NotAllowed && !is_known {
             self.hint = asked.way_out();
         }
         self
@@ -258,6 +259,8 @@ mod tests {
             hint(denied.clone().hint("start the program under pkttyagent as iscsictl(1) shows")),
             sudo
         );
+        let root = "as root: sudo iscsictl release iqn.2003-01.com.example:d --as x";
+        assert_eq!(hint(denied.clone().hint(root)), root);
         assert_eq!(hint(denied.hint("start it: systemctl start polkit")), "start it: systemctl start polkit");
         assert_eq!(hint(Fault::new(Kind::NoSuchNode, "no node")), "");
     }

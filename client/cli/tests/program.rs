@@ -92,6 +92,68 @@ fn lists_are_tables_for_people_and_keys_for_programs() {
 }
 
 #[test]
+fn what_a_logout_would_meet_is_shown_and_ends_with_9() {
+    let bus = Bus::new();
+    let ended = bus.run(&["in-use", HALF, "192.0.2.21"]);
+    let shown = "DEVICE  KIND   UNIT  DETAIL\n\
+                 dm-0    mount  -     dm-0 is mounted on \\u{1b}[2Jgw\\u{202e}\n        \
+                 hint: umount /mnt\n";
+    assert_eq!((ended.code, ended.out.as_str(), ended.err.as_str()), (9, shown, ""));
+    assert_eq!(bus.seen().calls, [format!("check-in-use {HALF} \"192.0.2.21:3260\"")]);
+    let rows: Value = serde_json::from_str(&bus.run(&["in-use", HALF, "--json"]).out).unwrap();
+    assert_eq!((&rows[0]["mount-point"], &rows[0]["pid"]), (&json!(fake::HOSTILE), &json!(0)));
+    let free = bus.run(&["in-use", DISKS]);
+    assert_eq!((free.code, free.out.as_str()), (0, ""));
+    assert_eq!(
+        free.err,
+        format!("note: nothing stands in the way of a logout\nhint: log out: iscsictl logout {DISKS}\n")
+    );
+    assert_eq!((bus.run(&["in-use", DISKS, "-q"]).err.as_str(), bus.run(&["in-use", UNKNOWN]).code), ("", 8));
+}
+
+#[test]
+fn a_target_is_held_and_released_and_its_holders_are_listed() {
+    let bus = Bus::new();
+    let ended = bus.run(&["hold", DISKS, "--as", "libvirt:web"]);
+    assert_eq!((ended.code, ended.out), (0, format!("{DISKS} is held as libvirt:web.\n")));
+    let ended = bus.run(&["release", "-T", DISKS, "--as", "a b", "--json"]);
+    assert_eq!((ended.code, ended.out.as_str()), (0, "[]\n"));
+    assert_eq!(
+        bus.seen().calls,
+        [format!("hold {DISKS} \"libvirt:web\""), format!("release {DISKS} \"a b\""),]
+    );
+    assert_eq!(bus.run(&["hold", UNKNOWN, "--as", "x"]).code, 8);
+    let refused = bus.run(&["release", FORBIDDEN, "--as", "x"]);
+    assert_eq!(refused.code, 3);
+    assert!(
+        refused.err.ends_with(&format!("as root: sudo iscsictl release {FORBIDDEN} --as x\n")),
+        "{refused:?}"
+    );
+
+    let ended = bus.run(&["holds", SLOW]);
+    assert_eq!(
+        ended.out,
+        format!(
+            "TARGET                        HOLDER               SESSIONS\n\
+                 {SLOW}  \\u{{1b}}[2Jgw\\u{{202e}}  none\n\
+                 {SLOW}  backup               none\n"
+        )
+    );
+    assert!(ended.err.ends_with(&format!("hint: log in: iscsictl login {SLOW}\n")), "{}", ended.err);
+    let rows: Value = serde_json::from_str(&bus.run(&["holds", SLOW, "--json"]).out).unwrap();
+    assert_eq!(rows[1], json!({ "target": SLOW, "holder": "backup", "sids": [] }));
+    let none = bus.run(&["holds"]);
+    assert_eq!((none.code, none.out.as_str()), (0, ""));
+    assert_eq!(none.err, "note: no target is held\nhint: see how: iscsictl hold --help\n");
+    let paths = bus.run(&["paths", SLOW]);
+    assert!(
+        paths.out.contains("held by backup, \\u{1b}[2Jgw") && paths.out.contains("no session"),
+        "{}",
+        paths.out
+    );
+}
+
+#[test]
 fn a_connect_shows_its_steps_in_order_and_then_what_a_login_shows() {
     let bus = Bus::new();
     let ended = bus.run(&["connect", "192.0.2.21", "--startup", "automatic", "--timeout", "60"]);

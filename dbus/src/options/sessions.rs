@@ -1,4 +1,4 @@
-//! The options of `Login`, `Connect`, `Logout` and `Rescan`.
+//! The options of `Login`, `Connect`, `Logout`, `Hold` and `Rescan`.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{Iqn, fault::Result, results::Startup};
 
-argument!(LoginOptions, ConnectOptions, LogoutOptions, RescanOptions);
+argument!(LoginOptions, ConnectOptions, LogoutOptions, HoldOptions, RescanOptions);
 
 /// The options of `Login`.
 #[derive(Clone, Debug)]
@@ -239,6 +239,38 @@ impl LogoutOptions {
     pub fn parse(dict: impl Into<Dict>) -> Result<Self> {
         let mut bag = Bag::new("options", dict)?;
         let options = Self { timeout: bag.timeout()?, force: bag.flag(keys::FORCE)?.unwrap_or(false) };
+        bag.finish(options)
+    }
+}
+
+/// The options of `Hold`.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct HoldOptions {
+    /// The whole call's deadline; 20 s unless given.
+    pub timeout: Option<Duration>,
+}
+
+impl HoldOptions {
+    /// No option.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    setter!(timeout);
+
+    fn entries(&self) -> Entries<'_> {
+        Entries::new().timeout(self.timeout)
+    }
+
+    /// Reads the argument `options` of `Hold`.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgs`, which names the key: unknown, of a wrong type or out of range.
+    pub fn parse(dict: impl Into<Dict>) -> Result<Self> {
+        let mut bag = Bag::new("options", dict)?;
+        let options = Self { timeout: bag.timeout()? };
         bag.finish(options)
     }
 }

@@ -1,6 +1,6 @@
-//! The arguments that are text: targets, portals, `startup`.
+//! The arguments that are text: targets, portals, holders, `startup`.
 
-use crate::{Fault, Iqn, Portal, fault::Result, results::Startup};
+use crate::{Fault, Iqn, LeaseHolder, Portal, fault::Result, results::Startup};
 
 /// A target argument that must be there.
 ///
@@ -22,6 +22,15 @@ pub fn portal(argument: &str, text: &str) -> Result<Option<Portal>> {
     } else {
         text.parse().map(Some).map_err(|why| Fault::invalid(argument, why))
     }
+}
+
+/// The name that a lease is taken with.
+///
+/// # Errors
+///
+/// `InvalidArgs`, beginning with `argument`, if the text is not the name of a holder.
+pub fn holder(argument: &str, text: &str) -> Result<LeaseHolder> {
+    text.parse().map_err(|why| Fault::invalid(argument, why))
 }
 
 /// When a node is to be logged in to. What the boot needs (`onboot`) is not for a caller to set.

@@ -87,6 +87,8 @@ answer! {
         group: u32,
         /// The path's priority; -1 if unknown.
         priority: i32 = -1,
+        /// The names of the leases on the target; empty if no one holds it.
+        holds: Vec<String>,
         /// What is wrong with the disk or its map; empty if nothing is.
         problem: Problem,
         /// The same as a sentence; usually empty.
@@ -123,6 +125,7 @@ mod tests {
             ("dm-state", "s"),
             ("group", "u"),
             ("hint", "s"),
+            ("holds", "as"),
             ("host", "u"),
             ("id", "u"),
             ("lun", "t"),

@@ -215,6 +215,48 @@ words! {
 }
 
 words! {
+    /// What holds a target or its disks.
+    HolderKind {
+        /// A mounted file system.
+        Mount = "mount",
+        /// Swap space, on the device itself or in a file on it.
+        Swap = "swap",
+        /// A file on it, or the device itself, is a loop device.
+        Loop = "loop",
+        /// It is a member of a mounted btrfs.
+        Btrfs = "btrfs",
+        /// A logical volume of LVM lies on it.
+        LogicalVolume = "logical-volume",
+        /// It is open as an encrypted device.
+        Encrypted = "encrypted",
+        /// It is a path of another multipath map.
+        MultipathMap = "multipath-map",
+        /// It is a member of a RAID array.
+        Raid = "raid",
+        /// It is part of a cached device.
+        Bcache = "bcache",
+        /// Another device of the device mapper lies on it.
+        DeviceMapper = "device-mapper",
+        /// Another device lies on it.
+        Device = "device",
+        /// A process has it open or mapped.
+        Process = "process",
+        /// A process of udev's is looking at it, which ends by itself.
+        Udev = "udev",
+        /// It is claimed by what the kernel does not name: a file system, a volume manager, a program.
+        Claim = "claim",
+        /// A process that could not be inspected may have it open.
+        Uninspected = "uninspected",
+        /// It could not be found out.
+        Unknown = "unknown",
+        /// This machine runs from the session: not even `force` ends it.
+        Boot = "boot",
+        /// A lease that was taken with `Hold`.
+        Lease = "lease",
+    }
+}
+
+words! {
     /// What became of a rescan of one session.
     RescanOutcome {
         /// Its LUNs were scanned.
@@ -274,6 +316,11 @@ mod tests {
         check(NodeState::ALL, "new known gone");
         check(LoginOutcome::ALL, "logged-in already-logged-in failed");
         check(RescanOutcome::ALL, "rescanned failed");
+        check(
+            HolderKind::ALL,
+            "mount swap loop btrfs logical-volume encrypted multipath-map raid bcache device-mapper device \
+             process udev claim uninspected unknown boot lease",
+        );
         check(Problem::ALL, "several-targets unequal-paths no-capacity no-map");
         check(LogoutOutcome::ALL, "logged-out not-logged-in failed");
         check(CheckState::ALL, "ok warning failed skipped");

@@ -8,9 +8,10 @@ use iscsi_initiator_dbus::{
     fault::Result,
     options::{
         self, AddOptions, Chap, ChapChange, ConnectOptions, DiagnoseOptions, Dict, DiscoverOptions,
-        ExamineOptions, LoginOptions, LogoutOptions, MultipathOptions, PathFilter, RescanOptions,
+        ExamineOptions, HoldOptions, LoginOptions, LogoutOptions, MultipathOptions, PathFilter,
+        RescanOptions,
     },
-    results::{Check, Finding, Login, Logout, MultipathChange, Node, Path, Rescan, Startup},
+    results::{Check, Finding, Holder, Login, Logout, MultipathChange, Node, Path, Rescan, Startup},
 };
 use iscsi_initiator_polkit::{Action, Details, Gate, Grant};
 use tokio_util::sync::CancellationToken;
@@ -110,6 +111,43 @@ impl Manager {
         let action = if options.force { Action::LogoutInUse } else { Action::Logout };
         let grant = self.ask(&call, action, Some(&target), portal.as_ref()).await?;
         self.engine.logout(&call_of(grant, options.timeout), &options).await
+    }
+
+    #[zbus(out_args("holders"))]
+    async fn check_in_use(
+        &self,
+        #[zbus(header)] call: Header<'_>,
+        target: &str,
+        portal: &str,
+    ) -> Result<Vec<Holder>> {
+        let _call = self.activity.begin();
+        let target = options::target("target", target)?;
+        let portal = options::portal("portal", portal)?;
+        let grant = self.ask(&call, Action::Logout, Some(&target), portal.as_ref()).await?;
+        self.engine.check_in_use(&call_of(grant, None)).await
+    }
+
+    async fn hold(
+        &self,
+        #[zbus(header)] call: Header<'_>,
+        target: &str,
+        holder: &str,
+        options: Dict,
+    ) -> Result<()> {
+        let _call = self.activity.begin();
+        let target = options::target("target", target)?;
+        let holder = options::holder("holder", holder)?;
+        let options = HoldOptions::parse(options)?;
+        let grant = self.ask(&call, Action::Login, Some(&target), None).await?;
+        self.engine.hold(&call_of(grant, options.timeout), holder).await
+    }
+
+    async fn release(&self, #[zbus(header)] call: Header<'_>, target: &str, holder: &str) -> Result<()> {
+        let _call = self.activity.begin();
+        let target = options::target("target", target)?;
+        let holder = options::holder("holder", holder)?;
+        let grant = self.ask(&call, Action::Logout, Some(&target), None).await?;
+        self.engine.release(&call_of(grant, None), holder).await
     }
 
     async fn set_chap(
@@ -369,4 +407,6 @@ const FEATURES: &[&str] = &[
     "setup-multipath",
     "lun-changed",
     "examine",
+    "check-in-use",
+    "leases",
 ];

@@ -85,6 +85,11 @@ impl Call {
         self.grant.portal()
     }
 
+    /// The user who called.
+    pub(super) fn uid(&self) -> u32 {
+        self.grant.caller().uid()
+    }
+
     fn check(&self, action: Action) -> Result<()> {
         if self.grant.action() != action {
             return Err(Fault::new(Kind::AccessDenied, "this was not what was allowed"));

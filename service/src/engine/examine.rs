@@ -7,6 +7,7 @@
 //! | `facts` | facts that several parts share, read once |
 //! | `fixes` | the fixes that are safe |
 //! | `found` | findings with their fixes |
+//! | `holds` | whether targets that are held have a session |
 //! | `machine` | the checks of this machine that Diagnose makes, and the module for maps |
 //! | `maps` | whether each LUN has the map that it should have |
 //! | `parts` | runs every part at the same time |
@@ -21,6 +22,7 @@
 mod facts;
 mod fixes;
 mod found;
+mod holds;
 mod machine;
 mod maps;
 mod parts;

@@ -24,6 +24,7 @@ impl Engine {
     pub(crate) fn clean_up(self: &Arc<Self>) {
         self.database.recover();
         self.known_luns.recover();
+        self.turns.leases.recover();
         let later = undo::at_once(self);
         let engine = Arc::clone(self);
         let at_work = self.turns.activity.begin();

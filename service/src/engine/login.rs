@@ -68,7 +68,10 @@ use crate::{
             lookup::{as_recorded, meant, nodes_of, none},
             startup,
         },
-        turns::places::{Share, check_number},
+        turns::{
+            leases,
+            places::{Share, check_number},
+        },
     },
 };
 
@@ -239,10 +242,24 @@ fn those(outcomes: &BTreeMap<NodeKey, Outcome>, is_wanted: impl Fn(&Done) -> boo
 /// if one does.
 async fn take_back(engine: &Engine, made: &[u32], limit: &Limit) -> Fault {
     let cancelled = limit.fault("");
-    let sessions = match engine.state.sessions(Scope::numbered(made.to_vec())).await {
+    let mut sessions = match engine.state.sessions(Scope::numbered(made.to_vec())).await {
         Ok(now) => made.iter().filter_map(|sid| now.session(*sid)).cloned().collect::<Vec<_>>(),
         Err(fault) => return stays(&cancelled, fault.message()),
     };
+    if sessions.is_empty() {
+        return cancelled;
+    }
+    // Until they have ended, no lease is taken. What someone holds meanwhile stays.
+    let targets = sessions.iter().map(|session| session.target.clone()).collect();
+    let (_endings, held) = match engine.turns.leases.end_each(targets).await {
+        Ok(ending) => ending,
+        Err(fault) => return stays(&cancelled, fault.message()),
+    };
+    let cancelled = match held.iter().map(leases::described).collect::<Vec<_>>().join("; ").as_str() {
+        "" => cancelled,
+        why => stays(&cancelled, why),
+    };
+    sessions.retain(|session| !held.iter().any(|held| held.is_of(&session.target)));
     if sessions.is_empty() {
         return cancelled;
     }

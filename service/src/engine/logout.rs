@@ -6,6 +6,7 @@
 //! | `boot` | sessions that the machine runs from |
 //! | `flush` | writes cached data to the disks |
 //! | `gone` | waits until nothing is left |
+//! | `in_use` | `CheckInUse`: what a logout would meet |
 //! | `leave` | has iscsid end the sessions |
 //! | `maps` | removes maps before their disks |
 //! | `plan` | what leaves and what stays |
@@ -14,6 +15,7 @@
 mod boot;
 mod flush;
 mod gone;
+mod in_use;
 mod leave;
 mod maps;
 mod plan;
@@ -39,7 +41,7 @@ use super::{
         stale_sessions::{self, Reach},
     },
     records::lookup::{as_recorded, meant, none},
-    turns::places::check_number,
+    turns::{leases, places::check_number},
 };
 use crate::backend::{
     host::limit::Limit,
@@ -47,6 +49,7 @@ use crate::backend::{
         sysfs::{Map, Session},
         usage::{Claims, Uses},
     },
+    leases::Held,
     open_iscsi::{iscsiadm::Iscsiadm, iscsid},
 };
 
@@ -87,7 +90,12 @@ impl Engine {
                     })
                     .collect();
                 if !sessions.is_empty() {
-                    entries.extend(end(engine, &sessions, force, limit).await?);
+                    let (held, ending) = engine.turns.leases.end(target, force).await?;
+                    // Until the sessions have ended, no lease is taken.
+                    let Some(_ending) = ending else { return Err(leases::in_use(&held, call.uid())) };
+                    let mut ended = end(engine, &sessions, force, limit).await?;
+                    report_broken(&mut ended, &held);
+                    entries.extend(ended);
                 } else if !earlier.is_nothing() {
                     report_earlier(engine, target, &mut entries, &earlier).await?;
                 }
@@ -231,6 +239,16 @@ async fn report_kept(engine: &Engine, entries: &mut [results::Logout], kept: &BT
         entry.hint.clone_from(&hint);
     }
     Ok(())
+}
+
+/// Reports the leases that a logout by force did not regard. They stay: the target is to be logged in to.
+fn report_broken(entries: &mut [results::Logout], held: &Held) {
+    let Some(broken) = leases::broken(held) else { return };
+    tracing::warn!(target = %held.target, broken, "the sessions of a held target were ended");
+    for entry in entries.iter_mut().filter(|entry| entry.outcome == LogoutOutcome::LoggedOut) {
+        let before = std::mem::take(&mut entry.message);
+        entry.message = if before.is_empty() { broken.clone() } else { format!("{before}; {broken}") };
+    }
 }
 
 /// Reports what became of the maps that an earlier logout left.

@@ -5,25 +5,39 @@
 //! | `activity` | whether anything is running, which keeps the daemon alive |
 //! | `acts` | locks for operations that must not run in parallel |
 //! | `claims` | one change at a time for a target |
+//! | `held` | `Hold` and `Release` |
+//! | `leases` | who holds a target, and which targets are being logged out of |
 //! | `places` | how many nodes are worked on at a time |
 
 pub(crate) mod activity;
 pub(super) mod acts;
 pub(super) mod claims;
+mod held;
+pub(super) mod leases;
 pub(super) mod places;
 
-use self::{activity::Activity, acts::Acts, claims::Claims, places::Places};
+use std::path::Path;
+
+use self::{activity::Activity, acts::Acts, claims::Claims, leases::Leases, places::Places};
 
 /// All turns.
 pub(super) struct Turns {
     pub(super) activity: Activity,
     pub(super) acts: Acts,
     pub(super) claims: Claims,
+    pub(super) leases: Leases,
     pub(super) places: Places,
 }
 
 impl Turns {
-    pub(super) fn new(activity: Activity) -> Self {
-        Self { activity, acts: Acts::default(), claims: Claims::default(), places: Places::default() }
+    /// `run` is where leases are kept until the boot.
+    pub(super) fn new(activity: Activity, run: &Path) -> Self {
+        Self {
+            activity,
+            acts: Acts::default(),
+            claims: Claims::default(),
+            leases: Leases::new(run),
+            places: Places::default(),
+        }
     }
 }

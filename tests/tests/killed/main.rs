@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `daemon` | the daemon as a process, which dies in the place of its n-th write |
 //! | `files` | calls that write file by file: each file is whole at every moment |
+//! | `leases` | leases, kept over restarts and whole at every moment |
 //! | `records` | the records before and after, and what may be left of a change that was cut off |
 //! | `scene` | the machine, its gateway and the bus of one attempt |
 
@@ -19,6 +20,7 @@
 
 mod daemon;
 mod files;
+mod leases;
 mod records;
 mod scene;
 

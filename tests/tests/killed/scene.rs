@@ -21,6 +21,9 @@ pub(crate) const OTHER_SECRET: &str = "anothersecret";
 /// What `SetInitiatorName` sets.
 pub(crate) const NEW_NAME: &str = "iqn.2001-04.com.example:new";
 
+/// As whom `Hold` holds the target.
+pub(crate) const HOLDER: &str = "libvirt:web";
+
 /// What is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
@@ -31,6 +34,8 @@ pub(crate) enum Act {
     /// `SetChap` of what new nodes get.
     SetDefaultChap,
     SetInitiatorName,
+    Hold,
+    Release,
 }
 
 pub(crate) struct Scene {
@@ -80,6 +85,8 @@ impl Scene {
             Act::Discover => self.send("Discover", &(portal, options)).await,
             Act::SetChap => self.send("SetChap", &(TARGET, "", options)).await,
             Act::SetDefaultChap => self.send("SetChap", &("", "", options)).await,
+            Act::Hold => self.send("Hold", &(TARGET, HOLDER, options)).await,
+            Act::Release => self.send("Release", &(TARGET, HOLDER)).await,
             Act::SetInitiatorName => self.send("SetInitiatorName", &NEW_NAME).await,
         }
     }

@@ -4,6 +4,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | `check` | what a logout would meet, without one |
 //! | `fails` | iscsid or multipathd does not do it: the maps are made again |
 //! | `in_use` | what keeps a logout away is named, and nothing is touched then |
 //! | `paths` | one of two portals, and portals that are dead |
@@ -15,6 +16,7 @@
     reason = "a test that cannot go on must fail"
 )]
 
+mod check;
 mod fails;
 mod in_use;
 mod paths;

@@ -6,11 +6,11 @@ use clap::{
     ArgGroup, Args as Group,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use iscsi_initiator_dbus::{Iqn, options::TIMEOUT_RANGE, results};
+use iscsi_initiator_dbus::{Iqn, LeaseHolder, options::TIMEOUT_RANGE, results};
 
 use super::{
     chap::Chap,
-    place::{Asked, Place, Spot},
+    place::{Asked, Place, Spot, Whole},
 };
 
 #[derive(Debug, Group)]
@@ -68,9 +68,30 @@ pub(crate) struct Logout {
     pub(crate) place: Place,
     #[command(flatten)]
     pub(crate) timeout: Timeout,
-    /// Log out although something uses the disks; data may be lost
+    /// Log out although someone holds the target or something uses its disks; data may be lost
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct InUse {
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Hold {
+    #[command(flatten)]
+    pub(crate) whole: Whole,
+    /// Who holds it: a name of your own, such as libvirt:web
+    #[arg(long = "as", value_name = "HOLDER")]
+    pub(crate) holder: LeaseHolder,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Holds {
+    #[command(flatten)]
+    pub(crate) whole: Whole,
 }
 
 #[derive(Debug, Group)]

@@ -12,7 +12,7 @@ use super::word::Word;
 use crate::problem::Problem;
 
 /// The words of other programs, and the command here that does that.
-const OTHERS: [(&str, &[&str]); 11] = [
+const OTHERS: [(&str, &[&str]); 15] = [
     (
         "paths",
         &[
@@ -28,6 +28,10 @@ const OTHERS: [(&str, &[&str]); 11] = [
     ("login", &["logon", "start", "mount", "up", "open"]),
     ("connect", &["attach"]),
     ("logout", &["logoff", "disconnect", "detach", "stop", "unmount", "umount", "down", "close"]),
+    ("in-use", &["used", "users", "uses", "busy", "fuser", "lsof"]),
+    ("hold", &["lock", "keep"]),
+    ("release", &["unlock", "unhold"]),
+    ("holds", &["leases", "lease", "holders", "locks"]),
     ("forget", &["delete", "del", "remove", "rm", "erase"]),
     ("set-chap", &["chap", "password", "passwd", "secret", "auth", "credentials"]),
     ("diagnose", &["check", "test", "ping", "probe", "debug"]),

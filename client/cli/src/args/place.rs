@@ -30,6 +30,21 @@ pub(crate) struct Place {
     found: Found,
 }
 
+/// A target alone.
+#[derive(Debug, Default, Group)]
+pub(crate) struct Whole {
+    /// The target's name: iqn.…, eui.… or naa.…
+    #[arg(id = "TARGET")]
+    first: Option<String>,
+    #[arg(id = "MORE", hide = true)]
+    more: Vec<String>,
+    /// The target, as iscsiadm writes it
+    #[arg(short = 'T', long, value_name = "TARGET")]
+    target: Option<String>,
+    #[arg(skip)]
+    found: Found,
+}
+
 /// The portal that is asked.
 #[derive(Debug, Default, Group)]
 pub(crate) struct Asked {
@@ -106,6 +121,23 @@ impl Place {
         let words = self.first.iter().chain(&self.second).chain(&self.more).cloned().collect();
         let words = Words { words, target: self.target.clone(), portal: self.portal.clone() };
         self.found = words.settle(rule, typed)?;
+        Ok(())
+    }
+}
+
+impl Whole {
+    pub(crate) fn target_name(&self) -> Option<&Iqn> {
+        self.found.target.as_ref()
+    }
+
+    /// Empty if none was given.
+    pub(crate) fn target(&self) -> String {
+        self.found.target()
+    }
+
+    pub(super) fn settle(&mut self, rule: &Rule, typed: &[String]) -> Result<(), Problem> {
+        let words = self.first.iter().chain(&self.more).cloned().collect();
+        self.found = Words { words, target: self.target.clone(), portal: None }.settle(rule, typed)?;
         Ok(())
     }
 }
@@ -203,6 +235,12 @@ impl Words {
             (_, [one, two, ..]) if one != two => Err(line.many("portal", one, two)),
             ([target, ..], portals) if rule.target == Need::Refused => {
                 Err(line.no_target(target, portals.first()))
+            }
+            ([target, ..], [portal, ..]) if rule.portal == Need::Refused => {
+                Err(line.no_portal(Some(target), portal))
+            }
+            ([], [portal, ..]) if rule.portal == Need::Refused && rule.target == Need::Optional => {
+                Err(line.no_portal(None, portal))
             }
             ([], portals) if rule.target == Need::Required => Err(line.needs_target(portals.first())),
             ([], [portal, ..]) if rule.verb == "set-chap" && is_alone => Err(line.is_for_discovery(portal)),
@@ -359,6 +397,16 @@ impl Line<'_> {
             ),
         };
         Problem::usage(message, &hint)
+    }
+
+    /// A lease is on a target, at all of its portals.
+    fn no_portal(&self, target: Option<&Iqn>, portal: &Portal) -> Problem {
+        let verb = self.rule.verb;
+        let place: Vec<String> = target.iter().map(ToString::to_string).collect();
+        Problem::usage(
+            format!("{verb} is about a target at all its portals, and {portal} is a portal"),
+            &self.meant(verb, &place),
+        )
     }
 
     /// Why a portal alone is not enough, and what to do with one.

@@ -8,18 +8,20 @@
 //! | `connect` | connect: from a portal to usable disks |
 //! | `diagnose` | diagnose: what a login needs, piece by piece |
 //! | `doctor` | doctor: what the daemon finds, and what only a client sees |
+//! | `lease` | hold, release and holds |
 //! | `list` | discover, add, paths, nodes and initiator-name |
 //! | `multipath` | multipath: set up, shown, undone |
 //! | `near` | the name that was probably meant |
 //! | `progress` | the steps of a call, shown as they come |
 //! | `record` | forget and startup |
-//! | `session` | login, logout and rescan |
+//! | `session` | login, logout, in-use and rescan |
 
 mod call;
 mod chap;
 mod connect;
 mod diagnose;
 mod doctor;
+mod lease;
 mod list;
 mod multipath;
 mod near;
@@ -60,6 +62,10 @@ async fn one(command: Command, call: &Call, chap: Option<Chap>, asked: &Asked) -
         Command::Discover(args) => list::discover(call, &args, chap).await,
         Command::Login(args) => session::login(call, &args).await,
         Command::Logout(args) => session::logout(call, &args).await,
+        Command::InUse(args) => session::in_use(call, &args).await,
+        Command::Hold(args) => lease::hold(call, &args).await,
+        Command::Release(args) => lease::release(call, &args).await,
+        Command::Holds(args) => lease::holds(call, &args).await,
         Command::SetChap(args) => chap::set(call, &args, chap).await,
         Command::Diagnose(args) => diagnose::diagnose(call, &args, chap).await,
         Command::Forget(args) => record::forget(call, &args).await,

@@ -1,14 +1,16 @@
-//! The commands that change sessions, or what is seen through them: login, logout, rescan.
+//! The commands that change sessions, or what is seen through them: login, logout, in-use, rescan.
 //! Must not try twice: what failed is for the user to judge.
 
 use iscsi_initiator_dbus::{
+    hint,
     options::{LoginOptions, LogoutOptions, RescanOptions},
     results,
 };
 
 use super::call::Call;
 use crate::{
-    args::{Login, Logout, Rescan},
+    args::{InUse, Login, Logout, Rescan},
+    exit::Exit,
     problem::Problem,
     show::{self, Body, Remark, Report},
     spinner::{self, Caption},
@@ -61,6 +63,22 @@ pub(super) async fn logout(call: &Call, args: &Logout) -> Result<Report, Problem
         .map_err(|fault| Problem::from(fault).or_list())?;
     let (table, remarks, exit) = show::logouts(&logouts);
     Ok(Report { rows: show::rows(&logouts), body: Body::Outcome(table), remarks, exit })
+}
+
+pub(super) async fn in_use(call: &Call, args: &InUse) -> Result<Report, Problem> {
+    let (target, portal) = (args.place.target(), args.place.portal());
+    let caption = Caption::new(&format!("Looking at what uses {target}"));
+    let work = call.daemon.check_in_use(&target, &portal);
+    let holders = spinner::during(call.screen.live(), &caption, work)
+        .await
+        .map_err(|fault| Problem::from(fault).or_list())?;
+    let mut remarks = Vec::new();
+    if holders.is_empty() {
+        let next = hint!("log out: iscsictl logout {TARGET}", TARGET = target);
+        remarks.push(Remark::note("nothing stands in the way of a logout", &next));
+    }
+    let exit = if holders.is_empty() { Exit::Done } else { Exit::InUse };
+    Ok(Report { rows: show::rows(&holders), body: Body::List(show::holders(&holders)), remarks, exit })
 }
 
 pub(super) async fn rescan(call: &Call, args: &Rescan) -> Result<Report, Problem> {

@@ -2,7 +2,7 @@
 //! Must not change what a message says.
 
 /// The keys of a call, as this program's options.
-const OPTIONS: [(&str, &str); 14] = [
+const OPTIONS: [(&str, &str); 15] = [
     ("targets", "--target"),
     ("timeout", "--timeout"),
     ("startup", "--startup"),
@@ -15,6 +15,7 @@ const OPTIONS: [(&str, &str); 14] = [
     ("target-username", "--target-user"),
     ("target-secret", "the target's secret"),
     ("target-secret-fd", "the target's secret"),
+    ("holder", "--as"),
     ("portal", "the portal"),
     ("target", "the target"),
 ];

@@ -85,7 +85,7 @@ mod tests {
             ["devices", "error", "hint", "map", "maps", "message", "outcome", "portal", "sid", "target"]
         );
         assert_eq!(keys(&rows[1]), ["error", "hint", "message", "outcome", "portal", "target"]);
-        assert_eq!(keys(&rows[2]).len(), 23);
+        assert_eq!(keys(&rows[2]).len(), 24);
         assert!(rows[2].get("dm-state").is_some() && rows[2].get("checker-state").is_some());
         assert_eq!(rows[0]["outcome"], "failed");
         assert_eq!(rows[0]["error"], "org.cloudatlas.IscsiInitiator.Error.TimedOut");

@@ -14,6 +14,7 @@
 //! | `outcomes` | what became of a login, logout or rescan |
 //! | `paths` | maps, each with its paths and their states |
 //! | `table` | aligned tables |
+//! | `uses` | what holds a target or its disks |
 
 mod agent;
 mod change;
@@ -26,6 +27,7 @@ mod nodes;
 mod outcomes;
 mod paths;
 pub(crate) mod table;
+mod uses;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -42,6 +44,7 @@ pub(crate) use self::{
     nodes::nodes,
     outcomes::{Remark, logins, logouts, rescans},
     paths::{paths, problems},
+    uses::{Held, holders, holds},
 };
 use crate::{exit::Exit, problem::Problem};
 use escape::escape;

@@ -83,13 +83,17 @@ fn heading(paths: &[&Path]) -> String {
         all(&|path| path.wwid.clone()),
     ];
     let disk = disk.into_iter().filter(|_| has_disk);
-    let words = first.into_iter().chain(disk).chain([all(&|path| path.target.clone())]);
+    let held = match all(&|path| path.holds.join(", ")).as_str() {
+        "" => String::new(),
+        holders => format!("held by {holders}"),
+    };
+    let words = first.into_iter().chain(disk).chain([all(&|path| path.target.clone()), held]);
     words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join("  ")
 }
 
 fn row(path: &Path) -> Vec<Cell> {
     let known = |text: String, is_known: bool| Cell::or_dash(if is_known { text } else { String::new() });
-    let (state, tone) = if is_pathless(path) { ("no session".to_owned(), Tone::Bad) } else { state(path) };
+    let (state, tone) = if has_no_session(path) { ("no session".to_owned(), Tone::Bad) } else { state(path) };
     vec![
         Cell::or_dash(&path.device),
         Cell::or_dash(&path.portal),
@@ -101,9 +105,10 @@ fn row(path: &Path) -> Vec<Cell> {
     ]
 }
 
-/// A map that outlived its sessions: a logout by force left it to what has it open.
-fn is_pathless(path: &Path) -> bool {
-    path.sid == 0 && path.device.is_empty() && !path.map.is_empty()
+/// A map that outlived its sessions, because a logout by force left it to what has it open; or a target that is
+/// held.
+fn has_no_session(path: &Path) -> bool {
+    path.sid == 0 && path.device.is_empty()
 }
 
 /// A session without a LUN has no address; a LUN that is no disk has a state.

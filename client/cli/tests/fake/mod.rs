@@ -13,11 +13,11 @@ use iscsi_initiator_dbus::{
     BUS_NAME, Fault, Kind, OBJECT_PATH, Secret,
     options::{
         AddOptions, Chap, ChapChange, ConnectOptions, Credentials, DiagnoseOptions, DiscoverOptions,
-        ExamineOptions, MultipathOptions, RescanOptions, SecretSource,
+        ExamineOptions, HoldOptions, MultipathOptions, RescanOptions, SecretSource,
     },
     results::{
-        ChapMode, Check, CheckState, Finding, Login, LoginOutcome, Logout, LogoutOutcome, MultipathChange,
-        Node, NodeState, Path, Rescan, Startup,
+        ChapMode, Check, CheckState, Finding, Holder, HolderKind, Login, LoginOutcome, Logout, LogoutOutcome,
+        MultipathChange, Node, NodeState, Path, Rescan, Startup,
     },
 };
 use zbus::{Connection, OwnedVariant, message::Header, object_server::SignalEmitter};
@@ -98,6 +98,36 @@ impl Fake {
             return Err(unknown());
         }
         Ok(vec![Logout::done(target, "192.0.2.21:3260", LogoutOutcome::NotLoggedIn)])
+    }
+
+    async fn check_in_use(&self, target: &str, portal: &str) -> Result<Vec<Holder>, Fault> {
+        self.note(format!("check-in-use {target} {portal:?}"));
+        match target {
+            HALF => {
+                let message = format!("dm-0 is mounted on {HOSTILE}");
+                let mut holder = Holder::new(HolderKind::Mount, "dm-0", message);
+                holder.mount_point = HOSTILE.to_owned();
+                holder.hint = "umount /mnt".to_owned();
+                Ok(vec![holder])
+            }
+            UNKNOWN => Err(unknown()),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    async fn hold(&self, target: &str, holder: &str, options: Dict) -> Result<(), Fault> {
+        HoldOptions::parse(options)?;
+        self.note(format!("hold {target} {holder:?}"));
+        if target == UNKNOWN { Err(unknown()) } else { Ok(()) }
+    }
+
+    async fn release(&self, target: &str, holder: &str) -> Result<(), Fault> {
+        self.note(format!("release {target} {holder:?}"));
+        if target != FORBIDDEN {
+            return Ok(());
+        }
+        let hint = format!("as root: sudo iscsictl release {target} --as {holder}");
+        Err(Fault::new(Kind::AccessDenied, "it is held by uid 7").hint(hint))
     }
 
     async fn set_chap(&self, target: &str, portal: &str, chap: Dict) -> Result<(), Fault> {
@@ -269,6 +299,16 @@ impl Fake {
     }
 
     async fn list_paths(&self, filter: Dict) -> Result<Vec<Path>, Fault> {
+        if names(&filter, SLOW) {
+            return Ok(vec![{
+                let mut path = Path::default();
+                path.target = SLOW.to_owned();
+                path.holds = vec!["backup".to_owned(), HOSTILE.to_owned()];
+                path.message = format!("{SLOW} is held, and has no session");
+                path.hint = format!("log in: iscsictl login {SLOW}");
+                path
+            }]);
+        }
         if !is_of_disks(&filter) {
             return Ok(Vec::new());
         }

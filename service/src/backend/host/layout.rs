@@ -56,7 +56,8 @@ pub struct Layout {
     pub hosts: Option<PathBuf>,
     /// What this daemon stores beyond a restart of the machine.
     pub state: PathBuf,
-    /// Where this daemon puts temporary files that other programs read.
+    /// What this daemon stores until the machine is restarted (leases), and where it puts temporary
+    /// files that other programs read.
     pub scratch: PathBuf,
     /// The kernels' modules, one folder each.
     pub modules: PathBuf,
@@ -190,7 +191,8 @@ impl Layout {
     /// Temporary files of interrupted writes.
     pub(crate) fn leftovers(&self) -> Vec<PathBuf> {
         let undo = self.state.join("undo");
-        let places = [&self.find_database(), &self.config, &self.multipath, &undo, &self.state];
+        let leases = self.scratch.join("leases");
+        let places = [&self.find_database(), &self.config, &self.multipath, &undo, &self.state, &leases];
         let mut files: Vec<PathBuf> = places.iter().filter_map(|place| leftover(place)).collect();
         files.dedup();
         files

@@ -13,6 +13,23 @@ pub(crate) fn is_roots(proc: &Path, pid: u32) -> bool {
     real_user(&status).is_some_and(is_trusted)
 }
 
+/// Whose a process is, as far as that can be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Owner {
+    /// The real user.
+    pub(crate) uid: Option<u32>,
+    /// The text of its control groups (cgroups(7)).
+    pub(crate) cgroup: String,
+}
+
+impl Owner {
+    /// Of this process; it may have ended.
+    pub(crate) fn of(proc: &Path, pid: u32) -> Self {
+        let text = |name: &str| bounded::text(&proc.join(format!("{pid}/{name}")), SMALL).unwrap_or_default();
+        Self { uid: real_user(&text("status")).map(Uid::as_raw), cgroup: text("cgroup") }
+    }
+}
+
 /// `Uid:` real, effective, saved, file system (proc_pid_status(5)).
 fn real_user(status: &str) -> Option<Uid> {
     let users = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;

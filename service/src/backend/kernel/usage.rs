@@ -29,7 +29,7 @@ use rustix::{
 };
 
 pub(crate) use self::{
-    holder::{Holder, Use},
+    holder::{Holder, Process, Unseen, Use},
     release::Release,
 };
 use self::{

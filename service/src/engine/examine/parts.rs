@@ -7,7 +7,7 @@ use iscsi_initiator_dbus::fault::Result;
 use super::{
     facts,
     found::{Findings, Found, or},
-    machine, maps, programs, records, secrets, services, sessions, volumes,
+    holds, machine, maps, programs, records, secrets, services, sessions, volumes,
 };
 use crate::{backend::host::limit::Limit, engine::Engine};
 
@@ -16,7 +16,7 @@ use crate::{backend::host::limit::Limit, engine::Engine};
 pub(super) async fn look(engine: &Engine, named: &BTreeSet<String>, limit: &Limit) -> Result<Vec<Found>> {
     let late = || limit.fault("timed out reading the open-iscsi records");
     let facts = limit.wait(facts::read(engine)).await.ok_or_else(late)??;
-    let (machine, programs, services, secrets, records, sessions, maps, volumes) = tokio::join!(
+    let (machine, programs, services, secrets, records, sessions, maps, volumes, holds) = tokio::join!(
         within("open-iscsi", limit, machine::look(engine)),
         within("programs", limit, programs::look(engine, limit)),
         within("services", limit, services::look(engine, &facts)),
@@ -25,8 +25,9 @@ pub(super) async fn look(engine: &Engine, named: &BTreeSet<String>, limit: &Limi
         within("sessions", limit, async { Ok(sessions::look(&facts)) }),
         within("lun-map", limit, maps::look(engine, &facts, limit)),
         within("volume-groups", limit, volumes::look(engine, &facts)),
+        within("leases", limit, holds::look(engine, &facts)),
     );
-    Ok([machine, programs, services, secrets, records, sessions, maps, volumes]
+    Ok([machine, programs, services, secrets, records, sessions, maps, volumes, holds]
         .into_iter()
         .flatten()
         .collect())

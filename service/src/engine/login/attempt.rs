@@ -166,6 +166,26 @@ async fn take_back(engine: &Engine, rest: Rest, node: &NodeKey, place: Place) {
     if sessions.is_empty() {
         return;
     }
+    // No lease is taken on it meanwhile.
+    let _ending = match engine.turns.leases.end(&node.target, false).await {
+        Ok((_, Some(ending))) => ending,
+        Ok((held, None)) => {
+            let holders = held.leases.len();
+            tracing::warn!(
+                target = %node.target, portal = %node.portal, holders,
+                "a login succeeded after its deadline: left in place, because the target is held"
+            );
+            return;
+        }
+        Err(fault) => {
+            let error = fault.message();
+            tracing::warn!(
+                target = %node.target, portal = %node.portal, error,
+                "cannot see who holds the target of a late session: left in place"
+            );
+            return;
+        }
+    };
     tracing::warn!(
         target = %node.target, portal = %node.portal,
         "a login succeeded after its deadline: logging out again"

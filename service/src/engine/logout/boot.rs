@@ -19,8 +19,23 @@ const VITAL: &[&str] = &["/usr", "/boot", "/efi"];
 
 const NEVER: &str = "it is never logged out of, not even with force";
 
+/// A session that the machine runs from.
+pub(super) struct Boot {
+    /// Which, and why.
+    pub(super) what: String,
+    pub(super) hint: String,
+}
+
 /// `InUse` with the reason if the machine runs from one of the sessions.
 pub(super) async fn check(engine: &Engine, sessions: &[Session], force: bool) -> Result<()> {
+    match find(engine, sessions, force).await? {
+        None => Ok(()),
+        Some(Boot { what, hint }) => Err(Fault::new(Kind::InUse, what).hint(hint)),
+    }
+}
+
+/// The first of the sessions that the machine runs from.
+pub(super) async fn find(engine: &Engine, sessions: &[Session], force: bool) -> Result<Option<Boot>> {
     // A session whose target is not an iSCSI name has no record.
     let targets: BTreeSet<Iqn> = sessions.iter().filter_map(|session| session.target.parse().ok()).collect();
     let targets: Vec<Iqn> = targets.into_iter().collect();
@@ -51,13 +66,15 @@ pub(super) async fn check(engine: &Engine, sessions: &[Session], force: bool) ->
         Ok::<_, Fault>(None)
     })
     .await??;
-    let Some((session, reason, hint)) = found else { return Ok(()) };
-    let what = format!(
-        "this machine runs from the session to {} at {}: {reason}",
-        session.target,
-        session.portal_text()
-    );
-    Err(Fault::new(Kind::InUse, what).hint(hint))
+    let of = |(session, reason, hint): (Session, String, String)| Boot {
+        what: format!(
+            "this machine runs from the session to {} at {}: {reason}",
+            session.target,
+            session.portal_text()
+        ),
+        hint,
+    };
+    Ok(found.map(of))
 }
 
 /// The reason according to firmware and records.

@@ -57,16 +57,38 @@ async fn look(engine: &Engine, sessions: &[Session]) -> Result<(Plan, bool)> {
     .await
 }
 
+/// Whether anything uses what leaves.
+pub(super) enum Verdict {
+    /// Nothing does; the claims keep it unused while they are held.
+    Unused(Plan, Claims),
+    Used(Used),
+}
+
+/// Everything that is used and by what, and how to end that.
+pub(super) struct Used {
+    plan: Plan,
+    pub(super) found: Vec<Use>,
+    pub(super) release: Release,
+}
+
 /// The plan, if nothing uses what leaves, and claims that keep it unused while they are held.
 /// Otherwise `InUse`, with everything that is used and by what.
 pub(super) async fn unused(engine: &Engine, sessions: &[Session], limit: &Limit) -> Result<(Plan, Claims)> {
+    match verdict(engine, sessions, limit).await? {
+        Verdict::Unused(plan, claims) => Ok((plan, claims)),
+        Verdict::Used(Used { plan, found, release }) => Err(report(&plan, &found, &release)),
+    }
+}
+
+/// The same, before it is put into words.
+pub(super) async fn verdict(engine: &Engine, sessions: &[Session], limit: &Limit) -> Result<Verdict> {
     // The following steps need time too.
     let coming = COMING.min(limit.left() / 2);
     let begun = Instant::now();
     let mut unused = Unused { engine, sessions, limit, begun, coming, over: None, used: None };
     match (engine.state.watch.until(&mut unused, limit).await?, unused.used) {
-        (Some(verdict), _) => verdict,
-        (None, Some(used)) if !limit.is_cancelled() => Err(used),
+        (Some(verdict), _) => Ok(verdict),
+        (None, Some(used)) if !limit.is_cancelled() => Ok(Verdict::Used(used)),
         (None, _) => Err(limit.fault("timed out finding out what uses the disks")),
     }
 }
@@ -83,11 +105,11 @@ struct Unused<'a> {
     /// one that starts after it decides.
     over: Option<Instant>,
     /// What used the disks at the last look.
-    used: Option<Fault>,
+    used: Option<Used>,
 }
 
 impl Predicate for Unused<'_> {
-    type Is = Result<(Plan, Claims)>;
+    type Is = Verdict;
 
     async fn look(&mut self) -> Result<Option<Self::Is>> {
         let (plan, awaits_disk) = look(self.engine, self.sessions).await?;
@@ -108,7 +130,7 @@ impl Predicate for Unused<'_> {
             Ok::<_, Fault>(self::plan(self.engine, self.sessions).await?.devices() == plan.devices())
         };
         if found.is_empty() {
-            return Ok(is_same().await?.then_some(Ok((plan, claims))));
+            return Ok(is_same().await?.then_some(Verdict::Unused(plan, claims)));
         }
         let is_glance = found.iter().all(|used| is_glance(&used.holder));
         let is_udevs = found.iter().all(|used| matches!(used.holder, Holder::Udev(_)));
@@ -117,11 +139,11 @@ impl Predicate for Unused<'_> {
         if is_udevs && is_last {
             // On a slow machine udev probes for longer. It only reads, and starts again with the
             // next disk.
-            return Ok(Some(Ok((plan, claims))));
+            return Ok(Some(Verdict::Unused(plan, claims)));
         }
-        let used = report(&plan, &found, &release);
+        let used = Used { plan, found, release };
         if !is_glance || is_last {
-            return Ok(Some(Err(used)));
+            return Ok(Some(Verdict::Used(used)));
         }
         self.used = Some(used);
         Ok(None)

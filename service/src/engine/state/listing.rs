@@ -18,6 +18,7 @@ use crate::{
     backend::{
         host::threads::reading,
         kernel::sysfs::{Disk, Scope, Session},
+        leases::Held,
         multipath::daemon::PathState,
         open_iscsi::database::Node,
     },
@@ -47,14 +48,17 @@ impl Engine {
                 Some(scope) => self.state.paths_around(scope).await?,
             };
             let troubles = troubles::look(self, now.all_sessions()).await?;
+            // A logout that cannot read them is refused; the list is not.
+            let held = self.turns.leases.all().await.unwrap_or_default();
             let mut paths = Vec::new();
             for session in now.all_sessions().iter().filter(wanted) {
+                let holds = held.iter().find(|held| held.is_of(&session.target));
                 if session.disks.is_empty() {
-                    paths.push(path_of(session));
+                    paths.push(with_holds(path_of(session), holds));
                 }
                 paths.extend(session.disks.iter().map(|disk| {
                     let path = with_disk(path_of(session), disk, now.path(&disk.name));
-                    with_trouble(path, troubles.of([disk]))
+                    with_holds(with_trouble(path, troubles.of([disk])), holds)
                 }));
             }
             // There is no portal that a map without a path would be reached through.
@@ -62,6 +66,13 @@ impl Engine {
                 let mut pathless = pathless_maps::find(self).await?;
                 pathless.retain(|map| filter.target.as_ref().is_none_or(|target| map.target == *target));
                 paths.extend(pathless.into_iter().map(without_path));
+            }
+            let is_down =
+                |held: &&Held| !now.all_sessions().iter().any(|session| held.is_of(&session.target));
+            for held in held.iter().filter(is_down) {
+                if portals.is_none() && canonical.as_ref().is_none_or(|name| held.is_of(name)) {
+                    paths.push(without_session(held));
+                }
             }
             Ok(paths)
         })
@@ -150,6 +161,29 @@ fn without_path(pathless: PathlessMap) -> results::Path {
     path.map = pathless.map.name;
     path.map_device = pathless.map.device;
     path.size = pathless.size;
+    path
+}
+
+/// A target that is held, and has no session.
+fn without_session(held: &Held) -> results::Path {
+    let mut path = results::Path::default();
+    path.target = held.target.to_string();
+    path.message = format!("{} is held, and has no session", held.target);
+    path.hint = hint!("log in: iscsictl login {TARGET}", TARGET = held.target);
+    with_holds(path, Some(held))
+}
+
+fn with_holds(mut path: results::Path, held: Option<&Held>) -> results::Path {
+    let Some(held) = held else { return path };
+    for lease in &held.leases {
+        let holder = lease.holder.as_str();
+        if !path.holds.iter().any(|known| known == holder) {
+            path.holds.push(holder.to_owned());
+        }
+    }
+    if let Some(damage) = held.damage.as_ref().filter(|_| path.problem.as_str().is_empty()) {
+        (path.message, path.hint) = damage.report(&held.target);
+    }
     path
 }
 

@@ -76,6 +76,13 @@ impl Release {
     }
 }
 
+impl Use {
+    /// The command that ends this use alone, if there is one. What is stacked on it goes before.
+    pub(crate) fn command(&self) -> Option<String> {
+        steps_of(self).into_iter().next().map(|step| step.command)
+    }
+}
+
 /// What ends one use.
 fn steps_of(used: &Use) -> Vec<Step<'_>> {
     let step = |words: &[&str]| Step {

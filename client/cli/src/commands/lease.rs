@@ -1,0 +1,78 @@
+//! The commands of leases: hold, release, holds.
+
+use std::collections::BTreeMap;
+
+use iscsi_initiator_dbus::{
+    hint,
+    options::{HoldOptions, PathFilter},
+    results::Path,
+};
+use serde_json::{Value, json};
+
+use super::call::Call;
+use crate::{
+    args::{Hold, Holds},
+    exit::Exit,
+    problem::Problem,
+    show::{self, Body, Remark, Report},
+};
+
+pub(super) async fn hold(call: &Call, args: &Hold) -> Result<Report, Problem> {
+    let (target, holder) = (args.whole.target(), &args.holder);
+    let held = call.daemon.hold(&target, holder.as_str(), &HoldOptions::new()).await;
+    held.map_err(|fault| Problem::from(fault).or_list())?;
+    Ok(done(format!("{target} is held as {holder}.")))
+}
+
+pub(super) async fn release(call: &Call, args: &Hold) -> Result<Report, Problem> {
+    let (target, holder) = (args.whole.target(), &args.holder);
+    call.daemon.release(&target, holder.as_str()).await?;
+    Ok(done(format!("{target} is not held as {holder}.")))
+}
+
+/// From the list of paths, which also has the targets that are held and have no session.
+pub(super) async fn holds(call: &Call, args: &Holds) -> Result<Report, Problem> {
+    let mut filter = PathFilter::new();
+    filter.target = args.whole.target_name().cloned();
+    let paths = call.daemon.list_paths(filter).await?;
+    let mut held: BTreeMap<&str, show::Held> = BTreeMap::new();
+    for path in paths.iter().filter(|path| !path.holds.is_empty()) {
+        let held = held.entry(&path.target).or_default();
+        held.holders.extend(path.holds.iter().cloned());
+        held.sids.extend((path.sid > 0).then_some(path.sid));
+    }
+    let row = |target: &str, holder: &str, sids: &[u32]| json!({ "target": target, "holder": holder, "sids": sids });
+    let rows: Vec<Value> = held
+        .iter()
+        .flat_map(|(target, held)| {
+            let sids: Vec<u32> = held.sids.iter().copied().collect();
+            held.holders.iter().map(move |holder| row(target, holder, &sids))
+        })
+        .collect();
+    let mut remarks = unknown(&paths);
+    if held.is_empty() && remarks.is_empty() {
+        let target = args.whole.target();
+        remarks.push(match target.as_str() {
+            "" => Remark::note("no target is held", "see how: iscsictl hold --help"),
+            target => Remark::note(
+                &format!("{target} is not held"),
+                &hint!("see what else uses it: iscsictl in-use {TARGET}", TARGET = target),
+            ),
+        });
+    }
+    let body = Body::List(show::holds(&held));
+    Ok(Report { rows, body, remarks, exit: Exit::Done })
+}
+
+/// What the daemon says of leases that it cannot read, and of targets without a session.
+fn unknown(paths: &[Path]) -> Vec<Remark> {
+    let is_about_leases =
+        |path: &&Path| path.problem.as_str().is_empty() && path.map.is_empty() && !path.message.is_empty();
+    let about = paths.iter().filter(is_about_leases);
+    about.map(|path| Remark::note(&path.message, &path.hint)).collect()
+}
+
+/// A program gets no rows: the exit code says it.
+fn done(text: String) -> Report {
+    Report { rows: Vec::new(), body: Body::Done(text), remarks: Vec::new(), exit: Exit::Done }
+}

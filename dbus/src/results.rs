@@ -27,7 +27,7 @@ pub use self::{
     nodes::{Node, Path},
     sessions::{Login, Logout, Rescan},
     words::{
-        ChapMode, CheckState, LoginOutcome, LogoutOutcome, NodeState, Problem, RescanOutcome, Startup, Step,
-        Unknown,
+        ChapMode, CheckState, Health, LoginOutcome, LogoutOutcome, NodeState, Problem, RescanOutcome,
+        Startup, Step, Unknown,
     },
 };

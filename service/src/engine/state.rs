@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `diff` | what appeared, changed and vanished between two snapshots |
 //! | `listing` | `ListPaths` and `ListNodes` |
+//! | `picture` | the machine as objects, as the bus shows it, and what is other than before |
 //! | `reader` | makes snapshots |
 //! | `same_disk` | disks that multipath takes for one, and whether they can be one |
 //! | `snapshot` | nodes, sessions, disks, maps and path states at one moment |
@@ -12,6 +13,7 @@
 
 pub(super) mod diff;
 pub(super) mod listing;
+pub(crate) mod picture;
 pub(super) mod reader;
 pub(super) mod same_disk;
 pub(super) mod snapshot;

@@ -12,7 +12,7 @@ use std::{
 use iscsi_initiator_dbus::proxy::InitiatorProxy;
 use iscsi_initiator_fake::{Bus, Machine, polkit};
 use iscsi_initiator_polkit::Action;
-use iscsi_initiatord::{Layout, serve};
+use iscsi_initiatord::{Layout, connect, serve};
 
 /// LUNs of each session.
 const LUNS: usize = 8;
@@ -63,7 +63,7 @@ async fn look(paths: usize) -> Result<Duration, Box<dyn Error>> {
     let bus = Bus::session();
     let stand_in = bus.connect().await;
     let _denied = polkit::serve(&stand_in, &Action::ALL.map(Action::id)).await;
-    let connection = bus.connect().await;
+    let connection = connect(&bus.address().parse()?).await?;
     let _activity = serve(&connection, Layout::below(&machine.root())).await?;
     let client = bus.connect().await;
     let client = InitiatorProxy::new(&client).await?;

@@ -50,8 +50,8 @@ impl Engine {
                     paths.push(path_of(session));
                 }
                 paths.extend(session.disks.iter().map(|disk| {
-                    let path = with_disk(path_of(session), disk, now.path(&disk.name));
-                    with_trouble(path, troubles.iter().find(|trouble| trouble.is_of(disk)))
+                    let trouble = troubles.iter().find(|trouble| trouble.is_of(disk));
+                    path_of_disk(session, disk, now.path(&disk.name), trouble)
                 }));
             }
             for pathless in pathless_maps::find(self).await? {
@@ -115,6 +115,16 @@ pub(in crate::engine) fn node_of(node: &Node, state: NodeState, now: &Snapshot) 
         fault.next_step().clone_into(&mut entry.hint);
     }
     entry
+}
+
+/// A path as the bus shows it.
+pub(super) fn path_of_disk(
+    session: &Session,
+    disk: &Disk,
+    state: Option<&PathState>,
+    trouble: Option<&Trouble>,
+) -> results::Path {
+    with_trouble(with_disk(path_of(session), disk, state), trouble)
 }
 
 fn path_of(session: &Session) -> results::Path {

@@ -5,7 +5,7 @@
 //! two for each node, and one reply of multipathd. `docs/architecture.md` has the figures.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -41,6 +41,7 @@ impl Parts {
     pub(in crate::engine) const SESSIONS: Self = Self { nodes: false, paths: false };
     pub(in crate::engine) const NODES: Self = Self { nodes: true, paths: false };
     pub(in crate::engine) const PATHS: Self = Self { nodes: false, paths: true };
+    pub(in crate::engine) const ALL: Self = Self { nodes: true, paths: true };
 }
 
 /// Reads the state, and holds the events that trigger reading it again.
@@ -109,6 +110,16 @@ impl State {
             tracing::warn!(%why, "some node records are not listed");
             *reported = Some(why.to_owned());
         }
+    }
+
+    /// The maps that let I/O wait while no path works, by their names; as far as multipathd says.
+    pub(in crate::engine) async fn queueing_maps(&self) -> BTreeSet<String> {
+        let multipathd = self.multipathd.clone();
+        // What is wrong with multipathd was logged when it was asked for the paths.
+        let maps =
+            asking_multipathd_within(PATHS, move || multipathd.maps()).await.ok().and_then(|maps| maps.ok());
+        let queueing = maps.unwrap_or_default().into_iter().filter(|(_, map)| map.is_queueing);
+        queueing.map(|(name, _)| name).collect()
     }
 
     async fn paths(&self) -> HashMap<String, PathState> {

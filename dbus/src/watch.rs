@@ -222,7 +222,7 @@ impl Watcher {
 /// unique name.
 async fn begin(connection: &Connection) -> Result<(OwnedUniqueName, ManagedObjects), Fault> {
     let bus = DBusProxy::builder(connection).cache_properties(CacheProperties::No).build().await?;
-    let name = WellKnownName::try_from(BUS_NAME).map_err(zbus::Error::from)?;
+    let name = WellKnownName::try_from(BUS_NAME)?;
     let daemon = match bus.get_name_owner(name.clone().into()).await {
         Ok(daemon) => daemon,
         Err(_) => {

@@ -22,7 +22,7 @@ pub enum Event {
     /// These properties are other than before.
     Changed(Id, Vec<&'static str>),
     /// The object is gone; what it was.
-    Removed(Id, Object),
+    Removed(Id, Box<Object>),
     /// The daemon is another one. What is other than before follows.
     Restarted,
 }
@@ -97,7 +97,7 @@ impl Model {
             }
         }
         let gone = before.into_iter().filter(|(id, _)| !self.0.contains_key(id));
-        events.extend(gone.map(|(id, object)| Event::Removed(id, object)));
+        events.extend(gone.map(|(id, object)| Event::Removed(id, Box::new(object))));
         events
     }
 
@@ -123,7 +123,7 @@ impl Model {
             return None;
         }
         let object = self.0.remove(&id)?;
-        Some(Event::Removed(id, object))
+        Some(Event::Removed(id, Box::new(object)))
     }
 
     /// Takes over `PropertiesChanged`.
@@ -182,7 +182,9 @@ mod tests {
         assert_eq!((known.map.as_str(), known.size, known.health), ("mpathb", 64, Health::Down));
         assert_eq!((model.disks().count(), model.nodes().count(), model.sessions().count()), (1, 0, 0));
         let removed = model.remove(&path, &[interface]);
-        assert!(matches!(removed, Some(Event::Removed(gone, Object::Disk(_))) if gone == id));
+        assert!(
+            matches!(removed, Some(Event::Removed(gone, was)) if gone == id && was.class() == Class::Disk)
+        );
         assert_eq!(model.remove(&path, &[interface]), None);
     }
 

@@ -102,9 +102,7 @@ mod tests {
     }
 
     fn disk() -> Disk {
-        let mut path = Path::default();
-        path.device = "sda".into();
-        path.lun = 7;
+        let path = Path { device: "sda".into(), lun: 7, ..Path::default() };
         Disk {
             wwid: "naa.1".into(),
             size: 64,

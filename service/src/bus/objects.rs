@@ -14,8 +14,7 @@ use iscsi_initiator_dbus::{
 use iscsi_initiator_polkit::{Action, Details, Gate};
 use tokio::sync::mpsc::UnboundedReceiver;
 use zbus::{
-    Connection, DBusError, DynamicType, Message, OwnedVariant, fdo::Error, message::Header,
-    object_server::Interface as _,
+    Connection, DBusError, DynamicType, Message, OwnedVariant, message::Header, object_server::Interface as _,
 };
 
 use super::{Manager, introspection, mirror::Mirror};
@@ -47,6 +46,29 @@ enum Question {
     GetAll(Id, String),
 }
 
+/// An error of the standard interfaces. What polkit and the machine say is a [`Fault`].
+#[derive(Debug)]
+struct Refusal {
+    name: String,
+    message: String,
+}
+
+impl Refusal {
+    fn new(name: &str, message: String) -> Self {
+        Self { name: format!("org.freedesktop.DBus.Error.{name}"), message }
+    }
+
+    /// There is no such object, interface, method or property.
+    fn unknown(what: &str, name: &str) -> Self {
+        Self::new(&format!("Unknown{what}"), format!("{}: unknown {}", name, what.to_lowercase()))
+    }
+
+    /// With the same body as a fault has.
+    fn reply(&self, header: &Header<'_>) -> zbus::Result<Message> {
+        Message::error(header, self.name.as_str()).build(&(self.message.as_str(), ""))
+    }
+}
+
 impl Objects {
     /// Callers are authorized by `gate`.
     pub(crate) fn new(connection: &Connection, gate: Gate, activity: Activity, mirror: Mirror) -> Self {
@@ -65,7 +87,7 @@ impl Objects {
         let header = call.header();
         let question = match question(&call, &header) {
             Ok(question) => question,
-            Err(error) => return self.send(error.create_reply(&header)).await,
+            Err(refusal) => return self.send(refusal.reply(&header)).await,
         };
         if question == Question::Root {
             // What is written in the documents is no secret.
@@ -107,12 +129,12 @@ impl Objects {
 }
 
 /// What is asked for. The errors say nothing about which objects there are.
-fn question(call: &Message, header: &Header<'_>) -> Result<Question, Error> {
+fn question(call: &Message, header: &Header<'_>) -> Result<Question, Refusal> {
     let path = header.path().map(|path| path.as_str()).unwrap_or_default();
     let member = header.member().map(|member| member.as_str()).unwrap_or_default();
     let interface = header.interface().map(|interface| interface.as_str());
     let is_of = |name: &str| interface.is_none_or(|interface| interface == name);
-    let unknown_object = || Error::UnknownObject(format!("Unknown object '{path}'"));
+    let unknown_object = || Refusal::unknown("Object", path);
     let folder = Class::ALL.into_iter().find(|class| class.path() == path);
     match member {
         "GetManagedObjects" if is_of("org.freedesktop.DBus.ObjectManager") && path == OBJECT_PATH => {
@@ -125,27 +147,26 @@ fn question(call: &Message, header: &Header<'_>) -> Result<Question, Error> {
         },
         "Get" | "GetAll" | "Set" if is_of("org.freedesktop.DBus.Properties") => {
             if folder.is_some() {
-                return Err(Error::UnknownInterface(format!("'{path}' has no properties")));
+                return Err(Refusal::new("UnknownInterface", format!("{path} has no properties")));
             }
             let id = Id::at(path).ok_or_else(unknown_object)?;
             let body = call.body();
-            let wrong = |error: zbus::Error| Error::InvalidArgs(error.to_string());
+            let wrong = |error: zbus::Error| Refusal::new("InvalidArgs", error.to_string());
             match member {
                 "Get" => {
                     let (interface, property) = body.deserialize().map_err(wrong)?;
                     Ok(Question::Get(id, interface, property))
                 }
                 "GetAll" => Ok(Question::GetAll(id, body.deserialize().map_err(wrong)?)),
-                _ => Err(Error::PropertyReadOnly("no property can be set".to_owned())),
+                _ => Err(Refusal::new("PropertyReadOnly", "no property can be set".to_owned())),
             }
         }
-        _ => Err(Error::UnknownMethod(format!("Unknown method '{member}'"))),
+        _ => Err(Refusal::unknown("Method", member)),
     }
 }
 
 /// The reply to an authorized call.
 fn answer(header: &Header<'_>, question: Question, picture: &Picture) -> zbus::Result<Message> {
-    let refuse = |error: Error| error.create_reply(header);
     match question {
         Question::Managed => {
             let objects: HashMap<_, _> = picture
@@ -157,40 +178,39 @@ fn answer(header: &Header<'_>, question: Question, picture: &Picture) -> zbus::R
             reply(header, &objects)
         }
         // Answered without the mirror.
-        Question::Root => refuse(Error::UnknownMethod("Unknown method 'Introspect'".to_owned())),
+        Question::Root => Refusal::unknown("Method", "Introspect").reply(header),
         Question::Folder(class) => {
             let ids = picture.objects().map(|(id, _)| id).filter(|id| id.class() == class);
             reply(header, &introspection::folder(ids.map(Id::name)))
         }
         Question::Introspect(id) => match found(picture, &id, id.class().interface()) {
             Ok(_) => reply(header, &introspection::object(id.class())),
-            Err(error) => refuse(error),
+            Err(refusal) => refusal.reply(header),
         },
         Question::Get(id, interface, property) => match found(picture, &id, &interface) {
             Ok(object) => match object.properties().remove(property.as_str()) {
                 Some(value) => reply(header, &OwnedVariant::try_from(value)?),
-                None => refuse(Error::UnknownProperty(format!("Unknown property '{property}'"))),
+                None => Refusal::unknown("Property", &property).reply(header),
             },
-            Err(error) => refuse(error),
+            Err(refusal) => refusal.reply(header),
         },
         Question::GetAll(id, interface) => {
             let interface = if interface.is_empty() { id.class().interface() } else { &interface };
             match found(picture, &id, interface) {
                 Ok(object) => reply(header, &object.properties()),
-                Err(error) => refuse(error),
+                Err(refusal) => refusal.reply(header),
             }
         }
     }
 }
 
 /// An object that has this interface.
-fn found<'a>(picture: &'a Picture, id: &Id, interface: &str) -> Result<&'a Object, Error> {
-    let object = picture.object(id);
-    let object = object.ok_or_else(|| Error::UnknownObject(format!("Unknown object '{id}'")))?;
+fn found<'a>(picture: &'a Picture, id: &Id, interface: &str) -> Result<&'a Object, Refusal> {
+    let object = picture.object(id).ok_or_else(|| Refusal::unknown("Object", &id.to_string()))?;
     if interface == id.class().interface() {
         return Ok(object);
     }
-    Err(Error::UnknownInterface(format!("Unknown interface '{interface}'")))
+    Err(Refusal::unknown("Interface", interface))
 }
 
 fn reply<B: serde::Serialize + DynamicType>(header: &Header<'_>, body: &B) -> zbus::Result<Message> {
@@ -209,7 +229,7 @@ mod tests {
             [one, two, ..] => call.build(&(one, two)),
         }
         .unwrap();
-        question(&call, &call.header()).map_err(|error| error.name().to_string())
+        question(&call, &call.header()).map_err(|refusal| refusal.name)
     }
 
     #[test]

@@ -62,22 +62,15 @@ async fn received(watcher: &mut Watcher) -> Vec<Event> {
 }
 
 /// Waits until the model is so, by events alone; those that came until then.
-#[track_caller]
-fn until<'a>(
-    watcher: &'a mut Watcher,
-    what: &'a str,
-    is_so: impl Fn(&Model) -> bool + 'a,
-) -> impl Future<Output = Vec<Event>> + 'a {
-    async move {
-        let mut events = Vec::new();
-        while !is_so(watcher.model()) {
-            match timeout(DEADLINE, watcher.next()).await {
-                Ok(event) => events.push(event.unwrap()),
-                Err(_) => panic!("still not: {what}: {:#?}; came: {events:?}", watcher.model()),
-            }
+async fn until(watcher: &mut Watcher, what: &str, is_so: impl Fn(&Model) -> bool) -> Vec<Event> {
+    let mut events = Vec::new();
+    while !is_so(watcher.model()) {
+        match timeout(DEADLINE, watcher.next()).await {
+            Ok(event) => events.push(event.unwrap()),
+            Err(_) => panic!("still not: {what}: {:#?}; came: {events:?}", watcher.model()),
         }
-        events
     }
+    events
 }
 
 /// How many there are of each class.

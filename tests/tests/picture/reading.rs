@@ -125,10 +125,13 @@ async fn a_property_is_read_alone_and_with_the_others() {
     }
 }
 
+fn name(error: impl zbus::DBusError) -> String {
+    error.name().to_string()
+}
+
 #[tokio::test]
 async fn what_is_not_there_is_an_error_by_its_name() {
     let (room, _) = Room::logged_in().await;
-    let name = |error: zbus::fdo::Error| zbus::DBusError::name(&error).to_string();
     let session = properties(&room, &Id::session(1)).await;
     let own = || Class::Session.interface().try_into().unwrap();
     let unknown = |what: &str| format!("org.freedesktop.DBus.Error.Unknown{what}");

@@ -51,7 +51,7 @@ pub(crate) struct Picture {
 /// One difference between two pictures.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Change {
-    Added(Id, Object),
+    Added(Id, Box<Object>),
     /// The properties that are other than before.
     Changed(Id, Properties),
     Removed(Id),
@@ -111,7 +111,7 @@ impl Picture {
         let (mut added, mut changed) = (Vec::new(), Vec::new());
         for (id, now) in &later.objects {
             match self.objects.get(id) {
-                None => added.push(Change::Added(id.clone(), now.clone())),
+                None => added.push(Change::Added(id.clone(), Box::new(now.clone()))),
                 Some(before) if before != now => {
                     changed.push(Change::Changed(id.clone(), Object::changes(before, now)));
                 }

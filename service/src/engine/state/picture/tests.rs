@@ -135,10 +135,10 @@ impl Mirror {
     fn apply(&mut self, change: Change) {
         match change {
             Change::Added(id, object) => {
-                if let Object::Session(session) = &object {
+                if let Object::Session(session) = &*object {
                     assert!(session.disks.iter().all(|disk| self.has(disk)), "{session:?}");
                 }
-                assert_eq!(self.0.insert(id, object), None);
+                assert_eq!(self.0.insert(id, *object), None);
             }
             Change::Changed(id, properties) => {
                 assert!(!properties.is_empty(), "{id}");

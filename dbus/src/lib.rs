@@ -9,10 +9,12 @@
 //! | [`secret`] | [`Secret`], a CHAP secret that cannot be shown |
 //! | [`options`] | the `a{sv}` arguments, each key checked |
 //! | [`results`] | the `a{sv}` answers |
+//! | [`objects`] | nodes, sessions and disks as objects, with their properties |
 //! | [`fault`] | [`Fault`], every error a caller can meet |
 //! | [`shell`] | names and addresses as words of a command that can be pasted |
 //! | `unseen` | the characters that hide or reorder text |
 //! | [`proxy`] | the client side (feature `proxy`) |
+//! | [`watch`] | the objects, kept up to date for a client (feature `proxy`) |
 //!
 #![doc = include_str!("../README.md")]
 #![warn(missing_docs, clippy::missing_errors_doc)]
@@ -21,6 +23,7 @@ mod constants;
 pub mod fault;
 pub mod lease;
 pub mod name;
+pub mod objects;
 pub mod options;
 pub mod portal;
 #[cfg(feature = "proxy")]
@@ -29,6 +32,8 @@ pub mod results;
 pub mod secret;
 pub mod shell;
 mod unseen;
+#[cfg(feature = "proxy")]
+pub mod watch;
 
 pub use constants::{BUS_NAME, DEFAULT_PORT, ERROR_PREFIX, INTERFACE, INTROSPECTION, OBJECT_PATH};
 pub use fault::{Fault, Kind};

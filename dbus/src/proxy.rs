@@ -1,13 +1,21 @@
-//! The client side of the interface: a typed proxy, errors as [`Fault`].
+//! The client side of the interfaces: typed proxies, errors as [`Fault`].
+//!
+//! | room | what it is |
+//! |---|---|
+//! | `objects` | [`NodeProxy`], [`SessionProxy`] and [`DiskProxy`]: the objects one by one |
 //!
 //! Each method takes its own options, or an [`Options`] dictionary for keys that this version does not
 //! know. None has a deadline here: the daemon has one for every call (`timeout`, 20 s unless given),
 //! and polkit may wait up to 300 s for a person before that. A connection with a method timeout needs
 //! 330 s at least.
 
+mod objects;
+
 use std::collections::HashMap;
 
 use zbus::Variant;
+
+pub use self::objects::{DiskProxy, NodeProxy, SessionProxy};
 
 use crate::{
     Fault,
@@ -240,6 +248,23 @@ pub trait Initiator {
     /// `InteractiveAuthorizationRequired`, `Busy`, `Failed`): none of its own.
     #[zbus(allow_interactive_auth)]
     fn examine(&self, options: impl DictOf<ExamineOptions>) -> Result<Vec<Finding>, Fault>;
+
+    /// Makes the caller a watcher: from now on it gets the signals of the objects. A
+    /// [`Watcher`](crate::watch::Watcher) does this, and reads them. Needs the feature `objects`.
+    ///
+    /// # Errors
+    ///
+    /// Besides what any method may answer (`InvalidArgs`, `AccessDenied`,
+    /// `InteractiveAuthorizationRequired`, `Busy`, `Failed`): none of its own.
+    #[zbus(allow_interactive_auth)]
+    fn subscribe(&self) -> Result<(), Fault>;
+
+    /// The caller is a watcher no more. Needs the feature `objects`.
+    ///
+    /// # Errors
+    ///
+    /// If the bus does not carry the call.
+    fn unsubscribe(&self) -> Result<(), Fault>;
 
     /// How far a call has come: `id` is the caller's option `progress`, `step` one of
     /// [`Step`](crate::results::Step) or a newer word, `detail` a sentence for a person. All of a call's

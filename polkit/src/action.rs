@@ -6,7 +6,7 @@ use std::fmt;
 /// An action that polkit knows; see `org.cloudatlas.IscsiInitiator.policy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// `ListPaths`, `ListNodes` and `Examine`: reading.
+    /// `ListPaths`, `ListNodes`, `Examine`, `Subscribe` and the objects: reading.
     ListPaths,
     /// `Discover` and `AddNode`.
     Discover,

@@ -62,8 +62,12 @@ impl Caller {
         Ok(Self { name: name.as_str().to_owned(), uid, pid, unit: unit_in_time(pid).await })
     }
 
-    /// Ends when the caller has left the bus, or with an error when the bus cannot report that.
-    pub(crate) async fn departure(&self, connection: &Connection) -> zbus::Result<()> {
+    /// Ends when the caller has left the bus.
+    ///
+    /// # Errors
+    ///
+    /// The bus cannot report that.
+    pub async fn departure(&self, connection: &Connection) -> zbus::Result<()> {
         // Without the cache, building the proxy sends nothing.
         let bus = DBusProxy::builder(connection).cache_properties(CacheProperties::No).build().await?;
         let mut changes = bus.receive_name_owner_changed_with_args(&[(0, self.name.as_str())]).await?;

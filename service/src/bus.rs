@@ -5,18 +5,26 @@
 //! |---|---|
 //! | `consent` | questions to polkit while a call runs |
 //! | `door` | which messages get from the socket into the daemon |
+//! | `introspection` | the introspection documents of the objects |
 //! | `manager` | the interface `org.cloudatlas.IscsiInitiator` |
-//! | `mirror` | reports changed properties |
+//! | `mirror` | shows the machine: the only emitter, and what reading objects is answered from |
+//! | `objects` | the objects below the root object: nodes, sessions, disks |
 //! | `progress` | reports the steps of a long call to its caller |
 //! | `secret_fd` | secrets passed as a file descriptor |
+//! | `watchers` | who gets the signals |
 
 mod consent;
 mod door;
+mod introspection;
 mod manager;
 mod mirror;
+mod objects;
 mod progress;
 mod secret_fd;
+mod watchers;
 
-pub use door::connect;
+pub use door::{Entrance, connect};
 pub(crate) use manager::Manager;
-pub(crate) use mirror::mirror;
+pub(crate) use mirror::Mirror;
+pub(crate) use objects::Objects;
+pub(crate) use watchers::Watchers;

@@ -33,11 +33,15 @@ pub(crate) mod turns;
 
 use std::sync::Arc;
 
+use tokio::sync::mpsc::UnboundedReceiver;
 use zbus::Connection;
 
 use self::{
-    state::{reader::State, watch::FileEvents},
-    turns::{Turns, activity::Activity},
+    state::{
+        reader::State,
+        watch::{Events, FileEvents},
+    },
+    turns::{Turns, activity::Activity, audience::ToShow},
 };
 use crate::backend::{
     host::{layout::Layout, resolve::Resolver},
@@ -83,6 +87,21 @@ impl Engine {
             state,
             layout,
         })
+    }
+
+    /// Changes of devices and of open-iscsi's files, by any program.
+    pub(crate) fn events(&self) -> Events {
+        self.state.watch.events()
+    }
+
+    /// What is to be shown to the watchers before acts are replied to; for the first who asks.
+    pub(crate) fn to_show(&self) -> Option<UnboundedReceiver<ToShow>> {
+        self.turns.audience.requests()
+    }
+
+    /// Returns when what is there now has been shown to the watchers.
+    pub(crate) async fn show(&self) {
+        self.turns.audience.show().await;
     }
 
     /// Changes of open-iscsi's files, by any program.

@@ -13,8 +13,6 @@ mod bus;
 mod engine;
 mod life;
 
-use std::sync::Arc;
-
 use iscsi_initiator_dbus::{BUS_NAME, OBJECT_PATH};
 use iscsi_initiator_polkit::Gate;
 use zbus::Connection;
@@ -22,27 +20,37 @@ use zbus::Connection;
 #[cfg(feature = "steps")]
 pub use self::backend::host::atomic::steps;
 pub use self::backend::host::layout::Layout;
-pub use self::bus::connect;
+pub use self::bus::{Entrance, connect};
 #[cfg(feature = "measure")]
 pub use self::engine::state::measure;
 pub use self::engine::turns::activity::Activity;
 pub use self::life::live;
 use crate::{
-    bus::{Manager, mirror},
+    bus::{Manager, Mirror, Objects, Watchers},
     engine::Engine,
 };
 
-/// Serves the interface on a connection, then takes the bus name, so that a call can arrive only
-/// once everything is in place. Returns the counter of running calls. How many calls may run is limited
-/// if the connection is one of [`connect`]'s.
-pub async fn serve(connection: &Connection, layout: Layout) -> zbus::Result<Activity> {
+/// Serves the interfaces on a connection, then takes the bus name, so that a call can arrive only
+/// once everything is in place. Returns the counter of running calls.
+///
+/// # Errors
+///
+/// The bus failed, or the connection is served already.
+pub async fn serve(entrance: &Entrance, layout: Layout) -> zbus::Result<Activity> {
+    let connection: &Connection = entrance;
+    let calls = entrance
+        .calls_to_objects()
+        .ok_or_else(|| zbus::Error::Failure("the connection is served already".into()))?;
     let activity = Activity::default();
     let engine = Engine::new(layout, connection, activity.clone());
-    let changes = engine.file_events();
+    let watchers = Watchers::new(connection, activity.clone());
+    let mirror = Mirror::start(connection, &engine, &watchers);
     engine.clean_up();
-    let manager = Manager::new(Arc::clone(&engine), Gate::new(connection), activity.clone());
+    let gate = Gate::new(connection);
+    let objects = Objects::new(connection, gate.clone(), activity.clone(), mirror);
+    let manager = Manager::new(engine, gate, activity.clone(), watchers);
     connection.object_server().at(OBJECT_PATH, manager).await?;
-    tokio::spawn(mirror(connection.clone(), engine, changes));
+    tokio::spawn(objects.serve(calls));
     connection.request_name(BUS_NAME).await?;
     Ok(activity)
 }

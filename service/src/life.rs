@@ -14,7 +14,7 @@ const GRACE: Duration = Duration::from_millis(200);
 /// How long calls that are being answered may take then; less than the unit's `TimeoutStopSec`.
 const FINISH: Duration = Duration::from_secs(25);
 
-/// Serves until no call has come for `quiet`, or until SIGTERM or SIGINT; then releases the name and answers what
+/// Serves until no call has come and no watcher was there for `quiet`, or until SIGTERM or SIGINT; then releases the name and answers what
 /// had come before that.
 ///
 /// # Errors
@@ -33,7 +33,7 @@ pub async fn live(connection: &Connection, activity: &Activity, quiet: Duration)
     // Another SIGTERM changes nothing: systemd sends one when the name is released, and uses
     // SIGKILL after TimeoutStopSec.
     connection.release_name(BUS_NAME).await?;
-    if tokio::time::timeout(FINISH, activity.idle_for(GRACE)).await.is_err() {
+    if tokio::time::timeout(FINISH, activity.without_calls_for(GRACE)).await.is_err() {
         tracing::warn!("stopping although calls are running");
     }
     Ok(())

@@ -6,7 +6,7 @@ use std::{io::IsTerminal, process::ExitCode, time::Duration};
 use iscsi_initiatord::{Layout, connect, live, serve};
 use zbus::Address;
 
-/// How long it runs without a call. systemd starts it again for the next one.
+/// How long it runs without a call or a watcher. systemd starts it again for the next call.
 const QUIET: Duration = Duration::from_secs(30);
 /// How long the bus may take at the start.
 const CONNECT: Duration = Duration::from_secs(25);

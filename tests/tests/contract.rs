@@ -98,11 +98,18 @@ async fn what_is_served_is_the_contract_no_less_and_no_more() {
     let interfaces: BTreeSet<&str> = served
         .root_element()
         .children()
-        .filter(Node::is_element)
+        .filter(|node| node.has_tag_name("interface"))
         .map(|node| node.attribute("name").unwrap())
         .collect();
-    let standard =
-        ["Introspectable", "Peer", "Properties"].map(|name| format!("org.freedesktop.DBus.{name}"));
+    let folders: Vec<&str> = served
+        .root_element()
+        .children()
+        .filter(|node| node.has_tag_name("node"))
+        .map(|node| node.attribute("name").unwrap())
+        .collect();
+    assert_eq!(folders, ["nodes", "sessions", "disks"]);
+    let standard = ["Introspectable", "ObjectManager", "Peer", "Properties"]
+        .map(|name| format!("org.freedesktop.DBus.{name}"));
     assert_eq!(interfaces, standard.iter().map(String::as_str).chain([INTERFACE]).collect());
 }
 
@@ -149,7 +156,12 @@ async fn the_client_can_call_every_method_and_read_every_property() {
     for (method, fault) in &answers {
         assert_eq!(fault.kind(), Kind::InvalidArgs, "{method}: {fault}");
     }
-    let called: BTreeSet<String> = answers.iter().map(|(method, _)| (*method).to_owned()).collect();
+    // These take no arguments.
+    client.subscribe().await.unwrap();
+    client.unsubscribe().await.unwrap();
+    let without = ["Subscribe", "Unsubscribe"].map(str::to_owned);
+    let called: BTreeSet<String> =
+        answers.iter().map(|(method, _)| (*method).to_owned()).chain(without).collect();
     assert_eq!(called, names("method"));
 
     assert_eq!(client.initiator_name().await.unwrap(), room::machine::INITIATOR);
@@ -168,6 +180,7 @@ async fn the_client_can_call_every_method_and_read_every_property() {
         "examine",
         "check-in-use",
         "leases",
+        "objects",
     ] {
         assert!(features.iter().any(|known| known == feature), "{feature}: {features:?}");
     }
@@ -212,6 +225,7 @@ fn bus_unit_and_activation_file_name_each_other() {
     assert_eq!(named("own"), BTreeSet::from([BUS_NAME.to_owned()]));
     assert_eq!(named("send_destination"), BTreeSet::from([BUS_NAME.to_owned()]));
     assert!(named("send_interface").contains(INTERFACE));
+    assert!(named("send_interface").contains("org.freedesktop.DBus.ObjectManager"));
 }
 
 /// systemd sets the mode of a folder of its own at each start, or warns of another one.

@@ -68,6 +68,7 @@ fn calls(portal: &str) -> Vec<(&'static str, Vec<String>)> {
         ("Rescan", vec![TARGET, "", "{}"]),
         ("Rescan", vec!["", "", "{wait=true}"]),
         ("Forget", vec![TARGET, ""]),
+        ("Subscribe", vec![]),
     ]
     .map(|(method, args)| (method, args.into_iter().map(str::to_owned).collect()))
     .into()
@@ -86,7 +87,8 @@ fn no_method_is_left_out() {
         .map(|node| node.attribute("name").unwrap())
         .collect();
     let calls = calls("127.0.0.1");
-    let called: BTreeSet<&str> = calls.iter().map(|(method, _)| *method).collect();
+    // What ends the caller's own subscription is refused to no one.
+    let called: BTreeSet<&str> = calls.iter().map(|(method, _)| *method).chain(["Unsubscribe"]).collect();
     assert_eq!(called, methods);
 }
 
@@ -120,7 +122,9 @@ async fn a_stranger_is_refused_every_method_by_name_and_nothing_is_touched() {
         for allow_interaction in [false, true] {
             number += 1;
             let reply = ask(&mut stranger, number, allow_interaction, &call).await;
-            let is_looking = call.0.starts_with("List") || (call.0 == "Examine" && call.1 == ["{}"]);
+            let is_looking = call.0.starts_with("List")
+                || call.0 == "Subscribe"
+                || (call.0 == "Examine" && call.1 == ["{}"]);
             let kind = if is_looking || allow_interaction {
                 Kind::AccessDenied
             } else {
@@ -170,6 +174,7 @@ async fn call_as_root(room: &Room, (method, args): &(&str, Vec<String>)) -> Resu
         [portal, dict] if dict.starts_with('{') => room.call(method, &(portal, options(dict))).await,
         [target, portal] => room.call(method, &(target, portal)).await,
         [dict] if dict.starts_with('{') => room.call(method, &(options(dict),)).await,
+        [] => room.call(method, &()).await,
         args => room.call(method, &(&args[0],)).await,
     }
 }
@@ -205,7 +210,7 @@ async fn what_is_refused_above_would_have_done_something() {
         let did_something = target.visits() > visits || room.machine.picture() != before;
         // There is no session, and no multipath on that machine.
         let is_without_effect = call.0.starts_with("List")
-            || matches!(call.0, "Logout" | "CheckInUse" | "Rescan" | "SetupMultipath");
+            || matches!(call.0, "Logout" | "CheckInUse" | "Rescan" | "SetupMultipath" | "Subscribe");
         assert!(did_something || is_without_effect, "{call:?}: {answer:?}");
     }
     let calls = room.machine.calls();

@@ -11,7 +11,12 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use iscsi_initiator_dbus::{BUS_NAME, Kind, proxy::InitiatorProxy};
+use iscsi_initiator_dbus::{
+    BUS_NAME, Kind,
+    objects::{Event, Id},
+    proxy::InitiatorProxy,
+    watch::Watcher,
+};
 use iscsi_initiator_fake::{Bus, Machine, polkit};
 use iscsi_initiatord::{Layout, connect, live, serve};
 use rustix::process::{Pid, Signal, kill_process};
@@ -69,7 +74,7 @@ fn bus(folder: &Path, root: &Path) -> Bus {
 /// What the daemons live on: the bus with its folder, and a polkit that allows everything.
 struct Home {
     _folder: tempfile::TempDir,
-    _bus: Bus,
+    bus: Bus,
     _authority: Connection,
 }
 
@@ -82,7 +87,7 @@ async fn home(machine: &Machine) -> (Home, InitiatorProxy<'static>, DBusProxy<'s
     let connection: Connection = bus.connect().await;
     let names = DBusProxy::new(&connection).await.unwrap();
     let client = InitiatorProxy::new(&connection).await.unwrap();
-    (Home { _folder: folder, _bus: bus, _authority: authority }, client, names)
+    (Home { _folder: folder, bus, _authority: authority }, client, names)
 }
 
 /// Who answers to the name; empty between two daemons.
@@ -165,4 +170,64 @@ async fn a_thread_that_hangs_does_not_keep_the_daemon() {
         }
         ended(daemon).await;
     }
+}
+
+/// The process of the daemon that runs.
+async fn process(names: &DBusProxy<'_>) -> Pid {
+    let daemon = names.get_connection_unix_process_id(BUS_NAME.try_into().unwrap()).await.unwrap();
+    Pid::from_raw(i32::try_from(daemon).unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn a_daemon_stays_for_its_watchers_and_leaves_when_the_last_has_left() {
+    let machine = Machine::new();
+    let (home, client, names) = home(&machine).await;
+    for is_stopped in [true, false] {
+        let connection = home.bus.connect().await;
+        let watcher = Watcher::start(&connection).await.unwrap();
+        let daemon = process(&names).await;
+        sleep(QUIET * 20).await;
+        client.list_paths(std::collections::HashMap::new()).await.unwrap();
+        sleep(QUIET * 20).await;
+        assert_eq!(process(&names).await, daemon, "it left with a watcher on the bus");
+        if is_stopped {
+            watcher.stop().await.unwrap();
+        } else {
+            drop(watcher);
+            connection.close().await.unwrap();
+        }
+        ended(daemon).await;
+    }
+}
+
+#[tokio::test]
+async fn a_watcher_notices_that_the_daemon_is_another_one_and_reads_it_anew() {
+    let machine = Machine::new();
+    let (home, _client, names) = home(&machine).await;
+    let connection = home.bus.connect().await;
+    let mut watcher = Watcher::start(&connection).await.unwrap();
+    let mut known = Vec::new();
+    for (signal, portal) in [(Signal::KILL, "192.0.2.21"), (Signal::TERM, "192.0.2.37")] {
+        let daemon = process(&names).await;
+        kill_process(daemon, signal).unwrap();
+        ended(daemon).await;
+        let sid = machine.session("iqn.2001-04.com.example:empty", portal, "3260");
+        known.push(sid);
+        // No daemon was there to report it.
+        let mut events = Vec::new();
+        while events.last() != Some(&Event::Added(Id::session(sid))) {
+            events.push(tokio::time::timeout(ENDS, watcher.next()).await.unwrap().unwrap());
+        }
+        assert_eq!(events[0], Event::Restarted, "{events:?}");
+        let sids: Vec<u32> = watcher.model().sessions().map(|(_, session)| session.sid).collect();
+        assert_eq!(sids, known);
+        assert_ne!(process(&names).await, daemon);
+    }
+    // And it hears of what happens to this one.
+    while let Ok(event) = tokio::time::timeout(Duration::ZERO, watcher.next()).await {
+        event.unwrap();
+    }
+    let sid = machine.session("iqn.2001-04.com.example:empty", "192.0.2.22", "3260");
+    let event = tokio::time::timeout(ENDS, watcher.next()).await.unwrap().unwrap();
+    assert_eq!(event, Event::Added(Id::session(sid)));
 }

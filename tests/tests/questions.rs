@@ -109,6 +109,7 @@ fn calls<'a>(one: &'a str, two: &'a str) -> Vec<(&'static str, &'a str, Call<'a>
         ("`ListNodes`", one, ("ListNodes", "a{sv}", vec!["0"])),
         ("`ListNodes` with `target`", one, ("ListNodes", "a{sv}", vec!["1", "target", "s", TARGET])),
         ("`Examine`", one, ("Examine", "a{sv}", vec!["1", "timeout", "u", "5"])),
+        ("`Subscribe`", one, ("Subscribe", "", vec![])),
         ("`Logout`", one, ("Logout", "ssa{sv}", with(&[TARGET, one], "1", &[&SOON]))),
         (
             "`Logout` with `force`",

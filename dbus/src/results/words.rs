@@ -79,6 +79,11 @@ macro_rules! words {
                 }
             }
 
+            /// What stands for a word that is missing.
+            pub(crate) const fn unknown() -> Self {
+                Self::Other(Unknown::NONE)
+            }
+
             fn read(text: &str) -> Self {
                 match text {
                     $($text => Self::$word,)+
@@ -88,7 +93,7 @@ macro_rules! words {
         }
 
         impl Absent for $name {
-            const ABSENT: Self = Self::Other(Unknown::NONE);
+            const ABSENT: Self = Self::unknown();
         }
 
         impl fmt::Display for $name {
@@ -257,6 +262,22 @@ words! {
 }
 
 words! {
+    /// Whether a disk can be used, and with which reserve.
+    Health {
+        /// Every path of its map works.
+        Optimal = "optimal",
+        /// Some paths of its map work, and some do not.
+        Degraded = "degraded",
+        /// No path works, and what is read or written waits.
+        Queueing = "queueing",
+        /// No path works, and what is read or written fails.
+        Down = "down",
+        /// It works, without a map: with its path the disk is gone.
+        Single = "single",
+    }
+}
+
+words! {
     /// What became of a rescan of one session.
     RescanOutcome {
         /// Its LUNs were scanned.
@@ -321,6 +342,7 @@ mod tests {
             "mount swap loop btrfs logical-volume encrypted multipath-map raid bcache device-mapper device \
              process udev claim uninspected unknown boot lease",
         );
+        check(Health::ALL, "optimal degraded queueing down single");
         check(Problem::ALL, "several-targets unequal-paths no-capacity no-map");
         check(LogoutOutcome::ALL, "logged-out not-logged-in failed");
         check(CheckState::ALL, "ok warning failed skipped");

@@ -20,4 +20,4 @@ mod reader;
 mod refusal;
 mod writer;
 
-pub use connect::connect;
+pub use connect::{Entrance, connect};

@@ -17,7 +17,7 @@ use iscsi_initiator_polkit::{Action, Details, Gate, Grant};
 use tokio_util::sync::CancellationToken;
 use zbus::{message::Header, object_server::SignalEmitter};
 
-use super::{consent::sender, progress, secret_fd};
+use super::{consent::sender, progress, secret_fd, watchers::Watchers};
 use crate::{
     backend::open_iscsi::database::chap::ChapSecrets,
     engine::{
@@ -34,12 +34,13 @@ pub(crate) struct Manager {
     engine: Arc<Engine>,
     gate: Gate,
     activity: Activity,
+    watchers: Watchers,
 }
 
 impl Manager {
     /// An interface on this engine. `gate` authorizes its callers.
-    pub(crate) fn new(engine: Arc<Engine>, gate: Gate, activity: Activity) -> Self {
-        Self { engine, gate, activity }
+    pub(crate) fn new(engine: Arc<Engine>, gate: Gate, activity: Activity, watchers: Watchers) -> Self {
+        Self { engine, gate, activity, watchers }
     }
 
     async fn ask(
@@ -341,6 +342,23 @@ impl Manager {
         self.engine.examine(&call_of(grant, options.timeout), options, self.gate.unknown_actions()).await
     }
 
+    async fn subscribe(&self, #[zbus(header)] call: Header<'_>) -> Result<()> {
+        let _call = self.activity.begin();
+        let grant = self.ask(&call, Action::ListPaths, None, None).await?;
+        self.watchers.add(grant)?;
+        // Everything that changes from here on is reported.
+        self.engine.show().await;
+        Ok(())
+    }
+
+    /// Ends what is the caller's own: polkit is not asked.
+    async fn unsubscribe(&self, #[zbus(header)] call: Header<'_>) {
+        let _call = self.activity.begin();
+        if let Some(caller) = call.sender() {
+            self.watchers.remove(caller);
+        }
+    }
+
     #[zbus(signal)]
     async fn progress(emitter: &SignalEmitter<'_>, id: u32, step: &str, detail: &str) -> zbus::Result<()>;
 
@@ -409,4 +427,5 @@ const FEATURES: &[&str] = &[
     "examine",
     "check-in-use",
     "leases",
+    "objects",
 ];

@@ -1,33 +1,257 @@
-//! Reports changes on the bus: only values that it has just read, and only from here.
+//! Shows the machine on the bus: the only emitter, and the one place that reading objects is answered from, so that
+//! signals and replies are sent in the order of what they say.
+//! Must not decide who may read, or know what is asked.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | `initiator_name` | reports a changed initiator name |
 
-use std::sync::Arc;
+mod initiator_name;
 
-use iscsi_initiator_dbus::OBJECT_PATH;
-use zbus::Connection;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::Manager;
-use crate::engine::{Engine, state::watch::FileEvents};
+use iscsi_initiator_dbus::{Fault, OBJECT_PATH, fault::Result};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+use zbus::{Connection, Message};
 
-/// Emits `PropertiesChanged` whenever the initiator name differs when read again, whoever changed
-/// it.
-pub(crate) async fn mirror(connection: Connection, engine: Arc<Engine>, mut changes: FileEvents) {
-    let mut known = engine.initiator_name().await.ok().flatten();
-    loop {
-        changes.changed().await;
-        // A call that is changing it may still restore the old one.
-        let now = engine.settled_initiator_name().await.ok().flatten();
-        if now == known {
-            continue;
-        }
-        known = now;
-        if let Err(error) = emit(&connection).await {
-            tracing::warn!(%error, "a changed property could not be reported");
+use super::watchers::Watchers;
+use crate::engine::{
+    Engine,
+    state::{
+        picture::{Change, Picture, Scope},
+        watch::Events,
+    },
+    turns::audience::ToShow,
+};
+
+/// Events within this time count as one: a new disk comes with dozens.
+const FLURRY: Duration = Duration::from_millis(20);
+/// After a look of its own, the mirror pauses for the duration of the look times this.
+const SHARE: u32 = 4;
+/// The longest pause.
+const LONGEST: Duration = Duration::from_secs(1);
+/// After the look that a device event caused, one more: multipathd and udev are a moment behind the kernel.
+const ECHO: Duration = Duration::from_millis(500);
+/// Between two looks while something does not work or is on its way: a session's state has no event. The time is
+/// doubled while nothing changes.
+const TICK: Duration = Duration::from_millis(250);
+/// What that grows to; also the time between two looks while they fail.
+const LONGEST_TICK: Duration = Duration::from_secs(4);
+/// Readers get what was seen within this time, if no event has come since.
+const FRESH: Duration = Duration::from_millis(100);
+
+const OBJECT_MANAGER: &str = "org.freedesktop.DBus.ObjectManager";
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+
+/// Makes a reply of what there is, or of why that could not be seen.
+pub(super) type Answer =
+    Box<dyn FnOnce(std::result::Result<&Picture, &Fault>) -> zbus::Result<Message> + Send>;
+
+/// The way to the mirror.
+#[derive(Clone)]
+pub(crate) struct Mirror(mpsc::UnboundedSender<ToAnswer>);
+
+/// A reply to be made. It is answered when that is sent.
+type ToAnswer = (Answer, oneshot::Sender<()>);
+
+impl Mirror {
+    /// Starts the task that emits.
+    pub(crate) fn start(connection: &Connection, engine: &Arc<Engine>, watchers: &Watchers) -> Self {
+        // No more wait in it than calls are in flight.
+        let (questions, to_answer) = mpsc::unbounded_channel();
+        let name = initiator_name::report(connection.clone(), Arc::clone(engine), engine.file_events());
+        let emitter = Emitter {
+            connection: connection.clone(),
+            engine: Arc::clone(engine),
+            watchers: watchers.clone(),
+            to_answer,
+            // An engine has one mirror.
+            to_show: engine.to_show().unwrap_or_else(|| mpsc::unbounded_channel().1),
+            events: engine.events(),
+            shown: None,
+            due: None,
+            rested: Instant::now(),
+            tick: TICK,
+            failure: None,
+        };
+        tokio::spawn(async move { tokio::join!(name, emitter.run()) });
+        Self(questions)
+    }
+
+    /// Sends a reply. Returns when it is sent.
+    pub(super) async fn answer(&self, answer: Answer) {
+        let (done, sent) = oneshot::channel();
+        // The mirror ends with the daemon; what could not be sent is logged.
+        if self.0.send((answer, done)).is_ok() {
+            let _ = sent.await;
         }
     }
 }
 
-async fn emit(connection: &Connection) -> zbus::Result<()> {
-    let interface = connection.object_server().interface::<_, Manager>(OBJECT_PATH).await?;
-    let manager = interface.get().await;
-    manager.initiator_name_changed(interface.signal_emitter()).await
+/// What the watchers know.
+struct Shown {
+    picture: Picture,
+    /// When the last look at everything began.
+    at: Instant,
+}
+
+/// The task.
+struct Emitter {
+    connection: Connection,
+    engine: Arc<Engine>,
+    watchers: Watchers,
+    to_answer: mpsc::UnboundedReceiver<ToAnswer>,
+    to_show: mpsc::UnboundedReceiver<ToShow>,
+    events: Events,
+    /// Kept while there are watchers.
+    shown: Option<Shown>,
+    /// The next look of its own.
+    due: Option<Instant>,
+    /// When the pause after the last look is over.
+    rested: Instant,
+    tick: Duration,
+    /// Why the last look failed, as it was logged.
+    failure: Option<String>,
+}
+
+impl Emitter {
+    async fn run(mut self) {
+        let mut traffic = self.watchers.traffic();
+        loop {
+            let is_watched = self.watchers.are_any();
+            if !is_watched {
+                (self.shown, self.due) = (None, None);
+            }
+            tokio::select! {
+                Some(question) = self.to_answer.recv() => self.serve(vec![question], Vec::new()).await,
+                Some(request) = self.to_show.recv() => self.serve(Vec::new(), vec![request]).await,
+                () = self.events.next(), if is_watched => self.look_after(FLURRY),
+                () = sleep_until(self.due) => self.look_by_itself().await,
+                () = traffic.next() => {}
+            }
+        }
+    }
+
+    fn look_after(&mut self, pause: Duration) {
+        let then = self.rested.max(Instant::now() + pause);
+        self.due = Some(self.due.map_or(then, |due| due.min(then)));
+    }
+
+    async fn look_by_itself(&mut self) {
+        self.due = None;
+        let happened = self.events.take();
+        let scope = if happened.files { Scope::Everything } else { Scope::Devices };
+        // The failure is logged, and the next look comes.
+        let _ = self.look(scope).await;
+        if happened.devices {
+            self.look_after(ECHO);
+        }
+    }
+
+    /// Everything that waits for a look gets the same one.
+    async fn serve(&mut self, mut questions: Vec<ToAnswer>, mut requests: Vec<ToShow>) {
+        questions.extend(std::iter::from_fn(|| self.to_answer.try_recv().ok()));
+        requests.extend(std::iter::from_fn(|| self.to_show.try_recv().ok()));
+        let happened = self.events.take();
+        let is_fresh = !happened.devices
+            && !happened.files
+            && self.shown.as_ref().is_some_and(|shown| shown.at.elapsed() < FRESH);
+        let looked =
+            if is_fresh && requests.is_empty() { Ok(()) } else { self.look(Scope::Everything).await };
+        let nothing = Picture::default();
+        let picture = self.shown.as_ref().map_or(&nothing, |shown| &shown.picture);
+        // Who asked may have given up.
+        for request in requests {
+            let _ = request.send(());
+        }
+        for (answer, done) in questions {
+            let reply = answer(looked.as_ref().map(|()| picture));
+            if let Err(error) = send(&self.connection, reply).await {
+                tracing::warn!(%error, "cannot reply");
+            }
+            let _ = done.send(());
+        }
+    }
+
+    /// Looks, and tells the watchers what is other than before.
+    async fn look(&mut self, scope: Scope) -> Result<()> {
+        let begun = Instant::now();
+        let before = self.shown.as_ref();
+        let looked = self.engine.picture(before.map(|shown| &shown.picture), scope).await;
+        self.rested = Instant::now() + begun.elapsed().saturating_mul(SHARE).clamp(FLURRY, LONGEST);
+        let picture = match looked {
+            Ok(picture) => picture,
+            Err(fault) => {
+                self.report(Some(&fault));
+                self.look_after(LONGEST_TICK);
+                return Err(fault);
+            }
+        };
+        let changes = before.map(|shown| shown.picture.diff(&picture)).unwrap_or_default();
+        let at = match before {
+            Some(shown) if scope == Scope::Devices => shown.at,
+            _ => begun,
+        };
+        self.report(None);
+        let is_settled = picture.is_settled();
+        self.shown = Some(Shown { picture, at });
+        if is_settled {
+            self.tick = TICK;
+        } else {
+            self.tick = if changes.is_empty() { (self.tick * 2).min(LONGEST_TICK) } else { TICK };
+            self.look_after(self.tick);
+        }
+        for watcher in self.watchers.names() {
+            for change in &changes {
+                if let Err(error) = emit(&self.connection, &watcher, change).await {
+                    tracing::warn!(%error, "a change could not be reported");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Logs why looks fail, once for each reason.
+    fn report(&mut self, failure: Option<&Fault>) {
+        let failure = failure.map(|fault| fault.message().to_owned());
+        if let Some(why) = &failure
+            && failure != self.failure
+        {
+            tracing::warn!(%why, "the objects cannot be brought up to date");
+        }
+        self.failure = failure;
+    }
+}
+
+async fn send(connection: &Connection, message: zbus::Result<Message>) -> zbus::Result<()> {
+    connection.send(&message?).await
+}
+
+async fn emit(connection: &Connection, watcher: &str, change: &Change) -> zbus::Result<()> {
+    let to = Some(watcher);
+    match change {
+        Change::Added(id, object) => {
+            let interfaces = BTreeMap::from([(object.class().interface(), object.properties())]);
+            let body = (id.path(), interfaces);
+            connection.emit_signal(to, OBJECT_PATH, OBJECT_MANAGER, "InterfacesAdded", &body).await
+        }
+        Change::Changed(id, properties) => {
+            let body = (id.class().interface(), properties, Vec::<String>::new());
+            connection.emit_signal(to, id.to_string(), PROPERTIES, "PropertiesChanged", &body).await
+        }
+        Change::Removed(id) => {
+            let body = (id.path(), vec![id.class().interface()]);
+            connection.emit_signal(to, OBJECT_PATH, OBJECT_MANAGER, "InterfacesRemoved", &body).await
+        }
+    }
+}
+
+async fn sleep_until(when: Option<Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when).await,
+        None => std::future::pending().await,
+    }
 }

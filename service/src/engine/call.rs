@@ -130,7 +130,8 @@ impl Progress {
 
 /// Does what a call was granted for, and logs who did what, where, and how it ended. A grant for
 /// another action opens nothing. The work is a task of its own: it is brought to its end whatever
-/// becomes of the call, which gets `TimedOut` if the work is stuck.
+/// becomes of the call, which gets `TimedOut` if the work is stuck. Watchers know what it changed before
+/// the call is answered.
 pub(super) async fn act<T: Send + 'static>(
     engine: &Arc<Engine>,
     call: &Call,
@@ -149,7 +150,11 @@ pub(super) async fn act<T: Send + 'static>(
     loop {
         let until = call.limit.deadline_with_persons() + STUCK;
         match tokio::time::timeout_at(until, &mut task).await {
-            Ok(Ok(result)) => return result,
+            Ok(Ok(result)) => {
+                // Also if it failed: it may have changed something and put it back.
+                engine.show().await;
+                return result;
+            }
             Ok(Err(_)) => {
                 return Err(Fault::new(Kind::Failed, "an internal task failed; the journal has the details"));
             }

@@ -5,6 +5,7 @@
 //! | `diff` | what appeared, changed and vanished between two snapshots |
 //! | `listing` | `ListPaths` and `ListNodes` |
 //! | `measure` | what the benches measure |
+//! | `picture` | the machine as objects, as the bus shows it, and what is other than before |
 //! | `reader` | makes snapshots |
 //! | `same_disk` | disks that multipath takes for one, and whether they can be one |
 //! | `shared_look` | one look for several tasks that need one at the same time |
@@ -16,6 +17,7 @@ pub(super) mod diff;
 pub(super) mod listing;
 #[cfg(feature = "measure")]
 pub mod measure;
+pub(crate) mod picture;
 pub(super) mod reader;
 pub(super) mod same_disk;
 pub(super) mod shared_look;

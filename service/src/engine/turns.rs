@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `activity` | whether anything is running, which keeps the daemon alive |
 //! | `acts` | locks for operations that must not run in parallel |
+//! | `audience` | shows the watchers what an act has changed before its result is replied |
 //! | `claims` | one change at a time for a target |
 //! | `held` | `Hold` and `Release` |
 //! | `leases` | who holds a target, and which targets are being logged out of |
@@ -11,6 +12,7 @@
 
 pub(crate) mod activity;
 pub(super) mod acts;
+pub(crate) mod audience;
 pub(super) mod claims;
 mod held;
 pub(super) mod leases;
@@ -18,12 +20,15 @@ pub(super) mod places;
 
 use std::path::Path;
 
-use self::{activity::Activity, acts::Acts, claims::Claims, leases::Leases, places::Places};
+use self::{
+    activity::Activity, acts::Acts, audience::Audience, claims::Claims, leases::Leases, places::Places,
+};
 
 /// All turns.
 pub(super) struct Turns {
     pub(super) activity: Activity,
     pub(super) acts: Acts,
+    pub(super) audience: Audience,
     pub(super) claims: Claims,
     pub(super) leases: Leases,
     pub(super) places: Places,
@@ -33,6 +38,7 @@ impl Turns {
     /// `run` is where leases are kept until the boot.
     pub(super) fn new(activity: Activity, run: &Path) -> Self {
         Self {
+            audience: Audience::new(activity.clone()),
             activity,
             acts: Acts::default(),
             claims: Claims::default(),

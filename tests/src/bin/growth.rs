@@ -17,7 +17,7 @@ use iscsi_initiator_fake::{
     polkit,
 };
 use iscsi_initiator_polkit::Action;
-use iscsi_initiatord::{Layout, serve};
+use iscsi_initiatord::{Layout, connect, serve};
 use zbus::Variant;
 
 /// How often each is measured; the median counts.
@@ -75,7 +75,7 @@ async fn look(paths: usize) -> Result<Took, Box<dyn Error>> {
     let bus = Bus::session();
     let stand_in = bus.connect().await;
     let _denied = polkit::serve(&stand_in, &Action::ALL.map(Action::id)).await;
-    let connection = bus.connect().await;
+    let connection = connect(&bus.address().parse()?).await?;
     let _activity = serve(&connection, Layout::below(&machine.root())).await?;
     let client = bus.connect().await;
     let client = InitiatorProxy::new(&client).await?;

@@ -61,7 +61,8 @@ impl Peer {
     /// Calls a method that takes strings and options (`{key=text,other=true}` is an `a{sv}`), on a connection of
     /// its own that stays until [`Peer::leave`]. No argument may hold a blank.
     pub async fn call(&mut self, number: u32, allow_interaction: bool, method: &str, args: &[&str]) {
-        self.order(&format!("call {number} {allow_interaction} {method} {}", args.join(" "))).await;
+        let words: Vec<&str> = [method].iter().chain(args).copied().collect();
+        self.order(&format!("call {number} {allow_interaction} {}", words.join(" "))).await;
     }
 
     /// The answer to a call: `ok ...`, or the error's name and its text.

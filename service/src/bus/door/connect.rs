@@ -1,12 +1,20 @@
 //! Connections to the bus that have a door.
 //! Must not make one without.
 
-use std::{os::linux::net::SocketAddrExt as _, os::unix::ffi::OsStrExt as _, sync::Arc, time::Duration};
+use std::{
+    ops::Deref,
+    os::{linux::net::SocketAddrExt as _, unix::ffi::OsStrExt as _},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use iscsi_initiator_polkit::Rate;
-use tokio::net::UnixStream;
+use tokio::{
+    net::UnixStream,
+    sync::mpsc::{self, UnboundedReceiver},
+};
 use zbus::{
-    Address, Connection,
+    Address, Connection, Message,
     address::transport::{Transport, UnixSocket},
     connection::{
         Builder,
@@ -27,18 +35,45 @@ const LOGGED: u32 = 3;
 /// How long the others are counted before one line says how many they were.
 const LOG_WINDOW: Duration = Duration::from_secs(60);
 
+/// A connection that has a door.
+#[derive(Debug)]
+pub struct Entrance {
+    connection: Connection,
+    /// The calls to the objects.
+    objects: Mutex<Option<UnboundedReceiver<Message>>>,
+}
+
+impl Entrance {
+    /// The calls to the objects, which do not go to the object server; for the first who asks.
+    pub(crate) fn calls_to_objects(&self) -> Option<UnboundedReceiver<Message>> {
+        // Taking something cannot leave it half taken, so a poisoned lock is usable.
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Deref for Entrance {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
+}
+
 /// Connects to the bus to serve it. Calls that come in are limited: of one user, and of all.
 ///
 /// # Errors
 ///
 /// The bus cannot be reached, or is not behind a Unix socket.
-pub async fn connect(bus: &Address) -> zbus::Result<Connection> {
+pub async fn connect(bus: &Address) -> zbus::Result<Entrance> {
     let asking = Doored::connect(bus, Arc::default(), Rule::Ask).await?;
     let asking = Builder::socket(asking).build().await?;
     let places = Arc::new(Places::default());
     let log = Rate::new("calls refused at the door", LOGGED, LOG_WINDOW);
-    let rule = Rule::Serve { places: Arc::clone(&places), callers: Callers::new(asking), log };
-    Builder::socket(Doored::connect(bus, places, rule).await?).build().await
+    // No more wait in it than there are places.
+    let (objects, calls) = mpsc::unbounded_channel();
+    let rule = Rule::Serve { places: Arc::clone(&places), callers: Callers::new(asking), log, objects };
+    let connection = Builder::socket(Doored::connect(bus, places, rule).await?).build().await?;
+    Ok(Entrance { connection, objects: Mutex::new(Some(calls)) })
 }
 
 /// A socket with a door.

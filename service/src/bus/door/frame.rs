@@ -1,6 +1,8 @@
 //! The head of a message, as it comes from the socket: what the door judges by.
 //! Must not allocate for what a message claims.
 
+use iscsi_initiator_dbus::OBJECT_PATH;
+
 /// The part that every message begins with.
 pub(super) const FIXED: usize = 16;
 
@@ -76,11 +78,28 @@ pub(super) struct Fields<'a> {
     pub(super) sender: Option<&'a str>,
     /// How many descriptors came with the message, by its own word.
     pub(super) descriptors: usize,
+    path: &'a str,
+    interface: &'a str,
 }
 
 impl<'a> Fields<'a> {
+    /// Whether it is for the objects below the root object, or for what the root object says of them. `Peer` is the
+    /// library's on every path.
+    pub(super) fn is_for_objects(&self) -> bool {
+        match self.path.strip_prefix(OBJECT_PATH) {
+            Some("") => matches!(
+                self.interface,
+                "org.freedesktop.DBus.ObjectManager" | "org.freedesktop.DBus.Introspectable"
+            ),
+            Some(below) => below.starts_with('/') && self.interface != "org.freedesktop.DBus.Peer",
+            None => false,
+        }
+    }
+
     /// From the whole head. `None` if it is malformed, or has a field that the specification does not know.
     pub(super) fn read(start: &Start, head: &'a [u8]) -> Option<Self> {
+        const PATH: u8 = 1;
+        const INTERFACE: u8 = 2;
         const SENDER: u8 = 7;
         const DESCRIPTORS: u8 = 9;
         let mut rest = Rest { bytes: head.get(..FIXED.checked_add(start.fields)?)?, at: FIXED };
@@ -92,8 +111,11 @@ impl<'a> Fields<'a> {
             match kind {
                 b's' | b'o' => {
                     let text = rest.text(start.is_little)?;
-                    if code == SENDER {
-                        found.sender = Some(text);
+                    match code {
+                        PATH => found.path = text,
+                        INTERFACE => found.interface = text,
+                        SENDER => found.sender = Some(text),
+                        _ => {}
                     }
                 }
                 b'g' => {
@@ -179,11 +201,33 @@ pub(super) mod tests {
                 assert_eq!(start.serial, message.primary_header().serial_num().get());
                 assert_eq!((start.body, start.head() + start.body), (message.body().len(), bytes.len()));
                 let fields = Fields::read(&start, bytes).unwrap();
-                assert_eq!(fields, Fields { sender: Some(":1.77"), descriptors: 0 });
+                let expected =
+                    Fields { sender: Some(":1.77"), descriptors: 0, path: "/a/b", interface: "a.b" };
+                assert_eq!(fields, expected);
                 let mut unsilenced = bytes.to_vec();
                 Start::unsilence(&mut unsilenced);
                 assert!(!super::tests::start(&unsilenced).unwrap().is_silent);
             }
+        }
+    }
+
+    #[test]
+    fn what_is_for_the_objects_is_known_by_its_path() {
+        let (peer, manager) = ("org.freedesktop.DBus.Peer", "org.freedesktop.DBus.ObjectManager");
+        for (path, interface, is_for_objects) in [
+            (OBJECT_PATH, "org.cloudatlas.IscsiInitiator", false),
+            (OBJECT_PATH, "org.freedesktop.DBus.Properties", false),
+            (OBJECT_PATH, manager, true),
+            (OBJECT_PATH, "org.freedesktop.DBus.Introspectable", true),
+            ("/org/cloudatlas/IscsiInitiator/disks/x", "org.freedesktop.DBus.Properties", true),
+            ("/org/cloudatlas/IscsiInitiator/disks", "", true),
+            ("/org/cloudatlas/IscsiInitiator/disks", peer, false),
+            ("/org/cloudatlas/IscsiInitiators/disks", manager, false),
+            ("/org/cloudatlas", "org.freedesktop.DBus.Introspectable", false),
+            ("/", manager, false),
+        ] {
+            let fields = Fields { path, interface, ..Fields::default() };
+            assert_eq!(fields.is_for_objects(), is_for_objects, "{path} {interface}");
         }
     }
 

@@ -12,7 +12,7 @@ use std::{
 use iscsi_initiator_dbus::{Fault, Kind as Error};
 use iscsi_initiator_polkit::Rate;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
-use tokio::{io::Interest, net::UnixStream};
+use tokio::{io::Interest, net::UnixStream, sync::mpsc::UnboundedSender};
 use zbus::{Message, connection::socket::ReadHalf, export::async_trait::async_trait};
 
 use super::{
@@ -42,8 +42,8 @@ const DESCRIPTORS: usize = 253;
 /// What may come in besides replies.
 #[derive(Debug)]
 pub(super) enum Rule {
-    /// Calls that have a place, and signals.
-    Serve { places: Arc<Places>, callers: Callers, log: Arc<Rate> },
+    /// Calls that have a place, and signals. Calls to the objects go to who answers those.
+    Serve { places: Arc<Places>, callers: Callers, log: Arc<Rate>, objects: UnboundedSender<Message> },
     /// Nothing.
     Ask,
 }
@@ -131,7 +131,7 @@ impl Reader {
         let (places, callers, log) = match (&mut self.rule, start.kind) {
             (_, Kind::Reply) => return Ok(pass_if(is_whole && start.body <= MOST_REPLY)),
             (Rule::Serve { .. }, Kind::Signal) => return Ok(pass_if(held == 0 && start.body <= MOST_SIGNAL)),
-            (Rule::Serve { places, callers, log }, Kind::Call) => (places, callers, log),
+            (Rule::Serve { places, callers, log, .. }, Kind::Call) => (places, callers, log),
             _ => return Ok(Verdict::Drop),
         };
         let Some(sender) = fields.sender else { return Ok(Verdict::Drop) };
@@ -196,6 +196,7 @@ impl Reader {
             return Ok(None);
         }
         let sender = fields.sender.map(str::to_owned);
+        let is_for_objects = start.kind == Kind::Call && fields.is_for_objects();
         let mut bytes = head;
         bytes.resize(start.head().saturating_add(start.body), 0);
         self.fill(bytes.get_mut(start.head()..).unwrap_or_default(), &mut descriptors).await?;
@@ -208,7 +209,14 @@ impl Reader {
             places.give_back(&sender, start.serial);
         }
         // The bus lets only what is well-formed through: if not, it is the message's fault alone.
-        Ok(message.ok())
+        match (message, &self.rule) {
+            (Ok(message), Rule::Serve { objects, .. }) if is_for_objects => {
+                // Refused only while the daemon ends.
+                let _ = objects.send(message);
+                Ok(None)
+            }
+            (message, _) => Ok(message.ok()),
+        }
     }
 
     async fn send_refusals(&mut self) -> io::Result<()> {

@@ -57,8 +57,8 @@ impl Engine {
                     paths.push(with_holds(path_of(session), holds));
                 }
                 paths.extend(session.disks.iter().map(|disk| {
-                    let path = with_disk(path_of(session), disk, now.path(&disk.name));
-                    with_holds(with_trouble(path, troubles.of([disk])), holds)
+                    let path = path_of_disk(session, disk, now.path(&disk.name), troubles.of([disk]));
+                    with_holds(path, holds)
                 }));
             }
             // There is no portal that a map without a path would be reached through.
@@ -137,6 +137,16 @@ pub(in crate::engine) fn node_of(node: &Node, state: NodeState, now: &Snapshot) 
         fault.next_step().clone_into(&mut entry.hint);
     }
     entry
+}
+
+/// A path as the bus shows it.
+pub(super) fn path_of_disk(
+    session: &Session,
+    disk: &Disk,
+    state: Option<&PathState>,
+    trouble: Option<&Trouble>,
+) -> results::Path {
+    with_trouble(with_disk(path_of(session), disk, state), trouble)
 }
 
 fn path_of(session: &Session) -> results::Path {

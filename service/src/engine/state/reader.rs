@@ -47,6 +47,8 @@ impl Parts {
     pub(in crate::engine) const PATHS: Self = Self { paths: true, ..Self::SESSIONS };
     /// Nodes, and the sessions without their disks: which nodes have one.
     pub(in crate::engine) const RECORDS: Self = Self { nodes: true, disks: false, paths: false };
+    /// Everything.
+    pub(in crate::engine) const ALL: Self = Self { nodes: true, disks: true, paths: true };
 }
 
 /// Reads the state, and holds the events that trigger reading it again.
@@ -155,6 +157,16 @@ impl State {
             tracing::warn!(%why, "some node records are not listed");
             *reported = Some(why.to_owned());
         }
+    }
+
+    /// The maps that let I/O wait while no path works, by their names; as far as multipathd says.
+    pub(in crate::engine) async fn queueing_maps(&self) -> BTreeSet<String> {
+        let multipathd = self.multipathd.clone();
+        // What is wrong with multipathd was logged when it was asked for the paths.
+        let maps =
+            asking_multipathd_within(PATHS, move || multipathd.maps()).await.ok().and_then(|maps| maps.ok());
+        let queueing = maps.unwrap_or_default().into_iter().filter(|(_, map)| map.is_queueing);
+        queueing.map(|(name, _)| name).collect()
     }
 
     /// The states of paths; none from a multipathd that does not answer.

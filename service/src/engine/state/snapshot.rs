@@ -43,6 +43,11 @@ impl Snapshot {
         Self { sessions, nodes, left_out, paths, places }
     }
 
+    /// The same with these nodes.
+    pub(super) fn with_nodes(self, nodes: Vec<Node>) -> Self {
+        Self { nodes, ..self }
+    }
+
     /// Every usable session.
     pub(in crate::engine) fn sessions(&self) -> impl Iterator<Item = &Session> {
         self.sessions.iter().filter(|session| session.is_made())

@@ -113,11 +113,48 @@ impl Watch {
         }
     }
 
+    /// A listener for every event from now on.
+    pub(in crate::engine) fn events(&self) -> Events {
+        let changes = self.0.subscribe();
+        let seen = *changes.borrow();
+        Events { changes, seen }
+    }
+
     /// A listener that reports when open-iscsi's files have changed.
     pub(in crate::engine) fn files(&self) -> FileEvents {
         let changes = self.0.subscribe();
         let seen = changes.borrow().files;
         FileEvents { changes, seen }
+    }
+}
+
+/// Events of devices and files.
+pub(crate) struct Events {
+    changes: watch::Receiver<Count>,
+    seen: Count,
+}
+
+/// Which kinds of events there were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Happened {
+    pub(crate) devices: bool,
+    pub(crate) files: bool,
+}
+
+impl Events {
+    /// Waits for the next event; several at once count as one.
+    pub(crate) async fn next(&mut self) {
+        if self.changes.changed().await.is_err() {
+            // The engine is gone.
+            std::future::pending().await
+        }
+    }
+
+    /// What happened since this was asked before.
+    pub(crate) fn take(&mut self) -> Happened {
+        let now = *self.changes.borrow_and_update();
+        let before = std::mem::replace(&mut self.seen, now);
+        Happened { devices: now.devices != before.devices, files: now.files != before.files }
     }
 }
 

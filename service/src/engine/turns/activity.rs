@@ -1,5 +1,5 @@
-//! Tracks whether a call, or work that continues after one, is running, so that the daemon can exit
-//! when idle.
+//! Tracks whether a call, or work that continues after one, is running, and whether anyone watches, so that
+//! the daemon can exit when idle.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,6 +12,7 @@ pub struct Activity(Arc<watch::Sender<State>>);
 #[derive(Clone, Copy)]
 struct State {
     calls: usize,
+    watchers: usize,
     since: Instant,
 }
 
@@ -19,30 +20,60 @@ struct State {
 #[must_use]
 pub(crate) struct Call(Activity);
 
+/// Held while a watcher is on the bus.
+#[must_use]
+pub(crate) struct Attendance(Activity);
+
 impl Default for Activity {
     fn default() -> Self {
-        Self(Arc::new(watch::Sender::new(State { calls: 0, since: Instant::now() })))
+        Self(Arc::new(watch::Sender::new(State { calls: 0, watchers: 0, since: Instant::now() })))
     }
 }
 
 impl Activity {
     pub(crate) fn begin(&self) -> Call {
-        self.0.send_modify(|state| {
-            *state = State { calls: state.calls.saturating_add(1), since: Instant::now() }
-        });
+        self.change(|state| state.calls = state.calls.saturating_add(1));
         Call(self.clone())
     }
 
-    /// Returns once no call has been running for this long.
+    pub(crate) fn attend(&self) -> Attendance {
+        self.change(|state| state.watchers = state.watchers.saturating_add(1));
+        Attendance(self.clone())
+    }
+
+    /// Whether a watcher is there.
+    pub(super) fn is_watched(&self) -> bool {
+        self.0.borrow().watchers > 0
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        self.0.send_modify(|state| {
+            change(state);
+            state.since = Instant::now();
+        });
+    }
+
+    /// Returns once no call has been running, and no watcher was there, for this long.
     pub async fn idle_for(&self, quiet: Duration) {
+        self.without(quiet, |state| state.calls > 0 || state.watchers > 0).await;
+    }
+
+    /// Returns once no call has been running for this long: watchers do not keep a daemon that is asked
+    /// to stop.
+    pub(crate) async fn without_calls_for(&self, quiet: Duration) {
+        self.without(quiet, |state| state.calls > 0).await;
+    }
+
+    async fn without(&self, quiet: Duration, is_busy: fn(&State) -> bool) {
         let mut states = self.0.subscribe();
         loop {
-            let State { calls, since } = *states.borrow_and_update();
-            if calls == 0 && since.elapsed() >= quiet {
+            let state = *states.borrow_and_update();
+            let is_busy = is_busy(&state);
+            if !is_busy && state.since.elapsed() >= quiet {
                 return;
             }
-            // A change restarts the wait. While a call is running, only a change can end it.
-            let quiet_at = (calls == 0).then_some(since + quiet);
+            // A change restarts the wait. While something is going on, only a change can end it.
+            let quiet_at = (!is_busy).then_some(state.since + quiet);
             tokio::select! {
                 changed = states.changed() => if changed.is_err() { return },
                 () = sleep_until(quiet_at) => {}
@@ -60,9 +91,13 @@ async fn sleep_until(when: Option<Instant>) {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.0.0.send_modify(|state| {
-            *state = State { calls: state.calls.saturating_sub(1), since: Instant::now() };
-        });
+        self.0.change(|state| state.calls = state.calls.saturating_sub(1));
+    }
+}
+
+impl Drop for Attendance {
+    fn drop(&mut self) {
+        self.0.change(|state| state.watchers = state.watchers.saturating_sub(1));
     }
 }
 
@@ -85,5 +120,15 @@ mod tests {
         drop(call);
         waiting.await.unwrap();
         assert!(end.elapsed() >= quiet && end.elapsed() < quiet * 2);
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a_watcher_keeps_the_daemon_but_not_one_that_is_asked_to_stop() {
+        let activity = Activity::default();
+        let watcher = activity.attend();
+        let quiet = Duration::from_secs(30);
+        assert!(tokio::time::timeout(quiet * 9, activity.idle_for(quiet)).await.is_err());
+        activity.without_calls_for(quiet).await;
+        drop(watcher);
+        activity.idle_for(quiet).await;
     }
 }

@@ -13,6 +13,13 @@ impl Machine {
     pub fn maps(&self) -> Vec<String> {
         self.core.model().maps.values().map(|map| map.name.clone()).collect()
     }
+
+    /// A person runs `multipath -f`.
+    pub fn flush_map(&self, name: &str) {
+        let mut model = self.core.model();
+        let minor = model.map_named(name).unwrap_or_else(|| panic!("there is no map {name}"));
+        self.core.remove_map(&mut model, minor);
+    }
 }
 
 impl Core {

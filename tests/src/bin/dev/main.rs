@@ -21,7 +21,7 @@ use std::{
 
 use iscsi_initiator_fake::{Bus, Machine, polkit, systemd, target::Chap};
 use iscsi_initiator_polkit::Action;
-use iscsi_initiatord::{Layout, serve};
+use iscsi_initiatord::{Layout, connect, serve};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::{greeting::Greeting, knobs::Knobs};
@@ -57,7 +57,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let stand_ins = bus.connect().await;
     let denied = polkit::serve(&stand_ins, &Action::ALL.map(Action::id)).await;
     systemd::serve_machine(&stand_ins, &machine).await;
-    let connection = bus.connect().await;
+    let connection = connect(&bus.address().parse()?).await?;
     let _activity = serve(&connection, Layout::below(&machine.root())).await?;
     let greeting = Greeting::new(&bus, &machine, portals)?;
     say(&greeting.to_string())?;

@@ -1,0 +1,89 @@
+//! The introspection documents of the root object, of the folders and of the objects.
+//! Must not show an object to whom polkit was not asked about: callers of `folder` do.
+
+use iscsi_initiator_dbus::objects::Class;
+
+/// How far the interfaces of the root object are indented.
+pub(super) const LEVEL: usize = 2;
+
+const BEGIN: &str = r#"<!DOCTYPE node PUBLIC "-//freedesktop//DTD D-BUS Object Introspection 1.0//EN"
+  "http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd">
+<node>
+"#;
+
+const END: &str = "</node>\n";
+
+/// The interfaces that every object has.
+const STANDARD: &str = r#"  <interface name="org.freedesktop.DBus.Introspectable">
+    <method name="Introspect">
+      <arg type="s" direction="out"/>
+    </method>
+  </interface>
+  <interface name="org.freedesktop.DBus.Peer">
+    <method name="Ping"/>
+    <method name="GetMachineId">
+      <arg type="s" direction="out"/>
+    </method>
+  </interface>
+"#;
+
+const PROPERTIES: &str = r#"  <interface name="org.freedesktop.DBus.Properties">
+    <method name="Get">
+      <arg name="interface_name" type="s" direction="in"/>
+      <arg name="property_name" type="s" direction="in"/>
+      <arg type="v" direction="out"/>
+    </method>
+    <method name="Set">
+      <arg name="interface_name" type="s" direction="in"/>
+      <arg name="property_name" type="s" direction="in"/>
+      <arg name="value" type="v" direction="in"/>
+    </method>
+    <method name="GetAll">
+      <arg name="interface_name" type="s" direction="in"/>
+      <arg type="a{sv}" direction="out"/>
+    </method>
+    <signal name="PropertiesChanged">
+      <arg name="interface_name" type="s"/>
+      <arg name="changed_properties" type="a{sv}"/>
+      <arg name="invalidated_properties" type="as"/>
+    </signal>
+  </interface>
+"#;
+
+const OBJECT_MANAGER: &str = r#"  <interface name="org.freedesktop.DBus.ObjectManager">
+    <method name="GetManagedObjects">
+      <arg name="objects" type="a{oa{sa{sv}}}" direction="out"/>
+    </method>
+    <signal name="InterfacesAdded">
+      <arg name="object" type="o"/>
+      <arg name="interfaces" type="a{sa{sv}}"/>
+    </signal>
+    <signal name="InterfacesRemoved">
+      <arg name="object" type="o"/>
+      <arg name="interfaces" type="as"/>
+    </signal>
+  </interface>
+"#;
+
+/// The root object, with its own interfaces. What the folders hold is not shown.
+pub(super) fn root(interfaces: &str) -> String {
+    let folders = children(Class::ALL.into_iter().map(Class::folder));
+    [BEGIN, interfaces, OBJECT_MANAGER, STANDARD, PROPERTIES, &folders, END].concat()
+}
+
+/// A folder of objects of these names.
+pub(super) fn folder<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    [BEGIN, STANDARD, &children(names), END].concat()
+}
+
+/// An object of this class.
+pub(super) fn object(class: Class) -> String {
+    let document = class.introspection().trim_end();
+    let open = document.strip_suffix("</node>").unwrap_or(document);
+    [open, STANDARD, PROPERTIES, END].concat()
+}
+
+/// Names consist of letters, digits and underscores.
+fn children<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.map(|name| format!("  <node name=\"{name}\"/>\n")).collect()
+}

@@ -1,0 +1,287 @@
+use std::collections::HashMap;
+
+use iscsi_initiator_dbus::{
+    objects::{Class, Values},
+    results::{ChapMode, Startup},
+};
+use proptest::prelude::*;
+use zbus::{OwnedObjectPath, OwnedVariant};
+
+use super::*;
+use crate::{
+    backend::{
+        kernel::sysfs::{Disk, Map},
+        multipath::daemon::PathState,
+        open_iscsi::database::NodeKey,
+    },
+    engine::state::same_disk::tests::{disk as a_disk, session as a_session},
+};
+
+const TARGET: &str = "iqn.2003-01.com.example:disks";
+
+fn record(number: u32, tpgt: u16) -> Node {
+    let portal: Portal = format!("192.0.2.{number}").parse().unwrap();
+    let target = TARGET.parse().unwrap();
+    let key = NodeKey { target, portal, tpgt: Some(tpgt), iface: "default".into(), spelled: None };
+    Node {
+        key,
+        startup: Startup::Manual,
+        chap: ChapMode::None,
+        discovered_at: None,
+        interface: None,
+        bound_to: String::new(),
+        initiator: None,
+        boot: None,
+        damage: None,
+    }
+}
+
+/// What the picture is made of.
+#[derive(Clone, Default)]
+struct World {
+    sessions: BTreeMap<u32, Session>,
+    records: BTreeMap<(u32, u16), Node>,
+    failed: BTreeSet<String>,
+    queueing: BTreeSet<String>,
+}
+
+impl World {
+    fn session(&mut self, sid: u32) -> &mut Session {
+        self.sessions.entry(sid).or_insert_with(|| {
+            let iface = "default".to_owned();
+            Session { iface, ..a_session(sid, TARGET, Vec::new()) }
+        })
+    }
+
+    fn path(&mut self, sid: u32, name: &str, lun: u64, wwid: &str) {
+        let disks = &mut self.session(sid).disks;
+        if !disks.iter().any(|disk| disk.name == name) {
+            disks.push(Disk { state: "running".into(), ..a_disk(name, lun, 64, wwid, "") });
+        }
+    }
+
+    fn disks(&mut self) -> impl Iterator<Item = &mut Disk> {
+        self.sessions.values_mut().flat_map(|session| &mut session.disks)
+    }
+
+    fn map(&mut self, wwid: &str, name: &str) {
+        let map =
+            (!name.is_empty()).then(|| Map { name: name.into(), device: "dm-0".into(), ..Map::default() });
+        self.disks().filter(|disk| disk.wwid == wwid).for_each(|disk| disk.map.clone_from(&map));
+    }
+
+    /// One thing that happens, whatever has happened before.
+    fn happens(&mut self, what: u8) {
+        match what {
+            0 => drop(self.records.insert((1, 1), record(1, 1))),
+            1 => drop(self.records.insert((2, 1), record(2, 1))),
+            2 => drop(self.records.insert((2, 7), record(2, 7))),
+            3 => drop(self.records.remove(&(1, 1))),
+            4 => drop(self.session(1)),
+            5 => self.path(1, "sda", 0, "naa.1"),
+            6 => self.path(1, "sdb", 1, ""),
+            7 => self.path(2, "sdc", 0, "naa.1"),
+            8 => self.map("naa.1", "mpatha"),
+            9 => self.map("naa.1", ""),
+            10 => self.session(1).state = "FAILED".into(),
+            11 => self.session(1).state = "LOGGED_IN".into(),
+            12 => drop(self.sessions.remove(&1)),
+            13 => drop(self.sessions.remove(&2)),
+            14 => drop(self.failed.insert("sdc".into())),
+            15 => self.failed.clear(),
+            16 => drop(self.queueing.insert("mpatha".into())),
+            17 => self.disks().for_each(|disk| disk.size = 128),
+            _ => drop(self.records.insert((1, 1), Node { startup: Startup::Automatic, ..record(1, 1) })),
+        }
+    }
+
+    fn picture(&self, before: Option<&Picture>, clock: u64) -> Picture {
+        let state =
+            PathState { dm_state: "failed".into(), checker_state: "faulty".into(), group: 1, priority: 1 };
+        let failed: HashMap<_, _> = self.failed.iter().map(|name| (name.clone(), state.clone())).collect();
+        let (sessions, records) = (self.sessions.values().cloned(), self.records.values().cloned());
+        let now = Snapshot::new(sessions.collect(), records.collect(), None, failed);
+        let troubles = troubles::of_disks(now.all_sessions(), &BTreeMap::new());
+        Picture::of(&now, &Seen { troubles: &troubles, queueing: &self.queueing, before, clock })
+    }
+}
+
+/// What a watcher knows.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Mirror(BTreeMap<Id, Object>);
+
+impl Mirror {
+    fn of(picture: &Picture) -> Self {
+        Self(picture.objects.clone())
+    }
+
+    fn refers(&self) -> BTreeSet<String> {
+        let paths = |object: &Object| -> Vec<OwnedObjectPath> {
+            match object {
+                Object::Node(node) => vec![node.session.clone()],
+                Object::Session(session) => [vec![session.node.clone()], session.disks.clone()].concat(),
+                Object::Disk(_) => Vec::new(),
+            }
+        };
+        let paths = self.0.values().flat_map(paths).map(|path| path.to_string());
+        paths.filter(|path| path != "/").collect()
+    }
+
+    fn has(&self, path: &str) -> bool {
+        self.0.contains_key(&Id::at(path).unwrap())
+    }
+
+    /// Applies a change as a client would; nothing may be there twice, or be missing.
+    fn apply(&mut self, change: Change) {
+        match change {
+            Change::Added(id, object) => {
+                if let Object::Session(session) = &*object {
+                    assert!(session.disks.iter().all(|disk| self.has(disk)), "{session:?}");
+                }
+                assert_eq!(self.0.insert(id, *object), None);
+            }
+            Change::Changed(id, properties) => {
+                assert!(!properties.is_empty(), "{id}");
+                let values: Values = properties
+                    .into_iter()
+                    .map(|(name, value)| (name.to_owned(), OwnedVariant::try_from(value).unwrap()))
+                    .collect();
+                let names: BTreeSet<String> = values.keys().cloned().collect();
+                let changed = self.0.get_mut(&id).unwrap().update(&values);
+                assert_eq!(changed.into_iter().map(str::to_owned).collect::<BTreeSet<_>>(), names);
+            }
+            Change::Removed(id) => {
+                assert!(self.0.remove(&id).is_some(), "{id}");
+                // A node and its session may go together.
+                let is_free = id.class() != Class::Disk || !self.refers().contains(&id.to_string());
+                assert!(is_free, "{id} is still referred to");
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_in_whatever_order_a_watcher_knows_what_is_there(
+        events in proptest::collection::vec((0_u8..19, any::<bool>()), 1..24)
+    ) {
+        let mut world = World::default();
+        let mut before = world.picture(None, 0);
+        let mut mirror = Mirror::of(&before);
+        for (at, (event, is_looked_at)) in events.into_iter().enumerate() {
+            world.happens(event);
+            // Several events may come between two looks.
+            if is_looked_at {
+                let now = world.picture(Some(&before), at as u64);
+                before.diff(&now).into_iter().for_each(|change| mirror.apply(change));
+                prop_assert_eq!(&mirror, &Mirror::of(&now));
+                let is_there = |path: &String| mirror.has(path);
+                prop_assert!(mirror.refers().iter().all(is_there), "{:?}", mirror.refers());
+                prop_assert!(now.diff(&now).is_empty());
+                // Nothing depends on what was there before, but when a session came into its state.
+                let paths = |picture: &Picture| picture.objects.keys().cloned().collect::<Vec<_>>();
+                prop_assert_eq!(paths(&world.picture(None, 9)), paths(&now));
+                before = now;
+            }
+        }
+    }
+}
+
+/// A target at two portals, logged in to at both, with a LUN under a map.
+fn whole() -> World {
+    let mut world = World::default();
+    [0, 1, 5, 7, 8].into_iter().for_each(|event| world.happens(event));
+    world
+}
+
+fn names(changes: &[Change]) -> Vec<String> {
+    let properties = |properties: &Properties| properties.keys().copied().collect::<Vec<_>>().join(" ");
+    changes
+        .iter()
+        .map(|change| match change {
+            Change::Added(id, _) => format!("+{}/{}", id.class(), id.name()),
+            Change::Removed(id) => format!("-{}/{}", id.class(), id.name()),
+            Change::Changed(id, changed) => format!("{}: {}", id.class(), properties(changed)),
+        })
+        .collect()
+}
+
+#[test]
+fn a_machine_is_its_nodes_its_sessions_and_its_disks() {
+    let picture = whole().picture(None, 5);
+    let count = |class| picture.objects().filter(|(id, _)| id.class() == class).count();
+    assert_eq!(Class::ALL.map(count), [2, 2, 1]);
+    assert!(picture.is_settled());
+    let id = Id::disk("naa.1", 1, 0);
+    let Some(Object::Disk(disk)) = picture.object(&id) else { panic!("{picture:?}") };
+    assert_eq!(
+        (disk.map.as_str(), disk.map_device.as_str(), disk.health),
+        ("mpatha", "dm-0", Health::Optimal)
+    );
+    assert_eq!((disk.size, disk.targets.as_slice()), (64, &[TARGET.to_owned()][..]));
+    let devices: Vec<&str> = disk.paths.iter().map(|path| path.device.as_str()).collect();
+    assert_eq!(devices, ["sda", "sdc"]);
+    let Some(Object::Session(session)) = picture.object(&Id::session(1)) else { panic!("{picture:?}") };
+    assert_eq!((session.disks.as_slice(), session.since), (&[id.path()][..], 0));
+    assert_eq!(session.node, Id::node(TARGET, "192.0.2.1:3260", "default").path());
+    assert_eq!((session.interface.as_str(), session.state.as_str()), ("", "LOGGED_IN"));
+    let Some(Object::Node(node)) = picture.object(&Id::at(&session.node).unwrap()) else {
+        panic!("{picture:?}")
+    };
+    assert!(node.logged_in && node.session == Id::session(1).path(), "{node:?}");
+}
+
+#[test]
+fn a_session_that_fails_and_returns_is_shown_with_its_disk_and_when() {
+    let mut world = whole();
+    let up = world.picture(None, 5);
+    world.happens(10);
+    let down = world.picture(Some(&up), 60);
+    assert_eq!(names(&up.diff(&down)), ["session: Since State", "disk: Health Paths"]);
+    assert!(!down.is_settled());
+    let since = |picture: &Picture| match picture.object(&Id::session(1)) {
+        Some(Object::Session(session)) => session.since,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((since(&down), since(&world.picture(Some(&down), 90))), (60, 60));
+    world.happens(11);
+    assert_eq!(since(&world.picture(Some(&down), 120)), 120);
+}
+
+#[test]
+fn a_logout_takes_what_was_its_own_and_leaves_the_rest() {
+    let mut world = whole();
+    let both = world.picture(None, 0);
+    world.happens(13);
+    let one = world.picture(Some(&both), 1);
+    assert_eq!(names(&both.diff(&one)), ["node: LoggedIn Session", "disk: Paths", "-session/2"]);
+    world.happens(12);
+    let none = world.picture(Some(&one), 2);
+    assert_eq!(names(&one.diff(&none)), ["node: LoggedIn Session", "-session/1", "-disk/naa_2e1"]);
+    assert_eq!(names(&none.diff(&one))[..2], ["+disk/naa_2e1", "+session/1"]);
+}
+
+#[test]
+fn two_records_of_one_portal_are_two_nodes() {
+    let mut world = World::default();
+    [1, 2].into_iter().for_each(|event| world.happens(event));
+    let picture = world.picture(None, 0);
+    let paths: Vec<&str> = picture.objects().map(|(id, _)| id.name()).collect();
+    assert_eq!(paths.len(), 2);
+    assert!(paths[1].ends_with("__default__7") && paths[1].starts_with(paths[0]), "{paths:?}");
+}
+
+#[test]
+fn what_is_on_its_way_or_does_not_work_is_not_settled() {
+    for (event, is_settled) in [(6, true), (4, true), (9, true), (10, false), (14, false)] {
+        let mut world = whole();
+        world.happens(event);
+        assert_eq!(world.picture(None, 0).is_settled(), is_settled, "{event}");
+    }
+    let mut world = whole();
+    world.session(1).scanned = Some(false);
+    assert!(!world.picture(None, 0).is_settled());
+    let mut world = whole();
+    world.session(1).disks[0].name = String::new();
+    assert!(!world.picture(None, 0).is_settled());
+}

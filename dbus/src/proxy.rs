@@ -21,7 +21,8 @@ use crate::{
 /// An `a{sv}` argument by its keys, for those that this version of the crate does not know.
 pub type Options<'a> = HashMap<&'a str, Variant<'a>>;
 
-/// The interface. Every method lets polkit ask the user through an authentication agent.
+/// The interface. Every method lets polkit ask the user through an authentication agent, and may therefore
+/// answer `AuthenticationDismissed`, too.
 ///
 /// A `portal` is `address`, `address:port` or `[IPv6]:port` (port 3260 unless given); where it may be
 /// empty, every portal that is known for the target is meant.

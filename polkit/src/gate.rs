@@ -149,7 +149,8 @@ impl Gate {
         };
         match self.check(call, &question, caller).await? {
             Answer::Yes => return Ok(()),
-            Answer::No | Answer::Dismissed => return Err(Refusal::NotAuthorized),
+            Answer::No => return Err(Refusal::NotAuthorized),
+            Answer::Dismissed => return Err(Refusal::Dismissed),
             Answer::Challenge => {}
         }
         let (Some(caller), true) = (caller, may_prompt) else {

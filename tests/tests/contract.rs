@@ -163,6 +163,7 @@ async fn the_client_can_call_every_method_and_read_every_property() {
         "interface",
         "lun-changed",
         "examine",
+        "authentication-dismissed",
     ] {
         assert!(features.iter().any(|known| known == feature), "{feature}: {features:?}");
     }

@@ -102,10 +102,11 @@ impl Problem {
     }
 
     /// What to do about a refusal, which the daemon cannot know: who this is, and how they are logged in. What it
-    /// knows better, that polkit has to be started, is a command of its own.
+    /// knows better, that polkit has to be started, is a command of its own. Who dismissed the dialog knows what to do.
     #[must_use]
     pub(crate) fn with_way_out(mut self, asked: &Asked) -> Self {
-        if self.exit == Exit::NotAllowed && !self.hint.contains("systemctl ") {
+        let is_dismissed = self.error == Kind::AuthenticationDismissed.name();
+        if self.exit == Exit::NotAllowed && !is_dismissed && !self.hint.contains("systemctl ") {
             self.hint = asked.way_out();
         }
         self

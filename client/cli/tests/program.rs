@@ -13,7 +13,7 @@ use std::{
 };
 
 use fake::{
-    BARE, Bus, CLOSED, DENIED, DISKS, ENDLESS, FORBIDDEN, HALF, LEAKY, PARTLY, REFUSED, SECRET, SLOW, SOUND,
+    BARE, Bus, CLOSED, DENIED, DISKS, DISMISSED, ENDLESS, FORBIDDEN, HALF, LEAKY, PARTLY, REFUSED, SECRET, SLOW, SOUND,
     UNKNOWN, WELL,
 };
 use serde_json::{Value, json};
@@ -69,6 +69,16 @@ fn a_refused_secret_ends_with_4_and_nothing_hostile_reaches_the_terminal() {
     let message = format!("the target refused the secret {}", fake::HOSTILE);
     let hint = format!("find the cause: iscsictl diagnose {REFUSED}");
     assert_eq!(error, json!({ "error": name, "message": message, "hint": hint }));
+}
+
+#[test]
+fn who_dismissed_the_dialog_is_not_sent_to_an_administrator() {
+    let ended = Bus::new().run(&["login", DISMISSED]);
+    assert_eq!((ended.code, ended.out.as_str()), (3, ""));
+    assert_eq!(
+        ended.err,
+        "iscsictl: the dialog that asked for a password was dismissed\nhint: try again, and answer it\n"
+    );
 }
 
 #[test]

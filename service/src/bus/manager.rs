@@ -369,4 +369,5 @@ const FEATURES: &[&str] = &[
     "setup-multipath",
     "lun-changed",
     "examine",
+    "authentication-dismissed",
 ];

@@ -32,6 +32,8 @@ pub const BARE: &str = "iqn.2003-01.com.example:bare";
 pub const UNKNOWN: &str = "iqn.2003-01.com.example:dsiks";
 /// Refused by polkit.
 pub const FORBIDDEN: &str = "iqn.2003-01.com.example:forbidden";
+/// The person whom polkit asked dismissed the dialog.
+pub const DISMISSED: &str = "iqn.2003-01.com.example:dismissed";
 /// Portals to connect to: all is well, one portal of the target fails, no portal accepts the login, it never ends.
 pub const WELL: &str = "192.0.2.21:3260";
 pub const PARTLY: &str = "192.0.2.37:3260";
@@ -88,6 +90,10 @@ impl Fake {
                 login
             }]),
             FORBIDDEN => Err(denied()),
+            DISMISSED => {
+                let what = "the dialog that asked for a password was dismissed";
+                Err(Fault::new(Kind::AuthenticationDismissed, what).hint("try again, and answer it"))
+            }
             _ => Err(Fault::new(Kind::ChapRejected, format!("the target refused the secret {HOSTILE}"))),
         }
     }

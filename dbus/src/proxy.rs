@@ -210,9 +210,18 @@ pub trait Initiator {
     #[zbus(allow_interactive_auth)]
     fn examine(&self, options: impl DictOf<ExamineOptions>) -> Result<Vec<Finding>, Fault>;
 
-    /// How far a call has come: `id` is the caller's option `progress`, `step` one of
-    /// [`Step`](crate::results::Step) or a newer word, `detail` a sentence for a person. All of a call's
-    /// signals come before its answer.
+    /// Ends a call of the caller's own, by its option `job`: it answers `Cancelled`, and what was there before is
+    /// there again. Needs the feature `jobs`.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgs`: no call of this caller has the number, or it has ended; `Failed`: it is too late, and the
+    /// call goes on to its end.
+    fn cancel(&self, id: u32) -> Result<(), Fault>;
+
+    /// How far a call has come: `id` is the caller's option `job`, `step` one of
+    /// [`Step`](crate::results::Step), the name of one of `Diagnose`'s checks or a newer word, `detail` a
+    /// sentence for a person. All of a call's signals come before its answer.
     #[zbus(signal)]
     fn progress(&self, id: u32, step: String, detail: String) -> zbus::Result<()>;
 

@@ -13,6 +13,7 @@ use zbus::{
 use crate::{
     Action, Caller, Grant,
     authority::{self, Answer, Question},
+    caller::departure,
     details::Details,
     places::Places,
     rate::Rate,
@@ -191,7 +192,7 @@ impl Gate {
             answer = asked => answer,
             // polkitd only asks the agent to close the dialog then, and waits for it: a silent
             // agent never does.
-            left = caller.departure(&self.connection) => {
+            left = departure(&self.connection, caller.name()) => {
                 return Err(left.map_or_else(|error| Refusal::Unavailable(error.to_string()), |()| Refusal::Left));
             }
         };

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `consent` | questions to polkit while a call runs |
 //! | `door` | which messages get from the socket into the daemon |
+//! | `jobs` | the long calls: their numbers, and what cancels them |
 //! | `manager` | the interface `org.cloudatlas.IscsiInitiator` |
 //! | `mirror` | reports changed properties |
 //! | `progress` | reports the steps of a long call to its caller |
@@ -12,6 +13,7 @@
 
 mod consent;
 mod door;
+mod jobs;
 mod manager;
 mod mirror;
 mod progress;

@@ -238,6 +238,7 @@ const KEYS: [(&str, &str, &[Key]); 12] = [
         "options",
         &[
             ("timeout", "u"),
+            ("job", "u"),
             ("startup", "s"),
             ("interface", "s"),
             CHAP[0],
@@ -248,15 +249,24 @@ const KEYS: [(&str, &str, &[Key]); 12] = [
             CHAP[5],
         ],
     ),
-    ("Login", "options", &[("timeout", "u"), ("startup", "s"), ("wait", "b"), ("accept-changed-luns", "b")]),
-    ("Logout", "options", &[("timeout", "u"), ("force", "b")]),
+    (
+        "Login",
+        "options",
+        &[("timeout", "u"), ("job", "u"), ("startup", "s"), ("wait", "b"), ("accept-changed-luns", "b")],
+    ),
+    ("Logout", "options", &[("timeout", "u"), ("job", "u"), ("force", "b")]),
     ("SetChap", "chap", &[("clear", "b"), CHAP[0], CHAP[1], CHAP[2], CHAP[3], CHAP[4], CHAP[5]]),
-    ("Diagnose", "options", &[("timeout", "u"), CHAP[0], CHAP[1], CHAP[2], CHAP[3], CHAP[4], CHAP[5]]),
+    (
+        "Diagnose",
+        "options",
+        &[("timeout", "u"), ("job", "u"), CHAP[0], CHAP[1], CHAP[2], CHAP[3], CHAP[4], CHAP[5]],
+    ),
     (
         "Connect",
         "options",
         &[
             ("timeout", "u"),
+            ("job", "u"),
             ("startup", "s"),
             ("wait", "b"),
             ("accept-changed-luns", "b"),
@@ -272,12 +282,13 @@ const KEYS: [(&str, &str, &[Key]); 12] = [
         ],
     ),
     ("AddNode", "options", &[("tpgt", "q"), ("startup", "s"), ("interface", "s")]),
-    ("Rescan", "options", &[("timeout", "u"), ("wait", "b")]),
+    ("Rescan", "options", &[("timeout", "u"), ("job", "u"), ("wait", "b")]),
     (
         "SetupMultipath",
         "options",
         &[
             ("timeout", "u"),
+            ("job", "u"),
             ("dry-run", "b"),
             ("undo", "b"),
             ("only-iscsi", "b"),
@@ -285,7 +296,7 @@ const KEYS: [(&str, &str, &[Key]); 12] = [
             ("queueing", "s"),
         ],
     ),
-    ("Examine", "options", &[("timeout", "u"), ("fix", "b")]),
+    ("Examine", "options", &[("timeout", "u"), ("job", "u"), ("fix", "b")]),
     ("ListPaths", "filter", &[("target", "s"), ("portal", "s")]),
     ("ListNodes", "filter", &[("target", "s"), ("portal", "s")]),
 ];

@@ -14,7 +14,10 @@ use super::{
     settle::Settled,
 };
 use crate::{
-    backend::{kernel::sysfs::Session, open_iscsi::database::NodeKey},
+    backend::{
+        kernel::sysfs::Session,
+        open_iscsi::database::{NodeKey, backup::RecordsBackup},
+    },
     engine::{
         Engine,
         records::lookup::no_such_node,
@@ -41,11 +44,13 @@ pub(super) struct Done {
     pub(super) word: Option<Word>,
     /// The session, where it is not under the node's own portal and iface.
     pub(super) sid: Option<u32>,
+    /// Its record as it was, if the login has stored another digest in it.
+    pub(super) adopted: Option<RecordsBackup>,
 }
 
 impl Done {
     pub(super) fn new(outcome: LoginOutcome) -> Self {
-        Self { outcome, remark: String::new(), word: None, sid: None }
+        Self { outcome, remark: String::new(), word: None, sid: None, adopted: None }
     }
 
     /// This session was there before.

@@ -35,8 +35,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let daemon = InitiatorProxy::new(&bus).await?;
     // Before the call, so that no step is missed.
     let mut steps = pin!(daemon.receive_progress().await?);
-    let options =
-        ConnectOptions::new().timeout(Duration::from_secs(60)).chap(Chap::new(credentials)).progress(ID);
+    let options = ConnectOptions::new().timeout(Duration::from_secs(60)).chap(Chap::new(credentials)).job(ID);
     let mut call = pin!(daemon.connect(&portal, &options));
     let logins = loop {
         tokio::select! {

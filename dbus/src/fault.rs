@@ -56,6 +56,8 @@ pub enum Kind {
     LunChanged,
     /// The caller took the call back; what there was before is there again.
     Cancelled,
+    /// A person was asked to authenticate, and dismissed the question.
+    AuthenticationDismissed,
     /// Anything else.
     Failed,
 }
@@ -82,6 +84,7 @@ impl Kind {
         Self::InvalidConfiguration,
         Self::LunChanged,
         Self::Cancelled,
+        Self::AuthenticationDismissed,
         Self::Failed,
     ];
 
@@ -114,6 +117,7 @@ impl Kind {
             Self::InvalidConfiguration => own!("InvalidConfiguration"),
             Self::LunChanged => own!("LunChanged"),
             Self::Cancelled => own!("Cancelled"),
+            Self::AuthenticationDismissed => own!("AuthenticationDismissed"),
             Self::Failed => own!("Failed"),
         }
     }
@@ -355,10 +359,10 @@ mod tests {
 
     #[test]
     fn an_error_of_a_newer_daemon_keeps_its_name_and_its_words() {
-        let new = format!("{ERROR_PREFIX}.AuthenticationDismissed");
-        let fault = reply(&new, &("the dialog was closed (try again)", "try again"));
+        let new = format!("{ERROR_PREFIX}.Elsewhere");
+        let fault = reply(&new, &("it is not here (try again)", "try again"));
         assert_eq!((fault.kind(), fault.error_name()), (Kind::Failed, new.as_str()));
-        assert_eq!((fault.message(), fault.next_step()), ("the dialog was closed", "try again"));
+        assert_eq!((fault.message(), fault.next_step()), ("it is not here", "try again"));
     }
 
     #[test]

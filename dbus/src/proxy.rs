@@ -29,7 +29,8 @@ use crate::{
 /// An `a{sv}` argument by its keys, for those that this version of the crate does not know.
 pub type Options<'a> = HashMap<&'a str, Variant<'a>>;
 
-/// The interface. Every method lets polkit ask the user through an authentication agent.
+/// The interface. Every method lets polkit ask the user through an authentication agent, and may therefore
+/// answer `AuthenticationDismissed`, too.
 ///
 /// A `portal` is `address`, `address:port` or `[IPv6]:port` (port 3260 unless given); where it may be
 /// empty, every portal that is known for the target is meant.
@@ -266,9 +267,18 @@ pub trait Initiator {
     /// If the bus does not carry the call.
     fn unsubscribe(&self) -> Result<(), Fault>;
 
-    /// How far a call has come: `id` is the caller's option `progress`, `step` one of
-    /// [`Step`](crate::results::Step) or a newer word, `detail` a sentence for a person. All of a call's
-    /// signals come before its answer.
+    /// Ends a call of the caller's own, by its option `job`: it answers `Cancelled`, and what was there before is
+    /// there again. Needs the feature `jobs`.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgs`: no call of this caller has the number, or it has ended; `Failed`: it is too late, and the
+    /// call goes on to its end.
+    fn cancel(&self, id: u32) -> Result<(), Fault>;
+
+    /// How far a call has come: `id` is the caller's option `job`, `step` one of
+    /// [`Step`](crate::results::Step), the name of one of `Diagnose`'s checks or a newer word, `detail` a
+    /// sentence for a person. All of a call's signals come before its answer.
     #[zbus(signal)]
     fn progress(&self, id: u32, step: String, detail: String) -> zbus::Result<()>;
 

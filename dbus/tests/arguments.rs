@@ -68,18 +68,24 @@ fn every_option_arrives_as_it_was_given() {
     let minute = Duration::from_secs(60);
     let target = || "iqn.2003-01.com.example:disks".parse().unwrap();
     arrives(
-        &DiscoverOptions::new().timeout(minute).startup(Startup::Manual).interface("eth1").chap(chap()),
+        &DiscoverOptions::new()
+            .timeout(minute)
+            .startup(Startup::Manual)
+            .interface("eth1")
+            .chap(chap())
+            .job(7),
         DiscoverOptions::parse,
-        "interface secret startup target-secret target-username timeout username",
+        "interface job secret startup target-secret target-username timeout username",
     );
     arrives(
         &LoginOptions::new()
             .timeout(minute)
             .startup(Startup::Automatic)
             .wait(false)
-            .accept_changed_luns(true),
+            .accept_changed_luns(true)
+            .job(7),
         LoginOptions::parse,
-        "accept-changed-luns startup timeout wait",
+        "accept-changed-luns job startup timeout wait",
     );
     arrives(
         &ConnectOptions::new()
@@ -90,14 +96,23 @@ fn every_option_arrives_as_it_was_given() {
             .interface("eth1")
             .chap(chap())
             .target(target())
+            .job(7)
             .progress(7),
         ConnectOptions::parse,
-        "accept-changed-luns interface progress secret startup target-secret target-username targets timeout \
+        "accept-changed-luns interface job progress secret startup target-secret target-username targets timeout \
          username wait",
     );
-    arrives(&LogoutOptions::new().timeout(minute).force(true), LogoutOptions::parse, "force timeout");
+    arrives(
+        &LogoutOptions::new().timeout(minute).force(true).job(7),
+        LogoutOptions::parse,
+        "force job timeout",
+    );
+    arrives(
+        &RescanOptions::new().timeout(minute).wait(false).job(7),
+        RescanOptions::parse,
+        "job timeout wait",
+    );
     arrives(&HoldOptions::new().timeout(minute), HoldOptions::parse, "timeout");
-    arrives(&RescanOptions::new().timeout(minute).wait(false), RescanOptions::parse, "timeout wait");
     arrives(
         &AddOptions::new().tpgt(2).startup(Startup::Manual).interface("eth1"),
         AddOptions::parse,
@@ -109,9 +124,9 @@ fn every_option_arrives_as_it_was_given() {
         "portal target",
     );
     arrives(
-        &DiagnoseOptions::new().timeout(minute).chap(chap()),
+        &DiagnoseOptions::new().timeout(minute).chap(chap()).job(7),
         DiagnoseOptions::parse,
-        "secret target-secret target-username timeout username",
+        "job secret target-secret target-username timeout username",
     );
     arrives(
         &MultipathOptions::new()
@@ -119,12 +134,17 @@ fn every_option_arrives_as_it_was_given() {
             .dry_run(true)
             .only_iscsi(true)
             .friendly_names(false)
-            .queueing(Queueing::Rounds(30)),
+            .queueing(Queueing::Rounds(30))
+            .job(7),
         MultipathOptions::parse,
-        "dry-run only-iscsi queueing timeout user-friendly-names",
+        "dry-run job only-iscsi queueing timeout user-friendly-names",
     );
     arrives(&MultipathOptions::new().undo(true), MultipathOptions::parse, "undo");
-    arrives(&ExamineOptions::new().timeout(minute).fix(true), ExamineOptions::parse, "fix timeout");
+    arrives(
+        &ExamineOptions::new().timeout(minute).fix(true).job(7),
+        ExamineOptions::parse,
+        "fix job timeout",
+    );
     arrives(&ChapChange::Clear, ChapChange::parse, "clear");
     arrives(&ChapChange::Set(chap()), ChapChange::parse, "secret target-secret target-username username");
 }

@@ -62,29 +62,29 @@ impl Caller {
         Ok(Self { name: name.as_str().to_owned(), uid, pid, unit: unit_in_time(pid).await })
     }
 
-    /// Ends when the caller has left the bus.
-    ///
-    /// # Errors
-    ///
-    /// The bus cannot report that.
-    pub async fn departure(&self, connection: &Connection) -> zbus::Result<()> {
-        // Without the cache, building the proxy sends nothing.
-        let bus = DBusProxy::builder(connection).cache_properties(CacheProperties::No).build().await?;
-        let mut changes = bus.receive_name_owner_changed_with_args(&[(0, self.name.as_str())]).await?;
-        // Asked after listening starts, so that nothing is missed in between.
-        while bus.name_has_owner(self.name.as_str().try_into()?).await? {
-            if poll_fn(|context| Pin::new(&mut changes).poll_next(context)).await.is_none() {
-                return Err(zbus::Error::Failure("lost the connection to the bus".into()));
-            }
-        }
-        Ok(())
-    }
-
     /// An invented caller, for a forged grant.
     #[cfg(any(test, feature = "forge"))]
     pub(crate) fn forged() -> Self {
         Self { name: ":0.0".to_owned(), uid: 0, pid: None, unit: unknown() }
     }
+}
+
+/// Returns when the connection with this unique name has left the bus.
+///
+/// # Errors
+///
+/// The bus cannot report that.
+pub async fn departure(connection: &Connection, name: &str) -> zbus::Result<()> {
+    // Without the cache, building the proxy sends nothing.
+    let bus = DBusProxy::builder(connection).cache_properties(CacheProperties::No).build().await?;
+    let mut changes = bus.receive_name_owner_changed_with_args(&[(0, name)]).await?;
+    // Asked after listening starts, so that nothing is missed in between.
+    while bus.name_has_owner(name.try_into()?).await? {
+        if poll_fn(|context| Pin::new(&mut changes).poll_next(context)).await.is_none() {
+            return Err(zbus::Error::Failure("lost the connection to the bus".into()));
+        }
+    }
+    Ok(())
 }
 
 fn unknown() -> String {

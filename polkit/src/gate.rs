@@ -13,6 +13,7 @@ use zbus::{
 use crate::{
     Action, Caller, Grant,
     authority::{self, Answer, Question},
+    caller::departure,
     details::Details,
     places::Places,
     rate::Rate,
@@ -149,7 +150,8 @@ impl Gate {
         };
         match self.check(call, &question, caller).await? {
             Answer::Yes => return Ok(()),
-            Answer::No | Answer::Dismissed => return Err(Refusal::NotAuthorized),
+            Answer::No => return Err(Refusal::NotAuthorized),
+            Answer::Dismissed => return Err(Refusal::Dismissed),
             Answer::Challenge => {}
         }
         let (Some(caller), true) = (caller, may_prompt) else {
@@ -190,7 +192,7 @@ impl Gate {
             answer = asked => answer,
             // polkitd only asks the agent to close the dialog then, and waits for it: a silent
             // agent never does.
-            left = caller.departure(&self.connection) => {
+            left = departure(&self.connection, caller.name()) => {
                 return Err(left.map_or_else(|error| Refusal::Unavailable(error.to_string()), |()| Refusal::Left));
             }
         };

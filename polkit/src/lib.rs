@@ -4,7 +4,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`action`] | [`Action`], what polkit can be asked for |
-//! | [`caller`] | [`Caller`], the caller, for the log |
+//! | [`caller`] | [`Caller`], the caller, for the log; when a caller has left the bus |
 //! | [`details`] | [`Details`], the target, the portal and the interface that an action is about |
 //! | [`gate`] | [`Gate`], the way from a message to a [`Grant`] |
 //! | [`grant`] | [`Grant`], the proof of polkit's approval |

@@ -59,7 +59,11 @@ impl Refusal {
         let denied = |text: String| Fault::new(Kind::AccessDenied, text);
         match self {
             Self::NotAuthorized => denied(format!("polkit refused the call (action {action})")),
-            Self::Dismissed => denied("the dialog that asked for a password was dismissed".to_owned()),
+            Self::Dismissed => Fault::new(
+                Kind::AuthenticationDismissed,
+                format!("the dialog that asked for a password was dismissed (action {action})"),
+            )
+            .hint("try again, and answer it"),
             Self::Left => denied("the caller left the bus".to_owned()),
             Self::NoAgent => {
                 let what = "a password is needed, and no authentication agent could ask for it";
@@ -114,7 +118,7 @@ mod tests {
         let limit = Duration::from_secs(300);
         for (refusal, kind, outcome, says) in [
             (Refusal::NotAuthorized, Kind::AccessDenied, "denied", "polkit refused"),
-            (Refusal::Dismissed, Kind::AccessDenied, "dismissed", "dismissed"),
+            (Refusal::Dismissed, Kind::AuthenticationDismissed, "dismissed", "dismissed"),
             (Refusal::Left, Kind::AccessDenied, "dismissed", "left"),
             (Refusal::NoAgent, Kind::AccessDenied, "denied", "no authentication agent"),
             (Refusal::Unanswered(limit), Kind::AccessDenied, "denied", "within 300 s"),

@@ -6,6 +6,7 @@
 //! | `consent` | questions to polkit while a call runs |
 //! | `door` | which messages get from the socket into the daemon |
 //! | `introspection` | the introspection documents of the objects |
+//! | `jobs` | the long calls: their numbers, and what cancels them |
 //! | `manager` | the interface `org.cloudatlas.IscsiInitiator` |
 //! | `mirror` | shows the machine: the only emitter, and what reading objects is answered from |
 //! | `objects` | the objects below the root object: nodes, sessions, disks |
@@ -16,6 +17,7 @@
 mod consent;
 mod door;
 mod introspection;
+mod jobs;
 mod manager;
 mod mirror;
 mod objects;

@@ -259,6 +259,7 @@ const KEYS: [(&str, &str, &[Key]); 13] = [
         "options",
         &[
             ("timeout", "u"),
+            ("job", "u"),
             ("startup", "s"),
             ("interface", "s"),
             CHAP[0],
@@ -269,16 +270,25 @@ const KEYS: [(&str, &str, &[Key]); 13] = [
             CHAP[5],
         ],
     ),
-    ("Login", "options", &[("timeout", "u"), ("startup", "s"), ("wait", "b"), ("accept-changed-luns", "b")]),
-    ("Logout", "options", &[("timeout", "u"), ("force", "b")]),
+    (
+        "Login",
+        "options",
+        &[("timeout", "u"), ("job", "u"), ("startup", "s"), ("wait", "b"), ("accept-changed-luns", "b")],
+    ),
+    ("Logout", "options", &[("timeout", "u"), ("job", "u"), ("force", "b")]),
     ("Hold", "options", &[("timeout", "u")]),
     ("SetChap", "chap", &[("clear", "b"), CHAP[0], CHAP[1], CHAP[2], CHAP[3], CHAP[4], CHAP[5]]),
-    ("Diagnose", "options", &[("timeout", "u"), CHAP[0], CHAP[1], CHAP[2], CHAP[3], CHAP[4], CHAP[5]]),
+    (
+        "Diagnose",
+        "options",
+        &[("timeout", "u"), ("job", "u"), CHAP[0], CHAP[1], CHAP[2], CHAP[3], CHAP[4], CHAP[5]],
+    ),
     (
         "Connect",
         "options",
         &[
             ("timeout", "u"),
+            ("job", "u"),
             ("startup", "s"),
             ("wait", "b"),
             ("accept-changed-luns", "b"),
@@ -294,12 +304,13 @@ const KEYS: [(&str, &str, &[Key]); 13] = [
         ],
     ),
     ("AddNode", "options", &[("tpgt", "q"), ("startup", "s"), ("interface", "s")]),
-    ("Rescan", "options", &[("timeout", "u"), ("wait", "b")]),
+    ("Rescan", "options", &[("timeout", "u"), ("job", "u"), ("wait", "b")]),
     (
         "SetupMultipath",
         "options",
         &[
             ("timeout", "u"),
+            ("job", "u"),
             ("dry-run", "b"),
             ("undo", "b"),
             ("only-iscsi", "b"),
@@ -307,7 +318,7 @@ const KEYS: [(&str, &str, &[Key]); 13] = [
             ("queueing", "s"),
         ],
     ),
-    ("Examine", "options", &[("timeout", "u"), ("fix", "b")]),
+    ("Examine", "options", &[("timeout", "u"), ("job", "u"), ("fix", "b")]),
     ("ListPaths", "filter", &[("target", "s"), ("portal", "s")]),
     ("ListNodes", "filter", &[("target", "s"), ("portal", "s")]),
 ];

@@ -10,11 +10,17 @@
 
 mod room;
 
-use std::{fs::Permissions, net::SocketAddr, os::unix::fs::PermissionsExt as _, path::PathBuf};
+use std::{
+    fs::Permissions, net::SocketAddr, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Stdio,
+};
 
-use iscsi_initiator_tests::harness::{MEMBER, ROOT, Reply, STRANGER, User, process::built, world::output};
-use room::{Room, SECRET, TARGET, another_chap};
+use iscsi_initiator_tests::harness::{
+    DEADLINE, MEMBER, ROOT, Reply, STRANGER, User, process::built, world::output,
+};
+use room::{Room, SECRET, TARGET, another_chap, until};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use tokio::time::timeout;
 
 /// A member may do most; a stranger may not even look.
 const RULES: &str = r#"polkit.addRule(function (action, subject) {
@@ -143,6 +149,24 @@ async fn a_portal_that_is_silent_ends_with_7() {
     desk.record_all();
     desk.room.machine.silence(desk.portals[0], true);
     desk.ends(7, &["login", TARGET, &desk.portal(0), "--timeout", "2"]).await;
+}
+
+#[tokio::test]
+async fn an_interrupt_cancels_the_call_and_ends_with_130() {
+    let desk = Desk::new().await;
+    desk.record_all();
+    let records = desk.room.machine.database();
+    desk.portals.into_iter().for_each(|portal| desk.room.machine.silence(portal, true));
+    let mut command = desk.room.world.command_as(MEMBER, &desk.program);
+    command.args(["login", TARGET, "--timeout", "300"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    until("a portal is asked", || desk.room.machine.visits(desk.portals[0]) > 0).await;
+    let pid = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())).unwrap();
+    kill_process(pid, Signal::INT).unwrap();
+    let ended = timeout(DEADLINE, child.wait_with_output()).await.unwrap().unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!((ended.status.code(), said.as_str()), (Some(130), "iscsictl: the call was cancelled\n"));
+    assert!(desk.room.machine.sessions().is_empty() && desk.room.machine.database() == records);
 }
 
 #[tokio::test]

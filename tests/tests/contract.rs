@@ -133,7 +133,7 @@ async fn the_client_can_call_every_method_and_read_every_property() {
     let client = InitiatorProxy::new(&room.root).await.unwrap();
     let none = HashMap::new;
     let unknown = || HashMap::from([("nonsense", Variant::from(true))]);
-    let answers: [(&str, Fault); 18] = [
+    let answers: [(&str, Fault); 19] = [
         ("Discover", client.discover("", none()).await.unwrap_err()),
         ("Login", client.login("", "", none()).await.unwrap_err()),
         ("Logout", client.logout("", "", none()).await.unwrap_err()),
@@ -152,6 +152,7 @@ async fn the_client_can_call_every_method_and_read_every_property() {
         ("Rescan", client.rescan("", "", unknown()).await.unwrap_err()),
         ("SetupMultipath", client.setup_multipath(unknown()).await.unwrap_err()),
         ("Examine", client.examine(unknown()).await.unwrap_err()),
+        ("Cancel", client.cancel(7).await.unwrap_err()),
     ];
     for (method, fault) in &answers {
         assert_eq!(fault.kind(), Kind::InvalidArgs, "{method}: {fault}");
@@ -181,6 +182,8 @@ async fn the_client_can_call_every_method_and_read_every_property() {
         "check-in-use",
         "leases",
         "objects",
+        "authentication-dismissed",
+        "jobs",
     ] {
         assert!(features.iter().any(|known| known == feature), "{feature}: {features:?}");
     }

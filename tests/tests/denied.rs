@@ -85,6 +85,8 @@ fn no_method_is_left_out() {
         .descendants()
         .filter(|node| node.has_tag_name("method"))
         .map(|node| node.attribute("name").unwrap())
+        // Ends only what its caller has begun: `jobs.rs`.
+        .filter(|name| *name != "Cancel")
         .collect();
     let calls = calls("127.0.0.1");
     // What ends the caller's own subscription is refused to no one.

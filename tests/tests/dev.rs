@@ -111,6 +111,8 @@ async fn a_client_sees_what_the_knobs_do_and_nothing_is_left_behind() {
     assert_eq!(dev.turn("accept-chap").await, "ok");
     assert_eq!(dev.turn("deny connect").await, "ok");
     fails_with(client.connect(&portal, chap()).await, Kind::AccessDenied);
+    assert_eq!(dev.turn("dismiss connect").await, "ok");
+    fails_with(client.connect(&portal, chap()).await, Kind::AuthenticationDismissed);
     assert_eq!(dev.turn("allow connect").await, "ok");
     let entries = client.connect(&portal, chap()).await.unwrap();
     assert!(entries.len() == 2 && entries.iter().all(|entry| entry.maps.len() == 2), "{entries:?}");

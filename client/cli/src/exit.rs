@@ -69,7 +69,9 @@ impl Exit {
             Self::Done => "done, or already so",
             Self::Failed => "failed for a reason not listed here",
             Self::Usage => "wrong arguments; nothing was touched",
-            Self::NotAllowed => "not allowed by polkit, or there was no way to ask for a password",
+            Self::NotAllowed => {
+                "not allowed by polkit, its dialog was dismissed, or there was no way to ask for a password"
+            }
             Self::Authentication => "the target refused the initiator name, the CHAP user or the secret",
             Self::Target => "the target was not found, is unavailable or refused, or a LUN is another disk",
             Self::Portal => "the portal could not be reached",
@@ -98,7 +100,9 @@ impl Exit {
 impl From<Kind> for Exit {
     fn from(kind: Kind) -> Self {
         match kind {
-            Kind::AccessDenied | Kind::InteractiveAuthorizationRequired => Self::NotAllowed,
+            Kind::AccessDenied | Kind::InteractiveAuthorizationRequired | Kind::AuthenticationDismissed => {
+                Self::NotAllowed
+            }
             Kind::InvalidArgs => Self::Usage,
             Kind::ChapRejected | Kind::MutualChapFailed | Kind::InitiatorNotAllowed => Self::Authentication,
             Kind::TargetNotFound | Kind::TargetUnavailable | Kind::TargetRejected | Kind::LunChanged => {
@@ -151,6 +155,7 @@ mod tests {
                 ("InvalidConfiguration", 10),
                 ("LunChanged", 5),
                 ("Cancelled", 130),
+                ("AuthenticationDismissed", 3),
                 ("Failed", 1),
             ]
         );

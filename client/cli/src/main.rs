@@ -31,7 +31,9 @@ mod spinner;
 
 use std::{
     ffi::OsString,
+    pin::pin,
     process::{ExitCode, Termination},
+    rc::Rc,
 };
 
 use crate::{
@@ -57,16 +59,30 @@ fn main() -> ExitCode {
     exit.report()
 }
 
-/// Runs the command until it is done or a signal comes; either way every guard is dropped:
-/// the terminal echoes again, the spinner's line is gone.
+/// Runs the command until it is done or a signal comes that is not for its call; either way every guard is
+/// dropped: the terminal echoes again, the spinner's line is gone.
 fn run(args: Args, screen: Screen, asked: &Asked) -> Result<Exit, Problem> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Problem::local)?;
     let ended = runtime.block_on(async {
         let mut signals = signals::Signals::new().map_err(Problem::local)?;
-        tokio::select! {
-            report = commands::run(args.command, screen, asked) => report.and_then(|report| screen.report(&report)),
-            exit = signals.wait() => Ok(screen.interrupted(exit, prompt::is_open())),
+        let interrupts = Rc::new(signals::Interrupts::default());
+        let ended = {
+            let mut done = pin!(commands::run(args.command, screen, asked, &interrupts));
+            loop {
+                tokio::select! {
+                    report = &mut done => break Ok(report),
+                    exit = signals.wait() => {
+                        if exit != Exit::Interrupted || !interrupts.take() {
+                            break Err(exit);
+                        }
+                    }
+                }
+            }
+        };
+        match ended {
+            Ok(report) => report.and_then(|report| screen.report(&report)),
+            Err(exit) => Ok(screen.interrupted(exit, prompt::is_open())),
         }
     });
     // A prompt that a signal ended still blocks its thread in read(2): it is left behind.

@@ -102,11 +102,13 @@ impl Problem {
     }
 
     /// What to do about a refusal, which the daemon cannot know: who this is, and how they are logged in. What it
-    /// knows better, that polkit has to be started or that only root may, is a command of its own.
+    /// knows better, that polkit has to be started or that only root may, is a command of its own. Who dismissed the dialog
+    /// knows what to do.
     #[must_use]
     pub(crate) fn with_way_out(mut self, asked: &Asked) -> Self {
         let is_known = self.hint.contains("systemctl ") || self.hint.starts_with("as root: ");
-        if self.exit == Exit::NotAllowed && !is_known {
+        let is_dismissed = self.error == Kind::AuthenticationDismissed.name();
+        if self.exit == Exit::NotAllowed && !is_dismissed && !is_known {
             self.hint = asked.way_out();
         }
         self

@@ -13,8 +13,8 @@ use std::{
 };
 
 use fake::{
-    BARE, Bus, CLOSED, DENIED, DISKS, ENDLESS, FORBIDDEN, HALF, LEAKY, PARTLY, REFUSED, SECRET, SLOW, SOUND,
-    UNKNOWN, WELL,
+    BARE, Bus, CLOSED, DENIED, DISKS, DISMISSED, ENDLESS, FORBIDDEN, HALF, LATE, LEAKY, PARTLY, REFUSED,
+    SECRET, SLOW, SOUND, STUBBORN, UNKNOWN, WELL,
 };
 use serde_json::{Value, json};
 
@@ -69,6 +69,16 @@ fn a_refused_secret_ends_with_4_and_nothing_hostile_reaches_the_terminal() {
     let message = format!("the target refused the secret {}", fake::HOSTILE);
     let hint = format!("find the cause: iscsictl diagnose {REFUSED}");
     assert_eq!(error, json!({ "error": name, "message": message, "hint": hint }));
+}
+
+#[test]
+fn who_dismissed_the_dialog_is_not_sent_to_an_administrator() {
+    let ended = Bus::new().run(&["login", DISMISSED]);
+    assert_eq!((ended.code, ended.out.as_str()), (3, ""));
+    assert_eq!(
+        ended.err,
+        "iscsictl: the dialog that asked for a password was dismissed\nhint: try again, and answer it\n"
+    );
 }
 
 #[test]
@@ -179,11 +189,8 @@ fn a_connect_shows_its_steps_in_order_and_then_what_a_login_shows() {
     }
     let calls: Vec<String> = bus.seen().calls.into_iter().filter(|call| !call.starts_with("login")).collect();
     let named = format!("connect {WELL} None None wait=false [{one:?}, {two:?}] ");
-    let unread = "no steps are asked for";
-    assert_eq!(
-        calls,
-        [&format!("connect {WELL} Some(60s) Some(Automatic) wait=true [] "), &named, unread, &named, unread]
-    );
+    let first = format!("connect {WELL} Some(60s) Some(Automatic) wait=true [] ");
+    assert_eq!(calls, [first, named.clone(), named]);
 }
 
 #[test]
@@ -392,7 +399,6 @@ fn secrets_go_through_descriptors_and_nowhere_else() {
             format!("discover 192.0.2.21:3260 None None u={SECRET} gw=the-other-secret"),
             "set-chap \"\" \"\" clear".to_owned(),
             format!("connect {WELL} None None wait=true [] u={SECRET} gw=the-other-secret"),
-            "no steps are asked for".to_owned(),
             format!("diagnose \"\" {WELL:?} None u={SECRET} gw=the-other-secret"),
         ]
     );
@@ -541,18 +547,40 @@ fn a_full_disk_is_a_failure() {
     assert!(ended.err.starts_with("iscsictl: output: "), "{}", ended.err);
 }
 
+/// Sends a signal once the daemon has the call.
+fn signalled(bus: &Bus, args: &[&str], signal: rustix::process::Signal) -> fake::Ended {
+    let child = bus.iscsictl(args).spawn().unwrap();
+    while bus.seen().calls.is_empty() {
+        std::thread::yield_now();
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), signal).unwrap();
+    child.wait_with_output().unwrap().into()
+}
+
 #[test]
 fn a_signal_ends_a_slow_login() {
     let bus = Bus::new();
-    for (signal, code) in [(rustix::process::Signal::INT, 130), (rustix::process::Signal::TERM, 143)] {
-        let child = bus.iscsictl(&["login", SLOW]).spawn().unwrap();
-        while bus.seen().calls.is_empty() {
-            std::thread::yield_now();
-        }
-        rustix::process::kill_process(rustix::process::Pid::from_child(&child), signal).unwrap();
-        let ended: fake::Ended = child.wait_with_output().unwrap().into();
+    for signal in [rustix::process::Signal::TERM, rustix::process::Signal::HUP] {
+        let ended = signalled(&bus, &["login", SLOW], signal);
+        let code = 128 + signal.as_raw();
         assert_eq!((ended.code, ended.out.as_str(), ended.err.as_str()), (code, "", ""));
     }
+    assert_eq!(bus.seen().calls, [""; 0]);
+    let ended = signalled(&Bus::older(), &["login", SLOW], rustix::process::Signal::INT);
+    assert_eq!((ended.code, ended.err.as_str()), (130, ""), "it cannot be cancelled");
+}
+
+#[test]
+fn an_interrupt_cancels_the_call_and_waits_for_its_answer() {
+    let bus = Bus::new();
+    let ended = signalled(&bus, &["login", SLOW], rustix::process::Signal::INT);
+    assert_eq!((ended.code, ended.out.as_str()), (130, ""));
+    assert_eq!(ended.err, "iscsictl: the call was cancelled\n");
+    assert_eq!(bus.seen().calls, ["cancel 1"]);
+    let ended = signalled(&bus, &["login", SLOW, "--json"], rustix::process::Signal::INT);
+    let error: Value = serde_json::from_str(&ended.err).unwrap();
+    assert_eq!(error["error"], "org.cloudatlas.IscsiInitiator.Error.Cancelled");
+    assert_eq!((ended.code, bus.seen().calls), (130, vec!["cancel 1".to_owned()]));
 }
 
 /// Types `answer` once `question` is on the terminal, and gives what the terminal showed.
@@ -568,6 +596,26 @@ fn converse(bus: &Bus, line: &str, question: &str, answer: &str) -> String {
     }
     keyboard.write_all(answer.as_bytes()).unwrap();
     keyboard.flush().unwrap();
+    terminal.read_to_end(&mut shown).unwrap();
+    child.wait().unwrap();
+    String::from_utf8(shown).unwrap()
+}
+
+/// The same with several questions, one after the other.
+fn converse_long(bus: &Bus, line: &str, answers: &[(&str, &str)]) -> String {
+    let mut child = bus.terminal(&format!("trap : INT; {line}")).stderr(Stdio::null()).spawn().unwrap();
+    let mut keyboard = child.stdin.take().unwrap();
+    let mut terminal = child.stdout.take().unwrap();
+    let (mut shown, mut byte, mut seen) = (Vec::new(), [0; 1], 0);
+    for (question, answer) in answers {
+        while !String::from_utf8_lossy(&shown[seen..]).contains(question) {
+            assert_eq!(terminal.read(&mut byte).unwrap(), 1, "{}", String::from_utf8_lossy(&shown));
+            shown.extend(byte);
+        }
+        seen = shown.len();
+        keyboard.write_all(answer.as_bytes()).unwrap();
+        keyboard.flush().unwrap();
+    }
     terminal.read_to_end(&mut shown).unwrap();
     child.wait().unwrap();
     String::from_utf8(shown).unwrap()
@@ -594,8 +642,34 @@ fn a_terminal_sees_a_spinner_that_is_gone_in_the_end() {
     let shown =
         converse(&bus, &format!("\"$ISCSICTL\" login {SLOW}; echo code=$?"), "slow 0 s\x1b[K", "\x03");
     assert!(shown.contains("| Logging in to iqn.2003-01.com.example:slow 0 s\x1b[K"), "{shown:?}");
+    let said = format!("\r\x1b[K{}iscsictl:{} the call was cancelled", "\x1b[1;31m", "\x1b[0m");
+    assert!(shown.contains(&said) && shown.contains("code=130"), "{shown:?}");
+}
+
+#[test]
+fn a_second_interrupt_leaves_at_once() {
+    let bus = Bus::new();
+    let line = format!("\"$ISCSICTL\" connect {STUBBORN}; echo code=$?");
+    let shown = converse_long(&bus, &line, &[("discover 0 s\x1b[K", "\x03"), ("Cancelling", "\x03")]);
     assert!(shown.contains("\r\x1b[K\r\x1b[Knote: interrupted"), "{shown:?}");
     assert!(shown.contains("code=130"), "{shown:?}");
+}
+
+#[test]
+fn a_cancel_that_comes_too_late_is_said_and_the_answer_is_the_calls_own() {
+    let bus = Bus::new();
+    let line = format!("\"$ISCSICTL\" logout {LATE}; echo code=$?");
+    let shown = converse(&bus, &line, "maps 0 s\x1b[K", "\x03");
+    assert!(shown.contains("note: too late: it goes on to its end"), "{shown:?}");
+    assert!(shown.contains("not-logged-in") && shown.contains("code=0"), "{shown:?}");
+    assert!(shown.contains(" s  maps: removing mpatha\r\n"), "{shown:?}");
+    assert_eq!(bus.seen().calls, [format!("logout {LATE} \"\""), "cancel 1".to_owned()]);
+}
+
+#[test]
+fn an_older_daemon_reports_the_steps_of_a_connect_by_their_older_name() {
+    let ended = Bus::older().run(&["connect", WELL]);
+    assert!(ended.code == 0 && ended.err.starts_with("discover: "), "{ended:?}");
 }
 
 #[test]
@@ -603,9 +677,9 @@ fn a_terminal_sees_the_present_step_below_those_before_it() {
     let bus = Bus::new();
     let line = format!("\"$ISCSICTL\" connect {ENDLESS}; echo code=$?");
     let shown = converse(&bus, &line, "discover 0 s\x1b[K", "\x03");
-    assert!(shown.contains("\r\x1b[Kdiscover: asking the portal\r\n"), "{shown:?}");
+    assert!(shown.contains(" s  discover: asking the portal\r\n"), "{shown:?}");
     assert!(shown.contains("| Connecting to 192.0.2.99:3260: discover 0 s\x1b[K"), "{shown:?}");
-    assert!(shown.contains("\r\x1b[Knote: interrupted") && shown.contains("code=130"), "{shown:?}");
+    assert!(shown.contains("the call was cancelled") && shown.contains("code=130"), "{shown:?}");
 }
 
 #[test]
@@ -748,7 +822,7 @@ fn a_support_bundle_is_a_new_private_file_without_a_secret() {
     assert_eq!(document["format"], 1);
     assert_eq!(document["paths"][0]["device"], "sda");
     assert_eq!(document["nodes"][0]["target"], DISKS);
-    assert_eq!(document["properties"]["features"], json!(["examine"]));
+    assert_eq!(document["properties"]["features"], json!(["connect-progress", "jobs"]));
     assert_eq!(document["multipath"]["version"], "0.11.1");
     assert!(document["findings"].as_array().unwrap().iter().any(|row| row["name"] == "records"));
     assert!(!document["kernel"].as_str().unwrap().is_empty());

@@ -109,6 +109,21 @@ impl Bag {
         Ok(Some(Duration::from_secs(seconds.into())))
     }
 
+    /// The caller's own number for a call.
+    pub(super) fn job(&mut self) -> Result<Option<u32>> {
+        self.number(keys::JOB)
+    }
+
+    /// The same, and by the older name that `Connect` has for it.
+    pub(super) fn job_and_progress(&mut self) -> Result<(Option<u32>, Option<u32>)> {
+        match (self.job()?, self.number(keys::PROGRESS)?) {
+            (Some(job), Some(progress)) if job != progress => {
+                Err(self.wrong(keys::PROGRESS, format_args!("is another number than {}", keys::JOB)))
+            }
+            both => Ok(both),
+        }
+    }
+
     pub(super) fn startup(&mut self) -> Result<Option<Startup>> {
         let Some(text) = self.text(keys::STARTUP)? else { return Ok(None) };
         words::startup(&format!("{}.{}", self.argument, keys::STARTUP), &text).map(Some)
@@ -267,7 +282,7 @@ pub(super) mod tests {
         let (one, two) = ("iqn.2001-04.com.example:1", "iqn.2001-04.com.example:2");
         let parsed = options(vec![two, one, two]).unwrap();
         assert_eq!(parsed.targets.iter().map(Iqn::as_str).collect::<Vec<_>>(), [two, one]);
-        assert!(parsed.wait && parsed.progress.is_none());
+        assert!(parsed.wait && parsed.number().is_none());
         assert!(text(options(vec![one, "../x"])).starts_with("options.targets: "));
         let many: Vec<String> = (0..33).map(|n| format!("{one}{n}")).collect();
         assert_eq!(
@@ -283,5 +298,27 @@ pub(super) mod tests {
             "options.progress: expected type u, got s"
         );
         assert_eq!(text(DiagnoseOptions::parse(dict([("wait", true.into())]))), "options.wait: unknown key");
+    }
+
+    #[test]
+    fn a_job_has_one_number_by_either_name() {
+        let connect = |entries: &[(&'static str, u32)]| {
+            let entries = entries.iter().map(|(key, id)| ((*key).to_owned(), Variant::from(*id)));
+            ConnectOptions::parse(received(entries.collect())).map(|options| options.number())
+        };
+        for entries in [&[("job", 7)][..], &[("progress", 7)], &[("job", 7), ("progress", 7)]] {
+            assert_eq!(connect(entries), Ok(Some(7)), "{entries:?}");
+        }
+        let both = connect(&[("job", 7), ("progress", 8)]);
+        assert_eq!(text(both), "options.progress: is another number than job");
+        assert_eq!(LoginOptions::parse(dict([("job", 0_u32.into())])).unwrap().job, Some(0));
+        assert_eq!(
+            text(LoginOptions::parse(dict([("job", "1".into())]))),
+            "options.job: expected type u, got s"
+        );
+        assert_eq!(
+            text(LoginOptions::parse(dict([("progress", 1_u32.into())]))),
+            "options.progress: unknown key"
+        );
     }
 }

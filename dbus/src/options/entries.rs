@@ -45,6 +45,11 @@ impl<'a> Entries<'a> {
     }
 
     #[must_use]
+    pub(super) fn job(self, job: Option<u32>) -> Self {
+        self.add(keys::JOB, job)
+    }
+
+    #[must_use]
     pub(super) fn startup(self, startup: Option<Startup>) -> Self {
         self.add(keys::STARTUP, startup.map(|startup| startup.to_string()))
     }

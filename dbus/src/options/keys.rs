@@ -6,6 +6,7 @@ pub(super) const DRY_RUN: &str = "dry-run";
 pub(super) const FIX: &str = "fix";
 pub(super) const FORCE: &str = "force";
 pub(super) const INTERFACE: &str = "interface";
+pub(super) const JOB: &str = "job";
 pub(super) const ONLY_ISCSI: &str = "only-iscsi";
 pub(super) const PORTAL: &str = "portal";
 pub(super) const PROGRESS: &str = "progress";

@@ -22,6 +22,8 @@ pub struct DiagnoseOptions {
     pub timeout: Option<Duration>,
     /// Tried instead of what is recorded, and not stored.
     pub chap: Option<Chap>,
+    /// The caller's own number for the call, for `Progress` and `Cancel`; none unless given.
+    pub job: Option<u32>,
 }
 
 impl DiagnoseOptions {
@@ -32,13 +34,15 @@ impl DiagnoseOptions {
 
     setter!(timeout);
 
+    setter!(job);
+
     setter!(
         /// Tries these credentials instead of those that are recorded.
         chap
     );
 
     fn entries(&self) -> Entries<'_> {
-        let entries = Entries::new().timeout(self.timeout);
+        let entries = Entries::new().timeout(self.timeout).job(self.job);
         self.chap.iter().fold(entries, |entries, chap| chap.entries(entries))
     }
 
@@ -49,7 +53,7 @@ impl DiagnoseOptions {
     /// `InvalidArgs`, which names the key: unknown, of a wrong type or out of range.
     pub fn parse(dict: impl Into<Dict>) -> Result<Self> {
         let mut bag = Bag::new("options", dict)?;
-        let options = Self { timeout: bag.timeout()?, chap: Chap::read(&mut bag)? };
+        let options = Self { timeout: bag.timeout()?, chap: Chap::read(&mut bag)?, job: bag.job()? };
         bag.finish(options)
     }
 }
@@ -112,6 +116,8 @@ pub struct MultipathOptions {
     pub friendly_names: bool,
     /// For maps of a Ceph gateway's disks; [`Queueing::Forever`] unless given.
     pub queueing: Queueing,
+    /// The caller's own number for the call, for `Progress` and `Cancel`; none unless given.
+    pub job: Option<u32>,
 }
 
 impl Default for MultipathOptions {
@@ -123,6 +129,7 @@ impl Default for MultipathOptions {
             only_iscsi: false,
             friendly_names: true,
             queueing: Queueing::default(),
+            job: None,
         }
     }
 }
@@ -135,14 +142,16 @@ impl MultipathOptions {
 
     setter!(timeout);
 
+    setter!(job);
+
     setter!(
         /// Whether to say what would change, and change nothing.
         dry_run
     );
 
     setter!(
-        /// Whether to put back what was there before the first setup. Of the other options only `timeout`
-        /// and `dry_run` go with it.
+        /// Whether to put back what was there before the first setup. Of the other options only `timeout`,
+        /// `dry_run` and `job` go with it.
         undo
     );
 
@@ -171,6 +180,7 @@ impl MultipathOptions {
             .flag(keys::ONLY_ISCSI, self.only_iscsi, false)
             .flag(keys::USER_FRIENDLY_NAMES, self.friendly_names, true)
             .add(keys::QUEUEING, queueing)
+            .job(self.job)
     }
 
     /// Reads the argument `options` of `SetupMultipath`.
@@ -189,6 +199,7 @@ impl MultipathOptions {
             undo: bag.flag(keys::UNDO)?.unwrap_or(false),
             only_iscsi: bag.flag(keys::ONLY_ISCSI)?.unwrap_or(false),
             friendly_names: bag.flag(keys::USER_FRIENDLY_NAMES)?.unwrap_or(true),
+            job: bag.job()?,
         };
         match given {
             Some(key) if options.undo => {
@@ -207,6 +218,8 @@ pub struct ExamineOptions {
     pub timeout: Option<Duration>,
     /// Whether to fix what is safe to fix, then look again; false unless given.
     pub fix: bool,
+    /// The caller's own number for the call, for `Progress` and `Cancel`; none unless given.
+    pub job: Option<u32>,
 }
 
 impl ExamineOptions {
@@ -217,13 +230,15 @@ impl ExamineOptions {
 
     setter!(timeout);
 
+    setter!(job);
+
     setter!(
         /// Whether to fix what is safe to fix, then look again. Asks polkit for `configure`.
         fix
     );
 
     fn entries(&self) -> Entries<'_> {
-        Entries::new().timeout(self.timeout).flag(keys::FIX, self.fix, false)
+        Entries::new().timeout(self.timeout).flag(keys::FIX, self.fix, false).job(self.job)
     }
 
     /// Reads the argument `options` of `Examine`.
@@ -233,7 +248,8 @@ impl ExamineOptions {
     /// `InvalidArgs`, which names the key: unknown, of a wrong type or out of range.
     pub fn parse(dict: impl Into<Dict>) -> Result<Self> {
         let mut bag = Bag::new("options", dict)?;
-        let options = Self { timeout: bag.timeout()?, fix: bag.flag(keys::FIX)?.unwrap_or(false) };
+        let options =
+            Self { timeout: bag.timeout()?, fix: bag.flag(keys::FIX)?.unwrap_or(false), job: bag.job()? };
         bag.finish(options)
     }
 }

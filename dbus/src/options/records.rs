@@ -26,6 +26,8 @@ pub struct DiscoverOptions {
     pub interface: Option<String>,
     /// For this discovery session only, and not stored; what is stored for the portal unless given.
     pub chap: Option<Chap>,
+    /// The caller's own number for the call, for `Progress` and `Cancel`; none unless given.
+    pub job: Option<u32>,
 }
 
 impl DiscoverOptions {
@@ -35,6 +37,8 @@ impl DiscoverOptions {
     }
 
     setter!(timeout);
+
+    setter!(job);
 
     setter!(
         /// Sets when new nodes are logged in to: [`Startup::Manual`] or [`Startup::Automatic`].
@@ -56,7 +60,8 @@ impl DiscoverOptions {
         let entries = Entries::new()
             .timeout(self.timeout)
             .startup(self.startup)
-            .add(keys::INTERFACE, self.interface.as_deref());
+            .add(keys::INTERFACE, self.interface.as_deref())
+            .job(self.job);
         self.chap.iter().fold(entries, |entries, chap| chap.entries(entries))
     }
 
@@ -72,6 +77,7 @@ impl DiscoverOptions {
             startup: bag.startup()?,
             interface: bag.interface()?,
             chap: Chap::read(&mut bag)?,
+            job: bag.job()?,
         };
         bag.finish(options)
     }

@@ -26,11 +26,13 @@ pub struct LoginOptions {
     pub wait: bool,
     /// Whether LUNs that are other disks than at the last login are accepted; false unless given.
     pub accept_changed_luns: bool,
+    /// The caller's own number for the call, for `Progress` and `Cancel`; none unless given.
+    pub job: Option<u32>,
 }
 
 impl Default for LoginOptions {
     fn default() -> Self {
-        Self { timeout: None, startup: None, wait: true, accept_changed_luns: false }
+        Self { timeout: None, startup: None, wait: true, accept_changed_luns: false, job: None }
     }
 }
 
@@ -41,6 +43,8 @@ impl LoginOptions {
     }
 
     setter!(timeout);
+
+    setter!(job);
 
     setter!(
         /// Stores when to log in from now on: [`Startup::Manual`] or [`Startup::Automatic`].
@@ -59,11 +63,12 @@ impl LoginOptions {
     }
 
     fn entries(&self) -> Entries<'_> {
-        Entries::new().timeout(self.timeout).startup(self.startup).flag(keys::WAIT, self.wait, true).flag(
-            keys::ACCEPT_CHANGED_LUNS,
-            self.accept_changed_luns,
-            false,
-        )
+        Entries::new()
+            .timeout(self.timeout)
+            .startup(self.startup)
+            .flag(keys::WAIT, self.wait, true)
+            .flag(keys::ACCEPT_CHANGED_LUNS, self.accept_changed_luns, false)
+            .job(self.job)
     }
 
     /// Reads the argument `options` of `Login`.
@@ -78,6 +83,7 @@ impl LoginOptions {
             accept_changed_luns: bag.flag(keys::ACCEPT_CHANGED_LUNS)?.unwrap_or(false),
             timeout: bag.timeout()?,
             startup: bag.startup()?,
+            job: bag.job()?,
         };
         bag.finish(options)
     }
@@ -102,7 +108,9 @@ pub struct ConnectOptions {
     pub chap: Option<Chap>,
     /// Which of the portal's targets, at most [`MOST_TARGETS`](super::MOST_TARGETS); empty: the only one.
     pub targets: Vec<Iqn>,
-    /// The number that the caller gets the signal `Progress` with; none unless given.
+    /// The caller's own number for the call, for `Progress` and `Cancel`; none unless given.
+    pub job: Option<u32>,
+    /// The same by its older name, which daemons without the feature `jobs` know.
     pub progress: Option<u32>,
 }
 
@@ -116,6 +124,7 @@ impl Default for ConnectOptions {
             interface: None,
             chap: None,
             targets: Vec::new(),
+            job: None,
             progress: None,
         }
     }
@@ -128,6 +137,8 @@ impl ConnectOptions {
     }
 
     setter!(timeout);
+
+    setter!(job);
 
     setter!(
         /// Stores when to log in from now on: [`Startup::Manual`] or [`Startup::Automatic`].
@@ -163,10 +174,16 @@ impl ConnectOptions {
         self
     }
 
-    /// Asks for the signal `Progress` with this number. Needs the feature `connect-progress`.
+    /// Gives the call its number by the older name of `job`. Needs the feature `connect-progress` only, with
+    /// which the call cannot be cancelled.
     #[must_use]
     pub fn progress(self, id: u32) -> Self {
         Self { progress: Some(id), ..self }
+    }
+
+    /// The caller's own number for the call, by either name.
+    pub fn number(&self) -> Option<u32> {
+        self.job.or(self.progress)
     }
 
     fn entries(&self) -> Entries<'_> {
@@ -178,6 +195,7 @@ impl ConnectOptions {
             .flag(keys::ACCEPT_CHANGED_LUNS, self.accept_changed_luns, false)
             .add(keys::INTERFACE, self.interface.as_deref())
             .add(keys::TARGETS, (!names.is_empty()).then_some(names))
+            .job(self.job)
             .add(keys::PROGRESS, self.progress);
         self.chap.iter().fold(entries, |entries, chap| chap.entries(entries))
     }
@@ -189,6 +207,7 @@ impl ConnectOptions {
     /// `InvalidArgs`, which names the key: unknown, of a wrong type or out of range.
     pub fn parse(dict: impl Into<Dict>) -> Result<Self> {
         let mut bag = Bag::new("options", dict)?;
+        let (job, progress) = bag.job_and_progress()?;
         let options = Self {
             timeout: bag.timeout()?,
             startup: bag.startup()?,
@@ -197,7 +216,8 @@ impl ConnectOptions {
             interface: bag.interface()?,
             chap: Chap::read(&mut bag)?,
             targets: bag.targets()?,
-            progress: bag.number(keys::PROGRESS)?,
+            job,
+            progress,
         };
         bag.finish(options)
     }
@@ -211,6 +231,8 @@ pub struct LogoutOptions {
     pub timeout: Option<Duration>,
     /// Whether to log out although something uses the disks; false unless given.
     pub force: bool,
+    /// The caller's own number for the call, for `Progress` and `Cancel`; none unless given.
+    pub job: Option<u32>,
 }
 
 impl LogoutOptions {
@@ -221,6 +243,8 @@ impl LogoutOptions {
 
     setter!(timeout);
 
+    setter!(job);
+
     setter!(
         /// Whether to log out although something uses the disks: data may be lost. Asks polkit for
         /// `logout-in-use`.
@@ -228,7 +252,7 @@ impl LogoutOptions {
     );
 
     fn entries(&self) -> Entries<'_> {
-        Entries::new().timeout(self.timeout).flag(keys::FORCE, self.force, false)
+        Entries::new().timeout(self.timeout).flag(keys::FORCE, self.force, false).job(self.job)
     }
 
     /// Reads the argument `options` of `Logout`.
@@ -238,7 +262,8 @@ impl LogoutOptions {
     /// `InvalidArgs`, which names the key: unknown, of a wrong type or out of range.
     pub fn parse(dict: impl Into<Dict>) -> Result<Self> {
         let mut bag = Bag::new("options", dict)?;
-        let options = Self { timeout: bag.timeout()?, force: bag.flag(keys::FORCE)?.unwrap_or(false) };
+        let options =
+            Self { timeout: bag.timeout()?, force: bag.flag(keys::FORCE)?.unwrap_or(false), job: bag.job()? };
         bag.finish(options)
     }
 }
@@ -283,11 +308,13 @@ pub struct RescanOptions {
     pub timeout: Option<Duration>,
     /// Whether to answer only when new disks and maps are there; true unless given.
     pub wait: bool,
+    /// The caller's own number for the call, for `Progress` and `Cancel`; none unless given.
+    pub job: Option<u32>,
 }
 
 impl Default for RescanOptions {
     fn default() -> Self {
-        Self { timeout: None, wait: true }
+        Self { timeout: None, wait: true, job: None }
     }
 }
 
@@ -299,13 +326,15 @@ impl RescanOptions {
 
     setter!(timeout);
 
+    setter!(job);
+
     setter!(
         /// Whether to answer only when new disks and maps are there.
         wait
     );
 
     fn entries(&self) -> Entries<'_> {
-        Entries::new().timeout(self.timeout).flag(keys::WAIT, self.wait, true)
+        Entries::new().timeout(self.timeout).flag(keys::WAIT, self.wait, true).job(self.job)
     }
 
     /// Reads the argument `options` of `Rescan`.
@@ -315,7 +344,8 @@ impl RescanOptions {
     /// `InvalidArgs`, which names the key: unknown, of a wrong type or out of range.
     pub fn parse(dict: impl Into<Dict>) -> Result<Self> {
         let mut bag = Bag::new("options", dict)?;
-        let options = Self { timeout: bag.timeout()?, wait: bag.flag(keys::WAIT)?.unwrap_or(true) };
+        let options =
+            Self { timeout: bag.timeout()?, wait: bag.flag(keys::WAIT)?.unwrap_or(true), job: bag.job()? };
         bag.finish(options)
     }
 }

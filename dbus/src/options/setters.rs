@@ -1,12 +1,21 @@
 //! The setters that the options of several methods have in common.
 
-/// One of them. What it means for the method is written above it, but for `timeout`, which means the same for all.
+/// One of them. What it means for the method is written above it, but for `timeout` and `job`, which mean the same for
+/// all.
 macro_rules! setter {
     (timeout) => {
         /// Gives up after so long, 1 to 600 s; parts of a second are rounded up.
         #[must_use]
         pub fn timeout(self, timeout: std::time::Duration) -> Self {
             Self { timeout: Some(timeout), ..self }
+        }
+    };
+    (job) => {
+        /// Gives the call a number of the caller's own: its steps come as the signal `Progress` with it, and
+        /// `Cancel` ends it. Needs the feature `jobs`.
+        #[must_use]
+        pub fn job(self, id: u32) -> Self {
+            Self { job: Some(id), ..self }
         }
     };
     ($(#[$says:meta])+ startup) => {

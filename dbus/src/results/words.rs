@@ -302,7 +302,8 @@ words! {
 }
 
 words! {
-    /// A step of `Connect`, as the signal `Progress` reports it.
+    /// A step of a call, as the signal `Progress` reports it. The steps of `Diagnose` are its checks, by their
+    /// names, which are not listed here.
     Step {
         /// The portal is asked for its targets.
         Discover = "discover",
@@ -312,8 +313,32 @@ words! {
         SetChap = "set-chap",
         /// Every portal is asked, and those that accept the login are logged in to.
         Login = "login",
-        /// What the call had changed before it failed is put back.
+        /// What the call had changed before it failed or was cancelled is put back.
         Undo = "undo",
+        /// The disks and their maps are waited for.
+        Disks = "disks",
+        /// It is found out whether anything uses the disks.
+        Check = "check",
+        /// Cached data is written to the disks.
+        Flush = "flush",
+        /// The maps are removed. From here on a logout cannot be cancelled.
+        Maps = "maps",
+        /// The sessions are ended, and what is left of their disks is waited for.
+        Logout = "logout",
+        /// The sessions are scanned for LUNs.
+        Scan = "scan",
+        /// The maps get the size of their paths.
+        Resize = "resize",
+        /// multipath's configuration is written.
+        Configure = "configure",
+        /// Units are enabled and started, or stopped and disabled.
+        Services = "services",
+        /// multipathd reads its configuration.
+        Reload = "reload",
+        /// A part of this machine was examined.
+        Examine = "examine",
+        /// What is safe to fix is fixed.
+        Fix = "fix",
     }
 }
 
@@ -346,7 +371,11 @@ mod tests {
         check(Problem::ALL, "several-targets unequal-paths no-capacity no-map");
         check(LogoutOutcome::ALL, "logged-out not-logged-in failed");
         check(CheckState::ALL, "ok warning failed skipped");
-        check(Step::ALL, "discover record set-chap login undo");
+        check(
+            Step::ALL,
+            "discover record set-chap login undo disks check flush maps logout scan resize configure services \
+             reload examine fix",
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `atomic` | files below a directory, read within bounds and written as a whole; the only place that writes |
 //! | `bounded` | reads files of the kernel and of other programs within a bound |
+//! | `cancel` | a caller's wish to end a call, until the call cannot go back any more |
 //! | `capabilities` | a capability raised for one thread and one moment |
 //! | `inotify` | watches files below some folders for changes |
 //! | `lane` | threads for work that may hang |
@@ -18,6 +19,7 @@
 
 pub(crate) mod atomic;
 pub(crate) mod bounded;
+pub(crate) mod cancel;
 pub(crate) mod capabilities;
 pub(crate) mod inotify;
 pub(crate) mod lane;

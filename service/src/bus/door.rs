@@ -21,3 +21,4 @@ mod refusal;
 mod writer;
 
 pub use connect::{Entrance, connect};
+pub(super) use frame::expects_reply;

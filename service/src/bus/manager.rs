@@ -1,5 +1,5 @@
 //! The interface `org.cloudatlas.IscsiInitiator`.
-//! Must not hold state or a lock: every method takes `&self`.
+//! Must not hold a lock, or state but for the numbers of its callers' jobs: every method takes `&self`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,12 +14,16 @@ use iscsi_initiator_dbus::{
     results::{Check, Finding, Holder, Login, Logout, MultipathChange, Node, Path, Rescan, Startup},
 };
 use iscsi_initiator_polkit::{Action, Details, Gate, Grant};
-use tokio_util::sync::CancellationToken;
 use zbus::{message::Header, object_server::SignalEmitter};
 
-use super::{consent::sender, progress, secret_fd, watchers::Watchers};
+use super::{
+    consent::sender,
+    jobs::{Job, Jobs},
+    progress, secret_fd,
+    watchers::Watchers,
+};
 use crate::{
-    backend::open_iscsi::database::chap::ChapSecrets,
+    backend::{host::cancel::Cancel, open_iscsi::database::chap::ChapSecrets},
     engine::{
         Engine,
         call::{Call, Progress},
@@ -34,13 +38,19 @@ pub(crate) struct Manager {
     engine: Arc<Engine>,
     gate: Gate,
     activity: Activity,
+    jobs: Jobs,
     watchers: Watchers,
 }
 
 impl Manager {
     /// An interface on this engine. `gate` authorizes its callers.
     pub(crate) fn new(engine: Arc<Engine>, gate: Gate, activity: Activity, watchers: Watchers) -> Self {
-        Self { engine, gate, activity, watchers }
+        Self { engine, gate, activity, jobs: Jobs::default(), watchers }
+    }
+
+    /// A long call begins, before polkit is asked.
+    fn begin<'a>(&self, call: &Header<'_>, emitter: SignalEmitter<'a>, id: Option<u32>) -> Result<Job<'a>> {
+        self.jobs.begin(call, emitter, ("options.job", id))
     }
 
     async fn ask(
@@ -60,6 +70,7 @@ impl Manager {
     async fn discover(
         &self,
         #[zbus(header)] call: Header<'_>,
+        #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
         portal: &str,
         options: Dict,
     ) -> Result<Vec<Node>> {
@@ -68,23 +79,34 @@ impl Manager {
             options::portal("portal", portal)?.ok_or_else(|| Fault::invalid("portal", "is missing"))?;
         let options = DiscoverOptions::parse(options)?;
         self.engine.check_interface(options.interface.as_deref())?;
+        let job = self.begin(&call, emitter, options.job)?;
         let details =
             Details { target: None, portal: Some(&portal), interface: options.interface.as_deref() };
-        let grant = self.gate.ask(&call, Action::Discover, details).await?;
-        let chap = secrets(&grant, options.chap).await?;
+        let asking = async {
+            let grant = self.gate.ask(&call, Action::Discover, details).await?;
+            let chap = secrets(&grant, options.chap).await?;
+            Ok((grant, chap))
+        };
+        let (grant, chap) = job.ask(asking).await?;
         let discovery = Discovery {
             timeout: options.timeout,
             startup: options.startup,
             interface: options.interface,
             chap,
         };
-        self.engine.discover(&call_of(grant, discovery.timeout), discovery, sender(&self.gate, &call)?).await
+        job.run(emit_progress, async |steps| {
+            let granted = job.call(grant, discovery.timeout, steps);
+            let consent = sender(&self.gate, &call, job.cancelled())?;
+            self.engine.discover(&granted, discovery, consent).await
+        })
+        .await
     }
 
     #[zbus(out_args("portals"))]
     async fn login(
         &self,
         #[zbus(header)] call: Header<'_>,
+        #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
         target: &str,
         portal: &str,
         options: Dict,
@@ -93,14 +115,19 @@ impl Manager {
         let target = options::target("target", target)?;
         let portal = options::portal("portal", portal)?;
         let options = LoginOptions::parse(options)?;
-        let grant = self.ask(&call, Action::Login, Some(&target), portal.as_ref()).await?;
-        self.engine.login(&call_of(grant, options.timeout), &options).await
+        let job = self.begin(&call, emitter, options.job)?;
+        let grant = job.ask(self.ask(&call, Action::Login, Some(&target), portal.as_ref())).await?;
+        job.run(emit_progress, async |steps| {
+            self.engine.login(&job.call(grant, options.timeout, steps), &options).await
+        })
+        .await
     }
 
     #[zbus(out_args("portals"))]
     async fn logout(
         &self,
         #[zbus(header)] call: Header<'_>,
+        #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
         target: &str,
         portal: &str,
         options: Dict,
@@ -110,8 +137,12 @@ impl Manager {
         let portal = options::portal("portal", portal)?;
         let options = LogoutOptions::parse(options)?;
         let action = if options.force { Action::LogoutInUse } else { Action::Logout };
-        let grant = self.ask(&call, action, Some(&target), portal.as_ref()).await?;
-        self.engine.logout(&call_of(grant, options.timeout), &options).await
+        let job = self.begin(&call, emitter, options.job)?;
+        let grant = job.ask(self.ask(&call, action, Some(&target), portal.as_ref())).await?;
+        job.run(emit_progress, async |steps| {
+            self.engine.logout(&job.call(grant, options.timeout, steps), &options).await
+        })
+        .await
     }
 
     #[zbus(out_args("holders"))]
@@ -192,6 +223,7 @@ impl Manager {
     async fn diagnose(
         &self,
         #[zbus(header)] call: Header<'_>,
+        #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
         target: &str,
         portal: &str,
         options: Dict,
@@ -206,9 +238,18 @@ impl Manager {
             ));
         }
         let options = DiagnoseOptions::parse(options)?;
-        let grant = self.ask(&call, Action::Login, target.as_ref(), portal.as_ref()).await?;
-        let chap = secrets(&grant, options.chap).await?;
-        self.engine.diagnose(&call_of(grant, options.timeout), chap, sender(&self.gate, &call)?).await
+        let job = self.begin(&call, emitter, options.job)?;
+        let asking = async {
+            let grant = self.ask(&call, Action::Login, target.as_ref(), portal.as_ref()).await?;
+            let chap = secrets(&grant, options.chap).await?;
+            Ok((grant, chap))
+        };
+        let (grant, chap) = job.ask(asking).await?;
+        job.run(emit_progress, async |steps| {
+            let granted = job.call(grant, options.timeout, steps);
+            self.engine.diagnose(&granted, chap, sender(&self.gate, &call, job.cancelled())?).await
+        })
+        .await
     }
 
     #[zbus(out_args("portals"))]
@@ -226,33 +267,39 @@ impl Manager {
         self.engine.check_interface(options.interface.as_deref())?;
         let details =
             |target| Details { target, portal: Some(&portal), interface: options.interface.as_deref() };
+        let argument = if options.job.is_some() { "options.job" } else { "options.progress" };
+        let job = self.jobs.begin(&call, emitter, (argument, options.number()))?;
         // Each by its name. Where none is named, the engine asks again about the one that it finds.
         let (first, rest) = match options.targets.split_first() {
             Some((first, rest)) => (Some(first), rest),
             None => (None, &[][..]),
         };
-        let grant = self.gate.ask(&call, Action::Connect, details(first)).await?;
-        let mut also = Vec::new();
-        for target in rest {
-            also.push(self.gate.ask(&call, Action::Connect, details(Some(target))).await?);
-        }
-        if options.startup == Some(Startup::Automatic) {
-            for target in &options.targets {
-                also.push(self.gate.ask(&call, Action::Login, details(Some(target))).await?);
+        let asking = async {
+            let grant = self.gate.ask(&call, Action::Connect, details(first)).await?;
+            let mut also = Vec::new();
+            for target in rest {
+                also.push(self.gate.ask(&call, Action::Connect, details(Some(target))).await?);
             }
-        }
+            if options.startup == Some(Startup::Automatic) {
+                for target in &options.targets {
+                    also.push(self.gate.ask(&call, Action::Login, details(Some(target))).await?);
+                }
+            }
+            let chap = secrets(&grant, options.chap).await?;
+            Ok((grant, also, chap))
+        };
+        let (grant, also, chap) = job.ask(asking).await?;
         let connection = Connection {
             timeout: options.timeout,
             startup: options.startup,
             wait: options.wait,
             accept_changed_luns: options.accept_changed_luns,
             interface: options.interface,
-            chap: secrets(&grant, options.chap).await?,
+            chap,
         };
-        let listener = options.progress.zip(call.sender());
-        progress::reported(emitter, listener, emit_progress, async |steps| {
-            let granted = Call::new(grant, connection.timeout, CancellationToken::new(), steps).also(also);
-            self.engine.connect(&granted, connection, sender(&self.gate, &call)?).await
+        job.run(emit_progress, async |steps| {
+            let granted = job.call(grant, connection.timeout, steps).also(also);
+            self.engine.connect(&granted, connection, sender(&self.gate, &call, job.cancelled())?).await
         })
         .await
     }
@@ -286,7 +333,8 @@ impl Manager {
         if options.startup == Some(Startup::Automatic) {
             also.push(self.gate.ask(&call, Action::Login, details).await?);
         }
-        self.engine.add_node(&call_of(grant, None).also(also), &options, sender(&self.gate, &call)?).await
+        let consent = sender(&self.gate, &call, &Cancel::default())?;
+        self.engine.add_node(&call_of(grant, None).also(also), &options, consent).await
     }
 
     async fn set_startup(
@@ -308,6 +356,7 @@ impl Manager {
     async fn rescan(
         &self,
         #[zbus(header)] call: Header<'_>,
+        #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
         target: &str,
         portal: &str,
         options: Dict,
@@ -316,30 +365,56 @@ impl Manager {
         let target = if target.is_empty() { None } else { Some(options::target("target", target)?) };
         let portal = options::portal("portal", portal)?;
         let options = RescanOptions::parse(options)?;
-        let grant = self.ask(&call, Action::Login, target.as_ref(), portal.as_ref()).await?;
-        self.engine.rescan(&call_of(grant, options.timeout), &options, sender(&self.gate, &call)?).await
+        let job = self.begin(&call, emitter, options.job)?;
+        let grant = job.ask(self.ask(&call, Action::Login, target.as_ref(), portal.as_ref())).await?;
+        job.run(emit_progress, async |steps| {
+            let granted = job.call(grant, options.timeout, steps);
+            self.engine.rescan(&granted, &options, sender(&self.gate, &call, job.cancelled())?).await
+        })
+        .await
     }
 
     #[zbus(out_args("change"))]
     async fn setup_multipath(
         &self,
         #[zbus(header)] call: Header<'_>,
+        #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
         options: Dict,
     ) -> Result<MultipathChange> {
         let _call = self.activity.begin();
         let options = MultipathOptions::parse(options)?;
-        let grant = self.ask(&call, Action::Configure, None, None).await?;
-        self.engine.setup_multipath(&call_of(grant, options.timeout), options).await
+        let job = self.begin(&call, emitter, options.job)?;
+        let grant = job.ask(self.ask(&call, Action::Configure, None, None)).await?;
+        job.run(emit_progress, async |steps| {
+            self.engine.setup_multipath(&job.call(grant, options.timeout, steps), options).await
+        })
+        .await
     }
 
     #[zbus(out_args("findings"))]
-    async fn examine(&self, #[zbus(header)] call: Header<'_>, options: Dict) -> Result<Vec<Finding>> {
+    async fn examine(
+        &self,
+        #[zbus(header)] call: Header<'_>,
+        #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
+        options: Dict,
+    ) -> Result<Vec<Finding>> {
         let _call = self.activity.begin();
         let options = ExamineOptions::parse(options)?;
         let action = if options.fix { Action::Configure } else { Action::ListPaths };
-        let grant = self.ask(&call, action, None, None).await?;
+        let job = self.begin(&call, emitter, options.job)?;
+        let grant = job.ask(self.ask(&call, action, None, None)).await?;
         // The gate finds out which actions polkit knows; the engine judges that.
-        self.engine.examine(&call_of(grant, options.timeout), options, self.gate.unknown_actions()).await
+        job.run(emit_progress, async |steps| {
+            let granted = job.call(grant, options.timeout, steps);
+            self.engine.examine(&granted, options, self.gate.unknown_actions()).await
+        })
+        .await
+    }
+
+    /// Ends a call of the caller's own; polkit has nothing to say about that.
+    async fn cancel(&self, #[zbus(header)] call: Header<'_>, id: u32) -> Result<()> {
+        let _call = self.activity.begin();
+        self.jobs.cancel(&call, id)
     }
 
     async fn subscribe(&self, #[zbus(header)] call: Header<'_>) -> Result<()> {
@@ -403,9 +478,9 @@ fn emit_progress<'a>(
     Box::pin(Manager::progress(emitter, id, step, detail))
 }
 
-/// A call that reports no steps. Its caller cannot cancel it yet.
+/// A short call, which reports no steps and cannot be cancelled.
 fn call_of(grant: Grant, timeout: Option<Duration>) -> Call {
-    Call::new(grant, timeout, CancellationToken::new(), Progress::none())
+    Call::new(grant, timeout, Cancel::default(), Progress::none())
 }
 
 /// What this daemon supports, for the property `Features`.
@@ -428,4 +503,6 @@ const FEATURES: &[&str] = &[
     "check-in-use",
     "leases",
     "objects",
+    "authentication-dismissed",
+    "jobs",
 ];

@@ -9,13 +9,16 @@ pub(crate) mod consent;
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use iscsi_initiator_dbus::{Fault, Iqn, Kind, Portal, fault::Result, results::Step};
+use iscsi_initiator_dbus::{
+    Fault, Iqn, Kind, Portal,
+    fault::Result,
+    results::{Check, Step},
+};
 use iscsi_initiator_polkit::{Action, Grant};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use super::Engine;
-use crate::backend::host::limit::Limit;
+use crate::backend::host::{cancel::Cancel, limit::Limit};
 
 /// Shorter than the 25 s after which common D-Bus clients give up.
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -43,12 +46,7 @@ pub(crate) struct Call {
 
 impl Call {
     /// An authorized call. The default timeout is 20 s.
-    pub(crate) fn new(
-        grant: Grant,
-        timeout: Option<Duration>,
-        cancel: CancellationToken,
-        progress: Progress,
-    ) -> Self {
+    pub(crate) fn new(grant: Grant, timeout: Option<Duration>, cancel: Cancel, progress: Progress) -> Self {
         let limit = Limit::new(timeout.unwrap_or(DEFAULT_TIMEOUT), cancel).for_user(grant.caller().uid());
         Self { grant: Arc::new(grant), also: Arc::default(), limit, progress }
     }
@@ -108,7 +106,10 @@ impl Call {
 
 /// Where a call reports its steps and their details.
 #[derive(Clone)]
-pub(crate) struct Progress(Option<mpsc::UnboundedSender<(Step, String)>>);
+pub(crate) struct Progress(Option<mpsc::UnboundedSender<Reported>>);
+
+/// A step and its detail.
+pub(crate) type Reported = (String, String);
 
 impl Progress {
     /// Reports to no caller.
@@ -116,14 +117,25 @@ impl Progress {
         Self(None)
     }
 
-    pub(crate) fn to(listener: mpsc::UnboundedSender<(Step, String)>) -> Self {
+    pub(crate) fn to(listener: mpsc::UnboundedSender<Reported>) -> Self {
         Self(Some(listener))
     }
 
-    pub(super) fn report(&self, step: Step, detail: String) {
+    pub(super) fn report(&self, step: Step, detail: impl Into<String>) {
+        self.send(step.as_str(), detail.into());
+    }
+
+    /// Reports a check of `Diagnose`, as a step of its name.
+    pub(super) fn report_check(&self, check: &Check) {
+        let Check { name, state, portal, detail, .. } = check;
+        let at = if portal.is_empty() { String::new() } else { format!("{portal}: ") };
+        self.send(name, format!("{at}{state}: {detail}"));
+    }
+
+    fn send(&self, step: &str, detail: String) {
         if let Some(listener) = &self.0 {
             // A listener that has gone misses nothing.
-            let _ = listener.send((step, detail));
+            let _ = listener.send((step.to_owned(), detail));
         }
     }
 }
@@ -142,7 +154,7 @@ pub(super) async fn act<T: Send + 'static>(
     let mut task = tokio::spawn({
         let (engine, call) = (Arc::clone(engine), call.clone());
         async move {
-            let result = work(&engine, &call).await;
+            let result = ended(&call, work(&engine, &call).await);
             log(&call, &result);
             result
         }
@@ -177,9 +189,21 @@ pub(super) async fn look<T>(call: &Call, action: Action, work: impl Future<Outpu
     call.check(action)?;
     // On the heap: it would be copied from caller to caller.
     let looking = tokio::time::timeout_at(call.limit.deadline() + LATE, Box::pin(work));
-    looking.await.unwrap_or_else(|_| {
+    let looked = looking.await.unwrap_or_else(|_| {
         Err(Fault::new(Kind::TimedOut, "the state of this machine could not be read in time"))
-    })
+    });
+    ended(call, looked)
+}
+
+/// A call whose caller has cancelled it has no success, and its waits have not timed out.
+fn ended<T>(call: &Call, result: Result<T>) -> Result<T> {
+    match result {
+        Ok(done) => call.limit.decide().map(|()| done),
+        Err(fault) if fault.kind() == Kind::TimedOut && call.limit.is_cancelled() => {
+            Err(call.limit.fault(""))
+        }
+        Err(fault) => Err(fault),
+    }
 }
 
 fn log<T>(Call { grant, also, .. }: &Call, result: &Result<T>) {

@@ -63,20 +63,21 @@ async fn look(
     chap: Option<ChapSecrets>,
     consent: &dyn Consent,
 ) -> Result<Vec<Check>> {
-    let (portal, limit) = (call.any_portal(), call.limit());
+    let (portal, progress, limit) = (call.any_portal(), call.progress(), call.limit());
     let target = match call.any_target() {
         Some(target) => Some(as_recorded(engine, target).await.unwrap_or_else(|_| target.clone())),
         None => None,
     };
-    let mut checks = machine::look(engine).await?;
+    let mut checks = machine::look(engine, progress).await?;
     let subject = Subject {
         target,
         initiator: initiator_name::needed(engine).await,
         given: chap.map(|chap| Arc::new(Proofs::with(Some(chap)))),
         defaults: default_discovery_chap(engine, consent, portal).await,
+        progress: progress.clone(),
         limit: limit.clone(),
     };
-    let (about_name, portals) = places::of(engine, subject.target.as_ref(), portal, limit).await;
+    let (about_name, portals) = places::of(engine, subject.target.as_ref(), portal, progress, limit).await;
     checks.extend(about_name);
     check_number(portals.len())?;
     let share = engine.turns.places.share(portals.len(), limit);
@@ -128,7 +129,7 @@ async fn in_turn(
             portal::look(engine, at, Subject { limit, ..subject }, ask).await
         }
         Err(fault) => {
-            let mut report = Report::new(&at.portal.to_string());
+            let mut report = Report::new(&at.portal.to_string(), &subject.progress);
             exchange::unreachable(&mut report, &fault);
             Ok(report.checks())
         }

@@ -42,7 +42,7 @@ use iscsi_initiator_polkit::Action;
 use self::found::Found;
 use super::{
     Engine,
-    call::{self, Call},
+    call::{self, Call, Progress},
 };
 use crate::backend::host::limit::Limit;
 
@@ -59,12 +59,14 @@ impl Engine {
         unknown: impl Future<Output = Unknown>,
     ) -> Result<Vec<Finding>> {
         if !options.fix {
-            let work = in_turn(self, false, unknown, call.limit());
+            // On the heap: it would be copied from caller to caller.
+            let work = Box::pin(in_turn(self, false, unknown, call.progress(), call.limit()));
             return call::look(call, Action::ListPaths, work).await;
         }
         let unknown = policies::known_in_time(unknown, call.limit()).await;
         call::act(self, call, Action::Configure, move |engine, call| {
-            Box::pin(in_turn(engine, true, std::future::ready(unknown), call.limit()))
+            let unknown = std::future::ready(unknown);
+            Box::pin(in_turn(engine, true, unknown, call.progress(), call.limit()))
         })
         .await
     }
@@ -74,16 +76,21 @@ async fn in_turn(
     engine: &Engine,
     fix: bool,
     unknown: impl Future<Output = Unknown>,
+    progress: &Progress,
     limit: &Limit,
 ) -> Result<Vec<Finding>> {
-    let late =
-        || Fault::new(Kind::Busy, "another call is examining this machine").hint("try again when it is done");
+    let late = || match limit.is_cancelled() {
+        true => limit.fault(""),
+        false => {
+            Fault::new(Kind::Busy, "another call is examining this machine").hint("try again when it is done")
+        }
+    };
     let _turn = limit.wait(engine.turns.acts.examination.lock()).await.ok_or_else(late)?;
     let findings = async {
         if fix {
-            return fixes::fix_all(engine, limit).await;
+            return fixes::fix_all(engine, progress, limit).await;
         }
-        let found = parts::look(engine, &BTreeSet::new(), limit).await?;
+        let found = parts::look(engine, &BTreeSet::new(), progress, limit).await?;
         Ok(found.into_iter().map(Found::report).collect())
     };
     let (findings, policies) = tokio::join!(findings, policies::look(engine, unknown, limit));

@@ -39,7 +39,7 @@ use iscsi_initiator_dbus::{
     Fault, Iqn,
     fault::Result,
     options::LoginOptions,
-    results::{self, LoginOutcome, LogoutOutcome, Startup},
+    results::{self, LoginOutcome, LogoutOutcome, Startup, Step},
 };
 use iscsi_initiator_polkit::Action;
 
@@ -61,7 +61,7 @@ use crate::{
     },
     engine::{
         Engine,
-        call::{Call, act},
+        call::{Call, Progress, act},
         leftovers::pathless_maps,
         logout,
         records::{
@@ -79,14 +79,15 @@ use crate::{
 /// new disks.
 const TAKE_BACK: Duration = Duration::from_secs(20);
 
-/// The options of a login.
-#[derive(Clone, Copy)]
+/// The options of a login, and where its steps are reported.
+#[derive(Clone)]
 struct Wishes {
     startup: Option<Startup>,
     /// Whether to reply only when disks and maps are there.
     wait: bool,
     /// Whether to accept LUNs that are other disks than before.
     accept_changed_luns: bool,
+    progress: Progress,
 }
 
 impl Engine {
@@ -101,6 +102,7 @@ impl Engine {
             startup: options.startup,
             wait: options.wait,
             accept_changed_luns: options.accept_changed_luns,
+            progress: call.progress().clone(),
         };
         act(self, call, Action::Login, move |engine, call| {
             Box::pin(async move {
@@ -114,11 +116,22 @@ impl Engine {
                 }
                 check_number(nodes.len())?;
                 let share = engine.turns.places.share(nodes.len(), limit);
-                log_in(engine, target, &nodes, &hold, &share, wishes, limit).await
+                let portals = nodes.iter().map(|node| node.key.portal.to_string()).collect::<Vec<_>>();
+                wishes.progress.report(Step::Login, format!("logging in at {}", some_of(&portals)));
+                log_in(engine, target, &nodes, &hold, &share, &wishes, limit).await
             })
         })
         .await
     }
+}
+
+/// How many targets or portals a message names.
+const SHOWN: usize = 5;
+
+fn some_of(names: &[String]) -> String {
+    let shown: Vec<&str> = names.iter().take(SHOWN).map(String::as_str).collect();
+    let more = if names.len() > SHOWN { ", and more" } else { "" };
+    format!("{}{more}", shown.join(", "))
 }
 
 /// Logs in to one target at these nodes. The caller holds the target's claim.
@@ -128,7 +141,7 @@ async fn log_in(
     nodes: &[Node],
     hold: &Hold,
     share: &Share,
-    wishes: Wishes,
+    wishes: &Wishes,
     limit: &Limit,
 ) -> Result<Vec<results::Login>> {
     if wishes.startup.is_some() {
@@ -141,11 +154,28 @@ async fn log_in(
     let mut outcomes = portals::log_in(engine, nodes, hold, share, limit).await?;
     let unscanned = scan::left_to_a_person(engine, those(&outcomes, |_| true)).await?;
     let mut settled = if wishes.wait { Settled::Ready } else { Settled::Unasked };
-    if wishes.wait && outcomes.values().any(Result::is_ok) {
-        let accept = wishes.accept_changed_luns;
+    let mut fresh = Fresh::new();
+    let accept = wishes.accept_changed_luns;
+    let is_any_up = outcomes.values().any(Result::is_ok);
+    if wishes.wait && is_any_up {
+        wishes.progress.report(Step::Disks, "waiting for the disks and their maps");
         let usable = make_usable(engine, target, &mut outcomes, &unscanned, accept, limit).await?;
         settled = usable.settled;
-        let fresh = usable.fresh;
+        fresh = usable.fresh;
+    }
+    pathless_maps::forget_errors(engine, pathless).await;
+    // What follows is remembered: which disks the LUNs are, and which were accepted.
+    if limit.decide().is_err() {
+        let made = those(&outcomes, |done| done.outcome == LoginOutcome::LoggedIn);
+        let now = engine.state.sessions(Scope::of([target])).await?;
+        let made: Vec<u32> = made.iter().flat_map(|key| now.all_sessions_of(key)).map(|s| s.sid).collect();
+        wishes.progress.report(Step::Undo, "ending the sessions that it had made");
+        let cancelled = take_back(engine, &made, limit).await;
+        let adopted = outcomes.into_values().flatten().filter_map(|done| done.adopted);
+        portals::put_back(engine, adopted.collect()).await;
+        return Err(cancelled);
+    }
+    if wishes.wait && is_any_up {
         let now = engine.state.sessions_around(Scope::of([target])).await?;
         let changed =
             lun_identity::refuse_changed(engine, target, &fresh, &now, known_luns, accept, limit).await?;
@@ -153,13 +183,6 @@ async fn log_in(
         let now = if changed.is_empty() { Some(now) } else { None };
         refuse(&mut outcomes, changed);
         refuse(&mut outcomes, shared_lun::refuse(engine, target, &fresh, now, accept, limit).await?);
-    }
-    pathless_maps::forget_errors(engine, pathless).await;
-    if limit.is_cancelled() {
-        let made = those(&outcomes, |done| done.outcome == LoginOutcome::LoggedIn);
-        let now = engine.state.sessions(Scope::of([target])).await?;
-        let made: Vec<u32> = made.iter().flat_map(|key| now.all_sessions_of(key)).map(|s| s.sid).collect();
-        return Err(take_back(engine, &made, limit).await);
     }
     if let Some(startup) = wishes.startup {
         set_startup(engine, those(&outcomes, |done| !done.is_refused()), startup).await?;
@@ -263,7 +286,7 @@ async fn take_back(engine: &Engine, made: &[u32], limit: &Limit) -> Fault {
     if sessions.is_empty() {
         return cancelled;
     }
-    match logout::end(engine, &sessions, false, &limit.at_least(TAKE_BACK)).await {
+    match logout::end(engine, &sessions, false, &Progress::none(), &limit.at_least(TAKE_BACK)).await {
         Err(fault) => stays(&cancelled, fault.message()),
         Ok(entries) => match entries.iter().find(|entry| entry.outcome == LogoutOutcome::Failed) {
             Some(entry) => stays(&cancelled, &entry.message),

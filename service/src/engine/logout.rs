@@ -27,7 +27,7 @@ use iscsi_initiator_dbus::{
     Fault, Iqn, Kind,
     fault::Result,
     options::LogoutOptions,
-    results::{self, LogoutOutcome},
+    results::{self, LogoutOutcome, Step},
     shell::command,
 };
 use iscsi_initiator_polkit::Action;
@@ -35,7 +35,7 @@ use iscsi_initiator_polkit::Action;
 use self::plan::Plan;
 use super::{
     Engine,
-    call::{Call, act},
+    call::{Call, Progress, act},
     leftovers::{
         pathless_maps::{self, TakenAway},
         stale_sessions::{self, Reach},
@@ -93,7 +93,7 @@ impl Engine {
                     let (held, ending) = engine.turns.leases.end(target, force).await?;
                     // Until the sessions have ended, no lease is taken.
                     let Some(_ending) = ending else { return Err(leases::in_use(&held, call.uid())) };
-                    let mut ended = end(engine, &sessions, force, limit).await?;
+                    let mut ended = end(engine, &sessions, force, call.progress(), limit).await?;
                     report_broken(&mut ended, &held);
                     entries.extend(ended);
                 } else if !earlier.is_nothing() {
@@ -113,6 +113,7 @@ pub(super) async fn end(
     engine: &Engine,
     sessions: &[Session],
     force: bool,
+    progress: &Progress,
     limit: &Limit,
 ) -> Result<Vec<results::Logout>> {
     let iscsiadm = Iscsiadm::find(&engine.layout)?;
@@ -130,18 +131,23 @@ pub(super) async fn end(
         }
         (plan, Claims::default())
     } else {
+        progress.report(Step::Check, "finding out whether anything uses the disks");
         let (plan, claims) = unused::unused(engine, sessions, limit).await?;
+        progress.report(Step::Flush, "writing cached data to the disks");
         flush::flush(engine, &plan, limit).await?;
         (plan, claims)
     };
-    if limit.is_cancelled() {
-        return Err(limit.fault(""));
-    }
+    limit.decide()?;
     // Runs to the end from here on.
     let limit = &limit.at_least(std::time::Duration::ZERO);
+    if !plan.maps.is_empty() {
+        let names: Vec<&str> = plan.maps.iter().map(|map| map.name.as_str()).collect();
+        progress.report(Step::Maps, format!("removing {}", names.join(", ")));
+    }
     let removed = maps::remove(engine, &plan, force, limit).await?;
     // A map that is kept open outlives its sessions.
     let letting_go = maps::let_go(engine, &plan, plan.maps.difference(&removed).cloned().collect());
+    progress.report(Step::Logout, format!("ending {} sessions", sessions.len()));
     let mut left = match leave::leave(engine, &iscsiadm, sessions, limit).await {
         Ok(left) => left,
         Err(fault) => {
@@ -162,6 +168,7 @@ pub(super) async fn end(
         }
         stand_by(engine, &mut left, &plan, &removed, is_over).await?;
     } else if removed == plan.maps {
+        progress.report(Step::Logout, "waiting until the disks are gone");
         report_what_is_left(engine, &mut left, &plan, limit).await?;
     }
     if force {

@@ -46,9 +46,9 @@ impl Engine {
                     take_back::all_left(engine, call.limit()).await?;
                 }
                 if options.undo {
-                    undo::undo(engine, options.dry_run, call.limit()).await
+                    undo::undo(engine, options.dry_run, call.progress(), call.limit()).await
                 } else {
-                    setup::setup(engine, &options, call.limit()).await
+                    setup::setup(engine, &options, call.progress(), call.limit()).await
                 }
             })
         })

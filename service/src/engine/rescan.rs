@@ -19,7 +19,7 @@ use iscsi_initiator_dbus::{
     fault::Result,
     hint,
     options::RescanOptions,
-    results::{Problem, Rescan, RescanOutcome},
+    results::{Problem, Rescan, RescanOutcome, Step},
     shell::command,
 };
 use iscsi_initiator_polkit::{Action, Details};
@@ -28,7 +28,7 @@ use tokio::task::JoinSet;
 use self::{maps::Sizes, offered::Offered};
 use super::{
     Engine,
-    call::{Call, act, consent::Consent},
+    call::{Call, Progress, act, consent::Consent},
     leftovers::stale_sessions::{self, Reach},
     login::{
         scan::{hindrance, scan},
@@ -90,7 +90,8 @@ impl Engine {
                     Some(_) => BTreeMap::new(),
                     None => refused(&sessions, call.any_portal(), &*consent).await,
                 };
-                look_behind(engine, &now, sessions, refused, wait, limit).await
+                let wishes = Wishes { wait, progress: call.progress() };
+                look_behind(engine, &now, sessions, refused, wishes, limit).await
             })
         })
         .await
@@ -131,15 +132,23 @@ fn name_of(target: &str) -> Result<Iqn> {
     })
 }
 
+/// The options of a rescan, and where its steps are reported.
+struct Wishes<'a> {
+    /// Whether to reply only when disks and maps are there.
+    wait: bool,
+    progress: &'a Progress,
+}
+
 async fn look_behind(
     engine: &Engine,
     before: &Snapshot,
     sessions: Vec<Session>,
     refused: BTreeMap<String, Fault>,
-    wait: bool,
+    Wishes { wait, progress }: Wishes<'_>,
     limit: &Limit,
 ) -> Result<Vec<Rescan>> {
     let iscsiadm = Iscsiadm::find(&engine.layout)?;
+    progress.report(Step::Scan, format!("scanning {} sessions for LUNs", sessions.len()));
     let (_claims, busy) = claims(engine, &sessions, refused);
     let mut entries = Vec::new();
     let share = engine.turns.places.share(sessions.len(), limit);
@@ -167,10 +176,14 @@ async fn look_behind(
             Err(fault) => entries.push(failed(&session, &fault)),
         }
     }
-    let is_ready = !wait || sids.is_empty() || settled(engine, &sids, limit).await?.0 != Settled::Late;
-    if limit.is_cancelled() {
-        return Err(limit.fault(""));
+    let mut is_ready = true;
+    if wait && !sids.is_empty() {
+        progress.report(Step::Disks, "waiting for the disks and their maps");
+        is_ready = settled(engine, &sids, limit).await?.0 != Settled::Late;
     }
+    // A map that has got another size keeps it.
+    limit.decide()?;
+    progress.report(Step::Resize, "comparing the maps with the sizes of their paths");
     let sizes = maps::resize_all(engine, &sids).await?;
     let now = engine.state.sessions_around(Scope::numbered(sids)).await?;
     let diff = before.diff(&now);

@@ -1,8 +1,8 @@
-//! An authority that answers at once: yes, or no to the actions that it is given.
+//! An authority that answers at once: yes, or to the actions that it is given no, or that a person dismissed its dialog.
 //! Must not be taken for polkit: the tests of authorization have the real one. This is for `make dev`, without root.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex},
 };
 
@@ -11,8 +11,20 @@ use zbus::{Connection, OwnedVariant};
 const NAME: &str = "org.freedesktop.PolicyKit1";
 const PATH: &str = "/org/freedesktop/PolicyKit1/Authority";
 
-/// The actions that nobody may do; shared with who turns it.
-pub type Denied = Arc<Mutex<BTreeSet<String>>>;
+/// The actions that nobody may do, and why not; shared with who turns it.
+pub type Denied = Arc<Mutex<BTreeMap<String, No>>>;
+
+/// How an action is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum No {
+    /// Whoever asks.
+    Denied,
+    /// A person is asked, and dismisses the dialog. Who allows no dialog could be asked.
+    Dismissed,
+}
+
+/// The flag of a check that may ask a person.
+const ALLOW_USER_INTERACTION: u32 = 1;
 
 /// A subject or an implicit authorization as polkit describes it: a kind and its details.
 type Subject = (String, HashMap<String, OwnedVariant>);
@@ -31,10 +43,18 @@ impl Authority {
         _subject: Subject,
         action: String,
         _details: HashMap<String, String>,
-        _flags: u32,
+        flags: u32,
         _cancellation: String,
     ) -> (bool, bool, HashMap<String, String>) {
-        (!self.denied.lock().unwrap().contains(&action), false, HashMap::new())
+        match self.denied.lock().unwrap().get(&action) {
+            None => (true, false, HashMap::new()),
+            Some(No::Denied) => (false, false, HashMap::new()),
+            // As polkitd answers it (`check_authorization_challenge_cb`, polkitbackendinteractiveauthority.c).
+            Some(No::Dismissed) if flags & ALLOW_USER_INTERACTION != 0 => {
+                (false, true, HashMap::from([("polkit.dismissed".to_owned(), "true".to_owned())]))
+            }
+            Some(No::Dismissed) => (false, true, HashMap::new()),
+        }
     }
 
     async fn cancel_check_authorization(&self, _cancellation: String) {}

@@ -3,13 +3,12 @@
 
 use iscsi_initiator_dbus::options::{Chap, ConnectOptions};
 
-use super::{call::Call, progress, session};
-use crate::{
-    args::Connect,
-    problem::Problem,
-    show::Report,
-    spinner::{self, Caption},
+use super::{
+    call::Call,
+    progress::{self, Steps},
+    session,
 };
+use crate::{args::Connect, problem::Problem, show::Report};
 
 pub(super) async fn connect(call: &Call, args: &Connect, chap: Option<Chap>) -> Result<Report, Problem> {
     let portal = args.asked.portal();
@@ -22,12 +21,11 @@ pub(super) async fn connect(call: &Call, args: &Connect, chap: Option<Chap>) -> 
     options.chap = chap;
     options.targets.clone_from(&args.targets);
     let title = format!("Connecting to {portal}");
-    let caption = Caption::new(&title);
-    let steps = progress::ask(call, &mut options).await?;
-    let work = call.daemon.connect(&portal, &options);
-    let work = progress::show(steps, call.screen, &title, &caption, work);
-    let logins = spinner::during(call.screen.live(), &caption, work)
-        .await
-        .map_err(|fault| Problem::from(fault).or_diagnose(&[&portal]))?;
-    Ok(session::logged_in(&logins, options.wait))
+    let has_waited = options.wait;
+    let work = progress::run(call, &title, Steps::Everywhere, async |number| {
+        (options.job, options.progress) = (number.job, number.progress);
+        call.daemon.connect(&portal, &options).await
+    });
+    let logins = work.await.map_err(|fault| Problem::from(fault).or_diagnose(&[&portal]))?;
+    Ok(session::logged_in(&logins, has_waited))
 }

@@ -3,12 +3,14 @@
 
 use iscsi_initiator_dbus::options::{Chap, DiagnoseOptions};
 
-use super::call::Call;
+use super::{
+    call::Call,
+    progress::{self, Steps},
+};
 use crate::{
     args::Diagnose,
     problem::Problem,
     show::{self, Body, Report},
-    spinner::{self, Caption},
 };
 
 pub(super) async fn diagnose(call: &Call, args: &Diagnose, chap: Option<Chap>) -> Result<Report, Problem> {
@@ -17,9 +19,12 @@ pub(super) async fn diagnose(call: &Call, args: &Diagnose, chap: Option<Chap>) -
     options.timeout = args.timeout.duration();
     options.chap = chap;
     let what = if target.is_empty() { &portal } else { &target };
-    let caption = Caption::new(&format!("Checking what a login to {what} needs"));
-    let work = call.daemon.diagnose(&target, &portal, &options);
-    let checks = spinner::during(call.screen.live(), &caption, work).await?;
+    let title = format!("Checking what a login to {what} needs");
+    let work = progress::run(call, &title, Steps::Listed, async |number| {
+        options.job = number.job;
+        call.daemon.diagnose(&target, &portal, &options).await
+    });
+    let checks = work.await?;
     let (table, exit) = show::checks(&checks, call.screen.is_quiet());
     Ok(Report { rows: show::rows(&checks), body: Body::List(table), remarks: Vec::new(), exit })
 }

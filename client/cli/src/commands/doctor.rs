@@ -1,7 +1,10 @@
 //! The command doctor: what the daemon finds, and what can be seen from here: the bus and the daemon itself.
 //! Must not fix anything, or leave out what it sees because the daemon does not answer.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    rc::Rc,
+};
 
 use iscsi_initiator_dbus::{
     BUS_NAME,
@@ -11,23 +14,36 @@ use iscsi_initiator_dbus::{
 };
 use zbus::{fdo::DBusProxy, proxy::CacheProperties};
 
+use super::{
+    call::Call,
+    progress::{self, Steps},
+};
 use crate::{
     args::Doctor,
     bundle, bus,
     problem::{Asked, Problem},
     show::{self, Body, Remark, Report, Screen},
+    signals::Interrupts,
     spinner::{self, Caption},
 };
 
+const TITLE: &str = "Checking this machine";
+
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-pub(super) async fn doctor(args: &Doctor, screen: Screen, asked: &Asked) -> Result<Report, Problem> {
+pub(super) async fn doctor(
+    args: &Doctor,
+    screen: Screen,
+    asked: &Asked,
+    interrupts: &Rc<Interrupts>,
+) -> Result<Report, Problem> {
     // Before anything is asked or fixed: what was found would be lost.
     if let Some(file) = &args.bundle {
         bundle::check(file)?;
     }
-    let caption = Caption::new("Checking this machine");
-    let look = spinner::during(screen.live(), &caption, look(args, asked)).await;
+    let caption = Caption::new(TITLE);
+    let look =
+        spinner::during(screen.live(), &caption, look(args, asked, (screen, interrupts), &caption)).await;
     let (table, sum, mut exit) = show::findings(&look.findings, screen.is_quiet());
     let mut remarks = vec![sum];
     if let Some(problem) = &look.problem {
@@ -61,7 +77,12 @@ struct Look {
     problem: Option<Problem>,
 }
 
-async fn look(args: &Doctor, asked: &Asked) -> Look {
+async fn look(
+    args: &Doctor,
+    asked: &Asked,
+    (screen, interrupts): (Screen, &Rc<Interrupts>),
+    caption: &Caption,
+) -> Look {
     let mut findings = Vec::new();
     let daemon = match bus::connect().await {
         Ok(daemon) => daemon,
@@ -77,7 +98,12 @@ async fn look(args: &Doctor, asked: &Asked) -> Look {
     let answer = match of_daemon(&daemon).await {
         Ok(finding) => {
             findings.push(finding);
-            daemon.examine(options).await.map_err(Problem::from)
+            let call = Call { daemon: daemon.clone(), screen, interrupts: Rc::clone(interrupts) };
+            let examined = progress::watched(&call, (TITLE, caption), Steps::Listed, async |number| {
+                options.job = number.job;
+                call.daemon.examine(&options).await
+            });
+            examined.await.map_err(Problem::from)
         }
         Err(problem) => Err(problem),
     };

@@ -12,6 +12,7 @@ use serde_json::json;
 use super::{
     call::{Call, filter},
     near::nearest,
+    progress::{self, Steps},
     session,
 };
 use crate::{
@@ -19,7 +20,6 @@ use crate::{
     exit::Exit,
     problem::Problem,
     show::{self, Body, Remark, Report, table::Table},
-    spinner::{self, Caption},
 };
 
 pub(super) async fn discover(call: &Call, args: &Discover, chap: Option<Chap>) -> Result<Report, Problem> {
@@ -29,11 +29,12 @@ pub(super) async fn discover(call: &Call, args: &Discover, chap: Option<Chap>) -
     options.startup = args.startup.when;
     options.interface.clone_from(&args.interface.name);
     options.chap = chap;
-    let caption = Caption::new(&format!("Asking {portal} for its targets"));
-    let work = call.daemon.discover(&portal, &options);
-    let nodes = spinner::during(call.screen.live(), &caption, work)
-        .await
-        .map_err(|fault| Problem::from(fault).not_again(&portal))?;
+    let title = format!("Asking {portal} for its targets");
+    let work = progress::run(call, &title, Steps::OnTerminal, async |number| {
+        options.job = number.job;
+        call.daemon.discover(&portal, &options).await
+    });
+    let nodes = work.await.map_err(|fault| Problem::from(fault).not_again(&portal))?;
     let nothing = Remark::note(
         "the portal lists no target to this initiator",
         "ask the gateway's administrator to allow this machine's name, which this shows: iscsictl initiator-name",

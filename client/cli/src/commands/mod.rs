@@ -12,7 +12,7 @@
 //! | `list` | discover, add, paths, nodes and initiator-name |
 //! | `multipath` | multipath: set up, shown, undone |
 //! | `near` | the name that was probably meant |
-//! | `progress` | the steps of a call, shown as they come |
+//! | `progress` | a call whose steps are shown as they come, and which an interrupt cancels |
 //! | `record` | forget and startup |
 //! | `session` | login, logout, in-use and rescan |
 
@@ -29,6 +29,8 @@ mod progress;
 mod record;
 mod session;
 
+use std::rc::Rc;
+
 use iscsi_initiator_dbus::options::Chap;
 
 use self::call::Call;
@@ -38,16 +40,22 @@ use crate::{
     problem::{Asked, Problem},
     secret::Given,
     show::{Remark, Report, Screen},
+    signals::Interrupts,
 };
 
 /// Runs one command.
-pub(crate) async fn run(command: Command, screen: Screen, asked: &Asked) -> Result<Report, Problem> {
+pub(crate) async fn run(
+    command: Command,
+    screen: Screen,
+    asked: &Asked,
+    interrupts: &Rc<Interrupts>,
+) -> Result<Report, Problem> {
     // Secrets first: without one to send there is no reason to ask for a password.
     let Given { chap, limits } = chap::read(&command).await?;
     let call = match &command {
         // It has something to say of a bus that cannot be reached, too.
-        Command::Doctor(args) => return doctor::doctor(args, screen, asked).await,
-        _ => Call { daemon: bus::connect().await?, screen },
+        Command::Doctor(args) => return doctor::doctor(args, screen, asked, interrupts).await,
+        _ => Call { daemon: bus::connect().await?, screen, interrupts: Rc::clone(interrupts) },
     };
     let done = one(command, &call, chap, asked).await;
     // What Ceph does not accept matters where it is stored, or may be why a secret was rejected.
@@ -73,7 +81,7 @@ async fn one(command: Command, call: &Call, chap: Option<Chap>, asked: &Asked) -
         Command::Startup(args) => record::startup(call, &args).await,
         Command::Rescan(args) => session::rescan(call, &args).await,
         Command::Multipath(args) => multipath::multipath(call, &args).await,
-        Command::Doctor(args) => doctor::doctor(&args, call.screen, asked).await,
+        Command::Doctor(args) => doctor::doctor(&args, call.screen, asked, &call.interrupts).await,
         Command::Paths(place) => list::paths(call, &place).await,
         Command::Nodes(place) => list::nodes(call, &place).await,
         Command::InitiatorName(args) => list::initiator_name(call, args.name.as_ref()).await,

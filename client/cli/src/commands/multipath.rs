@@ -3,26 +3,32 @@
 
 use iscsi_initiator_dbus::options::MultipathOptions;
 
-use super::call::Call;
+use super::{
+    call::Call,
+    progress::{self, Steps},
+};
 use crate::{
     args::{Multipath, What},
     exit::Exit,
     problem::Problem,
     show::{self, Body, Remark, Report},
-    spinner::{self, Caption},
 };
 
 pub(super) async fn multipath(call: &Call, args: &Multipath) -> Result<Report, Problem> {
-    let (options, text) = options(&args.what);
-    let work = call.daemon.setup_multipath(&options);
-    let change = spinner::during(call.screen.live(), &Caption::new(text), work).await?;
+    let (mut options, title) = options(&args.what);
+    let is_dry = options.dry_run;
+    let work = progress::run(call, title, Steps::OnTerminal, async |number| {
+        options.job = number.job;
+        call.daemon.setup_multipath(&options).await
+    });
+    let change = work.await?;
     let mut remarks = Vec::new();
     if !change.message.is_empty() {
         remarks.push(Remark::note(&change.message, &change.hint));
     }
     Ok(Report {
         rows: show::rows(std::slice::from_ref(&change)),
-        body: Body::Change { change, is_dry: options.dry_run },
+        body: Body::Change { change, is_dry },
         remarks,
         exit: Exit::Done,
     })

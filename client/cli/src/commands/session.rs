@@ -7,13 +7,15 @@ use iscsi_initiator_dbus::{
     results,
 };
 
-use super::call::Call;
+use super::{
+    call::Call,
+    progress::{self, Steps},
+};
 use crate::{
     args::{InUse, Login, Logout, Rescan},
     exit::Exit,
     problem::Problem,
     show::{self, Body, Remark, Report},
-    spinner::{self, Caption},
 };
 
 pub(super) async fn login(call: &Call, args: &Login) -> Result<Report, Problem> {
@@ -23,12 +25,14 @@ pub(super) async fn login(call: &Call, args: &Login) -> Result<Report, Problem> 
     options.startup = args.startup.when;
     options.wait = !args.wait.no_wait;
     options.accept_changed_luns = args.trust.accept_changed_luns;
-    let caption = Caption::new(&format!("Logging in to {target}"));
-    let work = call.daemon.login(&target, &portal, &options);
-    let logins = spinner::during(call.screen.live(), &caption, work)
-        .await
-        .map_err(|fault| Problem::from(fault).or_diagnose(&[&target, &portal]))?;
-    Ok(logged_in(&logins, options.wait))
+    let has_waited = options.wait;
+    let title = format!("Logging in to {target}");
+    let work = progress::run(call, &title, Steps::OnTerminal, async |number| {
+        options.job = number.job;
+        call.daemon.login(&target, &portal, &options).await
+    });
+    let logins = work.await.map_err(|fault| Problem::from(fault).or_diagnose(&[&target, &portal]))?;
+    Ok(logged_in(&logins, has_waited))
 }
 
 /// What became of a login, also of one that was the last step of more.
@@ -56,11 +60,12 @@ pub(super) async fn logout(call: &Call, args: &Logout) -> Result<Report, Problem
     let (target, portal) = (args.place.target(), args.place.portal());
     let mut options = LogoutOptions::new().force(args.force);
     options.timeout = args.timeout.duration();
-    let caption = Caption::new(&format!("Logging out of {target}"));
-    let work = call.daemon.logout(&target, &portal, &options);
-    let logouts = spinner::during(call.screen.live(), &caption, work)
-        .await
-        .map_err(|fault| Problem::from(fault).or_list())?;
+    let title = format!("Logging out of {target}");
+    let work = progress::run(call, &title, Steps::OnTerminal, async |number| {
+        options.job = number.job;
+        call.daemon.logout(&target, &portal, &options).await
+    });
+    let logouts = work.await.map_err(|fault| Problem::from(fault).or_list())?;
     let (table, remarks, exit) = show::logouts(&logouts);
     Ok(Report { rows: show::rows(&logouts), body: Body::Outcome(table), remarks, exit })
 }
@@ -86,9 +91,12 @@ pub(super) async fn rescan(call: &Call, args: &Rescan) -> Result<Report, Problem
     let mut options = RescanOptions::new().wait(!args.wait.no_wait);
     options.timeout = args.timeout.duration();
     let whose = if target.is_empty() { "every session" } else { &target };
-    let caption = Caption::new(&format!("Scanning the LUNs of {whose}"));
-    let work = call.daemon.rescan(&target, &portal, &options);
-    let rescans = spinner::during(call.screen.live(), &caption, work).await?;
+    let title = format!("Scanning the LUNs of {whose}");
+    let work = progress::run(call, &title, Steps::OnTerminal, async |number| {
+        options.job = number.job;
+        call.daemon.rescan(&target, &portal, &options).await
+    });
+    let rescans = work.await?;
     let (table, remarks, exit) = show::rescans(&rescans);
     Ok(Report { rows: show::rows(&rescans), body: Body::List(table), remarks, exit })
 }

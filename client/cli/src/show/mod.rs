@@ -32,6 +32,7 @@ mod uses;
 use std::{
     io::{self, IsTerminal, Write},
     os::fd::AsFd,
+    time::Duration,
 };
 
 use iscsi_initiator_dbus::results::MultipathChange;
@@ -126,12 +127,23 @@ impl Screen {
         !self.output.quiet && !self.output.json
     }
 
-    /// Writes how far a call has come, above the spinner.
-    pub(crate) fn step(self, step: &str, detail: &str) {
-        let clear = if self.live { "\r\x1b[K" } else { "" };
+    /// Writes how far a call has come, and after how long, above the spinner. A log has times of its own.
+    pub(crate) fn step(self, after: Duration, step: &str, detail: &str) {
+        let (clear, time) = match self.live {
+            true => ("\r\x1b[K", format!("{:>5.1} s  ", after.as_secs_f64())),
+            false => ("", String::new()),
+        };
         let columns = self.stderr.columns.unwrap_or(usize::MAX);
-        let lines = fit::wrapped_whole(&format!("{}: {}", escape(step), escape(detail)), columns);
+        let lines = fit::wrapped_whole(&format!("{time}{}: {}", escape(step), escape(detail)), columns);
         let _ = write(io::stderr(), &format!("{clear}{}\n", lines.join("\n")));
+    }
+
+    /// Writes what a person should know while a call runs, above the spinner.
+    pub(crate) fn aside(self, message: &str) {
+        if self.live {
+            let _ = write(io::stderr(), "\r\x1b[K");
+        }
+        self.remarks(&[Remark::note(message, "")]);
     }
 
     /// Writes the report; the exit code is the report's, also if the reader is gone.

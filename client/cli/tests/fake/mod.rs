@@ -20,6 +20,7 @@ use iscsi_initiator_dbus::{
         MultipathChange, Node, NodeState, Path, Rescan, Startup,
     },
 };
+use tokio::sync::Notify;
 use zbus::{Connection, OwnedVariant, message::Header, object_server::SignalEmitter};
 
 pub const DISKS: &str = "iqn.2003-01.com.example:disks";
@@ -28,15 +29,21 @@ pub const REFUSED: &str = "iqn.2003-01.com.example:refused";
 pub const SLOW: &str = "iqn.2003-01.com.example:slow";
 /// Its disks get no map.
 pub const BARE: &str = "iqn.2003-01.com.example:bare";
+/// Its logout cannot be cancelled any more, and ends when somebody tries.
+pub const LATE: &str = "iqn.2003-01.com.example:late";
 /// Not recorded.
 pub const UNKNOWN: &str = "iqn.2003-01.com.example:dsiks";
 /// Refused by polkit.
 pub const FORBIDDEN: &str = "iqn.2003-01.com.example:forbidden";
-/// Portals to connect to: all is well, one portal of the target fails, no portal accepts the login, it never ends.
+/// The person whom polkit asked dismissed the dialog.
+pub const DISMISSED: &str = "iqn.2003-01.com.example:dismissed";
+/// Portals to connect to: all is well, one portal of the target fails, no portal accepts the login, it ends when it is
+/// cancelled, it never ends.
 pub const WELL: &str = "192.0.2.21:3260";
 pub const PARTLY: &str = "192.0.2.37:3260";
 pub const CLOSED: &str = "192.0.2.66:3260";
 pub const ENDLESS: &str = "192.0.2.99:3260";
+pub const STUBBORN: &str = "192.0.2.98:3260";
 /// What an examination with so many seconds ends with: nothing to say, a refusal, a line that should not be said.
 pub const SOUND: u64 = 5;
 pub const DENIED: u64 = 6;
@@ -58,6 +65,10 @@ pub struct Seen {
 
 struct Fake {
     seen: Arc<Mutex<Seen>>,
+    /// Those that wait to be cancelled, by their numbers.
+    jobs: Mutex<HashMap<u32, Arc<Notify>>>,
+    /// Whether it is one of before there were jobs.
+    is_older: bool,
     /// Another process on the bus, which reports steps of its own.
     stranger: Connection,
 }
@@ -81,19 +92,38 @@ impl Fake {
             HALF => {
                 Ok(vec![up(target, "192.0.2.21:3260", 1), Login::failed(target, "192.0.2.37:3260", &down)])
             }
-            SLOW => std::future::pending().await,
+            SLOW => Err(self.is_cancelled(number(&options)).await),
             BARE => Ok(vec![{
                 let mut login = up(target, "192.0.2.21:3260", 1);
                 (login.map, login.maps) = (String::new(), Vec::new());
                 login
             }]),
             FORBIDDEN => Err(denied()),
+            DISMISSED => {
+                let what = "the dialog that asked for a password was dismissed";
+                Err(Fault::new(Kind::AuthenticationDismissed, what).hint("try again, and answer it"))
+            }
             _ => Err(Fault::new(Kind::ChapRejected, format!("the target refused the secret {HOSTILE}"))),
         }
     }
 
-    async fn logout(&self, target: &str, portal: &str, _options: Dict) -> Result<Vec<Logout>, Fault> {
+    async fn logout(
+        &self,
+        #[zbus(header)] call: Header<'_>,
+        #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
+        target: &str,
+        portal: &str,
+        options: Dict,
+    ) -> Result<Vec<Logout>, Fault> {
         self.note(format!("logout {target} {portal:?}"));
+        if target == LATE {
+            let emitter = emitter.set_destination(call.sender().unwrap().into());
+            let id = number(&options).unwrap();
+            Self::progress(&emitter, id, "maps", "removing mpatha").await.unwrap();
+            self.is_cancelled(Some(id)).await;
+            // So that the answer to the cancel is the first to be sent.
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        }
         if target == UNKNOWN {
             return Err(unknown());
         }
@@ -167,6 +197,7 @@ impl Fake {
         options: Dict,
     ) -> Result<Vec<Login>, Fault> {
         let options = ConnectOptions::parse(options)?;
+        let number = options.number();
         let chap = options.chap.map(|chap| self.chap(chap)).unwrap_or_default();
         let targets: Vec<&str> = options.targets.iter().map(|target| target.as_str()).collect();
         self.note(format!(
@@ -176,22 +207,34 @@ impl Fake {
         let caller = call.sender().unwrap();
         let stranger = SignalEmitter::new(&self.stranger, OBJECT_PATH).unwrap();
         Self::progress(&stranger.set_destination(caller.into()), 1, "forged", "by a stranger").await.unwrap();
-        if let Some(id) = options.progress {
+        if let Some(id) = number {
             let emitter = emitter.set_destination(caller.into());
             Self::progress(&emitter, id + 1, "login", "of another call").await.unwrap();
             for (step, detail) in steps(portal) {
                 Self::progress(&emitter, id, step, detail).await.unwrap();
             }
         } else {
-            self.note("no steps are asked for".to_owned());
+            self.note("no number".to_owned());
         }
         let down = Fault::new(Kind::PortalUnreachable, "no route to the portal").hint("check the cable");
         match portal {
             CLOSED => Err(Fault::new(Kind::ChapRejected, "the step login failed: the secret was refused")),
-            ENDLESS => std::future::pending().await,
+            ENDLESS => Err(self.is_cancelled(number).await),
+            STUBBORN => {
+                self.is_cancelled(number).await;
+                std::future::pending().await
+            }
             PARTLY => Ok(vec![up(DISKS, WELL, 1), Login::failed(DISKS, PARTLY, &down)]),
             _ => Ok(vec![up(DISKS, WELL, 1), up(DISKS, PARTLY, 2)]),
         }
+    }
+
+    async fn cancel(&self, id: u32) -> Result<(), Fault> {
+        self.note(format!("cancel {id}"));
+        let job = self.jobs.lock().unwrap().remove(&id);
+        job.ok_or_else(|| Fault::invalid("id", "no call has it"))?.notify_one();
+        let is_late = self.seen.lock().unwrap().calls.iter().any(|call| call.contains(LATE));
+        if is_late { Err(Fault::new(Kind::Failed, "too late: it goes on to its end")) } else { Ok(()) }
     }
 
     #[zbus(signal)]
@@ -346,13 +389,22 @@ impl Fake {
 
     #[zbus(property)]
     async fn features(&self) -> Vec<String> {
-        vec!["examine".to_owned()]
+        let features = if self.is_older { &["connect-progress"][..] } else { &["connect-progress", "jobs"] };
+        features.iter().map(|&feature| feature.to_owned()).collect()
     }
 }
 
 impl Fake {
     fn note(&self, line: String) {
         self.seen.lock().unwrap().calls.push(line);
+    }
+
+    /// Waits until the call is cancelled, which nobody can do to one without a number.
+    async fn is_cancelled(&self, id: Option<u32>) -> Fault {
+        let Some(id) = id.filter(|_| !self.is_older) else { return std::future::pending().await };
+        let job = Arc::clone(self.jobs.lock().unwrap().entry(id).or_default());
+        job.notified().await;
+        Fault::new(Kind::Cancelled, "the call was cancelled")
     }
 
     /// Reads the secrets while the caller waits, and looks for them where they must not be.
@@ -374,6 +426,10 @@ fn names(filter: &Dict, target: &str) -> bool {
 
 fn says(filter: &Dict, key: &str, value: &str) -> bool {
     filter.get(key).is_some_and(|found| format!("{found:?}").contains(value))
+}
+
+fn number(options: &Dict) -> Option<u32> {
+    options.get("job").map(|id| id.try_clone().unwrap().try_into().unwrap())
 }
 
 fn unknown() -> Fault {
@@ -490,10 +546,19 @@ impl Bus {
         (Self::on(iscsi_initiator_fake::Bus::session_with(folder.path())).with_daemon(), folder)
     }
 
+    /// A bus with a daemon that has no jobs.
+    pub fn older() -> Self {
+        Self::empty().with(true)
+    }
+
     fn with_daemon(self) -> Self {
+        self.with(false)
+    }
+
+    fn with(self, is_older: bool) -> Self {
         let mut bus = self;
         let stranger = bus.runtime.block_on(bus.bus.connect());
-        let fake = Fake { seen: bus.seen.clone(), stranger };
+        let fake = Fake { seen: bus.seen.clone(), jobs: Mutex::default(), is_older, stranger };
         let service = zbus::connection::Builder::address(bus.bus.address())
             .name(BUS_NAME)
             .serve_at(OBJECT_PATH, fake)

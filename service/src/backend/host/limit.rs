@@ -9,13 +9,16 @@ use std::{
 
 use iscsi_initiator_dbus::{Fault, Kind};
 use tokio::time::{Instant, timeout_at};
-use tokio_util::sync::CancellationToken;
+
+use super::cancel::Cancel;
 
 /// The end of a wait. Every wait observes it, but nothing that has started is dropped halfway.
 #[derive(Clone, Debug)]
 pub(crate) struct Limit {
     deadline: Instant,
-    cancel: CancellationToken,
+    cancel: Cancel,
+    /// Whether this is a part of a call, which decides nothing for the whole of it.
+    is_part: bool,
     user: Option<u32>,
     persons: Arc<Mutex<Persons>>,
 }
@@ -28,14 +31,15 @@ struct Persons {
 }
 
 impl Limit {
-    /// A deadline, and a token that ends every wait at once.
-    pub(crate) fn new(timeout: Duration, cancel: CancellationToken) -> Self {
-        Self { deadline: Instant::now() + timeout, cancel, user: None, persons: Arc::default() }
+    /// A deadline, and what ends every wait at once.
+    pub(crate) fn new(timeout: Duration, cancel: Cancel) -> Self {
+        let deadline = Instant::now() + timeout;
+        Self { deadline, cancel, is_part: false, user: None, persons: Arc::default() }
     }
 
     /// A deadline that no caller can bring forward, for what must be done in any case.
     pub(crate) fn of(timeout: Duration) -> Self {
-        Self::new(timeout, CancellationToken::new())
+        Self::new(timeout, Cancel::default())
     }
 
     /// The same for a user's call.
@@ -56,6 +60,11 @@ impl Limit {
     pub(crate) fn at_most(&self, timeout: Duration) -> Self {
         let deadline = self.deadline.min(Instant::now() + timeout);
         Self { deadline, ..self.clone() }
+    }
+
+    /// The same for a part of the call, after which the whole of it can still go back.
+    pub(crate) fn of_part(&self) -> Self {
+        Self { is_part: true, ..self.clone() }
     }
 
     /// For cleaning up: the remaining time, at least this long, without a caller that could cancel
@@ -114,6 +123,13 @@ impl Limit {
         self.cancel.is_cancelled()
     }
 
+    /// To be asked before what cannot be put back, and before a success: `Cancelled` if the caller has
+    /// cancelled. From here on they cannot.
+    pub(crate) fn decide(&self) -> Result<(), Fault> {
+        let goes_on = if self.is_part { !self.is_cancelled() } else { self.cancel.decide() };
+        if goes_on { Ok(()) } else { Err(self.fault("")) }
+    }
+
     pub(crate) fn is_over(&self) -> bool {
         self.left().is_zero()
     }
@@ -164,8 +180,9 @@ mod tests {
         assert!(limit.is_over() && later.left() == Duration::from_secs(20), "a person has their own time");
         assert_eq!(limit.deadline_with_persons(), later.deadline(), "and copies know of it");
 
-        let cancel = CancellationToken::new();
+        let cancel = Cancel::default();
         let limit = Limit::new(Duration::from_secs(20), cancel.clone());
+        assert!(limit.of_part().decide().is_ok());
         let waiting = tokio::spawn({
             let limit = limit.clone();
             async move { limit.wait(std::future::pending::<()>()).await }
@@ -176,6 +193,7 @@ mod tests {
         assert_eq!(waiting.await.unwrap(), None);
         assert!(limit.is_over() && limit.left().is_zero());
         assert_eq!(limit.fault("no").kind(), Kind::Cancelled);
+        assert!(limit.of_part().decide().is_err() && limit.decide().is_err());
         assert!(!limit.at_least(Duration::from_secs(5)).is_over(), "what is cleaned up has its own time");
     }
 }

@@ -27,6 +27,10 @@ pub(crate) type Wwids = BTreeMap<u64, String>;
 /// An identifier, and the other targets that were accepted to lead to the disk that has it.
 pub(crate) type Shared = BTreeMap<String, BTreeSet<String>>;
 
+/// What is stored of a target, as it lies there; `None` where nothing is.
+#[derive(Debug)]
+pub(crate) struct Stored([Option<Vec<u8>>; 2]);
+
 /// The store, with a file for each target.
 #[derive(Clone, Debug)]
 pub(crate) struct KnownLuns {
@@ -72,6 +76,35 @@ impl KnownLuns {
         }
         let fit = shared.iter().filter(|(wwid, targets)| wwid.len() <= LONGEST && targets.len() <= MOST);
         self.write(SHARED, target, &fit.take(MOST).collect::<BTreeMap<_, _>>())
+    }
+
+    /// What is stored of the target, for a call that may have to put it back.
+    pub(crate) fn back_up(&self, target: &Iqn) -> Result<Stored> {
+        let dir = match Dir::open(&self.state) {
+            Err(Errno::NOENT) => return Ok(Stored([None, None])),
+            dir => dir.map_err(|error| self.fault(error))?,
+        };
+        let read = |folder| dir.read(&file(folder, target)).map(|bytes| bytes.map(|bytes| bytes.to_vec()));
+        let both = read(FOLDER).and_then(|luns| Ok(Stored([luns, read(SHARED)?])));
+        both.map_err(|error| self.fault(error))
+    }
+
+    /// Puts that back.
+    pub(crate) fn put_back(&self, target: &Iqn, Stored(both): &Stored) -> Result<()> {
+        let put_back = |dir: Dir| {
+            for (folder, bytes) in [FOLDER, SHARED].into_iter().zip(both) {
+                let path = file(folder, target);
+                match bytes {
+                    Some(bytes) => dir.replace(&path, bytes, 0o600)?,
+                    None => dir.remove(&path)?,
+                }
+            }
+            Ok(())
+        };
+        match Dir::open(&self.state) {
+            Err(Errno::NOENT) => Ok(()),
+            dir => dir.and_then(put_back).map_err(|error| self.fault(error)),
+        }
     }
 
     /// Removes what is stored of the target.
@@ -147,7 +180,12 @@ mod tests {
         assert!(luns.of(&"iqn.2001-04.com.example:b".parse().unwrap()).unwrap().is_empty());
         Dir::open(folder.path()).unwrap().replace(&file(FOLDER, &target), b"{", 0o600).unwrap();
         assert!(luns.of(&target).unwrap().is_empty(), "nonsense is nothing");
+        let nonsense = luns.back_up(&target).unwrap();
         luns.forget(&target).unwrap();
+        let nothing = luns.back_up(&target).unwrap();
+        luns.put_back(&target, &nonsense).unwrap();
+        assert!(folder.path().join(file(FOLDER, &target)).exists());
+        luns.put_back(&target, &nothing).unwrap();
         luns.forget(&target).unwrap();
         assert!(KnownLuns::new(&folder.path().join("none")).of(&target).unwrap().is_empty());
     }

@@ -2,6 +2,7 @@
 //! Must not allocate for what a message claims.
 
 use iscsi_initiator_dbus::OBJECT_PATH;
+use zbus::message::{Flags, Header};
 
 /// The part that every message begins with.
 pub(super) const FIXED: usize = 16;
@@ -28,8 +29,9 @@ pub(super) struct Start {
     pub(super) body: usize,
 }
 
-/// The flag `NO_REPLY_EXPECTED`, and where the flags are.
+/// The flag `NO_REPLY_EXPECTED`, the flag `NO_AUTO_START`, and where the flags are.
 const SILENT: u8 = 1;
+const NO_START: u8 = 2;
 const FLAGS: usize = 2;
 
 impl Start {
@@ -63,12 +65,22 @@ impl Start {
         FIXED.saturating_add(self.fields).saturating_add(7) & !7
     }
 
-    /// Has the message ask for a reply, so that its end can be seen.
-    pub(super) fn unsilence(message: &mut [u8]) {
+    /// Has the message ask for a reply, so that its end can be seen. Whether its sender waits for one
+    /// stays known: by a flag that is for the bus alone, which has done with it.
+    pub(super) fn unsilence(&self, message: &mut [u8]) {
         if let Some(flags) = message.get_mut(FLAGS) {
-            *flags &= !SILENT;
+            *flags &= !(SILENT | NO_START);
+            if self.is_silent {
+                *flags |= NO_START;
+            }
         }
     }
+}
+
+/// Whether the sender of a call that came through the door waits for the reply.
+pub(in crate::bus) fn expects_reply(call: &Header<'_>) -> bool {
+    let flags = call.primary().flags();
+    !flags.contains(Flags::NO_REPLY_EXPECTED) && !flags.contains(Flags::NO_AUTO_START)
 }
 
 /// What the door needs from the fields.
@@ -76,22 +88,24 @@ impl Start {
 pub(super) struct Fields<'a> {
     /// The unique name that the bus wrote there.
     pub(super) sender: Option<&'a str>,
+    /// The method that is called, and its interface.
+    pub(super) member: Option<&'a str>,
+    pub(super) interface: Option<&'a str>,
     /// How many descriptors came with the message, by its own word.
     pub(super) descriptors: usize,
-    path: &'a str,
-    interface: &'a str,
+    path: Option<&'a str>,
 }
 
 impl<'a> Fields<'a> {
     /// Whether it is for the objects below the root object, or for what the root object says of them. `Peer` is the
     /// library's on every path.
     pub(super) fn is_for_objects(&self) -> bool {
-        match self.path.strip_prefix(OBJECT_PATH) {
+        match self.path.and_then(|path| path.strip_prefix(OBJECT_PATH)) {
             Some("") => matches!(
                 self.interface,
-                "org.freedesktop.DBus.ObjectManager" | "org.freedesktop.DBus.Introspectable"
+                Some("org.freedesktop.DBus.ObjectManager" | "org.freedesktop.DBus.Introspectable")
             ),
-            Some(below) => below.starts_with('/') && self.interface != "org.freedesktop.DBus.Peer",
+            Some(below) => below.starts_with('/') && self.interface != Some("org.freedesktop.DBus.Peer"),
             None => false,
         }
     }
@@ -100,6 +114,7 @@ impl<'a> Fields<'a> {
     pub(super) fn read(start: &Start, head: &'a [u8]) -> Option<Self> {
         const PATH: u8 = 1;
         const INTERFACE: u8 = 2;
+        const MEMBER: u8 = 3;
         const SENDER: u8 = 7;
         const DESCRIPTORS: u8 = 9;
         let mut rest = Rest { bytes: head.get(..FIXED.checked_add(start.fields)?)?, at: FIXED };
@@ -110,11 +125,12 @@ impl<'a> Fields<'a> {
             let [1, kind, 0] = rest.take()? else { return None };
             match kind {
                 b's' | b'o' => {
-                    let text = rest.text(start.is_little)?;
+                    let text = Some(rest.text(start.is_little)?);
                     match code {
                         PATH => found.path = text,
                         INTERFACE => found.interface = text,
-                        SENDER => found.sender = Some(text),
+                        MEMBER => found.member = text,
+                        SENDER => found.sender = text,
                         _ => {}
                     }
                 }
@@ -174,7 +190,7 @@ impl<'a> Rest<'a> {
 #[cfg(test)]
 pub(super) mod tests {
     use proptest::prelude::*;
-    use zbus::{Message, message::Flags, wire::Endian};
+    use zbus::{Message, wire::Endian};
 
     use super::*;
 
@@ -192,21 +208,23 @@ pub(super) mod tests {
     #[test]
     fn the_head_of_a_message_is_read_as_it_was_written() {
         for endian in [Endian::Little, Endian::Big] {
-            for flags in [Flags::empty(), Flags::NO_REPLY_EXPECTED] {
+            for flags in [Flags::empty(), Flags::NO_REPLY_EXPECTED, Flags::NO_AUTO_START] {
+                let is_silent = flags == Flags::NO_REPLY_EXPECTED;
                 let message = Message::method_call("/a/b", "ListPaths").sender(":1.77").with_flags(flags);
                 let message = message.interface("a.b").endian(endian).build(&("text", 7_u32)).unwrap();
                 let bytes: &[u8] = message.data();
                 let start = start(bytes).unwrap();
-                assert_eq!((start.kind, start.is_silent), (Kind::Call, !flags.is_empty()));
+                assert_eq!((start.kind, start.is_silent), (Kind::Call, is_silent));
                 assert_eq!(start.serial, message.primary_header().serial_num().get());
                 assert_eq!((start.body, start.head() + start.body), (message.body().len(), bytes.len()));
                 let fields = Fields::read(&start, bytes).unwrap();
-                let expected =
-                    Fields { sender: Some(":1.77"), descriptors: 0, path: "/a/b", interface: "a.b" };
+                let (path, member, interface) = (Some("/a/b"), Some("ListPaths"), Some("a.b"));
+                let expected = Fields { sender: Some(":1.77"), path, member, interface, descriptors: 0 };
                 assert_eq!(fields, expected);
                 let mut unsilenced = bytes.to_vec();
-                Start::unsilence(&mut unsilenced);
+                start.unsilence(&mut unsilenced);
                 assert!(!super::tests::start(&unsilenced).unwrap().is_silent);
+                assert_eq!(expects_reply(&parse(&unsilenced).header()), !is_silent);
             }
         }
     }

@@ -22,12 +22,45 @@ pub(super) struct Load {
     pub(super) bytes: usize,
 }
 
-/// Of one user. Clients make one call at a time; a method takes two descriptors at most.
-const EACH: Load = Load { calls: 16, descriptors: 64, bytes: 8 << 20 };
-/// Of root, who has these places besides those of all.
-const ROOT: Load = Load { calls: 64, descriptors: 64, bytes: 8 << 20 };
-/// Of all users but root.
-const ALL: Load = Load { calls: 256, descriptors: 256, bytes: 16 << 20 };
+/// How much calls in flight may hold.
+#[derive(Debug)]
+struct Most {
+    /// Those of one user.
+    each: Load,
+    /// Those of root, who has these places besides those of all.
+    root: Load,
+    /// Those of all users but root.
+    all: Load,
+}
+
+/// Clients make one call at a time; a method takes two descriptors at most.
+const CALLS: Most = Most {
+    each: Load { calls: 16, descriptors: 64, bytes: 8 << 20 },
+    root: Load { calls: 64, descriptors: 64, bytes: 8 << 20 },
+    all: Load { calls: 256, descriptors: 256, bytes: 16 << 20 },
+};
+/// Each is answered at once.
+const CANCELS: Most = Most {
+    each: Load { calls: 4, descriptors: 0, bytes: 4 << 10 },
+    root: Load { calls: 16, descriptors: 0, bytes: 16 << 10 },
+    all: Load { calls: 64, descriptors: 0, bytes: 64 << 10 },
+};
+
+/// Which places a call takes. A `Cancel` has its own, because those that it cancels may have all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Lane {
+    Calls,
+    Cancels,
+}
+
+impl Lane {
+    fn most(self) -> &'static Most {
+        match self {
+            Self::Calls => &CALLS,
+            Self::Cancels => &CANCELS,
+        }
+    }
+}
 
 impl Load {
     /// What a call is, with its descriptors and its length.
@@ -70,6 +103,7 @@ impl Load {
 struct Call {
     uid: u32,
     load: Load,
+    lane: Lane,
     is_silent: bool,
     since: Instant,
 }
@@ -80,8 +114,8 @@ type Name = (String, u32);
 #[derive(Debug, Default)]
 struct Taken {
     calls: HashMap<Name, Call>,
-    users: HashMap<u32, Load>,
-    all: Load,
+    users: HashMap<(Lane, u32), Load>,
+    all: HashMap<Lane, Load>,
 }
 
 /// The places. Each is taken when a call comes in, and given back with its reply.
@@ -118,22 +152,24 @@ impl Places {
         sender: &str,
         serial: u32,
         load: Load,
+        lane: Lane,
         is_silent: bool,
     ) -> Result<(), Full> {
         let mut taken = self.lock();
         let name = (sender.to_owned(), serial);
-        if let Err(full) = taken.fits(uid, &name, load) {
+        if let Err(full) = taken.fits(uid, &name, load, lane) {
             taken.forget_lost();
-            if taken.fits(uid, &name, load).is_err() {
+            if taken.fits(uid, &name, load, lane).is_err() {
                 return Err(full);
             }
         }
-        let own = taken.users.entry(uid).or_default();
+        let own = taken.users.entry((lane, uid)).or_default();
         *own = own.plus(load);
         if uid != 0 {
-            taken.all = taken.all.plus(load);
+            let all = taken.all.entry(lane).or_default();
+            *all = all.plus(load);
         }
-        taken.calls.insert(name, Call { uid, load, is_silent, since: Instant::now() });
+        taken.calls.insert(name, Call { uid, load, lane, is_silent, since: Instant::now() });
         Ok(())
     }
 
@@ -149,15 +185,16 @@ impl Places {
 }
 
 impl Taken {
-    fn fits(&self, uid: u32, name: &Name, load: Load) -> Result<(), Full> {
+    fn fits(&self, uid: u32, name: &Name, load: Load, lane: Lane) -> Result<(), Full> {
         if self.calls.contains_key(name) {
             return Err(Full::Again);
         }
-        let own = self.users.get(&uid).copied().unwrap_or_default().plus(load);
-        if let Some(what) = own.beyond(if uid == 0 { ROOT } else { EACH }) {
+        let most = lane.most();
+        let own = self.users.get(&(lane, uid)).copied().unwrap_or_default().plus(load);
+        if let Some(what) = own.beyond(if uid == 0 { most.root } else { most.each }) {
             return Err(Full::Yours(what));
         }
-        match self.all.plus(load).beyond(ALL) {
+        match self.all.get(&lane).copied().unwrap_or_default().plus(load).beyond(most.all) {
             Some(what) if uid != 0 => Err(Full::All(what)),
             _ => Ok(()),
         }
@@ -165,14 +202,17 @@ impl Taken {
 
     fn remove(&mut self, name: &Name) -> Option<Call> {
         let call = self.calls.remove(name)?;
-        if let Some(own) = self.users.get_mut(&call.uid) {
+        let whose = (call.lane, call.uid);
+        if let Some(own) = self.users.get_mut(&whose) {
             *own = own.minus(call.load);
             if own.calls == 0 {
-                self.users.remove(&call.uid);
+                self.users.remove(&whose);
             }
         }
-        if call.uid != 0 {
-            self.all = self.all.minus(call.load);
+        if call.uid != 0
+            && let Some(all) = self.all.get_mut(&call.lane)
+        {
+            *all = all.minus(call.load);
         }
         Some(call)
     }
@@ -196,18 +236,23 @@ mod tests {
     const STRANGER: u32 = 1000;
 
     fn fill(places: &Places, uid: u32, load: Load) -> Full {
-        (0..).find_map(|serial| places.take(uid, &format!(":1.{uid}"), serial, load, false).err()).unwrap()
+        (0..)
+            .find_map(|serial| places.take(uid, &format!(":1.{uid}"), serial, load, Lane::Calls, false).err())
+            .unwrap()
     }
 
     #[test]
     fn one_user_has_so_many_calls_in_flight_and_gets_a_place_back_with_each_reply() {
         let places = Places::default();
         assert_eq!(fill(&places, STRANGER, Load::of(0, 100)), Full::Yours("calls"));
-        assert_eq!(places.lock().calls.len(), EACH.calls);
-        assert!(places.take(1001, ":1.1001", 0, Load::of(0, 100), false).is_ok());
+        assert_eq!(places.lock().calls.len(), CALLS.each.calls);
+        assert!(places.take(1001, ":1.1001", 0, Load::of(0, 100), Lane::Calls, false).is_ok());
         assert!(places.give_back(":1.1000", 3));
-        assert!(places.take(STRANGER, ":1.9", 1, Load::of(0, 100), false).is_ok());
-        assert_eq!(places.take(STRANGER, ":1.9", 2, Load::of(0, 100), false), Err(Full::Yours("calls")));
+        assert!(places.take(STRANGER, ":1.9", 1, Load::of(0, 100), Lane::Calls, false).is_ok());
+        assert_eq!(
+            places.take(STRANGER, ":1.9", 2, Load::of(0, 100), Lane::Calls, false),
+            Err(Full::Yours("calls"))
+        );
     }
 
     #[test]
@@ -222,18 +267,45 @@ mod tests {
         for uid in 1..=16 {
             assert_eq!(fill(&places, uid, Load::of(0, 100)), Full::Yours("calls"));
         }
-        assert_eq!(places.take(99, ":1.99", 1, Load::of(0, 100), false), Err(Full::All("calls")));
-        assert!(places.take(0, ":1.0", 1, Load::of(2, 4 << 20), false).is_ok());
+        assert_eq!(
+            places.take(99, ":1.99", 1, Load::of(0, 100), Lane::Calls, false),
+            Err(Full::All("calls"))
+        );
+        assert!(places.take(0, ":1.0", 1, Load::of(2, 4 << 20), Lane::Calls, false).is_ok());
+    }
+
+    #[test]
+    fn who_has_used_up_their_places_can_still_cancel() {
+        let places = Places::default();
+        for uid in 1..=16 {
+            fill(&places, uid, Load::of(0, 100));
+        }
+        let cancel = |uid: u32, serial, load| {
+            places.take(uid, &format!(":1.{uid}"), serial, load, Lane::Cancels, false)
+        };
+        for serial in 1000..1004 {
+            assert_eq!(cancel(1, serial, Load::of(0, 200)), Ok(()));
+        }
+        assert_eq!(cancel(1, 1004, Load::of(0, 200)), Err(Full::Yours("calls")));
+        assert!(places.give_back(":1.1", 1000));
+        assert_eq!(cancel(1, 1004, Load::of(0, 200)), Ok(()));
+        assert_eq!(cancel(2, 1000, Load::of(1, 200)), Err(Full::Yours("descriptors")));
+        assert_eq!(cancel(2, 1000, Load::of(0, 8 << 10)), Err(Full::Yours("bytes")));
+        let taken = (2..=99).filter(|uid| cancel(*uid, 1000, Load::of(0, 200)).is_ok()).count();
+        assert_eq!(4 + taken, CANCELS.all.calls, "and all users together so many");
+        assert_eq!(cancel(0, 1000, Load::of(0, 200)), Ok(()), "not root");
     }
 
     #[test]
     fn a_serial_stands_for_one_call_at_a_time() {
         let places = Places::default();
-        assert!(places.take(STRANGER, ":1.1", 7, Load::of(0, 0), true).is_ok());
-        assert_eq!(places.take(STRANGER, ":1.1", 7, Load::of(0, 0), true), Err(Full::Again));
+        assert!(places.take(STRANGER, ":1.1", 7, Load::of(0, 0), Lane::Calls, true).is_ok());
+        assert_eq!(places.take(STRANGER, ":1.1", 7, Load::of(0, 0), Lane::Calls, true), Err(Full::Again));
         assert!(!places.give_back(":1.1", 7), "it expects no reply");
         assert!(places.give_back(":1.1", 7), "nothing is known of it any more");
-        assert!(places.lock().users.is_empty() && places.lock().all == Load::default());
+        assert!(
+            places.lock().users.is_empty() && places.lock().all.values().all(|all| *all == Load::default())
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -241,7 +313,7 @@ mod tests {
         let places = Places::default();
         fill(&places, STRANGER, Load::of(0, 0));
         tokio::time::advance(LONGEST * 2).await;
-        assert!(places.take(STRANGER, ":1.2", 1, Load::of(0, 0), false).is_ok());
+        assert!(places.take(STRANGER, ":1.2", 1, Load::of(0, 0), Lane::Calls, false).is_ok());
         assert_eq!(places.lock().calls.len(), 1);
     }
 }

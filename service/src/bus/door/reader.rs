@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use iscsi_initiator_dbus::{Fault, Kind as Error};
+use iscsi_initiator_dbus::{Fault, INTERFACE, Kind as Error};
 use iscsi_initiator_polkit::Rate;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 use tokio::{io::Interest, net::UnixStream, sync::mpsc::UnboundedSender};
@@ -18,7 +18,7 @@ use zbus::{Message, connection::socket::ReadHalf, export::async_trait::async_tra
 use super::{
     callers::{Callers, Owner},
     frame::{FIXED, Fields, Kind, Start},
-    places::{Load, Places},
+    places::{Lane, Load, Places},
     refusal,
     writer::Line,
 };
@@ -150,7 +150,8 @@ impl Reader {
             Fault::new(Error::Busy, "the daemon has too many descriptors open to take those of this call")
         } else {
             let load = Load::of(held, start.head().saturating_add(start.body));
-            match places.take(uid, sender, start.serial, load, start.is_silent) {
+            let lane = if is_cancel(fields) { Lane::Cancels } else { Lane::Calls };
+            match places.take(uid, sender, start.serial, load, lane, start.is_silent) {
                 Ok(()) => return Ok(Verdict::Pass),
                 Err(full) => full.fault(),
             }
@@ -200,7 +201,7 @@ impl Reader {
         let mut bytes = head;
         bytes.resize(start.head().saturating_add(start.body), 0);
         self.fill(bytes.get_mut(start.head()..).unwrap_or_default(), &mut descriptors).await?;
-        Start::unsilence(&mut bytes);
+        start.unsilence(&mut bytes);
         self.send_refusals().await?;
         let message = Whole::new(bytes, descriptors.kept).take(sequence).await;
         if message.is_err()
@@ -223,6 +224,11 @@ impl Reader {
         let refusals = std::mem::take(&mut self.refusals);
         self.line.send(&refusals, &[]).await
     }
+}
+
+/// Who has used up their places must be able to cancel what has them.
+fn is_cancel(fields: &Fields<'_>) -> bool {
+    fields.member == Some("Cancel") && fields.interface == Some(INTERFACE)
 }
 
 /// Nobody reads the reply to a call that expects none.

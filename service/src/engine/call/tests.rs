@@ -1,15 +1,21 @@
 //! Acts that their caller gives up, at one moment after the other until they come to their end: all is as it was before
 //! the call, or as after it.
 //! Must not need a kernel, nor polkit: the machine is iscsi-initiator-fake's, the grants are forged.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | `every_moment_tests` | the same at each look at the call's limit, and at each write |
 
-use std::{collections::BTreeMap, net::SocketAddr};
+mod every_moment_tests;
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use iscsi_initiator_dbus::{
     Secret,
-    options::{LoginOptions, LogoutOptions, RescanOptions},
+    options::{LoginOptions, LogoutOptions, MultipathOptions, RescanOptions},
     results::LoginOutcome,
 };
-use iscsi_initiator_fake::{Bus, Machine, target};
+use iscsi_initiator_fake::{Bus, Machine, systemd, target};
 use iscsi_initiator_polkit::Details;
 
 use super::{
@@ -19,7 +25,7 @@ use super::{
 use crate::{
     Activity, Layout,
     backend::open_iscsi::database::chap::ChapSecrets,
-    engine::{Engine, login::connect::Connection},
+    engine::{Engine, login::connect::Connection, records::discover::Discovery},
 };
 
 const TARGET: &str = "iqn.2003-01.com.example:disks";
@@ -49,21 +55,31 @@ struct World {
     activity: Activity,
     target: Iqn,
     portal: Portal,
-    // The bus that systemd would be asked on.
+    units: systemd::Units,
+    // The bus that systemd is asked on, and systemd's connection.
     _bus: Bus,
+    _systemd: zbus::Connection,
 }
 
 impl World {
     /// A gateway with CHAP, multipathd; each step takes long enough for a call to be given up in it.
     async fn new() -> Self {
-        let (machine, bus) = (Machine::new(), Bus::session());
-        let portals = machine.add_gateway(TARGET, target::Chap::new("libvirtd", SECRET));
-        machine.start_multipathd();
+        let world = Self::quick(target::Chap::new("libvirtd", SECRET)).await;
         let slow = Duration::from_millis(15);
-        machine.delay(|delays| {
+        world.machine.delay(|delays| {
             (delays.login, delays.scan, delays.disk) = (slow, slow, slow);
             (delays.udev, delays.map, delays.logout) = (slow, slow, slow);
         });
+        world
+    }
+
+    /// The same, with steps that take no time, and with a target that wants this proved.
+    async fn quick(chap: target::Chap) -> Self {
+        let (machine, bus) = (Machine::new(), Bus::session());
+        let portals = machine.add_gateway(TARGET, chap);
+        machine.start_multipathd();
+        let stand_in = bus.connect().await;
+        let (_, units) = systemd::serve_machine(&stand_in, &machine).await;
         let activity = Activity::default();
         let engine = Engine::new(Layout::below(&machine.root()), &bus.connect().await, activity.clone());
         let portal = portals[0].to_string().parse().unwrap();
@@ -76,41 +92,51 @@ impl World {
             activity,
             target: TARGET.parse().unwrap(),
             portal,
+            units,
             _bus: bus,
+            _systemd: stand_in,
         }
     }
 
     /// The same, with a record of each portal.
     async fn recorded() -> Self {
-        let mut world = Self::new().await;
+        Self::new().await.with_records()
+    }
+
+    fn with_records(mut self) -> Self {
+        let world = &mut self;
         let chap = format!("node.session.auth.username = libvirtd\nnode.session.auth.password = {SECRET}\n");
         for portal in world.portals {
             world.machine.record(TARGET, &portal.ip().to_string(), portal.port(), &chap);
         }
         world.records = world.machine.database();
-        world
+        self
     }
 
     /// The same, logged in.
     async fn up() -> Self {
-        let world = Self::recorded().await;
-        let entries = world.log_in(CancellationToken::new()).await.unwrap();
+        Self::recorded().await.logged_in().await
+    }
+
+    async fn logged_in(self) -> Self {
+        let world = self;
+        let entries = world.log_in(Cancel::default()).await.unwrap();
         assert!(entries.iter().all(|entry| entry.outcome == LoginOutcome::LoggedIn), "{entries:?}");
         world
     }
 
-    fn call(&self, action: Action, portal: Option<&Portal>, cancel: CancellationToken) -> Call {
+    fn call(&self, action: Action, portal: Option<&Portal>, cancel: Cancel) -> Call {
         let target = portal.is_none().then_some(&self.target);
         let grant = Grant::forged(action, Details { target, portal, interface: None });
         Call::new(grant, None, cancel, Progress::none())
     }
 
-    async fn log_in(&self, cancel: CancellationToken) -> Result<Vec<iscsi_initiator_dbus::results::Login>> {
+    async fn log_in(&self, cancel: Cancel) -> Result<Vec<iscsi_initiator_dbus::results::Login>> {
         let options = LoginOptions::new();
         self.engine.login(&self.call(Action::Login, None, cancel), &options).await
     }
 
-    async fn connect(&self, cancel: CancellationToken) -> Result<()> {
+    async fn connect(&self, cancel: Cancel) -> Result<()> {
         let secret = Secret::new(SECRET.to_owned()).unwrap();
         let chap = Some(ChapSecrets { username: "libvirtd".to_owned(), secret, target: None });
         let connection = Connection {
@@ -125,17 +151,48 @@ impl World {
         self.engine.connect(&call, connection, Arc::new(Everything)).await.map(drop)
     }
 
-    async fn log_out(&self, cancel: CancellationToken) -> Result<()> {
+    async fn log_out(&self, cancel: Cancel) -> Result<()> {
         let options = LogoutOptions::default();
         self.engine.logout(&self.call(Action::Logout, None, cancel), &options).await.map(drop)
     }
 
-    async fn rescan(&self, cancel: CancellationToken) -> Result<()> {
+    async fn rescan(&self, cancel: Cancel) -> Result<()> {
         let options = RescanOptions::new();
         self.engine
             .rescan(&self.call(Action::Login, None, cancel), &options, Arc::new(Everything))
             .await
             .map(drop)
+    }
+
+    async fn discover(&self, cancel: Cancel) -> Result<()> {
+        let secret = Secret::new(SECRET.to_owned()).unwrap();
+        let chap = Some(ChapSecrets { username: "libvirtd".to_owned(), secret, target: None });
+        let discovery = Discovery { timeout: None, startup: None, interface: None, chap };
+        let call = self.call(Action::Discover, Some(&self.portal), cancel);
+        self.engine.discover(&call, discovery, Arc::new(Everything)).await.map(drop)
+    }
+
+    async fn set_multipath_up(&self, cancel: Cancel) -> Result<()> {
+        let grant = Grant::forged(Action::Configure, Details::default());
+        let call = Call::new(grant, None, cancel, Progress::none());
+        self.engine.setup_multipath(&call, MultipathOptions::new()).await.map(drop)
+    }
+
+    /// What a person or a program has written or set: records, configuration, the daemon's own memory, units.
+    fn settings(&self) -> (BTreeMap<PathBuf, Vec<u8>>, BTreeMap<String, (bool, bool)>) {
+        let mut files = BTreeMap::new();
+        for part in ["db", "etc", "state"].into_iter().filter(|part| self.machine.at(part).exists()) {
+            let found = self.machine.picture_of(part).into_iter().filter(|(path, _)| path.is_file());
+            files.extend(found.map(|(path, (.., content))| (path, content)));
+        }
+        // Whose turn it is to write, and multipathd's own memory of names.
+        let is_anothers = |path: &PathBuf| {
+            [".lock", "etc/multipath/bindings", "etc/multipath/wwids"].iter().any(|end| path.ends_with(end))
+        };
+        files.retain(|path, _| !is_anothers(path));
+        let units = self.units.lock().unwrap();
+        let units = units.iter().map(|(name, unit)| (name.clone(), (unit.is_enabled, unit.is_active)));
+        (files, units.collect())
     }
 
     /// Sessions, disks and maps.
@@ -147,7 +204,9 @@ impl World {
     async fn quiet(&self) {
         self.activity.idle_for(Duration::from_millis(50)).await;
         let left = std::fs::read_dir(self.machine.at("state/undo")).into_iter().flatten().flatten();
-        let names: Vec<_> = left.map(|file| file.file_name()).filter(|name| name != ".lock").collect();
+        // The memory of a setup of multipath lasts.
+        let lasts = |name: &std::ffi::OsString| name == ".lock" || name == "multipath.json";
+        let names: Vec<_> = left.map(|file| file.file_name()).filter(|name| !lasts(name)).collect();
         assert!(names.is_empty(), "still to be undone: {names:?}");
     }
 }
@@ -157,12 +216,12 @@ impl World {
 async fn at_each_moment<M, A, C>(make: M, act: A, check: C) -> usize
 where
     M: AsyncFn() -> World,
-    A: AsyncFn(&World, CancellationToken) -> Result<()>,
+    A: AsyncFn(&World, Cancel) -> Result<()>,
     C: AsyncFn(&World, &Result<()>),
 {
     for moment in 0..200 {
         let world = make().await;
-        let cancel = CancellationToken::new();
+        let cancel = Cancel::default();
         let (done, ()) = tokio::join!(act(&world, cancel.clone()), async {
             tokio::time::sleep(STEP * moment).await;
             cancel.cancel();
@@ -189,7 +248,7 @@ async fn a_login_that_is_given_up_leaves_no_session() {
             assert_eq!(world.devices(), devices, "{done:?}");
             assert_eq!(world.machine.database(), world.records, "the records are as they were");
             if done.is_err() {
-                world.log_in(CancellationToken::new()).await.unwrap();
+                world.log_in(Cancel::default()).await.unwrap();
                 assert_eq!(world.devices(), (2, 4, 2), "and the next login is one as any other");
             }
         },
@@ -237,7 +296,7 @@ async fn a_rescan_that_is_given_up_takes_nothing_away() {
             let (sessions, disks, maps) = world.devices();
             assert!(sessions == 2 && (4..=6).contains(&disks) && (2..=3).contains(&maps), "{done:?}");
             if done.is_err() {
-                world.rescan(CancellationToken::new()).await.unwrap();
+                world.rescan(Cancel::default()).await.unwrap();
             }
             assert_eq!(world.devices(), (2, 6, 3), "found at last");
         },
@@ -248,7 +307,7 @@ async fn a_rescan_that_is_given_up_takes_nothing_away() {
 #[tokio::test]
 async fn a_call_that_is_stuck_gets_a_reply_and_its_work_goes_on() {
     let world = World::new().await;
-    let call = world.call(Action::Login, None, CancellationToken::new());
+    let call = world.call(Action::Login, None, Cancel::default());
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
     let (done, is_done) = tokio::sync::oneshot::channel();
     tokio::time::pause();
@@ -270,10 +329,10 @@ async fn a_call_that_is_stuck_gets_a_reply_and_its_work_goes_on() {
 #[tokio::test]
 async fn a_grant_for_another_action_opens_nothing() {
     let world = World::up().await;
-    let call = world.call(Action::Login, None, CancellationToken::new());
+    let call = world.call(Action::Login, None, Cancel::default());
     let fault = world.engine.logout(&call, &LogoutOptions::default()).await.unwrap_err();
     assert_eq!(fault.kind(), Kind::AccessDenied);
-    let call = world.call(Action::Logout, None, CancellationToken::new());
+    let call = world.call(Action::Logout, None, Cancel::default());
     let options = LogoutOptions::new().force(true);
     let fault = world.engine.logout(&call, &options).await.unwrap_err();
     assert_eq!(

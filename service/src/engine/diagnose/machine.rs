@@ -19,7 +19,7 @@ use crate::{
             iscsid::{self, Iscsid},
         },
     },
-    engine::{Engine, state::reader::Parts},
+    engine::{Engine, call::Progress, state::reader::Parts},
 };
 
 /// Both files are written while a machine is installed, so a longer interval means that they were
@@ -27,8 +27,8 @@ use crate::{
 const COPY: Duration = Duration::from_secs(3600);
 
 /// Also used by an examination.
-pub(in crate::engine) async fn look(engine: &Engine) -> Result<Vec<Check>> {
-    let mut report = Report::new("");
+pub(in crate::engine) async fn look(engine: &Engine, progress: &Progress) -> Result<Vec<Check>> {
+    let mut report = Report::new("", progress);
     match Iscsiadm::find(&engine.layout) {
         Ok(program) => {
             let records = engine.layout.find_database();

@@ -11,6 +11,7 @@ use crate::{
     backend::{host::limit::Limit, open_iscsi::database::Node},
     engine::{
         Engine,
+        call::Progress,
         records::lookup::{meant, no_such_node, nodes_of},
         state::snapshot::Snapshot,
     },
@@ -47,11 +48,12 @@ pub(super) async fn of(
     engine: &Arc<Engine>,
     target: Option<&Iqn>,
     portal: Option<&Portal>,
+    progress: &Progress,
     limit: &Limit,
 ) -> (Vec<Check>, Vec<Place>) {
     match (portal, target) {
         (Some(portal), target) => {
-            let (checks, found) = resolution(engine, portal, limit).await;
+            let (checks, found) = resolution(engine, portal, progress, limit).await;
             let known_as = match target {
                 Some(target) => meant(engine, target, Some(portal), limit).await.ok().flatten(),
                 None => None,
@@ -59,13 +61,18 @@ pub(super) async fn of(
             let known_as = known_as.unwrap_or_else(|| vec![portal.clone()]);
             (checks, found.into_iter().map(|portal| Place::new(portal, known_as.clone())).collect())
         }
-        (None, Some(target)) => recorded(engine, target, limit).await,
+        (None, Some(target)) => recorded(engine, target, progress, limit).await,
         (None, None) => (Vec::new(), Vec::new()),
     }
 }
 
-async fn recorded(engine: &Arc<Engine>, target: &Iqn, limit: &Limit) -> (Vec<Check>, Vec<Place>) {
-    let mut report = Report::new("");
+async fn recorded(
+    engine: &Arc<Engine>,
+    target: &Iqn,
+    progress: &Progress,
+    limit: &Limit,
+) -> (Vec<Check>, Vec<Place>) {
+    let mut report = Report::new("", progress);
     let nodes = match nodes_of(engine, target, None).await {
         Ok(nodes) => nodes,
         Err(fault) => {
@@ -80,8 +87,10 @@ async fn recorded(engine: &Arc<Engine>, target: &Iqn, limit: &Limit) -> (Vec<Che
     let mut lookups = JoinSet::new();
     for (number, portal) in portals.into_iter().enumerate() {
         let (engine, limit) = (Arc::clone(engine), limit.clone());
+        // Of a number there is nothing to tell.
+        let progress = if portal.address().is_none() { progress.clone() } else { Progress::none() };
         lookups.spawn(async move {
-            let found = resolution(&engine, &portal, &limit).await;
+            let found = resolution(&engine, &portal, &progress, &limit).await;
             (number, portal, found)
         });
     }
@@ -89,7 +98,6 @@ async fn recorded(engine: &Arc<Engine>, target: &Iqn, limit: &Limit) -> (Vec<Che
     found.sort_by_key(|(number, ..)| *number);
     let (mut checks, mut places) = (report.checks(), Vec::<Place>::new());
     for (_, name, (about_name, numbers)) in found {
-        // Of a number there is nothing to tell.
         if name.address().is_none() {
             checks.extend(about_name);
         }
@@ -103,8 +111,13 @@ async fn recorded(engine: &Arc<Engine>, target: &Iqn, limit: &Limit) -> (Vec<Che
     (checks, places)
 }
 
-async fn resolution(engine: &Engine, portal: &Portal, limit: &Limit) -> (Vec<Check>, Vec<Portal>) {
-    let mut report = Report::new(&portal.to_string());
+async fn resolution(
+    engine: &Engine,
+    portal: &Portal,
+    progress: &Progress,
+    limit: &Limit,
+) -> (Vec<Check>, Vec<Portal>) {
+    let mut report = Report::new(&portal.to_string(), progress);
     if portal.address().is_some() {
         report.skipped(NAME, "the portal is a number");
         return (report.checks(), vec![portal.clone()]);

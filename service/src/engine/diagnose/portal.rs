@@ -22,7 +22,7 @@ use crate::{
             chap::{DefaultChap, Proofs},
         },
     },
-    engine::{Engine, ask::asked::Asked, login::with_way_around, records::initiator_name},
+    engine::{Engine, ask::asked::Asked, call::Progress, login::with_way_around, records::initiator_name},
 };
 
 /// What to check at each portal.
@@ -35,6 +35,7 @@ pub(super) struct Subject {
     pub(super) given: Option<Arc<Proofs>>,
     /// Where the discovery secret of iscsid.conf may go.
     pub(super) defaults: DefaultChap,
+    pub(super) progress: Progress,
     pub(super) limit: Limit,
 }
 
@@ -52,7 +53,7 @@ pub(super) async fn look(
     ask: &mpsc::Sender<Question>,
 ) -> Result<Vec<Check>> {
     let portal = &at.portal;
-    let mut report = Report::new(&portal.to_string());
+    let mut report = Report::new(&portal.to_string(), &subject.progress);
     let recorded = match &subject.target {
         Some(target) => at.record(&engine.state.look_at(std::slice::from_ref(target)).await?, target),
         None => None,

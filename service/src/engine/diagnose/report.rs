@@ -5,16 +5,20 @@ use iscsi_initiator_dbus::{
     results::{Check, CheckState},
 };
 
+use crate::engine::call::Progress;
+
 /// The checks of this machine, or of one portal.
 pub(super) struct Report {
     portal: String,
     checks: Vec<Check>,
+    /// Hears of each check as it is done.
+    progress: Progress,
 }
 
 impl Report {
     /// About a portal; empty: about this machine.
-    pub(super) fn new(portal: &str) -> Self {
-        Self { portal: portal.to_owned(), checks: Vec::new() }
+    pub(super) fn new(portal: &str, progress: &Progress) -> Self {
+        Self { portal: portal.to_owned(), checks: Vec::new(), progress: progress.clone() }
     }
 
     pub(super) fn checks(self) -> Vec<Check> {
@@ -45,6 +49,7 @@ impl Report {
     fn add(&mut self, name: &str, state: CheckState, detail: String, hint: String, error: String) {
         let mut check = Check::new(name, state, self.portal.as_str(), detail).with_hint(hint);
         check.error = error;
+        self.progress.report_check(&check);
         self.checks.push(check);
     }
 }

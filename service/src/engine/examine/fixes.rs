@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use iscsi_initiator_dbus::{Fault, Kind, fault::Result, results::Finding};
+use iscsi_initiator_dbus::{
+    Fault, Kind,
+    fault::Result,
+    results::{Finding, Step},
+};
 
 use super::{
     found::{Key, Remedy},
@@ -13,19 +17,22 @@ use crate::{
         host::{limit::Limit, permissions, threads::blocking},
         systemd::Job,
     },
-    engine::Engine,
+    engine::{Engine, call::Progress},
 };
 
 /// Examines, fixes, and examines again: what counts is the state after that.
-pub(super) async fn fix_all(engine: &Engine, limit: &Limit) -> Result<Vec<Finding>> {
+pub(super) async fn fix_all(engine: &Engine, progress: &Progress, limit: &Limit) -> Result<Vec<Finding>> {
     // A setup of multipath decides itself about its units.
     let _turn = engine.turns.acts.multipath.try_lock().map_err(|_| {
         Fault::new(Kind::Busy, "another call is setting multipath up or fixing this machine")
             .hint("try again when it is done")
     })?;
     let mut outcomes: BTreeMap<Key, Result<()>> = BTreeMap::new();
-    for found in parts::look(engine, &BTreeSet::new(), limit).await? {
+    for found in parts::look(engine, &BTreeSet::new(), progress, limit).await? {
         let Some(remedy) = &found.remedy else { continue };
+        // What was fixed stays so.
+        limit.decide()?;
+        progress.report(Step::Fix, format!("{}: {remedy}", found.finding.subject));
         let outcome = fix(engine, remedy, limit).await;
         let error = outcome.as_ref().err().map(Fault::message);
         tracing::info!(what = found.finding.subject, fix = %remedy, error, "fixed");
@@ -33,7 +40,7 @@ pub(super) async fn fix_all(engine: &Engine, limit: &Limit) -> Result<Vec<Findin
     }
     let named = outcomes.keys().map(|(_, subject)| subject.clone()).collect();
     let mut findings = Vec::new();
-    for found in parts::look(engine, &named, limit).await? {
+    for found in parts::look(engine, &named, progress, limit).await? {
         let (key, is_open) = (found.key(), found.remedy.is_some());
         let mut finding = found.report();
         match outcomes.get(&key) {

@@ -8,13 +8,13 @@ use crate::{
         host::threads::reading,
         kernel::modules::{self, Module},
     },
-    engine::{Engine, diagnose},
+    engine::{Engine, call::Progress, diagnose},
 };
 
 pub(super) async fn look(engine: &Engine) -> Result<Findings> {
     let mut findings = Findings::new();
     let file = engine.layout.config.join("initiatorname.iscsi").display().to_string();
-    for check in diagnose::machine::look(engine).await? {
+    for check in diagnose::machine::look(engine, &Progress::none()).await? {
         let subject = match check.name.as_str() {
             "kernel-modules" => "iscsi_tcp",
             name if name.starts_with("initiator-name") => &file,

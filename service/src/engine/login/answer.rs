@@ -16,7 +16,7 @@ use super::{
 use crate::{
     backend::{
         kernel::sysfs::{Scope, Session},
-        open_iscsi::database::NodeKey,
+        open_iscsi::database::{NodeKey, backup::RecordsBackup},
     },
     engine::{
         Engine,
@@ -43,11 +43,13 @@ pub(super) struct Done {
     pub(super) word: Option<Word>,
     /// The session, where it is not under the node's own portal and iface.
     pub(super) sid: Option<u32>,
+    /// Its record as it was, if the login has stored another digest in it.
+    pub(super) adopted: Option<RecordsBackup>,
 }
 
 impl Done {
     pub(super) fn new(outcome: LoginOutcome) -> Self {
-        Self { outcome, remark: String::new(), word: None, sid: None }
+        Self { outcome, remark: String::new(), word: None, sid: None, adopted: None }
     }
 
     /// This session was there before.

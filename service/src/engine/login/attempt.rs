@@ -23,7 +23,7 @@ use crate::{
     },
     engine::{
         Engine,
-        call::DEFAULT_TIMEOUT,
+        call::{DEFAULT_TIMEOUT, Progress},
         leftovers::stale_sessions::{self, Reach},
         logout,
         state::{shared_look::SharedLook, watch::Predicate},
@@ -216,7 +216,8 @@ impl Predicate for Ended<'_> {
     type Is = ();
 
     async fn look(&mut self) -> Result<Option<()>> {
-        match logout::end(self.engine, &self.sessions, false, &Limit::of(DEFAULT_TIMEOUT)).await {
+        let limit = Limit::of(DEFAULT_TIMEOUT);
+        match logout::end(self.engine, &self.sessions, false, &Progress::none(), &limit).await {
             Err(fault) if fault.kind() == Kind::InUse => {
                 fault.message().clone_into(&mut self.stays);
                 Ok(None)

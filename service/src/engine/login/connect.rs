@@ -12,10 +12,13 @@ use iscsi_initiator_dbus::{
 use iscsi_initiator_polkit::Action;
 use tokio::task::JoinSet;
 
-use super::{Wishes, hold::Hold, log_in, portals::is_out_of_reach, take_back};
+use super::{Wishes, hold::Hold, log_in, portals::is_out_of_reach, some_of, take_back};
 use crate::{
     backend::{
-        host::{limit::Limit, threads::blocking},
+        host::{
+            limit::Limit,
+            threads::{blocking, reading},
+        },
         kernel::sysfs::Scope,
         open_iscsi::{
             database::{
@@ -26,6 +29,7 @@ use crate::{
             },
             iscsiadm::Iscsiadm,
             iscsid,
+            known_luns::Stored,
             undo::{Undo, settle},
         },
     },
@@ -46,9 +50,6 @@ use crate::{
         turns::places::check_number,
     },
 };
-
-/// How many targets a message names.
-const SHOWN: usize = 5;
 
 /// The options of a connection.
 pub(crate) struct Connection {
@@ -103,7 +104,7 @@ async fn connect(
 ) -> Result<Vec<results::Login>> {
     let Connection { startup, wait, accept_changed_luns, interface, chap, .. } = connection;
     let (asked, limit, progress) = (call.portal()?, call.limit(), call.progress());
-    let wishes = Wishes { startup, wait, accept_changed_luns };
+    let wishes = Wishes { startup, wait, accept_changed_luns, progress: progress.clone() };
     let proofs = chap.map(|chap| Arc::new(Proofs::with(Some(chap))));
     progress.report(Step::Discover, format!("asking {asked} for its targets"));
     let (interface, named) = (interface.as_deref(), call.granted(Action::Connect));
@@ -117,8 +118,7 @@ async fn connect(
     let holds = goal.targets.iter().map(|target| Ok(Hold::new(engine.turns.claims.claim(target)?)));
     let holds = holds.collect::<Result<Vec<_>>>().map_err(|fault| stopped(Step::Record, fault))?;
     let mut before = back_up(engine, &goal).await.map_err(|fault| stopped(Step::Record, fault))?;
-    let result =
-        record_and_log_in(engine, &goal, proofs, chap, &holds, &mut before, wishes, limit, progress).await;
+    let result = record_and_log_in(engine, &goal, proofs, chap, &holds, &mut before, &wishes, limit).await;
     if result.is_err() {
         progress.report(Step::Undo, "restoring the records".to_owned());
         put_back(engine, before, goal.targets.iter().zip(&holds)).await?;
@@ -211,14 +211,14 @@ async fn record_and_log_in(
     chap: DefaultChap,
     holds: &[Hold],
     before: &mut settle::Left,
-    wishes: Wishes,
+    wishes: &Wishes,
     limit: &Limit,
-    progress: &Progress,
 ) -> Result<Vec<results::Login>> {
-    let is_given = proofs.is_some();
+    let (is_given, progress) = (proofs.is_some(), &wishes.progress);
     let is_left_out = record(engine, goal, proofs, chap, wishes.startup, progress).await?;
     let portals = goal.nodes.iter().map(|node| node.portal.to_string()).collect::<Vec<_>>();
     progress.report(Step::Login, format!("logging in at {}", some_of(&portals)));
+    let known_luns = known_luns(engine, &goal.targets).await?;
     let now = engine.state.nodes_of(&goal.targets).await?;
     let ours: BTreeSet<&NodeKey> = goal.nodes.iter().collect();
     let share = engine.turns.places.share(ours.len(), limit);
@@ -227,9 +227,10 @@ async fn record_and_log_in(
         let mut nodes = now.nodes_of(target, None);
         nodes.retain(|node| ours.contains(&node.key));
         let (engine, target, hold) = (Arc::clone(engine), target.clone(), hold.clone());
-        let (share, limit) = (share.clone(), limit.clone());
+        // Until all of them are done, any of them can be taken back.
+        let (share, limit, wishes) = (share.clone(), limit.of_part(), wishes.clone());
         logins.spawn(async move {
-            let result = log_in(&engine, &target, &nodes, &hold, &share, wishes, &limit).await;
+            let result = log_in(&engine, &target, &nodes, &hold, &share, &wishes, &limit).await;
             (target, nodes, result)
         });
     }
@@ -245,11 +246,13 @@ async fn record_and_log_in(
     if lost.is_some() {
         return Err(Fault::new(Kind::Failed, "an internal task failed; the journal has the details"));
     }
-    if limit.is_cancelled() {
+    if limit.decide().is_err() {
         // Targets that were completed before it are logged out of again.
         let made = entries.iter().filter(|entry| entry.outcome == LoginOutcome::LoggedIn);
         let sids: Vec<u32> = made.map(|entry| entry.sid).collect();
-        return Err(stopped(Step::Login, take_back(engine, &sids, limit).await));
+        let cancelled = take_back(engine, &sids, limit).await;
+        forget_luns(engine, known_luns).await;
+        return Err(stopped(Step::Login, cancelled));
     }
     if entries.is_empty() {
         let telling = faults.into_iter().min_by_key(|(.., fault)| fault.kind().rank());
@@ -282,6 +285,26 @@ async fn record_and_log_in(
     let up = entries.iter().filter(|entry| entry.error.is_empty()).count();
     progress.report(Step::Login, format!("{up} of {} portals are up", entries.len()));
     Ok(entries)
+}
+
+/// What is known of the targets' LUNs: a target that was completed has added to it when the call is
+/// cancelled.
+async fn known_luns(engine: &Engine, targets: &[Iqn]) -> Result<Vec<(Iqn, Stored)>> {
+    let (luns, targets) = (engine.known_luns.clone(), targets.to_vec());
+    let stored = move |target: Iqn| luns.back_up(&target).map(|stored| (target, stored));
+    reading(move || targets.into_iter().map(stored).collect()).await?
+}
+
+/// Makes it what it was.
+async fn forget_luns(engine: &Engine, before: Vec<(Iqn, Stored)>) {
+    let luns = engine.known_luns.clone();
+    let restoring = blocking(move || {
+        let restored = before.iter().map(|(target, stored)| luns.put_back(target, stored));
+        restored.fold(Ok(()), Result::and)
+    });
+    if let Err(fault) = restoring.await.flatten() {
+        tracing::warn!(error = fault.message(), "cannot restore what is known of the LUNs");
+    }
 }
 
 /// The records of the nodes, with the CHAP that was given. Returns whether one was made without the
@@ -495,16 +518,10 @@ fn choose(
     }
 }
 
-fn some_of(names: &[String]) -> String {
-    let shown: Vec<&str> = names.iter().take(SHOWN).map(String::as_str).collect();
-    let more = if names.len() > SHOWN { ", and more" } else { "" };
-    format!("{}{more}", shown.join(", "))
-}
-
 /// Adds the step that failed to a fault. An `InvalidArgs` keeps its message, which begins with the
-/// argument.
+/// argument; in a call that was cancelled, no step failed.
 fn stopped(step: Step, fault: Fault) -> Fault {
-    if fault.kind() == Kind::InvalidArgs {
+    if matches!(fault.kind(), Kind::InvalidArgs | Kind::Cancelled) {
         return fault;
     }
     Fault::new(fault.kind(), format!("the step {step} failed: {}", fault.message())).hint(fault.next_step())

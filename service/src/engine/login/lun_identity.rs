@@ -15,7 +15,7 @@ use crate::{
         kernel::sysfs::Session,
         open_iscsi::{database::NodeKey, known_luns::Wwids},
     },
-    engine::{Engine, logout, state::snapshot::Snapshot},
+    engine::{Engine, call::Progress, logout, state::snapshot::Snapshot},
 };
 
 /// Ending a session to a wrong disk matters more than the caller's deadline.
@@ -95,7 +95,7 @@ pub(super) async fn end(
     }
     let is_ending = |session: &&Session| reasons.contains_key(&session.sid);
     let ending: Vec<Session> = sessions.iter().filter(is_ending).cloned().collect();
-    let ended = logout::end(engine, &ending, false, &limit.at_least(AT_LEAST)).await;
+    let ended = logout::end(engine, &ending, false, &Progress::none(), &limit.at_least(AT_LEAST)).await;
     let stand = match &ended {
         Ok(entries) => match entries.iter().find(|entry| entry.outcome == LogoutOutcome::Failed) {
             None => "the session was ended".to_owned(),

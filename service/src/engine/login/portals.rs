@@ -28,7 +28,7 @@ use crate::{
         },
         kernel::sysfs::Scope,
         open_iscsi::{
-            database::{Node, NodeKey},
+            database::{Node, NodeKey, backup::RecordsBackup},
             iscsiadm::Iscsiadm,
             iscsid,
         },
@@ -184,23 +184,49 @@ async fn one_node(engine: &Arc<Engine>, node: &Node, mut shared: Attempts) -> Ou
     if shared.limit.is_cancelled() {
         return Err(shared.limit.fault(""));
     }
+    let mut adopted = None;
     if let Some(taken) = to_adopt(&accepted, &proofs) {
         let (database, key) = (engine.database.clone(), key.clone());
         tracing::info!(
             target = %key.target, portal = %key.portal, %taken,
             "the target accepts another digest: stored"
         );
-        blocking(move || database.set_algorithm(&key, taken)).await??;
+        let storing = blocking(move || {
+            let before = database.back_up(&key.target, std::slice::from_ref(&key))?;
+            database.set_algorithm(&key, taken).map(|()| before)
+        });
+        adopted = Some(storing.await??);
     }
     drop(proofs);
     let Attempts { iscsiadm, looks, hold, limit, .. } = &shared;
-    let done = attempt::log_in(engine, key, iscsiadm, looks, hold, place, limit).await?;
+    let done = match attempt::log_in(engine, key, iscsiadm, looks, hold, place, limit).await {
+        Ok(done) => Done { adopted, ..done },
+        Err(fault) => {
+            if limit.is_cancelled() {
+                put_back(engine, adopted.into_iter().collect()).await;
+            }
+            return Err(fault);
+        }
+    };
     let remark = accepted.redirected.map(|redirect| {
         let how = if redirect.permanent { "permanently" } else { "temporarily" };
         format!("the portal redirects logins to {}, {how}", redirect.to)
     });
     let remarks = [done.remark.clone()].into_iter().chain(remark).filter(|remark| !remark.is_empty());
     Ok(Done { remark: remarks.collect::<Vec<_>>().join("; "), ..done })
+}
+
+/// Restores records of a call that was cancelled.
+pub(super) async fn put_back(engine: &Engine, backups: Vec<RecordsBackup>) {
+    let database = engine.database.clone();
+    let restoring = blocking(move || {
+        let restored =
+            backups.iter().map(|backup| database.put_records_back(backup, |_| false).map_err(Fault::from));
+        restored.fold(Ok(()), Result::and)
+    });
+    if let Err(fault) = restoring.await.flatten() {
+        tracing::warn!(error = fault.message(), "cannot restore the record of a cancelled login");
+    }
 }
 
 fn at_inner_addresses(nodes: &[Node], outcomes: &mut BTreeMap<NodeKey, Outcome>) {

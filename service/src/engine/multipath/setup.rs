@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use iscsi_initiator_dbus::{Fault, Kind, fault::Result, options::MultipathOptions, results::MultipathChange};
+use iscsi_initiator_dbus::{
+    Fault, Kind,
+    fault::Result,
+    options::MultipathOptions,
+    results::{MultipathChange, Step},
+};
 
 use super::{
     in_force::in_force,
@@ -22,7 +27,7 @@ use crate::{
         open_iscsi::undo::{Entry, Undo},
         systemd::Job,
     },
-    engine::Engine,
+    engine::{Engine, call::Progress},
 };
 
 /// How long undoing a failed setup may take beyond the caller's time.
@@ -39,8 +44,10 @@ struct UnderWay {
 pub(super) async fn setup(
     engine: &Engine,
     options: &MultipathOptions,
+    progress: &Progress,
     limit: &Limit,
 ) -> Result<MultipathChange> {
+    progress.report(Step::Check, "having multipath read the new configuration");
     let version = engine.multipath.version(limit).await?;
     let before = own_file::text(engine).await?;
     let wanted = engine.multipath.wanted(&version, options);
@@ -70,10 +77,14 @@ pub(super) async fn setup(
     if options.dry_run || !change.changed {
         return Ok(change);
     }
+    if limit.is_cancelled() {
+        return Err(limit.fault(""));
+    }
     let mut under_way = begin(engine, &wanted, before).await?;
-    let result = set_up(engine, &wanted, needs_main, &missing, &mut under_way, limit).await;
+    let result = set_up(engine, &wanted, needs_main, &missing, &mut under_way, progress, limit).await;
     let UnderWay { setup, entry } = under_way;
-    if let Err(fault) = result {
+    if let Err(fault) = result.and_then(|()| limit.decide()) {
+        progress.report(Step::Undo, "restoring what was there before");
         if take_back::take_back(engine, &setup, &limit.at_least(TAKE_BACK)).await {
             done(entry).await?;
         }
@@ -100,6 +111,7 @@ async fn set_up(
     needs_main: bool,
     missing: &[Service],
     under_way: &mut UnderWay,
+    progress: &Progress,
     limit: &Limit,
 ) -> Result<()> {
     let was_running = {
@@ -113,10 +125,15 @@ async fn set_up(
         engine.systemd.make_file(&engine.multipath.main()).await?;
     }
     {
+        progress.report(Step::Configure, format!("writing {}", engine.multipath.file().display()));
         let (multipath, text) = (engine.multipath.clone(), wanted.to_owned());
         blocking(move || multipath.write(&text)).await??;
     }
     for service in missing {
+        if limit.is_cancelled() {
+            return Err(limit.fault(""));
+        }
+        progress.report(Step::Services, format!("enabling and starting {}", service.unit));
         // Set before it is tried: a unit that does not start may still be starting.
         under_way.setup.services.push(service.clone());
         write_down(engine, under_way).await?;
@@ -127,6 +144,7 @@ async fn set_up(
             engine.systemd.job(Job::Start, &service.unit).await?;
         }
     }
+    progress.report(Step::Reload, "waiting for multipathd to read its configuration");
     if was_running {
         engine.systemd.job(Job::Reload, MULTIPATHD).await?;
     }

@@ -1,6 +1,9 @@
 //! Restores the state before the first setup.
 
-use iscsi_initiator_dbus::{fault::Result, results::MultipathChange};
+use iscsi_initiator_dbus::{
+    fault::Result,
+    results::{MultipathChange, Step},
+};
 
 use super::{
     in_force::reread,
@@ -16,11 +19,16 @@ use crate::{
         },
         multipath::config::Memory,
     },
-    engine::Engine,
+    engine::{Engine, call::Progress},
 };
 
 /// Restores the state before the first setup. It can be called again until nothing is left.
-pub(super) async fn undo(engine: &Engine, is_dry: bool, limit: &Limit) -> Result<MultipathChange> {
+pub(super) async fn undo(
+    engine: &Engine,
+    is_dry: bool,
+    progress: &Progress,
+    limit: &Limit,
+) -> Result<MultipathChange> {
     let version = engine.multipath.version(limit).await?;
     let before = own_file::text(engine).await?;
     let multipath = engine.multipath.clone();
@@ -44,13 +52,18 @@ pub(super) async fn undo(engine: &Engine, is_dry: bool, limit: &Limit) -> Result
     if is_dry {
         return Ok(change);
     }
+    // From here on it goes on to its end: what is half undone is undone by the next call.
+    limit.decide()?;
+    progress.report(Step::Configure, format!("removing {}", engine.multipath.file().display()));
     let (multipath, made_folder) = (engine.multipath.clone(), memory.made_folder);
     blocking(move || multipath.remove(made_folder)).await??;
+    progress.report(Step::Reload, "waiting for multipathd to read its configuration");
     reread(engine, limit).await?;
     if has_maps {
         return Ok(change);
     }
     for service in memory.services.iter().rev() {
+        progress.report(Step::Services, format!("stopping and disabling {}", service.unit));
         units::leave(engine, service).await?;
     }
     if memory.made_main {

@@ -4,10 +4,10 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use iscsi_initiator_dbus::{
-    Iqn, Portal,
+    Fault, Iqn, Portal,
     fault::Result,
     hint,
-    results::{self, NodeState, Startup},
+    results::{self, NodeState, Startup, Step},
 };
 use iscsi_initiator_polkit::Action;
 
@@ -36,7 +36,7 @@ use crate::{
         Engine,
         ask::{Listed, addresses::first_answer, ask_targets},
         call::{
-            Call, act,
+            Call, Progress, act,
             consent::{Consent, ask_each, may_use_secrets},
         },
         state::{listing::node_of, reader::Parts},
@@ -69,7 +69,8 @@ impl Engine {
     ) -> Result<Vec<results::Node>> {
         act(self, call, Action::Discover, move |engine, call| {
             Box::pin(async move {
-                ask_and_record(engine, call.portal()?, discovery, &*consent, call.limit()).await
+                ask_and_record(engine, call.portal()?, discovery, &*consent, call.progress(), call.limit())
+                    .await
             })
         })
         .await
@@ -81,6 +82,7 @@ async fn ask_and_record(
     portal: &Portal,
     discovery: Discovery,
     consent: &dyn Consent,
+    progress: &Progress,
     limit: &Limit,
 ) -> Result<Vec<results::Node>> {
     let interface = discovery.interface.as_deref();
@@ -91,6 +93,7 @@ async fn ask_and_record(
     let given = given.map_or(Given::IfAsked(None), Given::Only);
     let asked = portal;
     let question = Question { portal, interface, initiator: &initiator, named: &[], given };
+    progress.report(Step::Discover, format!("asking {asked} for its targets"));
     let (portal, listed) = ask_any(engine, question, consent, limit).await?;
     let (left_out, _place) = (listed.left_out, listed.place);
     if let Some(to) = &listed.redirected {
@@ -105,7 +108,14 @@ async fn ask_and_record(
         let _granted = ask_each(consent, Action::Login, &targets, (Some(asked), interface), limit).await?;
     }
     let chap = default_chap(engine, consent, asked, interface).await?;
+    progress.report(Step::Discover, format!("{portal} lists {} nodes", listed.len()));
     let made = record(engine, &listed, &portal, discovery.startup, binding, chap, limit).await?;
+    if let Err(cancelled) = limit.decide() {
+        progress.report(Step::Undo, "removing the new records");
+        return Err(take_back(engine, listed.into_iter().zip(made).collect(), cancelled).await);
+    }
+    let new = made.iter().filter(|made| made.is_new()).count();
+    progress.report(Step::Record, format!("{} nodes, {new} of them new", made.len()));
     let now = engine.state.look(Parts::RECORDS).await?;
     let places: BTreeSet<(&Iqn, &Portal)> = listed.iter().map(|key| (&key.target, &key.portal)).collect();
     let here = Some((portal.host().to_string(), portal.port()));
@@ -132,8 +142,39 @@ async fn ask_and_record(
     Ok(nodes)
 }
 
+/// Removes the records that a cancelled call has made; returns `Cancelled`, and what stays of them. A
+/// target that another call works on keeps them, and so does a session.
+async fn take_back(engine: &Engine, made: Vec<(NodeKey, Made)>, cancelled: Fault) -> Fault {
+    let (mut claims, mut busy) = (Vec::new(), BTreeSet::new());
+    let targets: BTreeSet<&Iqn> =
+        made.iter().filter(|(_, made)| made.is_new()).map(|(node, _)| &node.target).collect();
+    for target in targets {
+        match engine.turns.claims.claim(target) {
+            Ok(claim) => claims.push(claim),
+            Err(_) => drop(busy.insert(target.clone())),
+        }
+    }
+    let taking_back = async {
+        let now = engine.state.look(Parts::SESSIONS).await?;
+        let database = engine.database.clone();
+        let is_used = move |node: &NodeKey| busy.contains(&node.target) || now.session_of(node).is_some();
+        Ok::<_, Fault>(blocking(move || database.take_back(&made, is_used)).await??)
+    };
+    match taking_back.await {
+        Ok(()) => cancelled,
+        Err(fault) => {
+            let what = format!(
+                "{}; the records that it had made could not be removed: {}",
+                cancelled.message(),
+                fault.message()
+            );
+            Fault::new(cancelled.kind(), what).hint("see them: iscsictl nodes")
+        }
+    }
+}
+
 /// Makes the missing records, with the result for each node. The deadline counts: what is recorded
-/// until then stays, and the next discovery makes the rest.
+/// until then stays, and the next discovery makes the rest. Ends early if the call is cancelled.
 async fn record(
     engine: &Engine,
     listed: &[NodeKey],
@@ -148,6 +189,9 @@ async fn record(
     blocking(move || database.check_room_for(&keys)).await??;
     let mut made = Vec::with_capacity(listed.len());
     for keys in listed.chunks(AT_ONCE) {
+        if limit.is_cancelled() {
+            break;
+        }
         if limit.is_over() {
             let new = made.iter().filter(|made| **made != Made::Known).count();
             let what = format!(

@@ -218,9 +218,9 @@ mod tests {
     };
 
     use tokio::time::Instant;
-    use tokio_util::sync::CancellationToken;
 
     use super::*;
+    use crate::backend::host::cancel::Cancel;
 
     /// Succeeds at the n-th look.
     struct Nth(u32, Arc<AtomicU32>);
@@ -299,7 +299,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_caller_that_gives_up_ends_the_wait_after_one_more_look() {
         let (watch, _) = quiet();
-        let cancel = CancellationToken::new();
+        let cancel = Cancel::default();
         let limit = Limit::new(Duration::from_secs(60), cancel.clone());
         let looks = Arc::<AtomicU32>::default();
         let waiting = tokio::spawn({

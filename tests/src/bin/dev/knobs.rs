@@ -1,7 +1,11 @@
 //! What a line of the input does: a knob of the machine, or one of the few that are about the bus.
 //! Must not end the program: a line that cannot be done is answered with why.
 
-use iscsi_initiator_fake::{Machine, machine::HELP, polkit::Denied};
+use iscsi_initiator_fake::{
+    Machine,
+    machine::HELP,
+    polkit::{Denied, No},
+};
 use iscsi_initiator_polkit::Action;
 
 use super::greeting::Greeting;
@@ -9,6 +13,7 @@ use super::greeting::Greeting;
 /// The lines beyond those of the machine.
 const OWN: &str = "\
 deny ACTION, allow ACTION    polkit refuses the action, or allows it again
+dismiss ACTION               polkit asks a person, who dismisses the dialog
 examples                     the commands to try
 quit                         everything ends, as at the end of the input";
 
@@ -24,8 +29,9 @@ impl Knobs {
         match line.split_whitespace().collect::<Vec<_>>().as_slice() {
             ["help"] => format!("{HELP}\n{OWN}"),
             ["examples"] => self.greeting.examples(),
-            ["deny", action] => self.change(action, true),
-            ["allow", action] => self.change(action, false),
+            ["deny", action] => self.change(action, Some(No::Denied)),
+            ["dismiss", action] => self.change(action, Some(No::Dismissed)),
+            ["allow", action] => self.change(action, None),
             _ => {
                 let machine = self.machine.clone();
                 // It may wait; and the daemon is in this thread.
@@ -40,17 +46,16 @@ impl Knobs {
     }
 
     /// `login`, or the whole identifier.
-    fn change(&self, word: &str, is_denied: bool) -> String {
+    fn change(&self, word: &str, no: Option<No>) -> String {
         let is_it = |action: &Action| action.id() == word || action.id().rsplit('.').next() == Some(word);
         let Some(action) = Action::ALL.into_iter().find(is_it) else {
             let ids = Action::ALL.map(Action::id).map(|id| id.rsplit('.').next().unwrap_or(id));
             return format!("error: no such action: {word} (there are {})", ids.join(", "));
         };
         let Ok(mut denied) = self.denied.lock() else { return "error: polkit has failed".to_owned() };
-        if is_denied {
-            denied.insert(action.id().to_owned())
-        } else {
-            denied.remove(action.id())
+        match no {
+            Some(no) => denied.insert(action.id().to_owned(), no),
+            None => denied.remove(action.id()),
         };
         "ok".to_owned()
     }

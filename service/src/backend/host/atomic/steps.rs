@@ -39,12 +39,34 @@ pub(crate) fn step() -> Result<()> {
     #[cfg(feature = "steps")]
     counted::step();
     #[cfg(test)]
-    stopped::step()?;
+    {
+        observed::step();
+        stopped::step()?;
+    }
     Ok(())
 }
 
 #[cfg(test)]
-pub(crate) use self::stopped::at_every_step;
+pub(crate) use self::{observed::observe, stopped::at_every_step};
+
+/// Within a unit test: a thread that says when it takes a step.
+#[cfg(test)]
+mod observed {
+    use std::cell::RefCell;
+
+    thread_local! {
+        static OBSERVER: RefCell<Option<Box<dyn Fn()>>> = const { RefCell::new(None) };
+    }
+
+    /// Calls this before each step of this thread.
+    pub(crate) fn observe(observer: impl Fn() + 'static) {
+        OBSERVER.replace(Some(Box::new(observer)));
+    }
+
+    pub(super) fn step() {
+        OBSERVER.with_borrow(|observer| observer.iter().for_each(|observer| observer()));
+    }
+}
 
 /// The same within a unit test: from its n-th step on, a thread changes nothing on disk any more.
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use iscsi_initiator_dbus::Iqn;
 use serde::{Deserialize, Serialize};
 
-use super::{Database, DatabaseError, NodeKey, forget, ifaces, io, replaced};
+use super::{Database, DatabaseError, NodeKey, forget, ifaces, io, nodes::Made, replaced};
 use crate::backend::host::secret_bytes::SecretBytes;
 
 /// Records of one target, and the ifaces that may be made for them. It holds secrets.
@@ -65,6 +65,29 @@ impl Database {
         }
         let missing = backup.missing_ifaces.iter().map(String::as_str);
         result.and(forget::release_unused(&dir, missing))
+    }
+}
+
+/// Takes back what [`Database::add`] has made.
+impl Database {
+    /// Removes the new records, and restores those that were replaced. Those that `keep` names stay.
+    /// A record that cannot be restored does not block the others; the first error is returned.
+    pub(crate) fn take_back(
+        &self,
+        made: &[(NodeKey, Made)],
+        keep: impl Fn(&NodeKey) -> bool,
+    ) -> Result<(), DatabaseError> {
+        let dir = self.dir()?;
+        let _lock = self.locked()?;
+        let mut result = Ok(());
+        for (node, made) in made.iter().filter(|(node, made)| made.is_new() && !keep(node)) {
+            let bytes = match made {
+                Made::Replaced { copy, .. } => Some(replaced::kept(&dir, copy.as_deref())?),
+                _ => None,
+            };
+            result = result.and(put_back(&dir, &RecordBackup { node: node.clone(), bytes }));
+        }
+        result.and(forget::release_unused(&dir, made.iter().map(|(node, _)| node.iface.as_str())))
     }
 }
 

@@ -1,11 +1,12 @@
 //! Keeps a copy of a record that is replaced: only its administrator knows what it was.
 //! Must not be below `nodes`, where iscsiadm would take it for a record.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
 use super::{DatabaseError, Dir, NodeKey, io};
+use crate::backend::host::secret_bytes::SecretBytes;
 
 /// Beside `nodes`.
 const FOLDER: &str = "replaced";
@@ -28,6 +29,16 @@ pub(super) fn discard(dir: &Dir, node: &NodeKey, bytes: &[u8]) -> Result<(), Dat
         break;
     }
     Ok(())
+}
+
+/// What a replaced record held; nothing if no copy was kept.
+pub(super) fn kept(dir: &Dir, copy: Option<&Path>) -> Result<SecretBytes, DatabaseError> {
+    let relative = copy.and_then(|copy| copy.strip_prefix(dir.path()).ok()).and_then(Path::to_str);
+    let bytes = match relative {
+        Some(copy) => dir.read(copy).map_err(io(dir, copy))?,
+        None => None,
+    };
+    Ok(SecretBytes::from(bytes.unwrap_or_default()))
 }
 
 /// The folder of the copies of a record, and their path without the number.

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use iscsi_initiator_dbus::{Fault, Kind, fault::Result};
-use iscsi_initiator_polkit::Grant;
+use iscsi_initiator_polkit::{Grant, caller::departure};
 use tokio::{sync::watch, task::AbortHandle};
 use zbus::Connection;
 
@@ -64,11 +64,11 @@ impl Watchers {
     }
 
     async fn until_it_leaves(self, grant: Grant, _attendance: Attendance) {
-        let caller = grant.caller();
-        if let Err(error) = caller.departure(&self.0.connection).await {
+        let name = grant.caller().name();
+        if let Err(error) = departure(&self.0.connection, name).await {
             tracing::warn!(%error, "cannot see whether a watcher is still there");
         }
-        self.remove(caller.name());
+        self.remove(name);
     }
 
     /// The connection of this name is no watcher any more.

@@ -1,7 +1,10 @@
 //! What changes behind the daemon's back is shown, too.
 
+use std::time::Duration;
+
 use iscsi_initiator_dbus::{
     objects::{Event, Id, Model},
+    proxy::SessionProxy,
     results::{Health, Startup},
 };
 use iscsi_initiator_tests::harness::process::program;
@@ -151,4 +154,27 @@ async fn a_session_of_an_unknown_target_is_shown_without_a_node() {
     let (id, session) = watcher.model().sessions().next().unwrap();
     assert_eq!((id, session.sid), (&Id::session(sid), sid));
     assert_eq!((session.node.as_str(), session.disks.len(), session.holds.len()), ("/", 0, 0));
+}
+
+/// The kernel reports nothing of it: only who looks can see it.
+fn silently(room: &Room, sid: u32, state: &str) {
+    room.machine.put(&format!("sys/class/iscsi_session/session{sid}/state"), &format!("{state}\n"), 0o444);
+}
+
+#[tokio::test]
+async fn what_has_no_event_is_shown_when_anyone_looks_and_its_end_without_that() {
+    let room = Room::start().await;
+    let sid = room.machine.session("iqn.2001-04.com.example:empty", "192.0.2.21", "3260");
+    let mut watcher = watcher(&room).await;
+    assert_eq!(sessions(watcher.model()), [sid.to_string()]);
+    silently(&room, sid, "FAILED");
+    // While all is well the mirror does not look by itself.
+    assert!(tokio::time::timeout(Duration::from_secs(1), watcher.next()).await.is_err());
+    let session = SessionProxy::builder(&room.root).path(Id::session(sid).path()).build().await.unwrap();
+    assert_eq!(session.state().await.unwrap(), "FAILED");
+    let state =
+        |model: &Model| model.sessions().map(|(_, session)| session.state.clone()).collect::<String>();
+    until(&mut watcher, "failed", |model| state(model) == "FAILED").await;
+    silently(&room, sid, "LOGGED_IN");
+    until(&mut watcher, "logged in", |model| state(model) == "LOGGED_IN").await;
 }

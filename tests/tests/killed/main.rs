@@ -8,6 +8,7 @@
 //! | `files` | calls that write file by file: each file is whole at every moment |
 //! | `records` | the records before and after, and what may be left of a change that was cut off |
 //! | `scene` | the machine, its gateway and the bus of one attempt |
+//! | `starts` | what a start finds of the daemon before it |
 
 #![allow(
     clippy::unwrap_used,
@@ -21,6 +22,7 @@ mod daemon;
 mod files;
 mod records;
 mod scene;
+mod starts;
 
 use std::rc::Rc;
 

@@ -225,12 +225,18 @@ fn report_overridden(entries: &mut [results::Logout], Uses { found, release, .. 
     }
     let what = found.iter().take(8).map(ToString::to_string).collect::<Vec<_>>().join("; ");
     for entry in entries.iter_mut().filter(|entry| entry.outcome == LogoutOutcome::LoggedOut) {
-        entry.message = format!("its disks are gone, and what used them is broken: {what}");
+        let broken = format!("its disks are gone, and what used them is broken: {what}");
+        entry.message = and(&entry.message, broken);
         entry.hint = match release.commands.join(" && ") {
             commands if commands.is_empty() => "stop what uses them".to_owned(),
             commands => format!("release them: {commands}"),
         };
     }
+}
+
+/// What is said already stays.
+fn and(said: &str, more: String) -> String {
+    if said.is_empty() { more } else { format!("{said}; {more}") }
 }
 
 /// Reports the maps that a logout by force leaves, with what holds them.
@@ -242,7 +248,7 @@ async fn report_kept(engine: &Engine, entries: &mut [results::Logout], kept: &BT
     let uses = pathless_maps::uses(engine, &maps).await?;
     let (message, hint) = pathless_maps::describe(&maps, &uses, &command(["iscsictl", "logout", &target]));
     for entry in entries.iter_mut().filter(|entry| entry.outcome == LogoutOutcome::LoggedOut) {
-        entry.message = format!("still there: {message}");
+        entry.message = and(&entry.message, format!("still there: {message}"));
         entry.hint.clone_from(&hint);
     }
     Ok(())

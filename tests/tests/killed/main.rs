@@ -9,6 +9,7 @@
 //! | `leases` | leases, kept over restarts and whole at every moment |
 //! | `records` | the records before and after, and what may be left of a change that was cut off |
 //! | `scene` | the machine, its gateway and the bus of one attempt |
+//! | `starts` | what a start finds of the daemon before it |
 
 #![allow(
     clippy::unwrap_used,
@@ -23,6 +24,7 @@ mod files;
 mod leases;
 mod records;
 mod scene;
+mod starts;
 
 use std::rc::Rc;
 

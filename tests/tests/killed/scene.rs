@@ -71,7 +71,7 @@ impl Scene {
         records::read(&self.machine, &self.portals)
     }
 
-    async fn start(&self, dies_at: u64) -> (Daemon, bool) {
+    pub(crate) async fn start(&self, dies_at: u64) -> (Daemon, bool) {
         let mut daemon = Daemon::start(&self.machine.root(), self.bus.address(), dies_at);
         let is_up = daemon.is_up(&self.caller).await;
         (daemon, is_up)
@@ -91,7 +91,11 @@ impl Scene {
         }
     }
 
-    async fn send<B: serde::Serialize + DynamicType>(&self, method: &str, body: &B) -> zbus::Result<()> {
+    pub(crate) async fn send<B: serde::Serialize + DynamicType>(
+        &self,
+        method: &str,
+        body: &B,
+    ) -> zbus::Result<()> {
         let reply = self.caller.call_method(Some(BUS_NAME), OBJECT_PATH, Some(INTERFACE), method, body);
         timeout(DEADLINE, reply).await.expect("a reply in time").map(drop)
     }

@@ -20,13 +20,15 @@ async fn lost() -> (Room, [SocketAddr; 2]) {
     for portal in portals {
         room.machine.pull_cable(portal);
     }
-    let states = || {
-        let state = |sid: &u32| room.machine.text(&format!("sys/class/iscsi_session/session{sid}/state"));
-        room.machine.sessions().iter().map(state).collect::<Vec<_>>()
-    };
-    until("the kernel has given them up", || states().iter().all(|state| state.trim() == "FREE")).await;
+    until("the kernel has given them up", || states(&room).iter().all(|state| state == "FREE")).await;
     portals.iter().for_each(|at| room.machine.plug_cable(*at));
     (room, portals)
+}
+
+/// Of every session.
+fn states(room: &Room) -> Vec<String> {
+    let state = |sid: &u32| room.machine.text(&format!("sys/class/iscsi_session/session{sid}/state"));
+    room.machine.sessions().iter().map(|sid| state(sid).trim().to_owned()).collect()
 }
 
 /// Every session is there, and of no use for this reason, with this in the hint.
@@ -83,11 +85,8 @@ async fn a_portal_that_is_gone_is_told_beside_one_that_is_up() {
     room.machine.close_portal(portals[0]);
     room.machine.delay(|delays| delays.reconnect = Duration::ZERO);
     room.machine.plug_cable(portals[1]);
-    until("the other one is up", || {
-        let sid = room.machine.sessions()[1];
-        room.machine.text(&format!("sys/class/iscsi_session/session{sid}/state")).trim() == "LOGGED_IN"
-    })
-    .await;
+    // Whichever number it has: the two logins ran at the same time.
+    until("the other one is up", || states(&room).iter().any(|state| state == "LOGGED_IN")).await;
     let entries = room.login(Options::new()).await.unwrap();
     let kinds = [Kind::PortalUnreachable];
     refused(&entries[..1], &portals[..1], &kinds, "nothing listens at the portal", "");

@@ -126,14 +126,15 @@ impl Usage {
             chars: chars.filter_map(|(name, number)| Some((numbers(&number)?, name))).collect(),
         };
         let seen = opens::look(&self.proc, &self.dev, &wanted, skip, &self.hanging);
+        let open = |(device, process)| Some(Use { device, holder: Holder::of_process(&self.proc, process)? });
+        // Still with the capabilities: where /proc hides processes (hidepid), one that is there would look gone.
+        all.found.extend(seen.open.into_iter().filter_map(open));
         drop(capabilities);
         if !seen.unseen.is_empty()
             && let Some(device) = devices.first().or_else(|| paths.first())
         {
             all.found.insert(Use { device: device.clone(), holder: Holder::Unseen(seen.unseen) });
         }
-        let open = |(device, process)| Some(Use { device, holder: Holder::of_process(&self.proc, process)? });
-        all.found.extend(seen.open.into_iter().filter_map(open));
         // Only the kernel knows every claim: of ZFS, of LIO, of a file system that is mounted out
         // of sight. If another use is known already, this is not needed.
         let mut claims = Claims::default();

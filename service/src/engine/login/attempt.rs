@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// How long the disks of a late login may look used: several programs probe a new disk.
-const TAKE_BACK: Duration = Duration::from_secs(15);
+const TAKE_BACK: Duration = Duration::from_secs(45);
 
 /// Logs in. The caller holds the claim on the node's target; `place` is held for as long as a
 /// program works on it. `looks` are those that the attempts of the call share.
@@ -218,7 +218,8 @@ impl Predicate for Ended<'_> {
     async fn look(&mut self) -> Result<Option<()>> {
         let limit = Limit::of(DEFAULT_TIMEOUT);
         match logout::end(self.engine, &self.sessions, false, &Progress::none(), &limit).await {
-            Err(fault) if fault.kind() == Kind::InUse => {
+            // A slow machine may not get through all processes in time.
+            Err(fault) if matches!(fault.kind(), Kind::InUse | Kind::TimedOut) => {
                 fault.message().clone_into(&mut self.stays);
                 Ok(None)
             }

@@ -231,7 +231,14 @@ impl Machine {
     /// Nobody listens at the portal any more: connections are refused.
     pub fn close_portal(&self, at: SocketAddr) {
         let task = self.core.model().portals.get_mut(&at).and_then(|portal| portal.task.take());
-        task.iter().for_each(AbortHandle::abort);
+        let Some(task) = task else { return };
+        task.abort();
+        // Until it has ended, the port still takes connections, which are then hung up on.
+        let ended = std::iter::repeat_with(|| {
+            std::thread::sleep(Duration::from_millis(1));
+            task.is_finished()
+        });
+        assert!(ended.take(10_000).any(|it| it), "{at} is not closed");
     }
 
     /// Somebody listens there again.

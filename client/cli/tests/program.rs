@@ -608,7 +608,7 @@ fn converse_long(bus: &Bus, line: &str, answers: &[(&str, &str)]) -> String {
     let mut terminal = child.stdout.take().unwrap();
     let (mut shown, mut byte, mut seen) = (Vec::new(), [0; 1], 0);
     for (question, answer) in answers {
-        while !String::from_utf8_lossy(&shown[seen..]).contains(question) {
+        while !String::from_utf8_lossy(shown.get(seen..).unwrap_or_default()).contains(question) {
             assert_eq!(terminal.read(&mut byte).unwrap(), 1, "{}", String::from_utf8_lossy(&shown));
             shown.extend(byte);
         }

@@ -17,7 +17,7 @@ use iscsi_initiator_dbus::{
     proxy::{InitiatorProxy, ProgressStream},
     results::{LoginOutcome, LogoutOutcome},
 };
-use iscsi_initiator_tests::harness::DEADLINE;
+use iscsi_initiator_tests::harness::{DEADLINE, STRANGER};
 use room::{Options, Room, SECRET, TARGET, chap, fails, option, until};
 use tokio::time::timeout;
 use zbus::{Message, Variant, export::ordered_stream::OrderedStreamExt as _, message::Flags};
@@ -236,6 +236,31 @@ async fn who_has_used_up_their_places_can_cancel() {
         fails(call.await.unwrap(), Kind::Cancelled, "");
     }
     client.list_paths(Options::new()).await.unwrap();
+}
+
+/// The way in for peers; see harness::Peer.
+#[tokio::test]
+async fn peer_process() {
+    iscsi_initiator_tests::harness::agent::run().await;
+}
+
+#[tokio::test]
+async fn a_dialog_closes_when_its_call_is_cancelled_and_who_dismisses_one_is_told_so() {
+    let (room, _) = Room::with_gateway().await;
+    let records = room.machine.picture_of("db");
+    let mut stranger = room.world.peer(STRANGER).await;
+    stranger.register_agent().await;
+    stranger.call(1, true, "Login", &[TARGET, "", "{job=#7}"]).await;
+    let (cookie, _) = stranger.dialog().await;
+    stranger.cancel(1, 7).await;
+    assert!(stranger.reply(1).await.starts_with(Kind::Cancelled.name()));
+    assert_eq!(stranger.dialog_taken_back().await, cookie);
+    stranger.call(2, true, "Login", &[TARGET, "", "{job=#7}"]).await;
+    stranger.dialog().await;
+    stranger.finish(true).await;
+    let reply = stranger.reply(2).await;
+    assert!(reply.starts_with(Kind::AuthenticationDismissed.name()), "{reply}");
+    assert!(room.machine.picture_of("db") == records && room.machine.calls().is_empty());
 }
 
 /// The steps of a call, each once where it comes several times in a row.

@@ -38,6 +38,7 @@ pub async fn run() {
                 room.call(number, *allow == "true", method, args).await
             }
             ["leave", number] => room.leave(number).await,
+            ["cancel", number, id] => room.cancel(number, id.parse().expect("a number")).await,
             ["finish", is_dismissed] => drop(room.answers.send(*is_dismissed == "true")),
             other => panic!("no such order: {other:?}"),
         }
@@ -75,6 +76,13 @@ impl Room {
         task.abort();
         connection.close().await.expect("close the connection");
         say("", &format!("left {number}"));
+    }
+
+    async fn cancel(&self, number: &str, id: u32) {
+        let (connection, _) = self.calls.get(number).expect("a call of that number");
+        let proxy = Proxy::new(connection, BUS_NAME, OBJECT_PATH, INTERFACE).await.expect("a proxy");
+        proxy.call::<_, _, ()>("Cancel", &(id,)).await.expect("cancel");
+        say("", &format!("cancelled {number}"));
     }
 
     async fn register(&mut self) -> zbus::Result<()> {
@@ -119,12 +127,15 @@ async fn call_with_strings(
     Ok(answer.unwrap_or_default())
 }
 
-/// `{key=text,other=true}` as an `a{sv}` of strings and booleans.
+/// `{key=text,other=true,job=#7}` as an `a{sv}` of strings, booleans and numbers.
 fn options(arg: &str) -> Option<HashMap<&str, Variant<'_>>> {
     let entries = arg.strip_prefix('{')?.strip_suffix('}')?.split(',').filter(|entry| !entry.is_empty());
     let value = |text| match text {
         "true" => Variant::from(true),
-        text => Variant::from(text),
+        text => match text.strip_prefix('#') {
+            Some(number) => Variant::from(number.parse::<u32>().expect("a number")),
+            None => Variant::from(text),
+        },
     };
     let pairs = entries.map(|entry| entry.split_once('=').expect("key=value"));
     Some(pairs.map(|(key, text)| (key, value(text))).collect())

@@ -82,6 +82,12 @@ impl Peer {
         self.next(&format!("left {number}")).await;
     }
 
+    /// The connection of that call cancels its job of this number.
+    pub async fn cancel(&mut self, number: u32, id: u32) {
+        self.order(&format!("cancel {number} {id}")).await;
+        self.next(&format!("cancelled {number}")).await;
+    }
+
     /// A dialog opens: its cookie and its message.
     pub async fn dialog(&mut self) -> (String, String) {
         let line = self.next("begin").await;

@@ -30,7 +30,7 @@ pub use self::{
     sessions::{Login, Logout, Rescan},
     uses::{Holder, NO_USER},
     words::{
-        ChapMode, CheckState, Health, HolderKind, LoginOutcome, LogoutOutcome, NodeState, Problem, RescanOutcome,
-        Startup, Step, Unknown,
+        ChapMode, CheckState, Health, HolderKind, LoginOutcome, LogoutOutcome, NodeState, Problem,
+        RescanOutcome, Startup, Step, Unknown,
     },
 };

@@ -16,6 +16,7 @@ use crate::{
     exit::Exit,
     problem::Problem,
     show::{self, Body, Remark, Report},
+    spinner::{self, Caption},
 };
 
 pub(super) async fn login(call: &Call, args: &Login) -> Result<Report, Problem> {

@@ -23,7 +23,7 @@ use super::{
     reader::Parts,
     same_disk::PathOf,
     snapshot::Snapshot,
-    troubles::{self, Trouble},
+    troubles::{self, Troubles},
 };
 use crate::{
     backend::{kernel::sysfs::Session, open_iscsi::database::Node},
@@ -76,7 +76,7 @@ impl Engine {
 
 /// What a snapshot does not hold.
 struct Seen<'a> {
-    troubles: &'a [Trouble],
+    troubles: &'a Troubles,
     /// The maps that let I/O wait while no path works, by their names.
     queueing: &'a BTreeSet<String>,
     before: Option<&'a Picture>,
@@ -243,7 +243,7 @@ fn disk(paths: &[PathOf<'_>], now: &Snapshot, seen: &Seen<'_>) -> objects::Disk 
     let is_queueing = map.is_some_and(|map| seen.queueing.contains(&map.name));
     shown.health = health::of(paths, now, is_queueing);
     let entry = |path: &PathOf<'_>| {
-        let trouble = seen.troubles.iter().find(|trouble| trouble.is_of(path.disk));
+        let trouble = seen.troubles.of([path.disk]);
         path_of_disk(path.session, path.disk, now.path(&path.disk.name), trouble)
     };
     shown.paths = paths.iter().map(entry).collect();

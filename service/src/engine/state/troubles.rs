@@ -57,7 +57,7 @@ pub(in crate::engine) struct Troubles {
 }
 
 impl Troubles {
-    fn new(all: Vec<Trouble>) -> Self {
+    pub(in crate::engine) fn new(all: Vec<Trouble>) -> Self {
         let mut worst = HashMap::new();
         for (at, trouble) in all.iter().enumerate() {
             for disk in &trouble.disks {

@@ -101,7 +101,7 @@ impl World {
         let failed: HashMap<_, _> = self.failed.iter().map(|name| (name.clone(), state.clone())).collect();
         let (sessions, records) = (self.sessions.values().cloned(), self.records.values().cloned());
         let now = Snapshot::new(sessions.collect(), records.collect(), None, failed);
-        let troubles = troubles::of_disks(now.all_sessions(), &BTreeMap::new());
+        let troubles = Troubles::new(troubles::of_disks(now.all_sessions(), &BTreeMap::new()));
         Picture::of(&now, &Seen { troubles: &troubles, queueing: &self.queueing, before, clock })
     }
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `buffers` | writes back the cached data of a device |
 //! | `modules` | whether the kernel has iSCSI over TCP and multipath maps |
+//! | `network` | network events over netlink: what may have cut a connection |
 //! | `processes` | whose a process is |
 //! | `stale_sessions` | sessions that a killed iscsid left behind |
 //! | `sysfs` | sessions, disks and maps as sysfs shows them |
@@ -15,6 +16,7 @@
 
 pub(crate) mod buffers;
 pub(crate) mod modules;
+pub(crate) mod network;
 pub(crate) mod processes;
 pub(crate) mod stale_sessions;
 pub(crate) mod sysfs;

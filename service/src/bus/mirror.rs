@@ -22,7 +22,7 @@ use crate::engine::{
     Engine,
     state::{
         picture::{Change, Picture, Scope},
-        watch::Events,
+        watch::{Events, Happened},
     },
     turns::audience::ToShow,
 };
@@ -40,6 +40,8 @@ const ECHO: Duration = Duration::from_millis(500);
 const TICK: Duration = Duration::from_millis(250);
 /// What that grows to; also the time between two looks while they fail.
 const LONGEST_TICK: Duration = Duration::from_secs(4);
+/// How long it looks so after the network lost something: a session fails when its target does not answer.
+const SUSPECT: Duration = Duration::from_secs(60);
 /// Readers get what was seen within this time, if no event has come since.
 const FRESH: Duration = Duration::from_millis(100);
 
@@ -75,6 +77,8 @@ impl Mirror {
             due: None,
             rested: Instant::now(),
             tick: TICK,
+            owes_records: false,
+            suspect: None,
             failure: None,
         };
         tokio::spawn(async move { tokio::join!(name, emitter.run()) });
@@ -113,6 +117,10 @@ struct Emitter {
     /// When the pause after the last look is over.
     rested: Instant,
     tick: Duration,
+    /// Whether the records have to be read again, because that failed.
+    owes_records: bool,
+    /// Until when a connection may turn out to be lost.
+    suspect: Option<Instant>,
     /// Why the last look failed, as it was logged.
     failure: Option<String>,
 }
@@ -142,8 +150,8 @@ impl Emitter {
 
     async fn look_by_itself(&mut self) {
         self.due = None;
-        let happened = self.events.take();
-        let scope = if happened.files { Scope::Everything } else { Scope::Devices };
+        let happened = self.take_events();
+        let scope = if happened.files || self.owes_records { Scope::Everything } else { Scope::Devices };
         // The failure is logged, and the next look comes.
         let _ = self.look(scope).await;
         if happened.devices {
@@ -151,11 +159,20 @@ impl Emitter {
         }
     }
 
+    fn take_events(&mut self) -> Happened {
+        let happened = self.events.take();
+        if happened.network {
+            self.suspect = Some(Instant::now() + SUSPECT);
+            self.tick = TICK;
+        }
+        happened
+    }
+
     /// Everything that waits for a look gets the same one.
     async fn serve(&mut self, mut questions: Vec<ToAnswer>, mut requests: Vec<ToShow>) {
         questions.extend(std::iter::from_fn(|| self.to_answer.try_recv().ok()));
         requests.extend(std::iter::from_fn(|| self.to_show.try_recv().ok()));
-        let happened = self.events.take();
+        let happened = self.take_events();
         let is_fresh = !happened.devices
             && !happened.files
             && self.shown.as_ref().is_some_and(|shown| shown.at.elapsed() < FRESH);
@@ -186,6 +203,7 @@ impl Emitter {
             Ok(picture) => picture,
             Err(fault) => {
                 self.report(Some(&fault));
+                self.owes_records |= scope == Scope::Everything;
                 self.look_after(LONGEST_TICK);
                 return Err(fault);
             }
@@ -196,7 +214,9 @@ impl Emitter {
             _ => begun,
         };
         self.report(None);
-        let is_settled = picture.is_settled();
+        self.owes_records &= scope == Scope::Devices;
+        self.suspect = self.suspect.filter(|until| *until > Instant::now());
+        let is_settled = picture.is_settled() && self.suspect.is_none();
         self.shown = Some(Shown { picture, at });
         if is_settled {
             self.tick = TICK;

@@ -178,3 +178,17 @@ async fn what_has_no_event_is_shown_when_anyone_looks_and_its_end_without_that()
     silently(&room, sid, "LOGGED_IN");
     until(&mut watcher, "logged in", |model| state(model) == "LOGGED_IN").await;
 }
+
+#[tokio::test]
+async fn after_the_network_lost_something_a_failed_session_is_noticed_without_an_event() {
+    let room = Room::start().await;
+    let sid = room.machine.session("iqn.2001-04.com.example:empty", "192.0.2.21", "3260");
+    let mut watcher = watcher(&room).await;
+    let network = tokio::net::UnixDatagram::unbound().unwrap();
+    network.send_to(b"a link without a carrier", room.machine.at("run/network")).await.unwrap();
+    // The kernel takes its time to notice.
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    silently(&room, sid, "FAILED");
+    until(&mut watcher, "failed", |model| model.sessions().all(|(_, session)| session.state == "FAILED"))
+        .await;
+}

@@ -51,6 +51,8 @@ pub struct Layout {
     /// Where device events come from: the kernel's netlink, or, on a fake machine, a Unix datagram
     /// socket that the daemon creates here. Any datagram is an event.
     pub uevents: Option<PathBuf>,
+    /// The same for events of the network.
+    pub network: Option<PathBuf>,
     /// Where host names are looked up: by the system, or, on a fake machine, in this file if it is
     /// there.
     pub hosts: Option<PathBuf>,
@@ -90,6 +92,7 @@ impl Default for Layout {
             iscsid_socket: "ISCSIADM_ABSTRACT_NAMESPACE".to_owned(),
             multipathd_socket: "/org/kernel/linux/storage/multipathd".to_owned(),
             uevents: None,
+            network: None,
             hosts: None,
             state: "/var/lib/iscsi-initiatord".into(),
             scratch: "/run/iscsi-initiatord".into(),
@@ -133,6 +136,7 @@ impl Layout {
             iscsid_socket: format!("{}/iscsid", root.display()),
             multipathd_socket: format!("{}/multipathd", root.display()),
             uevents: Some(at("run/uevents")),
+            network: Some(at("run/network")),
             hosts: Some(at("etc/hosts")),
             state: at("state"),
             scratch: at("scratch"),

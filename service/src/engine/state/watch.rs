@@ -1,9 +1,9 @@
 //! The listener for events, and waits for a predicate.
 //!
-//! Events are device events of the kernel and of udev (including device-mapper's), and changes of
-//! open-iscsi's files. They only trigger another look. Some changes have no event: the end of a
-//! scan for LUNs, a session's state, and whatever happens inside multipathd, udev and iscsid. Only
-//! for these, waits also look four times a second.
+//! Events are device events of the kernel and of udev (including device-mapper's), losses of the
+//! network, and changes of open-iscsi's files. They only trigger another look. Some changes have no
+//! event: the end of a scan for LUNs, a session's state, and whatever happens inside multipathd, udev
+//! and iscsid. Only for these, waits also look four times a second.
 
 use std::{future::Future, time::Duration};
 
@@ -20,7 +20,7 @@ use crate::backend::{
         limit::Limit,
         threads::blocking,
     },
-    kernel::uevents::Uevents,
+    kernel::{network::NetworkEvents, uevents::Uevents},
 };
 
 /// The time between two looks at what has no event.
@@ -43,6 +43,7 @@ struct Count {
     files: u64,
     /// Whether device events are heard.
     is_listening: bool,
+    network: u64,
 }
 
 /// The listener; one for the daemon. Copies share it.
@@ -75,6 +76,10 @@ impl Watch {
                 drop(tokio::spawn(hear_devices(uevents, count.clone())));
             }
             Err(error) => tracing::warn!(%error, "cannot receive device events"),
+        }
+        match NetworkEvents::subscribe(layout) {
+            Ok(events) => drop(tokio::spawn(hear_network(events, count.clone()))),
+            Err(error) => tracing::warn!(%error, "cannot receive network events"),
         }
         tokio::spawn(hear_files(layout.clone(), count.clone()));
         Self(count)
@@ -128,7 +133,7 @@ impl Watch {
     }
 }
 
-/// Events of devices and files.
+/// Events of devices, files and the network.
 pub(crate) struct Events {
     changes: watch::Receiver<Count>,
     seen: Count,
@@ -139,6 +144,8 @@ pub(crate) struct Events {
 pub(crate) struct Happened {
     pub(crate) devices: bool,
     pub(crate) files: bool,
+    /// Something that may have cut a connection.
+    pub(crate) network: bool,
 }
 
 impl Events {
@@ -154,7 +161,11 @@ impl Events {
     pub(crate) fn take(&mut self) -> Happened {
         let now = *self.changes.borrow_and_update();
         let before = std::mem::replace(&mut self.seen, now);
-        Happened { devices: now.devices != before.devices, files: now.files != before.files }
+        Happened {
+            devices: now.devices != before.devices,
+            files: now.files != before.files,
+            network: now.network != before.network,
+        }
     }
 }
 
@@ -184,6 +195,15 @@ async fn hear_devices(uevents: Uevents, count: watch::Sender<Count>) {
             return tracing::warn!(%error, "lost the device events");
         }
         count.send_modify(|count| count.devices += 1);
+    }
+}
+
+async fn hear_network(events: NetworkEvents, count: watch::Sender<Count>) {
+    loop {
+        if let Err(error) = events.lost().await {
+            return tracing::warn!(%error, "lost the network events");
+        }
+        count.send_modify(|count| count.network += 1);
     }
 }
 

@@ -18,13 +18,12 @@ use iscsi_initiator_fake::{
 };
 use iscsi_initiator_polkit::{Action, Details, Grant};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
-use tokio_util::sync::CancellationToken;
 
 use super::{
     Engine,
     call::{Call, Progress},
 };
-use crate::{Activity, Layout};
+use crate::{Activity, Layout, backend::host::cancel::Cancel};
 
 const TARGET: &str = "iqn.2003-01.com.example:disks";
 const SECRET: &str = "mypassword12";
@@ -132,7 +131,7 @@ impl World {
 fn call(action: Action) -> Call {
     let target: Iqn = TARGET.parse().unwrap();
     let grant = Grant::forged(action, Details { target: Some(&target), portal: None, interface: None });
-    Call::new(grant, None, CancellationToken::new(), Progress::none())
+    Call::new(grant, None, Cancel::default(), Progress::none())
 }
 
 async fn list(engine: &Arc<Engine>, target: Option<&str>, paths: usize) {

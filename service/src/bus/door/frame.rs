@@ -244,7 +244,7 @@ pub(super) mod tests {
             ("/org/cloudatlas", "org.freedesktop.DBus.Introspectable", false),
             ("/", manager, false),
         ] {
-            let fields = Fields { path, interface, ..Fields::default() };
+            let fields = Fields { path: Some(path), interface: Some(interface), ..Fields::default() };
             assert_eq!(fields.is_for_objects(), is_for_objects, "{path} {interface}");
         }
     }

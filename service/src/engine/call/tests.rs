@@ -33,6 +33,9 @@ const SECRET: &str = "mypassword12";
 /// Between two moments at which a call is given up.
 const STEP: Duration = Duration::from_millis(12);
 
+/// Files by their path, and whether each unit is enabled and active.
+type Settings = (BTreeMap<PathBuf, Vec<u8>>, BTreeMap<String, (bool, bool)>);
+
 /// polkit allows everything.
 struct Everything;
 
@@ -179,7 +182,7 @@ impl World {
     }
 
     /// What a person or a program has written or set: records, configuration, the daemon's own memory, units.
-    fn settings(&self) -> (BTreeMap<PathBuf, Vec<u8>>, BTreeMap<String, (bool, bool)>) {
+    fn settings(&self) -> Settings {
         let mut files = BTreeMap::new();
         for part in ["db", "etc", "state"].into_iter().filter(|part| self.machine.at(part).exists()) {
             let found = self.machine.picture_of(part).into_iter().filter(|(path, _)| path.is_file());

@@ -67,6 +67,17 @@ impl Held {
         self.target.canonical() == target.to_lowercase()
     }
 
+    /// The holders' names, each once: several users may take the same.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let mut names = Vec::<String>::new();
+        for lease in &self.leases {
+            if !names.iter().any(|known| known == lease.holder.as_str()) {
+                names.push(lease.holder.to_string());
+            }
+        }
+        names
+    }
+
     /// Whether it is known that no one holds it.
     pub(crate) fn is_free(&self) -> bool {
         self.leases.is_empty() && self.damage.is_none()

@@ -100,3 +100,24 @@ async fn a_login_that_fails_leaves_the_watchers_with_what_was_there() {
     received(&mut watcher).await;
     assert_eq!(*watcher.model(), before);
 }
+
+#[tokio::test]
+async fn who_holds_a_target_and_who_does_not_any_more() {
+    let (room, _) = Room::logged_in().await;
+    let (mut watcher, client) = both(&room).await;
+    let are = |watcher: &Watcher, names: &[&str]| {
+        let sessions = watcher.model().sessions().all(|(_, session)| session.holds == names);
+        sessions && watcher.model().disks().flat_map(|(_, disk)| &disk.paths).all(|path| path.holds == names)
+    };
+    assert!(are(&watcher, &[]));
+    for (holder, names) in
+        [("libvirt", &["libvirt"][..]), ("backup of Monday", &["libvirt", "backup of Monday"])]
+    {
+        client.hold(TARGET, holder, Options::new()).await.unwrap();
+        received(&mut watcher).await;
+        assert!(are(&watcher, names), "{:?}", watcher.model());
+    }
+    client.release(TARGET, "libvirt").await.unwrap();
+    received(&mut watcher).await;
+    assert!(are(&watcher, &["backup of Monday"]), "{:?}", watcher.model());
+}

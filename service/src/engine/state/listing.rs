@@ -183,14 +183,10 @@ fn without_session(held: &Held) -> results::Path {
     with_holds(path, Some(held))
 }
 
-fn with_holds(mut path: results::Path, held: Option<&Held>) -> results::Path {
+/// A path with who holds its target.
+pub(super) fn with_holds(mut path: results::Path, held: Option<&Held>) -> results::Path {
     let Some(held) = held else { return path };
-    for lease in &held.leases {
-        let holder = lease.holder.as_str();
-        if !path.holds.iter().any(|known| known == holder) {
-            path.holds.push(holder.to_owned());
-        }
-    }
+    path.holds = held.names();
     if let Some(damage) = held.damage.as_ref().filter(|_| path.problem.as_str().is_empty()) {
         (path.message, path.hint) = damage.report(&held.target);
     }

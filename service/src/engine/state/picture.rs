@@ -19,14 +19,14 @@ use iscsi_initiator_dbus::{
 };
 
 use super::{
-    listing::{node_of, path_of_disk},
+    listing::{node_of, path_of_disk, with_holds},
     reader::Parts,
     same_disk::PathOf,
     snapshot::Snapshot,
     troubles::{self, Troubles},
 };
 use crate::{
-    backend::{kernel::sysfs::Session, open_iscsi::database::Node},
+    backend::{kernel::sysfs::Session, leases::Held, open_iscsi::database::Node},
     engine::Engine,
 };
 
@@ -70,7 +70,10 @@ impl Engine {
         let is_any_stalled = disks(&now).values().any(|paths| health::is_stalled(paths, &now));
         let queueing = if is_any_stalled { self.state.queueing_maps().await } else { BTreeSet::new() };
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        Ok(Picture::of(&now, &Seen { troubles: &troubles, queueing: &queueing, before, clock }))
+        // As in the list of paths: a logout that cannot read them is refused.
+        let held = self.turns.leases.all().await.unwrap_or_default();
+        let seen = Seen { troubles: &troubles, queueing: &queueing, held: &held, before, clock };
+        Ok(Picture::of(&now, &seen))
     }
 }
 
@@ -79,9 +82,17 @@ struct Seen<'a> {
     troubles: &'a Troubles,
     /// The maps that let I/O wait while no path works, by their names.
     queueing: &'a BTreeSet<String>,
+    /// The targets that are held.
+    held: &'a [Held],
     before: Option<&'a Picture>,
     /// Seconds since 1970.
     clock: u64,
+}
+
+impl Seen<'_> {
+    fn held(&self, session: &Session) -> Option<&Held> {
+        self.held.iter().find(|held| held.is_of(&session.target))
+    }
 }
 
 /// How a record names a session.
@@ -198,6 +209,7 @@ fn session(session: &Session, node: Option<&(Id, String)>, seen: &Seen<'_>) -> o
     shown.node = node.map(|(id, _)| id.path()).unwrap_or_default();
     let disks = session.disks.iter().filter(|disk| disk.is_disk);
     shown.disks = disks.map(|disk| Id::disk(&disk.wwid, session.sid, disk.lun).path()).collect();
+    shown.holds = seen.held(session).map(Held::names).unwrap_or_default();
     shown
 }
 
@@ -244,7 +256,8 @@ fn disk(paths: &[PathOf<'_>], now: &Snapshot, seen: &Seen<'_>) -> objects::Disk 
     shown.health = health::of(paths, now, is_queueing);
     let entry = |path: &PathOf<'_>| {
         let trouble = seen.troubles.of([path.disk]);
-        path_of_disk(path.session, path.disk, now.path(&path.disk.name), trouble)
+        let entry = path_of_disk(path.session, path.disk, now.path(&path.disk.name), trouble);
+        with_holds(entry, seen.held(path.session))
     };
     shown.paths = paths.iter().map(entry).collect();
     shown

@@ -11,6 +11,7 @@ use super::*;
 use crate::{
     backend::{
         kernel::sysfs::{Disk, Map},
+        leases::Lease,
         multipath::daemon::PathState,
         open_iscsi::database::NodeKey,
     },
@@ -36,6 +37,12 @@ fn record(number: u32, tpgt: u16) -> Node {
     }
 }
 
+/// The target, held by one program of each of two users.
+fn held(holder: &str) -> Held {
+    let lease = |uid| Lease { holder: holder.parse().unwrap(), uid, since: 1 };
+    Held { target: TARGET.parse().unwrap(), leases: vec![lease(0), lease(1000)], damage: None }
+}
+
 /// What the picture is made of.
 #[derive(Clone, Default)]
 struct World {
@@ -43,6 +50,7 @@ struct World {
     records: BTreeMap<(u32, u16), Node>,
     failed: BTreeSet<String>,
     queueing: BTreeSet<String>,
+    held: Vec<Held>,
 }
 
 impl World {
@@ -90,6 +98,8 @@ impl World {
             14 => drop(self.failed.insert("sdc".into())),
             15 => self.failed.clear(),
             16 => drop(self.queueing.insert("mpatha".into())),
+            18 => self.held = vec![held("libvirt")],
+            19 => self.held.clear(),
             17 => self.disks().for_each(|disk| disk.size = 128),
             _ => drop(self.records.insert((1, 1), Node { startup: Startup::Automatic, ..record(1, 1) })),
         }
@@ -102,7 +112,10 @@ impl World {
         let (sessions, records) = (self.sessions.values().cloned(), self.records.values().cloned());
         let now = Snapshot::new(sessions.collect(), records.collect(), None, failed);
         let troubles = Troubles::new(troubles::of_disks(now.all_sessions(), &BTreeMap::new()));
-        Picture::of(&now, &Seen { troubles: &troubles, queueing: &self.queueing, before, clock })
+        Picture::of(
+            &now,
+            &Seen { troubles: &troubles, queueing: &self.queueing, held: &self.held, before, clock },
+        )
     }
 }
 
@@ -163,7 +176,7 @@ impl Mirror {
 proptest! {
     #[test]
     fn whatever_happens_in_whatever_order_a_watcher_knows_what_is_there(
-        events in proptest::collection::vec((0_u8..19, any::<bool>()), 1..24)
+        events in proptest::collection::vec((0_u8..21, any::<bool>()), 1..24)
     ) {
         let mut world = World::default();
         let mut before = world.picture(None, 0);
@@ -259,6 +272,19 @@ fn a_logout_takes_what_was_its_own_and_leaves_the_rest() {
     let none = world.picture(Some(&one), 2);
     assert_eq!(names(&one.diff(&none)), ["node: LoggedIn Session", "-session/1", "-disk/naa_2e1"]);
     assert_eq!(names(&none.diff(&one))[..2], ["+disk/naa_2e1", "+session/1"]);
+}
+
+#[test]
+fn who_holds_a_target_is_shown_by_its_sessions_and_paths() {
+    let mut world = whole();
+    let free = world.picture(None, 0);
+    world.happens(18);
+    let kept = world.picture(Some(&free), 1);
+    assert_eq!(names(&free.diff(&kept)), ["session: Holds", "session: Holds", "disk: Paths"]);
+    let Some(Object::Session(session)) = kept.object(&Id::session(1)) else { panic!("{kept:?}") };
+    assert_eq!(session.holds, ["libvirt"]);
+    world.happens(19);
+    assert_eq!(names(&kept.diff(&world.picture(Some(&kept), 2))).len(), 3);
 }
 
 #[test]

@@ -43,9 +43,9 @@ const PROPERTIES: &str = r#"  <interface name="org.freedesktop.DBus.Properties">
       <arg type="a{sv}" direction="out"/>
     </method>
     <signal name="PropertiesChanged">
-      <arg name="interface_name" type="s"/>
-      <arg name="changed_properties" type="a{sv}"/>
-      <arg name="invalidated_properties" type="as"/>
+      <arg name="interface_name" type="s" direction="out"/>
+      <arg name="changed_properties" type="a{sv}" direction="out"/>
+      <arg name="invalidated_properties" type="as" direction="out"/>
     </signal>
   </interface>
 "#;
@@ -55,12 +55,12 @@ const OBJECT_MANAGER: &str = r#"  <interface name="org.freedesktop.DBus.ObjectMa
       <arg name="objects" type="a{oa{sa{sv}}}" direction="out"/>
     </method>
     <signal name="InterfacesAdded">
-      <arg name="object" type="o"/>
-      <arg name="interfaces" type="a{sa{sv}}"/>
+      <arg name="object" type="o" direction="out"/>
+      <arg name="interfaces" type="a{sa{sv}}" direction="out"/>
     </signal>
     <signal name="InterfacesRemoved">
-      <arg name="object" type="o"/>
-      <arg name="interfaces" type="as"/>
+      <arg name="object" type="o" direction="out"/>
+      <arg name="interfaces" type="as" direction="out"/>
     </signal>
   </interface>
 "#;

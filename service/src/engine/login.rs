@@ -32,14 +32,13 @@ mod there;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
 use iscsi_initiator_dbus::{
     Fault, Iqn,
     fault::Result,
     options::LoginOptions,
-    results::{self, LoginOutcome, LogoutOutcome, Startup, Step},
+    results::{self, LoginOutcome, Startup, Step},
 };
 use iscsi_initiator_polkit::Action;
 
@@ -63,7 +62,7 @@ use crate::{
         Engine,
         call::{Call, Progress, act},
         leftovers::pathless_maps,
-        logout,
+        logout::just_made::{self, PROBED},
         records::{
             lookup::{as_recorded, meant, nodes_of, none},
             startup,
@@ -74,10 +73,6 @@ use crate::{
         },
     },
 };
-
-/// How long ending the sessions of a cancelled call may take: udev and multipathd are probing the
-/// new disks.
-const TAKE_BACK: Duration = Duration::from_secs(20);
 
 /// The options of a login, and where its steps are reported.
 #[derive(Clone)]
@@ -286,12 +281,9 @@ async fn take_back(engine: &Engine, made: &[u32], limit: &Limit) -> Fault {
     if sessions.is_empty() {
         return cancelled;
     }
-    match logout::end(engine, &sessions, false, &Progress::none(), &limit.at_least(TAKE_BACK)).await {
+    match just_made::end(engine, sessions, &Limit::of(PROBED)).await {
+        Ok(()) => cancelled,
         Err(fault) => stays(&cancelled, fault.message()),
-        Ok(entries) => match entries.iter().find(|entry| entry.outcome == LogoutOutcome::Failed) {
-            Some(entry) => stays(&cancelled, &entry.message),
-            None => cancelled,
-        },
     }
 }
 

@@ -7,6 +7,7 @@
 //! | `flush` | writes cached data to the disks |
 //! | `gone` | waits until nothing is left |
 //! | `in_use` | `CheckInUse`: what a logout would meet |
+//! | `just_made` | ends sessions that were made a moment ago, while their disks are still probed |
 //! | `leave` | has iscsid end the sessions |
 //! | `maps` | removes maps before their disks |
 //! | `plan` | what leaves and what stays |
@@ -16,6 +17,7 @@ mod boot;
 mod flush;
 mod gone;
 mod in_use;
+pub(super) mod just_made;
 mod leave;
 mod maps;
 mod plan;

@@ -1,14 +1,9 @@
 //! One login through iscsid at one node, within the caller's time. A login that succeeds later is
 //! ended again, and the record is restored afterwards.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use iscsi_initiator_dbus::{
-    Fault, Kind,
-    fault::Result,
-    hint,
-    results::{LoginOutcome, LogoutOutcome},
-};
+use iscsi_initiator_dbus::{Fault, Kind, fault::Result, hint, results::LoginOutcome};
 
 use super::{answer::Done, hold::Hold, there};
 use crate::{
@@ -23,16 +18,12 @@ use crate::{
     },
     engine::{
         Engine,
-        call::{DEFAULT_TIMEOUT, Progress},
         leftovers::stale_sessions::{self, Reach},
-        logout,
-        state::{shared_look::SharedLook, watch::Predicate},
+        logout::just_made::{self, PROBED},
+        state::shared_look::SharedLook,
         turns::places::Place,
     },
 };
-
-/// How long the disks of a late login may look used: several programs probe a new disk.
-const TAKE_BACK: Duration = Duration::from_secs(45);
 
 /// Logs in. The caller holds the claim on the node's target; `place` is held for as long as a
 /// program works on it. `looks` are those that the attempts of the call share.
@@ -190,44 +181,10 @@ async fn take_back(engine: &Engine, rest: Rest, node: &NodeKey, place: Place) {
         target = %node.target, portal = %node.portal,
         "a login succeeded after its deadline: logging out again"
     );
-    // On a slow machine udev and multipathd are still probing.
-    let mut ended = Ended { engine, sessions, stays: String::new() };
-    let done = engine.state.watch.until(&mut ended, &Limit::of(TAKE_BACK)).await;
-    let stays = match done {
-        Ok(Some(())) => return,
-        Ok(None) => ended.stays,
-        Err(fault) => fault.message().to_owned(),
-    };
+    let Err(fault) = just_made::end(engine, sessions, &Limit::of(PROBED)).await else { return };
+    let stays = fault.message();
     tracing::warn!(
         target = %node.target, portal = %node.portal, error = stays,
         "cannot end a late session: left in place"
     );
-}
-
-/// Ends the sessions, after waiting for whatever only seems to use its disks.
-struct Ended<'a> {
-    engine: &'a Engine,
-    sessions: Vec<Session>,
-    /// What used the disks at the last check.
-    stays: String,
-}
-
-impl Predicate for Ended<'_> {
-    type Is = ();
-
-    async fn look(&mut self) -> Result<Option<()>> {
-        let limit = Limit::of(DEFAULT_TIMEOUT);
-        match logout::end(self.engine, &self.sessions, false, &Progress::none(), &limit).await {
-            // A slow machine may not get through all processes in time.
-            Err(fault) if matches!(fault.kind(), Kind::InUse | Kind::TimedOut) => {
-                fault.message().clone_into(&mut self.stays);
-                Ok(None)
-            }
-            Err(fault) => Err(fault),
-            Ok(entries) => match entries.iter().find(|entry| entry.outcome == LogoutOutcome::Failed) {
-                Some(entry) => Err(Fault::new(Kind::Failed, entry.message.clone())),
-                None => Ok(Some(())),
-            },
-        }
-    }
 }

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result, hint, results::LogoutOutcome};
+use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result, hint};
 
 use crate::{
     backend::{
@@ -15,7 +15,7 @@ use crate::{
         kernel::sysfs::Session,
         open_iscsi::{database::NodeKey, known_luns::Wwids},
     },
-    engine::{Engine, call::Progress, logout, state::snapshot::Snapshot},
+    engine::{Engine, logout::just_made, state::snapshot::Snapshot},
 };
 
 /// Ending a session to a wrong disk matters more than the caller's deadline.
@@ -95,12 +95,8 @@ pub(super) async fn end(
     }
     let is_ending = |session: &&Session| reasons.contains_key(&session.sid);
     let ending: Vec<Session> = sessions.iter().filter(is_ending).cloned().collect();
-    let ended = logout::end(engine, &ending, false, &Progress::none(), &limit.at_least(AT_LEAST)).await;
-    let stand = match &ended {
-        Ok(entries) => match entries.iter().find(|entry| entry.outcome == LogoutOutcome::Failed) {
-            None => "the session was ended".to_owned(),
-            Some(entry) => format!("the session could not be ended: {}", entry.message),
-        },
+    let stand = match just_made::end(engine, ending, &limit.at_least(AT_LEAST)).await {
+        Ok(()) => "the session was ended".to_owned(),
         Err(fault) => format!("the session could not be ended: {}", fault.message()),
     };
     let mut refused = Refused::new();

@@ -29,12 +29,16 @@ use crate::engine::{
 
 /// Events within this time count as one: a new disk comes with dozens.
 const FLURRY: Duration = Duration::from_millis(20);
-/// After a look of its own, the mirror pauses for the duration of the look times this.
+/// After a look of its own, the mirror pauses for as long as the look took. Where one look follows another, because
+/// events go on, that grows to this many times as long: the processor is needed by who causes them.
 const SHARE: u32 = 4;
-/// The longest pause.
+/// The longest pause. After as long without a look, the next pause is short again.
 const LONGEST: Duration = Duration::from_secs(1);
-/// After the look that a device event caused, one more: multipathd and udev are a moment behind the kernel.
-const ECHO: Duration = Duration::from_millis(500);
+/// After the look that a device event caused, more follow: multipathd and udev are a moment behind the kernel. The time
+/// is doubled from one to the next.
+const ECHO: Duration = Duration::from_millis(50);
+/// The last of them is this long after the one before.
+const LAST_ECHO: Duration = Duration::from_millis(400);
 /// Between two looks while something does not work or is on its way: a session's state has no event. The time is
 /// doubled while nothing changes.
 const TICK: Duration = Duration::from_millis(250);
@@ -76,6 +80,8 @@ impl Mirror {
             shown: None,
             due: None,
             rested: Instant::now(),
+            in_a_row: 0,
+            echo: None,
             tick: TICK,
             owes_records: false,
             suspect: None,
@@ -116,6 +122,10 @@ struct Emitter {
     due: Option<Instant>,
     /// When the pause after the last look is over.
     rested: Instant,
+    /// How many looks there were without a rest between.
+    in_a_row: u32,
+    /// How long after the last look the next one follows, because of a device event.
+    echo: Option<Duration>,
     tick: Duration,
     /// Whether the records have to be read again, because that failed.
     owes_records: bool,
@@ -154,8 +164,13 @@ impl Emitter {
         let scope = if happened.files || self.owes_records { Scope::Everything } else { Scope::Devices };
         // The failure is logged, and the next look comes.
         let _ = self.look(scope).await;
-        if happened.devices {
-            self.look_after(ECHO);
+        self.echo = match self.echo {
+            _ if happened.devices => Some(ECHO),
+            Some(echo) => Some(echo * 2).filter(|echo| *echo <= LAST_ECHO),
+            None => None,
+        };
+        if let Some(echo) = self.echo {
+            self.look_after(echo);
         }
     }
 
@@ -198,7 +213,8 @@ impl Emitter {
         let begun = Instant::now();
         let before = self.shown.as_ref();
         let looked = self.engine.picture(before.map(|shown| &shown.picture), scope).await;
-        self.rested = Instant::now() + begun.elapsed().saturating_mul(SHARE).clamp(FLURRY, LONGEST);
+        self.in_a_row = if begun > self.rested + LONGEST { 1 } else { (self.in_a_row + 1).min(SHARE) };
+        self.rested = Instant::now() + begun.elapsed().saturating_mul(self.in_a_row).clamp(FLURRY, LONGEST);
         let picture = match looked {
             Ok(picture) => picture,
             Err(fault) => {

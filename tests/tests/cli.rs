@@ -20,7 +20,11 @@ use iscsi_initiator_tests::harness::{
 use room::{Room, SECRET, TARGET, another_chap, until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tokio::time::timeout;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader, Lines},
+    process::ChildStdout,
+    time::timeout,
+};
 
 /// A member may do most; a stranger may not even look.
 const RULES: &str = r#"polkit.addRule(function (action, subject) {
@@ -178,4 +182,57 @@ async fn disks_that_are_in_use_end_with_9_and_are_still_there() {
     let refused = desk.ends(9, &["logout", TARGET]).await;
     assert!(refused.stderr.contains("/srv/disks"), "{}", refused.stderr);
     assert_eq!(desk.room.machine.sessions().len(), 2);
+}
+
+/// Reads lines of `iscsictl monitor --json` until one is so.
+async fn until_told(
+    lines: &mut Lines<BufReader<ChildStdout>>,
+    what: &str,
+    is_so: impl Fn(&Value) -> bool,
+) -> Value {
+    loop {
+        let line = timeout(DEADLINE, lines.next_line()).await;
+        let line = line.unwrap_or_else(|_| panic!("still not: {what}")).unwrap();
+        let event: Value =
+            serde_json::from_str(&line.unwrap_or_else(|| panic!("it ended before: {what}"))).unwrap();
+        if is_so(&event) {
+            return event;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_monitor_tells_of_a_session_of_its_failure_and_of_its_end() {
+    let desk = Desk::new().await;
+    desk.record_all();
+    assert_eq!(desk.run(STRANGER, &["monitor", "--json"]).await.code, 3);
+    let mut command = desk.room.world.command_as(MEMBER, &desk.program);
+    command.args(["monitor", "--json"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let is = |event: &Value, kind: &str, object: &str| event["event"] == kind && event["object"] == object;
+    until_told(&mut lines, "all that is there", |event| is(event, "watching", "daemon")).await;
+
+    desk.ends(0, &["login", TARGET]).await;
+    let added = until_told(&mut lines, "a session", |event| is(event, "added", "session")).await;
+    assert!(added["properties"]["Sid"].as_u64().unwrap() > 0, "{added}");
+    let is_optimal = |event: &Value| event["object"] == "disk" && event["properties"]["Health"] == "optimal";
+    until_told(&mut lines, "a disk", is_optimal).await;
+
+    desk.room.machine.pull_cable(desk.portals[0]);
+    let is_failed = |event: &Value| {
+        let paths = event["properties"]["Paths"].as_array();
+        paths.is_some_and(|paths| paths.iter().any(|path| path["dm-state"] == "failed"))
+    };
+    until_told(&mut lines, "a failed path", is_failed).await;
+    desk.room.machine.plug_cable(desk.portals[0]);
+    until_told(&mut lines, "the path is back", is_optimal).await;
+
+    desk.ends(0, &["logout", TARGET]).await;
+    let removed = until_told(&mut lines, "its end", |event| is(event, "removed", "session")).await;
+    assert_eq!(removed["properties"]["Target"], TARGET);
+    let pid = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    let ended = timeout(DEADLINE, child.wait_with_output()).await.unwrap().unwrap();
+    assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(143), &b""[..]));
 }

@@ -275,6 +275,20 @@ Next: the hints below the findings; iscsictl diagnose TARGET for a login that fa
 Next: a path that is FAILED says why; check the portal's network, then iscsictl login TARGET PORTAL."
     )]
     Paths(Place),
+    /// Show sessions, disks and paths as they change, until it is ended.
+    #[command(
+        override_usage = "iscsictl monitor [OPTIONS] [TARGET] [PORTAL]",
+        after_help = "Examples:
+  iscsictl monitor
+  iscsictl monitor iqn.2003-01.com.example:disks
+  iscsictl monitor >>iscsi.log           # a line for each event
+  iscsictl monitor --json | jq -c 'select(.properties.Health == \"degraded\")'
+
+What changes behind the daemon's back is shown as well. Nothing is changed. A daemon that is restarted is \
+followed; it stays while this runs.
+Next: iscsictl paths; iscsictl diagnose TARGET for a session that does not come back."
+    )]
+    Monitor(Place),
     /// List the recorded targets and portals, without asking any portal.
     #[command(
         override_usage = "iscsictl nodes [OPTIONS] [TARGET] [PORTAL]",
@@ -318,6 +332,7 @@ impl Command {
             Self::Startup(args) => args.place.settle(&rule("startup", Required, Optional), typed),
             Self::Rescan(args) => args.place.settle(&rule("rescan", Optional, Optional), typed),
             Self::Paths(place) => place.settle(&rule("paths", Optional, Optional), typed),
+            Self::Monitor(place) => place.settle(&rule("monitor", Optional, Optional), typed),
             Self::Nodes(place) => place.settle(&rule("nodes", Optional, Optional), typed),
             Self::Multipath(_) | Self::Doctor(_) | Self::InitiatorName(_) => Ok(()),
         }
@@ -325,6 +340,11 @@ impl Command {
 }
 
 impl Command {
+    /// Whether it only ends when it is ended: there is nothing to say of that.
+    pub(crate) fn goes_on(&self) -> bool {
+        matches!(self, Self::Monitor(_))
+    }
+
     /// Whether the example rule for the group iscsi leaves it to administrators.
     pub(crate) fn is_for_administrators(&self) -> bool {
         match self {
@@ -425,6 +445,8 @@ mod tests {
             "iscsictl --json paths",
             "iscsictl paths --json -q iqn.2003-01.com.example:d",
             "iscsictl nodes -p 192.0.2.21",
+            "iscsictl monitor",
+            "iscsictl monitor iqn.2003-01.com.example:d 192.0.2.21 --json",
             "iscsictl logout iqn.2003-01.com.example:d --force --timeout 600",
             "iscsictl login iqn.2003-01.com.example:d --no-wait --startup automatic --timeout 1",
             "iscsictl login iqn.2003-01.com.example:d --accept-changed-luns",

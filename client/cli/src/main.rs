@@ -9,6 +9,7 @@
 //! | `bus` | the connection to the daemon |
 //! | `commands` | one call to the daemon each, and the report on its answer |
 //! | `exit` | the exit codes |
+//! | `live` | what changes, as it changes |
 //! | `problem` | a failure of the whole command |
 //! | `prompt` | a question on the terminal whose answer is not shown |
 //! | `secret` | a CHAP secret, from where it is typed or kept to the daemon |
@@ -22,6 +23,7 @@ mod bundle;
 mod bus;
 mod commands;
 mod exit;
+mod live;
 mod problem;
 mod prompt;
 mod secret;
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
 fn run(args: Args, screen: Screen, asked: &Asked) -> Result<Exit, Problem> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Problem::local)?;
+    let goes_on = args.command.goes_on();
     let ended = runtime.block_on(async {
         let mut signals = signals::Signals::new().map_err(Problem::local)?;
         let interrupts = Rc::new(signals::Interrupts::default());
@@ -82,7 +85,7 @@ fn run(args: Args, screen: Screen, asked: &Asked) -> Result<Exit, Problem> {
         };
         match ended {
             Ok(report) => report.and_then(|report| screen.report(&report)),
-            Err(exit) => Ok(screen.interrupted(exit, prompt::is_open())),
+            Err(exit) => Ok(screen.interrupted(exit, goes_on || prompt::is_open())),
         }
     });
     // A prompt that a signal ended still blocks its thread in read(2): it is left behind.

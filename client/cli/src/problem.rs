@@ -61,6 +61,26 @@ impl Problem {
         }
     }
 
+    /// The bus is gone, in the middle of a command that goes on until it is ended.
+    pub(crate) fn bus_lost() -> Self {
+        Self {
+            exit: Exit::NoDaemon,
+            error: "org.freedesktop.DBus.Error.Disconnected".to_owned(),
+            message: "the connection to the system bus was lost".to_owned(),
+            hint: "start it: systemctl start dbus".to_owned(),
+        }
+    }
+
+    /// A daemon that has no objects.
+    pub(crate) fn no_objects(version: &str) -> Self {
+        Self {
+            exit: Exit::Failed,
+            error: "org.freedesktop.DBus.Error.UnknownMethod".to_owned(),
+            message: format!("the daemon's version {version} cannot report changes as they happen"),
+            hint: "update iscsi-initiatord, and restart it: systemctl restart iscsi-initiatord".to_owned(),
+        }
+    }
+
     fn no_daemon(fault: &Fault) -> Self {
         let gone = fault.error_name().ends_with(".NoReply") || fault.error_name().ends_with(".Disconnected");
         let (message, hint) = if gone {

@@ -822,7 +822,7 @@ fn a_support_bundle_is_a_new_private_file_without_a_secret() {
     assert_eq!(document["format"], 1);
     assert_eq!(document["paths"][0]["device"], "sda");
     assert_eq!(document["nodes"][0]["target"], DISKS);
-    assert_eq!(document["properties"]["features"], json!(["connect-progress", "jobs"]));
+    assert_eq!(document["properties"]["features"], json!(["connect-progress", "jobs", "objects"]));
     assert_eq!(document["multipath"]["version"], "0.11.1");
     assert!(document["findings"].as_array().unwrap().iter().any(|row| row["name"] == "records"));
     assert!(!document["kernel"].as_str().unwrap().is_empty());

@@ -12,7 +12,7 @@ use super::word::Word;
 use crate::problem::Problem;
 
 /// The words of other programs, and the command here that does that.
-const OTHERS: [(&str, &[&str]); 15] = [
+const OTHERS: [(&str, &[&str]); 16] = [
     (
         "paths",
         &[
@@ -36,6 +36,7 @@ const OTHERS: [(&str, &[&str]); 15] = [
     ("set-chap", &["chap", "password", "passwd", "secret", "auth", "credentials"]),
     ("diagnose", &["check", "test", "ping", "probe", "debug"]),
     ("initiator-name", &["name", "iqn", "initiator", "initiatorname"]),
+    ("monitor", &["watch", "events", "follow", "top", "live"]),
     ("doctor", &["health", "fix", "repair", "verify"]),
 ];
 

@@ -191,7 +191,7 @@ pub(super) struct Rule {
 impl Rule {
     /// Whether a word of either kind may come first, or alone: nothing is changed by a wrong one.
     fn is_free(&self) -> bool {
-        ["diagnose", "nodes", "paths", "rescan"].contains(&self.verb)
+        ["diagnose", "monitor", "nodes", "paths", "rescan"].contains(&self.verb)
     }
 }
 

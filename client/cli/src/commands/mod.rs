@@ -10,6 +10,7 @@
 //! | `doctor` | doctor: what the daemon finds, and what only a client sees |
 //! | `lease` | hold, release and holds |
 //! | `list` | discover, add, paths, nodes and initiator-name |
+//! | `monitor` | monitor: what changes, as it changes |
 //! | `multipath` | multipath: set up, shown, undone |
 //! | `near` | the name that was probably meant |
 //! | `progress` | a call whose steps are shown as they come, and which an interrupt cancels |
@@ -23,6 +24,7 @@ mod diagnose;
 mod doctor;
 mod lease;
 mod list;
+mod monitor;
 mod multipath;
 mod near;
 mod progress;
@@ -82,6 +84,7 @@ async fn one(command: Command, call: &Call, chap: Option<Chap>, asked: &Asked) -
         Command::Rescan(args) => session::rescan(call, &args).await,
         Command::Multipath(args) => multipath::multipath(call, &args).await,
         Command::Doctor(args) => doctor::doctor(&args, call.screen, asked, &call.interrupts).await,
+        Command::Monitor(place) => monitor::monitor(call, &place).await,
         Command::Paths(place) => list::paths(call, &place).await,
         Command::Nodes(place) => list::nodes(call, &place).await,
         Command::InitiatorName(args) => list::initiator_name(call, args.name.as_ref()).await,

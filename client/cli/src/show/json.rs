@@ -1,6 +1,7 @@
 //! The answers as JSON: the very keys of the bus, so that there is no second vocabulary.
 //! Must not rename, drop or add a key.
 
+use iscsi_initiator_dbus::objects::Properties;
 use serde_json::{Map, Number, Value};
 use zbus::Variant;
 
@@ -9,6 +10,12 @@ use super::escape::is_unsafe;
 /// Entries of an answer, an object each.
 pub(crate) fn rows<T: Clone + Into<Variant<'static>>>(entries: &[T]) -> Vec<Value> {
     entries.iter().cloned().map(|entry| value(&entry.into())).collect()
+}
+
+/// The properties of an object, by their names.
+pub(crate) fn properties(properties: &Properties) -> Value {
+    let members = properties.iter().map(|(name, property)| ((*name).to_owned(), value(property)));
+    Value::Object(members.collect())
 }
 
 fn value(variant: &Variant<'_>) -> Value {
@@ -46,8 +53,17 @@ fn key_text(key: &Variant<'_>) -> String {
 /// The text, fit for a terminal too: what is unsafe there can only be inside a string, where JSON has a way
 /// to write it that means the same.
 pub(crate) fn text(value: &Value) -> String {
+    safe(&format!("{value:#}"))
+}
+
+/// The same in a line.
+pub(crate) fn line(value: &Value) -> String {
+    safe(&value.to_string())
+}
+
+fn safe(text: &str) -> String {
     let mut safe = String::new();
-    for c in format!("{value:#}").chars() {
+    for c in text.chars() {
         if is_unsafe(c) && c != '\n' {
             for unit in c.encode_utf16(&mut [0; 2]) {
                 safe.push_str(&format!("\\u{unit:04x}"));
@@ -109,5 +125,8 @@ mod tests {
         assert!(!text.chars().any(|c| is_unsafe(c) && c != '\n'), "{text:?}");
         assert!(text.contains("\\u001b[2J\\u009bm\\u202e\\udb40\\udc41\\n\\\"ü\\\\"), "{text}");
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+        let line = line(&value);
+        assert_eq!(line.matches('\n').count(), 1, "{line:?}");
+        assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), value);
     }
 }

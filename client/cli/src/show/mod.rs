@@ -41,10 +41,10 @@ use serde_json::Value;
 pub(crate) use self::{
     checks::checks,
     findings::findings,
-    json::{rows, text},
+    json::{line as json_line, properties, rows, text},
     nodes::nodes,
     outcomes::{Remark, logins, logouts, rescans},
-    paths::{paths, problems},
+    paths::{paths, problems, size, state as path_state},
     uses::{Held, holders, holds},
 };
 use crate::{exit::Exit, problem::Problem};
@@ -83,6 +83,8 @@ pub(crate) enum Body {
     Line(String),
     /// What became of an action; not if quiet.
     Done(String),
+    /// Nothing: it was written as it came.
+    Written,
     /// What a setup changed; not if quiet. What it would change was asked for.
     Change { change: MultipathChange, is_dry: bool },
 }
@@ -117,6 +119,21 @@ impl Screen {
         self.live
     }
 
+    /// Whether a program reads the results.
+    pub(crate) fn is_json(self) -> bool {
+        self.output.json
+    }
+
+    /// Writes lines as they come: whether there still is a reader.
+    pub(crate) fn lines(self, text: &str) -> Result<bool, Problem> {
+        let mut stdout = io::stdout();
+        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(Problem::local(format!("output: {error}"))),
+        }
+    }
+
     /// Whether only results and what needs attention are wanted.
     pub(crate) fn is_quiet(self) -> bool {
         self.output.quiet
@@ -149,6 +166,7 @@ impl Screen {
     /// Writes the report; the exit code is the report's, also if the reader is gone.
     pub(crate) fn report(self, report: &Report) -> Result<Exit, Problem> {
         let text = match &report.body {
+            Body::Written => String::new(),
             _ if self.output.json => json::text(&Value::Array(report.rows.clone())),
             Body::Outcome(_) | Body::Done(_) if self.output.quiet => String::new(),
             Body::Change { is_dry: false, .. } if self.output.quiet => String::new(),
@@ -190,9 +208,10 @@ impl Screen {
         problem.exit
     }
 
-    /// Says that a signal ended it. At the prompt for a secret nothing was begun, and there is nothing to say.
-    pub(crate) fn interrupted(self, exit: Exit, is_at_prompt: bool) -> Exit {
-        if is_at_prompt {
+    /// Says that a signal ended it. At the prompt for a secret, or while it only looks, nothing was begun, and there
+    /// is nothing to say.
+    pub(crate) fn interrupted(self, exit: Exit, has_begun_nothing: bool) -> Exit {
+        if has_begun_nothing {
             return exit;
         }
         if self.live {

@@ -117,7 +117,7 @@ fn has_lun(path: &Path) -> bool {
 }
 
 /// `ok`, or every word that is not as it should be.
-fn state(path: &Path) -> (String, Tone) {
+pub(crate) fn state(path: &Path) -> (String, Tone) {
     // (what, the word, words of health, words of failure); no word at all means that none is known.
     let views: [(&str, &str, &[&str], &[&str]); 4] = [
         ("session", &path.session_state, &["LOGGED_IN"], &["FAILED", "FREE"]),
@@ -154,7 +154,7 @@ fn problem(path: &Path) -> Option<&'static str> {
 }
 
 /// `10 GiB`, `1.5 TiB`; nothing for nothing.
-fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let mut text = if bytes == 0 { String::new() } else { format!("{bytes} B") };
     let mut unit_bytes: u128 = 1;

@@ -1,6 +1,8 @@
 //! A bus of our own with a fake daemon on it, and the real iscsictl run against it.
 //! Must not touch the system bus.
 
+mod objects;
+
 use std::{
     collections::HashMap,
     fs::File,
@@ -11,6 +13,7 @@ use std::{
 
 use iscsi_initiator_dbus::{
     BUS_NAME, Fault, Kind, OBJECT_PATH, Secret,
+    objects::{Id, Object},
     options::{
         AddOptions, Chap, ChapChange, ConnectOptions, Credentials, DiagnoseOptions, DiscoverOptions,
         ExamineOptions, HoldOptions, MultipathOptions, RescanOptions, SecretSource,
@@ -20,6 +23,7 @@ use iscsi_initiator_dbus::{
         MultipathChange, Node, NodeState, Path, Rescan, Startup,
     },
 };
+use objects::{Manager, Objects};
 use tokio::sync::Notify;
 use zbus::{Connection, OwnedVariant, message::Header, object_server::SignalEmitter};
 
@@ -71,6 +75,7 @@ struct Fake {
     is_older: bool,
     /// Another process on the bus, which reports steps of its own.
     stranger: Connection,
+    objects: Arc<Mutex<Objects>>,
 }
 
 #[zbus::interface(name = "org.cloudatlas.IscsiInitiator")]
@@ -237,6 +242,15 @@ impl Fake {
         if is_late { Err(Fault::new(Kind::Failed, "too late: it goes on to its end")) } else { Ok(()) }
     }
 
+    async fn subscribe(&self, #[zbus(header)] call: Header<'_>) -> Result<(), Fault> {
+        let mut objects = self.objects.lock().unwrap();
+        if objects.is_forbidden {
+            return Err(denied());
+        }
+        objects.watchers.insert(call.sender().unwrap().to_string());
+        Ok(())
+    }
+
     #[zbus(signal)]
     async fn progress(emitter: &SignalEmitter<'_>, id: u32, step: &str, detail: &str) -> zbus::Result<()>;
 
@@ -389,7 +403,8 @@ impl Fake {
 
     #[zbus(property)]
     async fn features(&self) -> Vec<String> {
-        let features = if self.is_older { &["connect-progress"][..] } else { &["connect-progress", "jobs"] };
+        let features =
+            if self.is_older { &["connect-progress"][..] } else { &["connect-progress", "jobs", "objects"] };
         features.iter().map(|&feature| feature.to_owned()).collect()
     }
 }
@@ -513,6 +528,7 @@ pub struct Bus {
     seen: Arc<Mutex<Seen>>,
     runtime: tokio::runtime::Runtime,
     service: Option<Connection>,
+    objects: Arc<Mutex<Objects>>,
 }
 
 impl Bus {
@@ -524,7 +540,7 @@ impl Bus {
     fn on(bus: iscsi_initiator_fake::Bus) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        Self { bus, seen: Arc::default(), runtime, service: None }
+        Self { bus, seen: Arc::default(), runtime, service: None, objects: Arc::default() }
     }
 
     /// A bus with the fake daemon.
@@ -558,10 +574,18 @@ impl Bus {
     fn with(self, is_older: bool) -> Self {
         let mut bus = self;
         let stranger = bus.runtime.block_on(bus.bus.connect());
-        let fake = Fake { seen: bus.seen.clone(), jobs: Mutex::default(), is_older, stranger };
+        let objects = Arc::clone(&bus.objects);
+        let fake = Fake {
+            seen: bus.seen.clone(),
+            jobs: Mutex::default(),
+            is_older,
+            stranger,
+            objects: Arc::clone(&objects),
+        };
         let service = zbus::connection::Builder::address(bus.bus.address())
             .name(BUS_NAME)
             .serve_at(OBJECT_PATH, fake)
+            .serve_at(OBJECT_PATH, Manager(objects))
             .build();
         bus.service = Some(bus.runtime.block_on(service).unwrap());
         bus
@@ -601,6 +625,36 @@ impl Bus {
         if let Some(service) = self.service.take() {
             self.runtime.block_on(service.close()).unwrap();
         }
+    }
+
+    /// Another daemon takes its place, which knows no watcher.
+    pub fn restart(self) -> Self {
+        self.objects.lock().unwrap().watchers.clear();
+        self.with_daemon()
+    }
+
+    /// The bus itself ends.
+    pub fn end(self) {
+        drop(self.bus);
+    }
+
+    /// polkit refuses to let anybody look.
+    pub fn forbid(&self) {
+        self.objects.lock().unwrap().is_forbidden = true;
+    }
+
+    /// The object is so from now on, which watchers hear.
+    pub fn put(&self, id: &Id, object: Object) {
+        match &self.service {
+            Some(service) => self.runtime.block_on(objects::put(service, &self.objects, id, object)),
+            None => drop(self.objects.lock().unwrap().known.insert(id.clone(), object)),
+        }
+    }
+
+    /// The object is gone, which watchers hear.
+    pub fn take(&self, id: &Id) {
+        let service = self.service.as_ref().unwrap();
+        self.runtime.block_on(objects::take(service, &self.objects, id));
     }
 
     /// What the daemon received, once.

@@ -1,0 +1,126 @@
+//! The command monitor, and paths with --watch: what changes, as it changes, until it is ended.
+//! Must not change anything.
+
+use std::{io, pin::pin};
+
+use iscsi_initiator_dbus::objects::Event;
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+};
+
+use super::call::Call;
+use crate::{
+    args::Place,
+    exit::Exit,
+    live::{Clock, Follow, Happening, Kind, Mood, News, Record, Scope, Story, now},
+    problem::Problem,
+    show::{Body, Report, Screen, escape::escape},
+};
+
+pub(super) async fn monitor(call: &Call, place: &Place) -> Result<Report, Problem> {
+    let scope = scope(place, true)?;
+    let follow = Follow::start(&call.daemon).await?;
+    lines(call.screen, follow, scope).await?;
+    Ok(Report { rows: Vec::new(), body: Body::Written, remarks: Vec::new(), exit: Exit::Done })
+}
+
+/// What the words on the command line limit it to.
+fn scope(place: &Place, with_nodes: bool) -> Result<Scope, Problem> {
+    let portal = place.portal_address();
+    // As the daemon says it of a list.
+    if let Some(portal) = portal.filter(|portal| portal.address().is_none()) {
+        let why = format!("{portal}: the portal is numeric here: records have no host names");
+        return Err(Problem::usage(why, "see the portals: iscsictl nodes"));
+    }
+    Ok(Scope { target: place.target_name().cloned(), portal: portal.cloned(), with_nodes })
+}
+
+/// A line for each event, until the reader is gone or the daemon cannot be followed.
+async fn lines(screen: Screen, mut follow: Follow, scope: Scope) -> Result<(), Problem> {
+    let mut story = Story::new(scope.clone(), follow.model());
+    let writer = Writer { screen, clock: Clock::of_machine() };
+    let begin = if screen.is_json() { present(&follow, &scope) } else { writer.told(&story.present()) };
+    if !screen.lines(&begin)? {
+        return Ok(());
+    }
+    let mut left = pin!(reader_left());
+    loop {
+        let news = tokio::select! {
+            news = follow.next() => news?,
+            () = &mut left => return Ok(()),
+        };
+        let text = match &news {
+            News::Event(event) => writer.event(event, &mut story, &follow),
+            News::Lost(problem) => writer.lost(problem),
+        };
+        if !text.is_empty() && !screen.lines(&text)? {
+            return Ok(());
+        }
+    }
+}
+
+/// All that is there, for a program.
+fn present(follow: &Follow, scope: &Scope) -> String {
+    let time = now();
+    let wanted = follow.model().objects().filter(|(_, object)| scope.has(object));
+    let records = wanted.map(|(id, object)| Record::of_object(Kind::Present, time, id, object));
+    let end = Record::of_daemon(Kind::Watching, time, "");
+    records.chain([end]).map(|record| record.line()).collect()
+}
+
+struct Writer {
+    screen: Screen,
+    clock: Clock,
+}
+
+impl Writer {
+    fn event(&self, event: &Event, story: &mut Story, follow: &Follow) -> String {
+        let Some(told) = story.tell(event, follow.model()) else { return String::new() };
+        if !self.screen.is_json() {
+            return self.told(&told);
+        }
+        let object = match event {
+            Event::Added(id) | Event::Changed(id, _) => follow.model().get(id),
+            _ => None,
+        };
+        Record::of_event(event, object, now()).map(|record| record.line()).unwrap_or_default()
+    }
+
+    fn lost(&self, problem: &Problem) -> String {
+        if self.screen.is_json() {
+            return Record::of_daemon(Kind::Lost, now(), &problem.message).line();
+        }
+        self.told(&[lost(problem)])
+    }
+
+    /// Each with the time: a log may have none.
+    fn told(&self, told: &[Happening]) -> String {
+        let time = self.clock.stamp(now());
+        told.iter().map(|happening| format!("{time}  {}\n", escape(&happening.what))).collect()
+    }
+}
+
+fn lost(problem: &Problem) -> Happening {
+    Happening::new(Mood::Bad, format!("the daemon is gone, and is tried again: {}", problem.message))
+}
+
+/// Waits until no one reads standard output any more: without an event, nothing is written that would fail.
+async fn reader_left() {
+    let waiting = tokio::task::spawn_blocking(|| {
+        let output = io::stdout();
+        // Without a question: that the other end is closed is reported in any case.
+        let mut asked = [PollFd::new(&output, PollFlags::empty())];
+        let left = PollFlags::ERR | PollFlags::HUP;
+        loop {
+            match poll(&mut asked, None) {
+                Err(Errno::INTR) => {}
+                Err(_) => return false,
+                Ok(_) => return asked.iter().any(|output| output.revents().intersects(left)),
+            }
+        }
+    });
+    if !waiting.await.unwrap_or(false) {
+        std::future::pending().await
+    }
+}

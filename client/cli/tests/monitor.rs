@@ -1,0 +1,275 @@
+//! `iscsictl monitor` against a fake daemon on a bus of its own: what people and programs get of what changes.
+//! Must not test the daemon: only what is made of its signals.
+
+#![expect(unreachable_pub, reason = "the fake is a module of this test only")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a helper of a test that fails, fails the test"
+)]
+
+#[expect(dead_code, reason = "the other tests of this program use the rest of it")]
+mod fake;
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::Child,
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    time::Duration,
+};
+
+use fake::{Bus, DISKS, HOSTILE};
+use iscsi_initiator_dbus::{
+    objects::{Disk, Id, Node, Object, Session},
+    results::{Health, Path},
+};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+/// No test waits longer for what must come.
+const DEADLINE: Duration = Duration::from_secs(60);
+const OTHER: &str = "iqn.2003-01.com.example:other";
+const PORTALS: [&str; 2] = ["192.0.2.21:3260", "192.0.2.37:3260"];
+
+fn session(sid: u32, target: &str, state: &str) -> (Id, Object) {
+    let mut session = Session::default();
+    (session.sid, session.target, session.state) = (sid, target.to_owned(), state.to_owned());
+    session.portal = PORTALS[usize::from(sid.is_multiple_of(2))].to_owned();
+    session.disks = vec![Id::disk("naa.1", 1, 0).path()];
+    (Id::session(sid), Object::Session(session))
+}
+
+/// A disk with a path through each session of the target.
+fn disk(states: [&str; 2], health: Health) -> (Id, Object) {
+    let mut disk = Disk::default();
+    (disk.map, disk.map_device, disk.wwid) = ("mpatha".to_owned(), "dm-0".to_owned(), "naa.1".to_owned());
+    (disk.size, disk.health, disk.model) = (64 << 20, health, HOSTILE.to_owned());
+    disk.targets = vec![DISKS.to_owned()];
+    disk.paths = (1..)
+        .zip(["sda", "sdb"])
+        .zip(states)
+        .map(|((sid, device), state)| {
+            let mut path = Path::default();
+            (path.sid, path.device, path.dm_state) = (sid, device.to_owned(), state.to_owned());
+            (path.target, path.map) = (DISKS.to_owned(), "mpatha".to_owned());
+            path.portal = PORTALS[usize::from(sid.is_multiple_of(2))].to_owned();
+            path
+        })
+        .collect();
+    (Id::disk("naa.1", 1, 0), Object::Disk(disk))
+}
+
+fn put(bus: &Bus, (id, object): (Id, Object)) {
+    bus.put(&id, object);
+}
+
+/// A daemon with two sessions, and one disk whose paths work.
+fn well() -> Bus {
+    let bus = Bus::empty();
+    put(&bus, session(1, DISKS, "LOGGED_IN"));
+    put(&bus, session(2, DISKS, "LOGGED_IN"));
+    put(&bus, disk(["active", "active"], Health::Optimal));
+    bus.restart()
+}
+
+/// `iscsictl`, and its lines as they come.
+struct Running {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Running {
+    fn start(bus: &Bus, args: &[&str]) -> Self {
+        let mut child = bus.iscsictl(args).env("TZ", "UTC").spawn().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let (send, lines) = channel();
+        std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
+        Self { child, lines }
+    }
+
+    fn line(&self) -> String {
+        self.lines.recv_timeout(DEADLINE).expect("a line")
+    }
+
+    /// A line without its time.
+    fn told(&self) -> String {
+        let line = self.line();
+        let (time, told) = line.split_at(21);
+        let form: String = time.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+        assert_eq!(form, "0000-00-00 00:00:00  ", "{line}");
+        told.to_owned()
+    }
+
+    fn record(&self) -> Value {
+        let line = self.line();
+        let record: Value = serde_json::from_str(&line).unwrap();
+        let keys: Vec<&str> = record.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(keys, ["event", "message", "object", "path", "properties", "time"], "{line}");
+        record
+    }
+
+    /// The events up to the first of this kind, with what they are about.
+    fn until(&self, event: &str) -> Vec<(String, String)> {
+        let mut records = Vec::new();
+        loop {
+            let record = self.record();
+            let word = |key: &str| record[key].as_str().unwrap().to_owned();
+            records.push((word("event"), word("object")));
+            if record["event"] == event {
+                return records;
+            }
+        }
+    }
+
+    /// How it ends, and what it says on standard error; no line is left.
+    fn end(mut self) -> (Option<i32>, String) {
+        match self.lines.recv_timeout(DEADLINE) {
+            Err(RecvTimeoutError::Disconnected) => {}
+            line => panic!("{line:?}"),
+        }
+        let mut said = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        (self.child.wait().unwrap().code(), said)
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+}
+
+#[test]
+fn a_program_gets_all_that_is_there_and_then_each_change_as_a_line() {
+    let bus = well();
+    let running = Running::start(&bus, &["monitor", "--json"]);
+    let began = running.until("watching");
+    let of = |event: &str, object: &str| (event.to_owned(), object.to_owned());
+    let [present, daemon] = [of("present", "session"), of("watching", "daemon")];
+    assert_eq!(began, [present.clone(), present, of("present", "disk"), daemon]);
+
+    put(&bus, session(2, DISKS, "FAILED"));
+    let record = running.record();
+    assert_eq!((&record["event"], &record["object"]), (&json!("changed"), &json!("session")));
+    assert_eq!(record["path"], "/org/cloudatlas/IscsiInitiator/sessions/2");
+    assert_eq!(record["properties"], json!({ "State": "FAILED" }));
+    assert!(record["time"].as_f64().unwrap() > 1_700_000_000.0);
+    put(&bus, disk(["active", "failed"], Health::Degraded));
+    let record = running.record();
+    assert_eq!(record["properties"]["Health"], "degraded");
+    assert_eq!(record["properties"]["Paths"][1]["dm-state"], "failed");
+
+    let mut node = Node::default();
+    (node.target, node.portal) = (OTHER.to_owned(), PORTALS[0].to_owned());
+    let id = Id::node(OTHER, PORTALS[0], "default");
+    bus.put(&id, Object::Node(node));
+    let record = running.record();
+    assert_eq!((&record["event"], &record["properties"]["Target"]), (&json!("added"), &json!(OTHER)));
+    bus.take(&id);
+    let record = running.record();
+    assert_eq!((&record["event"], &record["properties"]["Target"]), (&json!("removed"), &json!(OTHER)));
+
+    running.signal(Signal::INT);
+    assert_eq!(running.end(), (Some(130), String::new()));
+}
+
+#[test]
+fn without_a_terminal_each_event_is_a_line_with_its_time() {
+    let bus = well();
+    let running = Running::start(&bus, &["monitor"]);
+    let at = |sid: usize| format!("session {sid} ({DISKS} at {})", PORTALS[sid - 1]);
+    assert_eq!(running.told(), format!("{}: LOGGED_IN", at(1)));
+    assert_eq!(running.told(), format!("{}: LOGGED_IN", at(2)));
+    let model = "\\u{1b}[2Jgw\\u{202e}";
+    assert_eq!(running.told(), format!("disk mpatha: optimal 64 MiB {model} naa.1, 2 paths"));
+    put(&bus, session(2, DISKS, "FAILED"));
+    assert_eq!(running.told(), format!("{}: FAILED (was LOGGED_IN)", at(2)));
+    put(&bus, disk(["active", "failed"], Health::Degraded));
+    let path = format!("path sdb at {}", PORTALS[1]);
+    assert_eq!(running.told(), format!("disk mpatha: {path} FAILED: path failed (was ok)"));
+    assert_eq!(running.told(), "disk mpatha: degraded (was optimal)");
+    bus.take(&Id::session(2));
+    assert_eq!(running.told(), format!("{}: ended", at(2)));
+    running.signal(Signal::TERM);
+    assert_eq!(running.end(), (Some(143), String::new()));
+}
+
+#[test]
+fn only_what_is_asked_for_is_shown() {
+    let bus = well();
+    put(&bus, session(3, OTHER, "LOGGED_IN"));
+    let running = Running::start(&bus, &["monitor", OTHER, "--json"]);
+    let record = running.record();
+    assert_eq!((&record["event"], &record["properties"]["Sid"]), (&json!("present"), &json!(3)));
+    assert_eq!(running.record()["event"], "watching");
+    put(&bus, session(1, DISKS, "FAILED"));
+    put(&bus, session(3, OTHER, "FAILED"));
+    assert_eq!(running.record()["path"], "/org/cloudatlas/IscsiInitiator/sessions/3");
+    running.signal(Signal::TERM);
+    assert_eq!(running.end().0, Some(143));
+    let ended = bus.run(&["monitor", "gateway.example"]);
+    assert_eq!(ended.code, 2);
+    assert!(ended.err.contains("the portal is numeric here"), "{}", ended.err);
+}
+
+#[test]
+fn a_daemon_that_is_replaced_is_followed() {
+    let mut bus = well();
+    let program = Running::start(&bus, &["monitor", "--json"]);
+    let person = Running::start(&bus, &["monitor"]);
+    program.until("watching");
+    for _ in 0..3 {
+        person.told();
+    }
+    bus.crash();
+    let lost = program.record();
+    assert_eq!((&lost["event"], &lost["object"]), (&json!("lost"), &json!("daemon")));
+    assert!(lost["message"].as_str().unwrap().starts_with("cannot reach the service"), "{lost}");
+    assert!(person.told().starts_with("the daemon is gone, and is tried again: cannot reach the service"));
+    put(&bus, session(2, DISKS, "FAILED"));
+    let bus = bus.restart();
+    assert_eq!(program.record()["event"], "restarted");
+    assert_eq!(person.told(), "the daemon was restarted; everything was read again");
+    assert_eq!(program.record()["properties"], json!({ "State": "FAILED" }));
+    assert!(person.told().ends_with("FAILED (was LOGGED_IN)"));
+    // It is a watcher of the new one.
+    put(&bus, session(2, DISKS, "LOGGED_IN"));
+    assert_eq!(program.record()["properties"], json!({ "State": "LOGGED_IN" }));
+    assert!(person.told().ends_with("LOGGED_IN (was FAILED)"));
+    bus.end();
+    for (running, is_json) in [(program, true), (person, false)] {
+        let (code, said) = running.end();
+        assert_eq!(code, Some(12), "{said}");
+        assert!(said.contains("the connection to the system bus was lost"), "{said}");
+        assert_eq!(said.starts_with('{'), is_json, "{said}");
+    }
+}
+
+#[test]
+fn who_may_not_look_ends_with_3_and_an_older_daemon_is_named() {
+    let bus = well();
+    bus.forbid();
+    let ended = bus.run(&["monitor"]);
+    assert_eq!((ended.code, ended.out.as_str()), (3, ""));
+    assert!(ended.err.ends_with(": sudo iscsictl monitor\n"), "{}", ended.err);
+    let older = Bus::older();
+    let ended = older.run(&["monitor", "--json"]);
+    assert_eq!((ended.code, ended.out.as_str()), (1, ""));
+    let error: Value = serde_json::from_str(&ended.err).unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    let message = format!("the daemon's version {version} cannot report changes as they happen");
+    assert_eq!(error["message"], message);
+    assert!(error["hint"].as_str().unwrap().ends_with(": systemctl restart iscsi-initiatord"), "{error}");
+    assert_eq!(Bus::empty().run(&["monitor"]).code, 12);
+}
+
+#[test]
+fn a_reader_that_leaves_ends_it_although_nothing_happens() {
+    let bus = well();
+    let mut child = bus.iscsictl(&["monitor", "--json"]).spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    assert!(line.contains("\"present\""), "{line}");
+    drop(output);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}

@@ -9,7 +9,6 @@
     reason = "a helper of a test that fails, fails the test"
 )]
 
-#[expect(dead_code, reason = "the other tests of this program use the rest of it")]
 mod fake;
 
 use std::{
@@ -19,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use fake::{Bus, DISKS, HOSTILE};
+use fake::{Bus, DISKS, HOSTILE, Terminal};
 use iscsi_initiator_dbus::{
     objects::{Disk, Id, Node, Object, Session},
     results::{Health, Path},
@@ -53,6 +52,8 @@ fn disk(states: [&str; 2], health: Health) -> (Id, Object) {
             let mut path = Path::default();
             (path.sid, path.device, path.dm_state) = (sid, device.to_owned(), state.to_owned());
             (path.target, path.map) = (DISKS.to_owned(), "mpatha".to_owned());
+            (path.map_device, path.wwid) = ("dm-0".to_owned(), "naa.1".to_owned());
+            (path.size, path.model) = (64 << 20, HOSTILE.to_owned());
             path.portal = PORTALS[usize::from(sid.is_multiple_of(2))].to_owned();
             path
         })
@@ -89,7 +90,7 @@ impl Running {
     }
 
     fn line(&self) -> String {
-        self.lines.recv_timeout(DEADLINE).expect("a line")
+        self.lines.recv_timeout(DEADLINE).unwrap()
     }
 
     /// A line without its time.
@@ -272,4 +273,132 @@ fn a_reader_that_leaves_ends_it_although_nothing_happens() {
     assert!(line.contains("\"present\""), "{line}");
     drop(output);
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+/// The settings of the terminal before and after, and the exit code.
+const LOOK: &str = "stty -g >before; \"$ISCSICTL\" monitor; echo code=$?; stty -g >after; \
+    if cmp before after; then echo same; fi";
+
+/// A shell on a terminal, in a folder of its own.
+fn on_terminal(bus: &Bus, size: (u16, u16), line: &str) -> (Terminal, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let line = format!("cd '{}'; trap : INT; echo earlier; {line}", folder.path().display());
+    (bus.terminal_of(size, &line), folder)
+}
+
+#[test]
+fn a_terminal_gets_a_table_that_follows_what_happens_and_then_what_it_had() {
+    let bus = well();
+    let (mut terminal, _folder) = on_terminal(&bus, (100, 30), LOOK);
+    let seen = terminal.until("the first picture", |seen| seen.contains("sdb"));
+    let lines: Vec<&str> = seen.lines().collect();
+    assert!(lines[0].contains("  2 sessions; 1 disk  ") && lines[0].ends_with("q quits"), "{seen}");
+    assert!(seen.contains(&format!("{DISKS}  192.0.2.37:3260  2        LOGGED_IN")), "{seen}");
+    assert!(seen.contains("optimal  mpatha  dm-0  64 MiB  \\u{1b}[2Jgw\\u{202e}  naa.1"), "{seen}");
+
+    put(&bus, disk(["active", "failed"], Health::Degraded));
+    let seen = terminal.until("a change", |seen| seen.contains("degraded (was optimal)"));
+    assert!(seen.contains("degraded  mpatha") && seen.contains("FAILED: path failed"), "{seen}");
+    assert!(seen.contains("1 disk, 1 not well"), "{seen}");
+    let event = seen.lines().last().unwrap();
+    assert!(event.ends_with("  disk mpatha: degraded (was optimal)"), "{seen}");
+    assert_eq!(event.as_bytes()[2], b':', "{seen}");
+
+    terminal.resize(60, 8);
+    let seen = terminal.until("a smaller picture", |seen| seen.contains("more"));
+    assert!(seen.lines().count() <= 8 && !seen.contains("was optimal"), "{seen}");
+    terminal.resize(200, 30);
+    terminal.until("a larger picture", |seen| seen.contains("was optimal") && seen.contains("sdb"));
+
+    terminal.press("xq");
+    let seen = terminal.end();
+    assert_eq!(seen, "earlier\ncode=0\nsame");
+}
+
+#[test]
+fn only_what_changed_is_drawn() {
+    let bus = well();
+    let (mut terminal, _folder) = on_terminal(&bus, (100, 30), LOOK);
+    terminal.until("the first picture", |seen| seen.contains("sdb"));
+    let before = terminal.written.len();
+    put(&bus, session(2, DISKS, "FAILED"));
+    terminal.until("the change", |seen| seen.contains("FAILED (was LOGGED_IN)"));
+    let drawn = String::from_utf8_lossy(&terminal.written[before..]).into_owned();
+    assert!(!drawn.contains("sda") && !drawn.contains("\x1b[2J"), "{drawn:?}");
+    assert!(drawn.starts_with("\x1b[?2026h"), "{drawn:?}");
+    terminal.press("q");
+    terminal.end();
+}
+
+#[test]
+fn an_interrupt_and_a_signal_leave_the_terminal_as_it_was() {
+    let bus = well();
+    let (mut terminal, _folder) = on_terminal(&bus, (100, 30), LOOK);
+    terminal.until("the first picture", |seen| seen.contains("sdb"));
+    terminal.press("\x03");
+    assert_eq!(terminal.end(), "earlier\ncode=130\nsame");
+
+    let line = LOOK.replace("\"$ISCSICTL\"", "sh -c 'echo $$ >pid; exec \"$ISCSICTL\" monitor'; :");
+    let (mut terminal, folder) = on_terminal(&bus, (100, 30), &line);
+    terminal.until("the first picture", |seen| seen.contains("sdb"));
+    let pid = std::fs::read_to_string(folder.path().join("pid")).unwrap().trim().parse().unwrap();
+    let pid = Pid::from_raw(pid).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    assert!(terminal.end().ends_with("same"));
+}
+
+#[test]
+fn a_stop_gives_the_terminal_back_and_the_table_returns_with_the_program() {
+    let bus = well();
+    let line = LOOK.replace("\"$ISCSICTL\" monitor", "sh -c 'echo $$ >pid; exec \"$ISCSICTL\" monitor'");
+    let (mut terminal, folder) = on_terminal(&bus, (100, 30), &line);
+    terminal.until("the first picture", |seen| seen.contains("sdb"));
+    let pid = std::fs::read_to_string(folder.path().join("pid")).unwrap().trim().parse().unwrap();
+    terminal.press("\x1a");
+    terminal.until("the earlier screen", |seen| seen.starts_with("earlier"));
+    let state = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    while !state().contains(") T ") {
+        std::thread::yield_now();
+    }
+    put(&bus, session(2, DISKS, "FAILED"));
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::CONT).unwrap();
+    terminal.until("the table again", |seen| seen.contains("FAILED (was LOGGED_IN)"));
+    terminal.press("q");
+    assert_eq!(terminal.end(), "earlier\ncode=0\nsame");
+}
+
+#[test]
+fn a_terminal_that_cannot_draw_gets_lines_and_one_without_colours_none() {
+    let bus = well();
+    let line = "TERM=dumb \"$ISCSICTL\" monitor; echo code=$?";
+    let (mut terminal, _folder) = on_terminal(&bus, (100, 30), line);
+    terminal.until("the first line", |seen| seen.contains("  disk mpatha: optimal"));
+    assert!(!terminal.written.contains(&0x1b));
+    terminal.press("\x03");
+    assert!(terminal.end().ends_with("code=130"));
+
+    let (mut terminal, _folder) = on_terminal(&bus, (100, 30), "NO_COLOR=1 \"$ISCSICTL\" monitor");
+    terminal.until("the first picture", |seen| seen.contains("sdb"));
+    let written = String::from_utf8_lossy(&terminal.written).into_owned();
+    assert!(!written.contains("\x1b[1m") && !written.contains("\x1b[32m"), "{written:?}");
+    terminal.press("q");
+    terminal.end();
+}
+
+#[test]
+fn a_table_says_that_the_daemon_is_gone_and_goes_on_with_the_next() {
+    let mut bus = well();
+    let (mut terminal, _folder) = on_terminal(&bus, (100, 30), LOOK);
+    terminal.until("the first picture", |seen| seen.contains("sdb"));
+    bus.crash();
+    terminal.until("it is gone", |seen| seen.lines().nth(1).unwrap().starts_with("the daemon is gone"));
+    put(&bus, session(2, DISKS, "FAILED"));
+    let bus = bus.restart();
+    terminal.until("it is back", |seen| {
+        !seen.lines().nth(1).unwrap().starts_with("the daemon is gone") && seen.contains("1 not well")
+    });
+    bus.end();
+    let seen = terminal.end();
+    assert!(seen.contains("iscsictl: the connection to the system bus was lost"), "{seen}");
+    assert!(seen.ends_with("code=12\nsame"), "{seen}");
 }

@@ -9,6 +9,7 @@
 //! | `diagnose` | diagnose: what a login needs, piece by piece |
 //! | `doctor` | doctor: what the daemon finds, and what only a client sees |
 //! | `lease` | hold, release and holds |
+//! | `living` | a table that is drawn again and again, for monitor and paths |
 //! | `list` | discover, add, paths, nodes and initiator-name |
 //! | `monitor` | monitor: what changes, as it changes |
 //! | `multipath` | multipath: set up, shown, undone |
@@ -24,6 +25,7 @@ mod diagnose;
 mod doctor;
 mod lease;
 mod list;
+mod living;
 mod monitor;
 mod multipath;
 mod near;

@@ -9,11 +9,14 @@ use rustix::{
     io::Errno,
 };
 
-use super::call::Call;
+use super::{
+    call::Call,
+    living::{self, Subject},
+};
 use crate::{
     args::Place,
     exit::Exit,
-    live::{Clock, Follow, Happening, Kind, Mood, News, Record, Scope, Story, now},
+    live::{Clock, Follow, Happening, Kind, News, Record, Scope, Story, Terminal, now},
     problem::Problem,
     show::{Body, Report, Screen, escape::escape},
 };
@@ -21,7 +24,13 @@ use crate::{
 pub(super) async fn monitor(call: &Call, place: &Place) -> Result<Report, Problem> {
     let scope = scope(place, true)?;
     let follow = Follow::start(&call.daemon).await?;
-    lines(call.screen, follow, scope).await?;
+    // A terminal that cannot be taken over gets lines.
+    match call.screen.draws().then(Terminal::open) {
+        Some(Ok(terminal)) => {
+            living::table(call.screen, follow, scope, Subject::Everything, terminal).await?
+        }
+        _ => lines(call.screen, follow, scope).await?,
+    }
     Ok(Report { rows: Vec::new(), body: Body::Written, remarks: Vec::new(), exit: Exit::Done })
 }
 
@@ -91,7 +100,7 @@ impl Writer {
         if self.screen.is_json() {
             return Record::of_daemon(Kind::Lost, now(), &problem.message).line();
         }
-        self.told(&[lost(problem)])
+        self.told(&[Happening::lost(&problem.message)])
     }
 
     /// Each with the time: a log may have none.
@@ -99,10 +108,6 @@ impl Writer {
         let time = self.clock.stamp(now());
         told.iter().map(|happening| format!("{time}  {}\n", escape(&happening.what))).collect()
     }
-}
-
-fn lost(problem: &Problem) -> Happening {
-    Happening::new(Mood::Bad, format!("the daemon is gone, and is tried again: {}", problem.message))
 }
 
 /// Waits until no one reads standard output any more: without an event, nothing is written that would fail.

@@ -24,6 +24,10 @@ impl Clock {
         self.written(seconds, "%Y-%m-%d %H:%M:%S")
     }
 
+    pub(crate) fn time_of_day(&self, seconds: f64) -> String {
+        self.written(seconds, "%H:%M:%S")
+    }
+
     fn written(&self, seconds: f64, format: &str) -> String {
         #[expect(
             clippy::cast_possible_truncation,
@@ -48,6 +52,7 @@ mod tests {
     #[test]
     fn a_time_is_that_of_the_zone() {
         assert_eq!(Clock::utc().stamp(1_795_730_471.9), "2026-11-26 22:01:11");
+        assert_eq!(Clock::utc().time_of_day(1_795_730_471.9), "22:01:11");
         assert!(now() > 1_700_000_000.0);
     }
 }

@@ -30,6 +30,11 @@ impl Happening {
     pub(crate) fn new(mood: Mood, what: impl Into<String>) -> Self {
         Self { mood, what: what.into() }
     }
+
+    /// The daemon has ended, and could not be started again yet.
+    pub(crate) fn lost(why: &str) -> Self {
+        Self::new(Mood::Bad, format!("the daemon is gone, and is tried again: {why}"))
+    }
 }
 
 /// The objects as they were last told of.
@@ -215,7 +220,7 @@ fn state_of(path: &Path) -> (String, Mood) {
     (state, mood)
 }
 
-fn mood_of(health: Health) -> Mood {
+pub(super) fn mood_of(health: Health) -> Mood {
     match health {
         Health::Optimal | Health::Single => Mood::Good,
         Health::Degraded | Health::Queueing | Health::Down => Mood::Bad,
@@ -224,7 +229,7 @@ fn mood_of(health: Health) -> Mood {
     }
 }
 
-fn mood_of_state(state: &str) -> Mood {
+pub(super) fn mood_of_state(state: &str) -> Mood {
     match state {
         "LOGGED_IN" => Mood::Good,
         "FAILED" | "FREE" => Mood::Bad,
@@ -255,48 +260,17 @@ fn of_path(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-
-    use iscsi_initiator_dbus::{
-        objects::{Properties, Values},
-        results::{ChapMode, Startup},
-    };
-    use zbus::OwnedVariant;
+    use iscsi_initiator_dbus::results::{ChapMode, Startup};
 
     use super::*;
-
-    const TARGET: &str = "iqn.2003-01.com.example:disks";
-
-    fn values(properties: Properties) -> Values {
-        let owned = |value| OwnedVariant::try_from(value).unwrap();
-        properties.into_iter().map(|(name, value)| (name.to_owned(), owned(value))).collect()
-    }
-
-    fn whole(id: &Id, object: &Object) -> HashMap<&'static str, Values> {
-        HashMap::from([(id.class().interface(), values(object.properties()))])
-    }
+    use crate::live::for_tests::{self, PORTAL, TARGET, put};
 
     fn session(state: &str) -> Session {
-        let mut session = Session::default();
-        (session.sid, session.target) = (1, TARGET.to_owned());
-        (session.portal, session.state) = ("192.0.2.21:3260".to_owned(), state.to_owned());
-        session
+        for_tests::session(1, state)
     }
 
     fn disk(states: &[(&str, &str)], health: Health) -> Disk {
-        let mut disk = Disk::default();
-        (disk.map, disk.size, disk.health) = ("mpatha".to_owned(), 64 << 20, health);
-        disk.vendor = "LIO-ORG".to_owned();
-        disk.paths = states
-            .iter()
-            .map(|(device, state)| {
-                let mut path = Path::default();
-                (path.device, path.dm_state) = ((*device).to_owned(), (*state).to_owned());
-                (path.portal, path.map) = ("192.0.2.21:3260".to_owned(), "mpatha".to_owned());
-                path
-            })
-            .collect();
-        disk
+        for_tests::disk("mpatha", states, health)
     }
 
     /// Tells of an object that becomes another.
@@ -308,10 +282,10 @@ mod tests {
         };
         let mut model = Model::default();
         if let Some(before) = before {
-            model.add(&id.to_string(), &whole(&id, &before));
+            put(&mut model, &id, &before);
         }
         let mut story = Story::new(Scope { with_nodes: true, ..Scope::default() }, &model);
-        let event = model.add(&id.to_string(), &whole(&id, now)).unwrap();
+        let event = put(&mut model, &id, now).unwrap();
         let told = story.tell(&event, &model).unwrap();
         told.into_iter().map(|happening| (happening.mood, happening.what)).collect()
     }
@@ -359,7 +333,9 @@ mod tests {
                 (Mood::Bad, "disk mpatha: degraded (was optimal)".to_owned()),
             ]
         );
-        let other = Object::Disk(disk(&[("sdb", "active"), ("sdc", "active")], Health::Optimal));
+        let mut other = disk(&[("sda", "active"), ("sdb", "active"), ("sdc", "active")], Health::Optimal);
+        other.paths.remove(0);
+        let other = Object::Disk(other);
         assert_eq!(
             told(Some(fine.clone()), &other),
             [
@@ -385,7 +361,7 @@ mod tests {
     #[test]
     fn a_record_is_told_of_where_it_is_other_than_before() {
         let mut node = Node::default();
-        (node.target, node.portal) = (TARGET.to_owned(), "192.0.2.21:3260".to_owned());
+        (node.target, node.portal) = (TARGET.to_owned(), PORTAL.to_owned());
         (node.startup, node.chap) = (Startup::Manual, ChapMode::None);
         let mut changed = node.clone();
         (changed.startup, changed.chap) = (Startup::Automatic, ChapMode::OneWay);
@@ -413,7 +389,7 @@ mod tests {
         let scope = Scope { target: "iqn.2003-01.com.example:other".parse().ok(), ..Scope::default() };
         let mut story = Story::new(scope, &model);
         let object = Object::Session(session("LOGGED_IN"));
-        let event = model.add(&id.to_string(), &whole(&id, &object)).unwrap();
+        let event = put(&mut model, &id, &object).unwrap();
         assert_eq!(story.tell(&event, &model), None);
         assert!(story.present().is_empty());
         let event = model.remove(&id.to_string(), &[id.class().interface()]).unwrap();

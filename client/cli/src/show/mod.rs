@@ -44,7 +44,7 @@ pub(crate) use self::{
     json::{line as json_line, properties, rows, text},
     nodes::nodes,
     outcomes::{Remark, logins, logouts, rescans},
-    paths::{paths, problems, size, state as path_state},
+    paths::{disks, paths, problems, size, state as path_state},
     uses::{Held, holders, holds},
 };
 use crate::{exit::Exit, problem::Problem};
@@ -96,6 +96,7 @@ pub(crate) struct Screen {
     stdout: Style,
     stderr: Style,
     live: bool,
+    draws: bool,
 }
 
 impl Screen {
@@ -106,17 +107,30 @@ impl Screen {
             columns,
         };
         let (out, err) = (io::stdout().is_terminal(), io::stderr().is_terminal());
+        // What is drawn again and again needs a terminal that can, and no one else who writes there.
+        let is_calm = (out || err) && !output.quiet && !is_dumb() && !agent::may_ask_here();
         Self {
             output,
             stdout: style(out, columns(io::stdout())),
             stderr: style(err, columns(io::stderr())),
-            live: err && !output.quiet && !is_dumb() && !agent::may_ask_here(),
+            live: err && is_calm,
+            draws: out && is_calm && !output.json,
         }
     }
 
     /// Whether a spinner makes sense.
     pub(crate) fn live(self) -> bool {
         self.live
+    }
+
+    /// Whether standard output can show a table that is drawn again and again.
+    pub(crate) fn draws(self) -> bool {
+        self.draws
+    }
+
+    /// Whether standard output has colours.
+    pub(crate) fn has_colours(self) -> bool {
+        self.stdout.colour
     }
 
     /// Whether a program reads the results.

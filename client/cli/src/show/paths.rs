@@ -3,16 +3,40 @@
 
 use std::collections::BTreeMap;
 
-use iscsi_initiator_dbus::results::{Path, Problem};
+use iscsi_initiator_dbus::{
+    objects::Disk,
+    results::{Health, Path, Problem},
+};
 
 use super::{
     outcomes::Remark,
     table::{Cell, Table, Tone},
 };
 
+const HEADER: [&str; 7] = ["DISK", "PORTAL", "SESSION", "H:C:T:L", "GROUP", "PRIORITY", "STATE"];
+
+/// Disks with their health, each with its paths below.
+pub(crate) fn disks<'a>(disks: impl IntoIterator<Item = &'a Disk>) -> Table {
+    let mut table = Table::new(&HEADER);
+    for disk in disks {
+        let mut paths: Vec<&Path> = disk.paths.iter().collect();
+        let tone = match disk.health {
+            Health::Optimal | Health::Single => Tone::Strong,
+            _ => Tone::Bad,
+        };
+        let named = if paths.is_empty() { disk.wwid.clone() } else { heading(&paths) };
+        table.heading_toned(format!("{}  {named}", disk.health), tone);
+        sort(&mut paths);
+        for path in paths {
+            table.row(row(path));
+        }
+    }
+    table
+}
+
 /// Maps first, then disks without a map, then sessions without a disk.
 pub(crate) fn paths(paths: &[Path]) -> Table {
-    let mut table = Table::new(&["DISK", "PORTAL", "SESSION", "H:C:T:L", "GROUP", "PRIORITY", "STATE"]);
+    let mut table = Table::new(&HEADER);
     let mut groups: BTreeMap<(Place, Vec<&str>, u64, String), Vec<&Path>> = BTreeMap::new();
     for path in paths {
         // A map is one, however its disks differ; what has none is in the order of targets and LUNs.
@@ -24,12 +48,16 @@ pub(crate) fn paths(paths: &[Path]) -> Table {
     }
     for (_, mut members) in groups {
         table.heading(heading(&members));
-        members.sort_by(|a, b| (a.group, a.sid, a.lun, &a.device).cmp(&(b.group, b.sid, b.lun, &b.device)));
+        sort(&mut members);
         for path in members {
             table.row(row(path));
         }
     }
     table
+}
+
+fn sort(paths: &mut [&Path]) {
+    paths.sort_by(|a, b| (a.group, a.sid, a.lun, &a.device).cmp(&(b.group, b.sid, b.lun, &b.device)));
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]

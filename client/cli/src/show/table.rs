@@ -132,8 +132,13 @@ impl Table {
 
     /// Begins a group; rows are set in from here on.
     pub(crate) fn heading(&mut self, text: impl ToString) {
+        self.heading_toned(text, Tone::Strong);
+    }
+
+    /// The same, where the group has something to say at a glance.
+    pub(crate) fn heading_toned(&mut self, text: impl ToString, tone: Tone) {
         self.indent = INDENT;
-        self.lines.push(Line::Heading(Cell::toned(text, Tone::Strong)));
+        self.lines.push(Line::Heading(Cell::toned(text, tone)));
     }
 
     /// Nothing for no rows; no blank at a line's end. On a terminal that is too narrow, targets move above

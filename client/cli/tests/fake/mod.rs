@@ -1,7 +1,11 @@
 //! A bus of our own with a fake daemon on it, and the real iscsictl run against it.
 //! Must not touch the system bus.
 
+#![allow(dead_code, reason = "each program of tests uses a part of it")]
+#![allow(clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on must fail")]
+
 mod objects;
+mod terminal;
 
 use std::{
     collections::HashMap,
@@ -24,6 +28,7 @@ use iscsi_initiator_dbus::{
     },
 };
 use objects::{Manager, Objects};
+pub use terminal::Terminal;
 use tokio::sync::Notify;
 use zbus::{Connection, OwnedVariant, message::Header, object_server::SignalEmitter};
 
@@ -606,6 +611,14 @@ impl Bus {
         program.env("ISCSICTL", env!("CARGO_BIN_EXE_iscsictl")).env("TERM", "xterm").env("SHELL", "/bin/sh");
         program.stdin(Stdio::piped()).stdout(Stdio::piped());
         program
+    }
+
+    /// A line of the shell on a terminal of this size.
+    pub fn terminal_of(&self, (columns, rows): (u16, u16), line: &str) -> Terminal {
+        let mut program = command("setsid");
+        program.env("DBUS_SYSTEM_BUS_ADDRESS", self.bus.address()).env("TZ", "UTC");
+        program.env("ISCSICTL", env!("CARGO_BIN_EXE_iscsictl")).env("TERM", "xterm").env_remove("NO_COLOR");
+        Terminal::run(program, line, columns, rows)
     }
 
     /// Runs it to its end.

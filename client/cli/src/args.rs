@@ -27,7 +27,7 @@ pub(crate) use self::{
     chap::Chap,
     commands::{
         Add, Connect, Diagnose, Discover, Doctor, Forget, Hold, Holds, InUse, InitiatorName, Login, Logout,
-        Rescan, SetChap, SetStartup, Timeout,
+        Paths, Rescan, SetChap, SetStartup, Timeout,
     },
     multipath::{Multipath, What},
     place::Place,
@@ -271,10 +271,11 @@ Next: the hints below the findings; iscsictl diagnose TARGET for a login that fa
   iscsictl paths
   iscsictl paths iqn.2003-01.com.example:disks
   iscsictl paths --json | jq '.[] | .device, .\"dm-state\"'
+  iscsictl paths --watch                 # until it is ended, as monitor
 
 Next: a path that is FAILED says why; check the portal's network, then iscsictl login TARGET PORTAL."
     )]
-    Paths(Place),
+    Paths(Paths),
     /// Show sessions, disks and paths as they change, until it is ended.
     #[command(
         override_usage = "iscsictl monitor [OPTIONS] [TARGET] [PORTAL]",
@@ -331,7 +332,7 @@ impl Command {
             Self::Add(args) => args.place.settle(&rule("add", Required, Required), typed),
             Self::Startup(args) => args.place.settle(&rule("startup", Required, Optional), typed),
             Self::Rescan(args) => args.place.settle(&rule("rescan", Optional, Optional), typed),
-            Self::Paths(place) => place.settle(&rule("paths", Optional, Optional), typed),
+            Self::Paths(args) => args.place.settle(&rule("paths", Optional, Optional), typed),
             Self::Monitor(place) => place.settle(&rule("monitor", Optional, Optional), typed),
             Self::Nodes(place) => place.settle(&rule("nodes", Optional, Optional), typed),
             Self::Multipath(_) | Self::Doctor(_) | Self::InitiatorName(_) => Ok(()),
@@ -342,7 +343,11 @@ impl Command {
 impl Command {
     /// Whether it only ends when it is ended: there is nothing to say of that.
     pub(crate) fn goes_on(&self) -> bool {
-        matches!(self, Self::Monitor(_))
+        match self {
+            Self::Monitor(_) => true,
+            Self::Paths(args) => args.watch,
+            _ => false,
+        }
     }
 
     /// Whether the example rule for the group iscsi leaves it to administrators.
@@ -446,6 +451,7 @@ mod tests {
             "iscsictl paths --json -q iqn.2003-01.com.example:d",
             "iscsictl nodes -p 192.0.2.21",
             "iscsictl monitor",
+            "iscsictl paths --watch iqn.2003-01.com.example:d",
             "iscsictl monitor iqn.2003-01.com.example:d 192.0.2.21 --json",
             "iscsictl logout iqn.2003-01.com.example:d --force --timeout 600",
             "iscsictl login iqn.2003-01.com.example:d --no-wait --startup automatic --timeout 1",

@@ -402,3 +402,25 @@ fn a_table_says_that_the_daemon_is_gone_and_goes_on_with_the_next() {
     assert!(seen.contains("iscsictl: the connection to the system bus was lost"), "{seen}");
     assert!(seen.ends_with("code=12\nsame"), "{seen}");
 }
+
+#[test]
+fn the_list_of_paths_goes_on_with_what_changes() {
+    let bus = well();
+    let line = "\"$ISCSICTL\" paths --watch; echo code=$?";
+    let (mut terminal, _folder) = on_terminal(&bus, (100, 30), line);
+    let seen = terminal.until("the list", |seen| seen.contains("no map"));
+    assert!(seen.contains("  1 path ") && seen.contains("sda") && !seen.contains("sdb"), "{seen}");
+    put(&bus, session(2, DISKS, "FAILED"));
+    let seen = terminal.until("the event", |seen| seen.contains("FAILED (was LOGGED_IN)"));
+    assert!(seen.lines().last().unwrap().contains("  session 2 ("), "{seen}");
+    terminal.press("q");
+    assert_eq!(terminal.end(), "earlier\ncode=0");
+
+    let running = Running::start(&bus, &["paths", "--watch", "--json"]);
+    running.until("watching");
+    bus.put(&Id::node(OTHER, PORTALS[0], "default"), Object::Node(Node::default()));
+    put(&bus, session(2, DISKS, "LOGGED_IN"));
+    assert_eq!(running.record()["object"], "session", "a record is not among the paths");
+    running.signal(Signal::INT);
+    assert_eq!(running.end(), (Some(130), String::new()));
+}

@@ -145,6 +145,15 @@ pub(crate) struct SetStartup {
 }
 
 #[derive(Debug, Group)]
+pub(crate) struct Paths {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// Go on, and show what changes
+    #[arg(long)]
+    pub(crate) watch: bool,
+}
+
+#[derive(Debug, Group)]
 pub(crate) struct Rescan {
     #[command(flatten)]
     pub(crate) place: Place,

@@ -1,7 +1,13 @@
 //! A table that is drawn again and again, with the last events below it, until it is quit.
 //! Must not change anything.
 
-use std::time::{Duration, Instant};
+use std::{
+    future::pending,
+    pin::Pin,
+    time::{Duration, Instant},
+};
+
+use iscsi_initiator_dbus::{Fault, options::PathFilter, proxy::InitiatorProxy, results::Path};
 
 use rustix::process::Signal;
 use tokio::{
@@ -10,6 +16,7 @@ use tokio::{
 };
 
 use crate::{
+    exit::Exit,
     live::{
         Clock, Follow, Happening, Key, Keys, Log, News, Picture, Rates, Scope, Section, Story, Terminal, now,
     },
@@ -26,6 +33,62 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(super) enum Subject {
     /// Sessions with their rates, and disks with their paths.
     Everything,
+    /// The list of paths.
+    Paths(List),
+}
+
+type Listing = Pin<Box<dyn Future<Output = Result<Vec<Path>, Fault>>>>;
+
+/// The list of paths: asked for anew when something has changed.
+pub(super) struct List {
+    daemon: InitiatorProxy<'static>,
+    filter: PathFilter,
+    paths: Vec<Path>,
+    is_stale: bool,
+    /// The call that is waited for.
+    listing: Option<Listing>,
+}
+
+impl List {
+    pub(super) fn new(daemon: InitiatorProxy<'static>, filter: PathFilter) -> Self {
+        Self { daemon, filter, paths: Vec::new(), is_stale: true, listing: None }
+    }
+
+    /// Waits until it is other than before. If this is dropped while it waits, nothing is lost.
+    async fn renew(&mut self) -> Result<(), Problem> {
+        if self.is_stale && self.listing.is_none() {
+            let (daemon, filter) = (self.daemon.clone(), self.filter.clone());
+            self.listing = Some(Box::pin(async move { daemon.list_paths(filter).await }));
+            self.is_stale = false;
+        }
+        let Some(listing) = &mut self.listing else { return pending().await };
+        let listed = listing.await;
+        self.listing = None;
+        match listed.map_err(Problem::from) {
+            Ok(paths) => self.paths = paths,
+            // Whoever follows the daemon hears of it, and of the next one.
+            Err(problem) if problem.exit == Exit::NoDaemon => {}
+            Err(problem) => return Err(problem),
+        }
+        Ok(())
+    }
+}
+
+impl Subject {
+    /// Waits for what is not in the objects.
+    async fn renew(&mut self) -> Result<(), Problem> {
+        match self {
+            Self::Everything => pending().await,
+            Self::Paths(list) => list.renew().await,
+        }
+    }
+
+    /// Something has changed.
+    fn is_stale(&mut self) {
+        if let Self::Paths(list) = self {
+            list.is_stale = true;
+        }
+    }
 }
 
 /// Shows it until it is quit or the daemon cannot be followed.
@@ -57,6 +120,10 @@ pub(super) async fn table(
         tokio::select! {
             news = follow.next() => {
                 table.take(&news?, &follow);
+                is_due = true;
+            }
+            renewed = table.subject.renew() => {
+                renewed?;
                 is_due = true;
             }
             _ = ticks.tick() => {
@@ -108,7 +175,10 @@ impl Table {
         match news {
             News::Event(event) => {
                 self.trouble = None;
-                self.log.add(now(), self.story.tell(event, follow.model()).unwrap_or_default());
+                if let Some(told) = self.story.tell(event, follow.model()) {
+                    self.subject.is_stale();
+                    self.log.add(now(), told);
+                }
             }
             News::Lost(problem) => {
                 let lost = Happening::lost(&problem.message);
@@ -129,6 +199,7 @@ impl Table {
                 Section::sessions(model, &self.scope, &self.rates, now),
                 Section::disks(model, &self.scope),
             ],
+            Subject::Paths(list) => vec![Section::paths(&list.paths)],
         };
         let picture = Picture {
             sections,

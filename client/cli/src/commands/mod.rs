@@ -87,7 +87,8 @@ async fn one(command: Command, call: &Call, chap: Option<Chap>, asked: &Asked) -
         Command::Multipath(args) => multipath::multipath(call, &args).await,
         Command::Doctor(args) => doctor::doctor(&args, call.screen, asked, &call.interrupts).await,
         Command::Monitor(place) => monitor::monitor(call, &place).await,
-        Command::Paths(place) => list::paths(call, &place).await,
+        Command::Paths(args) if args.watch => monitor::paths(call, &args.place).await,
+        Command::Paths(args) => list::paths(call, &args.place).await,
         Command::Nodes(place) => list::nodes(call, &place).await,
         Command::InitiatorName(args) => list::initiator_name(call, args.name.as_ref()).await,
     }

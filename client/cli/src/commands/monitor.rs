@@ -10,11 +10,12 @@ use rustix::{
 };
 
 use super::{
-    call::Call,
-    living::{self, Subject},
+    call::{Call, filter},
+    living::{self, List, Subject},
 };
 use crate::{
     args::Place,
+    bus,
     exit::Exit,
     live::{Clock, Follow, Happening, Kind, News, Record, Scope, Story, Terminal, now},
     problem::Problem,
@@ -24,11 +25,23 @@ use crate::{
 pub(super) async fn monitor(call: &Call, place: &Place) -> Result<Report, Problem> {
     let scope = scope(place, true)?;
     let follow = Follow::start(&call.daemon).await?;
+    follow_on(call, follow, scope, Subject::Everything).await
+}
+
+/// The list of the command paths, each time something changes.
+pub(super) async fn paths(call: &Call, place: &Place) -> Result<Report, Problem> {
+    let scope = scope(place, false)?;
+    let follow = Follow::start(&call.daemon).await?;
+    // Of its own: on the other one, nothing is read while the list is waited for.
+    let subject = Subject::Paths(List::new(bus::connect().await?, filter(place)));
+    follow_on(call, follow, scope, subject).await
+}
+
+/// Until it is ended.
+async fn follow_on(call: &Call, follow: Follow, scope: Scope, subject: Subject) -> Result<Report, Problem> {
     // A terminal that cannot be taken over gets lines.
     match call.screen.draws().then(Terminal::open) {
-        Some(Ok(terminal)) => {
-            living::table(call.screen, follow, scope, Subject::Everything, terminal).await?
-        }
+        Some(Ok(terminal)) => living::table(call.screen, follow, scope, subject, terminal).await?,
         _ => lines(call.screen, follow, scope).await?,
     }
     Ok(Report { rows: Vec::new(), body: Body::Written, remarks: Vec::new(), exit: Exit::Done })

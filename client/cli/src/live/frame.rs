@@ -3,7 +3,10 @@
 
 use std::collections::VecDeque;
 
-use iscsi_initiator_dbus::objects::{Disk, Model, Session};
+use iscsi_initiator_dbus::{
+    objects::{Disk, Model, Session},
+    results::Path,
+};
 
 use super::{
     clock::Clock,
@@ -85,6 +88,18 @@ impl<'a> Section<'a> {
             noun: ("disk", "disks"),
             draw: Box::new(move |places| {
                 show::disks(places.iter().filter_map(|place| disks.get(*place).copied()))
+            }),
+        }
+    }
+
+    /// Paths, as the command paths lists them.
+    pub(crate) fn paths(paths: &'a [Path]) -> Self {
+        Self {
+            is_well: paths.iter().map(|path| show::path_state(path).0 == "ok").collect(),
+            noun: ("path", "paths"),
+            draw: Box::new(move |places| {
+                let some: Vec<Path> = places.iter().filter_map(|place| paths.get(*place).cloned()).collect();
+                show::paths(&some)
             }),
         }
     }

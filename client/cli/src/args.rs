@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `chap` | CHAP: the user name, and where the secret comes from |
 //! | `commands` | what each command takes, and the options that several share |
+//! | `complete` | what may follow the words of a line |
 //! | `help` | the examples of the help, as wide as the terminal |
 //! | `mistake` | what was meant by what cannot be taken |
 //! | `multipath` | what the command multipath takes |
@@ -13,6 +14,7 @@
 
 mod chap;
 mod commands;
+mod complete;
 mod help;
 mod mistake;
 mod multipath;
@@ -29,6 +31,7 @@ pub(crate) use self::{
         Add, Connect, Diagnose, Discover, Doctor, Forget, Hold, Holds, InUse, InitiatorName, Login, Logout,
         Paths, Rescan, SetChap, SetStartup, Timeout,
     },
+    complete::{Complete, Wanted},
     multipath::{Multipath, What},
     place::Place,
 };
@@ -307,6 +310,9 @@ Next: iscsictl login TARGET; iscsictl discover PORTAL records more."
 
 Next: ask the gateway's administrator to allow this name. Sessions that are up keep the old one.")]
     InitiatorName(InitiatorName),
+    /// Write what may stand in the place of the last of these words, a line each; for shells.
+    #[command(hide = true)]
+    Complete(Complete),
 }
 
 impl Command {
@@ -335,7 +341,7 @@ impl Command {
             Self::Paths(args) => args.place.settle(&rule("paths", Optional, Optional), typed),
             Self::Monitor(place) => place.settle(&rule("monitor", Optional, Optional), typed),
             Self::Nodes(place) => place.settle(&rule("nodes", Optional, Optional), typed),
-            Self::Multipath(_) | Self::Doctor(_) | Self::InitiatorName(_) => Ok(()),
+            Self::Multipath(_) | Self::Doctor(_) | Self::InitiatorName(_) | Self::Complete(_) => Ok(()),
         }
     }
 }
@@ -360,6 +366,14 @@ impl Command {
             _ => false,
         }
     }
+}
+
+/// What may stand in the place of the last of these words, which follow the program's name.
+pub(crate) fn wanted(words: &[String]) -> Wanted {
+    let mut program = Args::command();
+    // With the options that every command takes.
+    program.build();
+    Wanted::after(&program, words)
 }
 
 /// The command in these words, or nothing.
@@ -486,6 +500,7 @@ mod tests {
             "iscsictl multipath setup --queueing fail --wwid-names --timeout 60",
             "iscsictl multipath undo --dry-run --json",
             "iscsictl doctor",
+            "iscsictl complete -- login --json iqn",
             "iscsictl doctor --fix --timeout 60 --json",
             "iscsictl rescan --timeout 10s",
             "iscsictl rescan --timeout 2min",

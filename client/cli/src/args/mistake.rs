@@ -11,6 +11,9 @@ use iscsi_initiator_dbus::shell;
 use super::word::Word;
 use crate::problem::Problem;
 
+/// The command that no person types.
+const FOR_SHELLS: &str = "complete";
+
 /// The words of other programs, and the command here that does that.
 const OTHERS: [(&str, &[&str]); 16] = [
     (
@@ -91,8 +94,8 @@ fn unknown_command(
     let known =
         OTHERS.iter().find(|(_, words)| words.contains(&lower.as_str())).map(|(verb, _)| (*verb).to_owned());
     let verb = known.or_else(|| match error.get(ContextKind::SuggestedSubcommand) {
-        Some(ContextValue::String(one)) => Some(one.clone()),
-        Some(ContextValue::Strings(several)) => several.first().cloned(),
+        Some(ContextValue::String(one)) => Some(one.clone()).filter(|one| one != FOR_SHELLS),
+        Some(ContextValue::Strings(several)) => several.iter().find(|one| *one != FOR_SHELLS).cloned(),
         _ => None,
     });
     let Some(verb) = verb else {
@@ -258,6 +261,7 @@ mod tests {
             ("-m discovery -t st -p 192.0.2.21", "iscsictl discover 192.0.2.21"),
             ("-m node -T T -p 192.0.2.21 -l", "iscsictl login T 192.0.2.21"),
             ("-m node -T T --logout", "iscsictl logout T"),
+            ("watch", "iscsictl monitor"),
             ("-m session", "iscsictl paths"),
             ("-m node", "iscsictl nodes"),
             ("-m node -T T -o delete", "iscsictl forget T"),

@@ -191,8 +191,13 @@ pub(super) struct Rule {
 impl Rule {
     /// Whether a word of either kind may come first, or alone: nothing is changed by a wrong one.
     fn is_free(&self) -> bool {
-        ["diagnose", "monitor", "nodes", "paths", "rescan"].contains(&self.verb)
+        is_free(self.verb)
     }
+}
+
+/// Whether a target or a portal may come first, or alone, in a command: nothing is changed by a wrong one.
+pub(super) fn is_free(verb: &str) -> bool {
+    ["diagnose", "monitor", "nodes", "paths", "rescan"].contains(&verb)
 }
 
 /// The words that say where, as they were typed.

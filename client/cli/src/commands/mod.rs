@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `call` | what each command has at hand |
 //! | `chap` | set-chap, and the credentials that other commands take too |
+//! | `complete` | complete: what a shell offers |
 //! | `connect` | connect: from a portal to usable disks |
 //! | `diagnose` | diagnose: what a login needs, piece by piece |
 //! | `doctor` | doctor: what the daemon finds, and what only a client sees |
@@ -20,6 +21,7 @@
 
 mod call;
 mod chap;
+mod complete;
 mod connect;
 mod diagnose;
 mod doctor;
@@ -59,6 +61,8 @@ pub(crate) async fn run(
     let call = match &command {
         // It has something to say of a bus that cannot be reached, too.
         Command::Doctor(args) => return doctor::doctor(args, screen, asked, interrupts).await,
+        // It has nothing to say of that, and keeps a deadline.
+        Command::Complete(args) => return complete::complete(args, screen).await,
         _ => Call { daemon: bus::connect().await?, screen, interrupts: Rc::clone(interrupts) },
     };
     let done = one(command, &call, chap, asked).await;
@@ -85,6 +89,7 @@ async fn one(command: Command, call: &Call, chap: Option<Chap>, asked: &Asked) -
         Command::Startup(args) => record::startup(call, &args).await,
         Command::Rescan(args) => session::rescan(call, &args).await,
         Command::Multipath(args) => multipath::multipath(call, &args).await,
+        Command::Complete(args) => complete::complete(&args, call.screen).await,
         Command::Doctor(args) => doctor::doctor(&args, call.screen, asked, &call.interrupts).await,
         Command::Monitor(place) => monitor::monitor(call, &place).await,
         Command::Paths(args) if args.watch => monitor::paths(call, &args.place).await,

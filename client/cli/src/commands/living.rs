@@ -193,11 +193,11 @@ impl Table {
     }
 
     fn draw(&self, follow: &Follow, terminal: &mut Terminal) -> Result<(), Problem> {
-        let (model, now) = (follow.model(), now());
+        let (model, now, size) = (follow.model(), now(), terminal.size());
         let sections = match &self.subject {
             Subject::Everything => vec![
-                Section::sessions(model, &self.scope, &self.rates, now),
-                Section::disks(model, &self.scope),
+                Section::sessions(model, &self.scope, &self.rates, (now, size)),
+                Section::disks(model, &self.scope, size),
             ],
             Subject::Paths(list) => vec![Section::paths(&list.paths)],
         };
@@ -209,6 +209,6 @@ impl Table {
             clock: &self.clock,
             now,
         };
-        terminal.draw(picture.lines(terminal.size(), self.has_colours)).map_err(Problem::local)
+        terminal.draw(picture.lines(size, self.has_colours)).map_err(Problem::local)
     }
 }

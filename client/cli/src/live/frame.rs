@@ -28,11 +28,20 @@ const SPACIOUS: usize = 12;
 /// The fewest rows for events, if there are as many.
 const EVENTS: usize = 3;
 
+/// A terminal with fewer columns gets fewer columns of the tables.
+const NARROW: usize = 72;
+
 /// How large the terminal is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Size {
     pub(crate) columns: usize,
     pub(crate) rows: usize,
+}
+
+impl Size {
+    fn is_narrow(self) -> bool {
+        self.columns < NARROW
+    }
 }
 
 /// The last events, with their times.
@@ -62,7 +71,12 @@ pub(crate) struct Section<'a> {
 
 impl<'a> Section<'a> {
     /// The sessions, with their rates.
-    pub(crate) fn sessions(model: &'a Model, scope: &Scope, rates: &'a Rates, now: f64) -> Self {
+    pub(crate) fn sessions(
+        model: &'a Model,
+        scope: &Scope,
+        rates: &'a Rates,
+        (now, size): (f64, Size),
+    ) -> Self {
         let mut sessions: Vec<&Session> = model
             .sessions()
             .map(|(_, session)| session)
@@ -74,20 +88,21 @@ impl<'a> Section<'a> {
             noun: ("session", "sessions"),
             draw: Box::new(move |places| {
                 let of = |place: &usize| sessions.get(*place).copied();
-                table_of_sessions(&places.iter().filter_map(of).collect::<Vec<_>>(), rates, now)
+                table_of_sessions(&places.iter().filter_map(of).collect::<Vec<_>>(), rates, (now, size))
             }),
         }
     }
 
     /// The disks, each with its paths.
-    pub(crate) fn disks(model: &'a Model, scope: &Scope) -> Self {
+    pub(crate) fn disks(model: &'a Model, scope: &Scope, size: Size) -> Self {
         let disks: Vec<&Disk> =
             model.disks().map(|(_, disk)| disk).filter(|disk| scope.has_disk(disk)).collect();
         Self {
             is_well: disks.iter().map(|disk| mood_of(disk.health) == Mood::Good).collect(),
             noun: ("disk", "disks"),
             draw: Box::new(move |places| {
-                show::disks(places.iter().filter_map(|place| disks.get(*place).copied()))
+                let some = places.iter().filter_map(|place| disks.get(*place).copied());
+                show::disks(some, size.is_narrow())
             }),
         }
     }
@@ -203,7 +218,9 @@ impl Picture<'_> {
 
     fn title(&self, size: Size, style: Style) -> String {
         let parts: Vec<String> = self.sections.iter().map(Section::summary).collect();
-        let said = format!("{}  {}", self.clock.stamp(self.now), parts.join("; "));
+        let time =
+            if size.is_narrow() { self.clock.time_of_day(self.now) } else { self.clock.stamp(self.now) };
+        let said = format!("{time}  {}", parts.join("; "));
         let end = "q quits";
         let blanks = size.columns.saturating_sub(fit::width(&said) + end.len());
         let text = match blanks {
@@ -252,10 +269,10 @@ fn toned(text: &str, mood: Mood, style: Style) -> String {
 }
 
 /// Columns without a value are left out, and their place is for the others.
-fn table_of_sessions(sessions: &[&Session], rates: &Rates, now: f64) -> Table {
-    let has_since = sessions.iter().any(|session| session.since > 0);
+fn table_of_sessions(sessions: &[&Session], rates: &Rates, (now, size): (f64, Size)) -> Table {
+    let has_since = !size.is_narrow() && sessions.iter().any(|session| session.since > 0);
     let has_rates = sessions.iter().any(|session| rates.of(session.sid).is_some());
-    let has_holds = sessions.iter().any(|session| !session.holds.is_empty());
+    let has_holds = !size.is_narrow() && sessions.iter().any(|session| !session.holds.is_empty());
     let mut header = vec!["TARGET", "PORTAL", "SESSION", "STATE"];
     header.extend(has_since.then_some("SINCE"));
     header.extend(has_rates.then_some(["READ", "WRITTEN"]).into_iter().flatten());
@@ -287,7 +304,17 @@ fn table_of_sessions(sessions: &[&Session], rates: &Rates, now: f64) -> Table {
 }
 
 fn per_second(bytes: u64) -> String {
-    if bytes == 0 { "0 B/s".to_owned() } else { format!("{}/s", show::size(bytes)) }
+    if bytes == 0 {
+        return "0 B/s".to_owned();
+    }
+    let size = show::size(bytes);
+    // Three digits are enough, and as many columns.
+    match size.split_once('.') {
+        Some((whole, rest)) if whole.len() > 2 => {
+            format!("{whole}{}/s", rest.trim_start_matches(char::is_numeric))
+        }
+        _ => format!("{size}/s"),
+    }
 }
 
 /// How long ago; nothing if that is not known.
@@ -334,16 +361,19 @@ mod tests {
     }
 
     fn lines(model: &Model, log: &Log, (columns, rows): (usize, usize)) -> Vec<String> {
-        let (scope, rates) = (Scope::default(), Rates::of_machine());
+        let (scope, rates, size) = (Scope::default(), Rates::of_machine(), Size { columns, rows });
         let picture = Picture {
-            sections: vec![Section::sessions(model, &scope, &rates, NOW), Section::disks(model, &scope)],
+            sections: vec![
+                Section::sessions(model, &scope, &rates, (NOW, size)),
+                Section::disks(model, &scope, size),
+            ],
             nothing: "no session",
             trouble: None,
             log,
             clock: &Clock::utc(),
             now: NOW,
         };
-        picture.lines(Size { columns, rows }, false)
+        picture.lines(size, false)
     }
 
     #[test]
@@ -370,6 +400,25 @@ mod tests {
             ]
         );
         assert_eq!(lines(&Model::default(), &Log::default(), (100, 30))[1..], ["no session"]);
+    }
+
+    #[test]
+    fn a_narrow_terminal_gets_what_says_whether_it_works() {
+        let shown = lines(&model(2, 2), &Log::default(), (60, 30));
+        assert_eq!(
+            shown[..8],
+            [
+                "22:01:11  2 sessions, 1 not well; 2 disks, 1 not well",
+                "",
+                "  PORTAL           SESSION  STATE",
+                TARGET,
+                "  192.0.2.21:3260  1        LOGGED_IN",
+                "  192.0.2.21:3260  2        FAILED",
+                "",
+                "  DISK  PORTAL           SESSION  STATE",
+            ]
+        );
+        assert_eq!(shown[13], "  sdb   192.0.2.21:3260  2        FAILED: path failed");
     }
 
     #[test]
@@ -409,6 +458,7 @@ mod tests {
             assert_eq!(age(since, 1000.0), text);
         }
         assert_eq!((age(1, 7300.0).as_str(), age(1, 1e6).as_str()), ("2 h", "11 d"));
-        assert_eq!(["0 B/s", "1.5 KiB/s"], [0, 1536].map(per_second).each_ref().map(String::as_str));
+        let rates = [0, 1536, 123_456_789, 1_200_000_000].map(per_second);
+        assert_eq!(rates.each_ref().map(String::as_str), ["0 B/s", "1.5 KiB/s", "117 MiB/s", "1.1 GiB/s"]);
     }
 }

@@ -60,8 +60,8 @@ impl Terminal {
         let mut terminal = Self { tty: Arc::clone(&tty), before, shown: Vec::new() };
         terminal.enter()?;
         let (send, keys) = unbounded_channel();
-        // Left behind in read(2) in the end, as a prompt is.
-        tokio::task::spawn_blocking(move || {
+        // Left behind in read(2) in the end: a thread of the runtime's would be waited for after a panic.
+        std::thread::spawn(move || {
             let mut byte = [0; 1];
             while let Ok(1..) = (&*tty).read(&mut byte) {
                 let key = match byte {
@@ -169,6 +169,35 @@ fn write(text: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Runs this program of tests on a terminal, as far as the test that panics there.
+    #[test]
+    fn a_panic_is_told_on_the_screen_that_stays_and_leaves_the_settings_as_they_were() {
+        let program = std::env::current_exe().unwrap();
+        let name = "live::terminal::tests::it_panics_on_a_terminal";
+        let line = format!(
+            "before=$(stty -g); '{}' --ignored --exact --nocapture {name}; test \"$before\" = \"$(stty -g)\" && echo same",
+            program.display()
+        );
+        #[expect(clippy::disallowed_methods, reason = "a test starts a terminal, and itself on it")]
+        let mut command = std::process::Command::new("script");
+        command.args(["-qec", &line, "/dev/null"]).env("SHELL", "/bin/sh").stdin(std::process::Stdio::null());
+        let shown = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        let at = |text: &str| shown.find(text).unwrap_or_else(|| panic!("not there: {text}: {shown:?}"));
+        assert!(
+            at(ENTER) < at("drawn") && at("drawn") < at(LEAVE) && at(LEAVE) < at("it went wrong"),
+            "{shown:?}"
+        );
+        assert!(at("it went wrong") < at("same"), "{shown:?}");
+    }
+
+    #[tokio::test]
+    #[ignore = "another test runs it on a terminal"]
+    async fn it_panics_on_a_terminal() {
+        let (mut terminal, _keys) = Terminal::open().unwrap();
+        terminal.draw(vec!["drawn".to_owned()]).unwrap();
+        panic!("it went wrong");
+    }
 
     #[test]
     fn only_lines_that_changed_are_written() {

@@ -15,9 +15,15 @@ use super::{
 
 const HEADER: [&str; 7] = ["DISK", "PORTAL", "SESSION", "H:C:T:L", "GROUP", "PRIORITY", "STATE"];
 
-/// Disks with their health, each with its paths below.
-pub(crate) fn disks<'a>(disks: impl IntoIterator<Item = &'a Disk>) -> Table {
-    let mut table = Table::new(&HEADER);
+/// The columns that do not say whether a path works.
+const DETAILS: std::ops::RangeInclusive<usize> = 3..=5;
+
+/// Disks with their health, each with its paths below; only with the columns that say whether they work, if it must be
+/// narrow.
+pub(crate) fn disks<'a>(disks: impl IntoIterator<Item = &'a Disk>, is_narrow: bool) -> Table {
+    let is_shown = |place: usize| !is_narrow || !DETAILS.contains(&place);
+    let shown = HEADER.iter().enumerate().filter(|(place, _)| is_shown(*place));
+    let mut table = Table::new(&shown.map(|(_, name)| *name).collect::<Vec<_>>());
     for disk in disks {
         let mut paths: Vec<&Path> = disk.paths.iter().collect();
         let tone = match disk.health {
@@ -28,7 +34,8 @@ pub(crate) fn disks<'a>(disks: impl IntoIterator<Item = &'a Disk>) -> Table {
         table.heading_toned(format!("{}  {named}", disk.health), tone);
         sort(&mut paths);
         for path in paths {
-            table.row(row(path));
+            let cells = row(path).into_iter().enumerate().filter(|(place, _)| is_shown(*place));
+            table.row(cells.map(|(_, cell)| cell).collect());
         }
     }
     table

@@ -147,7 +147,8 @@ impl Table {
     pub(crate) fn render(&self, style: Style) -> String {
         let natural = self.widths(style, Cell::width);
         let Some(columns) = style.columns.filter(|columns| self.total(&natural) > *columns) else {
-            return self.draw(&natural, style, usize::MAX);
+            // What spans all columns may still be wider.
+            return self.draw(&natural, style, style.columns.unwrap_or(usize::MAX));
         };
         match self.grouped() {
             Some(grouped) => grouped.render(style),

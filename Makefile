@@ -6,6 +6,8 @@ DESTDIR    ?=
 LIBEXECDIR ?= $(PREFIX)/libexec
 BINDIR     ?= $(PREFIX)/bin
 DATADIR    ?= $(PREFIX)/share
+# Where Debian's zsh looks: vendor-completions below /usr/share, site-functions below /usr/local/share.
+ZSHDIR     ?= $(DATADIR)/zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)
 SYSTEMDDIR ?= $(PREFIX)/lib
 TARGET     ?= $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 CARGO      ?= cargo
@@ -82,7 +84,7 @@ install: ## put every file where a distribution would (DESTDIR=, PREFIX=/usr)
 	install -D -m 0644 docs/man/iscsictl.1 $(DESTDIR)$(DATADIR)/man/man1/iscsictl.1
 	install -D -m 0644 docs/man/iscsi-initiatord.8 $(DESTDIR)$(DATADIR)/man/man8/iscsi-initiatord.8
 	install -D -m 0644 client/cli/completions/iscsictl.bash $(DESTDIR)$(DATADIR)/bash-completion/completions/iscsictl
-	install -D -m 0644 client/cli/completions/_iscsictl $(DESTDIR)$(DATADIR)/zsh/site-functions/_iscsictl
+	install -D -m 0644 client/cli/completions/_iscsictl $(DESTDIR)$(ZSHDIR)/_iscsictl
 	install -D -m 0644 README.md $(DESTDIR)$(DATADIR)/doc/iscsi-initiatord/README.md
 	install -D -m 0644 -t $(DESTDIR)$(DATADIR)/doc/iscsi-initiatord/docs docs/*.md
 	install -D -m 0644 -t $(DESTDIR)$(DATADIR)/doc/iscsi-initiatord/docs/adr docs/adr/*.md
@@ -101,7 +103,7 @@ uninstall: ## remove what install put there
 	rm -f $(DESTDIR)$(SYSTEMDDIR)/tmpfiles.d/iscsi-initiatord.conf
 	rm -f $(DESTDIR)$(SYSTEMDDIR)/sysusers.d/iscsi-initiatord.conf
 	rm -f $(DESTDIR)$(DATADIR)/man/man1/iscsictl.1 $(DESTDIR)$(DATADIR)/man/man8/iscsi-initiatord.8
-	rm -f $(DESTDIR)$(DATADIR)/bash-completion/completions/iscsictl $(DESTDIR)$(DATADIR)/zsh/site-functions/_iscsictl
+	rm -f $(DESTDIR)$(DATADIR)/bash-completion/completions/iscsictl $(DESTDIR)$(ZSHDIR)/_iscsictl
 	rm -rf $(DESTDIR)$(DATADIR)/doc/iscsi-initiatord
 
 clean: ## remove what was built, the testbed's image included

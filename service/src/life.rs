@@ -11,7 +11,7 @@ use crate::Activity;
 /// How long calls that were in transit when the name was released may take to arrive.
 const GRACE: Duration = Duration::from_millis(200);
 
-/// How long calls that are being answered may take then; less than the unit's `TimeoutStopSec`.
+/// How long releasing the name, and calls that are being answered, may take then; less than the unit's `TimeoutStopSec`.
 const FINISH: Duration = Duration::from_secs(25);
 
 /// Serves until no call has come and no watcher was there for `quiet`, or until SIGTERM or SIGINT; then releases the name and answers what
@@ -32,9 +32,13 @@ pub async fn live(connection: &Connection, activity: &Activity, quiet: Duration)
     // Later calls start a new daemon; those that are running or in transit are still answered here.
     // Another SIGTERM changes nothing: systemd sends one when the name is released, and uses
     // SIGKILL after TimeoutStopSec.
-    connection.release_name(BUS_NAME).await?;
-    if tokio::time::timeout(FINISH, activity.without_calls_for(GRACE)).await.is_err() {
+    let finish = async {
+        connection.release_name(BUS_NAME).await?;
+        activity.without_calls_for(GRACE).await;
+        Ok(())
+    };
+    tokio::time::timeout(FINISH, finish).await.unwrap_or_else(|_| {
         tracing::warn!("stopping although calls are running");
-    }
-    Ok(())
+        Ok(())
+    })
 }

@@ -18,8 +18,13 @@ _iscsictl() {
     [[ $current == [\'\"]* ]] && return
     [[ $COMP_WORDBREAKS == *:* ]] && prefix="${current%"${current##*:}"}"
     for candidate in "${!COMPREPLY[@]}"; do
-        printf -v current '%q' "${COMPREPLY[candidate]}"
-        COMPREPLY[candidate]="${current#"$prefix"}"
+        # What was typed without a backslash before a bracket is stripped without one.
+        if [[ $prefix != *\\* && ${COMPREPLY[candidate]} == "$prefix"* ]]; then
+            printf -v COMPREPLY[candidate] '%q' "${COMPREPLY[candidate]#"$prefix"}"
+        else
+            printf -v current '%q' "${COMPREPLY[candidate]}"
+            COMPREPLY[candidate]="${current#"$prefix"}"
+        fi
     done
 }
 complete -F _iscsictl iscsictl

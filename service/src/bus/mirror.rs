@@ -160,25 +160,31 @@ impl Emitter {
 
     async fn look_by_itself(&mut self) {
         self.due = None;
+        let echo = self.echo.take();
         let happened = self.take_events();
         let scope = if happened.files || self.owes_records { Scope::Everything } else { Scope::Devices };
         // The failure is logged, and the next look comes.
         let _ = self.look(scope).await;
-        self.echo = match self.echo {
-            _ if happened.devices => Some(ECHO),
-            Some(echo) => Some(echo * 2).filter(|echo| *echo <= LAST_ECHO),
-            None => None,
-        };
-        if let Some(echo) = self.echo {
-            self.look_after(echo);
+        if let (None, Some(echo)) = (self.echo, echo.map(|echo| echo * 2).filter(|echo| *echo <= LAST_ECHO)) {
+            self.echo_after(echo);
         }
     }
 
+    fn echo_after(&mut self, pause: Duration) {
+        self.echo = Some(pause);
+        self.look_after(pause);
+    }
+
+    /// Whoever takes them, the looks that they call for follow.
     fn take_events(&mut self) -> Happened {
         let happened = self.events.take();
+        if happened.devices {
+            self.echo_after(ECHO);
+        }
         if happened.network {
             self.suspect = Some(Instant::now() + SUSPECT);
             self.tick = TICK;
+            self.look_after(FLURRY);
         }
         happened
     }

@@ -46,6 +46,9 @@ enum Question {
     GetAll(Id, String),
 }
 
+/// What a caller wrote comes back in an error no longer than this, in characters.
+const ECHO: usize = 255;
+
 /// An error of the standard interfaces. What polkit and the machine say is a [`Fault`].
 #[derive(Debug)]
 struct Refusal {
@@ -54,13 +57,15 @@ struct Refusal {
 }
 
 impl Refusal {
-    fn new(name: &str, message: String) -> Self {
+    fn new(name: &str, message: &str) -> Self {
+        let message = message.chars().take(2 * ECHO).collect();
         Self { name: format!("org.freedesktop.DBus.Error.{name}"), message }
     }
 
     /// There is no such object, interface, method or property.
     fn unknown(what: &str, name: &str) -> Self {
-        Self::new(&format!("Unknown{what}"), format!("{}: unknown {}", name, what.to_lowercase()))
+        let name: String = name.chars().take(ECHO).collect();
+        Self::new(&format!("Unknown{what}"), &format!("{name}: unknown {}", what.to_lowercase()))
     }
 
     /// With the same body as a fault has.
@@ -147,18 +152,18 @@ fn question(call: &Message, header: &Header<'_>) -> Result<Question, Refusal> {
         },
         "Get" | "GetAll" | "Set" if is_of("org.freedesktop.DBus.Properties") => {
             if folder.is_some() {
-                return Err(Refusal::new("UnknownInterface", format!("{path} has no properties")));
+                return Err(Refusal::new("UnknownInterface", &format!("{path} has no properties")));
             }
             let id = Id::at(path).ok_or_else(unknown_object)?;
             let body = call.body();
-            let wrong = |error: zbus::Error| Refusal::new("InvalidArgs", error.to_string());
+            let wrong = |error: zbus::Error| Refusal::new("InvalidArgs", &error.to_string());
             match member {
                 "Get" => {
                     let (interface, property) = body.deserialize().map_err(wrong)?;
                     Ok(Question::Get(id, interface, property))
                 }
                 "GetAll" => Ok(Question::GetAll(id, body.deserialize().map_err(wrong)?)),
-                _ => Err(Refusal::new("PropertyReadOnly", "no property can be set".to_owned())),
+                _ => Err(Refusal::new("PropertyReadOnly", "no property can be set")),
             }
         }
         _ => Err(Refusal::unknown("Method", member)),

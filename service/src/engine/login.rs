@@ -147,29 +147,26 @@ async fn log_in(
     // Their paths come back to those that something has open.
     let pathless = pathless_maps::take_away(engine, Some(target)).await?.kept;
     let mut outcomes = portals::log_in(engine, nodes, hold, share, limit).await?;
-    let unscanned = scan::left_to_a_person(engine, those(&outcomes, |_| true)).await?;
-    let mut settled = if wishes.wait { Settled::Ready } else { Settled::Unasked };
-    let mut fresh = Fresh::new();
+    // What fails from here on is told once the sessions are checked, or ended again.
+    let unscanned = scan::left_to_a_person(engine, those(&outcomes, |_| true)).await;
+    let mut usable = Ok(Usable::without_a_wait(wishes.wait));
     let accept = wishes.accept_changed_luns;
     let is_any_up = outcomes.values().any(Result::is_ok);
-    if wishes.wait && is_any_up {
+    if let (Ok(unscanned), true) = (&unscanned, wishes.wait && is_any_up) {
         wishes.progress.report(Step::Disks, "waiting for the disks and their maps");
-        let usable = make_usable(engine, target, &mut outcomes, &unscanned, accept, limit).await?;
-        settled = usable.settled;
-        fresh = usable.fresh;
+        usable = make_usable(engine, target, &mut outcomes, unscanned, accept, limit).await;
     }
     pathless_maps::forget_errors(engine, pathless).await;
     // What follows is remembered: which disks the LUNs are, and which were accepted.
     if limit.decide().is_err() {
         let made = those(&outcomes, |done| done.outcome == LoginOutcome::LoggedIn);
-        let now = engine.state.sessions(Scope::of([target])).await?;
-        let made: Vec<u32> = made.iter().flat_map(|key| now.all_sessions_of(key)).map(|s| s.sid).collect();
         wishes.progress.report(Step::Undo, "ending the sessions that it had made");
-        let cancelled = take_back(engine, &made, limit).await;
+        let cancelled = take_back_at(engine, target, &made, limit).await;
         let adopted = outcomes.into_values().flatten().filter_map(|done| done.adopted);
         portals::put_back(engine, adopted.collect()).await;
         return Err(cancelled);
     }
+    let (unscanned, Usable { settled, fresh }) = (unscanned?, usable?);
     if wishes.wait && is_any_up {
         let now = engine.state.sessions_around(Scope::of([target])).await?;
         let changed =
@@ -179,6 +176,7 @@ async fn log_in(
         refuse(&mut outcomes, changed);
         refuse(&mut outcomes, shared_lun::refuse(engine, target, &fresh, now, accept, limit).await?);
     }
+    let settled = settled?;
     if let Some(startup) = wishes.startup {
         set_startup(engine, those(&outcomes, |done| !done.is_refused()), startup).await?;
     }
@@ -191,8 +189,15 @@ fn refuse(outcomes: &mut BTreeMap<NodeKey, Outcome>, refused: Refused) {
 
 /// How the wait for disks and maps ended, and which sessions show their LUNs for the first time.
 struct Usable {
-    settled: Settled,
+    settled: Result<Settled>,
     fresh: Fresh,
+}
+
+impl Usable {
+    fn without_a_wait(is_asked: bool) -> Self {
+        let settled = if is_asked { Settled::Ready } else { Settled::Unasked };
+        Self { settled: Ok(settled), fresh: Fresh::new() }
+    }
 }
 
 /// Waits until every disk of the nodes that are up can be used. A session that had no disk until
@@ -233,15 +238,20 @@ async fn make_usable(
         sessions(&new).into_iter().chain(bare).map(|(key, session)| (session.sid, key)).collect();
     let mut unscanned: Vec<Session> = old.into_iter().map(|(_, session)| session).collect();
     unscanned.retain(|session| session.disks.is_empty() || session.state != "LOGGED_IN");
-    scan::look_for_luns(engine, numbers(&unscanned), limit).await?;
-    refuse(outcomes, shared_lun::refuse_early(engine, target, &fresh, accept, limit).await?);
-    let sids = numbers(&sessions(&those(outcomes, |_| true)).into_iter().map(|(_, s)| s).collect::<Vec<_>>());
-    let (mut settled, lost) = settle::settled(engine, &sids, limit).await?;
-    // An iscsid that was restarted in the meantime reconnects every session.
-    if !lost.is_empty() {
+    let settled = async {
+        scan::look_for_luns(engine, numbers(&unscanned), limit).await?;
+        refuse(outcomes, shared_lun::refuse_early(engine, target, &fresh, accept, limit).await?);
+        let waiting = sessions(&those(outcomes, |_| true)).into_iter().map(|(_, session)| session);
+        let sids = numbers(&waiting.collect::<Vec<_>>());
+        let (settled, lost) = settle::settled(engine, &sids, limit).await?;
+        if lost.is_empty() {
+            return Ok(settled);
+        }
+        // An iscsid that was restarted in the meantime reconnects every session.
         scan::look_for_luns(engine, lost, limit).await?;
-        (settled, _) = settle::settled(engine, &sids, limit).await?;
-    }
+        settle::settled(engine, &sids, limit).await.map(|(settled, _)| settled)
+    };
+    let settled = settled.await;
     Ok(Usable { settled, fresh })
 }
 
@@ -284,6 +294,17 @@ async fn take_back(engine: &Engine, made: &[u32], limit: &Limit) -> Fault {
     match just_made::end(engine, sessions, &Limit::of(PROBED)).await {
         Ok(()) => cancelled,
         Err(fault) => stays(&cancelled, fault.message()),
+    }
+}
+
+/// The same for the sessions of these nodes.
+async fn take_back_at(engine: &Engine, target: &Iqn, made: &[NodeKey], limit: &Limit) -> Fault {
+    match engine.state.sessions(Scope::of([target])).await {
+        Ok(now) => {
+            let made = made.iter().flat_map(|key| now.all_sessions_of(key)).map(|session| session.sid);
+            take_back(engine, &made.collect::<Vec<_>>(), limit).await
+        }
+        Err(fault) => stays(&limit.fault(""), fault.message()),
     }
 }
 

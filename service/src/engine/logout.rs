@@ -77,7 +77,11 @@ impl Engine {
                 let nodes = now.nodes_of(target, portals.as_deref());
                 // What an earlier logout had to leave.
                 let earlier = match now.sessions_of(target, None).is_empty() {
-                    true => pathless_maps::take_away(engine, Some(target)).await?,
+                    true => {
+                        // A map that is removed does not come back.
+                        limit.decide()?;
+                        pathless_maps::take_away(engine, Some(target)).await?
+                    }
                     false => TakenAway::default(),
                 };
                 if sessions.is_empty() && nodes.is_empty() && earlier.is_nothing() {

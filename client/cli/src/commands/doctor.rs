@@ -21,6 +21,7 @@ use super::{
 use crate::{
     args::Doctor,
     bundle, bus,
+    exit::Exit,
     problem::{Asked, Problem},
     show::{self, Body, Remark, Report, Screen},
     signals::Interrupts,
@@ -42,8 +43,12 @@ pub(super) async fn doctor(
         bundle::check(file)?;
     }
     let caption = Caption::new(TITLE);
-    let look =
+    let mut look =
         spinner::during(screen.live(), &caption, look(args, asked, (screen, interrupts), &caption)).await;
+    // Nothing that is asked for is left undone, or done by half.
+    if let Some(problem) = look.problem.take_if(|problem| problem.exit == Exit::Interrupted) {
+        return Err(problem);
+    }
     let (table, sum, mut exit) = show::findings(&look.findings, screen.is_quiet());
     let mut remarks = vec![sum];
     if let Some(problem) = &look.problem {

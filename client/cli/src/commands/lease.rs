@@ -1,6 +1,6 @@
 //! The commands of leases: hold, release, holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use iscsi_initiator_dbus::{
     hint,
@@ -50,6 +50,7 @@ pub(super) async fn holds(call: &Call, args: &Holds) -> Result<Report, Problem> 
         })
         .collect();
     let mut remarks = unknown(&paths);
+    let exit = if remarks.is_empty() { Exit::Done } else { Exit::Backend };
     if held.is_empty() && remarks.is_empty() {
         let target = args.whole.target();
         remarks.push(match target.as_str() {
@@ -61,15 +62,19 @@ pub(super) async fn holds(call: &Call, args: &Holds) -> Result<Report, Problem> 
         });
     }
     let body = Body::List(show::holds(&held));
-    Ok(Report { rows, body, remarks, exit: Exit::Done })
+    Ok(Report { rows, body, remarks, exit })
 }
 
-/// What the daemon says of leases that it cannot read, and of targets without a session.
+/// What the daemon says of leases that it cannot read, once for each target. A map that outlived its sessions has a
+/// message of its own.
 fn unknown(paths: &[Path]) -> Vec<Remark> {
-    let is_about_leases =
-        |path: &&Path| path.problem.as_str().is_empty() && path.map.is_empty() && !path.message.is_empty();
-    let about = paths.iter().filter(is_about_leases);
-    about.map(|path| Remark::note(&path.message, &path.hint)).collect()
+    let is_about_leases = |path: &&Path| {
+        let is_pathless = path.sid == 0 && !path.map.is_empty();
+        path.problem.as_str().is_empty() && !is_pathless && !path.message.is_empty()
+    };
+    let about: BTreeSet<(&str, &str)> =
+        paths.iter().filter(is_about_leases).map(|path| (&*path.message, &*path.hint)).collect();
+    about.into_iter().map(|(message, hint)| Remark::note(message, hint)).collect()
 }
 
 /// A program gets no rows: the exit code says it.

@@ -80,7 +80,10 @@ pub(super) async fn in_use(call: &Call, args: &InUse) -> Result<Report, Problem>
         .map_err(|fault| Problem::from(fault).or_list())?;
     let mut remarks = Vec::new();
     if holders.is_empty() {
-        let next = hint!("log out: iscsictl logout {TARGET}", TARGET = target);
+        let next = match portal.as_str() {
+            "" => hint!("log out: iscsictl logout {TARGET}", TARGET = target),
+            portal => hint!("log out: iscsictl logout {TARGET} {PORTAL}", TARGET = target, PORTAL = portal),
+        };
         remarks.push(Remark::note("nothing stands in the way of a logout", &next));
     }
     let exit = if holders.is_empty() { Exit::Done } else { Exit::InUse };

@@ -6,15 +6,20 @@ use std::{
     mem::MaybeUninit,
     os::fd::{AsFd, BorrowedFd},
     sync::Arc,
+    time::Duration,
 };
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, sendmsg, shutdown};
-use tokio::{io::Interest, net::UnixStream, sync::Mutex};
+use tokio::{io::Interest, net::UnixStream, sync::Mutex, time::timeout};
 use zbus::{
     Message, connection::socket::WriteHalf, export::async_trait::async_trait, message::Type, names::BusName,
 };
 
 use super::places::Places;
+
+/// How long the bus may take nothing. It stops reading from the daemon while too much that the daemon has sent waits for
+/// clients that do not read (`max_incoming_bytes` of dbus-daemon); only a new connection ends that.
+const STALL: Duration = Duration::from_secs(30);
 
 /// The socket, and whose turn it is to write.
 #[derive(Debug)]
@@ -28,11 +33,18 @@ impl Line {
         Self { socket, turn: Mutex::new(()) }
     }
 
-    /// Writes them whole, with no other message in between.
+    /// Writes them whole, with no other message in between. A bus that takes nothing for [`STALL`] is lost.
     pub(super) async fn send(&self, mut bytes: &[u8], mut descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let _turn = self.turn.lock().await;
         while !bytes.is_empty() {
-            let sent = self.write(bytes, descriptors).await?;
+            let sent = match timeout(STALL, self.write(bytes, descriptors)).await {
+                Ok(sent) => sent?,
+                Err(_) => {
+                    tracing::error!("the system bus takes no message: giving up the connection");
+                    shutdown(&self.socket, Shutdown::Both)?;
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+            };
             bytes = bytes.get(sent..).unwrap_or_default();
             descriptors = &[];
         }

@@ -2,7 +2,7 @@
 //! taken while the sessions that it is about are ended.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
@@ -37,14 +37,14 @@ pub(in crate::engine) struct Leases {
     files: LeaseFiles,
     /// Held while a file is read to be written, and while a logout begins.
     changing: Arc<Mutex<()>>,
-    /// The targets whose sessions are being ended, in lower case.
-    ending: Arc<Mutex<BTreeSet<String>>>,
+    /// The targets whose sessions are being ended, in lower case, and how many are at it.
+    ending: Arc<Mutex<BTreeMap<String, usize>>>,
 }
 
-/// The sessions of a target are being ended: until this is dropped, no lease on it is taken.
+/// Sessions of a target are being ended: until the last one of these is dropped, no lease on it is taken.
 #[must_use]
 pub(in crate::engine) struct Ending {
-    ending: Arc<Mutex<BTreeSet<String>>>,
+    ending: Arc<Mutex<BTreeMap<String, usize>>>,
     target: String,
 }
 
@@ -81,7 +81,7 @@ impl Leases {
             let may_end = force || held.is_free();
             let ending = may_end.then(|| {
                 let target = target.canonical();
-                locked(&leases.ending).insert(target.clone());
+                *locked(&leases.ending).entry(target.clone()).or_default() += 1;
                 Ending { ending: Arc::clone(&leases.ending), target }
             });
             (held, ending)
@@ -113,7 +113,7 @@ impl Leases {
 
     fn hold_now(&self, target: &Iqn, holder: LeaseHolder, uid: u32) -> Result<()> {
         let _changing = locked(&self.changing);
-        if locked(&self.ending).contains(&target.canonical()) {
+        if locked(&self.ending).contains_key(&target.canonical()) {
             return Err(Fault::new(Kind::Busy, format!("{target} is being logged out of"))
                 .hint("try again when that is done"));
         }
@@ -183,7 +183,11 @@ impl Leases {
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        locked(&self.ending).remove(&self.target);
+        let mut ending = locked(&self.ending);
+        if let Some(count) = ending.get_mut(&self.target) {
+            *count -= 1;
+        }
+        ending.retain(|_, count| *count > 0);
     }
 }
 
@@ -353,7 +357,11 @@ mod tests {
         assert!(held.is_free() && ending.is_some());
         assert_eq!(leases.hold_now(&target("A"), x.clone(), 1).unwrap_err().kind(), Kind::Busy);
         leases.hold_now(&target("b"), x.clone(), 1).unwrap();
+        // What a second one ends counts as well: a session that came late.
+        let (_, second) = leases.end(&target("A"), false).await.unwrap();
         drop(ending);
+        assert_eq!(leases.hold_now(&a, x.clone(), 1).unwrap_err().kind(), Kind::Busy);
+        drop(second);
         leases.hold_now(&a, x.clone(), 1).unwrap();
         let (held, ending) = leases.end(&target("A"), false).await.unwrap();
         assert!(ending.is_none() && broken(&held).is_some());

@@ -4,10 +4,12 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    fmt,
     future::{Future, poll_fn},
     num::NonZeroUsize,
-    pin::{Pin, pin},
-    task::{Context, Poll},
+    pin::Pin,
+    sync::{Mutex, PoisonError},
+    task::{Context, Poll, ready},
 };
 
 use futures_core::Stream as _;
@@ -46,8 +48,44 @@ pub struct Watcher {
     events: VecDeque<Event>,
     signals: MessageStream,
     owners: MessageStream,
-    /// Signals that came while a call was waited for.
+    /// What reads everything, from when it is begun until it has ended: who waits may drop [`Watcher::next`]
+    /// again and again before.
+    reading: Option<Reading>,
+    /// Signals that came meanwhile.
     early: VecDeque<Message>,
+}
+
+/// A daemon, and what it has.
+type Everything = (OwnedUniqueName, ManagedObjects);
+
+/// The mutex is never locked: with it, other threads may look at the model meanwhile.
+struct Reading(Mutex<Pin<Box<dyn Future<Output = Result<Everything, Fault>> + Send>>>);
+
+impl Reading {
+    fn begin(connection: &Connection) -> Self {
+        let connection = connection.clone();
+        Self(Mutex::new(Box::pin(async move {
+            let mut left = ATTEMPTS;
+            loop {
+                left -= 1;
+                match begin(&connection).await {
+                    // It left between two calls.
+                    Err(fault) if left > 0 && has_left(&fault) => {}
+                    ended => return ended,
+                }
+            }
+        })))
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Everything, Fault>> {
+        self.0.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut().poll(context)
+    }
+}
+
+impl fmt::Debug for Reading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reading")
+    }
 }
 
 /// What came.
@@ -79,6 +117,7 @@ impl Watcher {
             events: VecDeque::new(),
             owners: MessageStream::for_match_rule(owners, connection, Some(QUEUE)).await?,
             signals: MessageStream::for_match_rule(signals, connection, Some(QUEUE)).await?,
+            reading: None,
             early: VecDeque::new(),
         };
         watcher.read().await?;
@@ -91,7 +130,8 @@ impl Watcher {
         &self.model
     }
 
-    /// Waits for the next event. If this is dropped while it waits, nothing is lost.
+    /// Waits for the next event. If this is dropped while it waits, nothing is lost: also a daemon that is
+    /// being started is waited for from where the last call left off.
     ///
     /// # Errors
     ///
@@ -128,36 +168,29 @@ impl Watcher {
 
     /// Subscribes at whatever daemon there is, and takes over what it has. What is other than before is queued.
     async fn read(&mut self) -> Result<(), Fault> {
-        for left in (0..ATTEMPTS).rev() {
-            self.early.clear();
-            let connection = self.connection.clone();
-            let begun = self.meanwhile(begin(&connection)).await;
-            match begun {
-                Ok((daemon, managed)) => {
-                    self.daemon = Some(daemon);
-                    let changes = self.model.replace(&by_name(managed));
-                    self.events.push_back(Event::Restarted);
-                    self.events.extend(changes);
-                    return Ok(());
-                }
-                // It left between two calls.
-                Err(fault) if left > 0 && has_left(&fault) => {}
-                Err(fault) => return Err(fault),
-            }
-        }
-        Err(Fault::new(Kind::Failed, "the daemon leaves again and again"))
+        let (daemon, managed) = poll_fn(|context| self.poll_reading(context)).await?;
+        self.daemon = Some(daemon);
+        let changes = self.model.replace(&by_name(managed));
+        self.events.push_back(Event::Restarted);
+        self.events.extend(changes);
+        Ok(())
     }
 
-    /// Waits for a call. Meanwhile signals are kept, so that the connection is read on.
-    async fn meanwhile<T>(&mut self, call: impl Future<Output = T>) -> T {
-        let mut call = pin!(call);
-        poll_fn(|context| {
-            while let Poll::Ready(Some(Ok(message))) = Pin::new(&mut self.signals).poll_next(context) {
-                self.early.push_back(message);
+    /// Meanwhile signals are kept, so that the connection is read on.
+    fn poll_reading(&mut self, context: &mut Context<'_>) -> Poll<Result<Everything, Fault>> {
+        let reading = match &mut self.reading {
+            Some(reading) => reading,
+            None => {
+                self.early.clear();
+                self.reading.insert(Reading::begin(&self.connection))
             }
-            call.as_mut().poll(context)
-        })
-        .await
+        };
+        while let Poll::Ready(Some(Ok(message))) = Pin::new(&mut self.signals).poll_next(context) {
+            self.early.push_back(message);
+        }
+        let read = ready!(reading.poll(context));
+        self.reading = None;
+        Poll::Ready(read)
     }
 
     async fn incoming(&mut self) -> Result<Incoming, Fault> {
@@ -269,4 +302,15 @@ fn has_left(fault: &Fault) -> bool {
     let gone = ["ServiceUnknown", "NameHasNoOwner", "NoReply", "UnknownObject"];
     let name = fault.error_name();
     gone.iter().any(|gone| name.strip_prefix("org.freedesktop.DBus.Error.") == Some(gone))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watcher_can_be_moved_to_and_looked_at_from_another_thread() {
+        fn is_so<T: Send + Sync>() {}
+        is_so::<Watcher>();
+    }
 }

@@ -404,6 +404,24 @@ fn a_table_says_that_the_daemon_is_gone_and_goes_on_with_the_next() {
 }
 
 #[test]
+fn a_daemon_that_is_slow_to_come_back_is_followed_while_the_table_is_drawn() {
+    let mut bus = well();
+    let (mut terminal, _folder) = on_terminal(&bus, (100, 30), LOOK);
+    terminal.until("the first picture", |seen| seen.contains("sdb"));
+    bus.crash();
+    put(&bus, session(2, DISKS, "FAILED"));
+    // Longer than from one look at the rates to the next.
+    bus.delay(Duration::from_millis(1500));
+    let bus = bus.restart();
+    terminal.until("it is back", |seen| seen.contains("everything was read again"));
+    terminal.until("what it has", |seen| seen.contains("FAILED (was LOGGED_IN)"));
+    put(&bus, session(2, DISKS, "LOGGED_IN"));
+    terminal.until("a change", |seen| seen.contains("LOGGED_IN (was FAILED)"));
+    terminal.press("q");
+    assert_eq!(terminal.end(), "earlier\ncode=0\nsame");
+}
+
+#[test]
 fn the_list_of_paths_goes_on_with_what_changes() {
     let bus = well();
     let line = "\"$ISCSICTL\" paths --watch; echo code=$?";

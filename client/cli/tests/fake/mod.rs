@@ -13,6 +13,7 @@ use std::{
     io::Write,
     process::{Command, Output, Stdio},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use iscsi_initiator_dbus::{
@@ -132,7 +133,7 @@ impl Fake {
             Self::progress(&emitter, id, "maps", "removing mpatha").await.unwrap();
             self.is_cancelled(Some(id)).await;
             // So that the answer to the cancel is the first to be sent.
-            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
         }
         if target == UNKNOWN {
             return Err(unknown());
@@ -654,6 +655,11 @@ impl Bus {
     /// polkit refuses to let anybody look.
     pub fn forbid(&self) {
         self.objects.lock().unwrap().is_forbidden = true;
+    }
+
+    /// Reading everything takes so long.
+    pub fn delay(&self, delay: Duration) {
+        self.objects.lock().unwrap().delay = delay;
     }
 
     /// The object is so from now on, which watchers hear.

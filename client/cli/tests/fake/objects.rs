@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use iscsi_initiator_dbus::{
@@ -21,6 +22,8 @@ pub struct Objects {
     pub watchers: BTreeSet<String>,
     /// Whether polkit refuses to let anybody look.
     pub is_forbidden: bool,
+    /// How long it takes to read everything.
+    pub delay: Duration,
 }
 
 fn values(properties: Properties) -> Values {
@@ -83,6 +86,8 @@ impl Manager {
     async fn get_managed_objects(
         &self,
     ) -> Result<HashMap<OwnedObjectPath, HashMap<String, Values>>, iscsi_initiator_dbus::Fault> {
+        let delay = self.0.lock().unwrap().delay;
+        tokio::time::sleep(delay).await;
         let objects = self.0.lock().unwrap();
         if objects.is_forbidden {
             return Err(super::denied());

@@ -15,7 +15,7 @@ use std::{
     io::{BufRead, BufReader, Read},
     process::Child,
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use fake::{Bus, DISKS, HOSTILE, Terminal};
@@ -304,9 +304,13 @@ fn a_terminal_gets_a_table_that_follows_what_happens_and_then_what_it_had() {
     assert!(event.ends_with("  disk mpatha: degraded (was optimal)"), "{seen}");
     assert_eq!(event.as_bytes()[2], b':', "{seen}");
 
+    let drawn = terminal.written.len();
     terminal.resize(60, 8);
     let seen = terminal.until("a smaller picture", |seen| seen.contains("more"));
     assert!(seen.lines().count() <= 8 && !seen.contains("was optimal"), "{seen}");
+    let drawn = String::from_utf8_lossy(&terminal.written[drawn..]).into_owned();
+    assert!(drawn.contains("\x1b[?2026h\x1b[2J"), "cleared at once with what is drawn: {drawn:?}");
+    assert_eq!(drawn.matches("\x1b[2J").count(), 1, "{drawn:?}");
     terminal.resize(200, 30);
     terminal.until("a larger picture", |seen| seen.contains("was optimal") && seen.contains("sdb"));
 
@@ -365,6 +369,50 @@ fn a_stop_gives_the_terminal_back_and_the_table_returns_with_the_program() {
     terminal.until("the table again", |seen| seen.contains("FAILED (was LOGGED_IN)"));
     terminal.press("q");
     assert_eq!(terminal.end(), "earlier\ncode=0\nsame");
+}
+
+/// A program in the background of a shell, which is ended there; another one, which is fetched from there, stopped,
+/// and ended.
+const JOBS: &str = "set -m; stty -echo; stty -g >before; \
+    \"$ISCSICTL\" monitor & echo $! >first; read line; \
+    kill %1; kill -CONT %1 2>&-; wait %1; echo code=$?; \
+    \"$ISCSICTL\" monitor & echo $! >second; read line; fg >/dev/null; \
+    echo stopped; read line; kill %1; kill -CONT %1 2>&-; wait %1; echo code=$?; \
+    stty -g >after; if cmp before after; then echo same; fi";
+
+#[test]
+fn in_the_background_it_leaves_the_terminal_to_the_shell_and_can_be_ended() {
+    let bus = well();
+    let (mut terminal, folder) = on_terminal(&bus, (100, 30), JOBS);
+    // Stopped, or with the thread that waits for keys.
+    let has_begun = |file: &str| {
+        let pid = std::fs::read_to_string(folder.path().join(file)).unwrap_or_default();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", pid.trim())).unwrap_or_default();
+        let has = |line: &str| status.lines().any(|known| known.starts_with(line));
+        has("State:\tT") || (has("Threads:") && !has("Threads:\t1"))
+    };
+    let wait = |file: &str| {
+        let end = Instant::now() + DEADLINE;
+        while !has_begun(file) {
+            assert!(Instant::now() < end, "{file} does not begin");
+            std::thread::yield_now();
+        }
+    };
+    wait("first");
+    terminal.press("\n");
+    let seen = terminal.until("the end of the first", |seen| seen.contains("code="));
+    assert!(seen.starts_with("earlier\n") && seen.contains("code=143"), "{seen}");
+    assert!(!terminal.written.contains(&0x1b), "{:?}", String::from_utf8_lossy(&terminal.written));
+
+    wait("second");
+    terminal.press("\n");
+    terminal.until("the table", |seen| seen.contains("sdb"));
+    terminal.press("\x1a");
+    terminal.until("the shell", |seen| seen.starts_with("earlier\n") && seen.contains("stopped"));
+    terminal.press("\n");
+    let seen = terminal.end();
+    assert_eq!(seen.matches("code=143").count(), 2, "{seen}");
+    assert!(seen.ends_with("same"), "{seen}");
 }
 
 #[test]

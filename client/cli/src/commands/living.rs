@@ -133,12 +133,12 @@ pub(super) async fn table(
             key = keys.next() => match key {
                 Key::Quit => return Ok(()),
                 Key::Redraw => {
-                    terminal.forget().map_err(Problem::local)?;
+                    terminal.forget();
                     is_due = true;
                 }
             },
             _ = resized.recv() => {
-                terminal.forget().map_err(Problem::local)?;
+                terminal.forget();
                 is_due = true;
             }
             _ = stopped.recv() => {

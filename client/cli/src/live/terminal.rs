@@ -4,15 +4,21 @@
 use std::{
     fs::File,
     io::{self, Read as _, Write as _},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
 };
 
 use rustix::{
+    event::{PollFd, PollFlags, poll},
     fs::{Mode, OFlags},
-    process::{Signal, getpid, kill_process},
-    termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetwinsize, tcsetattr},
+    io::Errno,
+    process::{Signal, getpgrp, getpid, kill_process},
+    termios::{
+        LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr,
+    },
 };
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::frame::Size;
 
@@ -22,8 +28,11 @@ const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
 /// A terminal that knows these shows what is between them at once; the others ignore them.
 const BEGIN: &str = "\x1b[?2026h";
 const END: &str = "\x1b[?2026l";
+const CLEAR: &str = "\x1b[2J";
 /// As a terminal that does not know its size.
 const USUAL: Size = Size { columns: 80, rows: 24 };
+/// How long to wait in the background, where keys are typed for the shell, before looking at them again.
+const AWAY: Duration = Duration::from_millis(250);
 
 /// What was typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,101 +51,171 @@ impl Keys {
     }
 }
 
-/// The terminal, until this is dropped.
+/// The terminal, until this is dropped. Nothing is done to it from the background: a program that changes
+/// settings or reads there is stopped, and the screen is the shell's.
 pub(crate) struct Terminal {
-    tty: Arc<File>,
-    before: Termios,
-    /// The lines that are on it.
-    shown: Vec<String>,
+    tty: Arc<Tty>,
+    /// The lines that are on it; unknown if it was resized, or another program has written there.
+    shown: Option<Vec<String>>,
 }
 
 impl Terminal {
-    /// Takes it over, if there is one.
+    /// Takes it over, if there is one; in the background, as soon as the shell gives it away.
     pub(crate) fn open() -> io::Result<(Self, Keys)> {
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let tty = Arc::new(File::from(rustix::fs::open("/dev/tty", flags, Mode::empty())?));
-        let before = tcgetattr(&*tty)?;
-        restore_in_a_panic(&tty, &before);
-        let mut terminal = Self { tty: Arc::clone(&tty), before, shown: Vec::new() };
-        terminal.enter()?;
+        let file = File::from(rustix::fs::open("/dev/tty", flags, Mode::empty())?);
+        let tty = Arc::new(Tty { file, before: Mutex::default() });
+        restore_in_a_panic(&tty);
+        let terminal = Self { tty: Arc::clone(&tty), shown: None };
+        if tty.is_ours() {
+            tty.take_over()?;
+        }
         let (send, keys) = unbounded_channel();
-        // Left behind in read(2) in the end: a thread of the runtime's would be waited for after a panic.
-        std::thread::spawn(move || {
-            let mut byte = [0; 1];
-            while let Ok(1..) = (&*tty).read(&mut byte) {
-                let key = match byte {
-                    [b'q' | b'Q'] => Key::Quit,
-                    // Ctrl-L, as everywhere.
-                    [0x0c] => Key::Redraw,
-                    _ => continue,
-                };
-                if send.send(key).is_err() {
-                    break;
-                }
-            }
-        });
+        // Left behind in the end: a thread of the runtime's would be waited for after a panic.
+        thread::spawn(move || read(&tty, &send));
         Ok((terminal, Keys(keys)))
     }
 
     pub(crate) fn size(&self) -> Size {
-        let size = tcgetwinsize(&*self.tty).ok();
+        let size = tcgetwinsize(&self.tty.file).ok();
         let size = size.map(|size| Size { columns: size.ws_col.into(), rows: size.ws_row.into() });
         size.filter(|size| size.columns > 0 && size.rows > 0).unwrap_or(USUAL)
     }
 
-    /// Keys come as they are typed, and are not shown. Those that interrupt and stop a program still do.
-    fn enter(&mut self) -> io::Result<()> {
-        write(ENTER)?;
-        self.resume()
-    }
-
-    /// The same where it is on the other screen already.
+    /// The program was continued: others may have changed the settings, and written on the terminal.
     pub(crate) fn resume(&mut self) -> io::Result<()> {
-        let mut raw = self.before.clone();
-        raw.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON);
-        raw.local_modes.insert(LocalModes::ISIG);
-        // 0 is "no key" on Linux: no core dump that leaves the terminal as it is.
-        for (code, value) in
-            [(SpecialCodeIndex::VQUIT, 0), (SpecialCodeIndex::VMIN, 1), (SpecialCodeIndex::VTIME, 0)]
-        {
-            raw.special_codes[code] = value;
+        self.forget();
+        if !self.tty.is_ours() {
+            self.tty.give_back();
+        } else if self.tty.is_taken() {
+            self.tty.take_over()?;
         }
-        tcsetattr(&*self.tty, OptionalActions::Now, &raw)?;
-        self.forget()
+        Ok(())
     }
 
     /// Stops the program as Ctrl-Z does, until it is continued.
     pub(crate) fn stop(&mut self) -> io::Result<()> {
-        leave(&self.tty, &self.before);
+        self.tty.give_back();
         kill_process(getpid(), Signal::STOP)?;
-        // The shell may have other settings now.
-        self.before = tcgetattr(&*self.tty)?;
-        self.enter()
+        Ok(())
     }
 
     /// Nothing that is on it counts: it was resized, or another program has written there.
-    pub(crate) fn forget(&mut self) -> io::Result<()> {
-        self.shown.clear();
-        write("\x1b[2J")
+    pub(crate) fn forget(&mut self) {
+        self.shown = None;
     }
 
-    /// Shows these lines: writes those that are other than before, in one piece.
+    /// Shows these lines: writes those that are other than before, in one piece. In the background, nothing.
     pub(crate) fn draw(&mut self, lines: Vec<String>) -> io::Result<()> {
-        let text = difference(&self.shown, &lines);
-        self.shown = lines;
+        if !self.tty.is_ours() {
+            return Ok(());
+        }
+        if !self.tty.is_taken() {
+            self.tty.take_over()?;
+            self.forget();
+        }
+        let text = difference(self.shown.as_deref(), &lines);
+        self.shown = Some(lines);
         if text.is_empty() { Ok(()) } else { write(&format!("{BEGIN}{text}{END}")) }
     }
 }
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        leave(&self.tty, &self.before);
+        self.tty.give_back();
     }
 }
 
-/// What makes these lines of those.
-fn difference(shown: &[String], lines: &[String]) -> String {
-    let mut text = String::new();
+/// The terminal, and the settings that it gets back, as long as it is taken over.
+struct Tty {
+    file: File,
+    before: Mutex<Option<Termios>>,
+}
+
+impl Tty {
+    /// Whether this program is in the foreground. A terminal that does not say so has no shell that decides it.
+    fn is_ours(&self) -> bool {
+        tcgetpgrp(&self.file).map_or(true, |group| group == getpgrp())
+    }
+
+    fn is_taken(&self) -> bool {
+        self.before().is_some()
+    }
+
+    fn before(&self) -> MutexGuard<'_, Option<Termios>> {
+        self.before.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keys come as they are typed, and are not shown. Those that interrupt and stop a program still do.
+    fn take_over(&self) -> io::Result<()> {
+        let mut kept = self.before();
+        let before = match &*kept {
+            Some(before) => before.clone(),
+            // The shell may have others each time.
+            None => tcgetattr(&self.file)?,
+        };
+        // First: if it is put into the background just now, this stops it before anything is on the screen.
+        tcsetattr(&self.file, OptionalActions::Now, &raw(before.clone()))?;
+        if kept.replace(before).is_none() { write(ENTER) } else { Ok(()) }
+    }
+
+    fn give_back(&self) {
+        let Some(before) = self.before().take() else { return };
+        let _ = write(LEAVE);
+        // The settings in the background are the shell's.
+        if self.is_ours() {
+            let _ = tcsetattr(&self.file, OptionalActions::Now, &before);
+        }
+    }
+}
+
+fn raw(mut settings: Termios) -> Termios {
+    settings.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON);
+    settings.local_modes.insert(LocalModes::ISIG);
+    // 0 is "no key" on Linux: no core dump that leaves the terminal as it is.
+    for (code, value) in
+        [(SpecialCodeIndex::VQUIT, 0), (SpecialCodeIndex::VMIN, 1), (SpecialCodeIndex::VTIME, 0)]
+    {
+        settings.special_codes[code] = value;
+    }
+    settings
+}
+
+/// Reads keys, and only those that are typed for this program, until the terminal is gone.
+fn read(tty: &Tty, send: &UnboundedSender<Key>) {
+    let mut byte = [0; 1];
+    loop {
+        // Not in read(2): it would stop the program that is continued in the background.
+        match poll(&mut [PollFd::new(&tty.file, PollFlags::IN)], None) {
+            Ok(_) => {}
+            Err(Errno::INTR) => continue,
+            Err(_) => return,
+        }
+        if !tty.is_ours() {
+            thread::sleep(AWAY);
+            continue;
+        }
+        match (&tty.file).read(&mut byte) {
+            Ok(1..) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Ok(0) | Err(_) => return,
+        }
+        let key = match byte {
+            [b'q' | b'Q'] => Key::Quit,
+            // Ctrl-L, as everywhere.
+            [0x0c] => Key::Redraw,
+            _ => continue,
+        };
+        if send.send(key).is_err() {
+            return;
+        }
+    }
+}
+
+/// What makes these lines of those; of a screen that is not known, too.
+fn difference(shown: Option<&[String]>, lines: &[String]) -> String {
+    let mut text = if shown.is_none() { CLEAR.to_owned() } else { String::new() };
+    let shown = shown.unwrap_or_default();
     for row in 0..shown.len().max(lines.len()) {
         let now = lines.get(row).map_or("", String::as_str);
         if shown.get(row).map_or("", String::as_str) != now {
@@ -146,16 +225,11 @@ fn difference(shown: &[String], lines: &[String]) -> String {
     text
 }
 
-fn leave(tty: &File, before: &Termios) {
-    let _ = write(LEAVE);
-    let _ = tcsetattr(tty, OptionalActions::Now, before);
-}
-
 /// What a panic says belongs on the screen that stays.
-fn restore_in_a_panic(tty: &Arc<File>, before: &Termios) {
-    let (tty, before, next) = (Arc::clone(tty), before.clone(), std::panic::take_hook());
+fn restore_in_a_panic(tty: &Arc<Tty>) {
+    let (tty, next) = (Arc::clone(tty), std::panic::take_hook());
     std::panic::set_hook(Box::new(move |panic| {
-        leave(&tty, &before);
+        tty.give_back();
         next(panic);
     }));
 }
@@ -203,8 +277,9 @@ mod tests {
     fn only_lines_that_changed_are_written() {
         let lines = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
         let before = lines(&["a", "b", "c"]);
-        assert_eq!(difference(&before, &before), "");
-        assert_eq!(difference(&before, &lines(&["a", "x"])), "\x1b[2;1Hx\x1b[K\x1b[3;1H\x1b[K");
-        assert_eq!(difference(&[], &lines(&["a", "", "c"])), "\x1b[1;1Ha\x1b[K\x1b[3;1Hc\x1b[K");
+        assert_eq!(difference(Some(&before), &before), "");
+        assert_eq!(difference(Some(&before), &lines(&["a", "x"])), "\x1b[2;1Hx\x1b[K\x1b[3;1H\x1b[K");
+        let anew = "\x1b[2J\x1b[1;1Ha\x1b[K\x1b[3;1Hc\x1b[K";
+        assert_eq!(difference(None, &lines(&["a", "", "c"])), anew, "what was there is not known");
     }
 }

@@ -219,7 +219,8 @@ fn difference(shown: Option<&[String]>, lines: &[String]) -> String {
     for row in 0..shown.len().max(lines.len()) {
         let now = lines.get(row).map_or("", String::as_str);
         if shown.get(row).map_or("", String::as_str) != now {
-            text.push_str(&format!("\x1b[{};1H{now}\x1b[K", row + 1));
+            // Erased first: behind a line as wide as the terminal, the cursor is on its last character.
+            text.push_str(&format!("\x1b[{};1H\x1b[K{now}", row + 1));
         }
     }
     text
@@ -278,8 +279,8 @@ mod tests {
         let lines = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
         let before = lines(&["a", "b", "c"]);
         assert_eq!(difference(Some(&before), &before), "");
-        assert_eq!(difference(Some(&before), &lines(&["a", "x"])), "\x1b[2;1Hx\x1b[K\x1b[3;1H\x1b[K");
-        let anew = "\x1b[2J\x1b[1;1Ha\x1b[K\x1b[3;1Hc\x1b[K";
+        assert_eq!(difference(Some(&before), &lines(&["a", "x"])), "\x1b[2;1H\x1b[Kx\x1b[3;1H\x1b[K");
+        let anew = "\x1b[2J\x1b[1;1H\x1b[Ka\x1b[3;1H\x1b[Kc";
         assert_eq!(difference(None, &lines(&["a", "", "c"])), anew, "what was there is not known");
     }
 }

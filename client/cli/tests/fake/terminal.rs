@@ -181,7 +181,11 @@ impl Picture {
                 let last = self.rows.len() - 1;
                 self.at = ((number(0).unwrap_or(1) - 1).min(last), number(1).unwrap_or(1) - 1);
             }
-            ("K", _) => self.rows[row].iter_mut().skip(column).for_each(|cell| *cell = ' '),
+            // Behind the last column, the cursor is on it.
+            ("K", _) => {
+                let column = column.min(self.columns - 1);
+                self.rows[row].iter_mut().skip(column).for_each(|cell| *cell = ' ');
+            }
             ("J", "2") => self.rows.iter_mut().for_each(|row| row.fill(' ')),
             ("h", "?1049") => {
                 let blank = vec![vec![' '; self.columns]; self.rows.len()];

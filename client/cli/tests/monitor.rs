@@ -13,7 +13,7 @@ mod fake;
 
 use std::{
     io::{BufRead, BufReader, Read},
-    process::Child,
+    process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
     time::{Duration, Instant},
 };
@@ -82,7 +82,11 @@ struct Running {
 
 impl Running {
     fn start(bus: &Bus, args: &[&str]) -> Self {
-        let mut child = bus.iscsictl(args).env("TZ", "UTC").spawn().unwrap();
+        Self::run(&mut bus.iscsictl(args))
+    }
+
+    fn run(command: &mut Command) -> Self {
+        let mut child = command.env("TZ", "UTC").spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         let (send, lines) = channel();
         std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
@@ -190,6 +194,23 @@ fn without_a_terminal_each_event_is_a_line_with_its_time() {
     assert_eq!(running.told(), "disk mpatha: degraded (was optimal)");
     bus.take(&Id::session(2));
     assert_eq!(running.told(), format!("{}: ended", at(2)));
+    running.signal(Signal::TERM);
+    assert_eq!(running.end(), (Some(143), String::new()));
+}
+
+#[test]
+fn what_it_was_started_to_ignore_does_not_end_it() {
+    let bus = well();
+    let mut command = fake::command("sh");
+    // As nohup does, and a shell without job control in the background.
+    command.args(["-c", "trap '' HUP INT; exec \"$0\" monitor --json", env!("CARGO_BIN_EXE_iscsictl")]);
+    command.env("DBUS_SYSTEM_BUS_ADDRESS", bus.address()).stdin(Stdio::null());
+    let running = Running::run(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    running.until("watching");
+    running.signal(Signal::HUP);
+    running.signal(Signal::INT);
+    put(&bus, session(2, DISKS, "FAILED"));
+    assert_eq!(running.record()["properties"], json!({ "State": "FAILED" }));
     running.signal(Signal::TERM);
     assert_eq!(running.end(), (Some(143), String::new()));
 }

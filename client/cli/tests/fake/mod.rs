@@ -597,6 +597,10 @@ impl Bus {
         bus
     }
 
+    pub fn address(&self) -> &str {
+        self.bus.address()
+    }
+
     /// `iscsictl` with these arguments, ready to be started.
     pub fn iscsictl(&self, args: &[&str]) -> Command {
         let mut program = command(env!("CARGO_BIN_EXE_iscsictl"));

@@ -25,7 +25,7 @@ mod terminal;
 
 pub(crate) use self::{
     clock::{Clock, now},
-    follow::{Follow, News},
+    follow::{Follow, News, passes},
     frame::{Log, Picture, Section},
     rates::Rates,
     record::{Kind, Record},

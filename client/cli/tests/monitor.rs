@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fake::{Bus, DISKS, HOSTILE, Terminal};
+use fake::{Bus, DISKS, HOSTILE, SLOW, Terminal};
 use iscsi_initiator_dbus::{
     objects::{Disk, Id, Node, Object, Session},
     results::{Health, Path},
@@ -510,4 +510,68 @@ fn the_list_of_paths_goes_on_with_what_changes() {
     assert_eq!(running.record()["object"], "session", "a record is not among the paths");
     running.signal(Signal::INT);
     assert_eq!(running.end(), (Some(130), String::new()));
+}
+
+#[test]
+fn a_list_of_paths_that_is_not_there_yet_is_waited_for_and_one_that_is_refused_asked_for_again() {
+    let bus = well();
+    bus.silent(true);
+    let line = "\"$ISCSICTL\" paths --watch; echo code=$?";
+    let (mut terminal, _folder) = on_terminal(&bus, (100, 30), line);
+    let seen = terminal.until("a picture", |seen| seen.contains("q quits"));
+    assert!(seen.ends_with("reading the list of paths …"), "{seen}");
+    assert!(!seen.contains("0 paths") && !seen.contains("no session"), "{seen}");
+    bus.busy(true);
+    bus.silent(false);
+    let refused = "out of date, the daemon is asked again: too many calls at once";
+    terminal.until("the refusal", |seen| seen.lines().nth(1) == Some(refused));
+    bus.busy(false);
+    terminal.until("the list", |seen| seen.contains("sda") && !seen.contains("out of date"));
+    bus.busy(true);
+    put(&bus, session(2, DISKS, "FAILED"));
+    let seen = terminal.until("another refusal", |seen| seen.lines().nth(1) == Some(refused));
+    assert!(seen.contains("sda"), "what is known stays: {seen}");
+    bus.busy(false);
+    terminal.until("the list again", |seen| seen.contains("sda") && !seen.contains("out of date"));
+    terminal.press("q");
+    assert_eq!(terminal.end(), "earlier\ncode=0");
+}
+
+#[test]
+fn a_target_without_a_session_is_looked_at_again_although_nothing_happens() {
+    let bus = well();
+    let line = format!("\"$ISCSICTL\" paths {SLOW} --watch; echo code=$?");
+    let (mut terminal, _folder) = on_terminal(&bus, (100, 30), &line);
+    terminal.until("the list", |seen| seen.contains("held by backup"));
+    bus.release();
+    terminal.until("the list without it", |seen| seen.contains("no session; see what is recorded"));
+    terminal.press("q");
+    assert_eq!(terminal.end(), "earlier\ncode=0");
+}
+
+#[test]
+fn a_daemon_that_has_too_much_to_do_is_asked_again_to_let_it_watch() {
+    let mut bus = well();
+    let program = Running::start(&bus, &["monitor", "--json"]);
+    let person = Running::start(&bus, &["monitor"]);
+    let (mut terminal, _folder) = on_terminal(&bus, (100, 30), LOOK);
+    program.until("watching");
+    for _ in 0..3 {
+        person.told();
+    }
+    terminal.until("the first picture", |seen| seen.contains("sdb"));
+    bus.busy(true);
+    bus.crash();
+    let bus = bus.restart();
+    let refused = "out of date, the daemon is asked again: too many calls at once";
+    // Before, there may have been no daemon for a moment.
+    while program.record()["message"] != "too many calls at once" {}
+    while person.told() != refused {}
+    terminal.until("the refusal", |seen| seen.lines().nth(1) == Some(refused));
+    bus.busy(false);
+    assert_eq!(program.record()["event"], "restarted");
+    assert_eq!(person.told(), "the daemon was restarted; everything was read again");
+    terminal.until("what it has", |seen| seen.contains("everything was read again"));
+    terminal.press("q");
+    assert_eq!(terminal.end(), "earlier\ncode=0\nsame");
 }

@@ -8,7 +8,6 @@ use std::{
 };
 
 use iscsi_initiator_dbus::{Fault, options::PathFilter, proxy::InitiatorProxy, results::Path};
-
 use rustix::process::Signal;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -19,6 +18,7 @@ use crate::{
     exit::Exit,
     live::{
         Clock, Follow, Happening, Key, Keys, Log, News, Picture, Rates, Scope, Section, Story, Terminal, now,
+        passes,
     },
     problem::Problem,
     show::Screen,
@@ -28,6 +28,10 @@ use crate::{
 const TICK: Duration = Duration::from_secs(1);
 /// The shortest time between two pictures: of many events in a row, no eye sees more.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How long to wait before the list of paths is asked for again that was refused for now.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often the list of paths is asked for while it has a target without a session: its lease ends without an event.
+const WITHOUT_EVENTS: Duration = Duration::from_secs(5);
 
 /// What is shown.
 pub(super) enum Subject {
@@ -43,34 +47,57 @@ type Listing = Pin<Box<dyn Future<Output = Result<Vec<Path>, Fault>>>>;
 pub(super) struct List {
     daemon: InitiatorProxy<'static>,
     filter: PathFilter,
-    paths: Vec<Path>,
-    is_stale: bool,
+    /// Nothing before the first answer.
+    paths: Option<Vec<Path>>,
+    /// When to ask for it next; nothing if it is as it was.
+    due: Option<Instant>,
     /// The call that is waited for.
     listing: Option<Listing>,
+    /// Why it is out of date.
+    trouble: Option<String>,
 }
 
 impl List {
     pub(super) fn new(daemon: InitiatorProxy<'static>, filter: PathFilter) -> Self {
-        Self { daemon, filter, paths: Vec::new(), is_stale: true, listing: None }
+        Self { daemon, filter, paths: None, due: Some(Instant::now()), listing: None, trouble: None }
     }
 
     /// Waits until it is other than before. If this is dropped while it waits, nothing is lost.
     async fn renew(&mut self) -> Result<(), Problem> {
-        if self.is_stale && self.listing.is_none() {
+        if self.listing.is_none() {
+            let Some(due) = self.due else { return pending().await };
+            sleep_until(due.into()).await;
             let (daemon, filter) = (self.daemon.clone(), self.filter.clone());
             self.listing = Some(Box::pin(async move { daemon.list_paths(filter).await }));
-            self.is_stale = false;
+            self.due = None;
         }
         let Some(listing) = &mut self.listing else { return pending().await };
         let listed = listing.await;
         self.listing = None;
         match listed.map_err(Problem::from) {
-            Ok(paths) => self.paths = paths,
+            Ok(paths) => {
+                self.trouble = None;
+                if paths.iter().any(|path| path.sid == 0) {
+                    self.due.get_or_insert_with(|| Instant::now() + WITHOUT_EVENTS);
+                }
+                self.paths = Some(paths);
+                return Ok(());
+            }
             // Whoever follows the daemon hears of it, and of the next one.
             Err(problem) if problem.exit == Exit::NoDaemon => {}
+            Err(problem) if passes(&problem) => {
+                self.trouble = Some(Happening::refused(&problem.message).what)
+            }
             Err(problem) => return Err(problem),
         }
+        self.due = Some(Instant::now() + RETRY);
         Ok(())
+    }
+
+    /// Something has changed. One that was refused is not asked for sooner.
+    fn is_stale(&mut self) {
+        let due = self.due.filter(|_| self.trouble.is_some());
+        self.due = Some(due.unwrap_or_else(Instant::now));
     }
 }
 
@@ -86,7 +113,7 @@ impl Subject {
     /// Something has changed.
     fn is_stale(&mut self) {
         if let Self::Paths(list) = self {
-            list.is_stale = true;
+            list.is_stale();
         }
     }
 }
@@ -181,7 +208,7 @@ impl Table {
                 }
             }
             News::Lost(problem) => {
-                let lost = Happening::lost(&problem.message);
+                let lost = Happening::lost(problem);
                 self.trouble = Some(lost.what.clone());
                 self.log.add(now(), [lost]);
             }
@@ -194,21 +221,22 @@ impl Table {
 
     fn draw(&self, follow: &Follow, terminal: &mut Terminal) -> Result<(), Problem> {
         let (model, now, size) = (follow.model(), now(), terminal.size());
+        let mut nothing = "no session; see what is recorded: iscsictl nodes";
+        let mut trouble = self.trouble.as_deref();
         let sections = match &self.subject {
             Subject::Everything => vec![
                 Section::sessions(model, &self.scope, &self.rates, (now, size)),
                 Section::disks(model, &self.scope, size),
             ],
-            Subject::Paths(list) => vec![Section::paths(&list.paths)],
+            Subject::Paths(list) => {
+                trouble = trouble.or(list.trouble.as_deref());
+                if list.paths.is_none() {
+                    nothing = "reading the list of paths …";
+                }
+                list.paths.iter().map(|paths| Section::paths(paths)).collect()
+            }
         };
-        let picture = Picture {
-            sections,
-            nothing: "no session; see what is recorded: iscsictl nodes",
-            trouble: self.trouble.as_deref(),
-            log: &self.log,
-            clock: &self.clock,
-            now,
-        };
+        let picture = Picture { sections, nothing, trouble, log: &self.log, clock: &self.clock, now };
         terminal.draw(picture.lines(size, self.has_colours)).map_err(Problem::local)
     }
 }

@@ -113,7 +113,7 @@ impl Writer {
         if self.screen.is_json() {
             return Record::of_daemon(Kind::Lost, now(), &problem.message).line();
         }
-        self.told(&[Happening::lost(&problem.message)])
+        self.told(&[Happening::lost(problem)])
     }
 
     /// Each with the time: a log may have none.

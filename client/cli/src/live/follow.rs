@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use iscsi_initiator_dbus::{
+    Kind,
     objects::{Event, Model},
     proxy::InitiatorProxy,
     watch::Watcher,
@@ -14,22 +15,35 @@ use crate::{exit::Exit, problem::Problem};
 
 /// How long a daemon that ended is waited for. An update replaces it within this.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long to wait before a daemon that ended is started once more.
+/// How long to wait before a daemon that ended is started once more, or one that refuses is asked again.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// What came.
 pub(crate) enum News {
     Event(Event),
-    /// The daemon has ended, and could not be started again yet.
+    /// The daemon has ended and could not be started again yet, or does not let anyone watch for now.
     Lost(Problem),
+}
+
+/// Whether the daemon is there, and may answer another time.
+pub(crate) fn passes(problem: &Problem) -> bool {
+    [Kind::Busy, Kind::TimedOut].iter().any(|kind| problem.error == kind.name())
 }
 
 /// A watcher that outlives the daemon.
 pub(crate) struct Follow {
     connection: Connection,
     watcher: Watcher,
-    /// Since when there is no daemon, and when it is started next.
-    gone: Option<(Instant, Instant)>,
+    gone: Option<Gone>,
+}
+
+/// A daemon that cannot be followed.
+struct Gone {
+    since: Instant,
+    /// When it is tried again.
+    next: Instant,
+    /// Whether it answers. One that does is tried for as long as it takes.
+    is_there: bool,
 }
 
 impl Follow {
@@ -50,8 +64,8 @@ impl Follow {
     /// Waits for the next event. If this is dropped while it waits, nothing is lost.
     pub(crate) async fn next(&mut self) -> Result<News, Problem> {
         loop {
-            if let Some((_, next)) = self.gone {
-                sleep_until(next).await;
+            if let Some(gone) = &self.gone {
+                sleep_until(gone.next).await;
             }
             let fault = match self.watcher.next().await {
                 Ok(event) => {
@@ -64,18 +78,23 @@ impl Follow {
                 return Err(Problem::bus_lost());
             }
             let problem = Problem::from(fault);
-            if problem.exit != Exit::NoDaemon {
+            let is_there = passes(&problem);
+            if problem.exit != Exit::NoDaemon && !is_there {
                 return Err(problem);
             }
             let now = Instant::now();
             let next = now + PAUSE;
-            match self.gone {
-                None => {
-                    self.gone = Some((now, next));
+            match &mut self.gone {
+                Some(gone) if gone.is_there == is_there => {
+                    if !is_there && now - gone.since > PATIENCE {
+                        return Err(problem);
+                    }
+                    gone.next = next;
+                }
+                gone => {
+                    *gone = Some(Gone { since: now, next, is_there });
                     return Ok(News::Lost(problem));
                 }
-                Some((since, _)) if now - since > PATIENCE => return Err(problem),
-                Some((since, _)) => self.gone = Some((since, next)),
             }
         }
     }

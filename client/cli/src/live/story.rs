@@ -9,7 +9,7 @@ use iscsi_initiator_dbus::{
 };
 
 use super::scope::Scope;
-use crate::show;
+use crate::{exit::Exit, problem::Problem, show};
 
 /// What a happening says at a glance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,9 +31,18 @@ impl Happening {
         Self { mood, what: what.into() }
     }
 
-    /// The daemon has ended, and could not be started again yet.
-    pub(crate) fn lost(why: &str) -> Self {
+    /// The daemon has ended and could not be started again yet, or does not let anyone watch for now.
+    pub(crate) fn lost(problem: &Problem) -> Self {
+        let why = &problem.message;
+        if problem.exit != Exit::NoDaemon {
+            return Self::refused(why);
+        }
         Self::new(Mood::Bad, format!("the daemon is gone, and is tried again: {why}"))
+    }
+
+    /// The daemon does not answer for now.
+    pub(crate) fn refused(why: &str) -> Self {
+        Self::new(Mood::Bad, format!("out of date, the daemon is asked again: {why}"))
     }
 }
 

@@ -253,6 +253,9 @@ impl Fake {
         if objects.is_forbidden {
             return Err(denied());
         }
+        if objects.is_busy {
+            return Err(busy());
+        }
         objects.watchers.insert(call.sender().unwrap().to_string());
         Ok(())
     }
@@ -362,7 +365,17 @@ impl Fake {
     }
 
     async fn list_paths(&self, filter: Dict) -> Result<Vec<Path>, Fault> {
-        if names(&filter, SLOW) {
+        while self.objects.lock().unwrap().is_silent {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let (is_busy, are_released) = {
+            let objects = self.objects.lock().unwrap();
+            (objects.is_busy, objects.are_released)
+        };
+        if is_busy {
+            return Err(busy());
+        }
+        if names(&filter, SLOW) && !are_released {
             return Ok(vec![{
                 let mut path = Path::default();
                 path.target = SLOW.to_owned();
@@ -455,6 +468,10 @@ fn number(options: &Dict) -> Option<u32> {
 
 fn unknown() -> Fault {
     Fault::new(Kind::NoSuchNode, "no node is recorded").hint("discover it first: iscsictl discover ADDRESS")
+}
+
+fn busy() -> Fault {
+    Fault::new(Kind::Busy, "too many calls at once")
 }
 
 fn denied() -> Fault {
@@ -659,6 +676,21 @@ impl Bus {
     /// polkit refuses to let anybody look.
     pub fn forbid(&self) {
         self.objects.lock().unwrap().is_forbidden = true;
+    }
+
+    /// Nobody may watch or list paths for now, or everybody again.
+    pub fn busy(&self, is_busy: bool) {
+        self.objects.lock().unwrap().is_busy = is_busy;
+    }
+
+    /// Lists of paths are not answered for now, or they are again.
+    pub fn silent(&self, is_silent: bool) {
+        self.objects.lock().unwrap().is_silent = is_silent;
+    }
+
+    /// The leases of targets without a session end, which nobody hears.
+    pub fn release(&self) {
+        self.objects.lock().unwrap().are_released = true;
     }
 
     /// Reading everything takes so long.

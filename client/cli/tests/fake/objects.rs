@@ -22,6 +22,12 @@ pub struct Objects {
     pub watchers: BTreeSet<String>,
     /// Whether polkit refuses to let anybody look.
     pub is_forbidden: bool,
+    /// Whether it has too much to do to let anybody watch, or to list paths.
+    pub is_busy: bool,
+    /// Whether lists of paths are not answered.
+    pub is_silent: bool,
+    /// Whether the leases of targets without a session have ended.
+    pub are_released: bool,
     /// How long it takes to read everything.
     pub delay: Duration,
 }

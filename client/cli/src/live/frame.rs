@@ -28,6 +28,8 @@ const SPACIOUS: usize = 12;
 /// The fewest rows for events, if there are as many.
 const EVENTS: usize = 3;
 
+/// As wide as the longest rate, 1023 KiB/s: what is behind stays where it is.
+const RATES: [&str; 2] = ["READ      ", "WRITTEN   "];
 /// A terminal with fewer columns gets fewer columns of the tables.
 const NARROW: usize = 72;
 
@@ -275,7 +277,7 @@ fn table_of_sessions(sessions: &[&Session], rates: &Rates, (now, size): (f64, Si
     let has_holds = !size.is_narrow() && sessions.iter().any(|session| !session.holds.is_empty());
     let mut header = vec!["TARGET", "PORTAL", "SESSION", "STATE"];
     header.extend(has_since.then_some("SINCE"));
-    header.extend(has_rates.then_some(["READ", "WRITTEN"]).into_iter().flatten());
+    header.extend(has_rates.then_some(RATES).into_iter().flatten());
     header.extend(has_holds.then_some("HELD BY"));
     let mut table = Table::new(&header);
     for session in sessions {
@@ -338,7 +340,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::live::for_tests::{PORTAL, TARGET, disk, put, session};
+    use crate::live::{
+        for_tests::{PORTAL, TARGET, disk, put, session},
+        rates::Rate,
+    };
 
     const NOW: f64 = 1_795_730_471.0;
 
@@ -449,6 +454,25 @@ mod tests {
                     assert!(widest <= Some(columns.max(24)), "{columns} {rows}: {shown:#?}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_is_behind_a_rate_stays_where_it_is() {
+        let mut session = session(1, "LOGGED_IN");
+        session.holds = vec!["backup".to_owned()];
+        let line = |read: u64, written: u64| {
+            let rates = Rates::known([(1, Rate { read, written })]);
+            let size = Size { columns: 120, rows: 30 };
+            let table = table_of_sessions(&[&session], &rates, (NOW, size));
+            table.render(Style { colour: false, header: true, columns: Some(120) })
+        };
+        let idle = line(0, 0);
+        let place = |text: &str| text.lines().nth(1).unwrap().find("backup").unwrap();
+        assert!(idle.lines().next().unwrap().ends_with("  READ        WRITTEN     HELD BY"), "{idle}");
+        for (read, written) in [(7, 1_047_552), (123_456_789, 99 << 20), (1023 << 30, 1_200_000_000)] {
+            let busy = line(read, written);
+            assert_eq!(place(&busy), place(&idle), "{busy}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! How much each session reads and writes: what the kernel counts for its disks.
-//! Must not open anything but the counters of a disk, whose name is checked before it becomes a path.
+//! Must not open anything but the name of a session's target and the counters of a disk, whose name is checked before
+//! it becomes a path.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -9,13 +10,15 @@ use std::{
     time::Instant,
 };
 
-use iscsi_initiator_dbus::objects::Model;
+use iscsi_initiator_dbus::objects::{Id, Model, Object};
 
 /// Where the kernel has its disks. Any user can read their counters.
 const DISKS: &str = "/sys/class/block";
+/// Where it has its sessions. Any user can read the names of their targets.
+const SESSIONS: &str = "/sys/class/iscsi_session";
 /// The kernel counts in these, whatever the disk's blocks are.
 const SECTOR: u64 = 512;
-/// A file of counters is shorter.
+/// A file of counters is shorter, and a name, too.
 const LONGEST: u64 = 4096;
 /// The name of a disk is shorter (DISK_NAME_LEN of the kernel).
 const NAME: usize = 32;
@@ -37,7 +40,8 @@ struct Counts {
 /// The rates between the last two looks.
 #[derive(Debug)]
 pub(crate) struct Rates {
-    folder: PathBuf,
+    disks: PathBuf,
+    sessions: PathBuf,
     last: HashMap<String, Counts>,
     at: Option<Instant>,
     of: BTreeMap<u32, Rate>,
@@ -45,11 +49,12 @@ pub(crate) struct Rates {
 
 impl Rates {
     pub(crate) fn of_machine() -> Self {
-        Self::below(Path::new(DISKS))
+        Self::below(Path::new(DISKS), Path::new(SESSIONS))
     }
 
-    fn below(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), last: HashMap::new(), at: None, of: BTreeMap::new() }
+    fn below(disks: &Path, sessions: &Path) -> Self {
+        let (disks, sessions) = (disks.to_owned(), sessions.to_owned());
+        Self { disks, sessions, last: HashMap::new(), at: None, of: BTreeMap::new() }
     }
 
     /// Of a session, over all its disks; nothing where it is not known.
@@ -63,6 +68,9 @@ impl Rates {
         for (_, disk) in model.disks() {
             devices.extend(disk.paths.iter().map(|path| (path.sid, path.device.as_str())));
         }
+        let sids: BTreeSet<u32> = devices.iter().map(|(sid, _)| *sid).collect();
+        let here: BTreeSet<u32> = sids.into_iter().filter(|sid| self.is_here(model, *sid)).collect();
+        devices.retain(|(sid, _)| here.contains(sid));
         let seconds = self.at.replace(now).map(|at| (now - at).as_secs_f64());
         let before = std::mem::take(&mut self.last);
         self.of.clear();
@@ -87,11 +95,21 @@ impl Rates {
         if device.is_empty() || device.len() >= NAME || !is_name(device) {
             return None;
         }
-        let file = File::open(self.folder.join(device).join("stat")).ok()?;
-        let mut text = String::new();
-        file.take(LONGEST).read_to_string(&mut text).ok()?;
-        counts(&text)
+        counts(&read(&self.disks.join(device).join("stat"))?)
     }
+
+    /// Whether it is a session of this machine: the daemon, and the bus, may be another's.
+    fn is_here(&self, model: &Model, sid: u32) -> bool {
+        let Some(Object::Session(session)) = model.get(&Id::session(sid)) else { return false };
+        let target = read(&self.sessions.join(format!("session{sid}")).join("targetname"));
+        target.is_some_and(|target| !session.target.is_empty() && target.trim_end() == session.target)
+    }
+}
+
+fn read(path: &Path) -> Option<String> {
+    let mut text = String::new();
+    File::open(path).ok()?.take(LONGEST).read_to_string(&mut text).ok()?;
+    Some(text)
 }
 
 fn per_second(bytes: u64, seconds: f64) -> u64 {
@@ -112,16 +130,20 @@ fn counts(text: &str) -> Option<Counts> {
 }
 
 #[cfg(test)]
+impl Rates {
+    pub(super) fn known(of: impl IntoIterator<Item = (u32, Rate)>) -> Self {
+        Self { of: of.into_iter().collect(), ..Self::of_machine() }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use iscsi_initiator_dbus::{
-        objects::{Id, Object},
-        results::Health,
-    };
+    use iscsi_initiator_dbus::results::Health;
 
     use super::*;
-    use crate::live::for_tests::{disk, put};
+    use crate::live::for_tests::{TARGET, disk, put, session};
 
     fn model(paths: &[(u32, &str)]) -> Model {
         let mut disk = disk("", &[], Health::Single);
@@ -135,6 +157,9 @@ mod tests {
             .collect();
         let mut model = Model::default();
         put(&mut model, &Id::disk("naa.1", 1, 0), &Object::Disk(disk));
+        for (sid, _) in paths {
+            put(&mut model, &Id::session(*sid), &Object::Session(session(*sid, "LOGGED_IN")));
+        }
         model
     }
 
@@ -145,11 +170,36 @@ mod tests {
         std::fs::write(folder.join(device).join("stat"), text).unwrap();
     }
 
+    fn name(folder: &Path, sid: u32, target: &str) {
+        let folder = folder.join(format!("session{sid}"));
+        std::fs::create_dir_all(&folder).unwrap();
+        #[expect(clippy::disallowed_methods, reason = "below a temporary directory of the test's own")]
+        std::fs::write(folder.join("targetname"), format!("{target}\n")).unwrap();
+    }
+
+    #[test]
+    fn a_session_of_another_machine_has_no_rates() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut rates = Rates::below(folder.path(), folder.path());
+        let model = model(&[(1, "sda"), (2, "sdb"), (3, "sdc")]);
+        for device in ["sda", "sdb", "sdc"] {
+            write(folder.path(), device, 100, 200);
+        }
+        // The second has the number of another session here, the third none.
+        name(folder.path(), 1, TARGET);
+        name(folder.path(), 2, "iqn.2003-01.com.example:other");
+        let begin = Instant::now();
+        rates.look(&model, begin);
+        rates.look(&model, begin + Duration::from_secs(1));
+        assert_eq!([1, 2, 3].map(|sid| rates.of(sid)), [Some(Rate::default()), None, None]);
+    }
+
     #[test]
     fn a_session_reads_and_writes_what_its_disks_do() {
         let folder = tempfile::tempdir().unwrap();
-        let mut rates = Rates::below(folder.path());
+        let mut rates = Rates::below(folder.path(), folder.path());
         let model = model(&[(1, "sda"), (1, "sdb"), (2, "sdc"), (3, "../sda"), (4, "sdx")]);
+        (1..=4).for_each(|sid| name(folder.path(), sid, TARGET));
         for device in ["sda", "sdb", "sdc"] {
             write(folder.path(), device, 100, 200);
         }

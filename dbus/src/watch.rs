@@ -58,8 +58,10 @@ pub struct Watcher {
 /// A daemon, and what it has.
 type Everything = (OwnedUniqueName, ManagedObjects);
 
+type Call = Pin<Box<dyn Future<Output = Result<Everything, Fault>> + Send>>;
+
 /// The mutex is never locked: with it, other threads may look at the model meanwhile.
-struct Reading(Mutex<Pin<Box<dyn Future<Output = Result<Everything, Fault>> + Send>>>);
+struct Reading(Mutex<Call>);
 
 impl Reading {
     fn begin(connection: &Connection) -> Self {

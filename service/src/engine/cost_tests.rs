@@ -28,7 +28,10 @@ use crate::{Activity, Layout, backend::host::cancel::Cancel};
 const TARGET: &str = "iqn.2003-01.com.example:disks";
 const SECRET: &str = "mypassword12";
 
-/// What is read below a folder, by whomever.
+/// What is opened below a folder, by whomever.
+///
+/// Not what is closed: a process that another thread starts at that moment holds the file until it has been executed,
+/// and the event comes by so much later.
 struct Reads {
     inotify: OwnedFd,
     folders: HashMap<i32, PathBuf>,
@@ -40,7 +43,7 @@ impl Reads {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).unwrap();
         let (mut folders, mut next) = (HashMap::new(), vec![root]);
         while let Some(folder) = next.pop() {
-            let flags = WatchFlags::CLOSE_NOWRITE | WatchFlags::ONLYDIR | WatchFlags::DONT_FOLLOW;
+            let flags = WatchFlags::OPEN | WatchFlags::ONLYDIR | WatchFlags::DONT_FOLLOW;
             let watch = inotify::add_watch(&inotify, &folder, flags).unwrap();
             let entries = fs::read_dir(&folder).unwrap().map(Result::unwrap);
             next.extend(

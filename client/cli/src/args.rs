@@ -347,12 +347,30 @@ impl Command {
 }
 
 impl Command {
-    /// Whether it only ends when it is ended: there is nothing to say of that.
-    pub(crate) fn goes_on(&self) -> bool {
+    /// Whether it changes nothing: where it is ended before its answer, there is nothing to say.
+    pub(crate) fn only_looks(&self) -> bool {
         match self {
-            Self::Monitor(_) => true,
-            Self::Paths(args) => args.watch,
-            _ => false,
+            Self::Monitor(_)
+            | Self::Paths(_)
+            | Self::Nodes(_)
+            | Self::InUse(_)
+            | Self::Holds(_)
+            | Self::Diagnose(_)
+            | Self::Complete(_) => true,
+            Self::Doctor(args) => !args.fix,
+            Self::InitiatorName(args) => args.name.is_none(),
+            Self::Multipath(args) => args.only_looks(),
+            Self::Connect(_)
+            | Self::Discover(_)
+            | Self::Login(_)
+            | Self::Logout(_)
+            | Self::Hold(_)
+            | Self::Release(_)
+            | Self::SetChap(_)
+            | Self::Forget(_)
+            | Self::Add(_)
+            | Self::Startup(_)
+            | Self::Rescan(_) => false,
         }
     }
 
@@ -572,6 +590,28 @@ mod tests {
         assert!(output.json);
         assert_eq!(problem.exit, Exit::Usage);
         assert_eq!(problem.message, "login needs a target");
+    }
+
+    #[test]
+    fn what_only_looks_is_known_by_its_arguments() {
+        for (line, only_looks) in [
+            ("in-use iqn.2003-01.com.example:d", true),
+            ("doctor", true),
+            ("doctor --fix", false),
+            ("multipath show", true),
+            ("multipath setup", false),
+            ("multipath undo --dry-run", true),
+            ("multipath undo", false),
+            ("initiator-name", true),
+            ("initiator-name iqn.2003-01.com.example:me", false),
+            ("discover 192.0.2.21", false),
+        ] {
+            assert_eq!(
+                parse(&format!("iscsictl {line}")).unwrap().command.only_looks(),
+                only_looks,
+                "{line}"
+            );
+        }
     }
 
     #[test]

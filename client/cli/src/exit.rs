@@ -77,7 +77,7 @@ impl Exit {
             Self::Portal => "the portal could not be reached",
             Self::TimedOut => "timed out",
             Self::NotFound => "no such node, or not logged in",
-            Self::InUse => "disks are in use, or another call is working on the target",
+            Self::InUse => "disks are in use, the target is held, or another call is working on it",
             Self::Backend => "open-iscsi or multipath is missing, stopped or wrongly configured",
             Self::Partly => "partly done: some portals failed, or do not accept a session that they had",
             Self::NoDaemon => "the daemon could not be reached on the system bus",
@@ -92,7 +92,7 @@ impl Exit {
         for exit in Self::LISTED {
             text.push_str(&format!("  {:>3}  {}\n", exit.code(), exit.meaning()));
         }
-        text.push_str("  128 + N  ended by signal N");
+        text.push_str("  128 + N  ended by signal N; 130 also if an interrupt cancelled the command");
         text
     }
 }

@@ -66,7 +66,7 @@ fn main() -> ExitCode {
 fn run(args: Args, screen: Screen, asked: &Asked) -> Result<Exit, Problem> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Problem::local)?;
-    let goes_on = args.command.goes_on();
+    let only_looks = args.command.only_looks();
     let ended = runtime.block_on(async {
         let mut signals = signals::Signals::new().map_err(Problem::local)?;
         let interrupts = Rc::new(signals::Interrupts::default());
@@ -85,7 +85,8 @@ fn run(args: Args, screen: Screen, asked: &Asked) -> Result<Exit, Problem> {
         };
         match ended {
             Ok(report) => report.and_then(|report| screen.report(&report)),
-            Err(exit) => Ok(screen.interrupted(exit, goes_on || prompt::is_open())),
+            Err(exit) if only_looks || prompt::is_open() => Ok(exit),
+            Err(exit) => Ok(screen.interrupted(exit, interrupts.had_job())),
         }
     });
     // A prompt that a signal ended still blocks its thread in read(2): it is left behind.

@@ -84,6 +84,7 @@ impl Ignored {
 #[derive(Default)]
 pub(crate) struct Interrupts {
     is_armed: Cell<bool>,
+    had_job: Cell<bool>,
     heard: Notify,
 }
 
@@ -94,7 +95,13 @@ impl Interrupts {
     /// The next interrupt is for the call, and the one after it for the program.
     pub(crate) fn arm(&self) -> Armed<'_> {
         self.is_armed.set(true);
+        self.had_job.set(true);
         Armed(self)
+    }
+
+    /// Whether a call was made that the daemon cancels if its caller leaves.
+    pub(crate) fn had_job(&self) -> bool {
+        self.had_job.get()
     }
 
     /// An interrupt has come: whether it was for the call.
@@ -137,12 +144,12 @@ mod tests {
     #[tokio::test]
     async fn the_first_interrupt_is_for_the_call_that_runs_and_the_second_for_the_program() {
         let interrupts = Interrupts::default();
-        assert!(!interrupts.take(), "no call runs");
+        assert!(!interrupts.take() && !interrupts.had_job(), "no call runs");
         let armed = interrupts.arm();
         assert!(interrupts.take() && !interrupts.take());
         interrupts.heard().await;
         drop(armed);
         drop(interrupts.arm());
-        assert!(!interrupts.take(), "the call has ended");
+        assert!(!interrupts.take() && interrupts.had_job(), "the call has ended");
     }
 }

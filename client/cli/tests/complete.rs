@@ -8,7 +8,7 @@ mod fake;
 
 use std::process::{Command, Stdio};
 
-use fake::{Bus, DISKS, Ended, HOSTILE, command};
+use fake::{Bus, DISKS, Ended, HOSTILE, SLOW, command};
 use iscsi_initiator_dbus::objects::{Id, Node, Object, Session};
 
 const OTHER: &str = "iqn.2003-01.com.example:other";
@@ -63,6 +63,30 @@ fn targets_and_portals_are_those_of_records_and_sessions() {
 }
 
 #[test]
+fn a_value_is_completed_in_the_word_of_its_option_too() {
+    let bus = recorded();
+    comes(|| offered(&bus, &["login", "--startup="]), &["--startup=automatic", "--startup=manual"]);
+    comes(
+        || offered(&bus, &["login", "--target=iqn.2003-01.com.example:d"]),
+        &[&format!("--target={DISKS}")],
+    );
+    let portals = ["--portal=192.0.2.37:3260", "--portal=192.0.2.38:3260"];
+    comes(|| offered(&bus, &["logout", &format!("--target={OTHER}"), "--portal="]), &portals);
+    assert_eq!(offered(&bus, &["login", "--timeout="]), [""; 0]);
+}
+
+#[test]
+fn who_holds_the_target_is_offered_where_it_is_released() {
+    let bus = recorded();
+    comes(|| offered(&bus, &["release", SLOW, "--as", ""]), &["backup"]);
+    comes(|| offered(&bus, &["release", SLOW, "--as=b"]), &["--as=backup"]);
+    assert!(offered(&bus, &["release", DISKS, "--as", ""]).is_empty(), "no one holds it");
+    assert!(offered(&bus, &["hold", SLOW, "--as", ""]).is_empty(), "a name of its own");
+    bus.silent(true);
+    assert!(offered(&bus, &["release", SLOW, "--as", ""]).is_empty(), "it does not answer in time");
+}
+
+#[test]
 fn where_there_is_nothing_to_offer_nothing_is_said() {
     let bus = recorded();
     bus.forbid();
@@ -103,17 +127,29 @@ fn bash_completes_words_with_colons_and_brackets() {
     comes(|| bash(&format!("login {DISKS} ")), &["192.0.2.21:3260", "\\[2001:db8::21\\]:3260"]);
     comes(|| bash(&format!("login {DISKS} \\[2001:")), &["db8::21\\]:3260"]);
     comes(|| bash(&format!("login {DISKS} '[2001:")), &["[2001:db8::21]:3260"]);
-    assert!(bash("set-chap --user x --secret-file ").is_empty(), "files, by the shell");
+    // It has what is before the sign of equality, too.
+    comes(|| bash("login --startup=a"), &["automatic"]);
+    comes(|| bash("login --target=iqn.2003-01.com.example:d"), &["disks"]);
+    comes(|| bash(&format!("login {DISKS} --portal=")), &["192.0.2.21:3260", "\\[2001:db8::21\\]:3260"]);
+    comes(|| bash(&format!("login {DISKS} --portal='[2001:")), &["[2001:db8::21]:3260"]);
+    comes(|| bash(&format!("release {SLOW} --as b")), &["backup"]);
+    for line in ["set-chap --user x --secret-file ", "set-chap --user x --secret-file=", "doctor --bundle=s"]
+    {
+        assert!(bash(line).is_empty(), "files, by the shell");
+    }
 }
 
 #[test]
 fn zsh_completes_the_same() {
-    const SCRIPT: &str = "compadd() { print -rl -- ${(P)2} }; _files() { print files }
+    const SCRIPT: &str = "compadd() { print -rl -- ${(P)2} }; compset() {}; _files() { print files }
         words=(\"$@\"); CURRENT=$#; PREFIX=${words[CURRENT]}; f() { source ./_iscsictl }; f";
     let bus = recorded();
     let zsh = |words: &[&str]| in_shell(&bus, "zsh", SCRIPT, words);
     comes(|| zsh(&["logi"]), &["login"]);
     comes(|| zsh(&["login", "iqn.2003-01.com.example:"]), &[DISKS, OTHER]);
     comes(|| zsh(&["login", DISKS, "\\[2001:"]), &["[2001:db8::21]:3260"]);
+    comes(|| zsh(&["login", "--startup=a"]), &["--startup=automatic"]);
+    comes(|| zsh(&["release", SLOW, "--as", ""]), &["backup"]);
     comes(|| zsh(&["doctor", "--bundle", ""]), &["files"]);
+    comes(|| zsh(&["doctor", "--bundle=s"]), &["files"]);
 }

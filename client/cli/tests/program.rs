@@ -651,8 +651,19 @@ fn a_second_interrupt_leaves_at_once() {
     let bus = Bus::new();
     let line = format!("\"$ISCSICTL\" connect {STUBBORN}; echo code=$?");
     let shown = converse_long(&bus, &line, &[("discover 0 s\x1b[K", "\x03"), ("Cancelling", "\x03")]);
-    assert!(shown.contains("\r\x1b[K\r\x1b[Knote: interrupted"), "{shown:?}");
+    assert!(shown.contains("\r\x1b[K\r\x1b[Knote: interrupted; the daemon cancels the call"), "{shown:?}");
     assert!(shown.contains("code=130"), "{shown:?}");
+}
+
+#[test]
+fn what_is_said_of_an_interrupt_is_what_becomes_of_the_call() {
+    let bus = Bus::older();
+    let line = format!("\"$ISCSICTL\" login {SLOW}; echo code=$?");
+    let shown = converse(&bus, &line, "slow 0 s\x1b[K", "\x03");
+    assert!(shown.contains("note: interrupted; the daemon may still finish what it began"), "{shown:?}");
+    bus.silent(true);
+    let shown = converse(&bus, "\"$ISCSICTL\" holds & sleep 1; kill -TERM $!; wait $!; echo code=$?", "", "");
+    assert!(shown.contains("code=143") && !shown.contains("interrupted"), "it only looks: {shown:?}");
 }
 
 #[test]

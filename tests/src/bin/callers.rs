@@ -5,13 +5,13 @@
 
 use std::{
     collections::HashMap,
-    error::Error,
     io::{self, Write as _},
     process::ExitCode,
     time::{Duration, Instant},
 };
 
 use iscsi_initiator_dbus::proxy::InitiatorProxy;
+use iscsi_initiator_tests::measuring::{self, Outcome, ms, percentile};
 use tokio::task::JoinSet;
 use zbus::{Connection, Variant};
 
@@ -19,20 +19,10 @@ use zbus::{Connection, Variant};
 const NONE: &str = "iqn.2001-04.com.example:unknown";
 
 fn main() -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let done: Result<(), Box<dyn Error>> =
-        runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(measure()));
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Where nothing can be written, the exit code says it.
-            let _ = writeln!(io::stderr(), "callers: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    measuring::run("callers", measure())
 }
 
-async fn measure() -> Result<(), Box<dyn Error>> {
+async fn measure() -> Outcome {
     let mut words = std::env::args().skip(1);
     let mut number = || words.next().ok_or("usage: callers NUMBER SECONDS");
     let (callers, seconds): (usize, u64) = (number()?.parse()?, number()?.parse()?);
@@ -47,10 +37,8 @@ async fn measure() -> Result<(), Box<dyn Error>> {
         took.extend(done??);
     }
     let rate = took.len() as f64 / begun.elapsed().as_secs_f64();
-    took.sort_unstable();
-    let at = |share: usize| took.get((took.len() * share / 100).min(took.len().saturating_sub(1)));
-    let ms = |took: Option<&Duration>| took.map_or(0.0, |took| took.as_secs_f64() * 1e3);
-    writeln!(io::stdout(), "{rate:.0} {:.1}ms {:.1}ms", ms(at(50)), ms(at(99)))?;
+    let mut at = |share| percentile(&mut took, share).map_or(0.0, ms);
+    writeln!(io::stdout(), "{rate:.0} {:.1}ms {:.1}ms", at(50), at(99))?;
     Ok(())
 }
 

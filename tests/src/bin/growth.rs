@@ -4,7 +4,6 @@
 
 use std::{
     collections::HashMap,
-    error::Error,
     io::{self, Write as _},
     process::ExitCode,
     time::{Duration, Instant},
@@ -17,6 +16,7 @@ use iscsi_initiator_fake::{
     polkit,
 };
 use iscsi_initiator_polkit::Action;
+use iscsi_initiator_tests::measuring::{self, Outcome, ms, percentile};
 use iscsi_initiatord::{Layout, connect, serve};
 use zbus::Variant;
 
@@ -24,20 +24,10 @@ use zbus::Variant;
 const TIMES: usize = 11;
 
 fn main() -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let done: Result<(), Box<dyn Error>> =
-        runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(measure()));
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Where nothing can be written, the exit code says it.
-            let _ = writeln!(io::stderr(), "growth: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    measuring::run("growth", measure())
 }
 
-async fn measure() -> Result<(), Box<dyn Error>> {
+async fn measure() -> Outcome {
     let mut output = io::stdout();
     writeln!(output, "ListPaths, from the call to its answer, on a machine of files; medians of {TIMES}\n")?;
     writeln!(
@@ -50,7 +40,7 @@ async fn measure() -> Result<(), Box<dyn Error>> {
         let Took { all, one, none } = look(paths).await?;
         let each = all.as_secs_f64() / f64::from(u32::try_from(paths)?);
         let ratio = each / *first.get_or_insert(each);
-        let [all, one, none] = [all, one, none].map(|took| took.as_secs_f64() * 1e3);
+        let [all, one, none] = [all, one, none].map(ms);
         writeln!(
             output,
             "| {paths} | {all:.1} ms | {:.0} µs | {ratio:.2} | {one:.1} ms | {none:.1} ms |",
@@ -69,7 +59,7 @@ struct Took {
 }
 
 /// Several calls on a machine with so many paths.
-async fn look(paths: usize) -> Result<Took, Box<dyn Error>> {
+async fn look(paths: usize) -> Outcome<Took> {
     let machine = Machine::new();
     machine.fill(Size::paths(paths));
     let bus = Bus::session();
@@ -87,11 +77,7 @@ async fn look(paths: usize) -> Result<Took, Box<dyn Error>> {
     })
 }
 
-async fn median(
-    client: &InitiatorProxy<'_>,
-    target: Option<&str>,
-    paths: usize,
-) -> Result<Duration, Box<dyn Error>> {
+async fn median(client: &InitiatorProxy<'_>, target: Option<&str>, paths: usize) -> Outcome<Duration> {
     let mut took = Vec::new();
     for _ in 0..=TIMES {
         let filter = target.map(|target| ("target", Variant::from(target.to_owned())));
@@ -105,6 +91,5 @@ async fn median(
     }
     // The first call finds nothing in the caches.
     let mut took = took.split_off(1);
-    took.sort_unstable();
-    took.get(TIMES / 2).copied().ok_or_else(|| "nothing was measured".into())
+    percentile(&mut took, 50).ok_or_else(|| "nothing was measured".into())
 }

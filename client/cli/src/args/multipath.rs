@@ -11,6 +11,17 @@ pub(crate) struct Multipath {
     pub(crate) what: What,
 }
 
+impl Multipath {
+    /// Whether it only shows what would change.
+    pub(super) fn only_looks(&self) -> bool {
+        match &self.what {
+            What::Setup(_) => false,
+            What::Show(_) => true,
+            What::Undo(undo) => undo.dry_run,
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum What {
     /// Write the configuration; start and enable what is needed.

@@ -7,11 +7,12 @@ use std::{
 };
 
 use iscsi_initiator_dbus::{
-    BUS_NAME, Iqn, OBJECT_PATH, Portal,
+    BUS_NAME, Iqn, LeaseHolder, OBJECT_PATH, Portal,
     objects::{Model, Values},
+    results::Path,
 };
 use tokio::time::timeout;
-use zbus::{OwnedObjectPath, Proxy};
+use zbus::{OwnedObjectPath, Proxy, Variant};
 
 use crate::{
     args::{self, Complete, Wanted},
@@ -32,9 +33,14 @@ pub(super) async fn complete(args: &Complete, screen: Screen) -> Result<Report, 
     {
         words.extend(places(&model, &wanted));
     }
+    if wanted.is_holder
+        && let Ok(Ok(holders)) = timeout(PATIENCE, holders(wanted.of)).await
+    {
+        words.extend(holders);
+    }
     let unfinished = args.words.last().map_or("", String::as_str);
-    let offered = words.iter().filter(|word| word.starts_with(unfinished));
-    screen.lines(&offered.map(|word| format!("{word}\n")).collect::<String>())?;
+    let words = words.iter().map(|word| format!("{}{word}\n", wanted.prefix));
+    screen.lines(&words.filter(|word| word.starts_with(unfinished)).collect::<String>())?;
     Ok(Report { rows: Vec::new(), body: Body::Written, remarks: Vec::new(), exit: Exit::Done })
 }
 
@@ -51,6 +57,17 @@ fn places(model: &Model, wanted: &Wanted) -> Vec<String> {
         words.extend(portal.map(|portal| portal.to_string()));
     }
     words
+}
+
+/// Those that hold the target, or any target, as far as they are such names; also without the flag that lets polkit ask
+/// a person.
+async fn holders(of: Option<Iqn>) -> Result<Vec<String>, Problem> {
+    let filter: HashMap<&str, Variant<'_>> =
+        of.iter().map(|target| ("target", Variant::from(target.as_str()))).collect();
+    let daemon = bus::connect().await?;
+    let paths: Vec<Path> = daemon.inner().call("ListPaths", &filter).await?;
+    let names = paths.into_iter().flat_map(|path| path.holds);
+    Ok(names.filter(|name| name.parse::<LeaseHolder>().is_ok()).collect())
 }
 
 /// What is there now, without becoming a watcher; without the flag that lets polkit ask a person.

@@ -54,7 +54,8 @@ use table::{Style, Table};
 /// How the user wants it.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(crate) struct Output {
-    /// Write JSON for programs: an array of objects; errors as one object on standard error
+    /// Write JSON for programs: an array of objects (monitor and --watch: an object a line); errors as one object on
+    /// standard error
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// Write results only: no header, no remark; nothing at all when an action succeeds
@@ -222,20 +223,18 @@ impl Screen {
         problem.exit
     }
 
-    /// Says that a signal ended it. At the prompt for a secret, or while it only looks, nothing was begun, and there
-    /// is nothing to say.
-    pub(crate) fn interrupted(self, exit: Exit, has_begun_nothing: bool) -> Exit {
-        if has_begun_nothing {
-            return exit;
-        }
+    /// Says that a signal ended it before it had its answer, and what the daemon does about that.
+    pub(crate) fn interrupted(self, exit: Exit, had_job: bool) -> Exit {
         if self.live {
             // The terminal may show ^C, or a question, on this line.
             let _ = write(io::stderr(), "\r\x1b[K");
-            self.complain(
-                false,
-                "interrupted; the daemon may still finish what it began",
-                "see the result: iscsictl paths",
-            );
+            let message = if had_job {
+                "interrupted; the daemon cancels the call and puts back what it has changed, unless it is too late \
+                 for that"
+            } else {
+                "interrupted; the daemon may still finish what it began"
+            };
+            self.complain(false, message, "see the result: iscsictl paths");
         }
         exit
     }

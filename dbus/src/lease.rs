@@ -6,7 +6,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use zbus::Type;
 
-use crate::unseen::is_unseen;
+use crate::unseen::is_plain;
 
 /// A checked name of a holder, as `libvirt:web`: 1 to 128 bytes, safe as a line, as a word of a command
 /// and in a table. ASCII that can be seen but none of ``< > & " ' ` $ \``, letters and digits of any
@@ -54,22 +54,13 @@ impl LeaseHolder {
             return Err(LeaseHolderError::TooLong);
         }
         let is_spaced = text.starts_with(' ') || text.ends_with(' ') || text.contains("  ");
-        if is_spaced || !text.chars().all(is_plain) {
+        if is_spaced || !text.chars().all(|c| c == ' ' || is_plain(c)) {
             return Err(LeaseHolderError::BadCharacter);
         }
         if text.starts_with('-') {
             return Err(LeaseHolderError::BadStart);
         }
         Ok(())
-    }
-}
-
-fn is_plain(c: char) -> bool {
-    match c {
-        '<' | '>' | '&' | '"' | '\'' | '`' | '$' | '\\' => false,
-        ' ' => true,
-        c if c.is_ascii() => c.is_ascii_graphic(),
-        c => c.is_alphanumeric() && !is_unseen(c),
     }
 }
 

@@ -6,7 +6,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use zbus::Type;
 
-use crate::unseen::is_unseen;
+use crate::unseen::{is_plain, is_unseen};
 
 /// A checked iSCSI name: `iqn.`, `eui.` or `naa.`, at most 223 bytes, and safe as a directory name,
 /// as a line of a record, as an argument and in the text of a dialog: no blank, control or unseen
@@ -99,27 +99,22 @@ impl Iqn {
     }
 }
 
-/// What a caller or a portal may have in a name. A dialog shows it to a person: no markup, and nothing
-/// that cannot be seen.
-fn is_plain(c: char) -> bool {
-    match c {
-        '/' | ',' | '<' | '>' | '&' | '"' | '\'' | '`' | '$' | '\\' => false,
-        c if c.is_ascii() => c.is_ascii_graphic(),
-        c => c.is_alphanumeric() && !is_unseen(c),
-    }
+/// What a caller or a portal may have in a name: it becomes a path and a part of a list, too.
+fn is_allowed(c: char) -> bool {
+    !matches!(c, '/' | ',') && is_plain(c)
 }
 
 impl FromStr for Iqn {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
-        Self::check(text, is_plain).map(|()| Self(text.to_owned()))
+        Self::check(text, is_allowed).map(|()| Self(text.to_owned()))
     }
 }
 
 impl TryFrom<String> for Iqn {
     type Error = NameError;
     fn try_from(text: String) -> Result<Self, NameError> {
-        Self::check(&text, is_plain).map(|()| Self(text))
+        Self::check(&text, is_allowed).map(|()| Self(text))
     }
 }
 

@@ -14,3 +14,13 @@ pub fn is_unseen(c: char) -> bool {
         | '\u{e0000}'..='\u{e0fff}'
     )
 }
+
+/// Whether a character may be in a name that a dialog, a line or a command shows: no markup, no quotes, and nothing
+/// that cannot be seen.
+pub(crate) fn is_plain(c: char) -> bool {
+    match c {
+        '<' | '>' | '&' | '"' | '\'' | '`' | '$' | '\\' => false,
+        c if c.is_ascii() => c.is_ascii_graphic(),
+        c => c.is_alphanumeric() && !is_unseen(c),
+    }
+}

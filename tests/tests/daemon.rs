@@ -20,7 +20,6 @@ use std::{
 
 use iscsi_initiator_dbus::{
     Fault, Kind,
-    proxy::InitiatorProxy,
     results::{ChapMode, NodeState, Startup},
 };
 use room::{
@@ -44,10 +43,6 @@ fn mutual() -> Options<'static> {
     chap().into_iter().chain(target).collect()
 }
 
-async fn client(room: &Room) -> InitiatorProxy<'static> {
-    InitiatorProxy::new(&room.root).await.unwrap()
-}
-
 /// The lines that CHAP is in a record.
 fn lines(kind: &str, secret: &str) -> String {
     format!(
@@ -58,7 +53,7 @@ fn lines(kind: &str, secret: &str) -> String {
 #[tokio::test]
 async fn chap_goes_into_the_record_and_every_other_line_keeps_its_bytes() {
     let room = Room::start().await;
-    let client = client(&room).await;
+    let client = room.client().await;
     let path = room.machine.record(TARGET, "192.0.2.21", 3260, "");
     let other = room.machine.record("iqn.2001-04.com.example:other", "192.0.2.21", 3260, "");
     let before = room.machine.picture_of(&other);
@@ -89,7 +84,7 @@ async fn chap_goes_into_the_record_and_every_other_line_keeps_its_bytes() {
 #[tokio::test]
 async fn the_default_and_a_portals_chap_are_private_files() {
     let room = Room::start().await;
-    let client = client(&room).await;
+    let client = room.client().await;
     let record = room.machine.record(TARGET, "192.0.2.21", 3260, "");
     let before = room.machine.picture_of(&record);
     assert_eq!(room.machine.mode("etc/iscsid.conf"), 0o644);
@@ -143,7 +138,7 @@ fn with_fd(fd: OwnedFd) -> Options<'static> {
 #[tokio::test]
 async fn a_secret_behind_a_descriptor_is_read_to_its_end_or_refused() {
     let room = Room::start().await;
-    let client = client(&room).await;
+    let client = room.client().await;
     let path = room.machine.record(TARGET, "192.0.2.21", 3260, "");
     let long = "s".repeat(255);
     for (fd, secret) in [
@@ -222,7 +217,7 @@ async fn a_secret_is_not_read_before_the_call_is_allowed() {
     writer.write_all(b"unread").unwrap();
     let asked = Instant::now();
     let options = with_fd(reader.try_clone().unwrap().into());
-    fails(client(&room).await.set_chap(TARGET, "", options).await, Kind::AccessDenied, "polkit");
+    fails(room.client().await.set_chap(TARGET, "", options).await, Kind::AccessDenied, "polkit");
     assert!(asked.elapsed() < SOON, "it waited for the other end: {:?}", asked.elapsed());
     drop(writer);
     let mut left = String::new();
@@ -233,7 +228,7 @@ async fn a_secret_is_not_read_before_the_call_is_allowed() {
 #[tokio::test]
 async fn what_is_not_recorded_is_no_such_node() {
     let room = Room::start().await;
-    let client = client(&room).await;
+    let client = room.client().await;
     room.machine.record(TARGET, "192.0.2.21", 3260, "");
     let before = room.machine.picture();
     for (target, portal) in
@@ -256,7 +251,7 @@ async fn what_is_not_recorded_is_no_such_node() {
 #[tokio::test]
 async fn the_recorded_nodes_are_listed_with_what_their_records_say() {
     let room = Room::start().await;
-    let client = client(&room).await;
+    let client = room.client().await;
     let chap = lines("node.session", SECRET) + "node.conn[0].startup = automatic\n";
     room.machine.record(TARGET, "192.0.2.21", 3260, &chap);
     room.machine.record(TARGET, "192.0.2.37", 3261, "");
@@ -294,7 +289,7 @@ async fn a_second_call_on_a_target_is_told_busy_and_others_go_on() {
     room.machine.record(TARGET, "127.0.0.1", slow.address.port(), "");
     let other = "iqn.2001-04.com.example:other";
     room.machine.record(other, "192.0.2.21", 3260, "");
-    let client = client(&room).await;
+    let client = room.client().await;
     let options = || Options::from([("timeout", 3_u32.into())]);
     let first = tokio::spawn({
         let client = client.clone();
@@ -329,7 +324,7 @@ async fn without_open_iscsi_it_says_what_to_install() {
     let target = Script::listing([(TARGET, "")]).listen().await;
     room.machine.record(TARGET, "127.0.0.1", target.address.port(), "");
     std::fs::remove_file(room.machine.at("bin/iscsiadm")).unwrap();
-    let client = client(&room).await;
+    let client = room.client().await;
     let answers: [Result<(), Fault>; 4] = [
         client.discover(&target.portal(), Options::new()).await.map(drop),
         client.login(TARGET, "", Options::new()).await.map(drop),
@@ -349,7 +344,7 @@ async fn a_login_without_a_session_afterwards_is_no_login() {
     let room = Room::start().await;
     let target = Script::default().listen().await;
     room.machine.record(TARGET, "127.0.0.1", target.address.port(), "");
-    let client = client(&room).await;
+    let client = room.client().await;
     // iscsiadm says 0, and the kernel has none.
     room.machine.programs_answer(0);
     fails(client.login(TARGET, "", Options::new()).await, Kind::Failed, "there is no session");
@@ -371,7 +366,7 @@ async fn a_login_without_a_session_afterwards_is_no_login() {
 #[tokio::test]
 async fn a_target_that_takes_another_digest_is_asked_again_and_its_record_says_so() {
     let room = Room::start().await;
-    let client = client(&room).await;
+    let client = room.client().await;
     // iscsiadm makes no session.
     room.machine.programs_answer(0);
     for (algorithm, name) in [(6, "SHA1"), (7, "SHA256"), (8, "SHA3-256")] {
@@ -402,7 +397,7 @@ async fn what_goes_on_after_a_login_that_timed_out_keeps_the_target_and_the_daem
     let before = room.machine.text(&record);
     room.machine.programs_answer(0);
     room.machine.put("bin/delay", "3", 0o644);
-    let client = client(&room).await;
+    let client = room.client().await;
     let options = || Options::from([("timeout", 1_u32.into())]);
     fails(client.login(TARGET, "", options()).await, Kind::TimedOut, "iscsid did not log in");
     assert_eq!(room.machine.text(&record), before, "its retries are put back at once");

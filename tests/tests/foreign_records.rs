@@ -15,7 +15,6 @@ use std::fs;
 
 use iscsi_initiator_dbus::{
     Kind,
-    proxy::InitiatorProxy,
     results::{ChapMode, CheckState, Finding, NodeState, Startup},
 };
 use room::{Options, Room, SECRET, TARGET, fails, machine::record_text, target::Script};
@@ -24,10 +23,6 @@ const PORTAL: &str = "192.0.2.21:3260";
 const NAMED: &str = "storage.example:3260";
 const BY_HAND: &str = "node.session.auth.username = libvirtd\nnode.session.auth.password = mypassword12\n\
     node.session.timeo.replacement_timeout = 7\nnode.conn[0].startup = automatic\n";
-
-async fn client(room: &Room) -> InitiatorProxy<'static> {
-    InitiatorProxy::new(&room.root).await.unwrap()
-}
 
 /// The ways in which people leave a record that open-iscsi reads with every value.
 fn read_by_all(address: &str, port: u16) -> Vec<Vec<u8>> {
@@ -48,7 +43,7 @@ fn read_by_all(address: &str, port: u16) -> Vec<Vec<u8>> {
 #[expect(clippy::disallowed_methods, reason = "below the harness's own temporary directory")]
 async fn what_open_iscsi_reads_survives_a_discovery_and_is_shown_as_it_is() {
     let room = Room::start().await;
-    let client = client(&room).await;
+    let client = room.client().await;
     let target = Script::listing([(TARGET, "")]).listen().await;
     let port = target.address.port();
     let path = room.machine.at(room.machine.record(TARGET, "127.0.0.1", port, ""));
@@ -78,7 +73,7 @@ async fn what_open_iscsi_reads_survives_a_discovery_and_is_shown_as_it_is() {
 #[tokio::test]
 async fn what_open_iscsi_cannot_use_is_marked_and_kept_when_a_discovery_replaces_it() {
     let room = Room::start().await;
-    let client = client(&room).await;
+    let client = room.client().await;
     let target = Script::listing([(TARGET, "")]).listen().await;
     let port = target.address.port();
     let path = room.machine.record(TARGET, "127.0.0.1", port, "");
@@ -111,7 +106,7 @@ async fn what_open_iscsi_cannot_use_is_marked_and_kept_when_a_discovery_replaces
 #[tokio::test]
 async fn a_record_that_is_not_a_file_does_not_stop_a_discovery_and_is_told() {
     let room = Room::start().await;
-    let client = client(&room).await;
+    let client = room.client().await;
     let target = Script::listing([(TARGET, ""), ("iqn.2003-01.com.example:other", "")]).listen().await;
     let path = room.machine.record(TARGET, "127.0.0.1", target.address.port(), "");
     room.machine.remove(&path);
@@ -126,7 +121,7 @@ async fn a_record_that_is_not_a_file_does_not_stop_a_discovery_and_is_told() {
 #[tokio::test]
 async fn a_record_with_a_host_name_is_found_by_both_and_forgotten_alone() {
     let room = Room::start().await;
-    let client = client(&room).await;
+    let client = room.client().await;
     room.machine.put("etc/hosts", "192.0.2.21 storage.example\n", 0o644);
     let named = room.machine.record(TARGET, "storage.example", 3260, "");
     let startup = |path: &str| room.machine.text(path).contains("node.startup = automatic");
@@ -156,7 +151,7 @@ async fn a_record_with_a_host_name_is_found_by_both_and_forgotten_alone() {
 #[tokio::test]
 async fn a_target_is_the_same_in_any_case_and_keeps_the_spelling_of_its_record() {
     let (room, _) = Room::with_gateway().await;
-    let client = client(&room).await;
+    let client = room.client().await;
     let capitals = "IQN.2001-04.com.Example:Disk-A";
     let record = room.machine.record(capitals, "192.0.2.21", 3260, "");
     for asked in
@@ -196,7 +191,7 @@ async fn a_target_is_the_same_in_any_case_and_keeps_the_spelling_of_its_record()
 #[tokio::test]
 async fn a_record_with_a_host_name_is_diagnosed_at_its_addresses() {
     let room = Room::start().await;
-    let client = client(&room).await;
+    let client = room.client().await;
     let target = Script { chap: Some(room::chap()), ..Script::listing([(TARGET, "")]) }.listen().await;
     let port = target.address.port();
     room.machine.put("etc/hosts", "127.0.0.1 storage.example\n127.0.0.1 nas.example\n", 0o644);
@@ -239,7 +234,7 @@ async fn a_record_with_a_host_name_is_diagnosed_at_its_addresses() {
 #[expect(clippy::disallowed_methods, reason = "below the harness's own temporary directory")]
 async fn records_behind_links_are_used_if_only_root_can_change_where_they_lead() {
     let room = Room::start().await;
-    let client = client(&room).await;
+    let client = room.client().await;
     let target = Script::listing([(TARGET, "")]).listen().await;
     let port = target.address.port();
     let record = room.machine.record(TARGET, "127.0.0.1", port, BY_HAND);
@@ -278,7 +273,7 @@ async fn records_behind_links_are_used_if_only_root_can_change_where_they_lead()
 #[tokio::test]
 async fn a_line_for_which_iscsiadm_lists_nothing_is_found() {
     let room = Room::start().await;
-    let client = client(&room).await;
+    let client = room.client().await;
     let records = async || {
         let findings = client.examine(Options::new()).await.unwrap();
         findings
@@ -315,7 +310,7 @@ async fn a_line_for_which_iscsiadm_lists_nothing_is_found() {
 #[tokio::test]
 async fn what_lies_among_the_records_is_named_and_goes_with_its_target() {
     let room = Room::start().await;
-    let client = client(&room).await;
+    let client = room.client().await;
     let good = room.machine.record(TARGET, "192.0.2.21", 3260, "");
     let other = room.machine.record("iqn.2003-01.com.example:other", "192.0.2.21", 3260, "");
     let text = room.machine.text(&good);
@@ -354,7 +349,7 @@ async fn what_lies_among_the_records_is_named_and_goes_with_its_target() {
 #[tokio::test]
 async fn records_where_iscsiadm_does_not_look_are_found() {
     let room = Room::start().await;
-    let client = client(&room).await;
+    let client = room.client().await;
     let record = room.machine.record(TARGET, "192.0.2.21", 3260, "");
     let text = room.machine.text(&record);
     room.machine.remove(&record);
@@ -369,7 +364,7 @@ async fn records_where_iscsiadm_does_not_look_are_found() {
 #[tokio::test]
 async fn a_record_with_an_initiator_name_of_its_own_is_asked_about_under_it() {
     let room = Room::start().await;
-    let client = client(&room).await;
+    let client = room.client().await;
     let target = Script::listing([(TARGET, "")]).listen().await;
     let port = target.address.port();
     let own = "iqn.2001-04.com.example:of-this-record";
@@ -396,7 +391,7 @@ async fn a_record_with_an_initiator_name_of_its_own_is_asked_about_under_it() {
 #[tokio::test]
 async fn the_name_is_the_first_and_what_follows_it_is_told_wherever_it_is_needed() {
     let room = Room::start().await;
-    let client = client(&room).await;
+    let client = room.client().await;
     let file = "etc/initiatorname.iscsi";
     let (first, second) = ("iqn.2001-04.com.example:first", "iqn.2001-04.com.example:second");
     room.machine.put(file, &format!("InitiatorName={first}\nInitiatorName={second}\n"), 0o600);

@@ -7,7 +7,6 @@ mod room;
 
 use iscsi_initiator_dbus::{
     Kind,
-    proxy::InitiatorProxy,
     results::{Finding, NodeState, Startup},
 };
 use room::{
@@ -17,14 +16,10 @@ use room::{
 
 const PORTAL: &str = "192.0.2.21:3260";
 
-async fn client(room: &Room) -> InitiatorProxy<'static> {
-    InitiatorProxy::new(&room.root).await.unwrap()
-}
-
 #[tokio::test]
 async fn both_keys_of_the_startup_are_set_and_nothing_else() {
     let room = Room::start().await;
-    let client = client(&room).await;
+    let client = room.client().await;
     let first = room.machine.record(TARGET, "192.0.2.21", 3260, "");
     let second = room.machine.record(TARGET, "192.0.2.37", 3260, "node.conn[0].startup = manual\n");
     let text = |address: &str, startup: &str| {
@@ -44,7 +39,7 @@ async fn both_keys_of_the_startup_are_set_and_nothing_else() {
 #[tokio::test]
 async fn the_boots_records_keep_their_startup() {
     let room = Room::start().await;
-    let client = client(&room).await;
+    let client = room.client().await;
     room.machine.record(TARGET, "192.0.2.21", 3260, "");
     room.machine.session(TARGET, "192.0.2.37", "3260");
     for more in ["node.conn[0].startup = onboot\n", "node.discovery_type = fw\n"] {
@@ -69,7 +64,7 @@ async fn the_boots_records_keep_their_startup() {
 #[tokio::test]
 async fn a_rescan_asks_for_each_session_and_reads_what_there_is_then() {
     let room = Room::start().await;
-    let client = client(&room).await;
+    let client = room.client().await;
     let options = || std::collections::HashMap::from([("timeout", 1_u32.into())]);
     // Where no target is named, the recorded ones are what can be logged in to.
     for (target, step) in [(TARGET, format!("iscsictl login {TARGET}")), ("", "iscsictl nodes".to_owned())] {
@@ -119,7 +114,7 @@ const OTHER: &str = "iqn.2001-04.com.example:other";
 #[tokio::test]
 async fn a_node_is_added_without_asking_anybody_and_only_if_it_is_not_there() {
     let room = Room::start().await;
-    let client = client(&room).await;
+    let client = room.client().await;
     let none = std::collections::HashMap::new;
     let target = room::target::Script::listing([(OTHER, "")]).listen().await;
     let record = room.machine.record(TARGET, "192.0.2.21", 3260, "node.startup = automatic\n");
@@ -152,7 +147,7 @@ async fn a_node_is_added_without_asking_anybody_and_only_if_it_is_not_there() {
 #[tokio::test]
 async fn a_record_of_the_old_kind_is_listed_logged_in_to_and_forgotten() {
     let room = Room::start().await;
-    let client = client(&room).await;
+    let client = room.client().await;
     let none = std::collections::HashMap::new;
     let target = room::target::Script::listing([(TARGET, "")]).listen().await;
     let port = target.address.port();
@@ -184,7 +179,7 @@ async fn a_record_of_the_old_kind_is_listed_logged_in_to_and_forgotten() {
 #[tokio::test]
 async fn nodes_of_one_portal_are_told_apart_by_their_network_card() {
     let room = Room::start().await;
-    let client = client(&room).await;
+    let client = room.client().await;
     let none = std::collections::HashMap::new;
     let through = || std::collections::HashMap::from([("interface", "lo".into())]);
     let target = room::target::Script::listing([(TARGET, "")]).listen().await;
@@ -247,7 +242,7 @@ async fn nodes_of_one_portal_are_told_apart_by_their_network_card() {
 #[tokio::test]
 async fn a_connect_through_a_card_that_fails_leaves_no_iface() {
     let room = Room::start().await;
-    let client = client(&room).await;
+    let client = room.client().await;
     let target = room::target::Script::listing([(TARGET, "")]).listen().await;
     room.machine.programs_answer(0);
     let before = room.machine.database();
@@ -260,7 +255,7 @@ async fn a_connect_through_a_card_that_fails_leaves_no_iface() {
 #[tokio::test]
 async fn sixteen_thousand_targets_do_not_stand_in_the_way_of_one_that_is_named() {
     let room = Room::start().await;
-    let client = client(&room).await;
+    let client = room.client().await;
     let portal = room.machine.add_portal("127.0.0.1");
     let target = Target::new(TARGET, std::iter::empty::<Lun>());
     room.machine.add_target(target, &[portal]);

@@ -237,8 +237,10 @@ impl Picture<'_> {
         let skipped = self.log.0.len().saturating_sub(rows);
         let events = self.log.0.iter().skip(skipped);
         let line = |(time, happening): &(f64, Happening)| {
-            let text = format!("{}  {}", self.clock.time_of_day(*time), escape(&happening.what));
-            toned(&fit::shortened(&text, size.columns), happening.mood, style)
+            let at = |what: &str| format!("{}  {}", self.clock.time_of_day(*time), escape(what));
+            let whole = Some(at(&happening.what)).filter(|text| fit::width(text) <= size.columns);
+            let text = whole.unwrap_or_else(|| fit::shortened(&at(happening.in_brief()), size.columns));
+            toned(&text, happening.mood, style)
         };
         events.map(line).collect()
     }
@@ -424,6 +426,20 @@ mod tests {
             ]
         );
         assert_eq!(shown[13], "  sdb   192.0.2.21:3260  2        FAILED: path failed");
+    }
+
+    #[test]
+    fn an_event_that_does_not_fit_is_said_in_brief() {
+        let whole = "disk mpatha: path sda at 192.0.2.21:3260 FAILED: session FREE, path failed (was ok)";
+        let mut log = Log::default();
+        log.add(
+            NOW,
+            [whole, "disk mpatha: degraded (was optimal)"].map(|what| Happening::new(Mood::Bad, what)),
+        );
+        let shown = lines(&model(1, 0), &log, (60, 20));
+        let said = ["disk mpatha: path sda at 192.0.2.21:3260 FAILED", "disk mpatha: degraded (was optimal)"];
+        assert_eq!(shown[shown.len() - 2..], said.map(|what| format!("22:01:11  {what}")));
+        assert!(lines(&model(1, 0), &log, (100, 20)).contains(&format!("22:01:11  {whole}")));
     }
 
     #[test]

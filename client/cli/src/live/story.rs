@@ -31,6 +31,14 @@ impl Happening {
         Self { mood, what: what.into() }
     }
 
+    /// What is so now, for who has no room: without what was before, and why a path does not work.
+    pub(crate) fn in_brief(&self) -> &str {
+        let now = self.what.rsplit_once(" (was ").map_or(self.what.as_str(), |(now, _)| now);
+        let whys = ["FAILED: ", "waiting: "].into_iter();
+        let state = whys.filter_map(|why| now.find(why).map(|place| place + why.len() - ": ".len())).min();
+        state.and_then(|end| now.get(..end)).unwrap_or(now)
+    }
+
     /// The daemon has ended and could not be started again yet, or does not let anyone watch for now.
     pub(crate) fn lost(problem: &Problem) -> Self {
         let why = &problem.message;
@@ -365,6 +373,20 @@ mod tests {
                 "disk sda: single (was optimal)",
             ]
         );
+    }
+
+    #[test]
+    fn in_brief_it_is_what_is_so_now() {
+        let at = "path sda at 192.0.2.21:3260";
+        for (what, brief) in [
+            (format!("{at} waiting: session FAILED (was ok)"), format!("{at} waiting")),
+            (format!("{at} ok (was FAILED: path failed)"), format!("{at} ok")),
+            (format!("{at} is new: FAILED: path failed"), format!("{at} is new: FAILED")),
+            ("session 1: FAILED (was LOGGED_IN)".to_owned(), "session 1: FAILED".to_owned()),
+            ("session 1: ended".to_owned(), "session 1: ended".to_owned()),
+        ] {
+            assert_eq!(Happening::new(Mood::Neutral, what).in_brief(), brief);
+        }
     }
 
     #[test]

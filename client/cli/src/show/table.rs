@@ -22,7 +22,7 @@ const INDENT: &str = "  ";
 /// The header of the column that can stand above its rows instead.
 const TARGET: &str = "TARGET";
 /// The headers of names: what does not fit is left out in the middle, as wrapping would make two of one.
-const NAMES: [&str; 3] = [TARGET, "PORTAL", "SUBJECT"];
+const NAMES: [&str; 4] = [TARGET, "PORTAL", "SUBJECT", "HOLDER"];
 /// The fewest columns of a name, and of sentences that still read well.
 const NAME: usize = 16;
 const SENTENCE: usize = 20;

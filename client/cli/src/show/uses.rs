@@ -89,4 +89,18 @@ iqn.b   \\u{1b}       none
 "
         );
     }
+    #[test]
+    fn the_name_of_a_holder_stays_one_word_on_a_narrow_terminal() {
+        let names = ["backup of every Monday, by the night shift", "libvirt:web"];
+        let held = Held { holders: names.map(str::to_owned).into(), sids: BTreeSet::from([1, 2]) };
+        let table = holds(&BTreeMap::from([("iqn.a", held)]));
+        assert_eq!(
+            table.render(Style { colour: false, header: true, columns: Some(40) }),
+            "  HOLDER                        SESSIONS
+iqn.a
+  backup of…by the night shift  1,2
+  libvirt:web                   1,2
+"
+        );
+    }
 }

@@ -5,12 +5,14 @@
 //! | room | what it is |
 //! |---|---|
 //! | `initiator_name` | reports a changed initiator name |
+//! | `signals` | a change as signals to a watcher |
 
 mod initiator_name;
+mod signals;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use iscsi_initiator_dbus::{Fault, OBJECT_PATH, fault::Result};
+use iscsi_initiator_dbus::{Fault, fault::Result};
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
@@ -21,7 +23,7 @@ use super::watchers::Watchers;
 use crate::engine::{
     Engine,
     state::{
-        picture::{Change, Picture, Scope},
+        picture::{Picture, Scope},
         watch::{Events, Happened},
     },
     turns::audience::ToShow,
@@ -48,9 +50,6 @@ const LONGEST_TICK: Duration = Duration::from_secs(4);
 const SUSPECT: Duration = Duration::from_secs(60);
 /// Readers get what was seen within this time, if no event has come since.
 const FRESH: Duration = Duration::from_millis(100);
-
-const OBJECT_MANAGER: &str = "org.freedesktop.DBus.ObjectManager";
-const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// Makes a reply of what there is, or of why that could not be seen.
 pub(super) type Answer =
@@ -248,7 +247,7 @@ impl Emitter {
         }
         for watcher in self.watchers.names() {
             for change in &changes {
-                if let Err(error) = emit(&self.connection, &watcher, change).await {
+                if let Err(error) = signals::emit(&self.connection, &watcher, change).await {
                     tracing::warn!(%error, "a change could not be reported");
                 }
             }
@@ -270,25 +269,6 @@ impl Emitter {
 
 async fn send(connection: &Connection, message: zbus::Result<Message>) -> zbus::Result<()> {
     connection.send(&message?).await
-}
-
-async fn emit(connection: &Connection, watcher: &str, change: &Change) -> zbus::Result<()> {
-    let to = Some(watcher);
-    match change {
-        Change::Added(id, object) => {
-            let interfaces = BTreeMap::from([(object.class().interface(), object.properties())]);
-            let body = (id.path(), interfaces);
-            connection.emit_signal(to, OBJECT_PATH, OBJECT_MANAGER, "InterfacesAdded", &body).await
-        }
-        Change::Changed(id, properties) => {
-            let body = (id.class().interface(), properties, Vec::<String>::new());
-            connection.emit_signal(to, id.to_string(), PROPERTIES, "PropertiesChanged", &body).await
-        }
-        Change::Removed(id) => {
-            let body = (id.path(), vec![id.class().interface()]);
-            connection.emit_signal(to, OBJECT_PATH, OBJECT_MANAGER, "InterfacesRemoved", &body).await
-        }
-    }
 }
 
 async fn sleep_until(when: Option<Instant>) {

@@ -113,6 +113,11 @@ impl Picture {
         self.objects.get(id)
     }
 
+    #[cfg(test)]
+    pub(crate) fn of_objects(objects: impl IntoIterator<Item = (Id, Object)>) -> Self {
+        Self { objects: objects.into_iter().collect(), ..Self::default() }
+    }
+
     /// Whether every session and disk works, and nothing is on its way. If not, something may change
     /// without an event.
     pub(crate) fn is_settled(&self) -> bool {

@@ -26,7 +26,7 @@ use crate::engine::{
         picture::{Picture, Scope},
         watch::{Events, Happened},
     },
-    turns::audience::ToShow,
+    turns::{activity::Activity, audience::ToShow},
 };
 
 /// Events within this time count as one: a new disk comes with dozens.
@@ -64,7 +64,12 @@ type ToAnswer = (Answer, oneshot::Sender<()>);
 
 impl Mirror {
     /// Starts the task that emits.
-    pub(crate) fn start(connection: &Connection, engine: &Arc<Engine>, watchers: &Watchers) -> Self {
+    pub(crate) fn start(
+        connection: &Connection,
+        engine: &Arc<Engine>,
+        watchers: &Watchers,
+        activity: &Activity,
+    ) -> Self {
         // No more wait in it than calls are in flight.
         let (questions, to_answer) = mpsc::unbounded_channel();
         let name = initiator_name::report(connection.clone(), Arc::clone(engine), engine.file_events());
@@ -86,7 +91,10 @@ impl Mirror {
             suspect: None,
             failure: None,
         };
-        tokio::spawn(async move { tokio::join!(name, emitter.run()) });
+        let both = async move {
+            tokio::join!(name, emitter.run());
+        };
+        tokio::spawn(guarded(both, activity.clone()));
         Self(questions)
     }
 
@@ -267,6 +275,14 @@ impl Emitter {
     }
 }
 
+/// Runs what never ends. If it ends nevertheless, watchers would wait for ever for what a daemon reports that looks
+/// alive: so the daemon stops, and the next call starts another.
+async fn guarded(task: impl Future<Output = ()> + Send + 'static, activity: Activity) {
+    let ended = tokio::spawn(task).await;
+    tracing::error!(?ended, "the objects are not shown any more");
+    activity.give_up();
+}
+
 async fn send(connection: &Connection, message: zbus::Result<Message>) -> zbus::Result<()> {
     connection.send(&message?).await
 }
@@ -275,5 +291,19 @@ async fn sleep_until(when: Option<Instant>) {
     match when {
         Some(when) => tokio::time::sleep_until(when).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_ends_has_the_daemon_stop() {
+        for does_panic in [false, true] {
+            let activity = Activity::default();
+            guarded(async move { assert!(!does_panic, "for the test") }, activity.clone()).await;
+            activity.given_up().await;
+        }
     }
 }

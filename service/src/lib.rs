@@ -44,7 +44,7 @@ pub async fn serve(entrance: &Entrance, layout: Layout) -> zbus::Result<Activity
     let activity = Activity::default();
     let engine = Engine::new(layout, connection, activity.clone());
     let watchers = Watchers::new(connection, activity.clone());
-    let mirror = Mirror::start(connection, &engine, &watchers);
+    let mirror = Mirror::start(connection, &engine, &watchers, &activity);
     engine.clean_up();
     let gate = Gate::new(connection);
     let objects = Objects::new(connection, gate.clone(), activity.clone(), mirror);

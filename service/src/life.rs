@@ -19,14 +19,16 @@ const FINISH: Duration = Duration::from_secs(25);
 ///
 /// # Errors
 ///
-/// The bus closed the connection.
+/// The bus closed the connection, or a part of the daemon has ended.
 pub async fn live(connection: &Connection, activity: &Activity, quiet: Duration) -> zbus::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut result = Ok(());
     tokio::select! {
         () = activity.idle_for(quiet) => tracing::info!("idle, stopping"),
         _ = terminate.recv() => tracing::info!("asked to stop"),
         _ = interrupt.recv() => tracing::info!("asked to stop"),
+        () = activity.given_up() => result = Err(zbus::Error::Failure("a part of the daemon has ended".into())),
         () = connection.closed() => return Err(zbus::Error::Failure("lost the connection to the system bus".into())),
     }
     // Later calls start a new daemon; those that are running or in transit are still answered here.
@@ -37,8 +39,38 @@ pub async fn live(connection: &Connection, activity: &Activity, quiet: Duration)
         activity.without_calls_for(GRACE).await;
         Ok(())
     };
-    tokio::time::timeout(FINISH, finish).await.unwrap_or_else(|_| {
+    let finished: zbus::Result<()> = tokio::time::timeout(FINISH, finish).await.unwrap_or_else(|_| {
         tracing::warn!("stopping although calls are running");
         Ok(())
-    })
+    });
+    result.and(finished)
+}
+
+#[cfg(test)]
+mod tests {
+    use iscsi_initiator_fake::Bus;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_daemon_of_which_a_part_has_ended_leaves_the_bus_when_its_calls_are_answered_and_fails() {
+        let bus = Bus::session();
+        let (connection, activity) = (bus.connect().await, Activity::default());
+        connection.request_name(BUS_NAME).await.unwrap();
+        let call = activity.begin();
+        let living = tokio::spawn({
+            let (connection, activity) = (connection.clone(), activity.clone());
+            async move { live(&connection, &activity, Duration::from_secs(3600)).await }
+        });
+        activity.give_up();
+        // Its name is free for the next daemon while a call is running.
+        let other = bus.connect().await;
+        while other.request_name(BUS_NAME).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(!living.is_finished());
+        drop(call);
+        let error = living.await.unwrap().unwrap_err();
+        assert!(error.to_string().contains("a part of the daemon has ended"), "{error}");
+    }
 }

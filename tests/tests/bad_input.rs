@@ -548,3 +548,40 @@ async fn what_is_not_in_the_interface_does_not_exist() {
     }
     table.check_untouched("setting a property");
 }
+
+#[tokio::test]
+async fn what_is_sent_to_the_standard_interfaces_is_bounded_and_so_is_what_comes_back() {
+    let table = Table::start().await;
+    let root = &table.room.root;
+    let long = |bytes: usize| "x".repeat(bytes);
+    let of = |name: &str| format!("org.freedesktop.DBus.{name}");
+    let session = format!("{OBJECT_PATH}/sessions/1");
+    for path in [OBJECT_PATH, "/", &session] {
+        for (interface, member) in [
+            (of("Properties"), "Get"),
+            (of("Properties"), "GetAll"),
+            (of("Properties"), "Set"),
+            (of("ObjectManager"), "GetManagedObjects"),
+            (of("Introspectable"), "Introspect"),
+            (of("Peer"), "Ping"),
+        ] {
+            let ask = async |bytes: usize| {
+                let body = (INTERFACE, long(bytes));
+                let asked =
+                    root.call_method(Some(BUS_NAME), path, Some(interface.as_str()), member, &body).await;
+                asked.map_err(Fault::from)
+            };
+            let what = format!("{path} {interface} {member}");
+            for bytes in [5_000, 3_000_000] {
+                let fault = ask(bytes).await.unwrap_err();
+                assert_eq!(fault.error_name(), Kind::InvalidArgs.name(), "{what}: {fault:.300}");
+                assert!(fault.to_string().len() < 400, "{what}: {fault:.300}");
+            }
+            // What comes in may be repeated, and is no longer than that.
+            if let Err(fault) = ask(3_000).await {
+                assert!(fault.to_string().len() < 4096, "{what}: {fault:.300}");
+            }
+        }
+    }
+    table.check_untouched("a call to a standard interface");
+}

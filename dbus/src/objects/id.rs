@@ -24,10 +24,22 @@ impl Id {
         Self { class: Class::Node, name: [target, portal, iface].map(escaped).join("__") }
     }
 
-    /// The same for one of several records of such a node, which differ in their group tags.
+    /// The same for a record with another group tag than 1.
     #[must_use]
     pub fn with_group(self, tpgt: u16) -> Self {
         Self { name: format!("{}__{tpgt}", self.name), ..self }
+    }
+
+    /// The same for a record without a group tag.
+    #[must_use]
+    pub fn without_group(self) -> Self {
+        Self { name: format!("{}__none", self.name), ..self }
+    }
+
+    /// The same, with its group tag, for a record that spells the portal's address in its own way.
+    #[must_use]
+    pub fn with_spelling(self, address: &str) -> Self {
+        Self { name: format!("{}__{}", self.name, escaped(address)), ..self }
     }
 
     /// A session by its number.
@@ -103,6 +115,8 @@ mod tests {
                 "nodes/iqn_2ea_3ab__192_2e0_2e2_2e21_3a3260__default",
             ),
             (Id::node("a", "b", "c").with_group(65535), "nodes/a__b__c__65535"),
+            (Id::node("a", "b", "c").without_group(), "nodes/a__b__c__none"),
+            (Id::node("a", "b", "c").with_group(1).with_spelling("FE80::1"), "nodes/a__b__c__1__FE80_3a_3a1"),
             (Id::session(17), "sessions/17"),
             (Id::disk("naa.6001405", 1, 2), "disks/naa_2e6001405"),
             (Id::disk("", 1, 2), "disks/session1__lun2"),

@@ -22,3 +22,4 @@ mod writer;
 
 pub use connect::{Entrance, connect};
 pub(super) use frame::expects_reply;
+pub(super) use writer::{fits, too_long};

@@ -13,6 +13,8 @@ const BEGIN: &str = r#"<!DOCTYPE node PUBLIC "-//freedesktop//DTD D-BUS Object I
 
 const END: &str = "</node>\n";
 
+// Arguments of signals have no direction here: it goes without saying, and some versions of busctl take it for an error.
+
 /// The interfaces that every object has.
 const STANDARD: &str = r#"  <interface name="org.freedesktop.DBus.Introspectable">
     <method name="Introspect">
@@ -43,9 +45,9 @@ const PROPERTIES: &str = r#"  <interface name="org.freedesktop.DBus.Properties">
       <arg type="a{sv}" direction="out"/>
     </method>
     <signal name="PropertiesChanged">
-      <arg name="interface_name" type="s" direction="out"/>
-      <arg name="changed_properties" type="a{sv}" direction="out"/>
-      <arg name="invalidated_properties" type="as" direction="out"/>
+      <arg name="interface_name" type="s"/>
+      <arg name="changed_properties" type="a{sv}"/>
+      <arg name="invalidated_properties" type="as"/>
     </signal>
   </interface>
 "#;
@@ -55,12 +57,12 @@ const OBJECT_MANAGER: &str = r#"  <interface name="org.freedesktop.DBus.ObjectMa
       <arg name="objects" type="a{oa{sa{sv}}}" direction="out"/>
     </method>
     <signal name="InterfacesAdded">
-      <arg name="object" type="o" direction="out"/>
-      <arg name="interfaces" type="a{sa{sv}}" direction="out"/>
+      <arg name="object" type="o"/>
+      <arg name="interfaces" type="a{sa{sv}}"/>
     </signal>
     <signal name="InterfacesRemoved">
-      <arg name="object" type="o" direction="out"/>
-      <arg name="interfaces" type="as" direction="out"/>
+      <arg name="object" type="o"/>
+      <arg name="interfaces" type="as"/>
     </signal>
   </interface>
 "#;
@@ -86,4 +88,20 @@ pub(super) fn object(class: Class) -> String {
 /// Names consist of letters, digits and underscores.
 fn children<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names.map(|name| format!("  <node name=\"{name}\"/>\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_argument_of_a_signal_has_a_direction() {
+        let own = include_str!("../../../dbus/org.cloudatlas.IscsiInitiator.xml");
+        for document in [root(own), object(Class::Disk)] {
+            let signals = document.split("<signal ").skip(1);
+            let arguments: Vec<&str> =
+                signals.filter_map(|signal| Some(signal.split_once("</signal>")?.0)).collect();
+            assert!(!arguments.is_empty() && !arguments.concat().contains("direction"), "{arguments:?}");
+        }
+    }
 }

@@ -5,12 +5,14 @@
 //! | room | what it is |
 //! |---|---|
 //! | `initiator_name` | reports a changed initiator name |
+//! | `signals` | a change as signals to a watcher |
 
 mod initiator_name;
+mod signals;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use iscsi_initiator_dbus::{Fault, OBJECT_PATH, fault::Result};
+use iscsi_initiator_dbus::{Fault, fault::Result};
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
@@ -21,10 +23,10 @@ use super::watchers::Watchers;
 use crate::engine::{
     Engine,
     state::{
-        picture::{Change, Picture, Scope},
+        picture::{Picture, Scope},
         watch::{Events, Happened},
     },
-    turns::audience::ToShow,
+    turns::{activity::Activity, audience::ToShow},
 };
 
 /// Events within this time count as one: a new disk comes with dozens.
@@ -49,9 +51,6 @@ const SUSPECT: Duration = Duration::from_secs(60);
 /// Readers get what was seen within this time, if no event has come since.
 const FRESH: Duration = Duration::from_millis(100);
 
-const OBJECT_MANAGER: &str = "org.freedesktop.DBus.ObjectManager";
-const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
-
 /// Makes a reply of what there is, or of why that could not be seen.
 pub(super) type Answer =
     Box<dyn FnOnce(std::result::Result<&Picture, &Fault>) -> zbus::Result<Message> + Send>;
@@ -65,7 +64,12 @@ type ToAnswer = (Answer, oneshot::Sender<()>);
 
 impl Mirror {
     /// Starts the task that emits.
-    pub(crate) fn start(connection: &Connection, engine: &Arc<Engine>, watchers: &Watchers) -> Self {
+    pub(crate) fn start(
+        connection: &Connection,
+        engine: &Arc<Engine>,
+        watchers: &Watchers,
+        activity: &Activity,
+    ) -> Self {
         // No more wait in it than calls are in flight.
         let (questions, to_answer) = mpsc::unbounded_channel();
         let name = initiator_name::report(connection.clone(), Arc::clone(engine), engine.file_events());
@@ -87,7 +91,10 @@ impl Mirror {
             suspect: None,
             failure: None,
         };
-        tokio::spawn(async move { tokio::join!(name, emitter.run()) });
+        let both = async move {
+            tokio::join!(name, emitter.run());
+        };
+        tokio::spawn(guarded(both, activity.clone()));
         Self(questions)
     }
 
@@ -248,7 +255,7 @@ impl Emitter {
         }
         for watcher in self.watchers.names() {
             for change in &changes {
-                if let Err(error) = emit(&self.connection, &watcher, change).await {
+                if let Err(error) = signals::emit(&self.connection, &watcher, change).await {
                     tracing::warn!(%error, "a change could not be reported");
                 }
             }
@@ -268,32 +275,35 @@ impl Emitter {
     }
 }
 
-async fn send(connection: &Connection, message: zbus::Result<Message>) -> zbus::Result<()> {
-    connection.send(&message?).await
+/// Runs what never ends. If it ends nevertheless, watchers would wait for ever for what a daemon reports that looks
+/// alive: so the daemon stops, and the next call starts another.
+async fn guarded(task: impl Future<Output = ()> + Send + 'static, activity: Activity) {
+    let ended = tokio::spawn(task).await;
+    tracing::error!(?ended, "the objects are not shown any more");
+    activity.give_up();
 }
 
-async fn emit(connection: &Connection, watcher: &str, change: &Change) -> zbus::Result<()> {
-    let to = Some(watcher);
-    match change {
-        Change::Added(id, object) => {
-            let interfaces = BTreeMap::from([(object.class().interface(), object.properties())]);
-            let body = (id.path(), interfaces);
-            connection.emit_signal(to, OBJECT_PATH, OBJECT_MANAGER, "InterfacesAdded", &body).await
-        }
-        Change::Changed(id, properties) => {
-            let body = (id.class().interface(), properties, Vec::<String>::new());
-            connection.emit_signal(to, id.to_string(), PROPERTIES, "PropertiesChanged", &body).await
-        }
-        Change::Removed(id) => {
-            let body = (id.path(), vec![id.class().interface()]);
-            connection.emit_signal(to, OBJECT_PATH, OBJECT_MANAGER, "InterfacesRemoved", &body).await
-        }
-    }
+async fn send(connection: &Connection, message: zbus::Result<Message>) -> zbus::Result<()> {
+    connection.send(&message?).await
 }
 
 async fn sleep_until(when: Option<Instant>) {
     match when {
         Some(when) => tokio::time::sleep_until(when).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_ends_has_the_daemon_stop() {
+        for does_panic in [false, true] {
+            let activity = Activity::default();
+            guarded(async move { assert!(!does_panic, "for the test") }, activity.clone()).await;
+            activity.given_up().await;
+        }
     }
 }

@@ -8,16 +8,17 @@
 use std::collections::{BTreeMap, HashMap};
 
 use iscsi_initiator_dbus::{
-    Fault, OBJECT_PATH,
-    objects::{Class, Id, Object},
+    Fault, Kind, OBJECT_PATH,
+    objects::{Class, Id, Object, Properties},
 };
 use iscsi_initiator_polkit::{Action, Details, Gate};
 use tokio::sync::mpsc::UnboundedReceiver;
 use zbus::{
-    Connection, DBusError, DynamicType, Message, OwnedVariant, message::Header, object_server::Interface as _,
+    Connection, DBusError, DynamicType, Message, OwnedObjectPath, OwnedVariant, Signature, Type,
+    message::Header, object_server::Interface as _,
 };
 
-use super::{Manager, introspection, mirror::Mirror};
+use super::{Manager, door::too_long, introspection, mirror::Mirror};
 use crate::engine::{state::picture::Picture, turns::activity::Activity};
 
 /// Answers calls to the objects.
@@ -44,6 +45,24 @@ enum Question {
     Get(Id, String, String),
     /// Every property of an interface; empty means that of the object.
     GetAll(Id, String),
+}
+
+/// Every object with its properties, `a{oa{sa{sv}}}`. It is written object by object: with 20,000 nodes, all of their
+/// properties at once would need several times as much memory as the reply.
+struct Managed<'a>(&'a Picture);
+
+impl serde::Serialize for Managed<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(
+            self.0.objects().map(|(id, object)| {
+                (id.path(), BTreeMap::from([(id.class().interface(), object.properties())]))
+            }),
+        )
+    }
+}
+
+impl Type for Managed<'_> {
+    const SIGNATURE: &'static Signature = <HashMap<OwnedObjectPath, BTreeMap<&str, Properties>>>::SIGNATURE;
 }
 
 /// What a caller wrote comes back in an error no longer than this, in characters.
@@ -92,26 +111,27 @@ impl Objects {
         let header = call.header();
         let question = match question(&call, &header) {
             Ok(question) => question,
-            Err(refusal) => return self.send(refusal.reply(&header)).await,
+            Err(refusal) => return self.send(&header, refusal.reply(&header)).await,
         };
         if question == Question::Root {
             // What is written in the documents is no secret.
             let text = self.introspect_root().await;
-            return self.send(text.and_then(|text| reply(&header, &text))).await;
+            return self.send(&header, text.and_then(|text| reply(&header, &text))).await;
         }
         match self.gate.ask(&header, Action::ListPaths, Details::default()).await {
             Ok(_) => {
                 let call = call.clone();
                 let answer = Box::new(move |picture: Result<&Picture, &Fault>| {
                     let header = call.header();
-                    match picture {
+                    let reply = match picture {
                         Ok(picture) => answer(&header, question, picture),
                         Err(fault) => fault.create_reply(&header),
-                    }
+                    };
+                    or_why_not(&header, reply)
                 });
                 self.mirror.answer(answer).await;
             }
-            Err(fault) => self.send(fault.create_reply(&header)).await,
+            Err(fault) => self.send(&header, fault.create_reply(&header)).await,
         }
     }
 
@@ -122,8 +142,8 @@ impl Objects {
         Ok(introspection::root(&interfaces))
     }
 
-    async fn send(&self, message: zbus::Result<Message>) {
-        let sent = match message {
+    async fn send(&self, call: &Header<'_>, reply: zbus::Result<Message>) {
+        let sent = match or_why_not(call, reply) {
             Ok(message) => self.connection.send(&message).await,
             Err(error) => Err(error),
         };
@@ -173,15 +193,7 @@ fn question(call: &Message, header: &Header<'_>) -> Result<Question, Refusal> {
 /// The reply to an authorized call.
 fn answer(header: &Header<'_>, question: Question, picture: &Picture) -> zbus::Result<Message> {
     match question {
-        Question::Managed => {
-            let objects: HashMap<_, _> = picture
-                .objects()
-                .map(|(id, object)| {
-                    (id.path(), BTreeMap::from([(id.class().interface(), object.properties())]))
-                })
-                .collect();
-            reply(header, &objects)
-        }
+        Question::Managed => reply(header, &Managed(picture)),
         // Answered without the mirror.
         Question::Root => Refusal::unknown("Method", "Introspect").reply(header),
         Question::Folder(class) => {
@@ -209,6 +221,18 @@ fn answer(header: &Header<'_>, question: Question, picture: &Picture) -> zbus::R
     }
 }
 
+/// A reply that cannot be made becomes an error: who waits for it gets one in any case.
+fn or_why_not(header: &Header<'_>, reply: zbus::Result<Message>) -> zbus::Result<Message> {
+    reply.or_else(|error| {
+        let fault = match error {
+            zbus::Error::ExcessData => too_long(),
+            error => Fault::new(Kind::Failed, format!("the reply cannot be made: {error}")),
+        };
+        tracing::warn!(%fault, "cannot reply as asked");
+        fault.create_reply(header)
+    })
+}
+
 /// An object that has this interface.
 fn found<'a>(picture: &'a Picture, id: &Id, interface: &str) -> Result<&'a Object, Refusal> {
     let object = picture.object(id).ok_or_else(|| Refusal::unknown("Object", &id.to_string()))?;
@@ -224,7 +248,52 @@ fn reply<B: serde::Serialize + DynamicType>(header: &Header<'_>, body: &B) -> zb
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use iscsi_initiator_dbus::objects::{Model, Node, Values};
+
+    use super::{super::door::fits, *};
+
+    /// The reply to a caller who asks for every object.
+    fn managed(picture: &Picture) -> Message {
+        let call = Message::method_call(OBJECT_PATH, "GetManagedObjects").sender(":1.7").build(&()).unwrap();
+        or_why_not(&call.header(), answer(&call.header(), Question::Managed, picture)).unwrap()
+    }
+
+    fn node(target: &str) -> (Id, Object) {
+        let mut node = Node::default();
+        node.target = target.to_owned();
+        node.portal = "[2001:db8:1111:2222:3333:4444:5555:6666]:65535".to_owned();
+        (Id::node(target, &node.portal, "default"), Object::Node(node))
+    }
+
+    /// As many as are listed, with the longest names that there are.
+    #[test]
+    fn twenty_thousand_nodes_fit_into_a_message() {
+        let nodes = (0..20_000).map(|number| node(&format!("iqn.2003-01.com.example:{number:-<199}")));
+        let picture = Picture::of_objects(nodes);
+        let reply = managed(&picture);
+        assert_eq!(reply.body().signature().to_string(), "a{oa{sa{sv}}}");
+        let bytes = reply.data().bytes().len();
+        assert!(bytes > 20 << 20 && fits(&reply), "{bytes}");
+        let read: HashMap<OwnedObjectPath, HashMap<String, Values>> = reply.body().deserialize().unwrap();
+        let read: HashMap<String, _> = read.into_iter().map(|(path, of)| (path.to_string(), of)).collect();
+        let mut model = Model::default();
+        model.replace(&read);
+        assert!(model.objects().eq(picture.objects()));
+    }
+
+    #[test]
+    fn a_reply_that_cannot_be_made_is_an_error_that_says_so() {
+        let call = Message::method_call("/x", "X").sender(":1.7").build(&()).unwrap();
+        let reply = or_why_not(&call.header(), Err(zbus::Error::InvalidField)).unwrap();
+        let header = reply.header();
+        assert_eq!(header.error_name().map(|name| name.as_str()), Some(Kind::Failed.name()));
+        assert_eq!(header.reply_serial(), Some(call.primary_header().serial_num()));
+        let (message, _): (String, String) = reply.body().deserialize().unwrap();
+        assert!(message.starts_with("the reply cannot be made: "), "{message}");
+        let reply = or_why_not(&call.header(), Err(zbus::Error::ExcessData)).unwrap();
+        let (message, hint): (String, String) = reply.body().deserialize().unwrap();
+        assert_eq!((message, hint), (too_long().to_string(), too_long().next_step().to_owned()));
+    }
 
     fn asked(path: &str, interface: &str, member: &str, arguments: &[&str]) -> Result<Question, String> {
         let call = Message::method_call(path, member).sender(":1.7").interface(interface);

@@ -173,6 +173,22 @@ async fn busctl_sees_the_tree_and_the_properties() {
     }
 }
 
+/// Versions of busctl differ in what they complain of, and in whether they go on then.
+#[tokio::test]
+async fn busctl_takes_every_introspection_document_without_a_complaint() {
+    let (room, _) = Room::logged_in().await;
+    let objects = managed(&room).await.into_keys().map(|id| id.path().to_string());
+    let folders = Class::ALL.map(Class::path);
+    for path in [OBJECT_PATH.to_owned(), "/".to_owned()].into_iter().chain(folders).chain(objects) {
+        for how in [&["introspect"][..], &["introspect", "--xml-interface"]] {
+            let mut busctl = room.world.busctl(ROOT);
+            busctl.args(how).args([BUS_NAME, &path]);
+            let reply = output(busctl).await;
+            assert_eq!((reply.code, reply.stderr.as_str()), (0, ""), "{path}");
+        }
+    }
+}
+
 /// An interface as documented, and as an object serves it.
 #[tokio::test]
 async fn each_object_introspects_as_documented() {

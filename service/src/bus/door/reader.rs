@@ -28,6 +28,9 @@ const MOST_HEAD: usize = 16 << 10;
 /// The longest body of a call that is read. What a call needs is a hundredth of this; what is in between is read so
 /// that the reply can name the argument.
 const MOST_CALL: usize = 4 << 20;
+/// The same for any other interface than ours. Those that the library answers take a name or two, and it repeats them
+/// in its errors.
+const MOST_STANDARD: usize = 4 << 10;
 /// The longest body of a signal that is read. Those that the daemon listens for have a name or two.
 const MOST_SIGNAL: usize = 64 << 10;
 /// The longest body of a reply that is read. Only who was asked can send one: the bus, polkit and systemd.
@@ -143,8 +146,9 @@ impl Reader {
                 return Ok(refuse(start, fault.hint("try again later")));
             }
         };
-        let fault = if start.body > MOST_CALL {
-            let why = format!("the arguments have {} bytes, and {MOST_CALL} at most are read", start.body);
+        let most = most_of(fields);
+        let fault = if start.body > most {
+            let why = format!("the arguments have {} bytes, and {most} at most are read", start.body);
             Fault::new(Error::InvalidArgs, why)
         } else if !is_whole {
             Fault::new(Error::Busy, "the daemon has too many descriptors open to take those of this call")
@@ -224,6 +228,11 @@ impl Reader {
         let refusals = std::mem::take(&mut self.refusals);
         self.line.send(&refusals, &[]).await
     }
+}
+
+/// The longest body of a call that is read.
+fn most_of(call: &Fields<'_>) -> usize {
+    if call.interface == Some(INTERFACE) { MOST_CALL } else { MOST_STANDARD }
 }
 
 /// Who has used up their places must be able to cancel what has them.

@@ -26,7 +26,11 @@ use super::{
     troubles::{self, Troubles},
 };
 use crate::{
-    backend::{kernel::sysfs::Session, leases::Held, open_iscsi::database::Node},
+    backend::{
+        kernel::sysfs::Session,
+        leases::Held,
+        open_iscsi::database::{Node, NodeKey},
+    },
     engine::Engine,
 };
 
@@ -109,6 +113,11 @@ impl Picture {
         self.objects.get(id)
     }
 
+    #[cfg(test)]
+    pub(crate) fn of_objects(objects: impl IntoIterator<Item = (Id, Object)>) -> Self {
+        Self { objects: objects.into_iter().collect(), ..Self::default() }
+    }
+
     /// Whether every session and disk works, and nothing is on its way. If not, something may change
     /// without an event.
     pub(crate) fn is_settled(&self) -> bool {
@@ -139,7 +148,7 @@ impl Picture {
         // The node of a session, with its interface.
         let mut places: HashMap<Place, (Id, String)> = HashMap::new();
         for record in now.nodes() {
-            let (id, node) = node(record, now, &objects);
+            let (id, node) = (id_of(&record.key), node(record, now));
             let key = &record.key;
             let place = (key.target.to_string(), Some(key.portal.clone()), key.iface.clone());
             places.entry(place).or_insert_with(|| (id.clone(), node.interface.clone()));
@@ -174,11 +183,26 @@ fn is_made_up(session: &Session) -> bool {
     session.is_made() && session.scanned != Some(false) && is_named
 }
 
-/// A node. Of several records that differ in their group tags only, the first has the plain path.
-fn node(record: &Node, now: &Snapshot, others: &BTreeMap<Id, Object>) -> (Id, objects::Node) {
+/// The tag of a portal group that goes without saying.
+const USUAL_GROUP: u16 = 1;
+
+/// A node's path, by its own record alone: of several for one portal, each has a path that no other can have or take
+/// over, whichever of them come and go.
+fn id_of(key: &NodeKey) -> Id {
+    let plain = Id::node(key.target.as_str(), &key.portal.to_string(), &key.iface);
+    let id = match (key.tpgt, &key.spelled) {
+        (Some(USUAL_GROUP), None) => return plain,
+        (Some(group), _) => plain.with_group(group),
+        (None, _) => plain.without_group(),
+    };
+    match &key.spelled {
+        Some(spelled) => id.with_spelling(spelled),
+        None => id,
+    }
+}
+
+fn node(record: &Node, now: &Snapshot) -> objects::Node {
     let entry = node_of(record, NodeState::Known, now);
-    let plain = Id::node(&entry.target, &entry.portal, &record.key.iface);
-    let id = if others.contains_key(&plain) { plain.with_group(entry.tpgt) } else { plain };
     let mut node = objects::Node::default();
     node.session =
         now.session_of(&record.key).map(|session| Id::session(session.sid).path()).unwrap_or_default();
@@ -192,7 +216,7 @@ fn node(record: &Node, now: &Snapshot, others: &BTreeMap<Id, Object>) -> (Id, ob
     node.interface = entry.interface;
     node.message = entry.message;
     node.hint = entry.hint;
-    (id, node)
+    node
 }
 
 fn session(session: &Session, node: Option<&(Id, String)>, seen: &Seen<'_>) -> objects::Session {

@@ -1,5 +1,5 @@
 //! Tracks whether a call, or work that continues after one, is running, and whether anyone watches, so that
-//! the daemon can exit when idle.
+//! the daemon can exit when idle; and whether it has to exit because a part of it has ended.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,6 +13,7 @@ pub struct Activity(Arc<watch::Sender<State>>);
 struct State {
     calls: usize,
     watchers: usize,
+    has_given_up: bool,
     since: Instant,
 }
 
@@ -26,7 +27,8 @@ pub(crate) struct Attendance(Activity);
 
 impl Default for Activity {
     fn default() -> Self {
-        Self(Arc::new(watch::Sender::new(State { calls: 0, watchers: 0, since: Instant::now() })))
+        let state = State { calls: 0, watchers: 0, has_given_up: false, since: Instant::now() };
+        Self(Arc::new(watch::Sender::new(state)))
     }
 }
 
@@ -39,6 +41,17 @@ impl Activity {
     pub(crate) fn attend(&self) -> Attendance {
         self.change(|state| state.watchers = state.watchers.saturating_add(1));
         Attendance(self.clone())
+    }
+
+    /// A part has ended that the daemon cannot do without.
+    pub(crate) fn give_up(&self) {
+        self.0.send_modify(|state| state.has_given_up = true);
+    }
+
+    /// Returns once the daemon has to stop for that.
+    pub(crate) async fn given_up(&self) {
+        // The sender lives as long as this.
+        let _ = self.0.subscribe().wait_for(|state| state.has_given_up).await;
     }
 
     /// Whether a watcher is there.

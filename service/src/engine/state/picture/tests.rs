@@ -298,6 +298,55 @@ fn two_records_of_one_portal_are_two_nodes() {
 }
 
 #[test]
+fn a_node_keeps_its_path_whichever_other_records_of_its_portal_come_and_go() {
+    let spelled = |text: &str| Node {
+        key: NodeKey {
+            spelled: Some(text.into()),
+            portal: "[2001:db8::1]".parse().unwrap(),
+            ..record(1, 1).key
+        },
+        ..record(1, 1)
+    };
+    let usual = Node {
+        key: NodeKey { portal: "[2001:db8::1]".parse().unwrap(), ..record(1, 1).key },
+        ..record(1, 1)
+    };
+    let in_group = |tpgt| Node { key: NodeKey { tpgt, ..usual.key.clone() }, ..usual.clone() };
+    let several = [
+        usual.clone(),
+        spelled("2001:DB8::1"),
+        spelled("2001:db8:0::1"),
+        in_group(Some(2)),
+        in_group(Some(65535)),
+        in_group(None),
+        Node { key: NodeKey { tpgt: None, ..spelled("2001:DB8::1").key }, ..usual.clone() },
+    ];
+    let show = |which: &[usize]| {
+        let records = (0..).zip(which).map(|(at, which)| ((at, 0), several[*which].clone()));
+        let picture = World { records: records.collect(), ..World::default() }.picture(None, 0);
+        picture.objects().map(|(id, _)| id.clone()).collect::<BTreeSet<Id>>()
+    };
+    let paths = [0, 1, 2, 3, 4, 5, 6].map(|which| show(&[which]).pop_first().unwrap());
+    assert_eq!(paths.iter().collect::<BTreeSet<_>>().len(), several.len(), "{paths:?}");
+    assert_eq!(paths[0], Id::node(TARGET, "[2001:db8::1]:3260", "default"));
+    // Another comes, the first goes, and comes back; in any order of the records.
+    for there in [
+        &[3][..],
+        &[3, 0],
+        &[0],
+        &[0, 3],
+        &[3],
+        &[0, 1, 2],
+        &[2, 1, 0],
+        &[1, 2],
+        &[2, 1],
+        &[6, 5, 4, 3, 2, 1, 0],
+    ] {
+        assert_eq!(show(there), there.iter().map(|which| paths[*which].clone()).collect(), "{there:?}");
+    }
+}
+
+#[test]
 fn what_is_on_its_way_or_does_not_work_is_not_settled() {
     for (event, is_settled) in [(6, true), (4, true), (9, true), (10, false), (14, false)] {
         let mut world = whole();

@@ -49,8 +49,9 @@ pub(super) async fn holds(call: &Call, args: &Holds) -> Result<Report, Problem> 
             held.holders.iter().map(move |holder| row(target, holder, &sids))
         })
         .collect();
-    let mut remarks = unknown(&paths);
-    let exit = if remarks.is_empty() { Exit::Done } else { Exit::Backend };
+    let said: BTreeSet<_> = about_leases(&paths).map(|path| (&*path.message, &*path.hint)).collect();
+    let mut remarks: Vec<Remark> = said.into_iter().map(|(what, hint)| Remark::note(what, hint)).collect();
+    let exit = exit_of(&paths);
     if held.is_empty() && remarks.is_empty() {
         let target = args.whole.target();
         remarks.push(match target.as_str() {
@@ -65,19 +66,42 @@ pub(super) async fn holds(call: &Call, args: &Holds) -> Result<Report, Problem> 
     Ok(Report { rows, body, remarks, exit })
 }
 
-/// What the daemon says of leases that it cannot read, once for each target. A map that outlived its sessions has a
-/// message of its own.
-fn unknown(paths: &[Path]) -> Vec<Remark> {
-    let is_about_leases = |path: &&Path| {
+/// The paths of which the daemon says something about leases: that it cannot read them, or that there is no session.
+/// A map that outlived its sessions has a message of its own.
+fn about_leases(paths: &[Path]) -> impl Iterator<Item = &Path> {
+    paths.iter().filter(|path| {
         let is_pathless = path.sid == 0 && !path.map.is_empty();
         path.problem.as_str().is_empty() && !is_pathless && !path.message.is_empty()
-    };
-    let about: BTreeSet<(&str, &str)> =
-        paths.iter().filter(is_about_leases).map(|path| (&*path.message, &*path.hint)).collect();
-    about.into_iter().map(|(message, hint)| Remark::note(message, hint)).collect()
+    })
+}
+
+/// A target without a session is listed as any other; of one whose leases cannot be read nothing is known.
+fn exit_of(paths: &[Path]) -> Exit {
+    if about_leases(paths).any(|path| path.holds.is_empty()) { Exit::Backend } else { Exit::Done }
 }
 
 /// A program gets no rows: the exit code says it.
 fn done(text: String) -> Report {
     Report { rows: Vec::new(), body: Body::Done(text), remarks: Vec::new(), exit: Exit::Done }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_leases_that_cannot_be_read_are_a_failure() {
+        let path = |holds: &[&str], message: &str| {
+            let mut path = Path::default();
+            path.holds = holds.iter().map(|&name| name.to_owned()).collect();
+            path.message = message.to_owned();
+            path
+        };
+        let without_session = path(&["backup"], "it is held, and has no session");
+        assert_eq!(exit_of(&[path(&[], ""), path(&["backup"], ""), without_session]), Exit::Done);
+        assert_eq!(exit_of(&[path(&[], "who holds it is not known")]), Exit::Backend);
+        let mut outlived = path(&[], "the map outlived its sessions");
+        outlived.map = "mpatha".to_owned();
+        assert_eq!(exit_of(&[outlived]), Exit::Done);
+    }
 }

@@ -29,6 +29,11 @@ const KIND: &str = "ATTACKER_KIND";
 
 pub(crate) const CONNECTIONS: usize = 200;
 pub(crate) const CALLS: usize = 100;
+/// Calls of a connection that reads nothing and that are answered: together their replies are far more than a socket
+/// holds.
+const DEAF_CALLS: u32 = 800;
+/// Calls in one go. The bus takes no more than 128 that are not answered.
+const BURST: u32 = 100;
 
 /// How the calls ended.
 #[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
@@ -104,6 +109,7 @@ pub(crate) async fn run() {
     match kind.as_str() {
         "descriptors" => return run_raw(&address, 1, true),
         "numbers" => return run_raw(&address, CONNECTIONS, false),
+        "deaf" => return run_deaf(&address),
         _ => {}
     }
     let connections = [connection::Builder::address(address.as_str()).build().await.unwrap()];
@@ -156,6 +162,24 @@ fn run_raw(address: &str, connections: usize, with_descriptors: bool) {
         all.add(&raw.replies(CALLS));
     }
     say(&format!("replies {}", serde_json::to_string(&all).unwrap()));
+}
+
+/// Calls that are answered, as fast as they are, and a burst of such that are refused; nothing of it is read.
+fn run_deaf(address: &str) {
+    let [mut deaf, mut pace] = [Raw::connect(address), Raw::connect(address)];
+    say("ready");
+    wait_for_go();
+    let burst = 2 + DEAF_CALLS;
+    for first in (2..burst).step_by(8) {
+        deaf.introspect(first..first + 8);
+        // Another connection of this user sees when they are answered.
+        pace.send(1, false);
+        pace.replies(1);
+    }
+    deaf.introspect(burst..burst + BURST);
+    say("sent");
+    // It stays, until the test ends.
+    wait_for_go();
 }
 
 fn wait_for_go() {

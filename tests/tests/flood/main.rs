@@ -166,6 +166,25 @@ async fn calls_on_every_interface_have_places_and_give_them_back() {
 }
 
 #[tokio::test]
+async fn who_never_reads_holds_up_nobody_and_costs_no_memory() {
+    let mut scene = Scene::start().await;
+    let before = scene.daemon.peak();
+    let mut attacker = scene.attacker("deaf").await;
+    attacker.go().await;
+    // These come after its calls.
+    for _ in 0..3 {
+        scene.ask().await.unwrap();
+        let reply = scene.world.call_as(STRANGER, "ListPaths", "a{sv}", &["0"]).await;
+        assert_eq!(reply.code, 0, "{}", reply.stderr);
+    }
+    println!("{} MB at the peak, {before} MB before", scene.daemon.peak());
+    scene.check(ONE_MESSAGE, before).await;
+    drop(attacker);
+    scene.ask().await.unwrap();
+    scene.daemon.assert_runs();
+}
+
+#[tokio::test]
 async fn a_stopped_polkit_does_not_make_one_users_calls_anothers_trouble() {
     let scene = Scene::start().await;
     scene.world.stop_polkitd();

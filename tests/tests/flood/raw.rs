@@ -5,6 +5,7 @@ use std::{
     fs::File,
     io::{self, IoSlice, Read as _, Write as _},
     mem::MaybeUninit,
+    ops::Range,
     os::{fd::AsFd as _, unix::net::UnixStream},
 };
 
@@ -63,6 +64,18 @@ impl Raw {
             let sent = sendmsg(&self.0, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL).unwrap();
             assert_eq!(sent, bytes.len());
         }
+    }
+
+    /// Asks for the introspection document of the root object: what any user gets, and the longest of it.
+    pub(crate) fn introspect(&mut self, serials: Range<u32>) {
+        let fields = [
+            (1, "o", OBJECT_PATH),
+            (2, "s", "org.freedesktop.DBus.Introspectable"),
+            (3, "s", "Introspect"),
+            (6, "s", BUS_NAME),
+        ];
+        let all = serials.flat_map(|serial| message(serial, &fields, 0, &[]));
+        self.0.write_all(&all.collect::<Vec<_>>()).unwrap();
     }
 
     pub(crate) fn replies(&mut self, number: usize) -> Replies {

@@ -1,7 +1,7 @@
 //! The introspection documents of the root object, of the folders and of the objects.
 //! Must not show an object to whom polkit was not asked about: callers of `folder` do.
 
-use iscsi_initiator_dbus::objects::Class;
+use iscsi_initiator_dbus::{OBJECT_PATH, objects::Class};
 
 /// How far the interfaces of the root object are indented.
 pub(super) const LEVEL: usize = 2;
@@ -73,6 +73,18 @@ pub(super) fn root(interfaces: &str) -> String {
     [BEGIN, interfaces, OBJECT_MANAGER, STANDARD, PROPERTIES, &folders, END].concat()
 }
 
+/// What is next on the way from this path to the root object, if it is above it.
+pub(super) fn below(path: &str) -> Option<&'static str> {
+    let rest = OBJECT_PATH.strip_prefix(path.trim_end_matches('/'))?.strip_prefix('/')?;
+    rest.split('/').next()
+}
+
+/// A path above the root object, with what is next. The library's document has the whole root object within, and
+/// busctl confuses the directions of arguments there: it complains of those of the signal.
+pub(super) fn above(next: &str) -> String {
+    folder([next].into_iter())
+}
+
 /// A folder of objects of these names.
 pub(super) fn folder<'a>(names: impl Iterator<Item = &'a str>) -> String {
     [BEGIN, STANDARD, &children(names), END].concat()
@@ -93,6 +105,22 @@ fn children<'a>(names: impl Iterator<Item = &'a str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_way_to_the_root_object_is_known_from_above() {
+        for (path, next) in [
+            ("/", Some("org")),
+            ("/org", Some("cloudatlas")),
+            ("/org/cloudatlas", Some("IscsiInitiator")),
+            (OBJECT_PATH, None),
+            ("/org/cloud", None),
+            ("/org/cloudatlas/Iscsi", None),
+            ("/com", None),
+        ] {
+            assert_eq!(below(path), next, "{path}");
+        }
+        assert!(above("org").contains(r#"<node name="org"/>"#));
+    }
 
     #[test]
     fn no_argument_of_a_signal_has_a_direction() {

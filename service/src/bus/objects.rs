@@ -37,6 +37,8 @@ enum Question {
     Managed,
     /// The interfaces of the root object, and its folders.
     Root,
+    /// What is next on the way from a path above the root object.
+    Above(&'static str),
     /// The objects of a folder.
     Folder(Class),
     /// The interfaces of an object.
@@ -113,9 +115,13 @@ impl Objects {
             Ok(question) => question,
             Err(refusal) => return self.send(&header, refusal.reply(&header)).await,
         };
-        if question == Question::Root {
-            // What is written in the documents is no secret.
-            let text = self.introspect_root().await;
+        // What is written in the documents is no secret.
+        let document = match question {
+            Question::Root => Some(self.introspect_root().await),
+            Question::Above(next) => Some(Ok(introspection::above(next))),
+            _ => None,
+        };
+        if let Some(text) = document {
             return self.send(&header, text.and_then(|text| reply(&header, &text))).await;
         }
         match self.gate.ask(&header, Action::ListPaths, Details::default()).await {
@@ -165,11 +171,14 @@ fn question(call: &Message, header: &Header<'_>) -> Result<Question, Refusal> {
         "GetManagedObjects" if is_of("org.freedesktop.DBus.ObjectManager") && path == OBJECT_PATH => {
             Ok(Question::Managed)
         }
-        "Introspect" if is_of("org.freedesktop.DBus.Introspectable") => match folder {
-            _ if path == OBJECT_PATH => Ok(Question::Root),
-            Some(class) => Ok(Question::Folder(class)),
-            None => Id::at(path).map(Question::Introspect).ok_or_else(unknown_object),
-        },
+        "Introspect" if is_of("org.freedesktop.DBus.Introspectable") => {
+            match (folder, introspection::below(path)) {
+                _ if path == OBJECT_PATH => Ok(Question::Root),
+                (_, Some(next)) => Ok(Question::Above(next)),
+                (Some(class), None) => Ok(Question::Folder(class)),
+                (None, None) => Id::at(path).map(Question::Introspect).ok_or_else(unknown_object),
+            }
+        }
         "Get" | "GetAll" | "Set" if is_of("org.freedesktop.DBus.Properties") => {
             if folder.is_some() {
                 return Err(Refusal::new("UnknownInterface", &format!("{path} has no properties")));
@@ -195,7 +204,7 @@ fn answer(header: &Header<'_>, question: Question, picture: &Picture) -> zbus::R
     match question {
         Question::Managed => reply(header, &Managed(picture)),
         // Answered without the mirror.
-        Question::Root => Refusal::unknown("Method", "Introspect").reply(header),
+        Question::Root | Question::Above(_) => Refusal::unknown("Method", "Introspect").reply(header),
         Question::Folder(class) => {
             let ids = picture.objects().map(|(id, _)| id).filter(|id| id.class() == class);
             reply(header, &introspection::folder(ids.map(Id::name)))
@@ -322,6 +331,7 @@ mod tests {
                 Question::Managed,
             ),
             (OBJECT_PATH, introspectable, "Introspect", &[], Question::Root),
+            ("/", introspectable, "Introspect", &[], Question::Above("org")),
             (&Class::Disk.path(), introspectable, "Introspect", &[], Question::Folder(Class::Disk)),
             (&path, introspectable, "Introspect", &[], Question::Introspect(session.clone())),
             (

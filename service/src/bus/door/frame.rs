@@ -4,6 +4,8 @@
 use iscsi_initiator_dbus::OBJECT_PATH;
 use zbus::message::{Flags, Header};
 
+use crate::bus::introspection;
+
 /// The part that every message begins with.
 pub(super) const FIXED: usize = 16;
 
@@ -97,9 +99,12 @@ pub(super) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Whether it is for the objects below the root object, or for what the root object says of them. `Peer` is the
-    /// library's on every path.
+    /// Whether it is for the objects below the root object, for what the root object says of them, or for what the
+    /// paths above it say. `Peer` is the library's on every path.
     pub(super) fn is_for_objects(&self) -> bool {
+        if self.path.is_some_and(|path| introspection::below(path).is_some()) {
+            return self.interface == Some("org.freedesktop.DBus.Introspectable");
+        }
         match self.path.and_then(|path| path.strip_prefix(OBJECT_PATH)) {
             Some("") => matches!(
                 self.interface,
@@ -237,6 +242,10 @@ pub(super) mod tests {
             (OBJECT_PATH, "org.freedesktop.DBus.Properties", false),
             (OBJECT_PATH, manager, true),
             (OBJECT_PATH, "org.freedesktop.DBus.Introspectable", true),
+            ("/", "org.freedesktop.DBus.Introspectable", true),
+            ("/org/cloudatlas", "org.freedesktop.DBus.Introspectable", true),
+            ("/org/cloudatlas", "org.freedesktop.DBus.Properties", false),
+            ("/org/cloud", "org.freedesktop.DBus.Introspectable", false),
             ("/org/cloudatlas/IscsiInitiator/disks/x", "org.freedesktop.DBus.Properties", true),
             ("/org/cloudatlas/IscsiInitiator/disks", "", true),
             ("/org/cloudatlas/IscsiInitiator/disks", peer, false),

@@ -79,14 +79,17 @@ impl Leases {
             let _changing = locked(&leases.changing);
             let held = leases.files.of(&target);
             let may_end = force || held.is_free();
-            let ending = may_end.then(|| {
-                let target = target.canonical();
-                *locked(&leases.ending).entry(target.clone()).or_default() += 1;
-                Ending { ending: Arc::clone(&leases.ending), target }
-            });
+            let ending = may_end.then(|| leases.ending_of(&target));
             (held, ending)
         })
         .await
+    }
+
+    /// The mark alone, for a program that is ending sessions already.
+    pub(super) fn ending_of(&self, target: &Iqn) -> Ending {
+        let target = target.canonical();
+        *locked(&self.ending).entry(target.clone()).or_default() += 1;
+        Ending { ending: Arc::clone(&self.ending), target }
     }
 
     /// The same for several targets, by the names that their sessions have; those that are held.

@@ -24,7 +24,7 @@ pub(crate) static SECRETS: Lane = Lane::new("secrets are being read", 16, 4);
 /// Threads that find out what uses the disks: in other users' processes, and by opening the disks.
 static USES: Lane = Lane::new("looks at what uses the disks are under way", 8, 8);
 /// Threads that ask multipathd. Any local user may list paths.
-static MULTIPATHD: Lane = Lane::new("requests to multipathd are waiting for its reply", 16, MULTIPATHD_SHARE);
+static MULTIPATHD: Lane = Lane::new("requests to multipathd are waiting for its reply", 32, MULTIPATHD_SHARE);
 const MULTIPATHD_SHARE: usize = 8;
 /// Threads that write cached data to disks, which may have no path left.
 static WRITES: Lane = Lane::new("writes to disks have not ended", 8, 8);
@@ -84,24 +84,37 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// Takes every place that this user may have in the lane to multipathd, until it is dropped.
+    /// Takes every place that this user may have in the lane to multipathd, until it is dropped. One user at a
+    /// time: other tests need places, too.
     pub(crate) struct Taken {
-        _ends: Vec<mpsc::Sender<()>>,
+        uid: u32,
+        ends: Vec<mpsc::Sender<()>>,
+        _turn: tokio::sync::MutexGuard<'static, ()>,
     }
+
+    static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
     impl Taken {
         pub(crate) async fn by(uid: u32) -> Self {
+            let _turn = TURN.lock().await;
             let mut ends = Vec::new();
-            while ends.len() < MULTIPATHD_SHARE {
+            for _ in 0..MULTIPATHD_SHARE {
                 let (end, ended) = mpsc::channel::<()>();
+                ends.push(end);
                 let hangs = asking_multipathd_for(Some(uid), Duration::from_millis(1), move || ended.recv());
-                match hangs.await.unwrap_err().kind() {
-                    Kind::TimedOut => ends.push(end),
-                    // Those of the last time are just ending.
-                    kind => assert_eq!(kind, Kind::Busy),
-                }
+                assert_eq!(hangs.await.unwrap_err().kind(), Kind::TimedOut);
             }
-            Self { _ends: ends }
+            Self { uid, ends, _turn }
+        }
+    }
+
+    impl Drop for Taken {
+        fn drop(&mut self) {
+            self.ends.clear();
+            // Its threads end by and by.
+            while MULTIPATHD.number_of(self.uid) > 0 {
+                std::thread::yield_now();
+            }
         }
     }
 

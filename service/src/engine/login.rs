@@ -166,7 +166,9 @@ async fn log_in(
         portals::put_back(engine, adopted.collect()).await;
         return Err(cancelled);
     }
-    let (unscanned, Usable { settled, fresh }) = (unscanned?, usable?);
+    let unseen = |fault| if is_any_up { unseen(&fault) } else { fault };
+    let unscanned = unscanned.map_err(unseen)?;
+    let Usable { settled, fresh } = usable.map_err(unseen)?;
     if wishes.wait && is_any_up {
         let now = engine.state.sessions_around(Scope::of([target])).await?;
         let changed =
@@ -176,11 +178,21 @@ async fn log_in(
         refuse(&mut outcomes, changed);
         refuse(&mut outcomes, shared_lun::refuse(engine, target, &fresh, now, accept, limit).await?);
     }
-    let settled = settled?;
+    let settled = settled.map_err(unseen)?;
     if let Some(startup) = wishes.startup {
         set_startup(engine, those(&outcomes, |done| !done.is_refused()), startup).await?;
     }
     answer::answer(engine, target, outcomes, settled, &unscanned).await
+}
+
+/// Why a login failed whose sessions are up.
+fn unseen(fault: &Fault) -> Fault {
+    let what = format!("logged in, but what the target offers could not be looked at: {}", fault.message());
+    let hint = match fault.next_step() {
+        "" => "see what is there: iscsictl paths".to_owned(),
+        hint => format!("{hint}; see what is there: iscsictl paths"),
+    };
+    Fault::new(fault.kind(), what).hint(hint)
 }
 
 fn refuse(outcomes: &mut BTreeMap<NodeKey, Outcome>, refused: Refused) {

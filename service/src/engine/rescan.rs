@@ -268,7 +268,7 @@ fn compare(before: &Session, after: &After<'_>, troubles: &[Trouble]) -> Rescan 
     entry.resized =
         names(&|disk| !disk.has_no_capacity() && former(disk).is_some_and(|old| old.size != disk.size));
     let empty = names(&|disk| disk.has_no_capacity());
-    let removed = old.iter().filter(|old| diff.disks.vanished.contains(&old.address()));
+    let removed = old.iter().filter(|old| diff.disks.vanished.contains(&(before.sid, old.address())));
     let removed: Vec<String> = removed.map(|old| old.name.clone()).collect();
     let (gone, not_ready) =
         if offered == Offered::No { (empty.clone(), Vec::new()) } else { (Vec::new(), empty.clone()) };

@@ -7,6 +7,7 @@
 //! | `audience` | shows the watchers what an act has changed before its result is replied |
 //! | `claims` | one change at a time for a target |
 //! | `held` | `Hold` and `Release` |
+//! | `late_logout` | a logout that a program goes on with after its call |
 //! | `leases` | who holds a target, and which targets are being logged out of |
 //! | `places` | how many nodes are worked on at a time |
 
@@ -15,6 +16,7 @@ pub(super) mod acts;
 pub(crate) mod audience;
 pub(super) mod claims;
 mod held;
+pub(super) mod late_logout;
 pub(super) mod leases;
 pub(super) mod places;
 

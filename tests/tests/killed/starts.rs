@@ -1,6 +1,8 @@
 //! What a daemon finds at its start that the one before it left behind, not in the middle of a call.
 //! Must not take a map away that something has open.
 
+use std::fs;
+
 use iscsi_initiator_tests::harness::DEADLINE;
 use tokio::time::{Duration, sleep, timeout};
 
@@ -40,4 +42,57 @@ async fn a_map_that_a_forced_logout_left_goes_at_the_start_once_nothing_has_it_o
     };
     timeout(DEADLINE, gone).await.expect("the map goes");
     daemon.kill(&scene.caller).await;
+}
+
+/// iscsid hangs in a logout, and the daemon is killed: its iscsiadm goes on.
+#[tokio::test]
+async fn a_target_that_an_iscsiadm_is_still_logging_out_of_is_busy_for_the_next_daemon() {
+    let scene = Scene::new(|scene| (0..2).for_each(|portal| record(scene, portal, SECRET))).await;
+    let (daemon, is_up) = scene.start(0).await;
+    assert!(is_up);
+    scene.call(Act::Login, Options::new()).await.unwrap();
+    scene.machine.fail(|faults| faults.stuck_logout = true);
+    let all = (TARGET, "", Options::new());
+    let (killed, ()) = tokio::join!(scene.send("Logout", &all), async {
+        let at_work = async {
+            while logouts(&scene) < 2 {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(DEADLINE, at_work).await.expect("iscsiadm is at it");
+        daemon.kill(&scene.caller).await;
+    });
+    assert!(killed.is_err());
+
+    let (daemon, is_up) = scene.start(0).await;
+    assert!(is_up && logouts(&scene) == 2);
+    for act in [Act::Login, Act::Hold] {
+        assert!(is_busy(scene.call(act, Options::new()).await), "{act:?}");
+    }
+    scene.machine.fail(|faults| faults.stuck_logout = false);
+    let free = async {
+        while is_busy(scene.call(Act::Hold, Options::new()).await) {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(DEADLINE, free).await.expect("the target is free once both have ended");
+    assert!(scene.machine.sessions().is_empty());
+    scene.call(Act::Login, Options::new()).await.unwrap();
+    assert_eq!(scene.machine.sessions().len(), 2);
+    daemon.kill(&scene.caller).await;
+}
+
+/// How many programs wait for a logout.
+fn logouts(scene: &Scene) -> usize {
+    let processes = fs::read_dir(scene.machine.at("proc")).into_iter().flatten().flatten();
+    let arguments = processes.filter_map(|process| fs::read_to_string(process.path().join("cmdline")).ok());
+    arguments.filter(|arguments| arguments.contains("--logout")).count()
+}
+
+fn is_busy(result: zbus::Result<()>) -> bool {
+    let Err(error) = result else { return false };
+    match &error {
+        zbus::Error::MethodError(name, ..) if name.ends_with(".Busy") => true,
+        _ => panic!("{error}"),
+    }
 }

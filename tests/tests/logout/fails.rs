@@ -3,11 +3,16 @@
 
 use std::time::Duration;
 
-use iscsi_initiator_dbus::{Kind, results::LogoutOutcome};
+use iscsi_initiator_dbus::{
+    Kind,
+    results::{LoginOutcome, LogoutOutcome},
+};
+use iscsi_initiator_tests::harness::DEADLINE;
+use tokio::time::{sleep, timeout};
 
 use crate::{
     left_without_a_trace, log_out,
-    room::{Options, Room, fails, option, until, within},
+    room::{Options, Room, TARGET, fails, option, until, within},
 };
 
 /// Sessions and maps are as they were, and can be left once whatever it was is over.
@@ -80,6 +85,30 @@ async fn an_iscsid_that_hangs_is_told_and_goes_on_with_it() {
     assert!(fault.message().ends_with(stand), "{fault}");
     until("iscsid has ended both", || room.machine.sessions().is_empty()).await;
     assert!(room.machine.maps().is_empty());
+}
+
+#[tokio::test]
+async fn a_target_is_busy_until_the_iscsiadm_that_goes_on_with_its_logout_has_ended() {
+    let (room, _) = Room::logged_in().await;
+    room.machine.fail(|faults| faults.stuck_logout = true);
+    fails(log_out(&room, within(2)).await, Kind::TimedOut, "timed out waiting for iscsid");
+    let late = "an earlier logout of";
+    fails(room.login(Options::new()).await, Kind::Busy, late);
+    fails(log_out(&room, Options::new()).await, Kind::Busy, late);
+    let hold = async || room.client().await.hold(TARGET, "libvirt:web", Options::new()).await;
+    fails(hold().await, Kind::Busy, "is being logged out of");
+    assert_eq!(room.machine.sessions().len(), 2);
+
+    room.machine.fail(|faults| faults.stuck_logout = false);
+    let free = async {
+        while hold().await.is_err_and(|fault| fault.kind() == Kind::Busy) {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(DEADLINE, free).await.expect("the target is free once both have ended");
+    assert!(room.machine.sessions().is_empty());
+    let entries = room.login(Options::new()).await.unwrap();
+    assert!(entries.iter().all(|entry| entry.outcome == LoginOutcome::LoggedIn), "{entries:?}");
 }
 
 #[tokio::test]

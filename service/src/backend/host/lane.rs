@@ -146,6 +146,12 @@ impl Lane {
         Err(if are_stuck { Full::Stuck } else { Full::Taken })
     }
 
+    /// How many jobs a user has.
+    #[cfg(test)]
+    pub(super) fn number_of(&self, uid: u32) -> usize {
+        self.jobs().running.values().filter(|job| job.user == Some(uid)).count()
+    }
+
     fn jobs(&self) -> MutexGuard<'_, Jobs> {
         // It is whole after every statement.
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)

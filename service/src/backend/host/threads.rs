@@ -9,7 +9,7 @@ use super::{lane::Lane, limit::Limit};
 
 /// A read that takes longer hangs. It is independent of the caller's limit, because the state is
 /// also read after restoring something.
-const READ: Duration = Duration::from_secs(30);
+pub(crate) const READ: Duration = Duration::from_secs(30);
 
 /// How long writing to disks may take beyond its call. After that it goes on unobserved: a disk
 /// without a path would keep the daemon for ever.
@@ -23,8 +23,9 @@ pub(super) static NAMES: Lane = Lane::new("host names are being resolved", 16, 4
 pub(crate) static SECRETS: Lane = Lane::new("secrets are being read", 16, 4);
 /// Threads that find out what uses the disks: in other users' processes, and by opening the disks.
 static USES: Lane = Lane::new("looks at what uses the disks are under way", 8, 8);
-/// Threads that ask multipathd.
-static MULTIPATHD: Lane = Lane::new("requests to multipathd are waiting for its reply", 16, 16);
+/// Threads that ask multipathd. Any local user may list paths.
+static MULTIPATHD: Lane = Lane::new("requests to multipathd are waiting for its reply", 32, MULTIPATHD_SHARE);
+const MULTIPATHD_SHARE: usize = 8;
 /// Threads that write cached data to disks, which may have no path left.
 static WRITES: Lane = Lane::new("writes to disks have not ended", 8, 8);
 
@@ -55,15 +56,20 @@ pub(crate) async fn looking_for_uses<T: Send + 'static>(
 pub(crate) async fn asking_multipathd<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T> {
-    asking_multipathd_within(READ, work).await
+    asking_multipathd_for(None, READ, work).await
 }
 
-/// The same with less time.
-pub(crate) async fn asking_multipathd_within<T: Send + 'static>(
+/// The same for a user, whose share counts, and with this much time.
+pub(crate) async fn asking_multipathd_for<T: Send + 'static>(
+    user: Option<u32>,
     time: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T> {
-    MULTIPATHD.run(&Limit::of(time), "timed out waiting for multipathd", work).await
+    let limit = match user {
+        Some(uid) => Limit::of(time).for_user(uid),
+        None => Limit::of(time),
+    };
+    MULTIPATHD.run(&limit, "timed out waiting for multipathd", work).await
 }
 
 /// Writes cached data to disks, on threads of its own: `TimedOut` after 120 s.
@@ -73,10 +79,55 @@ pub(crate) async fn writing<T: Send + 'static>(work: impl FnOnce() -> T + Send +
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::mpsc;
 
     use super::*;
+
+    /// Takes every place that this user may have in the lane to multipathd, until it is dropped. One user at a
+    /// time: other tests need places, too.
+    pub(crate) struct Taken {
+        uid: u32,
+        ends: Vec<mpsc::Sender<()>>,
+        _turn: tokio::sync::MutexGuard<'static, ()>,
+    }
+
+    static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+    impl Taken {
+        pub(crate) async fn by(uid: u32) -> Self {
+            let _turn = TURN.lock().await;
+            let mut ends = Vec::new();
+            for _ in 0..MULTIPATHD_SHARE {
+                let (end, ended) = mpsc::channel::<()>();
+                ends.push(end);
+                let hangs = asking_multipathd_for(Some(uid), Duration::from_millis(1), move || ended.recv());
+                assert_eq!(hangs.await.unwrap_err().kind(), Kind::TimedOut);
+            }
+            Self { uid, ends, _turn }
+        }
+    }
+
+    impl Drop for Taken {
+        fn drop(&mut self) {
+            self.ends.clear();
+            // Its threads end by and by.
+            while MULTIPATHD.number_of(self.uid) > 0 {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_user_does_not_take_every_place_in_the_lane_to_multipathd() {
+        let taken = Taken::by(4710).await;
+        let fault = asking_multipathd_for(Some(4710), READ, || ()).await.unwrap_err();
+        assert!(fault.kind() == Kind::Busy && fault.message().contains("multipathd"), "{fault}");
+        asking_multipathd_for(Some(4711), READ, || ()).await.unwrap();
+        asking_multipathd(|| ()).await.unwrap();
+        drop(taken);
+        asking_multipathd_for(Some(4710), READ, || ()).await.unwrap();
+    }
 
     #[tokio::test]
     async fn a_read_that_hangs_is_given_up() {

@@ -4,8 +4,10 @@
 //!
 //! | room | what it is |
 //! |---|---|
+//! | `logouts` | the iscsiadm processes that wait for a logout |
 //! | `makers` | the processes that make and end sessions |
 
+pub(crate) mod logouts;
 mod makers;
 
 use std::{
@@ -14,8 +16,11 @@ use std::{
     time::Duration,
 };
 
-use self::makers::Makers;
-use super::sysfs::{StaleSession, Sysfs};
+use self::{
+    logouts::{Logout, Of},
+    makers::Makers,
+};
+use super::sysfs::{Scope, StaleSession, Sysfs};
 
 /// Finds and removes stale sessions.
 #[derive(Clone, Debug)]
@@ -74,6 +79,33 @@ impl StaleSessions {
     pub(crate) fn has_asker(&self) -> bool {
         let makers = Makers::look(&self.proc, &BTreeSet::new());
         makers.has_asker || makers.is_unsure
+    }
+
+    /// The iscsiadm processes that wait for a logout, each with its target, unless the session has ended
+    /// already. None if that cannot be found out. Blocks.
+    pub(crate) fn logouts(&self) -> Vec<(u32, String)> {
+        // Most often there is nothing to log out of, and nothing to look for among the processes.
+        if self.sysfs.targets().is_empty() {
+            return Vec::new();
+        }
+        let with_target = |Logout { pid, of }: Logout| {
+            let target = match of {
+                Of::Target(target) => target,
+                Of::Session(sid) => self
+                    .sysfs
+                    .sessions_in(&Scope::numbered([sid]))
+                    .into_iter()
+                    .next()
+                    .map(|session| session.target)?,
+            };
+            Some((pid, target))
+        };
+        logouts::look(&self.proc).into_iter().flatten().filter_map(with_target).collect()
+    }
+
+    /// Whether one of these, by its pid, still waits for a logout, or may. Blocks.
+    pub(crate) fn is_at_logout(&self, pid: u32) -> bool {
+        logouts::look(&self.proc).is_none_or(|found| found.iter().any(|logout| logout.pid == pid))
     }
 
     /// Removes one from the kernel, with its connection if it has one, unless it has changed.

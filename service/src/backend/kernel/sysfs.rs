@@ -286,6 +286,18 @@ impl Sysfs {
         name.contains(':').then(|| name.to_owned())
     }
 
+    /// The number of the session that a disk is reached through. The kernel never gives it to another session,
+    /// unlike the number of the host in an address (drivers/scsi/scsi_transport_iscsi.c, `iscsi_session_nr`;
+    /// drivers/scsi/hosts.c, `host_index_ida`).
+    pub(crate) fn session_of_disk(&self, disk: &str) -> Option<u32> {
+        session_in(&std::fs::read_link(self.root.join("class/block").join(disk)).ok()?)
+    }
+
+    /// The same for a LUN, by its address.
+    pub(crate) fn session_of_lun(&self, address: &str) -> Option<u32> {
+        session_in(&self.root.join("class/scsi_device").join(address).join("device").canonicalize().ok()?)
+    }
+
     /// The SCSI generic and tape devices of a LUN (`3:0:0:1`), each with its number.
     pub(crate) fn scsi_chars(&self, address: &str) -> Vec<(String, String)> {
         let device = self.root.join("class/scsi_device").join(address).join("device");
@@ -359,6 +371,11 @@ impl Sysfs {
 
 fn sectors(block: &Path) -> Option<u64> {
     attribute(block, "size")?.parse().ok()
+}
+
+/// The session in the path of a device: `…/host3/session1/target3:0:0/…`.
+fn session_in(path: &Path) -> Option<u32> {
+    path.iter().find_map(|folder| folder.to_str()?.strip_prefix("session")?.parse().ok())
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@
 //! | `replaced` | keeps a copy of a damaged record that is replaced |
 //! | `scan` | whether iscsid looks for LUNs by itself |
 //! | `unlisted` | lines for which `iscsiadm -m node` lists no record |
+//! | `written` | whether a record is as this daemon has written it |
 
 pub(crate) mod backup;
 pub(crate) mod chap;
@@ -39,6 +40,7 @@ mod recover;
 mod replaced;
 mod scan;
 pub(crate) mod unlisted;
+pub(crate) mod written;
 
 use std::path::{Path, PathBuf};
 

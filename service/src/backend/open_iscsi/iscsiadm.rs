@@ -47,6 +47,14 @@ impl Refused {
     pub(crate) fn is_too_early(&self) -> bool {
         matches!(self, Self::Code(UNKNOWN_SESSION | NOT_NOW | NOT_CONNECTED))
     }
+
+    /// The fault, and the program, if it continues.
+    pub(crate) fn with_rest(self) -> (Fault, Option<Rest>) {
+        match self {
+            Self::Program(ProgramError::TimedOut(rest)) => (late(), Some(rest)),
+            refused => (refused.into(), None),
+        }
+    }
 }
 
 /// The codes that callers handle themselves.
@@ -117,12 +125,14 @@ fn judge(end: Result<Finished, ProgramError>, good: &[i32]) -> Result<i32, Refus
     }
 }
 
+fn late() -> Fault {
+    Fault::new(Kind::TimedOut, "timed out waiting for iscsid")
+}
+
 impl From<Refused> for Fault {
     fn from(refused: Refused) -> Self {
         let code = match refused {
-            Refused::Program(ProgramError::TimedOut(_)) => {
-                return Self::new(Kind::TimedOut, "timed out waiting for iscsid");
-            }
+            Refused::Program(ProgramError::TimedOut(_)) => return late(),
             Refused::Program(error @ ProgramError::Start(..)) => {
                 return Self::new(Kind::BackendUnavailable, error.to_string()).hint("install open-iscsi");
             }

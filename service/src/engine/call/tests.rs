@@ -5,15 +5,17 @@
 //! | room | what it is |
 //! |---|---|
 //! | `every_moment_tests` | the same at each look at the call's limit, and at each write |
+//! | `meanwhile_tests` | what other programs and other users do meanwhile |
 
 mod every_moment_tests;
+mod meanwhile_tests;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use iscsi_initiator_dbus::{
     Secret,
-    options::{LoginOptions, LogoutOptions, MultipathOptions, RescanOptions},
-    results::LoginOutcome,
+    options::{ExamineOptions, LoginOptions, LogoutOptions, MultipathOptions, PathFilter, RescanOptions},
+    results::{Finding, LoginOutcome},
 };
 use iscsi_initiator_fake::{Bus, Machine, systemd, target};
 use iscsi_initiator_polkit::Details;
@@ -24,7 +26,7 @@ use super::{
 };
 use crate::{
     Activity, Layout,
-    backend::open_iscsi::database::chap::ChapSecrets,
+    backend::{host::threads, open_iscsi::database::chap::ChapSecrets},
     engine::{Engine, login::connect::Connection, records::discover::Discovery},
 };
 
@@ -33,8 +35,8 @@ const SECRET: &str = "mypassword12";
 /// Between two moments at which a call is given up.
 const STEP: Duration = Duration::from_millis(12);
 
-/// Files by their path, and whether each unit is enabled and active.
-type Settings = (BTreeMap<PathBuf, Vec<u8>>, BTreeMap<String, (bool, bool)>);
+/// Files by their path, each with its mode, and whether each unit is enabled and active.
+type Settings = (BTreeMap<PathBuf, (u32, Vec<u8>)>, BTreeMap<String, (bool, bool)>);
 
 /// polkit allows everything.
 struct Everything;
@@ -58,6 +60,10 @@ struct World {
     activity: Activity,
     target: Iqn,
     portal: Portal,
+    /// Who calls, instead of root.
+    user: Option<u32>,
+    /// All that this user may ask of multipathd.
+    _taken: Option<threads::tests::Taken>,
     units: systemd::Units,
     // The bus that systemd is asked on, and systemd's connection.
     _bus: Bus,
@@ -78,8 +84,14 @@ impl World {
 
     /// The same, with steps that take no time, and with a target that wants this proved.
     async fn quick(chap: target::Chap) -> Self {
-        let (machine, bus) = (Machine::new(), Bus::session());
+        let machine = Machine::new();
         let portals = machine.add_gateway(TARGET, chap);
+        Self::on(machine, portals).await
+    }
+
+    /// The same on this machine.
+    async fn on(machine: Machine, portals: [SocketAddr; 2]) -> Self {
+        let bus = Bus::session();
         machine.start_multipathd();
         let stand_in = bus.connect().await;
         let (_, units) = systemd::serve_machine(&stand_in, &machine).await;
@@ -95,6 +107,8 @@ impl World {
             activity,
             target: TARGET.parse().unwrap(),
             portal,
+            user: None,
+            _taken: None,
             units,
             _bus: bus,
             _systemd: stand_in,
@@ -116,6 +130,11 @@ impl World {
         self
     }
 
+    /// The same for this user, who has requests to multipathd waiting, as many as a user may have.
+    async fn crowded(self, user: u32) -> Self {
+        Self { user: Some(user), _taken: Some(threads::tests::Taken::by(user).await), ..self }
+    }
+
     /// The same, logged in.
     async fn up() -> Self {
         Self::recorded().await.logged_in().await
@@ -131,7 +150,11 @@ impl World {
     fn call(&self, action: Action, portal: Option<&Portal>, cancel: Cancel) -> Call {
         let target = portal.is_none().then_some(&self.target);
         let grant = Grant::forged(action, Details { target, portal, interface: None });
-        Call::new(grant, None, cancel, Progress::none())
+        let call = Call::new(grant, None, cancel, Progress::none());
+        match self.user {
+            Some(uid) => Call { limit: call.limit.clone().for_user(uid), ..call },
+            None => call,
+        }
     }
 
     async fn log_in(&self, cancel: Cancel) -> Result<Vec<iscsi_initiator_dbus::results::Login>> {
@@ -175,6 +198,18 @@ impl World {
         self.engine.discover(&call, discovery, Arc::new(Everything)).await.map(drop)
     }
 
+    /// Examines and fixes.
+    async fn fix(&self, cancel: Cancel) -> Result<Vec<Finding>> {
+        let options = ExamineOptions::new().fix(true);
+        let call = self.call(Action::Configure, None, cancel);
+        self.engine.examine(&call, options, async { Ok(Vec::new()) }).await
+    }
+
+    async fn list_paths(&self) -> Result<Vec<iscsi_initiator_dbus::results::Path>> {
+        let call = self.call(Action::ListPaths, None, Cancel::default());
+        self.engine.list_paths(&call, &PathFilter::default()).await
+    }
+
     async fn set_multipath_up(&self, cancel: Cancel) -> Result<()> {
         let grant = Grant::forged(Action::Configure, Details::default());
         let call = Call::new(grant, None, cancel, Progress::none());
@@ -186,7 +221,7 @@ impl World {
         let mut files = BTreeMap::new();
         for part in ["db", "etc", "state"].into_iter().filter(|part| self.machine.at(part).exists()) {
             let found = self.machine.picture_of(part).into_iter().filter(|(path, _)| path.is_file());
-            files.extend(found.map(|(path, (.., content))| (path, content)));
+            files.extend(found.map(|(path, (mode, _, content))| (path, (mode, content))));
         }
         // Whose turn it is to write, and multipathd's own memory of names.
         let is_anothers = |path: &PathBuf| {

@@ -1,6 +1,6 @@
 //! Restores from the undo journal what a killed daemon had changed.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use iscsi_initiator_dbus::{Iqn, fault::Result};
 
@@ -22,14 +22,12 @@ use crate::{
     engine::{
         Engine,
         call::DEFAULT_TIMEOUT,
+        leftovers::logouts::ISCSIADM,
         multipath::take_back,
         state::{reader::Parts, watch::Predicate},
         turns::claims::Claim,
     },
 };
-
-/// Longer than an iscsiadm continues after its daemon.
-const ISCSIADM: Duration = Duration::from_secs(180);
 
 /// What cannot be restored before the first call.
 #[derive(Default)]

@@ -12,14 +12,14 @@ use iscsi_initiator_dbus::{
 use iscsi_initiator_polkit::Action;
 use tokio::task::JoinSet;
 
-use super::{Wishes, hold::Hold, log_in, portals::is_out_of_reach, some_of, take_back};
+use super::{Wishes, hold::Hold, log_in, portals::is_out_of_reach, some_of, stays, take_back};
 use crate::{
     backend::{
         host::{
             limit::Limit,
             threads::{blocking, reading},
         },
-        kernel::sysfs::Scope,
+        kernel::sysfs::{Scope, Session},
         open_iscsi::{
             database::{
                 Node, NodeKey,
@@ -219,7 +219,7 @@ async fn record_and_log_in(
     let portals = goal.nodes.iter().map(|node| node.portal.to_string()).collect::<Vec<_>>();
     progress.report(Step::Login, format!("logging in at {}", some_of(&portals)));
     let known_luns = known_luns(engine, &goal.targets).await?;
-    let now = engine.state.nodes_of(&goal.targets).await?;
+    let now = engine.state.look_at(&goal.targets).await?;
     let ours: BTreeSet<&NodeKey> = goal.nodes.iter().collect();
     let share = engine.turns.places.share(ours.len(), limit);
     let mut logins = JoinSet::new();
@@ -249,8 +249,20 @@ async fn record_and_log_in(
     if limit.decide().is_err() {
         // Targets that were completed before it are logged out of again.
         let made = entries.iter().filter(|entry| entry.outcome == LoginOutcome::LoggedIn);
-        let sids: Vec<u32> = made.map(|entry| entry.sid).collect();
-        let cancelled = take_back(engine, &sids, limit).await;
+        let mut sids: Vec<u32> = made.map(|entry| entry.sid).collect();
+        // A login can also fail once it has made its sessions.
+        let failed = faults.iter().flat_map(|(_, nodes, _)| nodes).map(|node| &node.key).collect::<Vec<_>>();
+        let after = engine.state.sessions(Scope::of(faults.iter().map(|(target, ..)| target))).await;
+        let cancelled = match after {
+            Ok(after) => {
+                let is_made = |session: &&Session| {
+                    now.session(session.sid).is_none() && failed.iter().any(|node| session.is_of(node))
+                };
+                sids.extend(after.all_sessions().iter().filter(is_made).map(|session| session.sid));
+                take_back(engine, &sids, limit).await
+            }
+            Err(fault) => stays(&take_back(engine, &sids, limit).await, fault.message()),
+        };
         forget_luns(engine, known_luns).await;
         return Err(stopped(Step::Login, cancelled));
     }

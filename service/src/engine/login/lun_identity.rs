@@ -15,7 +15,7 @@ use crate::{
         kernel::sysfs::Session,
         open_iscsi::{database::NodeKey, known_luns::Wwids},
     },
-    engine::{Engine, logout::just_made, state::snapshot::Snapshot},
+    engine::{Engine, logout::just_made, state::snapshot::Snapshot, turns::leases},
 };
 
 /// Ending a session to a wrong disk matters more than the caller's deadline.
@@ -79,12 +79,14 @@ pub(super) async fn refuse_changed(
         // The first LUN of a session is enough.
         reasons.entry(session.sid).or_insert_with(|| reason(key, &change));
     }
-    end(engine, fresh, &sessions, reasons, limit).await
+    end(engine, target, fresh, &sessions, reasons, limit).await
 }
 
-/// Ends new sessions for these reasons. Each reason also says whether that was possible.
+/// Ends new sessions of the target for these reasons, also if the target is held: a wrong disk is worse
+/// than none. Each reason also says whether that was possible, and who held the target.
 pub(super) async fn end(
     engine: &Engine,
+    target: &Iqn,
     fresh: &Fresh,
     sessions: &[Session],
     reasons: BTreeMap<u32, Fault>,
@@ -95,8 +97,16 @@ pub(super) async fn end(
     }
     let is_ending = |session: &&Session| reasons.contains_key(&session.sid);
     let ending: Vec<Session> = sessions.iter().filter(is_ending).cloned().collect();
+    // Until they have ended, no lease is taken.
+    let (held, _ending) = engine.turns.leases.end(target, true).await?;
     let stand = match just_made::end(engine, ending, &limit.at_least(AT_LEAST)).await {
-        Ok(()) => "the session was ended".to_owned(),
+        Ok(()) => match leases::held_by(&held) {
+            None => "the session was ended".to_owned(),
+            Some(held_by) => {
+                tracing::warn!(%target, held_by, "the sessions of a held target were ended");
+                format!("the session was ended while {held_by}")
+            }
+        },
         Err(fault) => format!("the session could not be ended: {}", fault.message()),
     };
     let mut refused = Refused::new();

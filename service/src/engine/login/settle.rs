@@ -7,7 +7,10 @@ use tokio::time::Instant;
 
 use crate::{
     backend::{
-        host::{limit::Limit, threads::asking_multipathd},
+        host::{
+            limit::Limit,
+            threads::{READ, asking_multipathd_for},
+        },
         kernel::{
             sysfs::{Disk, Map, Scope, Session, Sysfs},
             udev::Udev,
@@ -58,7 +61,8 @@ pub(in crate::engine) async fn settled(
         waited: Duration::ZERO,
         lost: Vec::new(),
     };
-    let mut usable = Usable { look, begun: Instant::now(), idle_since: None, is_announced: false };
+    let user = limit.user();
+    let mut usable = Usable { look, user, begun: Instant::now(), idle_since: None, is_announced: false };
     let settled = engine.state.watch.until(&mut usable, limit).await?.unwrap_or(Settled::Late);
     Ok((settled, usable.look.lost))
 }
@@ -66,6 +70,8 @@ pub(in crate::engine) async fn settled(
 /// Every disk can be used, or is known to stay unusable.
 struct Usable {
     look: Look,
+    /// The user whose share of what asks multipathd counts.
+    user: Option<u32>,
     begun: Instant,
     /// Since when multipathd has been idle although it is expected to make a map.
     idle_since: Option<Instant>,
@@ -78,7 +84,7 @@ impl Predicate for Usable {
     async fn look(&mut self) -> Result<Option<Settled>> {
         self.look.waited = self.begun.elapsed();
         let mut look = self.look.clone();
-        let looking = asking_multipathd(move || {
+        let looking = asking_multipathd_for(self.user, READ, move || {
             let sight = look.sight();
             (sight, look)
         });

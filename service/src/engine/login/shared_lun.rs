@@ -81,7 +81,7 @@ pub(super) async fn refuse(
         );
         reasons.insert(*sid, found.reason(key));
     }
-    lun_identity::end(engine, fresh, sessions, reasons, limit).await
+    lun_identity::end(engine, target, fresh, sessions, reasons, limit).await
 }
 
 /// What is accepted from now on: the other targets of each identifier.

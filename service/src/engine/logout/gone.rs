@@ -24,6 +24,7 @@ pub(super) async fn gone(engine: &Engine, plan: &Plan, limit: &Limit) -> Result<
         sysfs: engine.state.sysfs.clone(),
         multipathd: engine.state.multipathd.clone(),
         udev: engine.state.udev.clone(),
+        sids: plan.sids.clone(),
         disks: plan.disks.iter().map(|(disk, _)| disk.clone()).collect(),
         maps: plan.maps.clone(),
     };
@@ -79,6 +80,8 @@ struct Look {
     sysfs: Sysfs,
     multipathd: Multipathd,
     udev: Udev,
+    /// The sessions that end.
+    sids: BTreeSet<u32>,
     disks: Vec<Disk>,
     maps: BTreeSet<Map>,
 }
@@ -86,9 +89,8 @@ struct Look {
 impl Look {
     fn left(&self, extent: Extent) -> Left {
         let mut left = Vec::new();
-        // A name may have been given to another disk in the meantime; host numbers are never
-        // reused.
-        let addresses: BTreeSet<String> = self.disks.iter().map(Disk::address).collect();
+        // Names, and addresses with the host's number, may have been given to another session's disk in the
+        // meantime.
         let ours: Vec<&Disk> = self.disks.iter().filter(|disk| self.may_be_ours(disk)).collect();
         let names: HashSet<&str> = ours.iter().map(|disk| disk.name.as_str()).collect();
         let is_there = |disk: &&&Disk| self.sysfs.number(&disk.name).is_some();
@@ -119,7 +121,11 @@ impl Look {
             && let Ok(paths) = self.multipathd.addresses()
         {
             is_announced = false;
-            left.extend(paths.intersection(&addresses).map(|path| format!("multipathd's path {path}")));
+            let addresses: BTreeSet<String> = self.disks.iter().map(Disk::address).collect();
+            let addresses =
+                addresses.iter().filter(|address| self.leaves(self.sysfs.session_of_lun(address)));
+            let left_paths = addresses.filter(|address| paths.contains(*address));
+            left.extend(left_paths.map(|path| format!("multipathd's path {path}")));
         }
         Left { what: left, is_announced }
     }
@@ -143,9 +149,15 @@ impl Look {
         self.sysfs.slaves(&map.device).iter().any(|slave| !ours.contains(slave.as_str()))
     }
 
-    /// The name is gone, or still belongs to that disk.
+    /// The name is gone, or still belongs to a disk that leaves.
     fn may_be_ours(&self, disk: &Disk) -> bool {
-        self.sysfs.address(&disk.name).is_none_or(|address| address == disk.address())
+        self.leaves(self.sysfs.session_of_disk(&disk.name))
+            && self.sysfs.address(&disk.name).is_none_or(|address| address == disk.address())
+    }
+
+    /// The session ends, or is gone.
+    fn leaves(&self, sid: Option<u32>) -> bool {
+        sid.is_none_or(|sid| self.sids.contains(&sid))
     }
 
     fn may_be(&self, map: &Map) -> bool {
@@ -172,6 +184,7 @@ mod tests {
             sysfs: sysfs.clone(),
             multipathd: Multipathd::new(&Layout::below(folder.path())),
             udev: Udev::new(&Layout::below(folder.path())),
+            sids: plan.sids.clone(),
             disks: plan.disks.iter().map(|(disk, _)| disk.clone()).collect(),
             maps: plan.maps.clone(),
         };
@@ -188,5 +201,39 @@ mod tests {
         assert_eq!(one, look().left(Extent::All));
         std::fs::remove_file(by_id.join("wwn-0x1-part1")).unwrap();
         assert!(look().left(Extent::Any).what.is_empty());
+    }
+
+    #[test]
+    fn a_new_session_with_the_same_host_number_is_not_waited_for() {
+        let folder = sample();
+        let sysfs = Sysfs::new(folder.path());
+        let plan = Plan::new(&sysfs, &sysfs.sessions(), &|_| false);
+        let look = || Look {
+            sysfs: sysfs.clone(),
+            multipathd: Multipathd::new(&Layout::below(folder.path())),
+            udev: Udev::new(&Layout::below(folder.path())),
+            sids: plan.sids.clone(),
+            disks: plan.disks.iter().map(|(disk, _)| disk.clone()).collect(),
+            maps: BTreeSet::new(),
+        };
+        assert_eq!(look().left(Extent::All).what.len(), 2);
+        // The kernel gives the lowest free number to a host: names and addresses are those of before.
+        let host = folder.path().join("devices/platform/host3");
+        std::fs::rename(host.join("session1"), host.join("session2")).unwrap();
+        for (lun, name) in [(0, "sda"), (1, "sdb")] {
+            let link = folder.path().join("class/block").join(name);
+            std::fs::remove_file(&link).unwrap();
+            let block = host.join(format!("session2/target3:0:0/3:0:0:{lun}/block/{name}"));
+            std::os::unix::fs::symlink(block, link).unwrap();
+            let class = folder.path().join(format!("class/scsi_device/3:0:0:{lun}"));
+            std::fs::create_dir_all(&class).unwrap();
+            let device = host.join(format!("session2/target3:0:0/3:0:0:{lun}"));
+            std::os::unix::fs::symlink(device, class.join("device")).unwrap();
+        }
+        assert_eq!(look().left(Extent::All).what, Vec::<String>::new());
+        let address = plan.disks[0].0.address();
+        assert_eq!((sysfs.session_of_lun(&address), sysfs.session_of_disk("sda")), (Some(2), Some(2)));
+        assert!(!look().leaves(sysfs.session_of_lun(&address)), "nor is its path in multipathd");
+        assert!(look().leaves(sysfs.session_of_lun("4:0:0:0")));
     }
 }

@@ -1,9 +1,10 @@
-//! Has iscsid end the sessions. The kernel decides, not the exit code.
+//! Has iscsid end the sessions. The kernel decides, not the exit code. An iscsiadm that does not end in time
+//! keeps its target.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use iscsi_initiator_dbus::{
-    Fault, Kind,
+    Fault, Iqn, Kind,
     fault::Result,
     results::{self, LogoutOutcome},
 };
@@ -14,7 +15,7 @@ use crate::{
         host::{limit::Limit, threads::reading},
         kernel::sysfs::Session,
         open_iscsi::{
-            iscsiadm::{Iscsiadm, Refused},
+            iscsiadm::{Iscsiadm, Refused, Rest},
             iscsid::Iscsid,
         },
     },
@@ -57,7 +58,16 @@ pub(super) async fn leave(
     }
     let left = leaving.join_all().await;
     drop(in_use);
-    if left.iter().any(|(_, done)| matches!(done, Some(Err(Refused::Code(_))))) {
+    let is_refused = left.iter().any(|(_, done)| matches!(done, Some(Err(Refused::Code(_)))));
+    // Before anything else can fail.
+    let left: Vec<(Session, Option<Result<()>>)> = left
+        .into_iter()
+        .map(|(session, done)| {
+            let done = done.map(|done| done.map_err(|refused| keep_late(engine, &session, refused)));
+            (session, done)
+        })
+        .collect();
+    if is_refused {
         // iscsid may have died during the logout.
         stale_sessions::remove(engine, Reach::Restart, limit).await;
     }
@@ -65,14 +75,14 @@ pub(super) async fn leave(
     let gone: BTreeSet<u32> =
         reading(move || sids.into_iter().filter(|sid| sysfs.has_session(*sid) == Some(false)).collect())
             .await?;
-    let entry = |(session, done): (Session, Option<std::result::Result<(), Refused>>)| {
+    let entry = |(session, done): (Session, Option<Result<()>>)| {
         let fault = match done {
             _ if gone.contains(&session.sid) => None,
             None => Some(limit.fault("timed out before its turn to be logged out of")),
             Some(Ok(())) => {
                 Some(Fault::new(Kind::Failed, "iscsid reported success, but the session is still there"))
             }
-            Some(Err(refused)) => Some(refused.into()),
+            Some(Err(fault)) => Some(fault),
         };
         let portal = session.portal_text();
         match fault {
@@ -81,6 +91,20 @@ pub(super) async fn leave(
         }
     };
     Ok(left.into_iter().map(entry).collect())
+}
+
+/// Why a logout failed. An iscsiadm that goes on with it keeps the target until it has ended.
+fn keep_late(engine: &Engine, session: &Session, refused: Refused) -> Fault {
+    let (fault, rest) = refused.with_rest();
+    // What is no iSCSI name cannot be claimed either.
+    if let (Some(rest), Ok(target)) = (rest, Iqn::recorded(&session.target)) {
+        let late = engine.turns.late_logout(&target);
+        tokio::spawn(async move {
+            Rest::ended(rest).await;
+            drop(late);
+        });
+    }
+    fault
 }
 
 /// Asks until iscsid has the session, or it is too late.

@@ -165,9 +165,8 @@ async fn make_again(multipathd: &Multipathd, maps: &BTreeSet<Map>) -> Result<()>
 /// nothing more to do, or the task is aborted.
 pub(super) fn let_go(engine: &Engine, plan: &Plan, maps: BTreeSet<Map>) -> AbortHandle {
     let State { watch, sysfs, multipathd, .. } = &engine.state;
-    let disks = plan.disks.iter().map(|(disk, _)| disk.address()).collect();
-    let (sysfs, multipathd) = (sysfs.clone(), multipathd.clone());
-    let mut left = LeftMaps { sysfs, multipathd, disks, maps, quiet_since: None };
+    let (sysfs, multipathd, sids) = (sysfs.clone(), multipathd.clone(), plan.sids.clone());
+    let mut left = LeftMaps { sysfs, multipathd, sids, maps, quiet_since: None };
     let (watch, at_work) = (watch.clone(), engine.turns.activity.begin());
     let task = tokio::spawn(async move {
         match watch.until(&mut left, &Limit::of(LET_GO)).await {
@@ -187,8 +186,8 @@ pub(super) fn let_go(engine: &Engine, plan: &Plan, maps: BTreeSet<Map>) -> Abort
 struct LeftMaps {
     sysfs: Sysfs,
     multipathd: Multipathd,
-    /// The addresses of the disks that have left. Host numbers are never reused.
-    disks: BTreeSet<String>,
+    /// The sessions whose disks have left.
+    sids: BTreeSet<u32>,
     /// Those that are still there.
     maps: BTreeSet<Map>,
     /// Since when that has been so.
@@ -200,9 +199,9 @@ impl Predicate for LeftMaps {
 
     async fn look(&mut self) -> Result<Option<()>> {
         let (sysfs, multipathd) = (self.sysfs.clone(), self.multipathd.clone());
-        let (disks, mut maps) = (self.disks.clone(), self.maps.clone());
+        let (sids, mut maps) = (self.sids.clone(), self.maps.clone());
         let looking = asking_multipathd(move || {
-            maps.retain(|map| is_left(&sysfs, map, &disks));
+            maps.retain(|map| is_left(&sysfs, map, &sids));
             let is_quiet = !maps.is_empty() && hush(&multipathd, &maps);
             (maps, is_quiet)
         });
@@ -221,10 +220,12 @@ impl Predicate for LeftMaps {
     }
 }
 
-/// The map is there, and no disk of a session that came since is in it.
-fn is_left(sysfs: &Sysfs, map: &Map, gone: &BTreeSet<String>) -> bool {
+/// The map is there, and no disk of a session that came since is in it: it may have the name and the
+/// address of one that has left.
+fn is_left(sysfs: &Sysfs, map: &Map, gone: &BTreeSet<u32>) -> bool {
     let is_it = |(_, uuid)| uuid == format!("mpath-{}", map.wwid);
-    let is_new = |disk: &String| sysfs.address(disk).is_some_and(|address| !gone.contains(&address));
+    let has_left = |disk: &String| sysfs.session_of_disk(disk).is_some_and(|sid| gone.contains(&sid));
+    let is_new = |disk: &String| sysfs.address(disk).is_some() && !has_left(disk);
     sysfs.dm(&map.device).is_some_and(is_it) && !sysfs.slaves(&map.device).iter().any(is_new)
 }
 
@@ -282,6 +283,19 @@ fn log_refusal(map: &str, what: &str, answer: &Answer) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::kernel::sysfs::tests::sample;
+
+    #[test]
+    fn a_map_is_not_left_once_a_disk_of_another_session_is_in_it_whatever_its_address() {
+        let folder = sample();
+        let sysfs = Sysfs::new(folder.path());
+        let map = sysfs.sessions()[0].disks[0].map.clone().unwrap();
+        std::fs::create_dir_all(folder.path().join("block/dm-0/slaves/sda")).unwrap();
+        let lun = folder.path().join("devices/platform/host3/session1/target3:0:0/3:0:0:0");
+        std::os::unix::fs::symlink("../../../3:0:0:0", lun.join("block/sda/device")).unwrap();
+        assert!(is_left(&sysfs, &map, &BTreeSet::from([1])));
+        assert!(!is_left(&sysfs, &map, &BTreeSet::from([7])), "its host had the same number");
+    }
 
     #[test]
     fn a_map_that_stays_says_what_became_of_those_before_it() {

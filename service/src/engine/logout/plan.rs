@@ -7,6 +7,8 @@ use crate::backend::kernel::sysfs::{Disk, Map, Session, Sysfs};
 /// What a logout removes, as found beforehand.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Plan {
+    /// The sessions.
+    pub(super) sids: BTreeSet<u32>,
     /// Every disk of the sessions, and whether it can answer: its session is up, and its LUN
     /// exists.
     pub(super) disks: Vec<(Disk, bool)>,
@@ -53,7 +55,8 @@ impl Plan {
             };
             kind.insert(map);
         }
-        Self { disks, addresses, ..plan }
+        let sids = sessions.iter().map(|session| session.sid).collect();
+        Self { sids, disks, addresses, ..plan }
     }
 
     /// What must be unused: maps, and disks without one.

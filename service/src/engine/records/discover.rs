@@ -25,9 +25,11 @@ use crate::{
         open_iscsi::{
             database::{
                 Node, NodeKey,
+                backup::Added,
                 chap::{ChapSecrets, DefaultChap, Proofs},
                 ifaces::Binding,
                 nodes::{Made, Origin},
+                written::Written,
             },
             iscsiadm::Iscsiadm,
         },
@@ -45,6 +47,9 @@ use crate::{
 
 /// Records made in one turn, after which the deadline is looked at.
 const AT_ONCE: usize = 256;
+
+/// How many records a message names.
+const SHOWN: usize = 5;
 
 /// The options of a discovery.
 pub(crate) struct Discovery {
@@ -112,8 +117,10 @@ async fn ask_and_record(
     let made = record(engine, &listed, &portal, discovery.startup, binding, chap, limit).await?;
     if let Err(cancelled) = limit.decide() {
         progress.report(Step::Undo, "removing the new records");
-        return Err(take_back(engine, listed.into_iter().zip(made).collect(), cancelled).await);
+        let added = listed.into_iter().zip(made).map(|(node, (made, written))| Added { node, made, written });
+        return Err(take_back(engine, added.collect(), cancelled).await);
     }
+    let made: Vec<Made> = made.into_iter().map(|(made, _)| made).collect();
     let new = made.iter().filter(|made| made.is_new()).count();
     progress.report(Step::Record, format!("{} nodes, {new} of them new", made.len()));
     let now = engine.state.look(Parts::RECORDS).await?;
@@ -143,11 +150,12 @@ async fn ask_and_record(
 }
 
 /// Removes the records that a cancelled call has made; returns `Cancelled`, and what stays of them. A
-/// target that another call works on keeps them, and so does a session.
-async fn take_back(engine: &Engine, made: Vec<(NodeKey, Made)>, cancelled: Fault) -> Fault {
+/// target that another call works on keeps them, and so does a session. What has been changed since
+/// stays as well.
+async fn take_back(engine: &Engine, added: Vec<Added>, cancelled: Fault) -> Fault {
     let (mut claims, mut busy) = (Vec::new(), BTreeSet::new());
     let targets: BTreeSet<&Iqn> =
-        made.iter().filter(|(_, made)| made.is_new()).map(|(node, _)| &node.target).collect();
+        added.iter().filter(|added| added.made.is_new()).map(|added| &added.node.target).collect();
     for target in targets {
         match engine.turns.claims.claim(target) {
             Ok(claim) => claims.push(claim),
@@ -158,10 +166,21 @@ async fn take_back(engine: &Engine, made: Vec<(NodeKey, Made)>, cancelled: Fault
         let now = engine.state.look(Parts::SESSIONS).await?;
         let database = engine.database.clone();
         let is_used = move |node: &NodeKey| busy.contains(&node.target) || now.session_of(node).is_some();
-        Ok::<_, Fault>(blocking(move || database.take_back(&made, is_used)).await??)
+        Ok::<_, Fault>(blocking(move || database.take_back(&added, is_used)).await??)
     };
     match taking_back.await {
-        Ok(()) => cancelled,
+        Ok(changed) if changed.is_empty() => cancelled,
+        Ok(changed) => {
+            let shown = changed.iter().take(SHOWN).map(|node| format!("{} at {}", node.target, node.portal));
+            let what = format!(
+                "{}; {} of the records that it had made have been changed since, and stay: {}{}",
+                cancelled.message(),
+                changed.len(),
+                shown.collect::<Vec<_>>().join(", "),
+                if changed.len() > SHOWN { ", and more" } else { "" }
+            );
+            Fault::new(cancelled.kind(), what).hint("see them: iscsictl nodes")
+        }
         Err(fault) => {
             let what = format!(
                 "{}; the records that it had made could not be removed: {}",
@@ -173,7 +192,7 @@ async fn take_back(engine: &Engine, made: Vec<(NodeKey, Made)>, cancelled: Fault
     }
 }
 
-/// Makes the missing records, with the result for each node. The deadline counts: what is recorded
+/// Makes the missing records, with the result for each node and what was written. The deadline counts: what is recorded
 /// until then stays, and the next discovery makes the rest. Ends early if the call is cancelled.
 async fn record(
     engine: &Engine,
@@ -183,7 +202,7 @@ async fn record(
     binding: Option<Binding>,
     chap: DefaultChap,
     limit: &Limit,
-) -> Result<Vec<Made>> {
+) -> Result<Vec<(Made, Option<Written>)>> {
     let (database, keys) = (engine.database.clone(), listed.to_vec());
     // Before the first one.
     blocking(move || database.check_room_for(&keys)).await??;
@@ -193,7 +212,7 @@ async fn record(
             break;
         }
         if limit.is_over() {
-            let new = made.iter().filter(|made| **made != Made::Known).count();
+            let new = made.iter().filter(|(made, _)| *made != Made::Known).count();
             let what = format!(
                 "{portal} lists {} nodes: timed out after {} of them, {new} of which were new and are \
                  recorded",
@@ -205,7 +224,8 @@ async fn record(
         }
         let (database, keys, from) = (engine.database.clone(), keys.to_vec(), Origin::Portal(portal.clone()));
         let binding = binding.clone();
-        made.extend(blocking(move || database.add(&keys, &from, startup, binding.as_ref(), chap)).await??);
+        let adding = move || database.add_noted(&keys, &from, startup, binding.as_ref(), chap);
+        made.extend(blocking(adding).await??);
     }
     Ok(made)
 }

@@ -15,8 +15,9 @@ pub(in crate::engine) struct Diff {
     pub(in crate::engine) nodes: Changes<NodeKey>,
     /// By number. The session's disks are listed on their own.
     pub(in crate::engine) sessions: Changes<u32>,
-    /// By address (`3:0:0:1`): host numbers are never reused.
-    pub(in crate::engine) disks: Changes<String>,
+    /// By the session's number and the LUN's address (`3:0:0:1`): the kernel gives a host's number, which the
+    /// address begins with, to the next host once it is free, but not a session's.
+    pub(in crate::engine) disks: Changes<(u32, String)>,
     /// By multipath's identifier.
     pub(in crate::engine) maps: Changes<String>,
     /// By the disk's kernel name.
@@ -81,8 +82,12 @@ fn without_disks(session: &Session) -> impl PartialEq {
     (sid, target, portal, iface, initiator, state, scanned, host)
 }
 
-fn disks(snapshot: &Snapshot) -> BTreeMap<String, &Disk> {
-    snapshot.disks().map(|disk| (disk.address(), disk)).collect()
+fn disks(snapshot: &Snapshot) -> BTreeMap<(u32, String), &Disk> {
+    let mut disks = BTreeMap::new();
+    for session in snapshot.all_sessions() {
+        disks.extend(session.disks.iter().map(|disk| ((session.sid, disk.address()), disk)));
+    }
+    disks
 }
 
 fn maps(snapshot: &Snapshot) -> BTreeMap<String, &Map> {
@@ -129,12 +134,24 @@ mod tests {
         let diff = before.diff(&after);
         let changes = |appeared: Vec<u32>, changed, vanished| Changes { appeared, changed, vanished };
         assert_eq!(diff.sessions, changes(vec![3], vec![1], vec![2]));
-        assert_eq!(diff.disks.appeared, ["1:0:0:2", "3:0:0:0"]);
-        assert_eq!(diff.disks.vanished, ["1:0:0:1", "2:0:0:0"]);
+        let at = |sid: u32, address: &str| (sid, address.to_owned());
+        assert_eq!(diff.disks.appeared, [at(1, "1:0:0:2"), at(3, "3:0:0:0")]);
+        assert_eq!(diff.disks.vanished, [at(1, "1:0:0:1"), at(2, "2:0:0:0")]);
         assert!(diff.disks.changed.is_empty(), "a session's state is not its disks'");
         assert_eq!((diff.maps.appeared.as_slice(), diff.maps.vanished.len()), (&["3600c".to_owned()][..], 0));
         assert_eq!(after.diff(&before).disks.appeared, diff.disks.vanished);
         let resized = of_sessions(vec![session(1, "FAILED", &[(0, 65, "3600a"), (2, 64, "3600c")])]);
-        assert_eq!(after.diff(&resized).disks.changed, ["1:0:0:0"]);
+        assert_eq!(after.diff(&resized).disks.changed, [at(1, "1:0:0:0")]);
+    }
+
+    #[test]
+    fn a_disk_of_a_new_session_is_another_one_although_its_host_has_the_number_of_the_old() {
+        let old = session(1, "LOGGED_IN", &[(0, 64, "")]);
+        let mut new = session(2, "LOGGED_IN", &[(0, 64, "")]);
+        new.disks.iter_mut().for_each(|disk| disk.host = 1);
+        let diff = of_sessions(vec![old]).diff(&of_sessions(vec![new])).disks;
+        let address = || "1:0:0:0".to_owned();
+        assert_eq!((diff.appeared, diff.vanished), (vec![(2, address())], vec![(1, address())]));
+        assert!(diff.changed.is_empty());
     }
 }

@@ -42,10 +42,11 @@ impl Engine {
                         .as_ref()
                         .is_none_or(|p| session.portal.as_ref().is_some_and(|portal| p.contains(portal)))
             };
+            let user = call.limit().user();
             let now = match scope(filter, portals.as_deref()) {
-                None => self.state.look(Parts::PATHS).await?,
+                None => self.state.look(Parts::PATHS.for_user(user)).await?,
                 // A map may have disks that the filter leaves out.
-                Some(scope) => self.state.paths_around(scope).await?,
+                Some(scope) => self.state.paths_around(scope, user).await?,
             };
             let troubles = troubles::look(self, now.all_sessions()).await?;
             // A logout that cannot read them is refused; the list is not.

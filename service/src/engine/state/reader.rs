@@ -16,7 +16,7 @@ use super::{snapshot::Snapshot, watch::Watch};
 use crate::backend::{
     host::{
         layout::Layout,
-        threads::{asking_multipathd_within, reading},
+        threads::{asking_multipathd_for, reading},
     },
     kernel::{
         sysfs::{Scope, Session, Sysfs},
@@ -36,19 +36,26 @@ pub(in crate::engine) struct Parts {
     nodes: bool,
     disks: bool,
     paths: bool,
+    /// The user who asks for the paths; `None`: the daemon itself.
+    user: Option<u32>,
 }
 
 impl Parts {
     /// Sessions with their disks and maps.
-    pub(in crate::engine) const SESSIONS: Self = Self { nodes: false, disks: true, paths: false };
+    pub(in crate::engine) const SESSIONS: Self = Self { nodes: false, disks: true, paths: false, user: None };
     /// The same, and nodes.
     pub(in crate::engine) const NODES: Self = Self { nodes: true, ..Self::SESSIONS };
     /// The same, and the states of the paths.
     pub(in crate::engine) const PATHS: Self = Self { paths: true, ..Self::SESSIONS };
     /// Nodes, and the sessions without their disks: which nodes have one.
-    pub(in crate::engine) const RECORDS: Self = Self { nodes: true, disks: false, paths: false };
+    pub(in crate::engine) const RECORDS: Self = Self { nodes: true, disks: false, ..Self::SESSIONS };
     /// Everything.
-    pub(in crate::engine) const ALL: Self = Self { nodes: true, disks: true, paths: true };
+    pub(in crate::engine) const ALL: Self = Self { nodes: true, ..Self::PATHS };
+
+    /// The same for a user, whose share of what asks multipathd counts.
+    pub(in crate::engine) fn for_user(self, user: Option<u32>) -> Self {
+        Self { user, ..self }
+    }
 }
 
 /// Reads the state, and holds the events that trigger reading it again.
@@ -85,7 +92,7 @@ impl State {
             move |sysfs: &Sysfs| if parts.disks { sysfs.sessions() } else { sysfs.sessions_without_disks() };
         let (sessions, listing) = self.read(sessions, nodes).await?;
         let paths = match parts.paths && !maps_of(&sessions).is_empty() {
-            true => self.paths(Multipathd::paths).await,
+            true => self.paths(parts.user, Multipathd::paths).await,
             false => HashMap::new(),
         };
         Ok(Snapshot::new(sessions, listing.nodes, listing.left_out, paths))
@@ -122,14 +129,14 @@ impl State {
         Ok(Snapshot::new(sessions, Vec::new(), None, HashMap::new()))
     }
 
-    /// The same with the states of the paths.
-    pub(in crate::engine) async fn paths_around(&self, scope: Scope) -> Result<Snapshot> {
+    /// The same with the states of the paths, for a user.
+    pub(in crate::engine) async fn paths_around(&self, scope: Scope, user: Option<u32>) -> Result<Snapshot> {
         let none = |_: &Database| Ok(Listing::default());
         let (sessions, _) = self.read(move |sysfs| sysfs.sessions_around(&scope), none).await?;
         let maps = maps_of(&sessions);
         let paths = match maps.is_empty() {
             true => HashMap::new(),
-            false => self.paths(move |multipathd| multipathd.paths_of(&maps)).await,
+            false => self.paths(user, move |multipathd| multipathd.paths_of(&maps)).await,
         };
         Ok(Snapshot::new(sessions, Vec::new(), None, paths))
     }
@@ -163,8 +170,10 @@ impl State {
     pub(in crate::engine) async fn queueing_maps(&self) -> BTreeSet<String> {
         let multipathd = self.multipathd.clone();
         // What is wrong with multipathd was logged when it was asked for the paths.
-        let maps =
-            asking_multipathd_within(PATHS, move || multipathd.maps()).await.ok().and_then(|maps| maps.ok());
+        let maps = asking_multipathd_for(None, PATHS, move || multipathd.maps())
+            .await
+            .ok()
+            .and_then(|maps| maps.ok());
         let queueing = maps.unwrap_or_default().into_iter().filter(|(_, map)| map.is_queueing);
         queueing.map(|(name, _)| name).collect()
     }
@@ -172,12 +181,13 @@ impl State {
     /// The states of paths; none from a multipathd that does not answer.
     async fn paths(
         &self,
+        user: Option<u32>,
         ask: impl FnOnce(&Multipathd) -> std::result::Result<HashMap<String, PathState>, MultipathdError>
         + Send
         + 'static,
     ) -> HashMap<String, PathState> {
         let multipathd = self.multipathd.clone();
-        match asking_multipathd_within(PATHS, move || ask(&multipathd)).await {
+        match asking_multipathd_for(user, PATHS, move || ask(&multipathd)).await {
             Ok(Ok(paths)) => return paths,
             Ok(Err(MultipathdError::NotRunning { .. })) => {}
             Ok(Err(error)) => tracing::warn!(%error, "cannot query multipathd"),

@@ -79,14 +79,17 @@ impl Leases {
             let _changing = locked(&leases.changing);
             let held = leases.files.of(&target);
             let may_end = force || held.is_free();
-            let ending = may_end.then(|| {
-                let target = target.canonical();
-                *locked(&leases.ending).entry(target.clone()).or_default() += 1;
-                Ending { ending: Arc::clone(&leases.ending), target }
-            });
+            let ending = may_end.then(|| leases.ending_of(&target));
             (held, ending)
         })
         .await
+    }
+
+    /// The mark alone, for a program that is ending sessions already.
+    pub(super) fn ending_of(&self, target: &Iqn) -> Ending {
+        let target = target.canonical();
+        *locked(&self.ending).entry(target.clone()).or_default() += 1;
+        Ending { ending: Arc::clone(&self.ending), target }
     }
 
     /// The same for several targets, by the names that their sessions have; those that are held.
@@ -266,10 +269,14 @@ pub(in crate::engine) fn described(held: &Held) -> String {
 
 /// What a logout by force says of the leases that it did not regard; nothing if there was none.
 pub(in crate::engine) fn broken(held: &Held) -> Option<String> {
-    let known = || format!("logged out by force while held by {}", names(held));
+    held_by(held).map(|held_by| format!("logged out by force while {held_by}"))
+}
+
+/// `held by libvirt:web (uid 64055)`, or that it is not known who holds it.
+pub(in crate::engine) fn held_by(held: &Held) -> Option<String> {
     match &held.damage {
-        _ if !held.leases.is_empty() => Some(known()),
-        Some(damage) => Some(format!("logged out by force while {}", damage.report(&held.target).0)),
+        _ if !held.leases.is_empty() => Some(format!("held by {}", names(held))),
+        Some(damage) => Some(damage.report(&held.target).0),
         None => None,
     }
 }

@@ -55,7 +55,7 @@ async fn answer(core: &Arc<Core>, mut stream: TcpStream) -> std::io::Result<()> 
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     // Others see it run, also when the daemon that started it is no more.
     let is_seen = matches!(words.as_slice(), ["iscsiadm", "-m", ..]);
-    let pid = is_seen.then(|| core.start_process(&mut core.model(), "iscsiadm"));
+    let pid = is_seen.then(|| core.start_process(&mut core.model(), "iscsiadm", &words[1..]));
     let End { code, output, complaint } = core.run(&words).await;
     if let Some(pid) = pid {
         core.end_process(&mut core.model(), pid);
@@ -176,6 +176,9 @@ impl Core {
             (model.delays.logout, model.faults.logout.or(only))
         };
         sleep(delay).await;
+        while self.model().faults.stuck_logout {
+            sleep(Duration::from_millis(5)).await;
+        }
         if let Some(code) = fault {
             return code;
         }

@@ -92,6 +92,8 @@ pub struct Faults {
     pub logout: Option<i32>,
     /// The same for the session of this number alone.
     pub logout_of: Option<(u32, i32)>,
+    /// iscsid does not get to a logout until this is over.
+    pub stuck_logout: bool,
     pub rescan: Option<i32>,
     /// The kernel does not look for the LUNs of a new session.
     pub no_scan: bool,

@@ -100,7 +100,7 @@ impl Machine {
                 tokio::spawn(async move { drop(core.converse(stream).await) });
             }
         });
-        let pid = self.core.start_process(&mut model, "multipathd");
+        let pid = self.core.start_process(&mut model, "multipathd", &[]);
         model.multipathd.pid = Some(pid);
         model.multipathd.task = Some(task.abort_handle());
         self.core.files.put(PID_FILE, &format!("{pid}\n"), 0o644);

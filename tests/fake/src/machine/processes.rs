@@ -24,6 +24,8 @@ const UPTIME: Duration = Duration::from_secs(7200);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Process {
     pub(super) name: String,
+    /// What it was started with.
+    pub(super) arguments: Vec<String>,
     /// What it has open.
     pub(super) devices: BTreeSet<String>,
     /// When it started, after the machine.
@@ -44,7 +46,8 @@ impl Machine {
     pub fn process(&self, pid: u32, name: &str, device: &str) {
         let name = name.to_owned();
         let device = device.trim_start_matches("/dev/").to_owned();
-        let process = Process { name, devices: BTreeSet::from([device]), started: UPTIME };
+        let devices = BTreeSet::from([device]);
+        let process = Process { name, devices, started: UPTIME, ..Process::default() };
         let mut model = self.core.model();
         self.core.show_process(pid, &process);
         model.processes.insert(pid, process);
@@ -145,17 +148,18 @@ impl Core {
     pub(super) fn start_iscsid(&self, model: &mut Model, age: Duration) -> u32 {
         let pid = model.next_pid();
         let started = UPTIME.saturating_sub(age);
-        let process = Process { name: "iscsid".to_owned(), devices: BTreeSet::new(), started };
+        let process = Process { name: "iscsid".to_owned(), started, ..Process::default() };
         self.show_process(pid, &process);
         model.processes.insert(pid, process);
         model.iscsid = Some(Iscsid { pid, initiator: self.initiator() });
         pid
     }
 
-    /// Starts a daemon; its number.
-    pub(super) fn start_process(&self, model: &mut Model, name: &str) -> u32 {
+    /// Starts a program with these arguments; its number.
+    pub(super) fn start_process(&self, model: &mut Model, name: &str, arguments: &[&str]) -> u32 {
         let pid = model.next_pid();
-        let process = Process { name: name.to_owned(), devices: BTreeSet::new(), started: UPTIME };
+        let arguments = arguments.iter().map(|word| (*word).to_owned()).collect();
+        let process = Process { name: name.to_owned(), arguments, started: UPTIME, ..Process::default() };
         self.show_process(pid, &process);
         model.processes.insert(pid, process);
         pid
@@ -167,12 +171,14 @@ impl Core {
     }
 
     fn show_process(&self, pid: u32, process: &Process) {
-        let Process { name, devices, started } = process;
+        let Process { name, arguments, devices, started } = process;
         let line = |device: &String| format!("7f00-7f01 rw-s 00000000 00:05 300 /dev/{device}\n");
         // Of the fields only the last that is set is read (proc(5), field 22, in hundredths).
         let ticks = started.as_millis() / 10;
         let zeroes = "0 ".repeat(18);
+        let words = std::iter::once(name).chain(arguments);
         for (file, text) in [
+            ("cmdline", words.map(|word| format!("{word}\0")).collect()),
             ("maps", devices.iter().map(line).collect()),
             ("stat", format!("{pid} ({name}) S {zeroes}{ticks} 0 0 0\n")),
             ("status", format!("Name:\t{name}\nUid:\t0\t0\t0\t0\nNSpid:\t{pid}\n")),

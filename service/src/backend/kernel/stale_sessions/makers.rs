@@ -22,7 +22,7 @@ use crate::backend::host::{
 /// its boot program.
 const MAKERS: [&str; 2] = ["iscsid", "iscsistart"];
 /// The program that has the daemon make or end a session.
-const ASKER: &str = "iscsiadm";
+pub(super) const ASKER: &str = "iscsiadm";
 
 /// Ages may differ by this much from what they are: they are taken from two clocks, one of which is
 /// corrected now and then. A process that started so shortly after a session may be its maker.

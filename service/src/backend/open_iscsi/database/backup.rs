@@ -3,7 +3,7 @@
 use iscsi_initiator_dbus::Iqn;
 use serde::{Deserialize, Serialize};
 
-use super::{Database, DatabaseError, NodeKey, forget, ifaces, io, nodes::Made, replaced};
+use super::{Database, DatabaseError, NodeKey, forget, ifaces, io, nodes::Made, replaced, written::Written};
 use crate::backend::host::secret_bytes::SecretBytes;
 
 /// Records of one target, and the ifaces that may be made for them. It holds secrets.
@@ -68,26 +68,44 @@ impl Database {
     }
 }
 
-/// Takes back what [`Database::add`] has made.
+/// A node that [`Database::add_noted`] has recorded: its result, and what was written.
+pub(crate) struct Added {
+    pub(crate) node: NodeKey,
+    pub(crate) made: Made,
+    pub(crate) written: Option<Written>,
+}
+
 impl Database {
-    /// Removes the new records, and restores those that were replaced. Those that `keep` names stay.
-    /// A record that cannot be restored does not block the others; the first error is returned.
+    /// Removes the new records, and restores those that were replaced. Those that `keep` names stay, and
+    /// so do those that are not as they were written: these are returned. A record that cannot be
+    /// restored does not block the others; the first error is returned.
     pub(crate) fn take_back(
         &self,
-        made: &[(NodeKey, Made)],
+        added: &[Added],
         keep: impl Fn(&NodeKey) -> bool,
-    ) -> Result<(), DatabaseError> {
+    ) -> Result<Vec<NodeKey>, DatabaseError> {
         let dir = self.dir()?;
         let _lock = self.locked()?;
-        let mut result = Ok(());
-        for (node, made) in made.iter().filter(|(node, made)| made.is_new() && !keep(node)) {
+        let (mut result, mut changed) = (Ok(()), Vec::new());
+        for Added { node, made, written } in added {
+            if !made.is_new() || keep(node) {
+                continue;
+            }
+            let path = node.path();
+            // Removed is changed as well: what it had replaced does not come back.
+            let Some(now) = dir.read_of_any_owner(&path).map_err(io(&dir, &path))? else { continue };
+            if *written != Some(Written::of(&now)) {
+                changed.push(node.clone());
+                continue;
+            }
             let bytes = match made {
                 Made::Replaced { copy, .. } => Some(replaced::kept(&dir, copy.as_deref())?),
                 _ => None,
             };
             result = result.and(put_back(&dir, &RecordBackup { node: node.clone(), bytes }));
         }
-        result.and(forget::release_unused(&dir, made.iter().map(|(node, _)| node.iface.as_str())))
+        result.and(forget::release_unused(&dir, added.iter().map(|added| added.node.iface.as_str())))?;
+        Ok(changed)
     }
 }
 

@@ -17,6 +17,7 @@ use super::{
     in_record, io, listing, read_node,
     record::{Record, RecordError},
     replaced,
+    written::Written,
 };
 
 /// No more targets are recorded than this, so that a hostile list cannot fill the database.
@@ -70,10 +71,7 @@ pub(crate) enum Origin {
 }
 
 impl Database {
-    /// Creates the missing records, from iscsid.conf's defaults, and as manual unless `startup` says
-    /// otherwise; existing ones stay as they are.
-    /// Returns one result for each node, in order. Nodes for which there is no room are refused
-    /// before any is written. If the daemon is killed, every record is complete or missing.
+    /// The same as [`Self::add_noted`], without what was written.
     pub(crate) fn add(
         &self,
         nodes: &[NodeKey],
@@ -82,6 +80,23 @@ impl Database {
         binding: Option<&Binding>,
         chap: DefaultChap,
     ) -> Result<Vec<Made>, DatabaseError> {
+        let noted = self.add_noted(nodes, origin, startup, binding, chap)?;
+        Ok(noted.into_iter().map(|(made, _)| made).collect())
+    }
+
+    /// Creates the missing records, from iscsid.conf's defaults, and as manual unless `startup` says
+    /// otherwise; existing ones stay as they are.
+    /// Returns one result for each node, in order, with what was written, if that is new. Nodes for which
+    /// there is no room are refused before any is written. If the daemon is killed, every record is
+    /// complete or missing.
+    pub(crate) fn add_noted(
+        &self,
+        nodes: &[NodeKey],
+        origin: &Origin,
+        startup: Option<Startup>,
+        binding: Option<&Binding>,
+        chap: DefaultChap,
+    ) -> Result<Vec<(Made, Option<Written>)>, DatabaseError> {
         let defaults = self.node_defaults()?;
         let dir = self.dir()?;
         let _lock = self.locked()?;
@@ -105,12 +120,12 @@ impl Database {
                     is_it && other.key.is_same(node) && other.damage.is_none()
                 };
                 if by_target.get(&node.target).is_some_and(|there| there.iter().any(is_there)) {
-                    return Ok(Made::Known);
+                    return Ok((Made::Known, None));
                 }
                 let path = node.path();
                 let mut replaced = None;
                 match read_node(&dir, node) {
-                    Ok(Some(_)) => return Ok(Made::Known),
+                    Ok(Some(_)) => return Ok((Made::Known, None)),
                     Ok(None) => {}
                     Err(DatabaseError::Record { error, .. }) => {
                         // iscsiadm can neither use nor delete such a record.
@@ -125,7 +140,7 @@ impl Database {
                     {
                         let is_link = error == Errno::LOOP;
                         let why = if is_link { RecordError::Link } else { RecordError::Unsafe };
-                        return Ok(Made::Unusable(why));
+                        return Ok((Made::Unusable(why), None));
                     }
                     Err(error) => return Err(error),
                 }
@@ -133,17 +148,18 @@ impl Database {
                 let record = new_record(node, origin, startup, binding, defaults.lines(with_chap))
                     .map_err(in_record(&dir, &path))?;
                 dir.make_dirs(&node.folder()).map_err(io(&dir, &path))?;
-                match dir.create(&path, &record.to_bytes(), 0o600) {
+                let content = record.to_bytes();
+                match dir.create(&path, &content, 0o600) {
                     // A program that ignores the lock created it first.
-                    Err(Errno::EXIST) => Ok(Made::Known),
-                    result => result
-                        .map(|()| match replaced {
-                            Some((why, copy)) => Made::Replaced { why, copy, is_without_chap: !with_chap },
-                            None if with_chap => Made::New,
-                            None => Made::NewWithoutChap,
-                        })
-                        .map_err(io(&dir, &path)),
+                    Err(Errno::EXIST) => return Ok((Made::Known, None)),
+                    result => result.map_err(io(&dir, &path))?,
                 }
+                let made = match replaced {
+                    Some((why, copy)) => Made::Replaced { why, copy, is_without_chap: !with_chap },
+                    None if with_chap => Made::New,
+                    None => Made::NewWithoutChap,
+                };
+                Ok((made, Some(Written::of(&content))))
             })
             .collect()
     }

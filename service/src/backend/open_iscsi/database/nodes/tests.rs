@@ -6,7 +6,10 @@ use iscsi_initiator_dbus::{Secret, results::ChapMode};
 use iscsi_initiator_probe::Algorithm;
 
 use super::*;
-use crate::backend::open_iscsi::database::chap::{CONF, ChapSecrets};
+use crate::backend::open_iscsi::database::{
+    backup::Added,
+    chap::{CONF, ChapSecrets},
+};
 
 struct World {
     folder: tempfile::TempDir,
@@ -901,4 +904,33 @@ fn each_record_of_the_corpus_is_read_as_open_iscsi_reads_it() {
     }
     let files = std::fs::read_dir(CORPUS).unwrap().filter(|file| file.as_ref().unwrap().path().is_file());
     assert_eq!(files.count(), read + 1, "each file but the list is in the list");
+}
+
+#[test]
+fn only_what_is_as_it_was_written_is_taken_back() {
+    let world = World::new();
+    let place = |address: &str| RECORD.replace("192.0.2.21", address);
+    let dir = Dir::open(world.folder.path()).unwrap();
+    let damaged = b"# BEGIN RECORD 2.1\nnode.na";
+    let addresses = ["192.0.2.21", "192.0.2.22", "192.0.2.23", "192.0.2.24", "192.0.2.25"];
+    for address in &addresses[3..] {
+        let path = place(address);
+        dir.make_dirs(path.rsplit_once('/').unwrap().0).unwrap();
+        dir.replace(&path, damaged, 0o600).unwrap();
+    }
+    let keys = addresses.map(key);
+    let noted = world.database.add_noted(&keys, &discovered(), None, None, DefaultChap::Everywhere).unwrap();
+    let added = keys.iter().cloned().zip(noted).map(|(node, (made, written))| Added { node, made, written });
+    let added: Vec<Added> = added.collect();
+    assert!(added.iter().all(|added| added.made.is_new() && added.written.is_some()));
+    // The second is changed, the third removed, and so is the fourth, which was damaged.
+    world.database.set_startup(&[key("192.0.2.22")], Startup::Automatic).unwrap();
+    let changed = world.text(&place("192.0.2.22"));
+    world.database.forget(&[key("192.0.2.23"), key("192.0.2.24")], &[]).unwrap();
+
+    assert_eq!(world.database.take_back(&added, |_| false).unwrap(), [key("192.0.2.22")]);
+    let is_there = |address: &str| world.folder.path().join(place(address)).exists();
+    assert_eq!(addresses.map(is_there), [false, true, false, false, true]);
+    assert_eq!(world.text(&place("192.0.2.22")), changed);
+    assert_eq!(world.text(&place("192.0.2.25")).as_bytes(), damaged);
 }

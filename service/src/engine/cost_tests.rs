@@ -185,6 +185,7 @@ async fn life_beside(targets: usize) -> Vec<(&'static str, Cost)> {
 
 #[tokio::test]
 async fn a_call_costs_what_it_is_about() {
+    let mut logouts = Vec::new();
     for targets in [2, 8] {
         // Each LUN of another target, once.
         let every_other = 8 * targets;
@@ -200,17 +201,21 @@ async fn a_call_costs_what_it_is_about() {
                 "already logged in" => (1, Some(every_other), 0),
                 "list of the target" => (1, Some(every_other), 0),
                 "list of all" => (1, None, 0),
-                // What has it open is looked for again where something is still on its way.
-                "logout" => (12, Some(0), 2),
+                // What has it open is looked for again where something is still on its way, on a busy machine.
+                "logout" => (12, Some(0), 1),
                 _ => (1, None, 0),
             };
             assert!(*looks <= most, "{what} beside {targets}: {cost:?}");
             assert_eq!(*programs, started, "{what} beside {targets}");
-            println!("{what} beside {targets}: {looks} looks, {reads} reads, {programs} programs");
+            if what == "logout" {
+                logouts.push(*looks);
+            }
             if let Some(seen) = seen {
                 assert!(are_names && others.len() == seen, "{what} beside {targets}: {cost:?}");
             }
             assert!(*reads > 0, "{what}: nothing was counted");
         }
     }
+    // Before, before and after it was found out what uses the disks, and right before iscsiadm.
+    assert!(logouts.iter().any(|looks| *looks <= 4), "{logouts:?}");
 }

@@ -4,7 +4,7 @@
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `said` | what it says of each node when it logs in to several |
+//! | `said` | what it says of each node or session when it logs in to or out of several |
 
 mod said;
 
@@ -91,14 +91,16 @@ impl Iscsiadm {
 
     /// Logs in to every recorded node of a target that has no session, through any iface, at the same time.
     pub(crate) async fn login_to_all(&self, target: &Iqn, limit: &Limit) -> Result<Said, Refused> {
-        self.iscsid.check().await.map_err(Refused::NoIscsid)?;
         let arguments = ["-m", "node", "-T", target.as_str(), "--login"];
-        let end = program::run_and_read(&self.path, &arguments, FOR_ISCSIADM, limit).await;
-        let finished = end.map_err(Refused::Program)?;
-        if ![0, SESSION_EXISTS].contains(&finished.code) {
-            log_failure(&finished);
-        }
-        Ok(Said::of(&finished))
+        let finished = self.ask_of_several(&arguments, limit, &[0, SESSION_EXISTS]).await?;
+        Ok(Said::of_login(&finished))
+    }
+
+    /// Ends every session of a target at the same time, which also works without a record.
+    pub(crate) async fn log_out_of_all(&self, target: &Iqn, limit: &Limit) -> Result<Said, Refused> {
+        let arguments = ["-m", "node", "-T", target.as_str(), "--logout"];
+        let finished = self.ask_of_several(&arguments, limit, &[0, NO_OBJECTS]).await?;
+        Ok(Said::of_logout(&finished))
     }
 
     /// Ends one session by its number, which also works without a record. Already gone (21) is
@@ -121,6 +123,22 @@ impl Iscsiadm {
     async fn ask_iscsid(&self, arguments: &[&str], limit: &Limit, good: &[i32]) -> Result<i32, Refused> {
         self.iscsid.check().await.map_err(Refused::NoIscsid)?;
         judge(program::run(&self.path, arguments, FOR_ISCSIADM, limit).await, good)
+    }
+
+    /// The same for what it says of each of several.
+    async fn ask_of_several(
+        &self,
+        arguments: &[&str],
+        limit: &Limit,
+        good: &[i32],
+    ) -> Result<Finished, Refused> {
+        self.iscsid.check().await.map_err(Refused::NoIscsid)?;
+        let finished = program::run_and_read(&self.path, arguments, FOR_ISCSIADM, limit).await;
+        let finished = finished.map_err(Refused::Program)?;
+        if !good.contains(&finished.code) {
+            log_failure(&finished);
+        }
+        Ok(finished)
     }
 }
 

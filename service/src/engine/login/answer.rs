@@ -92,12 +92,7 @@ pub(super) async fn answer(
             .min_by_key(|fault| fault.kind().rank())
             .unwrap_or_else(|| no_such_node(target, None)));
     }
-    // A session that was only heard of is looked for once more.
-    let is_seen = |now: &Arc<Snapshot>| {
-        let mut up = outcomes.iter().filter_map(|(key, outcome)| Some((key, outcome.as_ref().ok()?)));
-        up.all(|(key, done)| !done.sessions(now, key).is_empty())
-    };
-    let (scope, now) = (Scope::of([target]), now.filter(is_seen));
+    let scope = Scope::of([target]);
     let (now, troubles) = match (settled, now) {
         // Without a wait the disks are still to come.
         (Settled::Unasked, Some(now)) => (now, Troubles::default()),

@@ -132,8 +132,13 @@ pub(super) async fn log_in(
         lost::ask(engine, lost, share, limit)
     );
     let mut outcomes = outcomes?;
-    // Sessions that had lost their connection may have it back meanwhile.
-    let now = if words.is_empty() { looks.last().await } else { None };
+    // Sessions that had lost their connection may have it back meanwhile, and one that was only heard of came
+    // after the look.
+    let is_seen = |now: &Arc<Snapshot>| {
+        let mut up = outcomes.iter().filter_map(|(key, outcome)| Some((key, outcome.as_ref().ok()?)));
+        up.all(|(key, done)| !done.sessions(now, key).is_empty())
+    };
+    let now = if words.is_empty() { looks.last().await.filter(is_seen) } else { None };
     for (key, word) in words {
         if let Some(Ok(done)) = outcomes.get_mut(&key) {
             done.word = Some(word);

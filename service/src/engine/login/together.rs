@@ -28,8 +28,8 @@ use crate::{
 };
 
 /// How long a node whose portal has answered waits for the others to be ready. After that each is logged in to
-/// by itself: a slow portal does not delay the others by more than this.
-const GATHER: Duration = Duration::from_millis(500);
+/// by itself: a slow portal does not delay the others by more than this. The call waits for it for longer.
+const GATHER: Duration = Duration::from_secs(1);
 
 /// How far they are.
 #[derive(Clone, Debug)]
@@ -194,5 +194,64 @@ impl Drop for Seat {
             State::Ended(..) | State::Apart => false,
         };
         self.together.turn(is_open, State::Apart);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use iscsi_initiator_dbus::results::{ChapMode, Startup};
+
+    use super::*;
+
+    fn node(target: &str, portal: &str, iface: &str) -> Node {
+        Node {
+            key: NodeKey {
+                target: target.parse().unwrap(),
+                portal: portal.parse().unwrap(),
+                tpgt: Some(1),
+                iface: iface.to_owned(),
+                spelled: None,
+            },
+            startup: Startup::Manual,
+            chap: ChapMode::None,
+            discovered_at: None,
+            interface: None,
+            bound_to: String::new(),
+            initiator: None,
+            boot: None,
+            damage: None,
+        }
+    }
+
+    #[test]
+    fn only_nodes_that_iscsiadm_distinguishes_are_logged_in_to_together() {
+        const A: &str = "iqn.2003-01.com.example:a";
+        let one = node(A, "192.0.2.21", "default");
+        let can = |others: &[Node]| can_be_one(&[&one].into_iter().chain(others).collect::<Vec<_>>());
+        assert!(can(&[node(A, "192.0.2.37", "default"), node(A, "192.0.2.21", "lo")]));
+        assert!(!can(&[]), "one is logged in to by itself");
+        assert!(!can(&[node("iqn.2003-01.com.example:b", "192.0.2.37", "default")]));
+        let mut twin = one.clone();
+        twin.key.tpgt = Some(2);
+        assert!(!can(&[twin]), "iscsiadm names both in the same way");
+        let many =
+            |count: u8| (1..=count).map(|n| node(A, &format!("192.0.2.{n}"), "lo")).collect::<Vec<_>>();
+        assert!(can(&many(31)) && !can(&many(32)), "more than 32 take turns");
+    }
+
+    #[test]
+    fn a_node_that_does_not_get_ready_sends_the_others_on() {
+        let nodes = [
+            node("iqn.2003-01.com.example:a", "192.0.2.21", "default"),
+            node("iqn.2003-01.com.example:a", "192.0.2.37", "default"),
+        ];
+        let together = Together::of(&nodes.iter().collect::<Vec<_>>());
+        let is_apart = || matches!(*together.state.borrow(), State::Apart);
+        let [one, other] = nodes.each_ref().map(|node| together.seat(&node.key));
+        assert!(!is_apart());
+        drop(other);
+        assert!(is_apart());
+        drop(one);
+        assert!(is_apart());
     }
 }

@@ -83,6 +83,7 @@ impl Core {
                 }
             }
             ["iscsiadm", "-m", "node", "-T", target, "--login"] => self.log_in_to_all(target).await,
+            ["iscsiadm", "-m", "node", "-T", target, "--logout"] => self.log_out_of_all(target).await,
             ["iscsiadm", "-m", "session", "-r", sid, "--logout"] => {
                 let sid = sid.parse().unwrap_or_default();
                 code(self.counted(self.log_out(sid)).await)
@@ -142,6 +143,39 @@ impl Core {
         }
         if end.code != 0 {
             end.complaint += "iscsiadm: Could not log into all portals\n";
+        }
+        end
+    }
+
+    /// All sessions of a target, likewise.
+    async fn log_out_of_all(self: &Arc<Self>, target: &str) -> End {
+        let sessions: Vec<(u32, String)> = {
+            let model = self.model();
+            let is_its = |(_, session): &(&u32, &Session)| session.target == target;
+            let named = |(sid, session): (&u32, &Session)| {
+                let Session { address, port, .. } = session;
+                (*sid, format!("[sid: {sid}, target: {target}, portal: {address},{port}]"))
+            };
+            model.sessions.iter().filter(is_its).map(named).collect()
+        };
+        if sessions.is_empty() {
+            let complaint = "iscsiadm: No matching sessions found\n".to_owned();
+            return End { code: NO_OBJECTS, complaint, ..End::default() };
+        }
+        let logouts = sessions.into_iter().map(|(sid, name)| {
+            let core = Arc::clone(self);
+            tokio::spawn(async move { (name, core.counted(core.log_out(sid)).await) })
+        });
+        let mut end = End::default();
+        for logout in logouts.collect::<Vec<_>>() {
+            let (name, code) = logout.await.unwrap();
+            if code == 0 {
+                end.output.push_str(&format!("Logout of {name} successful.\n"));
+                continue;
+            }
+            end.complaint += &format!("iscsiadm: Could not logout of {name}.\n");
+            end.complaint += &format!("iscsiadm: initiator reported error ({code} - for some reason)\n");
+            end.code = code;
         }
         end
     }

@@ -15,6 +15,7 @@
 //! | `settle` | waits for disks, maps and their links |
 //! | `shared_lun` | rejects a LUN whose identifier is that of another target's disk |
 //! | `there` | a session that is there already |
+//! | `together` | one iscsiadm for all nodes of a target |
 
 mod addresses;
 mod answer;
@@ -28,6 +29,7 @@ pub(super) mod scan;
 pub(super) mod settle;
 mod shared_lun;
 mod there;
+mod together;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -47,6 +49,7 @@ use self::{
     answer::{Done, Outcome},
     hold::Hold,
     lun_identity::{Fresh, Refused},
+    portals::Reached,
     settle::Settled,
 };
 use crate::{
@@ -67,6 +70,7 @@ use crate::{
             lookup::{as_recorded, meant, nodes_of, none},
             startup,
         },
+        state::snapshot::Snapshot,
         turns::{
             leases,
             places::{Share, check_number},
@@ -144,17 +148,24 @@ async fn log_in(
     }
     // Read before the first login, so that an unreadable file stops it.
     let known_luns = if wishes.wait { lun_identity::known(engine, target).await? } else { Wwids::new() };
-    // Their paths come back to those that something has open.
-    let pathless = pathless_maps::take_away(engine, Some(target)).await?.kept;
-    let mut outcomes = portals::log_in(engine, nodes, hold, share, limit).await?;
+    let before = portals::look(engine, target, nodes, wishes.wait, limit).await?;
+    let is_its = |session: &Session| session.target == target.as_str();
+    // Their paths come back to those that something has open. With a session there is none.
+    let pathless = match before.all_sessions().iter().any(is_its) {
+        true => Vec::new(),
+        false => pathless_maps::take_away(engine, Some(target)).await?.kept,
+    };
+    let Reached { mut outcomes, mut now, is_as_before } =
+        portals::log_in(engine, nodes, before, hold, share, limit).await?;
     // What fails from here on is told once the sessions are checked, or ended again.
-    let unscanned = scan::left_to_a_person(engine, those(&outcomes, |_| true)).await;
+    let unscanned = scan::left_to_a_person(engine, without_disks(&outcomes, now.as_deref())).await;
     let mut usable = Ok(Usable::without_a_wait(wishes.wait));
     let accept = wishes.accept_changed_luns;
     let is_any_up = outcomes.values().any(Result::is_ok);
     if let (Ok(unscanned), true) = (&unscanned, wishes.wait && is_any_up) {
         wishes.progress.report(Step::Disks, "waiting for the disks and their maps");
-        usable = make_usable(engine, target, &mut outcomes, unscanned, accept, limit).await;
+        let seen = Seen { now: now.take(), is_as_before };
+        usable = make_usable(engine, target, &mut outcomes, seen, unscanned, accept, limit).await;
     }
     pathless_maps::forget_errors(engine, pathless).await;
     // What follows is remembered: which disks the LUNs are, and which were accepted.
@@ -168,21 +179,36 @@ async fn log_in(
     }
     let unseen = |fault| if is_any_up { unseen(&fault) } else { fault };
     let unscanned = unscanned.map_err(unseen)?;
-    let Usable { settled, fresh } = usable.map_err(unseen)?;
+    let Usable { settled, fresh, around } = usable.map_err(unseen)?;
     if wishes.wait && is_any_up {
-        let now = engine.state.sessions_around(Scope::of([target])).await?;
+        let around = match around {
+            Some(around) => around,
+            None => Arc::new(engine.state.sessions_around(Scope::of([target])).await?),
+        };
         let changed =
-            lun_identity::refuse_changed(engine, target, &fresh, &now, known_luns, accept, limit).await?;
+            lun_identity::refuse_changed(engine, target, &fresh, &around, known_luns, accept, limit).await?;
         // Where a session was ended, the others are looked at again.
-        let now = if changed.is_empty() { Some(now) } else { None };
+        now = changed.is_empty().then_some(around);
+        let shared = shared_lun::refuse(engine, target, &fresh, now.as_deref(), accept, limit).await?;
+        now = now.filter(|_| shared.is_empty());
         refuse(&mut outcomes, changed);
-        refuse(&mut outcomes, shared_lun::refuse(engine, target, &fresh, now, accept, limit).await?);
+        refuse(&mut outcomes, shared);
     }
     let settled = settled.map_err(unseen)?;
     if let Some(startup) = wishes.startup {
         set_startup(engine, those(&outcomes, |done| !done.is_refused()), startup).await?;
     }
-    answer::answer(engine, target, outcomes, settled, &unscanned).await
+    answer::answer(engine, target, outcomes, settled, &unscanned, now).await
+}
+
+/// The nodes that are up and show no disk, or may show none.
+fn without_disks(outcomes: &BTreeMap<NodeKey, Outcome>, now: Option<&Snapshot>) -> Vec<NodeKey> {
+    let is_bare = |key: &NodeKey, done: &Done| {
+        let sessions = now.map(|now| done.sessions(now, key)).unwrap_or_default();
+        sessions.is_empty() || sessions.iter().any(|session| session.disks.is_empty())
+    };
+    let up = outcomes.iter().filter_map(|(key, outcome)| Some((key, outcome.as_ref().ok()?)));
+    up.filter(|(key, done)| is_bare(key, done)).map(|(key, _)| key.clone()).collect()
 }
 
 /// Why a login failed whose sessions are up.
@@ -203,12 +229,21 @@ fn refuse(outcomes: &mut BTreeMap<NodeKey, Outcome>, refused: Refused) {
 struct Usable {
     settled: Result<Settled>,
     fresh: Fresh,
+    /// The look that showed it, with what the disks are shared with.
+    around: Option<Arc<Snapshot>>,
+}
+
+/// The target's sessions after the logins, if they were looked at.
+struct Seen {
+    now: Option<Arc<Snapshot>>,
+    /// There was nothing to log in to: the look has what the disks are shared with, too.
+    is_as_before: bool,
 }
 
 impl Usable {
     fn without_a_wait(is_asked: bool) -> Self {
         let settled = if is_asked { Settled::Ready } else { Settled::Unasked };
-        Self { settled: Ok(settled), fresh: Fresh::new() }
+        Self { settled: Ok(settled), fresh: Fresh::new(), around: None }
     }
 }
 
@@ -218,11 +253,15 @@ async fn make_usable(
     engine: &Engine,
     target: &Iqn,
     outcomes: &mut BTreeMap<NodeKey, Outcome>,
+    Seen { now, is_as_before }: Seen,
     unscanned: &BTreeSet<NodeKey>,
     accept: bool,
     limit: &Limit,
 ) -> Result<Usable> {
-    let now = engine.state.sessions(Scope::of([target])).await?;
+    let now = match now {
+        Some(now) => now,
+        None => Arc::new(engine.state.sessions(Scope::of([target])).await?),
+    };
     // There is nothing to wait for where no LUN is looked for.
     let refused = those(outcomes, Done::is_refused);
     let is_waited_for = |key: &NodeKey, session: &Session| {
@@ -250,6 +289,12 @@ async fn make_usable(
         sessions(&new).into_iter().chain(bare).map(|(key, session)| (session.sid, key)).collect();
     let mut unscanned: Vec<Session> = old.into_iter().map(|(_, session)| session).collect();
     unscanned.retain(|session| session.disks.is_empty() || session.state != "LOGGED_IN");
+    if is_as_before && fresh.is_empty() && unscanned.is_empty() {
+        let there = sessions(&those(outcomes, |_| true)).into_iter().map(|(_, session)| session.sid);
+        if settle::is_ready(engine, &there.collect::<Vec<_>>(), &now).await? {
+            return Ok(Usable { settled: Ok(Settled::Ready), fresh, around: Some(now) });
+        }
+    }
     let settled = async {
         scan::look_for_luns(engine, numbers(&unscanned), limit).await?;
         refuse(outcomes, shared_lun::refuse_early(engine, target, &fresh, accept, limit).await?);
@@ -264,7 +309,7 @@ async fn make_usable(
         settle::settled(engine, &sids, limit).await.map(|(settled, _)| settled)
     };
     let settled = settled.await;
-    Ok(Usable { settled, fresh })
+    Ok(Usable { settled, fresh, around: None })
 }
 
 fn numbers(sessions: &[Session]) -> Vec<u32> {

@@ -11,6 +11,7 @@
 //! | `leave` | has iscsid end the sessions |
 //! | `maps` | removes maps before their disks |
 //! | `plan` | what leaves and what stays |
+//! | `together` | one iscsiadm for all sessions of a target |
 //! | `unused` | verifies that nothing uses what leaves |
 
 mod boot;
@@ -21,6 +22,7 @@ pub(super) mod just_made;
 mod leave;
 mod maps;
 mod plan;
+mod together;
 mod unused;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -43,6 +45,7 @@ use super::{
         stale_sessions::{self, Reach},
     },
     records::lookup::{as_recorded, meant, none},
+    state::snapshot::Snapshot,
     turns::{leases, places::check_number},
 };
 use crate::backend::{
@@ -71,8 +74,7 @@ impl Engine {
                 let target = &as_recorded(engine, call.target()?).await?;
                 let _claim = engine.turns.claims.claim(target)?;
                 let portals = meant(engine, target, asked, limit).await?;
-                stale_sessions::remove(engine, Reach::Restart, limit).await;
-                let now = engine.state.look_at(std::slice::from_ref(target)).await?;
+                let now = look_without_stale_sessions(engine, target, limit).await?;
                 let sessions = now.sessions_of(target, portals.as_deref());
                 let nodes = now.nodes_of(target, portals.as_deref());
                 // What an earlier logout had to leave.
@@ -109,6 +111,19 @@ impl Engine {
             })
         })
         .await
+    }
+}
+
+/// The target's sessions and nodes, without what a killed iscsid left half made. What has disks is not.
+async fn look_without_stale_sessions(engine: &Engine, target: &Iqn, limit: &Limit) -> Result<Snapshot> {
+    let now = engine.state.look_at(std::slice::from_ref(target)).await?;
+    let is_whole = |session: &Session| session.state == "LOGGED_IN" && !session.disks.is_empty();
+    let (sessions, nodes) = (now.all_sessions(), now.nodes());
+    let are_up = nodes.iter().all(|node| now.session_of(&node.key).is_some());
+    let are_whole = are_up && !sessions.is_empty() && sessions.iter().all(is_whole);
+    match !are_whole && stale_sessions::remove(engine, Reach::Restart, limit).await {
+        true => engine.state.look_at(std::slice::from_ref(target)).await,
+        false => Ok(now),
     }
 }
 

@@ -10,8 +10,8 @@ use iscsi_initiator_dbus::{
 
 use crate::room::{
     Options, Room, SECRET, TARGET, another_chap, fails,
-    machine::{Lun, Target},
-    until, within,
+    machine::{Lun, Target, record_text},
+    option, until, within,
 };
 
 #[tokio::test]
@@ -92,6 +92,75 @@ async fn with_portals(number: usize) -> (Room, Vec<SocketAddr>) {
         room.machine.record(TARGET, "127.0.0.1", portal.port(), "");
     }
     (room, portals)
+}
+
+#[tokio::test]
+async fn one_iscsiadm_logs_in_to_all_portals_and_each_is_told_what_became_of_it() {
+    let (room, portals) = with_portals(8).await;
+    let records = room.machine.database();
+    room.machine.fail(|faults| faults.login_at = Some((portals[3].port(), 24)));
+    let entries = room.login(option("wait", false)).await.unwrap();
+    assert_eq!((entries.len(), room.runs("--login")), (8, 1));
+    for entry in &entries {
+        if entry.portal == portals[3].to_string() {
+            let words = format!("{}: the target accepted the login, but iscsid failed: ", entry.portal);
+            assert!(entry.message.starts_with(&words) && entry.message.contains("exit code 24"), "{entry:?}");
+            assert_eq!(
+                (entry.outcome, entry.error.as_str()),
+                (LoginOutcome::Failed, Kind::TargetRejected.name())
+            );
+        } else {
+            assert_eq!((entry.outcome, entry.message.as_str()), (LoginOutcome::LoggedIn, ""), "{entry:?}");
+        }
+    }
+    assert_eq!(room.machine.database(), records, "the retries are as they were");
+    room.owes_nothing();
+    // The one that is left is logged in to by itself.
+    room.machine.fail(|faults| faults.login_at = None);
+    let entries = room.login(option("wait", false)).await.unwrap();
+    assert!(entries.iter().all(|entry| entry.error.is_empty()), "{entries:?}");
+    assert_eq!((room.machine.sessions().len(), room.runs("--login")), (8, 2));
+}
+
+#[tokio::test]
+async fn of_portals_that_are_logged_in_to_at_once_one_that_takes_too_long_is_ended_again() {
+    let (room, portals) = with_portals(4).await;
+    let records = room.machine.database();
+    room.machine.delay(|delays| delays.login_at = Some((portals[1].port(), Duration::from_secs(4))));
+    let mut options = within(2);
+    options.insert("wait", false.into());
+    let entries = room.login(options).await.unwrap();
+    let (late, up): (Vec<_>, Vec<_>) =
+        entries.into_iter().partition(|entry| entry.portal == portals[1].to_string());
+    assert!(up.len() == 3 && up.iter().all(|entry| entry.outcome == LoginOutcome::LoggedIn), "{up:?}");
+    let [late] = late.as_slice() else { panic!("{late:?}") };
+    assert_eq!((late.outcome, late.error.as_str()), (LoginOutcome::Failed, Kind::TimedOut.name()));
+    assert!(late.message.contains("iscsid did not log in within the deadline"), "{late:?}");
+    until("the late session was made and is ended again", || {
+        room.runs("--logout") == 1 && room.machine.sessions().len() == 3
+    })
+    .await;
+    assert_eq!((room.machine.database(), room.runs("--login")), (records, 1));
+}
+
+#[tokio::test]
+async fn a_portal_that_was_not_asked_for_is_not_logged_in_to() {
+    let (room, portals) = with_portals(2).await;
+    // The target has two nodes at this portal, and one more.
+    let port = portals[0].port();
+    let text = record_text(TARGET, "127.0.0.1", port, "");
+    let text = text.replace("iface.iscsi_ifacename = default", "iface.iscsi_ifacename = other");
+    room.machine.put(&format!("db/nodes/{TARGET}/127.0.0.1,{port},1/other"), &text, 0o600);
+    let client = room.client().await;
+    let entries = client.login(TARGET, &portals[0].to_string(), option("wait", false)).await.unwrap();
+    assert!(entries.iter().all(|entry| entry.outcome == LoginOutcome::LoggedIn), "{entries:?}");
+    assert_eq!((entries.len(), room.machine.sessions().len(), room.runs("--login")), (2, 2, 2));
+
+    // One that is recorded where open-iscsi would find it, and this service does not.
+    let (room, _) = with_portals(2).await;
+    room.machine.put(&format!("db/nodes/{TARGET}/stray"), "", 0o600);
+    let entries = room.login(option("wait", false)).await.unwrap();
+    assert_eq!((entries.len(), room.runs("--login")), (2, 2), "each by itself");
 }
 
 #[tokio::test]

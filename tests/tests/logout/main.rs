@@ -72,7 +72,7 @@ async fn it_is_over_when_nothing_is_left_and_not_before() {
     let told: Vec<_> = entries.iter().map(|entry| entry.portal.clone()).collect();
     assert_eq!(told, portals.map(|at| at.to_string()));
     assert!(room.machine.picture_of("db") == records);
-    assert_eq!(room.runs("--logout"), 2);
+    assert_eq!(room.runs("--logout"), 1);
 }
 
 #[tokio::test]

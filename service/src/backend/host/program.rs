@@ -2,11 +2,12 @@
 //! Must not use a shell, a relative path or the caller's environment, or wait or read without a
 //! limit.
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{path::Path, process::Stdio, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     process::Child,
+    sync::watch,
     time::Instant,
 };
 
@@ -33,23 +34,25 @@ pub(crate) struct Finished {
 }
 
 /// Why there is no result.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum ProgramError {
     #[error("{0} could not be started: {1}")]
-    Start(String, std::io::Error),
+    Start(String, Arc<std::io::Error>),
     #[error("timed out waiting for it")]
     TimedOut(Rest),
 }
 
-/// A program that continues after the wait for it has timed out. Dropping this does not end it.
-#[derive(Debug)]
-pub(crate) struct Rest(tokio::task::JoinHandle<std::io::Result<Finished>>);
+/// A program that continues after the wait for it has timed out; several may wait for its end. Dropping this
+/// does not end it.
+#[derive(Clone, Debug)]
+pub(crate) struct Rest(watch::Receiver<()>);
 
 impl Rest {
     /// Waits until the program has ended, or was killed at the end of its grace period.
-    pub(crate) async fn ended(self) {
-        // However it ended, its effect has to be checked, not assumed.
-        let _ = self.0.await;
+    pub(crate) async fn ended(mut self) {
+        // However it ended, its effect has to be checked, not assumed. Nothing is ever sent: the sender goes
+        // with the program.
+        while self.0.changed().await.is_ok() {}
     }
 }
 
@@ -64,23 +67,39 @@ pub(crate) async fn run(
     finished(program, start(program, arguments, kept, Stdio::null())?, limit).await
 }
 
-/// The same without any capability, and with its standard output.
+/// The same with its standard output.
+pub(crate) async fn run_and_read(
+    program: &Path,
+    arguments: &[&str],
+    kept: CapabilitySet,
+    limit: &Limit,
+) -> Result<Finished, ProgramError> {
+    finished(program, start(program, arguments, kept, Stdio::piped())?, limit).await
+}
+
+/// The same without any capability.
 pub(crate) async fn ask(program: &Path, arguments: &[&str], limit: &Limit) -> Result<Finished, ProgramError> {
-    finished(program, start(program, arguments, CapabilitySet::empty(), Stdio::piped())?, limit).await
+    run_and_read(program, arguments, CapabilitySet::empty(), limit).await
 }
 
 async fn finished(program: &Path, child: Child, limit: &Limit) -> Result<Finished, ProgramError> {
-    let mut end = tokio::spawn(finish(child, limit.deadline() + GRACE));
+    let (running, rest) = watch::channel(());
+    let last = limit.deadline() + GRACE;
+    let mut end = tokio::spawn(async move {
+        let end = finish(child, last).await;
+        drop(running);
+        end
+    });
     match limit.wait(&mut end).await {
-        Some(Ok(finished)) => {
-            finished.map_err(|error| ProgramError::Start(program.display().to_string(), error))
-        }
+        Some(Ok(finished)) => finished.map_err(|error| not_started(program, error)),
         // The task cannot panic. If it were cancelled, the runtime would be shutting down.
-        Some(Err(error)) => {
-            Err(ProgramError::Start(program.display().to_string(), std::io::Error::other(error)))
-        }
-        None => Err(ProgramError::TimedOut(Rest(end))),
+        Some(Err(error)) => Err(not_started(program, std::io::Error::other(error))),
+        None => Err(ProgramError::TimedOut(Rest(rest))),
     }
+}
+
+fn not_started(program: &Path, error: std::io::Error) -> ProgramError {
+    ProgramError::Start(program.display().to_string(), Arc::new(error))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that starts programs")]
@@ -102,7 +121,7 @@ fn start(
         .stderr(Stdio::piped())
         // When the daemon exits, a program that is changing the database may finish.
         .kill_on_drop(false);
-    spawn_with(kept, &mut command).map_err(|error| ProgramError::Start(program.display().to_string(), error))
+    spawn_with(kept, &mut command).map_err(|error| not_started(program, error))
 }
 
 /// Starts it from a thread of its own, which has given up all other capabilities: a program gets
@@ -187,6 +206,19 @@ mod tests {
         let end = run(Path::new("/bin/sleep"), &["5"], NONE, &soon(100)).await;
         assert!(matches!(end, Err(ProgramError::TimedOut(_))));
         assert!(start.elapsed() < Duration::from_secs(4));
+    }
+
+    #[tokio::test]
+    async fn several_may_wait_for_the_end_of_a_program_that_missed_its_deadline() {
+        let folder = tempfile::tempdir().unwrap();
+        let over = folder.path().join("over");
+        let words = format!("sleep 1; touch {}", over.display());
+        let end = run(Path::new("/bin/sh"), &["-c", &words], NONE, &soon(50)).await;
+        let Err(ProgramError::TimedOut(rest)) = end else { panic!("{end:?}") };
+        assert!(!over.exists());
+        let other = rest.clone();
+        tokio::join!(rest.ended(), other.ended());
+        assert!(over.exists());
     }
 
     #[tokio::test]

@@ -184,6 +184,12 @@ impl Sysfs {
     /// The details of one of them; `None` if anything could not be read.
     pub(crate) fn stale_session(&self, sid: u32) -> Option<StaleSession> {
         let path = self.root.join(format!("class/iscsi_session/session{sid}"));
+        // First what tells of one that works, because that is all of them as a rule: nothing else is read then.
+        for entry in std::fs::read_dir(path.join("device")).ok()? {
+            if entry.ok()?.file_name().as_encoded_bytes().starts_with(b"target") {
+                return None;
+            }
+        }
         let connection = self.root.join(format!("class/iscsi_connection/connection{sid}:0"));
         let has_target = certain(&path, "targetname")?.is_some();
         let has_portal = certain(&connection, "persistent_address")?.is_some();
@@ -192,12 +198,6 @@ impl Sysfs {
         let is_unbound = certain(&path, "target_id")?.is_some_and(|id| id == "-1");
         if has_target && has_portal && !is_unbound {
             return None;
-        }
-        let device = path.join("device");
-        for entry in std::fs::read_dir(&device).ok()? {
-            if entry.ok()?.file_name().as_encoded_bytes().starts_with(b"target") {
-                return None;
-            }
         }
         // Hosts of other kinds have sessions that their hardware makes.
         let host = self.root.join(format!("class/scsi_host/host{}", self.host_of(sid)?));

@@ -1,11 +1,18 @@
 //! iscsiadm, which changes the kernel's sessions, and the meaning of its exit codes
 //! (include/iscsi_err.h).
 //! Must not get a secret, or a name that was not checked.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | `said` | what it says of each node or session when it logs in to or out of several |
+
+mod said;
 
 use std::path::{Path, PathBuf};
 
-use iscsi_initiator_dbus::{Fault, Kind};
+use iscsi_initiator_dbus::{Fault, Iqn, Kind};
 
+pub(crate) use self::said::Said;
 use super::{database::NodeKey, iscsid};
 pub(crate) use crate::backend::host::program::{ProgramError, Rest};
 use crate::backend::host::{
@@ -23,7 +30,7 @@ pub(crate) struct Iscsiadm {
 }
 
 /// Why iscsiadm failed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Refused {
     /// It exited with this code.
     Code(i32),
@@ -90,6 +97,20 @@ impl Iscsiadm {
         Ok(if code == SESSION_EXISTS { Login::WasThere } else { Login::Made })
     }
 
+    /// Logs in to every recorded node of a target that has no session, through any iface, at the same time.
+    pub(crate) async fn login_to_all(&self, target: &Iqn, limit: &Limit) -> Result<Said, Refused> {
+        let arguments = ["-m", "node", "-T", target.as_str(), "--login"];
+        let finished = self.ask_of_several(&arguments, limit, &[0, SESSION_EXISTS]).await?;
+        Ok(Said::of_login(&finished))
+    }
+
+    /// Ends every session of a target at the same time, which also works without a record.
+    pub(crate) async fn log_out_of_all(&self, target: &Iqn, limit: &Limit) -> Result<Said, Refused> {
+        let arguments = ["-m", "node", "-T", target.as_str(), "--logout"];
+        let finished = self.ask_of_several(&arguments, limit, &[0, NO_OBJECTS]).await?;
+        Ok(Said::of_logout(&finished))
+    }
+
     /// Ends one session by its number, which also works without a record. Already gone (21) is
     /// success.
     pub(crate) async fn logout(&self, sid: u32, limit: &Limit) -> Result<(), Refused> {
@@ -111,15 +132,30 @@ impl Iscsiadm {
         self.iscsid.check().await.map_err(Refused::NoIscsid)?;
         judge(program::run(&self.path, arguments, FOR_ISCSIADM, limit).await, good)
     }
+
+    /// The same for what it says of each of several.
+    async fn ask_of_several(
+        &self,
+        arguments: &[&str],
+        limit: &Limit,
+        good: &[i32],
+    ) -> Result<Finished, Refused> {
+        self.iscsid.check().await.map_err(Refused::NoIscsid)?;
+        let finished = program::run_and_read(&self.path, arguments, FOR_ISCSIADM, limit).await;
+        let finished = finished.map_err(Refused::Program)?;
+        if !good.contains(&finished.code) {
+            log_failure(&finished);
+        }
+        Ok(finished)
+    }
 }
 
 fn judge(end: Result<Finished, ProgramError>, good: &[i32]) -> Result<i32, Refused> {
     match end {
         Ok(Finished { code, .. }) if good.contains(&code) => Ok(code),
-        Ok(Finished { code, complaint, .. }) => {
-            // Its output is for the log only: it contains texts from targets.
-            tracing::warn!(code, complaint = %complaint.escape_debug(), "iscsiadm failed");
-            Err(Refused::Code(code))
+        Ok(finished) => {
+            log_failure(&finished);
+            Err(Refused::Code(finished.code))
         }
         Err(error) => Err(Refused::Program(error)),
     }
@@ -127,6 +163,11 @@ fn judge(end: Result<Finished, ProgramError>, good: &[i32]) -> Result<i32, Refus
 
 fn late() -> Fault {
     Fault::new(Kind::TimedOut, "timed out waiting for iscsid")
+}
+
+/// What it complains of contains texts from targets.
+fn log_failure(Finished { code, complaint, .. }: &Finished) {
+    tracing::warn!(code, complaint = %complaint.escape_debug(), "iscsiadm failed");
 }
 
 impl From<Refused> for Fault {

@@ -72,6 +72,13 @@ pub(in crate::engine) async fn find(engine: &Engine) -> Result<Vec<PathlessMap>>
 /// Removes those of a target, or all, that nothing has open. Without multipathd they stay.
 pub(in crate::engine) async fn take_away(engine: &Engine, target: Option<&Iqn>) -> Result<TakenAway> {
     let mut taken = TakenAway::default();
+    if let Some(target) = target.cloned() {
+        // A map is a target's by what is known of its LUNs.
+        let known_luns = engine.known_luns.clone();
+        if reading(move || known_luns.of(&target)).await?.is_ok_and(|known| known.is_empty()) {
+            return Ok(taken);
+        }
+    }
     for pathless in find(engine).await? {
         if target.is_some_and(|target| pathless.target != *target) {
             continue;

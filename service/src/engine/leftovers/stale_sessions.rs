@@ -37,14 +37,15 @@ pub(in crate::engine) enum Reach {
 }
 
 /// Removes what a killed iscsid left half made or half ended. If there is none, this costs one look
-/// at sysfs.
-pub(in crate::engine) async fn remove(engine: &Engine, reach: Reach, limit: &Limit) {
+/// at sysfs. Returns whether there was any.
+pub(in crate::engine) async fn remove(engine: &Engine, reach: Reach, limit: &Limit) -> bool {
     if find(&engine.stale_sessions).await.sessions.is_empty() {
-        return;
+        return false;
     }
     if limit.wait(remove_in_turn(engine, reach)).await.is_none() {
         tracing::warn!("timed out removing stale sessions");
     }
+    true
 }
 
 async fn remove_in_turn(engine: &Engine, reach: Reach) {

@@ -1,6 +1,9 @@
 //! The entries of a login, read from the system again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use iscsi_initiator_dbus::{
     Fault, Iqn, Kind,
@@ -73,13 +76,15 @@ impl Done {
     }
 }
 
-/// An entry for each node, or the most specific reason if every one failed.
+/// An entry for each node, or the most specific reason if every one failed. `now` is a look at the target
+/// after all that was done; after a wait, with what its disks are shared with.
 pub(super) async fn answer(
     engine: &Engine,
     target: &Iqn,
     outcomes: BTreeMap<NodeKey, Outcome>,
     settled: Settled,
     unscanned: &BTreeSet<NodeKey>,
+    now: Option<Arc<Snapshot>>,
 ) -> Result<Vec<results::Login>> {
     if outcomes.values().all(Result::is_err) {
         let faults = outcomes.into_values().filter_map(Result::err);
@@ -88,11 +93,15 @@ pub(super) async fn answer(
             .unwrap_or_else(|| no_such_node(target, None)));
     }
     let scope = Scope::of([target]);
-    let (now, troubles) = match settled {
+    let (now, troubles) = match (settled, now) {
         // Without a wait the disks are still to come.
-        Settled::Unasked => (engine.state.sessions(scope).await?, Troubles::default()),
-        _ => {
-            let now = engine.state.sessions_around(scope).await?;
+        (Settled::Unasked, Some(now)) => (now, Troubles::default()),
+        (Settled::Unasked, None) => (Arc::new(engine.state.sessions(scope).await?), Troubles::default()),
+        (_, now) => {
+            let now = match now {
+                Some(now) => now,
+                None => Arc::new(engine.state.sessions_around(scope).await?),
+            };
             let troubles = troubles::look(engine, now.all_sessions()).await?;
             (now, troubles)
         }

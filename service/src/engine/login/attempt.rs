@@ -1,11 +1,16 @@
-//! One login through iscsid at one node, within the caller's time. A login that succeeds later is
+//! The login through iscsid at one node, within the caller's time. A login that succeeds later is
 //! ended again, and the record is restored afterwards.
 
 use std::sync::Arc;
 
 use iscsi_initiator_dbus::{Fault, Kind, fault::Result, hint, results::LoginOutcome};
 
-use super::{answer::Done, hold::Hold, there};
+use super::{
+    answer::Done,
+    hold::Hold,
+    there,
+    together::{Seat, Told},
+};
 use crate::{
     backend::{
         host::{limit::Limit, threads::blocking},
@@ -26,24 +31,38 @@ use crate::{
 };
 
 /// Logs in. The caller holds the claim on the node's target; `place` is held for as long as a
-/// program works on it. `looks` are those that the attempts of the call share.
+/// program works on it. `seat` is its own among the nodes of the call, and `looks` are those that the
+/// attempts of the call share.
+#[expect(clippy::too_many_arguments, reason = "what a call shares, and what is this node's own")]
 pub(super) async fn log_in(
     engine: &Arc<Engine>,
     node: &NodeKey,
     iscsiadm: &Iscsiadm,
+    seat: Seat,
     looks: &SharedLook,
     hold: &Hold,
     place: Place,
     limit: &Limit,
 ) -> Result<Done> {
     let done = Done::new;
-    let login = with_fewer_retries(engine, node, iscsiadm, limit).await?;
+    let Told { login, now } = match seat.log_in(engine, iscsiadm, looks, limit).await? {
+        Some(told) => told,
+        None => {
+            let login = iscsiadm.login(node, limit);
+            let login = with_fewer_retries(engine, std::slice::from_ref(node), login, limit).await?;
+            Told { login, now: None }
+        }
+    };
     if matches!(login, Err(Refused::Code(_))) {
         // iscsid may have died during the login.
         stale_sessions::remove(engine, Reach::Restart, limit).await;
     }
     // The kernel decides, not the exit code.
-    let now = match (looks.look(&engine.state).await, &login) {
+    let now = match now {
+        Some(now) => Ok(now),
+        None => looks.look(&engine.state).await,
+    };
+    let now = match (now, &login) {
         // A login that continues is ended again, whether it was seen or not.
         (Err(fault), Err(Refused::Program(ProgramError::TimedOut(_)))) => {
             tracing::warn!(error = fault.message(), "cannot see what became of a login");
@@ -87,33 +106,29 @@ fn is_whole(session: &Session) -> bool {
     session.state == "LOGGED_IN" && session.scanned.unwrap_or(!session.disks.is_empty())
 }
 
-/// Has iscsid log in, with as many retries as the caller has time for. The record holds that number
-/// in the meantime.
-async fn with_fewer_retries(
+/// Has iscsid log in at these nodes, with as many retries as the caller has time for. The records hold that
+/// number in the meantime. On an error the login was not begun.
+pub(super) async fn with_fewer_retries<T>(
     engine: &Engine,
-    node: &NodeKey,
-    iscsiadm: &Iscsiadm,
+    nodes: &[NodeKey],
+    login: impl Future<Output = T>,
     limit: &Limit,
-) -> Result<std::result::Result<Login, Refused>> {
+) -> Result<T> {
     let shortened = {
         let (journal, database) = (engine.journal.clone(), engine.database.clone());
-        let (node, left) = (node.clone(), limit.left());
-        blocking(move || settle::shorten_login_retries(&journal, &database, &node, left)).await??
+        let (nodes, left) = (nodes.to_vec(), limit.left());
+        blocking(move || settle::shorten_all_login_retries(&journal, &database, &nodes, left)).await??
     };
     let login = match limit.wait(engine.turns.acts.iscsid.read()).await {
-        Some(_in_use) => Ok(iscsiadm.login(node, limit).await),
+        Some(_in_use) => Ok(login.await),
         None => Err(limit.fault("timed out waiting for iscsid to be restarted").hint("try again")),
     };
-    if let Some((entry, change)) = shortened {
+    if !shortened.is_empty() {
         // iscsid has read the record when the attempt began.
         let database = engine.database.clone();
-        let restored = blocking(move || settle::undo_login_retries(&database, entry, &change)).await?;
-        if let Err(fault) = restored {
-            let error = fault.message();
-            tracing::warn!(
-                target = %node.target, portal = %node.portal, error,
-                "cannot restore the record yet, trying again later"
-            );
+        let undoing = blocking(move || settle::undo_all_login_retries(&database, shortened));
+        if let Err(fault) = undoing.await {
+            tracing::warn!(error = fault.message(), "cannot restore the records yet, trying again later");
         }
     }
     login

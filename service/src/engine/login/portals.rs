@@ -19,6 +19,7 @@ use super::{
     attempt,
     hold::Hold,
     lost, there,
+    together::{Seat, Together},
 };
 use crate::{
     backend::{
@@ -26,7 +27,7 @@ use crate::{
             limit::Limit,
             threads::{blocking, reading},
         },
-        kernel::sysfs::Scope,
+        kernel::sysfs::{Scope, Session},
         open_iscsi::{
             database::{Node, NodeKey, backup::RecordsBackup},
             iscsiadm::Iscsiadm,
@@ -38,7 +39,7 @@ use crate::{
         ask::to_adopt,
         leftovers::stale_sessions::{self, Reach},
         records::{initiator_name, lookup::damaged},
-        state::shared_look::SharedLook,
+        state::{shared_look::SharedLook, snapshot::Snapshot},
         turns::places::Share,
     },
 };
@@ -66,42 +67,85 @@ struct Attempts {
     limit: Limit,
 }
 
-/// Logs in at all nodes, with an outcome each.
+/// The sessions of the nodes' target before a login, without what a killed iscsid left half made. If the login
+/// `waits`, with what their disks are shared with.
+pub(super) async fn look(
+    engine: &Engine,
+    target: &Iqn,
+    nodes: &[Node],
+    waits: bool,
+    limit: &Limit,
+) -> Result<Arc<Snapshot>> {
+    let look = async || match waits {
+        true => engine.state.sessions_around(Scope::of([target])).await,
+        false => engine.state.sessions(Scope::of([target])).await,
+    };
+    let now = look().await?;
+    // What has disks is not half made.
+    let is_whole = |session: &Session| session.state == "LOGGED_IN" && !session.disks.is_empty();
+    if nodes.iter().all(|node| now.session_of(&node.key).is_some_and(is_whole)) {
+        return Ok(Arc::new(now));
+    }
+    match stale_sessions::remove(engine, Reach::Restart, limit).await {
+        true => look().await.map(Arc::new),
+        false => Ok(Arc::new(now)),
+    }
+}
+
+/// What became of a login.
+pub(super) struct Reached {
+    pub(super) outcomes: BTreeMap<NodeKey, Outcome>,
+    /// The target's sessions after it, if they were looked at after everything that changed them.
+    pub(super) now: Option<Arc<Snapshot>>,
+    /// Whether that is the look from before the login: there was nothing to do.
+    pub(super) is_as_before: bool,
+}
+
+/// Logs in at all nodes, with an outcome each. `before` is a look at their target.
 pub(super) async fn log_in(
     engine: &Arc<Engine>,
     nodes: &[Node],
+    before: Arc<Snapshot>,
     hold: &Hold,
     share: &Share,
     limit: &Limit,
-) -> Result<BTreeMap<NodeKey, Outcome>> {
-    stale_sessions::remove(engine, Reach::Restart, limit).await;
-    let scope = Scope::of(nodes.iter().map(|node| &node.key.target));
-    let now = engine.state.sessions(scope).await?;
+) -> Result<Reached> {
     let mut outcomes = BTreeMap::<NodeKey, Outcome>::new();
     let (mut down, mut lost) = (Vec::new(), Vec::new());
     for node in nodes {
-        let Some(sid) = there::session(engine, &now, &node.key, limit).await else {
+        let Some(sid) = there::session(engine, &before, &node.key, limit).await else {
             down.push(node);
             continue;
         };
-        if now.session(sid).is_some_and(|session| session.state != "LOGGED_IN") {
+        if before.session(sid).is_some_and(|session| session.state != "LOGGED_IN") {
             lost.push(node.clone());
         }
         outcomes.insert(node.key.clone(), Ok(Done::already(sid)));
     }
+    if down.is_empty() && lost.is_empty() {
+        return Ok(Reached { outcomes, now: Some(before), is_as_before: true });
+    }
+    let looks = Arc::new(SharedLook::of(Scope::of(down.iter().map(|node| &node.key.target))));
     // Neither waits for the other.
     let (outcomes, words) = tokio::join!(
-        attempt_all(engine, down, outcomes, hold, share, limit),
+        attempt_all(engine, down, outcomes, &looks, hold, share, limit),
         lost::ask(engine, lost, share, limit)
     );
     let mut outcomes = outcomes?;
+    // Sessions that had lost their connection may have it back meanwhile, and one that was only heard of came
+    // after the look.
+    let is_seen = |now: &Arc<Snapshot>| {
+        let mut up = outcomes.iter().filter_map(|(key, outcome)| Some((key, outcome.as_ref().ok()?)));
+        up.all(|(key, done)| !done.sessions(now, key).is_empty())
+    };
+    let now = if words.is_empty() { looks.last().await.filter(is_seen) } else { None };
     for (key, word) in words {
         if let Some(Ok(done)) = outcomes.get_mut(&key) {
             done.word = Some(word);
         }
     }
     at_inner_addresses(nodes, &mut outcomes);
-    Ok(outcomes)
+    Ok(Reached { outcomes, now, is_as_before: false })
 }
 
 /// Logs in at the nodes that are down, beside those that are up.
@@ -109,6 +153,7 @@ async fn attempt_all(
     engine: &Arc<Engine>,
     down: Vec<&Node>,
     mut outcomes: BTreeMap<NodeKey, Outcome>,
+    looks: &Arc<SharedLook>,
     hold: &Hold,
     share: &Share,
     limit: &Limit,
@@ -122,13 +167,15 @@ async fn attempt_all(
     let (hurry, hurried) = watch::channel(false);
     let welcome = Arc::new(Notify::new());
     let (hold, share, heard) = (hold.clone(), share.clone(), Arc::clone(&welcome));
-    let looks = Arc::new(SharedLook::of(Scope::of(down.iter().map(|node| &node.key.target))));
+    let looks = Arc::clone(looks);
     let shared = Attempts { initiator, iscsiadm, hold, looks, share, welcome, hurried, limit: limit.clone() };
+    let together = Together::of(&down);
     let mut attempts = JoinSet::new();
     for node in down {
         let (engine, node, shared) = (Arc::clone(engine), node.clone(), shared.clone());
+        let seat = together.seat(&node.key);
         attempts.spawn(async move {
-            let outcome = one_node(&engine, &node, shared).await;
+            let outcome = one_node(&engine, &node, seat, shared).await;
             (node.key, outcome)
         });
     }
@@ -164,7 +211,7 @@ async fn attempt_all(
 
 /// Logs in at one node: contacts the target, then iscsid if the target would accept the login, then
 /// checks the result.
-async fn one_node(engine: &Arc<Engine>, node: &Node, mut shared: Attempts) -> Outcome {
+async fn one_node(engine: &Arc<Engine>, node: &Node, seat: Seat, mut shared: Attempts) -> Outcome {
     if let Some(why) = node.damage {
         return Err(damaged(&node.key, why));
     }
@@ -199,7 +246,7 @@ async fn one_node(engine: &Arc<Engine>, node: &Node, mut shared: Attempts) -> Ou
     }
     drop(proofs);
     let Attempts { iscsiadm, looks, hold, limit, .. } = &shared;
-    let done = match attempt::log_in(engine, key, iscsiadm, looks, hold, place, limit).await {
+    let done = match attempt::log_in(engine, key, iscsiadm, seat, looks, hold, place, limit).await {
         Ok(done) => Done { adopted, ..done },
         Err(fault) => {
             if limit.is_cancelled() {

@@ -17,7 +17,10 @@ use crate::{
         },
         multipath::daemon::{FindMultipaths, Multipathd},
     },
-    engine::{Engine, state::watch::Predicate},
+    engine::{
+        Engine,
+        state::{snapshot::Snapshot, watch::Predicate},
+    },
 };
 
 /// Where the kernel does not report the end of a scan, a session without a disk after this time has
@@ -52,19 +55,19 @@ pub(in crate::engine) async fn settled(
     sids: &[u32],
     limit: &Limit,
 ) -> Result<(Settled, Vec<u32>)> {
-    let look = Look {
-        sysfs: engine.state.sysfs.clone(),
-        udev: engine.state.udev.clone(),
-        multipathd: engine.state.multipathd.clone(),
-        find_multipaths: None,
-        scope: Scope::numbered(sids.iter().copied()),
-        waited: Duration::ZERO,
-        lost: Vec::new(),
-    };
-    let user = limit.user();
+    let (look, user) = (Look::new(engine, sids), limit.user());
     let mut usable = Usable { look, user, begun: Instant::now(), idle_since: None, is_announced: false };
     let settled = engine.state.watch.until(&mut usable, limit).await?.unwrap_or(Settled::Late);
     Ok((settled, usable.look.lost))
+}
+
+/// Whether every disk of these sessions can be used, as `now` has them and what they are shared with.
+pub(super) async fn is_ready(engine: &Engine, sids: &[u32], now: &Snapshot) -> Result<bool> {
+    let mut look = Look::new(engine, sids);
+    let around = now.all_sessions().to_vec();
+    let own: Vec<Session> = around.iter().filter(|session| sids.contains(&session.sid)).cloned().collect();
+    look.around = Some(around);
+    asking_multipathd(move || look.sight_of(&own) == Sight::Ready).await
 }
 
 /// Every disk can be used, or is known to stay unusable.
@@ -120,6 +123,8 @@ struct Look {
     waited: Duration,
     /// The sessions that are not logged in.
     lost: Vec<u32>,
+    /// These sessions and what they are shared with, if that was looked at before.
+    around: Option<Vec<Session>>,
 }
 
 /// The result of a look.
@@ -140,8 +145,24 @@ enum Sight {
 }
 
 impl Look {
+    fn new(engine: &Engine, sids: &[u32]) -> Self {
+        Self {
+            sysfs: engine.state.sysfs.clone(),
+            udev: engine.state.udev.clone(),
+            multipathd: engine.state.multipathd.clone(),
+            find_multipaths: None,
+            scope: Scope::numbered(sids.iter().copied()),
+            waited: Duration::ZERO,
+            lost: Vec::new(),
+            around: None,
+        }
+    }
+
     fn sight(&mut self) -> Sight {
-        let sessions = self.sysfs.sessions_in(&self.scope);
+        self.sight_of(&self.sysfs.sessions_in(&self.scope))
+    }
+
+    fn sight_of(&mut self, sessions: &[Session]) -> Sight {
         let is_lost = |session: &&Session| session.state != "LOGGED_IN";
         self.lost = sessions.iter().filter(is_lost).map(|session| session.sid).collect();
         let was_scanned =
@@ -194,7 +215,8 @@ impl Look {
     /// How many disks have each identifier that one of these sessions has.
     fn count_paths(&self) -> HashMap<String, usize> {
         let mut paths: HashMap<String, usize> = HashMap::new();
-        for disk in self.sysfs.sessions_around(&self.scope).into_iter().flat_map(|session| session.disks) {
+        let around = self.around.clone().unwrap_or_else(|| self.sysfs.sessions_around(&self.scope));
+        for disk in around.into_iter().flat_map(|session| session.disks) {
             *paths.entry(disk.wwid).or_default() += 1;
         }
         paths
@@ -230,6 +252,7 @@ mod tests {
             scope: Scope::numbered([1]),
             waited: Duration::ZERO,
             lost: Vec::new(),
+            around: None,
         };
         let sight = || look.clone().sight();
         let coming = Sight::Coming { is_announced: false };

@@ -50,13 +50,17 @@ pub(super) async fn refuse(
     engine: &Engine,
     target: &Iqn,
     fresh: &Fresh,
-    now: Option<Snapshot>,
+    now: Option<&Snapshot>,
     accept: bool,
     limit: &Limit,
 ) -> Result<Refused> {
+    let anew;
     let now = match now {
         Some(now) => now,
-        None => engine.state.sessions_around(Scope::of([target])).await?,
+        None => {
+            anew = engine.state.sessions_around(Scope::of([target])).await?;
+            &anew
+        }
     };
     let sessions = now.all_sessions();
     let shared = with_other_targets(sessions, target);

@@ -10,6 +10,7 @@ use iscsi_initiator_dbus::{
 };
 use tokio::{sync::Semaphore, task::JoinSet};
 
+use super::together;
 use crate::{
     backend::{
         host::{limit::Limit, threads::reading},
@@ -43,8 +44,12 @@ pub(super) async fn leave(
     let takeover = reading(move || Iscsid::takeover(&proc)).await?;
     // One logout at a time tears down, so this is the limit for all calls together as well.
     let turns = Arc::new(Semaphore::new(AT_ONCE));
+    let mut done = together::log_out(engine, iscsiadm, sessions, limit).await;
     let mut leaving = JoinSet::new();
     for session in sessions {
+        if done.contains_key(&session.sid) {
+            continue;
+        }
         let logout =
             Logout { iscsiadm: iscsiadm.clone(), sid: session.sid, limit: limit.clone(), last: None };
         let (watch, session, limit) = (engine.state.watch.clone(), session.clone(), limit.clone());
@@ -56,7 +61,9 @@ pub(super) async fn leave(
             (session, Some(log_out(&watch, logout, &again).await))
         });
     }
-    let left = leaving.join_all().await;
+    let mut left = leaving.join_all().await;
+    let told = |session: &Session| Some((session.clone(), Some(done.remove(&session.sid)?)));
+    left.extend(sessions.iter().filter_map(told));
     drop(in_use);
     let is_refused = left.iter().any(|(_, done)| matches!(done, Some(Err(Refused::Code(_)))));
     // Before anything else can fail.

@@ -38,6 +38,12 @@ impl SharedLook {
         }
         Ok(Arc::clone(&last.1))
     }
+
+    /// The last one, if there was any.
+    pub(in crate::engine) async fn last(&self) -> Option<Arc<Snapshot>> {
+        let last = self.last.lock().await;
+        (last.0 > 0).then(|| Arc::clone(&last.1))
+    }
 }
 
 #[cfg(test)]
@@ -58,6 +64,7 @@ mod tests {
         let database = Database::new(&layout.find_database(), &layout.config, &layout.lock);
         let state = State::new(&layout, &database);
         let looks = Arc::new(SharedLook::of(Scope::all()));
+        assert!(looks.last().await.is_none());
         let mut asking = JoinSet::new();
         for _ in 0..50 {
             let (looks, state) = (Arc::clone(&looks), state.clone());
@@ -70,5 +77,6 @@ mod tests {
         assert_eq!(seen.len(), 2, "the first had begun before the others asked");
         let later = looks.look(&state).await.unwrap();
         assert!(!seen.iter().any(|look| Arc::ptr_eq(look, &later)), "what is over serves no one any more");
+        assert!(Arc::ptr_eq(&looks.last().await.unwrap(), &later));
     }
 }

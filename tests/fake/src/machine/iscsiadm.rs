@@ -68,21 +68,6 @@ async fn answer(core: &Arc<Core>, mut stream: TcpStream) -> std::io::Result<()> 
 
 impl Core {
     async fn run(self: &Arc<Self>, words: &[&str]) -> End {
-        let is_counted = words.last().is_some_and(|word| ["--login", "--logout"].contains(word));
-        if !is_counted {
-            return self.run_now(words).await;
-        }
-        {
-            let (now, most) = &mut self.model().running;
-            *now += 1;
-            *most = (*most).max(*now);
-        }
-        let end = self.run_now(words).await;
-        self.model().running.0 -= 1;
-        end
-    }
-
-    async fn run_now(self: &Arc<Self>, words: &[&str]) -> End {
         let code = |code| End { code, ..End::default() };
         match words {
             [name @ ("iscsiadm" | "iscsid"), "--version"] => {
@@ -93,18 +78,106 @@ impl Core {
             }
             ["iscsiadm", "-m", "node", "-T", target, "-p", portal, "-I", iface, "--login"] => {
                 match node(target, portal, iface) {
-                    Some(node) => code(self.log_in(&node).await),
+                    Some(node) => code(self.counted(self.log_in(&node)).await),
                     None => code(INVALID),
                 }
             }
+            ["iscsiadm", "-m", "node", "-T", target, "--login"] => self.log_in_to_all(target).await,
+            ["iscsiadm", "-m", "node", "-T", target, "--logout"] => self.log_out_of_all(target).await,
             ["iscsiadm", "-m", "session", "-r", sid, "--logout"] => {
-                code(self.log_out(sid.parse().unwrap_or_default()).await)
+                let sid = sid.parse().unwrap_or_default();
+                code(self.counted(self.log_out(sid)).await)
             }
             ["iscsiadm", "-m", "session", "-r", sid, "--rescan"] => {
                 code(self.rescan(sid.parse().unwrap_or_default()).await)
             }
             _ => End { code: INVALID, complaint: format!("unexpected: {words:?}"), ..End::default() },
         }
+    }
+
+    /// What iscsid works on.
+    async fn counted(&self, work: impl Future<Output = i32>) -> i32 {
+        {
+            let (now, most) = &mut self.model().running;
+            *now += 1;
+            *most = (*most).max(*now);
+        }
+        let code = work.await;
+        self.model().running.0 -= 1;
+        code
+    }
+
+    /// All recorded nodes of a target at the same time, with a word on each (usr/session_mgmt.c): the code is that of
+    /// the first that fails.
+    async fn log_in_to_all(self: &Arc<Self>, target: &str) -> End {
+        let nodes = self.nodes_of(target);
+        if nodes.is_empty() {
+            let complaint = "iscsiadm: No records found\n".to_owned();
+            return End { code: NO_OBJECTS, complaint, ..End::default() };
+        }
+        let logins = nodes.into_iter().map(|node| {
+            let core = Arc::clone(self);
+            tokio::spawn(async move {
+                let code = core.counted(core.log_in(&node)).await;
+                (node, code)
+            })
+        });
+        let mut end = End::default();
+        for login in logins.collect::<Vec<_>>() {
+            let (Node { target, address, port, iface, .. }, code) = login.await.unwrap();
+            let name = format!("[iface: {iface}, target: {target}, portal: {address},{port}]");
+            match code {
+                0 => end.output.push_str(&format!("Login to {name} successful.\n")),
+                SESSION_EXISTS => {
+                    end.complaint += "iscsiadm: default: 1 session requested, but 1 already present.\n";
+                }
+                code => {
+                    end.complaint += &format!("iscsiadm: Could not login to {name}.\n");
+                    end.complaint +=
+                        &format!("iscsiadm: initiator reported error ({code} - for some reason)\n");
+                }
+            }
+            if end.code == 0 {
+                end.code = code;
+            }
+        }
+        if end.code != 0 {
+            end.complaint += "iscsiadm: Could not log into all portals\n";
+        }
+        end
+    }
+
+    /// All sessions of a target, likewise.
+    async fn log_out_of_all(self: &Arc<Self>, target: &str) -> End {
+        let sessions: Vec<(u32, String)> = {
+            let model = self.model();
+            let is_its = |(_, session): &(&u32, &Session)| session.target == target;
+            let named = |(sid, session): (&u32, &Session)| {
+                let Session { address, port, .. } = session;
+                (*sid, format!("[sid: {sid}, target: {target}, portal: {address},{port}]"))
+            };
+            model.sessions.iter().filter(is_its).map(named).collect()
+        };
+        if sessions.is_empty() {
+            let complaint = "iscsiadm: No matching sessions found\n".to_owned();
+            return End { code: NO_OBJECTS, complaint, ..End::default() };
+        }
+        let logouts = sessions.into_iter().map(|(sid, name)| {
+            let core = Arc::clone(self);
+            tokio::spawn(async move { (name, core.counted(core.log_out(sid)).await) })
+        });
+        let mut end = End::default();
+        for logout in logouts.collect::<Vec<_>>() {
+            let (name, code) = logout.await.unwrap();
+            if code == 0 {
+                end.output.push_str(&format!("Logout of {name} successful.\n"));
+                continue;
+            }
+            end.complaint += &format!("iscsiadm: Could not logout of {name}.\n");
+            end.complaint += &format!("iscsiadm: initiator reported error ({code} - for some reason)\n");
+            end.code = code;
+        }
+        end
     }
 
     /// As iscsid does it: with what is in the record, and the name that it was started with.
@@ -118,8 +191,10 @@ impl Core {
             let pid = running.unwrap_or_else(|| self.start_iscsid(&mut model, Duration::ZERO));
             (model.delays, model.faults, pid)
         };
-        sleep(delays.login).await;
-        if let Some(code) = faults.login {
+        let at_it = delays.login_at.filter(|(port, _)| *port == node.port).map(|(_, delay)| delay);
+        sleep(at_it.unwrap_or(delays.login)).await;
+        let at_it = faults.login_at.filter(|(port, _)| *port == node.port).map(|(_, code)| code);
+        if let Some(code) = faults.login.or(at_it) {
             return code;
         }
         for _ in 0..credentials.sessions.max(1) {

@@ -45,6 +45,8 @@ pub(super) struct Model {
 pub struct Delays {
     /// Until iscsid has a session.
     pub login: Duration,
+    /// The same at the portals with this port alone.
+    pub login_at: Option<(u16, Duration)>,
     /// From there until the kernel has found the LUNs, and iscsiadm answers.
     pub scan: Duration,
     /// Until a LUN has its disk.
@@ -70,6 +72,7 @@ impl Default for Delays {
         let short = Duration::from_millis(2);
         Self {
             login: short,
+            login_at: None,
             scan: short,
             disk: short,
             udev: short,
@@ -87,6 +90,8 @@ impl Default for Delays {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Faults {
     pub login: Option<i32>,
+    /// The same at the portals with this port alone.
+    pub login_at: Option<(u16, i32)>,
     /// Logs in, and says that it did not.
     pub login_after_all: Option<i32>,
     pub logout: Option<i32>,

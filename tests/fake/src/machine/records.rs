@@ -67,6 +67,30 @@ pub fn record_text(target: &str, address: &str, port: u16, more: &str) -> String
 }
 
 impl Core {
+    /// The nodes of a target, in whatever order their folders come.
+    pub(super) fn nodes_of(&self, target: &str) -> Vec<Node> {
+        let root = self.files.at(format!("db/nodes/{target}"));
+        let names = |folder: &Path| -> Vec<String> {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+        };
+        let mut nodes = Vec::new();
+        for name in names(&root) {
+            let parts: Vec<&str> = name.split(',').collect();
+            let (address, port, tpgt) = match parts.as_slice() {
+                [address, port] => (*address, *port, None),
+                [address, port, tpgt] => (*address, *port, tpgt.parse().ok()),
+                _ => continue,
+            };
+            let Ok(port) = port.parse() else { continue };
+            let ifaces = if tpgt.is_some() { names(&root.join(&name)) } else { vec!["default".to_owned()] };
+            let node =
+                |iface| Node { target: target.to_owned(), address: address.to_owned(), port, tpgt, iface };
+            nodes.extend(ifaces.into_iter().map(node));
+        }
+        nodes
+    }
+
     /// What the record says; `None` if there is none that iscsiadm would find or could read.
     pub(super) fn credentials(&self, node: &Node) -> Option<Credentials> {
         let Node { target, address, port, tpgt, iface } = node;

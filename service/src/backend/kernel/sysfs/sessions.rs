@@ -62,6 +62,12 @@ impl Sysfs {
         sessions
     }
 
+    /// The sessions of a target in just this spelling, including those that are being set up or are stale.
+    pub(crate) fn sids_of(&self, target: &str) -> BTreeSet<u32> {
+        let Some(look) = Look::begin(self) else { return BTreeSet::new() };
+        look.sids().into_iter().filter(|sid| look.target(*sid) == target).collect()
+    }
+
     /// The targets that have a session.
     pub(crate) fn targets(&self) -> BTreeSet<String> {
         let Some(look) = Look::begin(self) else { return BTreeSet::new() };

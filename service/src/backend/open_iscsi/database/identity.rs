@@ -54,7 +54,7 @@ impl NodeKey {
     }
 
     /// The address as open-iscsi has it in names.
-    pub(super) fn address(&self) -> String {
+    pub(in super::super) fn address(&self) -> String {
         self.spelled.clone().unwrap_or_else(|| self.portal.host().to_string())
     }
 

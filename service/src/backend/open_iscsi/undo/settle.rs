@@ -74,6 +74,37 @@ pub(crate) fn shorten_login_retries(
     }
 }
 
+/// The same for several nodes, of which those are returned that were lowered. All or none: on an error none
+/// stays lowered.
+pub(crate) fn shorten_all_login_retries(
+    journal: &Journal,
+    database: &Database,
+    nodes: &[NodeKey],
+    limit: Duration,
+) -> Result<Vec<(Entry, LoginRetries)>, Fault> {
+    let mut shortened = Vec::new();
+    for node in nodes {
+        match shorten_login_retries(journal, database, node, limit) {
+            Ok(change) => shortened.extend(change),
+            Err(fault) => {
+                undo_all_login_retries(database, shortened);
+                return Err(fault);
+            }
+        }
+    }
+    Ok(shortened)
+}
+
+/// Undoes them. What cannot be undone yet stays on disk, to be undone later.
+pub(crate) fn undo_all_login_retries(database: &Database, shortened: Vec<(Entry, LoginRetries)>) {
+    for (entry, change) in shortened {
+        if let Err(fault) = undo_login_retries(database, entry, &change) {
+            let (NodeKey { target, portal, .. }, error) = (&change.node, fault.message());
+            tracing::warn!(%target, %portal, error, "cannot restore the record yet, trying again later");
+        }
+    }
+}
+
 /// Writes a backup of the records of these nodes, with an entry for each target. Must be called,
 /// with the claims on the targets, before the first of them changes. First restores what a call
 /// before could not restore.

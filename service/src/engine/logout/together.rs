@@ -1,0 +1,51 @@
+//! One iscsiadm for all sessions of a target: each iscsiadm reads every session of the machine before it logs
+//! out of one, which is most of what a logout costs.
+//! Must not end a session that is not among them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use iscsi_initiator_dbus::Iqn;
+
+use crate::{
+    backend::{
+        host::{limit::Limit, threads::reading},
+        kernel::sysfs::Session,
+        open_iscsi::iscsiadm::{Iscsiadm, Refused},
+    },
+    engine::{Engine, turns::places::AT_ONCE},
+};
+
+/// How the logout of each session ended; without those that are to be logged out of by themselves: because they
+/// are not all sessions of one target, because iscsiadm does not say, or because it came too early for iscsid.
+pub(super) async fn log_out(
+    engine: &Engine,
+    iscsiadm: &Iscsiadm,
+    sessions: &[Session],
+    limit: &Limit,
+) -> BTreeMap<u32, Result<(), Refused>> {
+    let ours: BTreeSet<u32> = sessions.iter().map(|session| session.sid).collect();
+    let target = one_target(sessions).filter(|_| (2..=AT_ONCE).contains(&ours.len()));
+    let Some(target) = target else { return BTreeMap::new() };
+    // As late as possible: another program may have made one more, and what uses its disks was not looked at.
+    let (sysfs, name) = (engine.state.sysfs.clone(), target.as_str().to_owned());
+    if !reading(move || sysfs.sids_of(&name)).await.is_ok_and(|all| all == ours) {
+        return BTreeMap::new();
+    }
+    let said = iscsiadm.log_out_of_all(&target, limit).await;
+    let on = |sid: u32| {
+        let done = match &said {
+            Ok(said) => said.on_session(sid)?,
+            Err(refused) => Err(refused.clone()),
+        };
+        (!done.as_ref().is_err_and(Refused::is_too_early)).then_some((sid, done))
+    };
+    ours.into_iter().filter_map(on).collect()
+}
+
+/// The target of all of them, if its name can be an argument.
+fn one_target(sessions: &[Session]) -> Option<Iqn> {
+    let (first, others) = sessions.split_first()?;
+    let target = Iqn::recorded(&first.target).ok()?;
+    let is_one = others.iter().all(|session| session.target == first.target);
+    (is_one && target.as_str() == first.target).then_some(target)
+}

@@ -38,6 +38,7 @@ use zbus::Connection;
 
 use self::{
     state::{
+        kept::Kept,
         reader::State,
         watch::{Events, FileEvents},
     },
@@ -56,6 +57,8 @@ pub(crate) struct Engine {
     layout: Layout,
     /// The state of the machine.
     state: State,
+    /// What the last look at all of it has seen.
+    kept: Kept,
     /// The calls that are running.
     turns: Turns,
     database: Database,
@@ -84,6 +87,7 @@ impl Engine {
             systemd: Systemd::new(bus),
             resolver: Resolver::new(layout.hosts.as_deref()),
             database,
+            kept: Kept::new(&state),
             state,
             layout,
         })

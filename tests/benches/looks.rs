@@ -1,5 +1,5 @@
-//! How long a look at a machine takes, and the comparison of two, at 10 to 10,000 paths: of the whole machine, and of one of
-//! its targets. The machine is files, in memory: what the kernel takes to make them is not in it.
+//! How long a look at a machine takes, its update, and the comparison of two, at 10 to 10,000 paths: of the whole machine,
+//! and of one of its targets. The machine is files, in memory: what the kernel takes to make them is not in it.
 //! Must not judge: a figure is compared with that of the run before.
 
 use std::time::Duration;
@@ -44,10 +44,33 @@ fn looks(criterion: &mut Criterion, paths: usize) {
     group.bench_function(id("all"), |bencher| bencher.iter(|| machine.all()));
     group.bench_function(id("one target"), |bencher| bencher.iter(|| machine.target(&target).unwrap()));
     group.finish();
+    updates(criterion, &fake, look.paths());
     let (same, other) = (look.clone(), look.without_one());
     assert_eq!((look.changes(&same), look.changes(&other)), (0, 1), "one disk less");
     let mut group = criterion.benchmark_group("diff");
     group.bench_function(id("nothing changed"), |bencher| bencher.iter(|| look.changes(&same)));
     group.bench_function(id("one disk less"), |bencher| bencher.iter(|| look.changes(&other)));
     group.finish();
+}
+
+/// Of what is kept, by what changes. An event of a disk is about the LUNs of its session, up to eight; one of a map about
+/// those of two.
+fn updates(criterion: &mut Criterion, fake: &Machine, paths: usize) {
+    let mut kept = measure::Kept::new(&fake.at("sys"));
+    let disk = b"change@/devices/platform/host3/session1/target3:0:0/3:0:0:0/block/sda\0";
+    let map = b"change@/devices/virtual/block/dm-0\0";
+    let mut group = criterion.benchmark_group("update by one event");
+    group.sampling_mode(SamplingMode::Flat);
+    for (what, event) in [("of a disk", &disk[..]), ("of a map", map)] {
+        let id = BenchmarkId::new(what, paths);
+        group.bench_function(id, |bencher| bencher.iter(|| kept.after_event(event)));
+    }
+    group.finish();
+    let mut group = criterion.benchmark_group("update without an event");
+    group.sampling_mode(SamplingMode::Flat).throughput(Throughput::Elements(paths as u64));
+    group.bench_function(BenchmarkId::new("states of all", paths), |bencher| {
+        bencher.iter(|| kept.with_states())
+    });
+    group.finish();
+    assert_eq!(kept.with_states().paths(), paths);
 }

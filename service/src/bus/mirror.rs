@@ -23,7 +23,7 @@ use super::watchers::Watchers;
 use crate::engine::{
     Engine,
     state::{
-        picture::{Picture, Scope},
+        picture::{Freshness, Picture, Scope},
         watch::{Events, Happened},
     },
     turns::{activity::Activity, audience::ToShow},
@@ -89,6 +89,7 @@ impl Mirror {
             tick: TICK,
             owes_records: false,
             suspect: None,
+            ahead: None,
             failure: None,
         };
         let both = async move {
@@ -138,6 +139,8 @@ struct Emitter {
     owes_records: bool,
     /// Until when a connection may turn out to be lost.
     suspect: Option<Instant>,
+    /// Since when looks went no further than events.
+    ahead: Option<Instant>,
     /// Why the last look failed, as it was logged.
     failure: Option<String>,
 }
@@ -170,8 +173,12 @@ impl Emitter {
         let echo = self.echo.take();
         let happened = self.take_events();
         let scope = if happened.files || self.owes_records { Scope::Everything } else { Scope::Devices };
+        // What has no event is looked at with the last of the looks that an event causes, or while they go on.
+        let is_of_event = happened.devices || echo.is_some_and(|echo| echo < LAST_ECHO);
+        let is_behind = self.ahead.is_some_and(|since| since.elapsed() >= LONGEST);
+        let freshness = if is_of_event && !is_behind { Freshness::Events } else { Freshness::now() };
         // The failure is logged, and the next look comes.
-        let _ = self.look(scope).await;
+        let _ = self.look(scope, &freshness).await;
         if let (None, Some(echo)) = (self.echo, echo.map(|echo| echo * 2).filter(|echo| *echo <= LAST_ECHO)) {
             self.echo_after(echo);
         }
@@ -204,8 +211,11 @@ impl Emitter {
         let is_fresh = !happened.devices
             && !happened.files
             && self.shown.as_ref().is_some_and(|shown| shown.at.elapsed() < FRESH);
-        let looked =
-            if is_fresh && requests.is_empty() { Ok(()) } else { self.look(Scope::Everything).await };
+        let looked = if is_fresh && requests.is_empty() {
+            Ok(())
+        } else {
+            self.look(Scope::Everything, &Freshness::now()).await
+        };
         let nothing = Picture::default();
         let picture = self.shown.as_ref().map_or(&nothing, |shown| &shown.picture);
         // Who asked may have given up.
@@ -222,12 +232,16 @@ impl Emitter {
     }
 
     /// Looks, and tells the watchers what is other than before.
-    async fn look(&mut self, scope: Scope) -> Result<()> {
+    async fn look(&mut self, scope: Scope, freshness: &Freshness) -> Result<()> {
         let begun = Instant::now();
         let before = self.shown.as_ref();
-        let looked = self.engine.picture(before.map(|shown| &shown.picture), scope).await;
+        let looked = self.engine.picture(before.map(|shown| &shown.picture), scope, freshness).await;
         self.in_a_row = if begun > self.rested + LONGEST { 1 } else { (self.in_a_row + 1).min(SHARE) };
         self.rested = Instant::now() + begun.elapsed().saturating_mul(self.in_a_row).clamp(FLURRY, LONGEST);
+        self.ahead = match freshness {
+            Freshness::Events => self.ahead.or(Some(begun)),
+            Freshness::Now(_) => None,
+        };
         let picture = match looked {
             Ok(picture) => picture,
             Err(fault) => {

@@ -155,6 +155,8 @@ pub(super) async fn act<T: Send + 'static>(
         let (engine, call) = (Arc::clone(engine), call.clone());
         async move {
             let result = ended(&call, work(&engine, &call).await);
+            // Also if it failed: it may have changed something and put it back.
+            engine.kept.acted_on(call.any_target());
             log(&call, &result);
             result
         }

@@ -3,7 +3,13 @@
 //! Must not measure time: the number of reads is the same on any machine.
 
 use std::{
-    collections::HashMap, fs, mem::MaybeUninit, os::fd::OwnedFd, path::PathBuf, sync::Arc, time::Duration,
+    collections::{BTreeMap, HashMap},
+    fs,
+    mem::MaybeUninit,
+    os::{fd::OwnedFd, unix::net::UnixDatagram},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
 };
 
 use iscsi_initiator_dbus::{
@@ -111,14 +117,25 @@ impl World {
         Self { machine, engine, others, _bus: bus }
     }
 
-    async fn cost(&self, work: impl AsyncFnOnce(&Arc<Engine>)) -> Cost {
+    /// What is read of sysfs meanwhile.
+    async fn reads(&self, work: impl AsyncFnOnce(&Arc<Engine>)) -> Vec<PathBuf> {
         // What goes on behind the last call.
         tokio::time::sleep(Duration::from_millis(200)).await;
         let mut reads = Reads::below(self.machine.at("sys"));
+        work(&self.engine).await;
+        reads.take()
+    }
+
+    /// What the kernel sends of a device.
+    fn report(&self, path: &str) {
+        let socket = UnixDatagram::unbound().unwrap();
+        socket.send_to(format!("change@{path}\0").as_bytes(), self.machine.at("run/uevents")).unwrap();
+    }
+
+    async fn cost(&self, work: impl AsyncFnOnce(&Arc<Engine>)) -> Cost {
         let started = || self.machine.calls().lines().filter(|line| line.starts_with("call ")).count();
         let before = started();
-        work(&self.engine).await;
-        let read = reads.take();
+        let read = self.reads(work).await;
         let class = self.machine.at("sys/class/iscsi_session");
         let others = read.iter().filter_map(|path| {
             let parts: Vec<&str> = path.iter().filter_map(|part| part.to_str()).collect();
@@ -218,4 +235,58 @@ async fn a_call_costs_what_it_is_about() {
     }
     // Before, before and after it was found out what uses the disks, and right before iscsiadm.
     assert!(logouts.iter().any(|looks| *looks <= 4), "{logouts:?}");
+}
+
+/// How often files of each name were read.
+fn by_name(read: &[PathBuf]) -> BTreeMap<&str, usize> {
+    let mut counts = BTreeMap::new();
+    for path in read.iter().filter(|path| path.is_file()) {
+        *counts.entry(path.file_name().unwrap().to_str().unwrap()).or_default() += 1;
+    }
+    counts
+}
+
+#[tokio::test]
+async fn a_list_reads_what_has_changed_since_the_last_one() {
+    for targets in [2, 8] {
+        let world = World::beside(targets).await;
+        let (sessions, luns) = (2 * targets, 8 * targets);
+        let all = async |engine: &Arc<Engine>| list(engine, None, luns).await;
+        // Twice for each: another is read from the start if the last was 10 s ago, on a slow machine.
+        let (mut nothing, mut one) = (BTreeMap::new(), BTreeMap::new());
+        for _ in 0..5 {
+            // What the events were about has settled after a second.
+            for _ in 0..2 {
+                all(&world.engine).await;
+                tokio::time::sleep(Duration::from_millis(1100)).await;
+            }
+            all(&world.engine).await;
+            let read = world.reads(all).await;
+            nothing = by_name(&read).into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
+            world.report("/devices/platform/host3/session1/target3:0:0/3:0:0:0/block/sda");
+            let read = world.reads(all).await;
+            one = by_name(&read).into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
+            if !nothing.contains_key("wwid") && one["wwid"] < luns {
+                break;
+            }
+        }
+        // The states have no event. Where it takes long to read them, that is done less often.
+        let states = |read: &BTreeMap<String, usize>| read.get("state").copied().unwrap_or_default();
+        assert!([0, sessions + luns].contains(&states(&nothing)), "{nothing:?}");
+        let others = |read: &BTreeMap<String, usize>| {
+            let is_other = |(name, _): &(&String, &usize)| !matches!(name.as_str(), "state" | "target_state");
+            read.iter()
+                .filter(is_other)
+                .map(|(name, count)| (name.clone(), *count))
+                .collect::<BTreeMap<_, _>>()
+        };
+        assert_eq!(others(&nothing), BTreeMap::new());
+        // Of one session, and of the maps of its LUNs.
+        let expected = ["targetname", "persistent_address", "persistent_port", "ifacename", "initiatorname"];
+        let expected = expected.iter().map(|name| (*name, 1));
+        let of_luns = ["dev", "size", "wwid", "name", "uuid"].iter().map(|name| (*name, 4));
+        let expected: BTreeMap<String, usize> =
+            expected.chain(of_luns).map(|(name, count)| (name.to_owned(), count)).collect();
+        assert_eq!(others(&one), expected);
+    }
 }

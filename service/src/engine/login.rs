@@ -291,7 +291,7 @@ async fn make_usable(
     unscanned.retain(|session| session.disks.is_empty() || session.state != "LOGGED_IN");
     if is_as_before && fresh.is_empty() && unscanned.is_empty() {
         let there = sessions(&those(outcomes, |_| true)).into_iter().map(|(_, session)| session.sid);
-        if settle::is_ready(engine, &there.collect::<Vec<_>>(), &now).await? {
+        if settle::is_ready(engine, &there.collect::<Vec<_>>(), &now, limit).await? {
             return Ok(Usable { settled: Ok(Settled::Ready), fresh, around: Some(now) });
         }
     }

@@ -3,6 +3,7 @@
 //! | room | what it is |
 //! |---|---|
 //! | `diff` | what appeared, changed and vanished between two snapshots |
+//! | `kept` | what is kept of the last look at everything, and brought up to date |
 //! | `listing` | `ListPaths` and `ListNodes` |
 //! | `measure` | what the benches measure |
 //! | `picture` | the machine as objects, as the bus shows it, and what is other than before |
@@ -14,6 +15,7 @@
 //! | `watch` | the listener for events, and waits for a predicate |
 
 pub(super) mod diff;
+pub(super) mod kept;
 pub(super) mod listing;
 #[cfg(feature = "measure")]
 pub mod measure;

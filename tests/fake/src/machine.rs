@@ -105,7 +105,7 @@ impl Machine {
     pub fn new() -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let files = Files::new();
-        let uevents = Uevents::to(files.at("run/uevents"));
+        let uevents = Uevents::to(files.at("run/uevents"), runtime.handle());
         let core = Core { files, model: Mutex::default(), uevents, runtime: runtime.handle().clone() };
         let core = Arc::new(core);
         let (stop, stopped) = oneshot::channel();

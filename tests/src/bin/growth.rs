@@ -1,10 +1,12 @@
-//! A part of `make bench`: how a look at the machine grows with the paths that it has, and that a look at one target does not.
+//! A part of `make bench`: how a list grows with the paths of the machine: of everything, by what has changed since the last
+//! one, and of one target.
 //! Must not judge, and measures no kernel: the machine is files, the bus is a private one, and polkit is a stand-in that
 //! allows everything.
 
 use std::{
     collections::HashMap,
     io::{self, Write as _},
+    os::unix::net::UnixDatagram,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -22,6 +24,8 @@ use zbus::Variant;
 
 /// How often each is measured; the median counts.
 const TIMES: usize = 11;
+/// After that all states are due.
+const SECOND: Duration = Duration::from_millis(1100);
 
 fn main() -> ExitCode {
     measuring::run("growth", measure())
@@ -29,30 +33,45 @@ fn main() -> ExitCode {
 
 async fn measure() -> Outcome {
     let mut output = io::stdout();
-    writeln!(output, "ListPaths, from the call to its answer, on a machine of files; medians of {TIMES}\n")?;
     writeln!(
         output,
-        "| paths | all | for each path | against the first | one target of 16 paths | an empty call |"
+        "ListPaths, from the call to its answer, on a machine of files; medians of {TIMES}. \"All\" are calls one after the \
+         other, \"states\" a call each second, \"event\" a call after an event of one disk. An empty call lists a target \
+         without a session.\n"
     )?;
-    writeln!(output, "|--:|--:|--:|--:|--:|--:|")?;
-    let mut first = None;
+    writeln!(
+        output,
+        "| paths | the first | all | for each path | against the first row | states | event | one target of 16 paths | \
+         an empty call | all in empty calls |"
+    )?;
+    writeln!(output, "|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")?;
+    let mut least = None;
     for paths in [16, 64, 256, 1024, 10_000] {
-        let Took { all, one, none } = look(paths).await?;
+        let Took { first, all, states, event, one, none } = look(paths).await?;
         let each = all.as_secs_f64() / f64::from(u32::try_from(paths)?);
-        let ratio = each / *first.get_or_insert(each);
-        let [all, one, none] = [all, one, none].map(ms);
+        let ratio = each / *least.get_or_insert(each);
+        let calls = all.as_secs_f64() / none.as_secs_f64();
+        let [first, all, states, event, one, none] = [first, all, states, event, one, none].map(ms);
         writeln!(
             output,
-            "| {paths} | {all:.1} ms | {:.0} µs | {ratio:.2} | {one:.1} ms | {none:.1} ms |",
+            "| {paths} | {first:.1} ms | {all:.1} ms | {:.0} µs | {ratio:.2} | {states:.1} ms | {event:.1} ms | {one:.1} ms \
+             | {none:.1} ms | {calls:.1} |",
             each * 1e6
         )?;
     }
     Ok(())
 }
 
-/// Medians.
+/// Medians, but for the first.
 struct Took {
+    /// Nothing is kept, or in the caches.
+    first: Duration,
+    /// Nothing has changed, and nothing is due.
     all: Duration,
+    /// Nothing has changed, and the states of all paths are due.
+    states: Duration,
+    /// An event was about one disk.
+    event: Duration,
     one: Duration,
     /// A target without a session.
     none: Duration,
@@ -69,17 +88,36 @@ async fn look(paths: usize) -> Outcome<Took> {
     let _activity = serve(&connection, Layout::below(&machine.root())).await?;
     let client = bus.connect().await;
     let client = InitiatorProxy::new(&client).await?;
-    let (first, none) = (large_target(0), large_target(paths));
+    let (target, none) = (large_target(0), large_target(paths));
+    let paths = Size::paths(paths).count();
+    let begun = Instant::now();
+    client.list_paths(HashMap::new()).await?;
+    let first = begun.elapsed();
+    let (kernel, events) = (UnixDatagram::unbound()?, machine.at("run/uevents"));
+    let event = async || {
+        kernel
+            .send_to(b"change@/devices/platform/host3/session1/target3:0:0/3:0:0:0/block/sda\0", &events)?;
+        Ok(())
+    };
     Ok(Took {
-        all: median(&client, None, Size::paths(paths).count()).await?,
-        one: median(&client, Some(&first), 16).await?,
-        none: median(&client, Some(&none), 0).await?,
+        first,
+        all: median(&client, None, paths, async || Ok(())).await?,
+        states: median(&client, None, paths, async || Ok(tokio::time::sleep(SECOND).await)).await?,
+        event: median(&client, None, paths, event).await?,
+        one: median(&client, Some(&target), 16, async || Ok(())).await?,
+        none: median(&client, Some(&none), 0, async || Ok(())).await?,
     })
 }
 
-async fn median(client: &InitiatorProxy<'_>, target: Option<&str>, paths: usize) -> Outcome<Duration> {
+async fn median(
+    client: &InitiatorProxy<'_>,
+    target: Option<&str>,
+    paths: usize,
+    before: impl AsyncFn() -> io::Result<()>,
+) -> Outcome<Duration> {
     let mut took = Vec::new();
     for _ in 0..=TIMES {
+        before().await?;
         let filter = target.map(|target| ("target", Variant::from(target.to_owned())));
         let filter: HashMap<&'static str, Variant<'static>> = filter.into_iter().collect();
         let begun = Instant::now();

@@ -49,7 +49,7 @@ pub struct Layout {
     /// (libmpathcmd/mpath_cmd.c).
     pub multipathd_socket: String,
     /// Where device events come from: the kernel's netlink, or, on a fake machine, a Unix datagram
-    /// socket that the daemon creates here. Any datagram is an event.
+    /// socket that the daemon creates here. Any datagram is an event; one that the kernel would not send is about everything.
     pub uevents: Option<PathBuf>,
     /// The same for events of the network.
     pub network: Option<PathBuf>,

@@ -3,17 +3,20 @@
 //!
 //! | room | what it is |
 //! |---|---|
+//! | `around` | what a look around some sessions would have read, of those that are known |
 //! | `folder` | a folder that is held open, and the files in it |
 //! | `remembered` | what a LUN said of itself when it was found |
 //! | `scope` | which sessions a look is about |
 //! | `sessions` | reads sessions with their LUNs, all or those that are asked about |
 
+mod around;
 mod folder;
 mod remembered;
 mod scope;
 mod sessions;
 
 use std::{
+    collections::BTreeSet,
     io::ErrorKind,
     path::{Path, PathBuf},
 };
@@ -25,6 +28,7 @@ use self::{
     folder::{attribute, certain, names_in as names},
     remembered::Remembered,
 };
+use super::uevents::session_in;
 use crate::backend::open_iscsi::database::NodeKey;
 
 /// An iSCSI session.
@@ -76,7 +80,7 @@ pub(crate) struct Disk {
 }
 
 /// A multipath map.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Map {
     /// multipath's name for it.
     pub(crate) name: String,
@@ -115,6 +119,20 @@ impl Session {
         self.target == target.as_str()
             && portals
                 .is_none_or(|portals| self.portal.as_ref().is_some_and(|portal| portals.contains(portal)))
+    }
+
+    /// Whether nothing of it is on its way or out of order: what changes then has an event, but for the states
+    /// of the session and its LUNs.
+    pub(crate) fn is_steady(&self) -> bool {
+        let is_steady = |disk: &Disk| {
+            let is_whole = !disk.is_disk || (!disk.name.is_empty() && disk.size > 0);
+            is_whole && matches!(disk.state.as_str(), "running" | "")
+        };
+        self.is_made()
+            && self.portal.is_some()
+            && self.state == "LOGGED_IN"
+            && self.scanned != Some(false)
+            && self.disks.iter().all(is_steady)
     }
 
     /// Whether any of its LUNs is a disk, named or not.
@@ -220,9 +238,20 @@ impl Sysfs {
 
     /// The multipath maps without a path.
     pub(crate) fn pathless_maps(&self) -> Vec<Map> {
+        self.dm_devices().filter_map(|device| self.pathless_map(&device)).collect()
+    }
+
+    /// The multipath map of this device, if it has no path.
+    pub(crate) fn pathless_map(&self, device: &str) -> Option<Map> {
         // Most have one: nothing else of those is read.
-        let is_pathless = |device: &String| self.slaves(device).is_empty();
-        self.dm_devices().filter(is_pathless).filter_map(|device| self.multipath_map(&device)).collect()
+        if self.slaves(device).is_empty() { self.multipath_map(device) } else { None }
+    }
+
+    /// The sessions whose disks are directly below a device.
+    pub(crate) fn sessions_below(&self, device: &str) -> BTreeSet<u32> {
+        let slaves = self.root.join("class/block").join(device).join("slaves");
+        let session = |name: String| session_in(std::fs::read_link(slaves.join(name)).ok()?.to_str()?);
+        names(&slaves).into_iter().filter_map(session).collect()
     }
 
     fn dm_devices(&self) -> impl Iterator<Item = String> {
@@ -290,12 +319,13 @@ impl Sysfs {
     /// unlike the number of the host in an address (drivers/scsi/scsi_transport_iscsi.c, `iscsi_session_nr`;
     /// drivers/scsi/hosts.c, `host_index_ida`).
     pub(crate) fn session_of_disk(&self, disk: &str) -> Option<u32> {
-        session_in(&std::fs::read_link(self.root.join("class/block").join(disk)).ok()?)
+        session_in(std::fs::read_link(self.root.join("class/block").join(disk)).ok()?.to_str()?)
     }
 
     /// The same for a LUN, by its address.
     pub(crate) fn session_of_lun(&self, address: &str) -> Option<u32> {
-        session_in(&self.root.join("class/scsi_device").join(address).join("device").canonicalize().ok()?)
+        let device = self.root.join("class/scsi_device").join(address).join("device");
+        session_in(device.canonicalize().ok()?.to_str()?)
     }
 
     /// The SCSI generic and tape devices of a LUN (`3:0:0:1`), each with its number.
@@ -371,11 +401,6 @@ impl Sysfs {
 
 fn sectors(block: &Path) -> Option<u64> {
     attribute(block, "size")?.parse().ok()
-}
-
-/// The session in the path of a device: `…/host3/session1/target3:0:0/…`.
-fn session_in(path: &Path) -> Option<u32> {
-    path.iter().find_map(|folder| folder.to_str()?.strip_prefix("session")?.parse().ok())
 }
 
 #[cfg(test)]

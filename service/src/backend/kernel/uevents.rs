@@ -1,8 +1,20 @@
-//! Device events of the kernel and of udev, as a trigger to look again: their content is not
-//! trusted. They include those of device-mapper: dm-multipath reports a path that fails or returns
-//! as a change of the map.
+//! Device events of the kernel and of udev, as a trigger to look again. They say which session or map to read
+//! again, and nothing of what is there is taken from them. They include those of device-mapper: dm-multipath reports
+//! a path that fails or returns as a change of the map.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | `subjects` | which sessions and maps events are about |
 
-use std::{io, os::fd::OwnedFd};
+mod subjects;
+
+use std::{
+    io,
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::net::UnixDatagram,
+    },
+};
 
 use rustix::{
     io::Errno,
@@ -11,76 +23,75 @@ use rustix::{
         netlink::{KOBJECT_UEVENT, SocketAddrNetlink},
     },
 };
-use tokio::{io::unix::AsyncFd, net::UnixDatagram};
+use tokio::io::unix::AsyncFd;
 
+pub(crate) use self::subjects::Subjects;
+pub(super) use self::subjects::session_in;
 use crate::backend::host::layout::Layout;
 
 /// The kernel's own events (1) and udev's, which come when it has processed a device (2).
 const GROUPS: u32 = 1 | 2;
+/// As much as libudev takes of an event. The kernel's are shorter.
+const EVENT: usize = 8192;
 
 /// A subscription. Events between two looks are not lost.
-pub(crate) enum Uevents {
-    Kernel(AsyncFd<OwnedFd>),
-    /// On a fake machine.
-    Socket(UnixDatagram),
-}
+#[derive(Debug)]
+pub(crate) struct Uevents(AsyncFd<OwnedFd>);
 
 impl Uevents {
     /// Subscribes. Needs no privilege, but the host's network namespace.
     pub(crate) fn subscribe(layout: &Layout) -> io::Result<Self> {
-        if let Some(path) = &layout.uevents {
-            // Left by a killed daemon.
-            let _ = std::fs::remove_file(path);
-            return Ok(Self::Socket(UnixDatagram::bind(path)?));
-        }
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket =
-            rustix::net::socket_with(AddressFamily::NETLINK, SocketType::DGRAM, flags, Some(KOBJECT_UEVENT))?;
-        rustix::net::bind(&socket, &SocketAddrNetlink::new(0, GROUPS))?;
+        let socket = match &layout.uevents {
+            // On a fake machine.
+            Some(path) => {
+                // Left by a killed daemon.
+                let _ = std::fs::remove_file(path);
+                let socket = UnixDatagram::bind(path)?;
+                socket.set_nonblocking(true)?;
+                socket.into()
+            }
+            None => kernel()?,
+        };
         #[expect(
             deprecated,
             reason = "its successor is an unsafe function; an OwnedFd keeps its one descriptor"
         )]
-        Ok(Self::Kernel(AsyncFd::new(socket)?))
+        AsyncFd::new(socket).map(Self)
     }
 
-    /// Waits until something happened, and consumes all events. An error is final.
-    pub(crate) async fn changed(&self) -> io::Result<()> {
-        match self {
-            Self::Kernel(socket) => loop {
-                let mut ready = socket.readable().await?;
-                let taken = take(|buffer| {
-                    let received = rustix::net::recv(socket.get_ref(), buffer, RecvFlags::DONTWAIT);
-                    received.map(drop).map_err(io::Error::from)
-                })?;
-                ready.clear_ready();
-                if taken {
-                    return Ok(());
-                }
-            },
-            Self::Socket(socket) => loop {
-                socket.readable().await?;
-                if take(|buffer| socket.try_recv(buffer).map(drop))? {
-                    return Ok(());
-                }
-            },
+    /// Waits until something happened, and then takes all events. An error is final. Returns also if another
+    /// task has taken them meanwhile.
+    pub(crate) async fn changed<T>(&self, take: impl FnOnce(&Self) -> io::Result<T>) -> io::Result<T> {
+        let mut ready = self.0.readable().await?;
+        let taken = take(self)?;
+        ready.clear_ready();
+        Ok(taken)
+    }
+
+    /// Takes everything that is there, without waiting: what it is about is added to `subjects`. Whether there was
+    /// anything. Lost events (`ENOBUFS`) are about everything.
+    pub(crate) fn take(&self, subjects: &mut Subjects) -> io::Result<bool> {
+        let mut buffer = [0_u8; EVENT];
+        let mut seen = false;
+        loop {
+            match rustix::net::recv(self.0.get_ref().as_fd(), &mut buffer, RecvFlags::DONTWAIT) {
+                Ok((length, _)) => subjects.add(buffer.get(..length).unwrap_or_default()),
+                Err(Errno::WOULDBLOCK) => return Ok(seen),
+                Err(Errno::INTR) => continue,
+                Err(Errno::NOBUFS) => subjects.everything = true,
+                Err(error) => return Err(error.into()),
+            }
+            seen = true;
         }
     }
 }
 
-/// Receives until nothing is left, and returns whether there was anything. Lost events (`ENOBUFS`)
-/// also trigger another look.
-fn take(mut receive: impl FnMut(&mut [u8]) -> io::Result<()>) -> io::Result<bool> {
-    let mut buffer = [0_u8; 256];
-    let mut seen = false;
-    loop {
-        match receive(&mut buffer) {
-            Ok(()) => seen = true,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(seen),
-            Err(error) if Errno::from_io_error(&error) == Some(Errno::NOBUFS) => seen = true,
-            Err(error) => return Err(error),
-        }
-    }
+fn kernel() -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket =
+        rustix::net::socket_with(AddressFamily::NETLINK, SocketType::DGRAM, flags, Some(KOBJECT_UEVENT))?;
+    rustix::net::bind(&socket, &SocketAddrNetlink::new(0, GROUPS))?;
+    Ok(socket)
 }
 
 #[cfg(test)]
@@ -92,21 +103,42 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("run")).unwrap();
         let layout = Layout::below(folder.path());
-        let sender = std::os::unix::net::UnixDatagram::unbound().unwrap();
+        let sender = UnixDatagram::unbound().unwrap();
         for _ in 0..2 {
             // The second subscription replaces the socket of the first.
             let uevents = Uevents::subscribe(&layout).unwrap();
-            for _ in 0..3 {
-                sender.send_to(b"add@/x", layout.uevents.as_ref().unwrap()).unwrap();
+            let mut subjects = Subjects::default();
+            assert!(!uevents.take(&mut subjects).unwrap());
+            for sid in 1..=3 {
+                let event = format!("add@/devices/platform/host{sid}/session{sid}\0");
+                sender.send_to(event.as_bytes(), layout.uevents.as_ref().unwrap()).unwrap();
             }
-            uevents.changed().await.unwrap();
-            let more = tokio::time::timeout(std::time::Duration::from_millis(20), uevents.changed()).await;
-            assert!(more.is_err(), "all of them were taken");
+            assert!(uevents.changed(|uevents| uevents.take(&mut subjects)).await.unwrap());
+            assert_eq!(subjects.sessions, [1, 2, 3].into());
+            assert!(!uevents.take(&mut subjects).unwrap(), "all of them were taken");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_taken_without_waiting_has_been_sent_before() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("run")).unwrap();
+        let layout = Layout::below(folder.path());
+        let uevents = Uevents::subscribe(&layout).unwrap();
+        let sender = UnixDatagram::unbound().unwrap();
+        for minor in 0..9 {
+            let event = format!("change@/devices/virtual/block/dm-{minor}\0");
+            sender.send_to(event.as_bytes(), layout.uevents.as_ref().unwrap()).unwrap();
+            // The runtime had no chance to see it.
+            let mut subjects = Subjects::default();
+            assert!(uevents.take(&mut subjects).unwrap());
+            assert_eq!(subjects.maps, [format!("dm-{minor}")].into());
         }
     }
 
     #[tokio::test]
     async fn the_kernels_events_can_be_subscribed_to() {
-        assert!(matches!(Uevents::subscribe(&Layout::default()), Ok(Uevents::Kernel(_))));
+        let uevents = Uevents::subscribe(&Layout::default()).unwrap();
+        let _ = uevents.take(&mut Subjects::default()).unwrap();
     }
 }

@@ -27,7 +27,7 @@ const REPLY_LIMIT: Duration = Duration::from_secs(5);
 /// The most that is read of a reply: 256 disks need half a megabyte.
 const ANSWER_LIMIT: u64 = 8 * 1024 * 1024;
 /// As many maps are asked for one by one.
-const FEW: usize = 4;
+pub(crate) const FEW: usize = 4;
 
 /// The state of a path in multipathd, by the disk's kernel name.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -49,12 +49,17 @@ impl TakenAway {
 
 /// All of them. If every map has a path, this costs a listing of the paths of each.
 pub(in crate::engine) async fn find(engine: &Engine) -> Result<Vec<PathlessMap>> {
+    let sysfs = engine.state.sysfs.clone();
+    of_targets(engine, reading(move || sysfs.pathless_maps()).await?).await
+}
+
+/// Those of these maps without a path whose target is known and has no session.
+pub(in crate::engine) async fn of_targets(engine: &Engine, maps: Vec<Map>) -> Result<Vec<PathlessMap>> {
+    if maps.is_empty() {
+        return Ok(Vec::new());
+    }
     let (sysfs, known_luns) = (engine.state.sysfs.clone(), engine.known_luns.clone());
     reading(move || {
-        let maps = sysfs.pathless_maps();
-        if maps.is_empty() {
-            return Vec::new();
-        }
         let up = sysfs.targets();
         let mut known = known_luns.all();
         known.retain(|(target, _)| !up.contains(target.as_str()));

@@ -10,6 +10,7 @@ use iscsi_initiator_dbus::{
 use iscsi_initiator_polkit::Action;
 
 use super::{
+    kept::{Current, Freshness},
     reader::Parts,
     snapshot::Snapshot,
     troubles::{self, Trouble},
@@ -43,10 +44,10 @@ impl Engine {
                         .is_none_or(|p| session.portal.as_ref().is_some_and(|portal| p.contains(portal)))
             };
             let user = call.limit().user();
-            let now = match scope(filter, portals.as_deref()) {
-                None => self.state.look(Parts::PATHS.for_user(user)).await?,
+            let Current { snapshot: now, pathless } = match scope(filter, portals.as_deref()) {
+                None => self.kept.current(&Freshness::now(), user).await?,
                 // A map may have disks that the filter leaves out.
-                Some(scope) => self.state.paths_around(scope, user).await?,
+                Some(scope) => self.kept.current_around(scope, user).await?,
             };
             let troubles = troubles::look(self, now.all_sessions()).await?;
             // A logout that cannot read them is refused; the list is not.
@@ -64,7 +65,10 @@ impl Engine {
             }
             // There is no portal that a map without a path would be reached through.
             if portals.is_none() {
-                let mut pathless = pathless_maps::find(self).await?;
+                let mut pathless = match pathless {
+                    Some(maps) => pathless_maps::of_targets(self, maps).await?,
+                    None => pathless_maps::find(self).await?,
+                };
                 pathless.retain(|map| filter.target.as_ref().is_none_or(|target| map.target == *target));
                 paths.extend(pathless.into_iter().map(without_path));
             }

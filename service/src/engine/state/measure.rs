@@ -1,11 +1,25 @@
-//! What the benches measure: the parsers, a look at a machine, and the difference of two looks.
+//! What the benches measure: the parsers, a look at a machine, its update, and the difference of two looks.
 //! Must not be part of a program: the feature `measure` is for benches.
 
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use super::snapshot::Snapshot;
+use super::{
+    kept::{
+        Freshness,
+        whole::{Changed, Whole},
+    },
+    snapshot::Snapshot,
+};
 use crate::backend::{
-    kernel::sysfs::{Scope, Sysfs},
+    kernel::{
+        sysfs::{Scope, Sysfs},
+        uevents::Subjects,
+    },
     multipath::daemon,
     open_iscsi::database::record::Record,
 };
@@ -46,6 +60,44 @@ impl Machine {
 
     fn look(&self, scope: &Scope) -> Look {
         Look(Snapshot::new(self.0.sessions_around(scope), Vec::new(), None, HashMap::new()))
+    }
+}
+
+/// A machine that is kept up to date.
+#[derive(Debug)]
+pub struct Kept {
+    sysfs: Sysfs,
+    whole: Whole,
+    now: Instant,
+}
+
+/// Between two updates: nothing is settling any more, and the states are due.
+const LATER: Duration = Duration::from_secs(2);
+
+impl Kept {
+    /// Reads it for the first time.
+    pub fn new(sys: &Path) -> Self {
+        let (sysfs, now) = (Sysfs::new(sys), Instant::now());
+        let whole = Whole::read(&sysfs, now);
+        Self { sysfs, whole, now }
+    }
+
+    /// After an event, as the kernel sends it: what it is about is read again.
+    pub fn after_event(&mut self, event: &[u8]) -> Look {
+        let mut devices = Subjects::default();
+        devices.add(event);
+        self.update(&Changed { devices, ..Changed::default() }, &Freshness::Events)
+    }
+
+    /// While nothing is reported: the states of all sessions and LUNs are read.
+    pub fn with_states(&mut self) -> Look {
+        self.update(&Changed::default(), &Freshness::now())
+    }
+
+    fn update(&mut self, changed: &Changed, freshness: &Freshness) -> Look {
+        self.now += LATER;
+        self.whole.update(&self.sysfs, changed, freshness, self.now);
+        Look(Snapshot::shared(Arc::clone(self.whole.sessions()), Arc::default(), None, Arc::default()))
     }
 }
 

@@ -8,6 +8,7 @@ mod health;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -18,9 +19,9 @@ use iscsi_initiator_dbus::{
     results::{Health, NodeState},
 };
 
+pub(crate) use super::kept::Freshness;
 use super::{
     listing::{node_of, path_of_disk, with_holds},
-    reader::Parts,
     same_disk::PathOf,
     snapshot::Snapshot,
     troubles::{self, Troubles},
@@ -48,7 +49,7 @@ pub(crate) enum Scope {
 pub(crate) struct Picture {
     objects: BTreeMap<Id, Object>,
     /// The records that the nodes were made of.
-    records: Vec<Node>,
+    records: Arc<Vec<Node>>,
     is_settled: bool,
 }
 
@@ -63,13 +64,18 @@ pub(crate) enum Change {
 
 impl Engine {
     /// Looks at the machine. `before` is what was shown until now.
-    pub(crate) async fn picture(&self, before: Option<&Picture>, scope: Scope) -> Result<Picture> {
-        let now = match before {
-            Some(before) if scope == Scope::Devices => {
-                self.state.look(Parts::PATHS).await?.with_nodes(before.records.clone())
-            }
-            _ => self.state.look(Parts::ALL).await?,
+    pub(crate) async fn picture(
+        &self,
+        before: Option<&Picture>,
+        scope: Scope,
+        freshness: &Freshness,
+    ) -> Result<Picture> {
+        let current = self.kept.current(freshness, None).await?;
+        let nodes = match before {
+            Some(before) if scope == Scope::Devices => Arc::clone(&before.records),
+            _ => self.state.nodes().await?.into(),
         };
+        let now = current.snapshot.with_nodes(nodes);
         let troubles = troubles::look(self, now.all_sessions()).await?;
         let is_any_stalled = disks(&now).values().any(|paths| health::is_stalled(paths, &now));
         let queueing = if is_any_stalled { self.state.queueing_maps().await } else { BTreeSet::new() };
@@ -164,7 +170,7 @@ impl Picture {
             objects.insert(id, Object::Disk(disk(&paths, now, seen)));
         }
         let is_settled = objects.values().all(is_settled) && now.all_sessions().iter().all(is_made_up);
-        Self { objects, records: now.nodes().to_vec(), is_settled }
+        Self { objects, records: now.shared_nodes(), is_settled }
     }
 }
 

@@ -23,7 +23,7 @@ use crate::backend::{
         udev::Udev,
     },
     multipath::daemon::{Multipathd, MultipathdError, PathState},
-    open_iscsi::database::{Database, DatabaseError, listing::Listing},
+    open_iscsi::database::{Database, DatabaseError, Node, listing::Listing},
 };
 
 /// How long multipathd may take for the states of the paths. The kernel's view is complete without
@@ -49,13 +49,20 @@ impl Parts {
     pub(in crate::engine) const PATHS: Self = Self { paths: true, ..Self::SESSIONS };
     /// Nodes, and the sessions without their disks: which nodes have one.
     pub(in crate::engine) const RECORDS: Self = Self { nodes: true, disks: false, ..Self::SESSIONS };
-    /// Everything.
-    pub(in crate::engine) const ALL: Self = Self { nodes: true, ..Self::PATHS };
 
     /// The same for a user, whose share of what asks multipathd counts.
     pub(in crate::engine) fn for_user(self, user: Option<u32>) -> Self {
         Self { user, ..self }
     }
+}
+
+/// What multipathd said of the paths.
+#[derive(Debug)]
+pub(super) enum Asked {
+    Answered(HashMap<String, PathState>),
+    NotRunning,
+    /// It is in the log.
+    Failed,
 }
 
 /// Reads the state, and holds the events that trigger reading it again.
@@ -104,6 +111,12 @@ impl State {
         let nodes = move |database: &Database| database.list_of(&targets);
         let (sessions, listing) = self.read(move |sysfs| sysfs.sessions_in(&scope), nodes).await?;
         Ok(Snapshot::new(sessions, listing.nodes, listing.left_out, HashMap::new()))
+    }
+
+    /// Every node alone; sorted.
+    pub(super) async fn nodes(&self) -> Result<Vec<Node>> {
+        let (_, listing) = self.read(|_| Vec::new(), Database::list).await?;
+        Ok(listing.nodes)
     }
 
     /// The nodes of these targets alone.
@@ -179,26 +192,40 @@ impl State {
     }
 
     /// The states of paths; none from a multipathd that does not answer.
-    async fn paths(
+    pub(super) async fn paths(
         &self,
         user: Option<u32>,
         ask: impl FnOnce(&Multipathd) -> std::result::Result<HashMap<String, PathState>, MultipathdError>
         + Send
         + 'static,
     ) -> HashMap<String, PathState> {
+        match self.ask_paths(user, ask).await {
+            Asked::Answered(paths) => paths,
+            Asked::NotRunning | Asked::Failed => HashMap::new(),
+        }
+    }
+
+    /// Asks multipathd for the states of paths.
+    pub(super) async fn ask_paths(
+        &self,
+        user: Option<u32>,
+        ask: impl FnOnce(&Multipathd) -> std::result::Result<HashMap<String, PathState>, MultipathdError>
+        + Send
+        + 'static,
+    ) -> Asked {
         let multipathd = self.multipathd.clone();
         match asking_multipathd_for(user, PATHS, move || ask(&multipathd)).await {
-            Ok(Ok(paths)) => return paths,
-            Ok(Err(MultipathdError::NotRunning { .. })) => {}
+            Ok(Ok(paths)) => return Asked::Answered(paths),
+            Ok(Err(MultipathdError::NotRunning { .. })) => return Asked::NotRunning,
             Ok(Err(error)) => tracing::warn!(%error, "cannot query multipathd"),
             Err(fault) => tracing::warn!(error = fault.message(), "cannot query multipathd"),
         }
-        HashMap::new()
+        Asked::Failed
     }
 }
 
 /// The names of the maps over the disks of these sessions.
-fn maps_of(sessions: &[Session]) -> BTreeSet<String> {
+pub(super) fn maps_of(sessions: &[Session]) -> BTreeSet<String> {
     let disks = sessions.iter().flat_map(|session| &session.disks);
     disks.filter_map(|disk| disk.map.as_ref()).map(|map| map.name.clone()).collect()
 }

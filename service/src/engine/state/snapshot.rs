@@ -1,6 +1,9 @@
 //! The machine at one moment: plain data, without reading or waiting.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, OnceLock},
+};
 
 use iscsi_initiator_dbus::{Iqn, Portal};
 
@@ -10,20 +13,20 @@ use crate::backend::{
     open_iscsi::database::{Node, NodeKey},
 };
 
-/// Nodes, sessions with their disks and maps, and the states of paths, as far as requested.
+/// Nodes, sessions with their disks and maps, and the states of paths, as far as requested. Copies share them.
 #[derive(Clone, Debug, Default)]
 pub(in crate::engine) struct Snapshot {
     /// By number, including sessions that are being set up or are stale.
-    sessions: Vec<Session>,
+    sessions: Arc<Vec<Session>>,
     /// Sorted.
-    nodes: Vec<Node>,
+    nodes: Arc<Vec<Node>>,
     /// Why some nodes are not among them.
     left_out: Option<String>,
     /// By the disk's kernel name; empty where multipathd has no map or does not answer.
-    paths: HashMap<String, PathState>,
+    paths: Arc<HashMap<String, PathState>>,
     /// The index in `sessions` by target, portal and iface, so that a lookup is done once for each
-    /// node.
-    places: HashMap<Place, usize>,
+    /// node. Made when it is needed first.
+    places: OnceLock<HashMap<Place, usize>>,
 }
 
 /// How a node's record identifies a session.
@@ -36,15 +39,21 @@ impl Snapshot {
         left_out: Option<String>,
         paths: HashMap<String, PathState>,
     ) -> Self {
-        let place =
-            |session: &Session| (session.target.clone(), session.portal.clone(), session.iface.clone());
-        // The first of several, in sort order.
-        let places = sessions.iter().enumerate().rev().map(|(at, session)| (place(session), at)).collect();
-        Self { sessions, nodes, left_out, paths, places }
+        Self::shared(sessions.into(), nodes.into(), left_out, paths.into())
+    }
+
+    /// The same, of what others have as well.
+    pub(super) fn shared(
+        sessions: Arc<Vec<Session>>,
+        nodes: Arc<Vec<Node>>,
+        left_out: Option<String>,
+        paths: Arc<HashMap<String, PathState>>,
+    ) -> Self {
+        Self { sessions, nodes, left_out, paths, places: OnceLock::new() }
     }
 
     /// The same with these nodes.
-    pub(super) fn with_nodes(self, nodes: Vec<Node>) -> Self {
+    pub(super) fn with_nodes(self, nodes: Arc<Vec<Node>>) -> Self {
         Self { nodes, ..self }
     }
 
@@ -60,6 +69,11 @@ impl Snapshot {
 
     pub(in crate::engine) fn nodes(&self) -> &[Node] {
         &self.nodes
+    }
+
+    /// The nodes, to be shown again with other sessions.
+    pub(super) fn shared_nodes(&self) -> Arc<Vec<Node>> {
+        Arc::clone(&self.nodes)
     }
 
     /// Why some nodes are left out, if they are.
@@ -84,7 +98,16 @@ impl Snapshot {
     /// The session of a node.
     pub(in crate::engine) fn session_of(&self, node: &NodeKey) -> Option<&Session> {
         let place = (node.target.to_string(), Some(node.portal.clone()), node.iface.clone());
-        self.sessions.get(*self.places.get(&place)?)
+        self.sessions.get(*self.places().get(&place)?)
+    }
+
+    fn places(&self) -> &HashMap<Place, usize> {
+        self.places.get_or_init(|| {
+            let place =
+                |session: &Session| (session.target.clone(), session.portal.clone(), session.iface.clone());
+            // The first of several, in sort order.
+            self.sessions.iter().enumerate().rev().map(|(at, session)| (place(session), at)).collect()
+        })
     }
 
     /// Every session of a node: a record may ask for several (`node.session.nr_sessions`), and a person

@@ -1,11 +1,17 @@
 //! The listener for events, and waits for a predicate.
 //!
 //! Events are device events of the kernel and of udev (including device-mapper's), losses of the
-//! network, and changes of open-iscsi's files. They only trigger another look. Some changes have no
+//! network, and changes of open-iscsi's files. They only trigger another look; which sessions and maps device events
+//! are about is for what is kept of the last one (kept.rs). Some changes have no
 //! event: the end of a scan for LUNs, a session's state, and whatever happens inside multipathd, udev
 //! and iscsid. Only for these, waits also look four times a second.
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use iscsi_initiator_dbus::fault::Result;
 use tokio::{
@@ -20,7 +26,10 @@ use crate::backend::{
         limit::Limit,
         threads::blocking,
     },
-    kernel::{network::NetworkEvents, uevents::Uevents},
+    kernel::{
+        network::NetworkEvents,
+        uevents::{Subjects, Uevents},
+    },
 };
 
 /// The time between two looks at what has no event.
@@ -48,7 +57,20 @@ struct Count {
 
 /// The listener; one for the daemon. Copies share it.
 #[derive(Clone)]
-pub(in crate::engine) struct Watch(watch::Sender<Count>);
+pub(in crate::engine) struct Watch {
+    count: watch::Sender<Count>,
+    devices: Arc<Devices>,
+}
+
+/// Device events.
+#[derive(Default)]
+struct Devices {
+    /// `None` if they cannot be received.
+    uevents: Option<Uevents>,
+    /// What those are about that were taken from the socket since the last look at what has changed. Held while more are
+    /// taken: whoever takes them out of it misses none that had been sent.
+    heard: Mutex<Subjects>,
+}
 
 /// What a wait is for.
 pub(in crate::engine) trait Predicate: Send {
@@ -70,19 +92,50 @@ impl Watch {
     /// time to time.
     pub(in crate::engine) fn start(layout: &Layout) -> Self {
         let (count, _) = watch::channel(Count::default());
-        match Uevents::subscribe(layout) {
-            Ok(uevents) => {
-                count.send_modify(|count| count.is_listening = true);
-                drop(tokio::spawn(hear_devices(uevents, count.clone())));
-            }
-            Err(error) => tracing::warn!(%error, "cannot receive device events"),
+        let subscribed = Uevents::subscribe(layout);
+        if let Err(error) = &subscribed {
+            tracing::warn!(%error, "cannot receive device events");
+        }
+        let devices = Devices { uevents: subscribed.ok(), heard: Mutex::default() };
+        let watch = Self { count: count.clone(), devices: Arc::new(devices) };
+        if watch.devices.uevents.is_some() {
+            count.send_modify(|count| count.is_listening = true);
+            tokio::spawn(watch.clone().hear_devices());
         }
         match NetworkEvents::subscribe(layout) {
             Ok(events) => drop(tokio::spawn(hear_network(events, count.clone()))),
             Err(error) => tracing::warn!(%error, "cannot receive network events"),
         }
-        tokio::spawn(hear_files(layout.clone(), count.clone()));
-        Self(count)
+        tokio::spawn(hear_files(layout.clone(), count));
+        watch
+    }
+
+    /// What the device events are about that were sent since this was called before. `None` if they are not heard: then
+    /// anything may have changed.
+    pub(super) fn changed_devices(&self) -> Option<Subjects> {
+        let uevents = self.devices.uevents.as_ref().filter(|_| self.count.borrow().is_listening)?;
+        // Those that have not come to the task below yet, too: who asks may have seen what they report.
+        self.take_devices(uevents, std::mem::take).ok()
+    }
+
+    /// Takes the device events that there are. All waits hear of them, whoever takes them.
+    fn take_devices<T>(&self, uevents: &Uevents, then: impl FnOnce(&mut Subjects) -> T) -> io::Result<T> {
+        let mut heard = self.devices.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = uevents.take(&mut heard);
+        if matches!(taken, Ok(true)) {
+            self.count.send_modify(|count| count.devices += 1);
+        }
+        taken.map(|_| then(&mut heard))
+    }
+
+    async fn hear_devices(self) {
+        let Some(uevents) = &self.devices.uevents else { return };
+        loop {
+            if let Err(error) = uevents.changed(|uevents| self.take_devices(uevents, |_| ())).await {
+                self.count.send_modify(|count| count.is_listening = false);
+                return tracing::warn!(%error, "lost the device events");
+            }
+        }
     }
 
     /// Looks until the predicate has a result, immediately and after each event. `None` if the
@@ -92,7 +145,7 @@ impl Watch {
         predicate: &mut P,
         limit: &Limit,
     ) -> Result<Option<P::Is>> {
-        let mut changes = self.0.subscribe();
+        let mut changes = self.count.subscribe();
         loop {
             changes.mark_unchanged();
             let is_last = limit.is_over();
@@ -120,14 +173,14 @@ impl Watch {
 
     /// A listener for every event from now on.
     pub(in crate::engine) fn events(&self) -> Events {
-        let changes = self.0.subscribe();
+        let changes = self.count.subscribe();
         let seen = *changes.borrow();
         Events { changes, seen }
     }
 
     /// A listener that reports when open-iscsi's files have changed.
     pub(in crate::engine) fn files(&self) -> FileEvents {
-        let changes = self.0.subscribe();
+        let changes = self.count.subscribe();
         let seen = changes.borrow().files;
         FileEvents { changes, seen }
     }
@@ -185,16 +238,6 @@ impl FileEvents {
             // The engine is gone, and no call is left that could change anything.
             Err(_) => std::future::pending().await,
         }
-    }
-}
-
-async fn hear_devices(uevents: Uevents, count: watch::Sender<Count>) {
-    loop {
-        if let Err(error) = uevents.changed().await {
-            count.send_modify(|count| count.is_listening = false);
-            return tracing::warn!(%error, "lost the device events");
-        }
-        count.send_modify(|count| count.devices += 1);
     }
 }
 
@@ -256,7 +299,7 @@ mod tests {
 
     fn quiet() -> (Watch, watch::Sender<Count>) {
         let (count, _) = watch::channel(Count::default());
-        (Watch(count.clone()), count)
+        (Watch { count: count.clone(), devices: Arc::default() }, count)
     }
 
     #[tokio::test(start_paused = true)]
@@ -314,6 +357,34 @@ mod tests {
             assert_eq!(watch.until(&mut never, &limit).await.unwrap(), None);
             assert_eq!(seen.load(Ordering::Relaxed), looks, "events are heard: {is_listening}");
         }
+    }
+
+    #[tokio::test]
+    async fn who_takes_device_events_has_all_that_were_sent_and_every_wait_hears_of_them() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("run")).unwrap();
+        let layout = Layout::below(folder.path());
+        let watch = Watch::start(&layout);
+        let mut events = watch.events();
+        let sender = std::os::unix::net::UnixDatagram::unbound().unwrap();
+        let send = |event: &str| sender.send_to(event.as_bytes(), layout.uevents.as_ref().unwrap()).unwrap();
+        assert_eq!(watch.changed_devices(), Some(Subjects::default()));
+        for sid in [1, 2] {
+            send(&format!("add@/devices/platform/host3/session{sid}\0"));
+            // The task that listens had no chance to take it.
+            assert_eq!(
+                watch.changed_devices(),
+                Some(Subjects { sessions: [sid].into(), ..Subjects::default() })
+            );
+            assert!(events.take().devices && !events.take().devices);
+        }
+        send("change@/devices/virtual/block/dm-0\0");
+        events.next().await;
+        assert!(events.take().devices, "the task that listens has taken it");
+        let map = Subjects { maps: ["dm-0".to_owned()].into(), ..Subjects::default() };
+        assert_eq!(watch.changed_devices(), Some(map));
+        assert_eq!(watch.changed_devices(), Some(Subjects::default()));
+        assert_eq!(quiet().0.changed_devices(), None, "nothing is heard");
     }
 
     #[tokio::test(start_paused = true)]

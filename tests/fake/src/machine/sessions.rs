@@ -53,6 +53,12 @@ impl Machine {
         let number = format!("253:{}\n", device.trim_start_matches("dm-"));
         self.put(&format!("sys/class/block/{device}/dev"), &number, 0o444);
         self.put(&format!("sys/class/block/{below}/holders/{device}/x"), "", 0o444);
+        // By the kernel's own path of what is below.
+        let below = self.at(format!("sys/class/block/{below}")).canonicalize().unwrap_or_default();
+        let below = below.strip_prefix(self.root()).unwrap_or(&below).to_string_lossy().into_owned();
+        for path in [below, format!("sys/devices/virtual/block/{device}")] {
+            self.core.uevents.send("change", &path, "block");
+        }
     }
 
     /// The numbers of the sessions that are there.

@@ -37,7 +37,7 @@ impl Scope {
         Self { portals: Some(portals), ..self }
     }
 
-    pub(super) fn is_all(&self) -> bool {
+    pub(crate) fn is_all(&self) -> bool {
         *self == Self::default()
     }
 

@@ -68,6 +68,28 @@ impl Sysfs {
         look.sids().into_iter().filter(|sid| look.target(*sid) == target).collect()
     }
 
+    /// Reads sessions again: those with these numbers, which is extended by those of the known ones in the scope that
+    /// have another state, or a LUN with another state, than is known. No event reports that. Where there is a scope,
+    /// also those that only the kernel has, and those that only are known.
+    pub(crate) fn again(
+        &self,
+        sids: &mut BTreeSet<u32>,
+        known: &[Session],
+        scope: Option<&Scope>,
+    ) -> Vec<Session> {
+        if sids.is_empty() && scope.is_none() {
+            return Vec::new();
+        }
+        let Some(mut look) = Look::begin(self) else {
+            sids.extend(known.iter().map(|session| session.sid));
+            return Vec::new();
+        };
+        if let Some(scope) = scope {
+            sids.extend(look.other_than(known, scope, sids));
+        }
+        look.sessions(&Scope::numbered(sids.iter().copied()))
+    }
+
     /// The targets that have a session.
     pub(crate) fn targets(&self) -> BTreeSet<String> {
         let Some(look) = Look::begin(self) else { return BTreeSet::new() };
@@ -201,6 +223,33 @@ impl<'a> Look<'a> {
             scanned,
             host: host.unwrap_or_default(),
             disks,
+        })
+    }
+
+    /// The sessions whose states are other than is known, but for those that are read anyway.
+    fn other_than(&self, known: &[Session], scope: &Scope, anyway: &BTreeSet<u32>) -> BTreeSet<u32> {
+        let there: BTreeSet<u32> = self.sids().into_iter().collect();
+        let is_asked = |session: &&Session| scope.has(session) && !anyway.contains(&session.sid);
+        let others = known.iter().filter(is_asked).filter(|session| !self.is_as(session));
+        let sids: BTreeSet<u32> = known.iter().map(|session| session.sid).collect();
+        others.map(|session| session.sid).chain(there.symmetric_difference(&sids).copied()).collect()
+    }
+
+    /// Whether its states, and those of its LUNs, are still the same.
+    fn is_as(&self, session: &Session) -> bool {
+        let Ok(own) = self.class.folder(&format!("session{}", session.sid)) else { return false };
+        let scanned = own.attribute("target_state").map(|state| state == "SCANNED");
+        if own.attribute("state").as_deref() != Some(session.state.as_str()) || scanned != session.scanned {
+            return false;
+        }
+        if session.disks.is_empty() {
+            return true;
+        }
+        let Ok(device) = own.folder("device") else { return false };
+        session.disks.iter().all(|disk| {
+            let Disk { host, channel, id, .. } = disk;
+            let path = format!("target{host}:{channel}:{id}/{}/state", disk.address());
+            device.attribute(&path).unwrap_or_default() == disk.state
         })
     }
 
@@ -382,11 +431,7 @@ mod tests {
             let sysfs = Sysfs::new(&machine.at("sys"));
             let all = sysfs.sessions();
             for scope in scopes(&machine) {
-                let is_in = |session: &&Session| {
-                    scope.sids.as_ref().is_none_or(|sids| sids.contains(&session.sid))
-                        && scope.has_target(&session.target)
-                        && scope.has_portal(session.portal.as_ref())
-                };
+                let is_in = |session: &&Session| scope.has(session);
                 let wanted: Vec<Session> = all.iter().filter(is_in).cloned().collect();
                 assert_eq!(sysfs.sessions_in(&scope), wanted, "{seed}: {scope:?}");
                 let ours = || wanted.iter().flat_map(|session| &session.disks);
@@ -406,6 +451,7 @@ mod tests {
                 });
                 let around: Vec<Session> = around.collect();
                 assert_eq!(sysfs.sessions_around(&scope), around, "{seed}: {scope:?}");
+                assert_eq!(scope.around(&all), around, "{seed}: {scope:?}");
             }
             let targets: BTreeSet<String> = all.iter().map(|session| session.target.clone()).collect();
             assert_eq!(sysfs.targets(), targets);

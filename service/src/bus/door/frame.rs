@@ -250,7 +250,6 @@ pub(super) mod tests {
             ("/org/cloudatlas/IscsiInitiator/disks", "", true),
             ("/org/cloudatlas/IscsiInitiator/disks", peer, false),
             ("/org/cloudatlas/IscsiInitiators/disks", manager, false),
-            ("/org/cloudatlas", "org.freedesktop.DBus.Introspectable", false),
             ("/", manager, false),
         ] {
             let fields = Fields { path: Some(path), interface: Some(interface), ..Fields::default() };

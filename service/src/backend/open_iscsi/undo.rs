@@ -60,8 +60,16 @@ impl Journal {
     /// Writes an entry, durable when this returns. Must be called before the change begins. On an
     /// error nothing is left, and nothing may be changed.
     pub(crate) fn write(&self, undo: &Undo) -> Result<Entry, UndoError> {
+        self.write_in(&self.folder()?, undo)
+    }
+
+    /// Its folder, in a turn that ends when this is dropped.
+    fn folder(&self) -> Result<Folder, UndoError> {
+        Folder::make(&self.state)
+    }
+
+    fn write_in(&self, folder: &Folder, undo: &Undo) -> Result<Entry, UndoError> {
         let bytes = folder::encode(undo)?;
-        let folder = Folder::make(&self.state)?;
         let name = folder.next_name(undo.kind(), undo.tag())?;
         match folder.dir.create_held(&name, &bytes, 0o600) {
             Ok(held) => Ok(Entry { journal: self.clone(), name, held: Some(held) }),
@@ -151,6 +159,12 @@ impl Journal {
         Ok(taken)
     }
 
+    /// Whether there is an entry of this kind, of whichever daemon.
+    fn has_any(&self, kind: Kind) -> Result<bool, UndoError> {
+        let Some(folder) = Folder::open(&self.state)? else { return Ok(false) };
+        Ok(folder.names()?.iter().any(|(other, ..)| *other == kind))
+    }
+
     /// The content of entries of one kind about one subject, whether a daemon holds them or not;
     /// the oldest first.
     fn look(&self, kind: Kind, tag: u64) -> Result<Vec<Undo>, UndoError> {
@@ -199,6 +213,21 @@ impl Entry {
             drop(held);
             removed
         })
+    }
+
+    /// The same for several, in one turn. All are tried.
+    pub(crate) fn all_done(entries: Vec<Self>) -> Result<(), UndoError> {
+        let Some(path) = entries.first().map(|entry| entry.journal.path()) else { return Ok(()) };
+        let (mut names, mut held) = (Vec::new(), Vec::new());
+        for mut entry in entries {
+            if let Some(lock) = entry.held.take() {
+                names.push(std::mem::take(&mut entry.name));
+                held.push(lock);
+            }
+        }
+        let removed = folder::remove_all(&path, &names);
+        drop(held);
+        removed
     }
 
     /// Releases an entry that was only read.

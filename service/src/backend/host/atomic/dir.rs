@@ -286,6 +286,23 @@ impl Dir {
         }
     }
 
+    /// Removes files of this folder itself, durably once all are tried. Missing ones are success; the first error
+    /// is returned.
+    pub(crate) fn remove_all(&self, names: &[String]) -> Result<()> {
+        let mut removed = Ok(());
+        for name in names {
+            // Without a file there is no step.
+            let one = rustix::fs::statat(&self.fd, name.as_str(), AtFlags::SYMLINK_NOFOLLOW)
+                .and_then(|_| step())
+                .and_then(|()| rustix::fs::unlinkat(&self.fd, name.as_str(), AtFlags::empty()));
+            removed = removed.and(match one {
+                Err(Errno::NOENT) => Ok(()),
+                one => one,
+            });
+        }
+        removed.and(rustix::fs::fsync(&self.fd))
+    }
+
     /// Removes a directory if it is empty. A missing or a non-empty one is success.
     pub(crate) fn remove_empty_dir(&self, relative: &str) -> Result<()> {
         match self.unlink(relative, AtFlags::REMOVEDIR) {

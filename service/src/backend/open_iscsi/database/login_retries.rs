@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Database, DatabaseError, NodeKey, in_record, open, read_node, write};
+use super::{Database, DatabaseError, Dir, NodeKey, in_record, open, read_node, write};
 
 /// iscsid retries for this many times the login timeout (usr/initiator.c,
 /// `iscsi_retry_initial_login`).
@@ -42,49 +42,87 @@ impl Database {
     ) -> Result<(), E> {
         let dir = open(&self.root)?;
         let _lock = self.locked()?;
-        let path = node.path();
-        let mut record = read_node(&dir, node)?.ok_or(DatabaseError::NoSuchNode)?;
-        let timeout = record.number(TIMEOUT).unwrap_or(DEFAULT_TIMEOUT);
-        // Below zero means for ever.
-        let retries = record.number(RETRIES).unwrap_or(DEFAULT_RETRIES);
-        let affordable =
-            u64::try_from(timeout).ok().and_then(|timeout| limit.as_secs().checked_div(timeout)).unwrap_or(0);
-        if u64::try_from(retries).is_ok_and(|retries| retries <= affordable) {
-            return Ok(());
-        }
-        let set = affordable.to_string();
-        // The current value is not what an administrator wrote: the older line is.
-        let is_set = |older: &&LoginRetries| older.node == *node && record.get(RETRIES) == Some(&older.set);
-        let former = match older.iter().find(is_set) {
-            Some(older) => older.former.clone(),
-            None => match record.line(RETRIES).map(std::str::from_utf8) {
-                None => None,
-                Some(Ok(line)) => Some(line.to_owned()),
-                // It could not be put back as it was.
-                Some(Err(_)) => return Ok(()),
-            },
-        };
-        first(LoginRetries { node: node.clone(), set: set.clone(), former })?;
-        record.set(RETRIES, &set).map_err(in_record(&dir, &path))?;
-        Ok(write(&dir, &path, &record)?)
+        shorten(&dir, node, limit, older, first)
+    }
+
+    /// The same for several nodes, of which no change is left to be undone, under one lock. Ends at the
+    /// first that fails.
+    pub(crate) fn shorten_all_login_retries<E: From<DatabaseError>>(
+        &self,
+        nodes: &[NodeKey],
+        limit: Duration,
+        mut first: impl FnMut(LoginRetries) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let dir = open(&self.root)?;
+        let _lock = self.locked()?;
+        nodes.iter().try_for_each(|node| shorten(&dir, node, limit, &[], &mut first))
     }
 
     /// Restores the record's line. A record that was removed, damaged or changed since stays as it
     /// is. May be called again.
     pub(crate) fn put_login_retries_back(&self, change: &LoginRetries) -> Result<(), DatabaseError> {
+        self.put_all_login_retries_back([change])?.pop().unwrap_or(Ok(()))
+    }
+
+    /// The same for several records, under one lock, with a result each.
+    pub(crate) fn put_all_login_retries_back<'a>(
+        &self,
+        changes: impl IntoIterator<Item = &'a LoginRetries>,
+    ) -> Result<Vec<Result<(), DatabaseError>>, DatabaseError> {
+        let changes = changes.into_iter();
         let dir = match open(&self.root) {
-            Err(DatabaseError::Io { error: rustix::io::Errno::NOENT, .. }) => return Ok(()),
+            Err(DatabaseError::Io { error: rustix::io::Errno::NOENT, .. }) => {
+                return Ok(changes.map(|_| Ok(())).collect());
+            }
             dir => dir?,
         };
         let _lock = self.locked()?;
-        let path = change.node.path();
-        match read_node(&dir, &change.node) {
-            Ok(Some(mut record)) if record.get(RETRIES) == Some(&change.set) => {
-                record.set_line(RETRIES, change.former.as_deref()).map_err(in_record(&dir, &path))?;
-                write(&dir, &path, &record)
-            }
-            Ok(_) | Err(DatabaseError::Record { .. }) => Ok(()),
-            Err(error) => Err(error),
+        Ok(changes.map(|change| put_back(&dir, change)).collect())
+    }
+}
+
+fn shorten<E: From<DatabaseError>>(
+    dir: &Dir,
+    node: &NodeKey,
+    limit: Duration,
+    older: &[LoginRetries],
+    first: impl FnOnce(LoginRetries) -> Result<(), E>,
+) -> Result<(), E> {
+    let path = node.path();
+    let mut record = read_node(dir, node)?.ok_or(DatabaseError::NoSuchNode)?;
+    let timeout = record.number(TIMEOUT).unwrap_or(DEFAULT_TIMEOUT);
+    // Below zero means for ever.
+    let retries = record.number(RETRIES).unwrap_or(DEFAULT_RETRIES);
+    let affordable =
+        u64::try_from(timeout).ok().and_then(|timeout| limit.as_secs().checked_div(timeout)).unwrap_or(0);
+    if u64::try_from(retries).is_ok_and(|retries| retries <= affordable) {
+        return Ok(());
+    }
+    let set = affordable.to_string();
+    // The current value is not what an administrator wrote: the older line is.
+    let is_set = |older: &&LoginRetries| older.node == *node && record.get(RETRIES) == Some(&older.set);
+    let former = match older.iter().find(is_set) {
+        Some(older) => older.former.clone(),
+        None => match record.line(RETRIES).map(std::str::from_utf8) {
+            None => None,
+            Some(Ok(line)) => Some(line.to_owned()),
+            // It could not be put back as it was.
+            Some(Err(_)) => return Ok(()),
+        },
+    };
+    first(LoginRetries { node: node.clone(), set: set.clone(), former })?;
+    record.set(RETRIES, &set).map_err(in_record(dir, &path))?;
+    Ok(write(dir, &path, &record)?)
+}
+
+fn put_back(dir: &Dir, change: &LoginRetries) -> Result<(), DatabaseError> {
+    let path = change.node.path();
+    match read_node(dir, &change.node) {
+        Ok(Some(mut record)) if record.get(RETRIES) == Some(&change.set) => {
+            record.set_line(RETRIES, change.former.as_deref()).map_err(in_record(dir, &path))?;
+            write(dir, &path, &record)
         }
+        Ok(_) | Err(DatabaseError::Record { .. }) => Ok(()),
+        Err(error) => Err(error),
     }
 }

@@ -123,6 +123,14 @@ pub(super) fn remove(folder: &Path, name: &str) -> Result<(), UndoError> {
     }
 }
 
+/// The same for several.
+pub(super) fn remove_all(folder: &Path, names: &[String]) -> Result<(), UndoError> {
+    match Dir::open(folder) {
+        Err(Errno::NOENT) => Ok(()),
+        dir => dir.and_then(|dir| dir.remove_all(names)).map_err(at(folder)),
+    }
+}
+
 fn name(number: u32, kind: EntryKind, tag: u64) -> String {
     format!("{number:010}.{}.{tag:016x}.json", kind.as_str())
 }

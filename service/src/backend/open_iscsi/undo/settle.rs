@@ -75,7 +75,7 @@ pub(crate) fn shorten_login_retries(
 }
 
 /// The same for several nodes, of which those are returned that were lowered. All or none: on an error none
-/// stays lowered.
+/// stays lowered. As a rule nothing of an attempt before is left; then the lock and the journal are taken once.
 pub(crate) fn shorten_all_login_retries(
     journal: &Journal,
     database: &Database,
@@ -83,25 +83,52 @@ pub(crate) fn shorten_all_login_retries(
     limit: Duration,
 ) -> Result<Vec<(Entry, LoginRetries)>, Fault> {
     let mut shortened = Vec::new();
-    for node in nodes {
-        match shorten_login_retries(journal, database, node, limit) {
-            Ok(change) => shortened.extend(change),
-            Err(fault) => {
-                undo_all_login_retries(database, shortened);
-                return Err(fault);
-            }
-        }
+    let result = if journal.has_any(Kind::LoginRetries)? {
+        nodes.iter().try_for_each(|node| {
+            shortened.extend(shorten_login_retries(journal, database, node, limit)?);
+            Ok(())
+        })
+    } else {
+        let mut folder = None;
+        database.shorten_all_login_retries(nodes, limit, |change| {
+            let folder = match &folder {
+                Some(folder) => folder,
+                None => folder.insert(journal.folder()?),
+            };
+            let entry = journal.write_in(folder, &Undo::LoginRetries(change.clone()))?;
+            shortened.push((entry, change));
+            Ok::<(), Fault>(())
+        })
+    };
+    if let Err(fault) = result {
+        // The last record may have been written in spite of the error.
+        undo_all_login_retries(database, shortened);
+        return Err(fault);
     }
     Ok(shortened)
 }
 
 /// Undoes them. What cannot be undone yet stays on disk, to be undone later.
 pub(crate) fn undo_all_login_retries(database: &Database, shortened: Vec<(Entry, LoginRetries)>) {
-    for (entry, change) in shortened {
-        if let Err(fault) = undo_login_retries(database, entry, &change) {
-            let (NodeKey { target, portal, .. }, error) = (&change.node, fault.message());
-            tracing::warn!(%target, %portal, error, "cannot restore the record yet, trying again later");
+    let later = |error: &dyn std::fmt::Display| {
+        tracing::warn!(%error, "cannot restore login retries yet, trying again later");
+    };
+    let undone = match database.put_all_login_retries_back(shortened.iter().map(|(_, change)| change)) {
+        Ok(undone) => undone,
+        Err(error) => return later(&error),
+    };
+    let mut done = Vec::new();
+    for ((entry, LoginRetries { node, .. }), undone) in shortened.into_iter().zip(undone) {
+        match undone {
+            Ok(()) => done.push(entry),
+            Err(error) => {
+                let NodeKey { target, portal, .. } = &node;
+                tracing::warn!(%target, %portal, %error, "cannot restore the record yet, trying again later");
+            }
         }
+    }
+    if let Err(error) = Entry::all_done(done) {
+        later(&error);
     }
 }
 

@@ -305,6 +305,42 @@ fn an_iface_that_was_there_stays() {
 }
 
 #[test]
+fn a_daemon_killed_at_any_step_of_a_login_at_several_portals_leaves_their_retries() {
+    let nodes = [key("192.0.2.21"), key("192.0.2.37")];
+    let world = || {
+        let world = World::new();
+        world.add(&nodes).unwrap();
+        let before = world.files();
+        (world, before)
+    };
+    type Made = (World, BTreeMap<String, Vec<u8>>);
+    let act = |(world, before): &Made| {
+        let shortened = shorten_all_login_retries(&world.journal, &world.database, &nodes, SHORT)?;
+        assert_eq!((shortened.len(), world.entries().len()), (2, 2));
+        assert!(
+            world.files().iter().all(|(path, bytes)| before.get(path) != Some(bytes)),
+            "both are lowered"
+        );
+        undo_all_login_retries(&world.database, shortened);
+        Ok(())
+    };
+    let steps = at_every_step(world, act, |step, (world, before), _: Result<(), Fault>| {
+        world.start(&[]);
+        assert_eq!(world.files(), *before, "step {step}");
+        assert!(world.entries().is_empty(), "step {step}: {:?}", world.entries());
+    });
+    assert!(steps > 10, "{steps}");
+
+    // What an attempt before has left of one of them is undone first, and is not what is put back.
+    let (world, before) = world();
+    drop(shorten(&world, &nodes[0], SHORT).unwrap());
+    let shortened = shorten_all_login_retries(&world.journal, &world.database, &nodes, SHORT).unwrap();
+    assert_eq!((shortened.len(), world.entries().len()), (2, 2));
+    undo_all_login_retries(&world.database, shortened);
+    assert_eq!((world.files(), world.entries()), (before, Vec::new()));
+}
+
+#[test]
 fn a_daemon_killed_at_any_step_of_a_connect_leaves_all_or_nothing() {
     let nodes = [key("192.0.2.21"), NodeKey { iface: "eth1".into(), ..key("192.0.2.37") }];
     let world = || {

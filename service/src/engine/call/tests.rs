@@ -205,9 +205,9 @@ impl World {
         self.engine.examine(&call, options, async { Ok(Vec::new()) }).await
     }
 
-    async fn list_paths(&self) -> Result<Vec<iscsi_initiator_dbus::results::Path>> {
+    async fn list_paths(&self, filter: &PathFilter) -> Result<Vec<iscsi_initiator_dbus::results::Path>> {
         let call = self.call(Action::ListPaths, None, Cancel::default());
-        self.engine.list_paths(&call, &PathFilter::default()).await
+        self.engine.list_paths(&call, filter).await
     }
 
     async fn set_multipath_up(&self, cancel: Cancel) -> Result<()> {

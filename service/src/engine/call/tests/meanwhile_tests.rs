@@ -42,12 +42,16 @@ fn a_record_that_is_changed_before_its_discovery_is_given_up_stays_and_is_named(
 
 #[tokio::test]
 async fn a_user_who_has_requests_to_multipathd_waiting_holds_up_nobody_elses_list() {
-    let world = World::up().await.crowded(4714).await;
-    let states = async |world: &World| {
-        let paths = world.list_paths().await.unwrap();
+    let mut world = World::up().await.crowded(4714).await;
+    let states = async |world: &World, filter: &PathFilter| {
+        let paths = world.list_paths(filter).await.unwrap();
         paths.into_iter().map(|path| path.dm_state).collect::<Vec<_>>()
     };
-    assert_eq!(states(&world).await, [""; 4], "without multipathd's view");
-    let another = World { user: Some(4715), ..world };
-    assert_eq!(states(&another).await, ["active"; 4]);
+    let mut of_target = PathFilter::default();
+    of_target.target = TARGET.parse().ok();
+    assert_eq!(states(&world, &of_target).await, [""; 4], "without multipathd's view");
+    world.user = Some(4715);
+    assert_eq!(states(&world, &of_target).await, ["active"; 4]);
+    world.user = Some(4714);
+    assert_eq!(states(&world, &PathFilter::default()).await, ["active"; 4], "one request serves all callers");
 }

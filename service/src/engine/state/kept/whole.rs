@@ -204,15 +204,18 @@ impl Whole {
     }
 
     fn add_touched(&self, touched: &mut Touched) {
-        if self.due_sessions.is_empty() && self.due_maps.is_empty() {
-            return;
+        let mut add = |disk: &Disk| {
+            touched.disks.insert(disk.name.clone());
+            touched.maps.extend(disk.map.as_ref().map(|map| map.name.clone()));
+        };
+        for sid in self.due_sessions.keys() {
+            let place = self.sessions.binary_search_by_key(sid, |session| session.sid);
+            let session = place.ok().and_then(|at| self.sessions.get(at));
+            session.into_iter().flat_map(|session| &session.disks).for_each(&mut add);
         }
-        for session in self.sessions.iter() {
-            let is_due = self.due_sessions.contains_key(&session.sid);
-            for disk in session.disks.iter().filter(|disk| is_due || self.is_in_due(disk)) {
-                touched.disks.insert(disk.name.clone());
-                touched.maps.extend(disk.map.as_ref().map(|map| map.name.clone()));
-            }
+        if !self.due_maps.is_empty() {
+            let disks = self.sessions.iter().flat_map(|session| &session.disks);
+            disks.filter(|disk| self.is_in_due(disk)).for_each(&mut add);
         }
     }
 

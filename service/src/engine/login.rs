@@ -11,6 +11,7 @@
 //! | `lost` | asks the portals of sessions that have lost their connection |
 //! | `lun_identity` | rejects a LUN that became another disk |
 //! | `portals` | handles all portals at the same time |
+//! | `retries` | lowers iscsid's retries for a login |
 //! | `scan` | has the kernel scan the sessions that show no LUN |
 //! | `settle` | waits for disks, maps and their links |
 //! | `shared_lun` | rejects a LUN whose identifier is that of another target's disk |
@@ -25,6 +26,7 @@ mod hold;
 mod lost;
 mod lun_identity;
 mod portals;
+mod retries;
 pub(super) mod scan;
 pub(super) mod settle;
 mod shared_lun;

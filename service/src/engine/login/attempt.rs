@@ -8,17 +8,17 @@ use iscsi_initiator_dbus::{Fault, Kind, fault::Result, hint, results::LoginOutco
 use super::{
     answer::Done,
     hold::Hold,
+    retries::with_fewer_retries,
     there,
     together::{Seat, Told},
 };
 use crate::{
     backend::{
-        host::{limit::Limit, threads::blocking},
+        host::limit::Limit,
         kernel::sysfs::{Scope, Session},
         open_iscsi::{
             database::NodeKey,
             iscsiadm::{Iscsiadm, Login, ProgramError, Refused, Rest},
-            undo::settle,
         },
     },
     engine::{
@@ -104,34 +104,6 @@ pub(super) async fn log_in(
 /// Whether iscsid has nothing left to do for a session: it is logged in, and its LUNs were scanned.
 fn is_whole(session: &Session) -> bool {
     session.state == "LOGGED_IN" && session.scanned.unwrap_or(!session.disks.is_empty())
-}
-
-/// Has iscsid log in at these nodes, with as many retries as the caller has time for. The records hold that
-/// number in the meantime. On an error the login was not begun.
-pub(super) async fn with_fewer_retries<T>(
-    engine: &Engine,
-    nodes: &[NodeKey],
-    login: impl Future<Output = T>,
-    limit: &Limit,
-) -> Result<T> {
-    let shortened = {
-        let (journal, database) = (engine.journal.clone(), engine.database.clone());
-        let (nodes, left) = (nodes.to_vec(), limit.left());
-        blocking(move || settle::shorten_all_login_retries(&journal, &database, &nodes, left)).await??
-    };
-    let login = match limit.wait(engine.turns.acts.iscsid.read()).await {
-        Some(_in_use) => Ok(login.await),
-        None => Err(limit.fault("timed out waiting for iscsid to be restarted").hint("try again")),
-    };
-    if !shortened.is_empty() {
-        // iscsid has read the record when the attempt began.
-        let database = engine.database.clone();
-        let undoing = blocking(move || settle::undo_all_login_retries(&database, shortened));
-        if let Err(fault) = undoing.await {
-            tracing::warn!(error = fault.message(), "cannot restore the records yet, trying again later");
-        }
-    }
-    login
 }
 
 /// The fault for an exit code, with the portal and where to look. The target accepted the login a

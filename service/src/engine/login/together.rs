@@ -11,7 +11,7 @@ use std::{
 use iscsi_initiator_dbus::fault::Result;
 use tokio::sync::watch;
 
-use super::attempt::with_fewer_retries;
+use super::retries::with_fewer_retries;
 use crate::{
     backend::{
         host::{limit::Limit, threads::reading},

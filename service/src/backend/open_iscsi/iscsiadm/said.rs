@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Login, NO_OBJECTS, Refused, SESSION_EXISTS};
+use super::ended::{Login, NO_OBJECTS, Refused, SESSION_EXISTS};
 use crate::backend::{host::program::Finished, open_iscsi::database::NodeKey};
 
 /// Before each line of its standard error.

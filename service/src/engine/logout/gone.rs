@@ -168,7 +168,10 @@ impl Look {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::{host::layout::Layout, kernel::sysfs::tests::sample};
+    use crate::backend::{
+        host::{atomic::Dir, layout::Layout},
+        kernel::sysfs::tests::sample,
+    };
 
     #[test]
     fn what_is_left_is_named_until_it_is_gone() {
@@ -218,16 +221,17 @@ mod tests {
         };
         assert_eq!(look().left(Extent::All).what.len(), 2);
         // The kernel gives the lowest free number to a host: names and addresses are those of before.
-        let host = folder.path().join("devices/platform/host3");
-        std::fs::rename(host.join("session1"), host.join("session2")).unwrap();
-        for (lun, name) in [(0, "sda"), (1, "sdb")] {
+        let target = folder.path().join("devices/platform/host3/session2/target3:0:0");
+        for (lun, name, number) in [(0, "sda", "8:0\n"), (1, "sdb", "8:16\n")] {
+            let device = target.join(format!("3:0:0:{lun}"));
+            let block = device.join("block").join(name);
+            std::fs::create_dir_all(&block).unwrap();
+            Dir::open(&block).unwrap().replace("dev", number.as_bytes(), 0o444).unwrap();
             let link = folder.path().join("class/block").join(name);
             std::fs::remove_file(&link).unwrap();
-            let block = host.join(format!("session2/target3:0:0/3:0:0:{lun}/block/{name}"));
             std::os::unix::fs::symlink(block, link).unwrap();
             let class = folder.path().join(format!("class/scsi_device/3:0:0:{lun}"));
             std::fs::create_dir_all(&class).unwrap();
-            let device = host.join(format!("session2/target3:0:0/3:0:0:{lun}"));
             std::os::unix::fs::symlink(device, class.join("device")).unwrap();
         }
         assert_eq!(look().left(Extent::All).what, Vec::<String>::new());

@@ -100,7 +100,8 @@ mod tests {
             let status = format!("Name:\t{name}\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n");
             dir.replace("status", status.as_bytes(), 0o444).unwrap();
             dir.replace("comm", format!("{name}\n").as_bytes(), 0o444).unwrap();
-            dir.replace("cmdline", b"iscsiadm\0-m\0session\0-r\05\0--logout\0", 0o444).unwrap();
+            let arguments = ["iscsiadm", "-m", "session", "-r", "5", "--logout", ""].join("\0");
+            dir.replace("cmdline", arguments.as_bytes(), 0o444).unwrap();
         }
         assert_eq!(look(folder.path()), Some(vec![Logout { pid: 40, of: Of::Session(5) }]));
         assert_eq!(look(&folder.path().join("none")), None);

@@ -110,10 +110,14 @@ async fn look(paths: usize) -> Result<Took, Box<dyn Error>> {
             .send_to(b"change@/devices/platform/host3/session1/target3:0:0/3:0:0:0/block/sda\0", &events)?;
         Ok(())
     };
+    let pause = async || {
+        tokio::time::sleep(SECOND).await;
+        Ok(())
+    };
     Ok(Took {
         first,
         all: median(&client, None, paths, async || Ok(())).await?,
-        states: median(&client, None, paths, async || Ok(tokio::time::sleep(SECOND).await)).await?,
+        states: median(&client, None, paths, pause).await?,
         event: median(&client, None, paths, event).await?,
         one: median(&client, Some(&target), 16, async || Ok(())).await?,
         none: median(&client, Some(&none), 0, async || Ok(())).await?,

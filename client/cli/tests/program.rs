@@ -941,6 +941,9 @@ fn mistakes_are_answered_as_everything_else_is() {
 /// The programs that a hint may begin with.
 const PROGRAMS: [&str; 5] = ["iscsictl ", "sudo ", "systemctl ", "journalctl ", "chmod "];
 
+/// How `env` ends where there is no such program.
+const NOT_FOUND: i32 = 127;
+
 /// The command of a hint: it stands at its end.
 #[expect(clippy::panic, reason = "a hint without a command fails the test")]
 fn command_in(text: &str) -> String {
@@ -958,12 +961,14 @@ fn command_in(text: &str) -> String {
 /// The words of a command as bash reads them, with every pattern an error that matches no file, as in zsh.
 fn words_of(command: &str) -> Vec<String> {
     for shell in ["bash", "zsh"] {
-        let checked = fake::command(shell).args(["-n", "-c", command]).output();
-        let Ok(checked) = checked else { continue };
+        let checked = fake::command(shell).args(["-n", "-c", command]).output().unwrap();
+        if checked.status.code() == Some(NOT_FOUND) {
+            continue;
+        }
         assert!(checked.status.success() && checked.stderr.is_empty(), "{shell}: {command}: {checked:?}");
     }
     let mut shells = vec![("bash", "shopt -s failglob\n")];
-    if fake::command("zsh").arg("--version").output().is_ok() {
+    if fake::command("zsh").arg("--version").output().unwrap().status.success() {
         shells.push(("zsh", ""));
     }
     let mut words = Vec::new();

@@ -29,8 +29,11 @@ pub const STRANGER: User = User { name: "stranger", uid: 64002 };
 /// A program of the host, found by PATH, with a clean environment.
 pub fn program(name: impl AsRef<Path>) -> Command {
     #[expect(clippy::disallowed_methods, reason = "the one place of the harness that starts programs")]
-    let mut command = Command::new(name.as_ref());
+    let mut command = Command::new("env");
     command
+        // What the tests themselves were started to ignore, as by nohup, does not count.
+        .args(["--default-signal", "--"])
+        .arg(name.as_ref())
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .env("LC_ALL", "C.UTF-8")

@@ -118,6 +118,7 @@ impl Whole {
         whole
     }
 
+    #[cfg(any(test, feature = "measure"))]
     pub(in crate::engine::state) fn sessions(&self) -> &Arc<Vec<Session>> {
         &self.sessions
     }

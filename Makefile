@@ -47,7 +47,7 @@ test: setup ## everything: what make check does, and the scenarios on the testbe
 	@tests/all
 
 soak: setup ## the long scenarios whole: fifty logins and logouts, and a kill at each step (SUITE=bookworm: Debian 12)
-	@tests/case $(if $(SUITE),--suite $(SUITE)) --soak logout-loop kill-steps kill $(if $(SUITE),$$(cd tests/testbed/scenes/cases && grep -l '^# soak: $(SUITE)' *))
+	@tests/case $(if $(SUITE),--suite $(SUITE)) --soak logout-loop kill-steps kill $(if $(filter bookworm,$(SUITE)),doctor $$(cd tests/testbed/scenes/cases && grep -l '^# soak: bookworm' *))
 
 deny: ## licences, bans and sources of the dependencies (cargo-deny, installed if it is missing)
 	@tests/deny

@@ -184,6 +184,7 @@ async fn the_client_can_call_every_method_and_read_every_property() {
         "objects",
         "authentication-dismissed",
         "jobs",
+        "logout-wait",
     ] {
         assert!(features.iter().any(|known| known == feature), "{feature}: {features:?}");
     }

@@ -485,7 +485,7 @@ mod tests {
             "iscsictl monitor",
             "iscsictl paths --watch iqn.2003-01.com.example:d",
             "iscsictl monitor iqn.2003-01.com.example:d 192.0.2.21 --json",
-            "iscsictl logout iqn.2003-01.com.example:d --force --timeout 600",
+            "iscsictl logout iqn.2003-01.com.example:d --force --no-wait --timeout 600",
             "iscsictl login iqn.2003-01.com.example:d --no-wait --startup automatic --timeout 1",
             "iscsictl login iqn.2003-01.com.example:d --accept-changed-luns",
             "iscsictl in-use iqn.2003-01.com.example:d 192.0.2.21 --json",

@@ -224,19 +224,27 @@ impl ConnectOptions {
 }
 
 /// The options of `Logout`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LogoutOptions {
     /// The whole call's deadline; 20 s unless given.
     pub timeout: Option<Duration>,
+    /// Whether to answer only when udev and multipathd have let go of the disks; true unless given.
+    pub wait: bool,
     /// Whether to log out although something uses the disks; false unless given.
     pub force: bool,
     /// The caller's own number for the call, for `Progress` and `Cancel`; none unless given.
     pub job: Option<u32>,
 }
 
+impl Default for LogoutOptions {
+    fn default() -> Self {
+        Self { timeout: None, wait: true, force: false, job: None }
+    }
+}
+
 impl LogoutOptions {
-    /// No option: disks in use make the call fail.
+    /// No option: disks in use make the call fail, and the call waits until nothing is left of them.
     pub fn new() -> Self {
         Self::default()
     }
@@ -246,13 +254,23 @@ impl LogoutOptions {
     setter!(job);
 
     setter!(
+        /// Whether to answer only when udev and multipathd have let go of the disks, too. `false` needs the
+        /// feature `logout-wait`.
+        wait
+    );
+
+    setter!(
         /// Whether to log out although something uses the disks: data may be lost. Asks polkit for
         /// `logout-in-use`.
         force
     );
 
     fn entries(&self) -> Entries<'_> {
-        Entries::new().timeout(self.timeout).flag(keys::FORCE, self.force, false).job(self.job)
+        Entries::new()
+            .timeout(self.timeout)
+            .flag(keys::WAIT, self.wait, true)
+            .flag(keys::FORCE, self.force, false)
+            .job(self.job)
     }
 
     /// Reads the argument `options` of `Logout`.
@@ -262,8 +280,12 @@ impl LogoutOptions {
     /// `InvalidArgs`, which names the key: unknown, of a wrong type or out of range.
     pub fn parse(dict: impl Into<Dict>) -> Result<Self> {
         let mut bag = Bag::new("options", dict)?;
-        let options =
-            Self { timeout: bag.timeout()?, force: bag.flag(keys::FORCE)?.unwrap_or(false), job: bag.job()? };
+        let options = Self {
+            timeout: bag.timeout()?,
+            wait: bag.flag(keys::WAIT)?.unwrap_or(true),
+            force: bag.flag(keys::FORCE)?.unwrap_or(false),
+            job: bag.job()?,
+        };
         bag.finish(options)
     }
 }

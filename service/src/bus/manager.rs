@@ -505,4 +505,5 @@ const FEATURES: &[&str] = &[
     "objects",
     "authentication-dismissed",
     "jobs",
+    "logout-wait",
 ];

@@ -66,7 +66,7 @@ impl Engine {
         call: &Call,
         options: &LogoutOptions,
     ) -> Result<Vec<results::Logout>> {
-        let force = options.force;
+        let manner @ Manner { force, .. } = Manner { force: options.force, waits: options.wait };
         let action = if force { Action::LogoutInUse } else { Action::Logout };
         act(self, call, action, move |engine, call| {
             Box::pin(async move {
@@ -101,7 +101,7 @@ impl Engine {
                     let (held, ending) = engine.turns.leases.end(target, force).await?;
                     // Until the sessions have ended, no lease is taken.
                     let Some(_ending) = ending else { return Err(leases::in_use(&held, call.uid())) };
-                    let mut ended = end(engine, &sessions, force, call.progress(), limit).await?;
+                    let mut ended = end(engine, &sessions, manner, call.progress(), limit).await?;
                     report_broken(&mut ended, &held);
                     entries.extend(ended);
                 } else if !earlier.is_nothing() {
@@ -127,13 +127,22 @@ async fn look_without_stale_sessions(engine: &Engine, target: &Iqn, limit: &Limi
     }
 }
 
+/// How sessions are ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner {
+    /// Although something uses the disks.
+    pub(super) force: bool,
+    /// Until udev and multipathd have let go of the disks, too.
+    pub(super) waits: bool,
+}
+
 /// Verifies that nothing uses the disks, writes back cached data, removes the maps, and ends the
-/// sessions, with which the kernel removes the disks. Then waits until nothing is left of them.
-/// Returns an entry each. It can be cancelled until the first map is removed.
+/// sessions, with which the kernel removes the disks. Then waits, if that is asked for, until nothing is left
+/// of them. Returns an entry each. It can be cancelled until the first map is removed.
 pub(super) async fn end(
     engine: &Engine,
     sessions: &[Session],
-    force: bool,
+    Manner { force, waits }: Manner,
     progress: &Progress,
     limit: &Limit,
 ) -> Result<Vec<results::Logout>> {
@@ -188,7 +197,7 @@ pub(super) async fn end(
             letting_go.abort();
         }
         stand_by(engine, &mut left, &plan, &removed, is_over).await?;
-    } else if removed == plan.maps {
+    } else if waits && removed == plan.maps {
         progress.report(Step::Logout, "waiting until the disks are gone");
         report_what_is_left(engine, &mut left, &plan, limit).await?;
     }

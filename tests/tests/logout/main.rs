@@ -116,3 +116,18 @@ async fn what_is_still_there_at_the_deadline_is_told() {
     }
     assert!(room.machine.sessions().is_empty());
 }
+
+#[tokio::test]
+async fn without_waiting_it_is_over_when_the_sessions_and_their_disks_are_gone() {
+    let (room, _) = Room::logged_in().await;
+    room.machine.delay(|delays| delays.udev = Duration::from_secs(3600));
+    let mut options = within(60);
+    options.insert("wait", false.into());
+    let begun = Instant::now();
+    let entries = log_out(&room, options).await.unwrap();
+    for entry in &entries {
+        assert_eq!((entry.outcome, entry.message.as_str()), (LogoutOutcome::LoggedOut, ""));
+    }
+    assert!(begun.elapsed() < Duration::from_secs(30), "udev never takes its links away");
+    assert!(room.machine.sessions().is_empty() && room.machine.maps().is_empty());
+}

@@ -71,6 +71,9 @@ pub(crate) struct Logout {
     /// Log out although someone holds the target or something uses its disks; data may be lost
     #[arg(long)]
     pub(crate) force: bool,
+    /// Return when the sessions have ended, before udev and multipathd have let go of the disks
+    #[arg(long)]
+    pub(crate) no_wait: bool,
 }
 
 #[derive(Debug, Group)]

@@ -59,7 +59,7 @@ pub(super) fn no_map(said: &[Remark]) -> Option<Remark> {
 
 pub(super) async fn logout(call: &Call, args: &Logout) -> Result<Report, Problem> {
     let (target, portal) = (args.place.target(), args.place.portal());
-    let mut options = LogoutOptions::new().force(args.force);
+    let mut options = LogoutOptions::new().force(args.force).wait(!args.no_wait);
     options.timeout = args.timeout.duration();
     let title = format!("Logging out of {target}");
     let work = progress::run(call, &title, Steps::OnTerminal, async |number| {

@@ -11,9 +11,12 @@ use std::{
 /// process can be in 65536 groups.
 pub(crate) const SMALL: u64 = 1 << 20;
 
+/// Room for what most of these files have, so that one read is enough. Room that grows begins with 32 bytes.
+const USUAL: usize = 4096;
+
 /// The whole file. `FileTooLarge` if it has more than `most` bytes.
 pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(usize::try_from(most).unwrap_or(USUAL).saturating_add(1).min(USUAL));
     File::open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
         return Err(ErrorKind::FileTooLarge.into());

@@ -36,7 +36,7 @@ use self::{
     mapped::Hanging,
     opens::Wanted,
     release::Above,
-    tables::{Numbers, Tables},
+    tables::{Namespaces, Numbers, Tables},
 };
 use super::sysfs::Sysfs;
 use crate::backend::host::capabilities::{Raised, TO_LOOK_INTO_PROCESSES};
@@ -106,7 +106,7 @@ impl Usage {
         skip: &[u32],
     ) -> Uses {
         let capabilities = Raised::new(TO_LOOK_INTO_PROCESSES);
-        let tables = Tables::read(&self.sysfs, &self.proc, &self.numbers_above(devices));
+        let tables = self.tables(devices, Namespaces::All);
         let mut all = Climb::default();
         let mut quiet = Vec::new();
         for device in devices {
@@ -164,7 +164,7 @@ impl Usage {
     /// The same, as far as it is visible without looking into processes or opening anything. Blocks.
     pub(crate) fn stacked(&self, devices: &[String]) -> Uses {
         let capabilities = Raised::new(TO_LOOK_INTO_PROCESSES);
-        let tables = Tables::read(&self.sysfs, &self.proc, &self.numbers_above(devices));
+        let tables = self.tables(devices, Namespaces::All);
         drop(capabilities);
         let mut climb = Climb::default();
         devices.iter().for_each(|device| self.climb(device, &tables, DEPTH, &mut climb));
@@ -176,7 +176,8 @@ impl Usage {
     /// known: every machine has a root file system. Opens nothing. Blocks.
     pub(crate) fn carried(&self, devices: &[String]) -> Option<Carried> {
         let capabilities = Raised::new(TO_LOOK_INTO_PROCESSES);
-        let tables = Tables::read(&self.sysfs, &self.proc, &self.numbers_above(devices));
+        // What others alone have mounted is not asked for.
+        let tables = self.tables(devices, Namespaces::First);
         drop(capabilities);
         if !tables.is_whole {
             return None;
@@ -200,6 +201,10 @@ impl Usage {
             }
         }
         Some(carried)
+    }
+
+    fn tables(&self, devices: &[String], namespaces: Namespaces) -> Tables {
+        Tables::read(&self.sysfs, &self.proc, &self.numbers_above(devices), namespaces)
     }
 
     /// The numbers of the devices and of everything that may be stacked on them: a loop device may

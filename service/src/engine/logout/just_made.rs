@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use iscsi_initiator_dbus::{Fault, Kind, fault::Result, results::LogoutOutcome};
 
+use super::Manner;
 use crate::{
     backend::{host::limit::Limit, kernel::sysfs::Session},
     engine::{
@@ -43,7 +44,8 @@ impl Predicate for Ended<'_> {
 
     async fn look(&mut self) -> Result<Option<()>> {
         let limit = Limit::of(DEFAULT_TIMEOUT);
-        match super::end(self.engine, &self.sessions, false, &Progress::none(), &limit).await {
+        let manner = Manner { force: false, waits: true };
+        match super::end(self.engine, &self.sessions, manner, &Progress::none(), &limit).await {
             // A slow machine may not get through all processes in time.
             Err(fault) if matches!(fault.kind(), Kind::InUse | Kind::TimedOut) => {
                 self.stays = Some(fault);

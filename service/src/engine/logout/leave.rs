@@ -40,16 +40,20 @@ pub(super) async fn leave(
 ) -> Result<Vec<results::Logout>> {
     let late = || limit.fault("timed out waiting for iscsid to be restarted").hint("try again");
     let in_use = limit.wait(engine.turns.acts.iscsid.read()).await.ok_or_else(late)?;
-    let proc = engine.layout.proc.clone();
-    let takeover = reading(move || Iscsid::takeover(&proc)).await?;
     // One logout at a time tears down, so this is the limit for all calls together as well.
     let turns = Arc::new(Semaphore::new(AT_ONCE));
     let mut done = together::log_out(engine, iscsiadm, sessions, limit).await;
     let mut leaving = JoinSet::new();
-    for session in sessions {
-        if done.contains_key(&session.sid) {
-            continue;
+    let alone: Vec<&Session> = sessions.iter().filter(|session| !done.contains_key(&session.sid)).collect();
+    // To find iscsid, every process is looked at.
+    let takeover = match alone.is_empty() {
+        true => Duration::ZERO,
+        false => {
+            let proc = engine.layout.proc.clone();
+            reading(move || Iscsid::takeover(&proc)).await?
         }
+    };
+    for session in alone {
         let logout =
             Logout { iscsiadm: iscsiadm.clone(), sid: session.sid, limit: limit.clone(), last: None };
         let (watch, session, limit) = (engine.state.watch.clone(), session.clone(), limit.clone());

@@ -208,19 +208,27 @@ fn is_udevs(cgroup: &str) -> bool {
     path.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Every process, by its pid.
-pub(super) fn processes(proc: &Path) -> Vec<Process> {
+/// The pids of all processes, in order.
+pub(super) fn pids(proc: &Path) -> Vec<u32> {
     let Ok(entries) = std::fs::read_dir(proc) else { return Vec::new() };
     let number = |entry: std::fs::DirEntry| entry.file_name().to_str()?.parse().ok();
     let mut pids: Vec<u32> = entries.flatten().filter_map(number).collect();
     pids.sort_unstable();
-    let process = |pid: u32| {
+    pids
+}
+
+impl Process {
+    /// With its name; `None` if it has ended.
+    pub(super) fn of(proc: &Path, pid: u32) -> Option<Self> {
         let name = bounded::text(&proc.join(pid.to_string()).join("comm"), SMALL).ok()?;
-        // Every process can choose its own name.
+        Some(Self::named(pid, &name))
+    }
+
+    /// Every process can choose its own name.
+    pub(super) fn named(pid: u32, name: &str) -> Self {
         let name = name.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(32).collect();
-        Some(Process { pid, name })
-    };
-    pids.into_iter().filter_map(process).collect()
+        Self { pid, name }
+    }
 }
 
 #[cfg(test)]

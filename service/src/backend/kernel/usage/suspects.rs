@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use super::holder::{Process, processes};
+use super::holder::{Process, pids};
 use crate::backend::host::bounded::{self, SMALL};
 
 /// With one of these a process can open a device that its user could not, or become another user:
@@ -75,10 +75,10 @@ pub(super) fn nodes<'a>(dev: &Path, names: impl Iterator<Item = &'a String>) -> 
 /// beginning with the user whose processes have the smallest tables of descriptors: who has
 /// enlarged theirs does not delay the rest.
 pub(super) fn suspects(proc: &Path, nodes: Option<&[Node]>, skip: &[u32]) -> Vec<Suspect> {
-    let mut found: Vec<Suspect> = processes(proc)
+    let mut found: Vec<Suspect> = pids(proc)
         .into_iter()
-        .filter(|process| !skip.contains(&process.pid))
-        .map(|process| suspect(proc, process, nodes))
+        .filter(|pid| !skip.contains(pid))
+        .filter_map(|pid| suspect(proc, pid, nodes))
         .collect();
     let mut sizes: BTreeMap<Option<u32>, u64> = BTreeMap::new();
     for suspect in found.iter().filter(|suspect| !suspect.is_able) {
@@ -93,12 +93,18 @@ pub(super) fn suspects(proc: &Path, nodes: Option<&[Node]>, skip: &[u32]) -> Vec
     found
 }
 
-fn suspect(proc: &Path, process: Process, nodes: Option<&[Node]>) -> Suspect {
-    let folder = proc.join(process.pid.to_string());
-    let credentials = bounded::text(&folder.join("status"), SMALL).ok().and_then(|text| credentials(&text));
-    let Some(credentials) = credentials else {
-        return Suspect { process, uid: None, is_able: true, size: 0 };
+/// `None` if there is nothing to inspect: it has ended, or is the kernel's own.
+fn suspect(proc: &Path, pid: u32, nodes: Option<&[Node]>) -> Option<Suspect> {
+    let folder = proc.join(pid.to_string());
+    let status = bounded::text(&folder.join("status"), SMALL).unwrap_or_default();
+    if is_kernels(&status) {
+        return None;
+    }
+    let Some(credentials) = credentials(&status) else {
+        return Some(Suspect { process: Process::of(proc, pid)?, uid: None, is_able: true, size: 0 });
     };
+    let name = status.lines().next().and_then(|line| line.strip_prefix("Name:")).unwrap_or_default();
+    let process = Process::named(pid, name);
     // In a namespace of its own any user has all capabilities, and they open nothing outside it.
     let is_capable = || {
         credentials.capabilities & ABLE != 0
@@ -112,7 +118,16 @@ fn suspect(proc: &Path, process: Process, nodes: Option<&[Node]>) -> Suspect {
     };
     let is_able =
         credentials.uids.contains(&0) || nodes.is_none_or(|nodes| nodes.iter().any(may_open)) || is_capable();
-    Suspect { process, uid: Some(credentials.uid), is_able, size: credentials.size }
+    Some(Suspect { process, uid: Some(credentials.uid), is_able, size: credentials.size })
+}
+
+/// Whether it is a thread of the kernel: those have neither descriptors nor mappings. Their parent is kthreadd (pid 2), which
+/// no program's is once it has memory of its own.
+fn is_kernels(status: &str) -> bool {
+    let has = |key: &str| status.lines().any(|line| line.starts_with(key));
+    let of = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().trim();
+    let is_kthreadds = of("PPid:") == "2" || (of("Pid:") == "2" && of("PPid:") == "0");
+    is_kthreadds && of("Tgid:") == of("Pid:") && !has("VmSize:") && !of("State:").starts_with(['Z', 'X'])
 }
 
 /// From `/proc/PID/status` (proc_pid_status(5)).
@@ -192,6 +207,22 @@ mod tests {
                 (10, false)
             ]
         );
+        put(
+            proc,
+            2,
+            "Name:\tkthreadd\nState:\tS\nTgid:\t2\nPid:\t2\nPPid:\t0\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\n",
+        );
+        put(
+            proc,
+            19,
+            "Name:\tkworker/0:1\nState:\tI\nTgid:\t19\nPid:\t19\nPPid:\t2\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\n",
+        );
+        assert_eq!(order(Some(&disk)).len(), 8, "the kernel's own threads hold nothing");
+        // A program that calls itself so has memory; one that has ended may still have threads.
+        for (pid, more) in [(20, "State:\tS\nVmSize:\t64 kB\n"), (21, "State:\tZ\n")] {
+            put(proc, pid, &of(0, 0, &format!("Tgid:\t{pid}\nPid:\t{pid}\nPPid:\t2\n{more}")));
+        }
+        assert_eq!(order(Some(&disk)).len(), 10);
         let everyone = [Node { uid: 0, gid: 6, mode: 0o60666 }];
         for nodes in [Some(&everyone[..]), None] {
             assert!(order(nodes).iter().all(|(_, is_able)| *is_able));

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::holder::{Process, processes};
+use super::holder::{Process, pids};
 use crate::backend::{
     host::bounded::{self, SMALL},
     kernel::sysfs::Sysfs,
@@ -57,6 +57,14 @@ pub(super) struct Mount {
     pub(super) seen_by: Option<Process>,
 }
 
+/// Whose mounts are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Namespaces {
+    /// Those of the machine's first process.
+    First,
+    All,
+}
+
 /// All tables, as they were at one moment.
 #[derive(Debug, Default)]
 pub(super) struct Tables {
@@ -77,7 +85,7 @@ pub(super) struct Tables {
 
 impl Tables {
     /// Reads them, with the mounts of these devices only.
-    pub(super) fn read(sysfs: &Sysfs, proc: &Path, numbers: &Numbers) -> Self {
+    pub(super) fn read(sysfs: &Sysfs, proc: &Path, numbers: &Numbers, namespaces: Namespaces) -> Self {
         // Only root makes swap space; a list that is too long is none.
         let swaps = bounded::text(&proc.join("swaps"), SMALL).unwrap_or_default();
         let path = |line: &str| line.split_whitespace().next().map(plain);
@@ -87,7 +95,7 @@ impl Tables {
             btrfs: sysfs.btrfs_members(),
             ..Self::default()
         };
-        tables.read_mounts(proc, numbers);
+        tables.read_mounts(proc, numbers, namespaces);
         tables
     }
 
@@ -96,8 +104,8 @@ impl Tables {
         self.homes.get(file)
     }
 
-    /// All mounts, in any namespace. A mount in the first namespace is attributed to that one.
-    fn read_mounts(&mut self, proc: &Path, numbers: &Numbers) {
+    /// A mount in the first namespace is attributed to that one, wherever else it is.
+    fn read_mounts(&mut self, proc: &Path, numbers: &Numbers, namespaces: Namespaces) {
         let mut found = BTreeMap::new();
         let mut has_root = false;
         let mut first = |pid: &str| {
@@ -120,8 +128,9 @@ impl Tables {
         let mut seen = BTreeSet::from([namespace(proc, "1")]);
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         let until = Instant::now() + OTHERS;
-        for process in processes(proc) {
-            let pid = process.pid.to_string();
+        let others = if namespaces == Namespaces::All { pids(proc) } else { Vec::new() };
+        for number in others {
+            let pid = number.to_string();
             let namespace = namespace(proc, &pid);
             if namespace.is_none() || seen.contains(&namespace) {
                 continue;
@@ -131,6 +140,7 @@ impl Tables {
                 break;
             }
             seen.insert(namespace);
+            let Some(process) = Process::of(proc, number) else { continue };
             let mut keep = |line: &str| -> Result<()> {
                 if Instant::now() >= until {
                     return Err(ErrorKind::TimedOut.into());

@@ -217,7 +217,7 @@ fn a_namespace_with_more_mounts_than_are_read_hides_nothing_and_costs_no_memory(
     std::fs::create_dir_all(folder.path().join("proc/77/ns")).unwrap();
     std::os::unix::fs::symlink("mnt:[1]", folder.path().join("proc/77/ns/mnt")).unwrap();
     assert_eq!(of(&usage, "sdb"), ["sdb is mounted on /mnt in the mount namespace of sh (pid 77)"]);
-    let kept = tables::Tables::read(&usage.sysfs, &usage.proc, &usage.numbers_above(&["sdb".to_owned()]));
+    let kept = usage.tables(&["sdb".to_owned()], Namespaces::All);
     assert_eq!(kept.mounts.len(), 1, "only the mounts of the device are kept");
 }
 

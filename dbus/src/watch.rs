@@ -21,7 +21,7 @@ use zbus::{
     Connection, MatchRule, Message, MessageStream, OwnedObjectPath, message::Type, names::OwnedUniqueName,
 };
 
-use self::reading::{Everything, Reading, by_name, call, has_left, is_gone};
+use self::reading::{Everything, OBJECT_MANAGER, PROPERTIES, Reading, by_name, call, has_left, is_gone};
 use crate::{
     BUS_NAME, Fault, INTERFACE, Kind, OBJECT_PATH,
     objects::{Event, Id, Model, Object, Values},
@@ -31,8 +31,6 @@ use crate::{
 const QUEUE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
 
 const BUS: &str = "org.freedesktop.DBus";
-const OBJECT_MANAGER: &str = "org.freedesktop.DBus.ObjectManager";
-const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// A watcher: [`Watcher::next`] has what happens, and [`Watcher::model`] what is there.
 ///

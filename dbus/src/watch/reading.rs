@@ -17,8 +17,10 @@ use zbus::{
     proxy::{CacheProperties, MethodFlags},
 };
 
-use super::{OBJECT_MANAGER, PROPERTIES};
 use crate::{BUS_NAME, Fault, INTERFACE, Kind, OBJECT_PATH, objects::Values};
+
+pub(super) const OBJECT_MANAGER: &str = "org.freedesktop.DBus.ObjectManager";
+pub(super) const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// How often a daemon is looked for that leaves just then.
 const ATTEMPTS: usize = 3;

@@ -47,7 +47,7 @@ fn state_of(watcher: &Watcher, sid: u32) -> String {
 }
 
 async fn next(watcher: &mut Watcher) -> Result<Event, Fault> {
-    timeout(DEADLINE, watcher.next()).await.expect("an event in time")
+    timeout(DEADLINE, watcher.next()).await.unwrap()
 }
 
 impl Hand {
@@ -88,7 +88,7 @@ impl Hand {
                 }
             }
         };
-        let call = timeout(DEADLINE, next).await.expect("a call in time");
+        let call = timeout(DEADLINE, next).await.unwrap();
         assert_eq!(call.header().member().unwrap().as_str(), method, "{call:?}");
         call
     }

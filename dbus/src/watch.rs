@@ -1,39 +1,36 @@
 //! A client's view of the objects that is kept up to date: a model, and an event for each change.
 //!
 //! The connection is best used for this alone: while no one takes events from it, it is not read on.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | `reading` | what is read of the daemon while signals come in |
+
+mod reading;
 
 use std::{
     collections::{HashMap, VecDeque},
-    fmt,
-    future::{Future, poll_fn},
+    future::poll_fn,
     num::NonZeroUsize,
     pin::Pin,
-    sync::{Mutex, PoisonError},
     task::{Context, Poll, ready},
 };
 
 use futures_core::Stream as _;
 use zbus::{
-    Connection, MatchRule, Message, MessageStream, OwnedObjectPath, Proxy,
-    fdo::{DBusProxy, ManagedObjects},
-    message::Type,
-    names::{OwnedInterfaceName, OwnedUniqueName, WellKnownName},
-    proxy::{CacheProperties, MethodFlags},
+    Connection, MatchRule, Message, MessageStream, OwnedObjectPath, message::Type, names::OwnedUniqueName,
 };
 
+use self::reading::{Everything, OBJECT_MANAGER, PROPERTIES, Reading, by_name, call, has_left, is_gone};
 use crate::{
     BUS_NAME, Fault, INTERFACE, Kind, OBJECT_PATH,
-    objects::{Event, Model, Values},
+    objects::{Event, Id, Model, Object, Values},
 };
 
-/// How many signals wait while the client does something else.
+/// How many signals wait while the client does something else; and how many while something is read.
 const QUEUE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
-/// How often a daemon is looked for that leaves just then.
-const ATTEMPTS: usize = 3;
 
 const BUS: &str = "org.freedesktop.DBus";
-const OBJECT_MANAGER: &str = "org.freedesktop.DBus.ObjectManager";
-const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// A watcher: [`Watcher::next`] has what happens, and [`Watcher::model`] what is there.
 ///
@@ -50,43 +47,47 @@ pub struct Watcher {
     owners: MessageStream,
     /// What reads everything, from when it is begun until it has ended: who waits may drop [`Watcher::next`]
     /// again and again before.
-    reading: Option<Reading>,
-    /// Signals that came meanwhile.
+    reading: Option<Reading<Everything>>,
+    /// What has to be read before the next signal is taken.
+    unsaid: Option<Unsaid>,
+    /// Signals that came while something was read.
     early: VecDeque<Message>,
+    /// More of them came than are kept, or everything could not be read: it has to be read anew.
+    has_lost: bool,
 }
 
-/// A daemon, and what it has.
-type Everything = (OwnedUniqueName, ManagedObjects);
-
-type Call = Pin<Box<dyn Future<Output = Result<Everything, Fault>> + Send>>;
-
-/// The mutex is never locked: with it, other threads may look at the model meanwhile.
-struct Reading(Mutex<Call>);
-
-impl Reading {
-    fn begin(connection: &Connection) -> Self {
-        let connection = connection.clone();
-        Self(Mutex::new(Box::pin(async move {
-            let mut left = ATTEMPTS;
-            loop {
-                left -= 1;
-                match begin(&connection).await {
-                    // It left between two calls.
-                    Err(fault) if left > 0 && has_left(&fault) => {}
-                    ended => return ended,
-                }
-            }
-        })))
-    }
-
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Everything, Fault>> {
-        self.0.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut().poll(context)
-    }
+/// Properties of an object whose values were too long for their signal.
+#[derive(Debug)]
+struct Unsaid {
+    id: Id,
+    /// What the signal said of it.
+    values: Values,
+    /// What it did not.
+    names: Vec<String>,
+    /// `None` if they are to be read, perhaps once more.
+    reading: Option<Reading<Values>>,
 }
 
-impl fmt::Debug for Reading {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Reading")
+impl Unsaid {
+    /// The object, and which of the invalidated properties a model has; `None` if it is none.
+    fn names(path: &str, interface: &str, invalidated: &[String]) -> Option<(Id, Vec<String>)> {
+        let id = Id::at(path).filter(|id| id.class().interface() == interface)?;
+        let known = Object::read(id.class(), &Values::new()).properties();
+        let is_invalidated = |name: &&str| invalidated.iter().any(|one| one == name);
+        let names: Vec<String> = known.into_keys().filter(is_invalidated).map(str::to_owned).collect();
+        (!names.is_empty()).then_some((id, names))
+    }
+
+    /// Takes over what was read.
+    fn said(self, read: Values, model: &mut Model) -> Option<Event> {
+        let Self { id, mut values, .. } = self;
+        values.extend(read);
+        let (path, interface) = (id.to_string(), id.class().interface());
+        match model.get(&id) {
+            Some(_) => model.change(&path, interface, &values),
+            // It had been added without values.
+            None => model.add(&path, &HashMap::from([(interface, values)])),
+        }
     }
 }
 
@@ -120,7 +121,9 @@ impl Watcher {
             owners: MessageStream::for_match_rule(owners, connection, Some(QUEUE)).await?,
             signals: MessageStream::for_match_rule(signals, connection, Some(QUEUE)).await?,
             reading: None,
+            unsaid: None,
             early: VecDeque::new(),
+            has_lost: false,
         };
         watcher.read().await?;
         watcher.events.clear();
@@ -133,7 +136,8 @@ impl Watcher {
     }
 
     /// Waits for the next event. If this is dropped while it waits, nothing is lost: also a daemon that is
-    /// being started is waited for from where the last call left off.
+    /// being started is waited for from where the last call left off. Values that were too long for a signal are
+    /// read before its event.
     ///
     /// # Errors
     ///
@@ -144,8 +148,12 @@ impl Watcher {
             if let Some(event) = self.events.pop_front() {
                 return Ok(event);
             }
-            if self.daemon.is_none() {
+            if self.daemon.is_none() || self.has_lost || self.reading.is_some() {
                 self.read().await?;
+                continue;
+            }
+            if self.unsaid.is_some() {
+                self.read_unsaid().await?;
                 continue;
             }
             match self.incoming().await? {
@@ -165,34 +173,92 @@ impl Watcher {
     /// The bus's own.
     pub async fn stop(self) -> Result<(), Fault> {
         let Some(daemon) = &self.daemon else { return Ok(()) };
-        call(&self.connection, daemon, INTERFACE, "Unsubscribe").await
+        call(&self.connection, daemon, OBJECT_PATH, INTERFACE, "Unsubscribe", &()).await
     }
 
     /// Subscribes at whatever daemon there is, and takes over what it has. What is other than before is queued.
     async fn read(&mut self) -> Result<(), Fault> {
-        let (daemon, managed) = poll_fn(|context| self.poll_reading(context)).await?;
+        let (daemon, managed) = loop {
+            match poll_fn(|context| self.poll_reading(context)).await {
+                Ok(everything) if !self.has_lost => break everything,
+                // What has changed meanwhile is not known.
+                Ok(_) => {}
+                Err(fault) => {
+                    self.has_lost = true;
+                    return Err(fault);
+                }
+            }
+        };
+        let is_another = self.daemon.as_ref() != Some(&daemon);
         self.daemon = Some(daemon);
         let changes = self.model.replace(&by_name(managed));
-        self.events.push_back(Event::Restarted);
+        if is_another {
+            self.events.push_back(Event::Restarted);
+        }
         self.events.extend(changes);
         Ok(())
     }
 
-    /// Meanwhile signals are kept, so that the connection is read on.
     fn poll_reading(&mut self, context: &mut Context<'_>) -> Poll<Result<Everything, Fault>> {
         let reading = match &mut self.reading {
             Some(reading) => reading,
             None => {
                 self.early.clear();
-                self.reading.insert(Reading::begin(&self.connection))
+                (self.unsaid, self.has_lost) = (None, false);
+                self.reading.insert(Reading::of_everything(&self.connection))
             }
         };
-        while let Poll::Ready(Some(Ok(message))) = Pin::new(&mut self.signals).poll_next(context) {
-            self.early.push_back(message);
-        }
-        let read = ready!(reading.poll(context));
+        let read = reading.poll(context);
+        self.keep_signals(context);
+        let read = ready!(read);
         self.reading = None;
         Poll::Ready(read)
+    }
+
+    /// Keeps the signals that have come, so that the connection is read on: they are taken in turn later. What was
+    /// read may be newer than some of them; with the last of them the model is as the daemon's again.
+    fn keep_signals(&mut self, context: &mut Context<'_>) {
+        while let Poll::Ready(Some(Ok(message))) = Pin::new(&mut self.signals).poll_next(context) {
+            if self.early.len() < QUEUE.get() && !self.has_lost {
+                self.early.push_back(message);
+            } else {
+                self.early.clear();
+                self.has_lost = true;
+            }
+        }
+    }
+
+    /// Reads what a signal did not say. If that fails, the next call tries it once more.
+    async fn read_unsaid(&mut self) -> Result<(), Fault> {
+        let read = match poll_fn(|context| self.poll_unsaid(context)).await {
+            // The signal that says so follows.
+            Err(fault) if is_gone(&fault) => None,
+            Err(fault) if has_left(&fault) => {
+                self.daemon = None;
+                None
+            }
+            read => read?,
+        };
+        if let (Some(unsaid), Some(read)) = (self.unsaid.take(), read) {
+            self.events.extend(unsaid.said(read, &mut self.model));
+        }
+        Ok(())
+    }
+
+    /// `None` if it is of no use any more.
+    fn poll_unsaid(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Values>, Fault>> {
+        self.keep_signals(context);
+        let (Some(unsaid), Some(daemon), false) = (&mut self.unsaid, &self.daemon, self.has_lost) else {
+            return Poll::Ready(Ok(None));
+        };
+        let Unsaid { id, names, reading, .. } = unsaid;
+        let begin = || {
+            let (path, interface) = (id.to_string(), id.class().interface());
+            Reading::of_properties(&self.connection, daemon, path, interface, names.clone())
+        };
+        let read = ready!(reading.get_or_insert_with(begin).poll(context));
+        *reading = None;
+        Poll::Ready(read.map(Some))
     }
 
     async fn incoming(&mut self) -> Result<Incoming, Fault> {
@@ -238,6 +304,10 @@ impl Watcher {
             (OBJECT_MANAGER, "InterfacesAdded") => {
                 let (path, interfaces): (OwnedObjectPath, HashMap<String, Values>) =
                     body.deserialize().ok()?;
+                // Its values were too long: which they are follows, and they are read then.
+                if interfaces.values().all(Values::is_empty) {
+                    return None;
+                }
                 self.model.add(&path, &interfaces)
             }
             (OBJECT_MANAGER, "InterfacesRemoved") => {
@@ -245,65 +315,17 @@ impl Watcher {
                 self.model.remove(&path, &interfaces)
             }
             (PROPERTIES, "PropertiesChanged") => {
-                let (interface, values, _): (String, Values, Vec<String>) = body.deserialize().ok()?;
-                self.model.change(path, &interface, &values)
+                let (interface, values, invalidated): (String, Values, Vec<String>) =
+                    body.deserialize().ok()?;
+                let Some((id, names)) = Unsaid::names(path, &interface, &invalidated) else {
+                    return self.model.change(path, &interface, &values);
+                };
+                self.unsaid = Some(Unsaid { id, values, names, reading: None });
+                None
             }
             _ => None,
         }
     }
-}
-
-/// Starts the daemon if none runs, becomes its watcher, and reads what is there: all of one process, by its
-/// unique name.
-async fn begin(connection: &Connection) -> Result<(OwnedUniqueName, ManagedObjects), Fault> {
-    let bus = DBusProxy::builder(connection).cache_properties(CacheProperties::No).build().await?;
-    let name = WellKnownName::try_from(BUS_NAME)?;
-    let daemon = match bus.get_name_owner(name.clone().into()).await {
-        Ok(daemon) => daemon,
-        Err(_) => {
-            bus.start_service_by_name(name.clone(), 0).await.map_err(zbus::Error::from)?;
-            bus.get_name_owner(name.into()).await.map_err(zbus::Error::from)?
-        }
-    };
-    call::<()>(connection, &daemon, INTERFACE, "Subscribe").await?;
-    let managed = call(connection, &daemon, OBJECT_MANAGER, "GetManagedObjects").await?;
-    Ok((daemon, managed))
-}
-
-/// Calls a method without arguments; polkit may ask a person.
-async fn call<T>(
-    connection: &Connection,
-    daemon: &OwnedUniqueName,
-    interface: &'static str,
-    method: &'static str,
-) -> Result<T, Fault>
-where
-    T: for<'d> zbus::wire::DynamicDeserialize<'d>,
-{
-    let proxy: Proxy<'_> = zbus::proxy::Builder::new(connection)
-        .destination(daemon.as_str())
-        .path(OBJECT_PATH)
-        .interface(interface)
-        .cache_properties(CacheProperties::No)
-        .build()
-        .await?;
-    let answer = proxy.call_with_flags(method, MethodFlags::ALLOW_INTERACTIVE_AUTH, &()).await?;
-    answer.ok_or_else(|| Fault::new(Kind::Failed, "no reply"))
-}
-
-fn by_name(managed: ManagedObjects) -> HashMap<String, HashMap<String, Values>> {
-    let name = |name: OwnedInterfaceName| name.as_str().to_owned();
-    let interfaces = |of: HashMap<OwnedInterfaceName, Values>| {
-        of.into_iter().map(|(interface, values)| (name(interface), values)).collect()
-    };
-    managed.into_iter().map(|(path, of)| (path.as_str().to_owned(), interfaces(of))).collect()
-}
-
-/// Whether the bus says that there is no such connection, or that it did not reply.
-fn has_left(fault: &Fault) -> bool {
-    let gone = ["ServiceUnknown", "NameHasNoOwner", "NoReply", "UnknownObject"];
-    let name = fault.error_name();
-    gone.iter().any(|gone| name.strip_prefix("org.freedesktop.DBus.Error.") == Some(gone))
 }
 
 #[cfg(test)]

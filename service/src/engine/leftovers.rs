@@ -2,13 +2,13 @@
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `logouts` | logouts that an iscsiadm goes on with after its daemon |
 //! | `pathless_maps` | maps that outlived the sessions of their target |
+//! | `programs` | what an iscsiadm goes on with after its daemon |
 //! | `stale_sessions` | sessions that a killed iscsid left behind |
 //! | `undo` | restores what a killed daemon had changed |
 
-mod logouts;
 pub(super) mod pathless_maps;
+mod programs;
 pub(super) mod stale_sessions;
 pub(super) mod undo;
 
@@ -28,7 +28,7 @@ impl Engine {
         self.known_luns.recover();
         self.turns.leases.recover();
         let later = undo::at_once(self);
-        logouts::claim(self);
+        programs::claim(self);
         let engine = Arc::clone(self);
         let at_work = self.turns.activity.begin();
         tokio::spawn(async move {

@@ -159,8 +159,9 @@ async fn look_behind(
             Some(fault) => entries.push(failed(&session, &fault)),
             None => {
                 let (iscsiadm, share, limit) = (iscsiadm.clone(), share.clone(), limit.clone());
+                let programs = engine.turns.programs.clone();
                 scans.spawn(async move {
-                    let done = scan(&iscsiadm, &session, &share, &limit).await;
+                    let done = scan(&iscsiadm, &programs, &session, &share, &limit).await;
                     (session, done)
                 });
             }

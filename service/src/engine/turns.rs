@@ -7,23 +7,24 @@
 //! | `audience` | shows the watchers what an act has changed before its result is replied |
 //! | `claims` | one change at a time for a target |
 //! | `held` | `Hold` and `Release` |
-//! | `late_logout` | a logout that a program goes on with after its call |
 //! | `leases` | who holds a target, and which targets are being logged out of |
 //! | `places` | how many nodes are worked on at a time |
+//! | `programs` | the programs that work on a target, which may outlive their calls |
 
 pub(crate) mod activity;
 pub(super) mod acts;
 pub(crate) mod audience;
 pub(super) mod claims;
 mod held;
-pub(super) mod late_logout;
 pub(super) mod leases;
 pub(super) mod places;
+pub(super) mod programs;
 
 use std::path::Path;
 
 use self::{
     activity::Activity, acts::Acts, audience::Audience, claims::Claims, leases::Leases, places::Places,
+    programs::Programs,
 };
 
 /// All turns.
@@ -34,17 +35,20 @@ pub(super) struct Turns {
     pub(super) claims: Claims,
     pub(super) leases: Leases,
     pub(super) places: Places,
+    pub(super) programs: Programs,
 }
 
 impl Turns {
     /// `run` is where leases are kept until the boot.
     pub(super) fn new(activity: Activity, run: &Path) -> Self {
+        let (claims, leases) = (Claims::default(), Leases::new(run));
         Self {
             audience: Audience::new(activity.clone()),
+            programs: Programs::new(&activity, &claims, &leases),
             activity,
             acts: Acts::default(),
-            claims: Claims::default(),
-            leases: Leases::new(run),
+            claims,
+            leases,
             places: Places::default(),
         }
     }

@@ -122,11 +122,27 @@ impl Scene {
         self.settled(&format!("killed at write {n} of {act:?}"), before, after).await;
         if n.is_multiple_of(3) {
             // Nothing stands in the way of another call.
-            let again = self.call(act, options()).await;
+            let again = self.once_free(act, options).await;
             assert!(self.records() == *after, "killed at write {n} of {act:?}, and called again: {again:?}");
         }
         daemon.kill(&self.caller).await;
         !is_dead
+    }
+
+    /// The same call again. The daemon looks whether an iscsiadm of the killed one has ended four times a second, and
+    /// keeps its target until then.
+    async fn once_free(&self, act: Act, options: fn() -> Options) -> zbus::Result<()> {
+        let began = Instant::now();
+        loop {
+            match self.call(act, options()).await {
+                Err(zbus::Error::MethodError(name, ..))
+                    if name.ends_with(".Busy") && began.elapsed() < DEADLINE =>
+                {
+                    sleep(Duration::from_millis(20)).await;
+                }
+                end => return end,
+            }
+        }
     }
 
     /// The daemon dies at its n-th write. Returns whether it was in the call or before.

@@ -82,11 +82,72 @@ async fn a_target_that_an_iscsiadm_is_still_logging_out_of_is_busy_for_the_next_
     daemon.kill(&scene.caller).await;
 }
 
+/// The kernel does not get to look for LUNs, and the daemon is killed: the iscsiadm of its login or rescan goes on.
+#[tokio::test]
+async fn a_target_that_an_iscsiadm_still_logs_in_to_or_scans_is_busy_for_the_next_daemon() {
+    for (method, word, earlier) in
+        [("Login", "--login", "an earlier login"), ("Rescan", "--rescan", "an earlier rescan")]
+    {
+        let scene = Scene::new(|scene| (0..2).for_each(|portal| record(scene, portal, SECRET))).await;
+        let (daemon, is_up) = scene.start(0).await;
+        assert!(is_up);
+        if method == "Rescan" {
+            scene.call(Act::Login, Options::new()).await.unwrap();
+        }
+        scene.machine.fail(|faults| faults.stuck_scan = true);
+        let all = (TARGET, "", Options::new());
+        let (killed, ()) = tokio::join!(scene.send(method, &all), async {
+            let at_work = async {
+                while running(&scene, word) == 0 || scene.machine.sessions().is_empty() {
+                    sleep(Duration::from_millis(5)).await;
+                }
+            };
+            timeout(DEADLINE, at_work).await.expect("iscsiadm is at it");
+            daemon.kill(&scene.caller).await;
+        });
+        assert!(killed.is_err());
+
+        let (daemon, is_up) = scene.start(0).await;
+        assert!(is_up && running(&scene, word) > 0);
+        for act in [Act::Login, Act::SetChap] {
+            let busy = scene.call(act, chap_of(act)).await;
+            assert!(
+                busy.as_ref().is_err_and(|error| error.to_string().contains(earlier)),
+                "{act:?}: {busy:?}"
+            );
+            assert!(is_busy(busy));
+        }
+        scene.call(Act::Hold, Options::new()).await.unwrap();
+        scene.machine.fail(|faults| faults.stuck_scan = false);
+        let free = async {
+            while is_busy(scene.call(Act::Login, Options::new()).await) {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(DEADLINE, free).await.expect("the target is free once it has ended");
+        assert_eq!(running(&scene, word), 0);
+        assert_eq!(scene.machine.sessions().len(), 2);
+        daemon.kill(&scene.caller).await;
+    }
+}
+
+fn chap_of(act: Act) -> Options {
+    match act {
+        Act::SetChap => Options::from([("username", "libvirtd".into()), ("secret", SECRET.into())]),
+        _ => Options::new(),
+    }
+}
+
 /// How many programs wait for a logout.
 fn logouts(scene: &Scene) -> usize {
+    running(scene, "--logout")
+}
+
+/// How many programs run that were started with this word.
+fn running(scene: &Scene, word: &str) -> usize {
     let processes = fs::read_dir(scene.machine.at("proc")).into_iter().flatten().flatten();
     let arguments = processes.filter_map(|process| fs::read_to_string(process.path().join("cmdline")).ok());
-    arguments.filter(|arguments| arguments.contains("--logout")).count()
+    arguments.filter(|arguments| arguments.contains(word)).count()
 }
 
 fn is_busy(result: zbus::Result<()>) -> bool {

@@ -3,10 +3,15 @@
 
 use std::time::{Duration, Instant};
 
-use iscsi_initiator_dbus::results::{Login, LoginOutcome, Problem};
+use iscsi_initiator_dbus::{
+    Kind,
+    results::{Login, LoginOutcome, Problem},
+};
+use iscsi_initiator_tests::harness::DEADLINE;
+use tokio::time::timeout;
 
 use crate::room::{
-    Options, Room, SECRET, TARGET,
+    Options, Room, SECRET, TARGET, fails,
     machine::{Delays, FindMultipaths},
     option, within,
 };
@@ -158,6 +163,30 @@ async fn iscsid_that_is_still_looking_for_luns_at_the_deadline_is_no_failure() {
     up_with(&entries, "timed out scanning for its LUNs", "iscsictl rescan");
     assert_eq!((room.machine.sessions().len(), room.machine.database()), (2, records));
     room.owes_nothing();
+}
+
+#[tokio::test]
+async fn a_target_is_busy_until_the_iscsiadm_that_goes_on_with_its_login_has_ended() {
+    let (room, _) = Room::with_gateway().await;
+    room.machine.fail(|faults| faults.stuck_scan = true);
+    let entries = room.login(within(2)).await.unwrap();
+    up_with(&entries, "timed out scanning for its LUNs", "iscsictl rescan");
+    let client = room.client().await;
+    let late = "an earlier login of";
+    fails(room.login(Options::new()).await, Kind::Busy, late);
+    fails(client.rescan(TARGET, "", Options::new()).await, Kind::Busy, late);
+    fails(client.logout(TARGET, "", Options::new()).await, Kind::Busy, late);
+    let short = Duration::from_millis(50);
+    assert!(
+        timeout(Duration::from_secs(1), room.activity.idle_for(short)).await.is_err(),
+        "the daemon stays"
+    );
+
+    room.machine.fail(|faults| faults.stuck_scan = false);
+    timeout(DEADLINE, room.activity.idle_for(short)).await.expect("it has ended");
+    let entries = room.login(Options::new()).await.unwrap();
+    all_with(&entries, LoginOutcome::AlreadyLoggedIn, "", "");
+    assert!(entries.iter().all(|entry| entry.devices.len() == 2), "{entries:?}");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 //! | `by_hand` | what changes behind the daemon's back |
 //! | `order` | signals before the replies of the calls that caused them |
 //! | `reading` | objects, properties and introspection |
+//! | `unsaid` | signals without values, of a daemon that is played by hand |
 //! | `watchers` | who gets signals: watchers alone, and not too many of them |
 
 #![allow(
@@ -20,6 +21,7 @@ mod order;
 mod reading;
 #[path = "../room/mod.rs"]
 mod room;
+mod unsaid;
 mod watchers;
 
 use std::time::Duration;

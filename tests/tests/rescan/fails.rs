@@ -3,7 +3,12 @@
 
 use std::time::Duration;
 
-use iscsi_initiator_dbus::{Kind, results::RescanOutcome};
+use iscsi_initiator_dbus::{
+    Kind,
+    results::{LogoutOutcome, RescanOutcome},
+};
+use iscsi_initiator_tests::harness::DEADLINE;
+use tokio::time::{sleep, timeout};
 
 use crate::{
     counts, rescan,
@@ -68,6 +73,57 @@ async fn a_target_that_does_not_answer_in_time_is_told() {
     let fault = fails(rescan(&room, within(1)).await, Kind::TimedOut, words);
     assert!(fault.next_step().contains("a longer timeout"), "{fault}");
     assert_eq!(room.machine.sessions().len(), 2);
+}
+
+#[tokio::test]
+async fn a_target_is_busy_until_the_iscsiadm_that_goes_on_with_its_rescan_has_ended() {
+    let (room, portals) = Room::logged_in().await;
+    room.machine.add_lun(TARGET, 5, Lun::disk(5, 32));
+    room.machine.fail(|faults| faults.stuck_scan = true);
+    let words = "timed out waiting for the target to answer";
+    fails(rescan(&room, within(1)).await, Kind::TimedOut, words);
+    let client = room.client().await;
+    let late = "an earlier rescan of";
+    let fault = fails(rescan(&room, Options::new()).await, Kind::Busy, late);
+    assert!(fault.next_step().contains("iscsictl paths"), "{fault}");
+    fails(room.login(Options::new()).await, Kind::Busy, late);
+    fails(client.logout(TARGET, "", Options::new()).await, Kind::Busy, late);
+    fails(client.forget(TARGET, &portals[0].to_string()).await, Kind::Busy, late);
+    // The sessions do not end: they can be held.
+    client.hold(TARGET, "libvirt:web", Options::new()).await.unwrap();
+    client.release(TARGET, "libvirt:web").await.unwrap();
+    let short = Duration::from_millis(50);
+    assert!(
+        timeout(Duration::from_secs(1), room.activity.idle_for(short)).await.is_err(),
+        "the daemon stays"
+    );
+    assert_eq!((room.machine.sessions().len(), room.runs("--rescan"), room.runs("--logout")), (2, 2, 0));
+
+    room.machine.fail(|faults| faults.stuck_scan = false);
+    timeout(DEADLINE, room.activity.idle_for(short)).await.expect("both have ended");
+    assert_eq!(room.machine.disks().len(), 6);
+    let entries = client.logout(TARGET, "", Options::new()).await.unwrap();
+    assert!(entries.iter().all(|entry| entry.outcome == LogoutOutcome::LoggedOut), "{entries:?}");
+}
+
+#[tokio::test]
+async fn a_rescan_that_is_cancelled_keeps_its_target_as_well() {
+    let (room, _) = Room::logged_in().await;
+    room.machine.fail(|faults| faults.stuck_scan = true);
+    let client = room.client().await;
+    let (cancelled, ()) = tokio::join!(rescan(&room, option("job", 7_u32)), async {
+        until("iscsiadm is at it", || room.runs("--rescan") == 2).await;
+        client.cancel(7).await.unwrap();
+    });
+    fails(cancelled, Kind::Cancelled, "");
+    fails(rescan(&room, Options::new()).await, Kind::Busy, "an earlier rescan of");
+    room.machine.fail(|faults| faults.stuck_scan = false);
+    let free = async {
+        while rescan(&room, Options::new()).await.is_err_and(|fault| fault.kind() == Kind::Busy) {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(DEADLINE, free).await.expect("the target is free once both have ended");
 }
 
 #[tokio::test]

@@ -57,14 +57,16 @@ impl Rest {
 }
 
 /// Runs a program to its end, or until the limit. After that it may continue for a while before it
-/// is killed. Of this daemon's capabilities it gets only those in `kept`.
+/// is killed. Of this daemon's capabilities it gets only those in `kept`. `hold` is what it works on: it is
+/// dropped once the program has ended, however the wait for that ends, also if this is dropped.
 pub(crate) async fn run(
     program: &Path,
     arguments: &[&str],
     kept: CapabilitySet,
+    hold: impl Send + 'static,
     limit: &Limit,
 ) -> Result<Finished, ProgramError> {
-    finished(program, start(program, arguments, kept, Stdio::null())?, limit).await
+    finished(program, start(program, arguments, kept, Stdio::null())?, hold, limit).await
 }
 
 /// The same with its standard output.
@@ -72,21 +74,28 @@ pub(crate) async fn run_and_read(
     program: &Path,
     arguments: &[&str],
     kept: CapabilitySet,
+    hold: impl Send + 'static,
     limit: &Limit,
 ) -> Result<Finished, ProgramError> {
-    finished(program, start(program, arguments, kept, Stdio::piped())?, limit).await
+    finished(program, start(program, arguments, kept, Stdio::piped())?, hold, limit).await
 }
 
-/// The same without any capability.
+/// The same without any capability, of a program that changes nothing.
 pub(crate) async fn ask(program: &Path, arguments: &[&str], limit: &Limit) -> Result<Finished, ProgramError> {
-    run_and_read(program, arguments, CapabilitySet::empty(), limit).await
+    run_and_read(program, arguments, CapabilitySet::empty(), (), limit).await
 }
 
-async fn finished(program: &Path, child: Child, limit: &Limit) -> Result<Finished, ProgramError> {
+async fn finished(
+    program: &Path,
+    child: Child,
+    hold: impl Send + 'static,
+    limit: &Limit,
+) -> Result<Finished, ProgramError> {
     let (running, rest) = watch::channel(());
     let last = limit.deadline() + GRACE;
     let mut end = tokio::spawn(async move {
         let end = finish(child, last).await;
+        drop(hold);
         drop(running);
         end
     });
@@ -181,8 +190,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_exit_code_and_the_complaint_come_back() {
-        let end =
-            run(Path::new("/bin/sh"), &["-c", "echo no >&2; exit 24"], NONE, &soon(5000)).await.unwrap();
+        let words = ["-c", "echo no >&2; exit 24"];
+        let end = run(Path::new("/bin/sh"), &words, NONE, (), &soon(5000)).await.unwrap();
         assert_eq!((end.code, end.complaint.as_str()), (24, "no\n"));
     }
 
@@ -191,19 +200,20 @@ mod tests {
         let words = ["-c", "head -c 200000 /dev/zero >&2; echo version 2"];
         let end = ask(Path::new("/bin/sh"), &words, &soon(10_000)).await.unwrap();
         assert_eq!((end.code, end.output.as_str()), (0, "version 2\n"));
-        assert_eq!(run(Path::new("/bin/sh"), &words, NONE, &soon(10_000)).await.unwrap().output, "");
+        assert_eq!(run(Path::new("/bin/sh"), &words, NONE, (), &soon(10_000)).await.unwrap().output, "");
     }
 
     #[tokio::test]
     async fn the_environment_is_clean() {
-        let end = run(Path::new("/usr/bin/env"), &["sh", "-c", "env >&2"], NONE, &soon(5000)).await.unwrap();
+        let words = ["sh", "-c", "env >&2"];
+        let end = run(Path::new("/usr/bin/env"), &words, NONE, (), &soon(5000)).await.unwrap();
         assert!(!end.complaint.contains("HOME=") && end.complaint.contains("LC_ALL=C"), "{}", end.complaint);
     }
 
     #[tokio::test]
     async fn a_slow_program_does_not_hold_the_call() {
         let start = Instant::now();
-        let end = run(Path::new("/bin/sleep"), &["5"], NONE, &soon(100)).await;
+        let end = run(Path::new("/bin/sleep"), &["5"], NONE, (), &soon(100)).await;
         assert!(matches!(end, Err(ProgramError::TimedOut(_))));
         assert!(start.elapsed() < Duration::from_secs(4));
     }
@@ -213,7 +223,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let over = folder.path().join("over");
         let words = format!("sleep 1; touch {}", over.display());
-        let end = run(Path::new("/bin/sh"), &["-c", &words], NONE, &soon(50)).await;
+        let end = run(Path::new("/bin/sh"), &["-c", &words], NONE, (), &soon(50)).await;
         let Err(ProgramError::TimedOut(rest)) = end else { panic!("{end:?}") };
         assert!(!over.exists());
         let other = rest.clone();
@@ -221,18 +231,46 @@ mod tests {
         assert!(over.exists());
     }
 
+    /// What a program works on. Says whether the program had ended when it was dropped.
+    struct Hold {
+        over: std::path::PathBuf,
+        dropped: Option<tokio::sync::oneshot::Sender<bool>>,
+    }
+
+    impl Drop for Hold {
+        fn drop(&mut self) {
+            self.dropped.take().unwrap().send(self.over.exists()).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_program_works_on_is_kept_until_it_has_ended_whatever_becomes_of_the_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, is_dropped) in [("late", false), ("dropped", true)] {
+            let over = folder.path().join(name);
+            let (dropped, end) = tokio::sync::oneshot::channel();
+            let hold = Hold { over: over.clone(), dropped: Some(dropped) };
+            let words = ["-c", &format!("sleep 1; touch {}", over.display())];
+            let limit = soon(if is_dropped { 60_000 } else { 50 });
+            let running = run(Path::new("/bin/sh"), &words, NONE, hold, &limit);
+            let waited = tokio::time::timeout(Duration::from_millis(500), running).await;
+            assert_eq!(waited.is_err(), is_dropped);
+            assert!(!over.exists());
+            assert!(end.await.unwrap(), "it was dropped before the program had ended");
+        }
+    }
+
     #[tokio::test]
     async fn endless_output_is_bounded() {
-        let end = run(Path::new("/bin/sh"), &["-c", "head -c 1000000 /dev/zero >&2"], NONE, &soon(10_000))
-            .await
-            .unwrap();
+        let words = ["-c", "head -c 1000000 /dev/zero >&2"];
+        let end = run(Path::new("/bin/sh"), &words, NONE, (), &soon(10_000)).await.unwrap();
         assert_eq!(end.complaint.len() as u64, OUTPUT_LIMIT);
     }
 
     #[tokio::test]
     async fn a_missing_program_is_told() {
         assert!(matches!(
-            run(Path::new("/nonexistent"), &[], NONE, &soon(1000)).await,
+            run(Path::new("/nonexistent"), &[], NONE, (), &soon(1000)).await,
             Err(ProgramError::Start(..))
         ));
     }

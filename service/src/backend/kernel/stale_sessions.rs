@@ -4,10 +4,10 @@
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `logouts` | the iscsiadm processes that wait for a logout |
+//! | `askers` | the iscsiadm processes that work on a session or a target |
 //! | `makers` | the processes that make and end sessions |
 
-pub(crate) mod logouts;
+pub(crate) mod askers;
 mod makers;
 
 use std::{
@@ -17,7 +17,7 @@ use std::{
 };
 
 use self::{
-    logouts::{Logout, Of},
+    askers::{Act, Asker, Of},
     makers::Makers,
 };
 use super::sysfs::{Scope, StaleSession, Sysfs};
@@ -81,14 +81,10 @@ impl StaleSessions {
         makers.has_asker || makers.is_unsure
     }
 
-    /// The iscsiadm processes that wait for a logout, each with its target, unless the session has ended
-    /// already. None if that cannot be found out. Blocks.
-    pub(crate) fn logouts(&self) -> Vec<(u32, String)> {
-        // Most often there is nothing to log out of, and nothing to look for among the processes.
-        if self.sysfs.targets().is_empty() {
-            return Vec::new();
-        }
-        let with_target = |Logout { pid, of }: Logout| {
+    /// The iscsiadm processes that work on a target, each with what it does and with the target, unless its
+    /// session has ended already. None if that cannot be found out. Blocks.
+    pub(crate) fn askers(&self) -> Vec<(u32, Act, String)> {
+        let with_target = |Asker { pid, act, of }: Asker| {
             let target = match of {
                 Of::Target(target) => target,
                 Of::Session(sid) => self
@@ -98,14 +94,14 @@ impl StaleSessions {
                     .next()
                     .map(|session| session.target)?,
             };
-            Some((pid, target))
+            Some((pid, act, target))
         };
-        logouts::look(&self.proc).into_iter().flatten().filter_map(with_target).collect()
+        askers::look(&self.proc).into_iter().flatten().filter_map(with_target).collect()
     }
 
-    /// Whether one of these, by its pid, still waits for a logout, or may. Blocks.
-    pub(crate) fn is_at_logout(&self, pid: u32) -> bool {
-        logouts::look(&self.proc).is_none_or(|found| found.iter().any(|logout| logout.pid == pid))
+    /// Whether one of these, by its pid, still runs, or may. Blocks.
+    pub(crate) fn is_asking(&self, pid: u32) -> bool {
+        askers::look(&self.proc).is_none_or(|found| found.iter().any(|asker| asker.pid == pid))
     }
 
     /// Removes one from the kernel, with its connection if it has one, unless it has changed.

@@ -91,7 +91,7 @@ impl Multipath {
     /// The version of multipath-tools, which it prints on standard error when asked for help.
     pub(crate) async fn version(&self, limit: &Limit) -> Result<Version, Fault> {
         let program = self.program()?;
-        match program::run(program, &["-h"], CapabilitySet::empty(), limit).await {
+        match program::run(program, &["-h"], CapabilitySet::empty(), (), limit).await {
             Ok(end) => Version::find(&end.complaint).ok_or_else(|| {
                 Fault::new(
                     Kind::BackendUnavailable,

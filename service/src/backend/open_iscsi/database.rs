@@ -174,6 +174,14 @@ impl Database {
         Self { root: root.to_owned(), ..self.clone() }
     }
 
+    /// Whether any node may be recorded: a glance, without reading a record.
+    pub(crate) fn may_have_nodes(&self) -> bool {
+        match std::fs::read_dir(self.root.join("nodes")) {
+            Ok(mut targets) => targets.next().is_some(),
+            Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+        }
+    }
+
     fn locked(&self) -> Result<Lock, DatabaseError> {
         Ok(Lock::take(&self.lock)?)
     }

@@ -27,7 +27,8 @@ use crate::backend::host::{
     program::{self, Finished},
 };
 
-/// The installed program, and the socket over which it talks to iscsid.
+/// The installed program, and the socket over which it talks to iscsid. What it works on is held until it has
+/// ended, also past the limit.
 #[derive(Clone, Debug)]
 pub(crate) struct Iscsiadm {
     path: PathBuf,
@@ -49,59 +50,91 @@ impl Iscsiadm {
     }
 
     /// Logs in to one node. Already logged in (15; 0 on Red Hat) is success.
-    pub(crate) async fn login(&self, node: &NodeKey, limit: &Limit) -> Result<Login, Refused> {
+    pub(crate) async fn login(
+        &self,
+        node: &NodeKey,
+        hold: impl Send + 'static,
+        limit: &Limit,
+    ) -> Result<Login, Refused> {
         let portal = node.portal_argument();
         let arguments =
             ["-m", "node", "-T", node.target.as_str(), "-p", &portal, "-I", &node.iface, "--login"];
-        let code = self.ask_iscsid(&arguments, limit, &[0, SESSION_EXISTS]).await?;
+        let code = self.ask_iscsid(&arguments, hold, limit, &[0, SESSION_EXISTS]).await?;
         Ok(if code == SESSION_EXISTS { Login::WasThere } else { Login::Made })
     }
 
     /// Logs in to every recorded node of a target that has no session, through any iface, at the same time.
-    pub(crate) async fn login_to_all(&self, target: &Iqn, limit: &Limit) -> Result<Said, Refused> {
+    pub(crate) async fn login_to_all(
+        &self,
+        target: &Iqn,
+        hold: impl Send + 'static,
+        limit: &Limit,
+    ) -> Result<Said, Refused> {
         let arguments = ["-m", "node", "-T", target.as_str(), "--login"];
-        let finished = self.ask_of_several(&arguments, limit, &[0, SESSION_EXISTS]).await?;
+        let finished = self.ask_of_several(&arguments, hold, limit, &[0, SESSION_EXISTS]).await?;
         Ok(Said::of_login(&finished))
     }
 
     /// Ends every session of a target at the same time, which also works without a record.
-    pub(crate) async fn log_out_of_all(&self, target: &Iqn, limit: &Limit) -> Result<Said, Refused> {
+    pub(crate) async fn log_out_of_all(
+        &self,
+        target: &Iqn,
+        hold: impl Send + 'static,
+        limit: &Limit,
+    ) -> Result<Said, Refused> {
         let arguments = ["-m", "node", "-T", target.as_str(), "--logout"];
-        let finished = self.ask_of_several(&arguments, limit, &[0, NO_OBJECTS]).await?;
+        let finished = self.ask_of_several(&arguments, hold, limit, &[0, NO_OBJECTS]).await?;
         Ok(Said::of_logout(&finished))
     }
 
     /// Ends one session by its number, which also works without a record. Already gone (21) is
     /// success.
-    pub(crate) async fn logout(&self, sid: u32, limit: &Limit) -> Result<(), Refused> {
+    pub(crate) async fn logout(
+        &self,
+        sid: u32,
+        hold: impl Send + 'static,
+        limit: &Limit,
+    ) -> Result<(), Refused> {
         let sid = sid.to_string();
         let arguments = ["-m", "session", "-r", &sid, "--logout"];
-        self.ask_iscsid(&arguments, limit, &[0, NO_OBJECTS]).await.map(drop)
+        self.ask_iscsid(&arguments, hold, limit, &[0, NO_OBJECTS]).await.map(drop)
     }
 
     /// Has the kernel scan a session for new disks and sizes. The kernel shows the result.
-    pub(crate) async fn rescan(&self, sid: u32, limit: &Limit) -> Result<(), Refused> {
+    pub(crate) async fn rescan(
+        &self,
+        sid: u32,
+        hold: impl Send + 'static,
+        limit: &Limit,
+    ) -> Result<(), Refused> {
         let sid = sid.to_string();
         let arguments = ["-m", "session", "-r", &sid, "--rescan"];
-        judge(program::run(&self.path, &arguments, FOR_ISCSIADM, limit).await, &[0]).map(drop)
+        judge(program::run(&self.path, &arguments, FOR_ISCSIADM, hold, limit).await, &[0]).map(drop)
     }
 
     /// Runs it after a look at who listens: as late as possible, because a user may bind the name as
     /// soon as root gives it up.
-    async fn ask_iscsid(&self, arguments: &[&str], limit: &Limit, good: &[i32]) -> Result<i32, Refused> {
+    async fn ask_iscsid(
+        &self,
+        arguments: &[&str],
+        hold: impl Send + 'static,
+        limit: &Limit,
+        good: &[i32],
+    ) -> Result<i32, Refused> {
         self.iscsid.check().await.map_err(Refused::NoIscsid)?;
-        judge(program::run(&self.path, arguments, FOR_ISCSIADM, limit).await, good)
+        judge(program::run(&self.path, arguments, FOR_ISCSIADM, hold, limit).await, good)
     }
 
     /// The same for what it says of each of several.
     async fn ask_of_several(
         &self,
         arguments: &[&str],
+        hold: impl Send + 'static,
         limit: &Limit,
         good: &[i32],
     ) -> Result<Finished, Refused> {
         self.iscsid.check().await.map_err(Refused::NoIscsid)?;
-        let finished = program::run_and_read(&self.path, arguments, FOR_ISCSIADM, limit).await;
+        let finished = program::run_and_read(&self.path, arguments, FOR_ISCSIADM, hold, limit).await;
         let finished = finished.map_err(Refused::Program)?;
         if !good.contains(&finished.code) {
             log_failure(&finished);

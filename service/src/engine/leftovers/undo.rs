@@ -22,7 +22,7 @@ use crate::{
     engine::{
         Engine,
         call::DEFAULT_TIMEOUT,
-        leftovers::logouts::ISCSIADM,
+        leftovers::programs::ISCSIADM,
         multipath::take_back,
         state::{reader::Parts, watch::Predicate},
         turns::claims::Claim,

@@ -15,7 +15,10 @@ use super::{
 use crate::{
     backend::{
         host::limit::Limit,
-        kernel::sysfs::{Scope, Session},
+        kernel::{
+            stale_sessions::askers::Act,
+            sysfs::{Scope, Session},
+        },
         open_iscsi::{
             database::NodeKey,
             iscsiadm::{Iscsiadm, Login, ProgramError, Refused, Rest},
@@ -48,7 +51,8 @@ pub(super) async fn log_in(
     let Told { login, now } = match seat.log_in(engine, iscsiadm, looks, limit).await? {
         Some(told) => told,
         None => {
-            let login = iscsiadm.login(node, limit);
+            let running = engine.turns.programs.running(Act::Login, node.target.as_str());
+            let login = iscsiadm.login(node, running, limit);
             let login = with_fewer_retries(engine, std::slice::from_ref(node), login, limit).await?;
             Told { login, now: None }
         }

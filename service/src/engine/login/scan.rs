@@ -8,10 +8,17 @@ use tokio::task::JoinSet;
 use crate::{
     backend::{
         host::{limit::Limit, threads::reading},
-        kernel::sysfs::{Scope, Session, Sysfs},
+        kernel::{
+            stale_sessions::askers::Act,
+            sysfs::{Scope, Session, Sysfs},
+        },
         open_iscsi::{database::NodeKey, iscsiadm::Iscsiadm, iscsid::Iscsid},
     },
-    engine::{Engine, state::watch::Predicate, turns::places::Share},
+    engine::{
+        Engine,
+        state::watch::Predicate,
+        turns::{places::Share, programs::Programs},
+    },
 };
 
 /// How long a session without a disk may take to reconnect before its LUNs are given up.
@@ -73,8 +80,8 @@ impl Predicate for Begun<'_> {
             } else if !has_disks && hindrance(&self.engine.state.sysfs, &session).is_none() {
                 self.sids.retain(|sid| *sid != session.sid);
                 let (iscsiadm, limit) = (self.iscsiadm.clone(), self.limit.clone());
-                let share = self.share.clone();
-                self.scans.spawn(async move { scan(&iscsiadm, &session, &share, &limit).await });
+                let (programs, share) = (self.engine.turns.programs.clone(), self.share.clone());
+                self.scans.spawn(async move { scan(&iscsiadm, &programs, &session, &share, &limit).await });
             }
         }
         Ok(self.sids.is_empty().then_some(()))
@@ -111,12 +118,14 @@ pub(in crate::engine) fn hindrance(sysfs: &Sysfs, session: &Session) -> Option<F
 /// Has the kernel scan one session, in its turn. The kernel shows the result.
 pub(in crate::engine) async fn scan(
     iscsiadm: &Iscsiadm,
+    programs: &Programs,
     session: &Session,
     share: &Share,
     limit: &Limit,
 ) -> Result<()> {
     let _place = share.place(limit).await?;
-    iscsiadm.rescan(session.sid, limit).await.map_err(|refused| {
+    let running = programs.running(Act::Rescan, &session.target);
+    iscsiadm.rescan(session.sid, running, limit).await.map_err(|refused| {
         let fault = Fault::from(refused);
         match fault.kind() {
             Kind::TimedOut => limit

@@ -15,6 +15,7 @@ use super::retries::with_fewer_retries;
 use crate::{
     backend::{
         host::{limit::Limit, threads::reading},
+        kernel::stale_sessions::askers::Act,
         open_iscsi::{
             database::{Node, NodeKey},
             iscsiadm::{Iscsiadm, Login, Refused, Said},
@@ -91,10 +92,11 @@ impl Together {
         limit: &Limit,
     ) -> Option<std::result::Result<Said, Refused>> {
         let target = &self.nodes.first()?.target;
+        let running = || engine.turns.programs.running(Act::Login, target.as_str());
         let login = async {
             // As late as possible: another program may have recorded one more.
             match self.are_all(engine).await {
-                true => Some(iscsiadm.login_to_all(target, limit).await),
+                true => Some(iscsiadm.login_to_all(target, running(), limit).await),
                 false => None,
             }
         };

@@ -1,10 +1,9 @@
-//! Has iscsid end the sessions. The kernel decides, not the exit code. An iscsiadm that does not end in time
-//! keeps its target.
+//! Has iscsid end the sessions. The kernel decides, not the exit code.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use iscsi_initiator_dbus::{
-    Fault, Iqn, Kind,
+    Fault, Kind,
     fault::Result,
     results::{self, LogoutOutcome},
 };
@@ -14,9 +13,9 @@ use super::together;
 use crate::{
     backend::{
         host::{limit::Limit, threads::reading},
-        kernel::sysfs::Session,
+        kernel::{stale_sessions::askers::Act, sysfs::Session},
         open_iscsi::{
-            iscsiadm::{Iscsiadm, Refused, Rest},
+            iscsiadm::{Iscsiadm, Refused},
             iscsid::Iscsid,
         },
     },
@@ -24,7 +23,7 @@ use crate::{
         Engine,
         leftovers::stale_sessions::{self, Reach},
         state::watch::{Predicate, Watch},
-        turns::places::AT_ONCE,
+        turns::{places::AT_ONCE, programs::Programs},
     },
 };
 
@@ -50,12 +49,17 @@ pub(super) async fn leave(
         true => Duration::ZERO,
         false => {
             let proc = engine.layout.proc.clone();
-            reading(move || Iscsid::takeover(&proc)).await?
+            reading(move || Iscsid::takeover(&proc)).await.unwrap_or_default()
         }
     };
     for session in alone {
-        let logout =
-            Logout { iscsiadm: iscsiadm.clone(), sid: session.sid, limit: limit.clone(), last: None };
+        let logout = Logout {
+            iscsiadm: iscsiadm.clone(),
+            programs: engine.turns.programs.clone(),
+            session: session.clone(),
+            limit: limit.clone(),
+            last: None,
+        };
         let (watch, session, limit) = (engine.state.watch.clone(), session.clone(), limit.clone());
         let turns = Arc::clone(&turns);
         leaving.spawn(async move {
@@ -70,14 +74,6 @@ pub(super) async fn leave(
     left.extend(sessions.iter().filter_map(told));
     drop(in_use);
     let is_refused = left.iter().any(|(_, done)| matches!(done, Some(Err(Refused::Code(_)))));
-    // Before anything else can fail.
-    let left: Vec<(Session, Option<Result<()>>)> = left
-        .into_iter()
-        .map(|(session, done)| {
-            let done = done.map(|done| done.map_err(|refused| keep_late(engine, &session, refused)));
-            (session, done)
-        })
-        .collect();
     if is_refused {
         // iscsid may have died during the logout.
         stale_sessions::remove(engine, Reach::Restart, limit).await;
@@ -86,14 +82,14 @@ pub(super) async fn leave(
     let gone: BTreeSet<u32> =
         reading(move || sids.into_iter().filter(|sid| sysfs.has_session(*sid) == Some(false)).collect())
             .await?;
-    let entry = |(session, done): (Session, Option<Result<()>>)| {
+    let entry = |(session, done): (Session, Option<std::result::Result<(), Refused>>)| {
         let fault = match done {
             _ if gone.contains(&session.sid) => None,
             None => Some(limit.fault("timed out before its turn to be logged out of")),
             Some(Ok(())) => {
                 Some(Fault::new(Kind::Failed, "iscsid reported success, but the session is still there"))
             }
-            Some(Err(fault)) => Some(fault),
+            Some(Err(refused)) => Some(refused.into()),
         };
         let portal = session.portal_text();
         match fault {
@@ -102,20 +98,6 @@ pub(super) async fn leave(
         }
     };
     Ok(left.into_iter().map(entry).collect())
-}
-
-/// Why a logout failed. An iscsiadm that goes on with it keeps the target until it has ended.
-fn keep_late(engine: &Engine, session: &Session, refused: Refused) -> Fault {
-    let (fault, rest) = refused.with_rest();
-    // What is no iSCSI name cannot be claimed either.
-    if let (Some(rest), Ok(target)) = (rest, Iqn::recorded(&session.target)) {
-        let late = engine.turns.late_logout(&target);
-        tokio::spawn(async move {
-            Rest::ended(rest).await;
-            drop(late);
-        });
-    }
-    fault
 }
 
 /// Asks until iscsid has the session, or it is too late.
@@ -130,7 +112,8 @@ async fn log_out(watch: &Watch, mut logout: Logout, again: &Limit) -> std::resul
 /// iscsid has the session, so its answer counts.
 struct Logout {
     iscsiadm: Iscsiadm,
-    sid: u32,
+    programs: Programs,
+    session: Session,
     limit: Limit,
     /// An answer that came too early.
     last: Option<std::result::Result<(), Refused>>,
@@ -140,7 +123,8 @@ impl Predicate for Logout {
     type Is = std::result::Result<(), Refused>;
 
     async fn look(&mut self) -> Result<Option<Self::Is>> {
-        let done = self.iscsiadm.logout(self.sid, &self.limit).await;
+        let running = self.programs.running(Act::Logout, &self.session.target);
+        let done = self.iscsiadm.logout(self.session.sid, running, &self.limit).await;
         if !done.as_ref().is_err_and(Refused::is_too_early) {
             return Ok(Some(done));
         }

@@ -9,7 +9,7 @@ use iscsi_initiator_dbus::Iqn;
 use crate::{
     backend::{
         host::{limit::Limit, threads::reading},
-        kernel::sysfs::Session,
+        kernel::{stale_sessions::askers::Act, sysfs::Session},
         open_iscsi::iscsiadm::{Iscsiadm, Refused},
     },
     engine::{Engine, turns::places::AT_ONCE},
@@ -31,7 +31,8 @@ pub(super) async fn log_out(
     if !reading(move || sysfs.sids_of(&name)).await.is_ok_and(|all| all == ours) {
         return BTreeMap::new();
     }
-    let said = iscsiadm.log_out_of_all(&target, limit).await;
+    let running = engine.turns.programs.running(Act::Logout, target.as_str());
+    let said = iscsiadm.log_out_of_all(&target, running, limit).await;
     let on = |sid: u32| {
         let done = match &said {
             Ok(said) => said.on_session(sid)?,

@@ -1,6 +1,6 @@
 //! One change at a time for a target, and none while the initiator name changes. Calls do not wait
-//! for each other: the second gets `Busy`. So does a call for a target that a program is still logging
-//! out of, whoever had started it.
+//! for each other: the second gets `Busy`. So does a call for a target that a program still works on after
+//! its own call, whoever had started it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,6 +10,8 @@ use std::{
 use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result};
 use tokio::sync::watch;
 
+use crate::backend::kernel::stale_sessions::askers::Act;
+
 /// What is being changed.
 #[derive(Clone)]
 pub(in crate::engine) struct Claims(Arc<watch::Sender<State>>);
@@ -17,8 +19,8 @@ pub(in crate::engine) struct Claims(Arc<watch::Sender<State>>);
 #[derive(Default)]
 struct State {
     targets: BTreeSet<Iqn>,
-    /// The targets that programs are logging out of, in lower case, and how many are at it.
-    late_logouts: BTreeMap<String, usize>,
+    /// The targets that programs work on, in lower case, and what each of them does.
+    programs: BTreeMap<String, Vec<Act>>,
     everything: bool,
 }
 
@@ -31,7 +33,7 @@ pub(in crate::engine) struct Claim {
 
 enum What {
     Target(Iqn),
-    LateLogout(String),
+    Program(Act, String),
     Everything,
 }
 
@@ -49,11 +51,8 @@ impl Claims {
             if state.everything {
                 result = Err(Fault::new(Kind::Busy, "the initiator name is being changed")
                     .hint("try again in a moment"));
-            } else if state.late_logouts.contains_key(&target.canonical()) && !state.targets.contains(target)
-            {
-                let what = format!("an earlier logout of {target} is still under way");
-                result = Err(Fault::new(Kind::Busy, what)
-                    .hint("try again when it is done; see what iscsid waits for: journalctl -u iscsid"));
+            } else if let Some(act) = state.left_behind(target) {
+                result = Err(under_way(act, target));
             } else if !state.targets.insert(target.clone()) {
                 result = Err(Fault::new(Kind::Busy, format!("another call is working on {target}"))
                     .hint("try again when it is done"));
@@ -63,17 +62,17 @@ impl Claims {
         result.map(|()| Claim { claims: self.clone(), what: What::Target(target.clone()) })
     }
 
-    /// Claims a target for a program that is logging out of it, beside the call that had started it.
-    pub(super) fn claim_for_late_logout(&self, target: &Iqn) -> Claim {
+    /// Claims a target for a program that works on it, beside the call that has started it.
+    pub(super) fn claim_for_program(&self, act: Act, target: &Iqn) -> Claim {
         let target = target.canonical();
-        self.0.send_modify(|state| *state.late_logouts.entry(target.clone()).or_default() += 1);
-        Claim { claims: self.clone(), what: What::LateLogout(target) }
+        self.0.send_modify(|state| state.programs.entry(target.clone()).or_default().push(act));
+        Claim { claims: self.clone(), what: What::Program(act, target) }
     }
 
     /// Claims everything, for a change that affects all targets.
     pub(in crate::engine) fn claim_everything(&self) -> Result<Claim> {
         let is_free = self.0.send_if_modified(|state| {
-            let is_free = !state.everything && state.targets.is_empty() && state.late_logouts.is_empty();
+            let is_free = !state.everything && state.targets.is_empty() && state.programs.is_empty();
             state.everything |= is_free;
             is_free
         });
@@ -92,15 +91,40 @@ impl Claims {
     }
 }
 
+impl State {
+    /// What a program still does to the target although its call has ended.
+    fn left_behind(&self, target: &Iqn) -> Option<Act> {
+        let acts = self.programs.get(&target.canonical()).filter(|_| !self.targets.contains(target))?;
+        acts.first().copied()
+    }
+}
+
+/// Why a target is not free although no call works on it.
+fn under_way(act: Act, target: &Iqn) -> Fault {
+    let (what, hint) = match act {
+        Act::Login => ("login", "try again when it is done; see what iscsid waits for: journalctl -u iscsid"),
+        Act::Logout => {
+            ("logout", "try again when it is done; see what iscsid waits for: journalctl -u iscsid")
+        }
+        Act::Rescan => {
+            ("rescan", "try again when it is done; see which disk does not answer: iscsictl paths")
+        }
+    };
+    Fault::new(Kind::Busy, format!("an earlier {what} of {target} is still under way")).hint(hint)
+}
+
 impl Drop for Claim {
     fn drop(&mut self) {
         self.claims.0.send_modify(|state| match &self.what {
             What::Target(target) => drop(state.targets.remove(target)),
-            What::LateLogout(target) => {
-                if let Some(count) = state.late_logouts.get_mut(target) {
-                    *count -= 1;
+            What::Program(act, target) => {
+                let acts = state.programs.entry(target.clone()).or_default();
+                if let Some(own) = acts.iter().position(|other| other == act) {
+                    acts.remove(own);
                 }
-                state.late_logouts.retain(|_, count| *count > 0);
+                if acts.is_empty() {
+                    state.programs.remove(target);
+                }
             }
             What::Everything => state.everything = false,
         });
@@ -135,22 +159,20 @@ mod tests {
     }
 
     #[test]
-    fn a_target_is_claimed_until_the_last_program_that_logs_out_of_it_has_ended() {
+    fn a_target_is_claimed_until_the_last_program_that_works_on_it_has_ended() {
         let claims = Claims::default();
         let (one, two): (Iqn, Iqn) =
             ("iqn.2001-04.com.example:1".parse().unwrap(), "iqn.2001-04.com.example:2".parse().unwrap());
         let as_the_kernel_has_it: Iqn = "IQN.2001-04.com.example:1".parse().unwrap();
         let claim = claims.claim(&one).unwrap();
-        let late = [&one, &as_the_kernel_has_it].map(|target| claims.claim_for_late_logout(target));
+        let programs = [(Act::Rescan, &one), (Act::Logout, &as_the_kernel_has_it)];
+        let late = programs.map(|(act, target)| claims.claim_for_program(act, target));
         assert!(claims.claim(&one).err().unwrap().message().starts_with("another call"));
         drop(claim);
-        for program in late {
+        for (program, words) in late.into_iter().zip(["earlier rescan", "earlier logout"]) {
             let fault = claims.claim(&one).err().unwrap();
             assert_eq!(fault.kind(), Kind::Busy);
-            assert!(
-                fault.message().contains("earlier logout") && claims.claim_everything().is_err(),
-                "{fault}"
-            );
+            assert!(fault.message().contains(words) && claims.claim_everything().is_err(), "{fault}");
             assert!(claims.claim(&two).is_ok(), "another target is free");
             drop(program);
         }

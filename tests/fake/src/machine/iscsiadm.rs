@@ -204,6 +204,7 @@ impl Core {
             };
             if !faults.no_scan {
                 sleep(delays.scan).await;
+                self.while_scans_are_stuck().await;
                 self.look_for_luns(sid);
             }
         }
@@ -271,10 +272,17 @@ impl Core {
             (model.delays.scan, model.faults.rescan)
         };
         sleep(delay).await;
+        self.while_scans_are_stuck().await;
         if let Some(code) = fault {
             return code;
         }
         if self.look_for_luns(sid) { 0 } else { NO_OBJECTS }
+    }
+
+    async fn while_scans_are_stuck(&self) {
+        while self.model().faults.stuck_scan {
+            sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// The kernel looks for what the target offers now. A session that no target of the gateway belongs to is left alone.

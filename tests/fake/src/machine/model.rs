@@ -100,6 +100,8 @@ pub struct Faults {
     /// iscsid does not get to a logout until this is over.
     pub stuck_logout: bool,
     pub rescan: Option<i32>,
+    /// The kernel does not get to look for LUNs until this is over.
+    pub stuck_scan: bool,
     /// The kernel does not look for the LUNs of a new session.
     pub no_scan: bool,
 }

@@ -2,7 +2,7 @@
 
 use iscsi_initiator_dbus::{Fault, Kind};
 
-use crate::backend::host::program::{ProgramError, Rest};
+use crate::backend::host::program::ProgramError;
 
 /// Why iscsiadm failed.
 #[derive(Clone, Debug)]
@@ -29,14 +29,6 @@ impl Refused {
     pub(crate) fn is_too_early(&self) -> bool {
         matches!(self, Self::Code(UNKNOWN_SESSION | NOT_NOW | NOT_CONNECTED))
     }
-
-    /// The fault, and the program, if it continues.
-    pub(crate) fn with_rest(self) -> (Fault, Option<Rest>) {
-        match self {
-            Self::Program(ProgramError::TimedOut(rest)) => (late(), Some(rest)),
-            refused => (refused.into(), None),
-        }
-    }
 }
 
 /// The codes that callers handle themselves.
@@ -52,7 +44,9 @@ const NOT_NOW: i32 = 9;
 impl From<Refused> for Fault {
     fn from(refused: Refused) -> Self {
         let code = match refused {
-            Refused::Program(ProgramError::TimedOut(_)) => return late(),
+            Refused::Program(ProgramError::TimedOut(_)) => {
+                return Self::new(Kind::TimedOut, "timed out waiting for iscsid");
+            }
             Refused::Program(error @ ProgramError::Start(..)) => {
                 return Self::new(Kind::BackendUnavailable, error.to_string()).hint("install open-iscsi");
             }
@@ -84,10 +78,6 @@ impl From<Refused> for Fault {
             _ => fault,
         }
     }
-}
-
-fn late() -> Fault {
-    Fault::new(Kind::TimedOut, "timed out waiting for iscsid")
 }
 
 #[cfg(test)]

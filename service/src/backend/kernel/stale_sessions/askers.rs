@@ -1,4 +1,4 @@
-//! The iscsiadm processes that wait for a logout, whoever started them.
+//! The iscsiadm processes that work on a session or a target, whoever started them.
 //! Must not take another user's process for one: only root's can ask iscsid.
 
 use std::path::Path;
@@ -9,14 +9,23 @@ use crate::backend::host::{
     capabilities::{Raised, TO_LOOK_INTO_PROCESSES},
 };
 
-/// An iscsiadm that waits for a logout.
+/// An iscsiadm that has not ended yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Logout {
+pub(crate) struct Asker {
     pub(crate) pid: u32,
+    pub(crate) act: Act,
     pub(crate) of: Of,
 }
 
-/// What it logs out of.
+/// What iscsiadm does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    Login,
+    Logout,
+    Rescan,
+}
+
+/// What it does that to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Of {
     Session(u32),
@@ -24,7 +33,7 @@ pub(crate) enum Of {
 }
 
 /// Those that are running; `None` if that cannot be found out.
-pub(super) fn look(proc: &Path) -> Option<Vec<Logout>> {
+pub(super) fn look(proc: &Path) -> Option<Vec<Asker>> {
     // As for the makers of sessions.
     let _capabilities = Raised::new(TO_LOOK_INTO_PROCESSES);
     let mut found = Vec::new();
@@ -37,9 +46,9 @@ pub(super) fn look(proc: &Path) -> Option<Vec<Logout>> {
         let text = |name: &str| bounded::text(&entry.path().join(name), SMALL).unwrap_or_default();
         if text("comm").trim() == ASKER
             && is_roots(&text("status"))
-            && let Some(of) = of(&text("cmdline"))
+            && let Some((act, of)) = meant(&text("cmdline"))
         {
-            found.push(Logout { pid, of });
+            found.push(Asker { pid, act, of });
         }
     }
     Some(found)
@@ -50,20 +59,24 @@ fn is_roots(status: &str) -> bool {
     uids.and_then(|uids| uids.split_whitespace().next()) == Some("0")
 }
 
-/// What these arguments, each with a NUL behind it, log out of.
-fn of(arguments: &str) -> Option<Of> {
+/// What these arguments, each with a NUL behind it, mean.
+fn meant(arguments: &str) -> Option<(Act, Of)> {
     let arguments: Vec<&str> = arguments.split('\0').collect();
-    if !arguments.iter().any(|word| matches!(*word, "--logout" | "-u")) {
-        return None;
-    }
+    let act = arguments.iter().find_map(|word| match *word {
+        "--login" | "-l" => Some(Act::Login),
+        "--logout" | "-u" => Some(Act::Logout),
+        "--rescan" | "-R" => Some(Act::Rescan),
+        _ => None,
+    })?;
     let value = |names: [&str; 2]| {
         let mut pairs = arguments.iter().zip(arguments.iter().skip(1));
         pairs.find_map(|(name, value)| names.contains(name).then_some(*value))
     };
-    match value(["-r", "--sid"]).and_then(|sid| sid.parse().ok()) {
-        Some(sid) => Some(Of::Session(sid)),
-        None => value(["-T", "--targetname"]).map(|target| Of::Target(target.to_owned())),
-    }
+    let of = match value(["-r", "--sid"]).and_then(|sid| sid.parse().ok()) {
+        Some(sid) => Of::Session(sid),
+        None => Of::Target(value(["-T", "--targetname"])?.to_owned()),
+    };
+    Some((act, of))
 }
 
 #[cfg(test)]
@@ -72,26 +85,33 @@ mod tests {
     use crate::backend::host::atomic::Dir;
 
     #[test]
-    fn the_arguments_say_what_is_logged_out_of() {
-        let of = |words: &[&str]| of(&words.iter().map(|word| format!("{word}\0")).collect::<String>());
+    fn the_arguments_say_what_is_done_to_which_target() {
+        let meant = |words: &[&str]| meant(&words.iter().map(|word| format!("{word}\0")).collect::<String>());
         let target = "iqn.2001-04.com.example:disks";
-        assert_eq!(of(&["/usr/sbin/iscsiadm", "-m", "session", "-r", "7", "--logout"]), Some(Of::Session(7)));
-        assert_eq!(of(&["iscsiadm", "-m", "session", "--sid", "12", "-u"]), Some(Of::Session(12)));
-        let whole = Some(Of::Target(target.to_owned()));
-        assert_eq!(of(&["iscsiadm", "-m", "node", "-T", target, "-u"]), whole);
+        let (session, whole) = (|sid| Of::Session(sid), || Of::Target(target.to_owned()));
+        for (words, expected) in [
+            (&["/usr/sbin/iscsiadm", "-m", "session", "-r", "7", "--logout"][..], (Act::Logout, session(7))),
+            (&["iscsiadm", "-m", "session", "--sid", "12", "-u"], (Act::Logout, session(12))),
+            (&["iscsiadm", "-m", "node", "-T", target, "-u"], (Act::Logout, whole())),
+            (&["iscsiadm", "-m", "session", "-r", "7", "--rescan"], (Act::Rescan, session(7))),
+            (&["iscsiadm", "-m", "node", "--targetname", target, "-R"], (Act::Rescan, whole())),
+            (&["iscsiadm", "-m", "node", "-T", target, "-p", "192.0.2.21", "--login"], (Act::Login, whole())),
+        ] {
+            assert_eq!(meant(words), Some(expected), "{words:?}");
+        }
         for other in [
-            &["iscsiadm", "-m", "session", "-r", "7", "--rescan"][..],
-            &["iscsiadm", "-m", "node", "-T", target, "--login"],
+            &["iscsiadm", "-m", "node", "-T", target][..],
+            &["iscsiadm", "-m", "node", "--loginall=automatic"],
             &["iscsiadm", "-m", "node", "--logout"],
             &["iscsiadm", "--logout", "-r"],
             &[],
         ] {
-            assert_eq!(of(other), None, "{other:?}");
+            assert_eq!(meant(other), None, "{other:?}");
         }
     }
 
     #[test]
-    fn only_an_iscsiadm_of_root_is_at_a_logout() {
+    fn only_an_iscsiadm_of_root_counts() {
         let folder = tempfile::tempdir().unwrap();
         for (pid, name, uid) in [(40, "iscsiadm", 0), (41, "iscsiadm", 1000), (42, "sleep", 0)] {
             let of = folder.path().join(pid.to_string());
@@ -103,7 +123,7 @@ mod tests {
             let arguments = ["iscsiadm", "-m", "session", "-r", "5", "--logout", ""].join("\0");
             dir.replace("cmdline", arguments.as_bytes(), 0o444).unwrap();
         }
-        assert_eq!(look(folder.path()), Some(vec![Logout { pid: 40, of: Of::Session(5) }]));
+        assert_eq!(look(folder.path()), Some(vec![Asker { pid: 40, act: Act::Logout, of: Of::Session(5) }]));
         assert_eq!(look(&folder.path().join("none")), None);
     }
 }

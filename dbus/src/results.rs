@@ -3,6 +3,7 @@
 //! | room | what it is |
 //! |---|---|
 //! | `dict` | how an answer is written and read |
+//! | `list` | a long list of answers, as the daemon writes it |
 //! | `words` | the words in the answers, and those that this version does not know |
 //! | `nodes` | [`Node`] and [`Path`]: what is recorded, and what is there |
 //! | `sessions` | [`Login`], [`Logout`] and [`Rescan`]: what became of each portal or session |
@@ -18,6 +19,7 @@
 //! a public field.
 
 mod dict;
+mod list;
 mod machine;
 mod nodes;
 mod sessions;
@@ -25,6 +27,7 @@ mod uses;
 mod words;
 
 pub use self::{
+    list::{Answer, Entries, List},
     machine::{Check, Finding, MultipathChange},
     nodes::{Node, Path},
     sessions::{Login, Logout, Rescan},

@@ -53,8 +53,8 @@ fn looks(criterion: &mut Criterion, paths: usize) {
     group.finish();
 }
 
-/// Of what is kept, by what changes. An event of a disk is about the LUNs of its session, up to eight; one of a map about
-/// those of two.
+/// Of what is kept, by what changes. An event of a disk is about the LUNs of its session, up to eight; one of a map about its
+/// two paths, and the states of their sessions.
 fn updates(criterion: &mut Criterion, fake: &Machine, paths: usize) {
     let mut kept = measure::Kept::new(&fake.at("sys"));
     let disk = b"change@/devices/platform/host3/session1/target3:0:0/3:0:0:0/block/sda\0";

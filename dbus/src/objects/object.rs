@@ -17,6 +17,21 @@ pub enum Object {
     Disk(Disk),
 }
 
+/// Its properties, without making values of them first.
+impl serde::Serialize for Object {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Node(node) => node.write(serializer),
+            Self::Session(session) => session.write(serializer),
+            Self::Disk(disk) => disk.write(serializer),
+        }
+    }
+}
+
+impl zbus::Type for Object {
+    const SIGNATURE: &'static zbus::Signature = Properties::SIGNATURE;
+}
+
 impl Object {
     /// An object of this class from the properties that came.
     pub fn read(class: Class, values: &Values) -> Self {

@@ -46,6 +46,14 @@ macro_rules! object {
                 [$(($property, zbus::Variant::from(self.$field.clone()))),+].into()
             }
 
+            /// Writes every property, each as a variant.
+            pub(super) fn write<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                use serde::ser::SerializeMap as _;
+                let mut map = serializer.serialize_map(None)?;
+                $(map.serialize_entry($property, &zbus::as_variant::Serialize(&self.$field))?;)+
+                map.end()
+            }
+
             /// The properties that are other than before, as they are now.
             pub fn changes(before: &Self, now: &Self) -> $crate::objects::Properties {
                 let mut changes = $crate::objects::Properties::new();

@@ -1,6 +1,13 @@
 //! How an answer is written and read: every key is written, any may be missing when it is read.
 
-use super::words::Absent;
+use std::{fmt, marker::PhantomData};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeSeed, Error, SeqAccess, Unexpected, Visitor},
+};
+
+use super::{list::Field, words::Absent};
 
 impl Absent for String {
     const ABSENT: Self = Self::new();
@@ -57,17 +64,46 @@ macro_rules! answer {
             }
         }
 
+        impl $crate::results::list::Answer for $name {
+            fn write(&self, entries: &mut $crate::results::list::Entries<'_>) {
+                $(entries.add(stringify!($field), &self.$field);)+
+            }
+        }
+
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                // What is not a field here is skipped, whatever its type.
-                #[derive(Default, serde::Deserialize)]
-                #[serde(default, rename_all = "kebab-case")]
-                struct Keys {
-                    $(#[serde(with = "zbus::as_variant::optional")] $field: Option<$type>),+
+                #[derive(serde::Deserialize)]
+                #[serde(field_identifier, rename_all = "kebab-case")]
+                #[allow(non_camel_case_types, reason = "by the names of the fields")]
+                enum Key {
+                    $($field,)+
+                    #[serde(other)]
+                    Other,
                 }
-                let keys = Keys::deserialize(deserializer)?;
-                let absent = Self::absent();
-                Ok(Self { $($field: keys.$field.unwrap_or(absent.$field)),+ })
+
+                struct Entries;
+
+                impl<'de> serde::de::Visitor<'de> for Entries {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str("an answer")
+                    }
+
+                    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<$name, A::Error> {
+                        let mut answer = $name::absent();
+                        while let Some(key) = map.next_key()? {
+                            match key {
+                                $(Key::$field => answer.$field = map.next_value_seed($crate::results::dict::typed())?,)+
+                                // Skipped, whatever its type.
+                                Key::Other => drop(map.next_value::<serde::de::IgnoredAny>()?),
+                            }
+                        }
+                        Ok(answer)
+                    }
+                }
+
+                deserializer.deserialize_map(Entries)
             }
         }
 
@@ -79,6 +115,58 @@ macro_rules! answer {
             }
         }
     };
+}
+
+/// Reads a field that came as a variant. Its type is compared as text: zbus parses it, twice for each field.
+pub(super) struct Typed<T>(PhantomData<T>);
+
+pub(super) fn typed<T: Field>() -> Typed<T> {
+    Typed(PhantomData)
+}
+
+impl<'de, T: Field + Deserialize<'de>> DeserializeSeed<'de> for Typed<T> {
+    type Value = T;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+        deserializer.deserialize_struct("Variant", &["signature", "value"], self)
+    }
+}
+
+impl<'de, T: Field + Deserialize<'de>> Visitor<'de> for Typed<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a variant of the type {}", T::SIGNATURE)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<T, A::Error> {
+        let missing = |at| Error::invalid_length(at, &self);
+        parts.next_element_seed(Is(T::SIGNATURE))?.ok_or_else(|| missing(0))?;
+        parts.next_element()?.ok_or_else(|| missing(1))
+    }
+}
+
+/// Reads a type that must be this one.
+struct Is(&'static str);
+
+impl<'de> DeserializeSeed<'de> for Is {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Is {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a value of the type {}", self.0)
+    }
+
+    fn visit_str<E: Error>(self, signature: &str) -> Result<(), E> {
+        if signature == self.0 { Ok(()) } else { Err(E::invalid_value(Unexpected::Str(signature), &self)) }
+    }
 }
 
 pub(super) use {absent, answer};

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::list::{Body, Field, write_word};
+
 /// A word of an answer that this version of the crate does not know: a newer daemon's.
 ///
 /// Only reading an answer makes one, so that no daemon built with this crate can send one. It is shown
@@ -89,6 +91,14 @@ macro_rules! words {
                     $($text => Self::$word,)+
                     _ => Self::Other(Unknown::new(text)),
                 }
+            }
+        }
+
+        impl Field for $name {
+            const SIGNATURE: &'static str = "s";
+
+            fn write(&self, body: &mut Body) {
+                write_word(self.as_str(), body);
             }
         }
 

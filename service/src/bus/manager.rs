@@ -11,7 +11,7 @@ use iscsi_initiator_dbus::{
         ExamineOptions, HoldOptions, LoginOptions, LogoutOptions, MultipathOptions, PathFilter,
         RescanOptions,
     },
-    results::{Check, Finding, Holder, Login, Logout, MultipathChange, Node, Path, Rescan, Startup},
+    results::{Check, Finding, Holder, List, Login, Logout, MultipathChange, Node, Rescan, Startup},
 };
 use iscsi_initiator_polkit::{Action, Details, Gate, Grant};
 use zbus::{message::Header, object_server::SignalEmitter};
@@ -202,21 +202,21 @@ impl Manager {
     }
 
     #[zbus(out_args("paths"))]
-    async fn list_paths(&self, #[zbus(header)] call: Header<'_>, filter: Dict) -> Result<Vec<Path>> {
+    async fn list_paths(&self, #[zbus(header)] call: Header<'_>, filter: Dict) -> Result<List> {
         let _call = self.activity.begin();
         let filter = PathFilter::parse(filter)?;
         let grant =
             self.ask(&call, Action::ListPaths, filter.target.as_ref(), filter.portal.as_ref()).await?;
-        self.engine.list_paths(&call_of(grant, None), &filter).await
+        Ok(self.engine.list_paths(&call_of(grant, None), &filter).await?.into_iter().collect())
     }
 
     #[zbus(out_args("nodes"))]
-    async fn list_nodes(&self, #[zbus(header)] call: Header<'_>, filter: Dict) -> Result<Vec<Node>> {
+    async fn list_nodes(&self, #[zbus(header)] call: Header<'_>, filter: Dict) -> Result<List> {
         let _call = self.activity.begin();
         let filter = PathFilter::parse(filter)?;
         let grant =
             self.ask(&call, Action::ListPaths, filter.target.as_ref(), filter.portal.as_ref()).await?;
-        self.engine.list_nodes(&call_of(grant, None), &filter).await
+        Ok(self.engine.list_nodes(&call_of(grant, None), &filter).await?.into_iter().collect())
     }
 
     #[zbus(out_args("checks"))]

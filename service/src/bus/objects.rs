@@ -55,11 +55,9 @@ struct Managed<'a>(&'a Picture);
 
 impl serde::Serialize for Managed<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(
-            self.0.objects().map(|(id, object)| {
-                (id.path(), BTreeMap::from([(id.class().interface(), object.properties())]))
-            }),
-        )
+        let with_interface =
+            |(id, object): (&Id, _)| (id.path(), BTreeMap::from([(id.class().interface(), object)]));
+        serializer.collect_map(self.0.objects().map(with_interface))
     }
 }
 
@@ -223,7 +221,7 @@ fn answer(header: &Header<'_>, question: Question, picture: &Picture) -> zbus::R
         Question::GetAll(id, interface) => {
             let interface = if interface.is_empty() { id.class().interface() } else { &interface };
             match found(picture, &id, interface) {
-                Ok(object) => reply(header, &object.properties()),
+                Ok(object) => reply(header, object),
                 Err(refusal) => refusal.reply(header),
             }
         }

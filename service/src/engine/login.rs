@@ -153,7 +153,7 @@ async fn log_in(
     let before = portals::look(engine, target, nodes, wishes.wait, limit).await?;
     let is_its = |session: &Session| session.target == target.as_str();
     // Their paths come back to those that something has open. With a session there is none.
-    let pathless = match before.all_sessions().iter().any(is_its) {
+    let pathless = match before.all_sessions().iter().map(Arc::as_ref).any(is_its) {
         true => Vec::new(),
         false => pathless_maps::take_away(engine, Some(target)).await?.kept,
     };

@@ -120,7 +120,7 @@ async fn look_without_stale_sessions(engine: &Engine, target: &Iqn, limit: &Limi
     let is_whole = |session: &Session| session.state == "LOGGED_IN" && !session.disks.is_empty();
     let (sessions, nodes) = (now.all_sessions(), now.nodes());
     let are_up = nodes.iter().all(|node| now.session_of(&node.key).is_some());
-    let are_whole = are_up && !sessions.is_empty() && sessions.iter().all(is_whole);
+    let are_whole = are_up && !sessions.is_empty() && sessions.iter().map(Arc::as_ref).all(is_whole);
     match !are_whole && stale_sessions::remove(engine, Reach::Restart, limit).await {
         true => engine.state.look_at(std::slice::from_ref(target)).await,
         false => Ok(now),

@@ -16,7 +16,6 @@ mod scope;
 mod sessions;
 
 use std::{
-    collections::BTreeSet,
     io::ErrorKind,
     path::{Path, PathBuf},
 };
@@ -247,11 +246,16 @@ impl Sysfs {
         if self.slaves(device).is_empty() { self.multipath_map(device) } else { None }
     }
 
-    /// The sessions whose disks are directly below a device.
-    pub(crate) fn sessions_below(&self, device: &str) -> BTreeSet<u32> {
+    /// The LUNs whose disks are directly below a device, each with its session and its address.
+    pub(crate) fn luns_below(&self, device: &str) -> Vec<(u32, String)> {
         let slaves = self.root.join("class/block").join(device).join("slaves");
-        let session = |name: String| session_in(std::fs::read_link(slaves.join(name)).ok()?.to_str()?);
-        names(&slaves).into_iter().filter_map(session).collect()
+        let lun = |name: String| {
+            // …/session1/target3:0:0/3:0:0:1/block/sda
+            let link = std::fs::read_link(slaves.join(name)).ok()?;
+            let address = link.ancestors().nth(2)?.file_name()?.to_str()?;
+            Some((session_in(link.to_str()?)?, address.to_owned()))
+        };
+        names(&slaves).into_iter().filter_map(lun).collect()
     }
 
     fn dm_devices(&self) -> impl Iterator<Item = String> {

@@ -7,7 +7,7 @@ use iscsi_initiator_dbus::{
     OBJECT_PATH,
     objects::{Id, Properties},
 };
-use zbus::{Connection, Message};
+use zbus::{Connection, Message, Type};
 
 use crate::{bus::door::fits, engine::state::picture::Change};
 
@@ -33,7 +33,7 @@ pub(super) async fn emit(connection: &Connection, watcher: &str, change: &Change
 /// A change, for one watcher.
 fn signal(watcher: &str, change: &Change) -> zbus::Result<Message> {
     match change {
-        Change::Added(id, object) => added(watcher, id, &object.properties()),
+        Change::Added(id, object) => added(watcher, id, object.as_ref()),
         Change::Changed(id, properties) => changed(watcher, id, properties, &[]),
         Change::Removed(id) => {
             let signal =
@@ -55,7 +55,7 @@ fn in_short(watcher: &str, change: &Change) -> Vec<zbus::Result<Message>> {
     new.into_iter().chain([changed(watcher, id, &Properties::new(), &names)]).collect()
 }
 
-fn added(watcher: &str, id: &Id, properties: &Properties) -> zbus::Result<Message> {
+fn added<T: serde::Serialize + Type>(watcher: &str, id: &Id, properties: &T) -> zbus::Result<Message> {
     let signal = Message::signal(OBJECT_PATH, OBJECT_MANAGER, "InterfacesAdded").destination(watcher);
     signal.build(&(id.path(), BTreeMap::from([(id.class().interface(), properties)])))
 }

@@ -1,5 +1,7 @@
 //! Facts that several parts of an examination share, read once.
 
+use std::sync::Arc;
+
 use iscsi_initiator_dbus::fault::Result;
 
 use crate::{
@@ -18,7 +20,7 @@ use crate::{
 
 pub(super) struct Facts {
     /// Including sessions that are being set up or are stale.
-    pub(super) sessions: Vec<Session>,
+    pub(super) sessions: Vec<Arc<Session>>,
     /// Maps that outlived their sessions, and how each can be described.
     pub(super) pathless: Vec<(PathlessMap, Uses)>,
     pub(super) nodes: Result<Vec<Node>>,

@@ -8,7 +8,7 @@ use super::{
     found::{Findings, Remedy, count},
 };
 use crate::{
-    backend::{kernel::sysfs::Session, multipath::config::Own, systemd::Unit},
+    backend::{multipath::config::Own, systemd::Unit},
     engine::Engine,
 };
 
@@ -125,7 +125,7 @@ fn of_multipathd(findings: &mut Findings, facts: &Facts, multipathd: &Unit, sock
     } else if multipathd.is_active {
         let detail = if multipathd.is_enabled { "active and enabled" } else { "active, but not enabled" };
         findings.ok(NAME, MULTIPATHD, detail);
-    } else if facts.sessions.iter().any(Session::has_disk) {
+    } else if facts.sessions.iter().any(|session| session.has_disk()) {
         findings.warning(
             NAME,
             MULTIPATHD,

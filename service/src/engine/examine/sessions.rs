@@ -123,7 +123,7 @@ mod tests {
             ("LOGGED_IN", CheckState::Warning),
         ] {
             let facts = Facts {
-                sessions: vec![session(state)],
+                sessions: vec![session(state).into()],
                 pathless: Vec::new(),
                 nodes: Ok(Vec::new()),
                 left_out: None,
@@ -147,7 +147,7 @@ mod tests {
             for state in ["FREE", "FAILED", "LOGGED_IN"] {
                 let odd = Session { portal: portal.and_then(|text| text.parse().ok()), ..session(state) };
                 let facts = Facts {
-                    sessions: vec![odd],
+                    sessions: vec![odd.into()],
                     pathless: Vec::new(),
                     nodes: Ok(Vec::new()),
                     left_out: None,
@@ -164,7 +164,7 @@ mod tests {
     fn a_session_that_was_never_finished_is_told() {
         let half = Session { target: String::new(), portal: None, ..session("FREE") };
         let facts = Facts {
-            sessions: vec![half],
+            sessions: vec![half.into()],
             pathless: Vec::new(),
             nodes: Ok(Vec::new()),
             left_out: None,

@@ -258,7 +258,9 @@ async fn record_and_log_in(
                 let is_made = |session: &&Session| {
                     now.session(session.sid).is_none() && failed.iter().any(|node| session.is_of(node))
                 };
-                sids.extend(after.all_sessions().iter().filter(is_made).map(|session| session.sid));
+                sids.extend(
+                    after.all_sessions().iter().map(Arc::as_ref).filter(is_made).map(|session| session.sid),
+                );
                 take_back(engine, &sids, limit).await
             }
             Err(fault) => stays(&take_back(engine, &sids, limit).await, fault.message()),

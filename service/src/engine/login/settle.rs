@@ -64,8 +64,9 @@ pub(in crate::engine) async fn settled(
 /// Whether every disk of these sessions can be used, as `now` has them and what they are shared with.
 pub(super) async fn is_ready(engine: &Engine, sids: &[u32], now: &Snapshot, limit: &Limit) -> Result<bool> {
     let mut look = Look::new(engine, sids);
-    let around = now.all_sessions().to_vec();
-    let own: Vec<Session> = around.iter().filter(|session| sids.contains(&session.sid)).cloned().collect();
+    let around = now.copies();
+    let is_own = |session: &&Session| sids.contains(&session.sid);
+    let own: Vec<Session> = around.iter().filter(is_own).cloned().collect();
     look.around = Some(around);
     asking_multipathd_for(limit.user(), READ, move || look.sight_of(&own) == Sight::Ready).await
 }

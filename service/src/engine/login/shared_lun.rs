@@ -2,7 +2,7 @@
 //! multipath makes one map of both, and what is written goes to either. A person may accept it: some
 //! arrays have a target for each controller.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result, hint};
 
@@ -85,7 +85,7 @@ pub(super) async fn refuse(
         );
         reasons.insert(*sid, found.reason(key));
     }
-    lun_identity::end(engine, target, fresh, sessions, reasons, limit).await
+    lun_identity::end(engine, target, fresh, &now.copies(), reasons, limit).await
 }
 
 /// What is accepted from now on: the other targets of each identifier.
@@ -184,7 +184,7 @@ impl Predicate for Seen<'_> {
                 return Ok(Some(Sight::Shared));
             }
         }
-        let is_being_scanned = |session: &&Session| {
+        let is_being_scanned = |session: &&Arc<Session>| {
             self.fresh.contains_key(&session.sid)
                 && session.state == "LOGGED_IN"
                 && session.scanned == Some(false)

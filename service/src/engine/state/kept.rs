@@ -102,8 +102,7 @@ impl Kept {
             let snapshot = self.state.look(Parts::PATHS.for_user(user)).await?;
             return Ok(Current { snapshot, pathless: None });
         };
-        let mut disks = seen.sessions.iter().flat_map(|session| &session.disks);
-        let paths = match disks.any(|disk| disk.map.is_some()) {
+        let paths = match seen.has_map {
             true => self.replies.paths(&self.state, &seen, freshness).await,
             false => Arc::default(),
         };

@@ -1,5 +1,7 @@
 //! `ListPaths` and `ListNodes`: a snapshot as the bus shows it.
 
+use std::sync::Arc;
+
 use iscsi_initiator_dbus::{
     Fault, Iqn, Portal,
     fault::Result,
@@ -53,7 +55,7 @@ impl Engine {
             // A logout that cannot read them is refused; the list is not.
             let held = self.turns.leases.all().await.unwrap_or_default();
             let mut paths = Vec::new();
-            for session in now.all_sessions().iter().filter(wanted) {
+            for session in now.all_sessions().iter().map(Arc::as_ref).filter(wanted) {
                 let holds = held.iter().find(|held| held.is_of(&session.target));
                 if session.disks.is_empty() {
                     paths.push(with_holds(path_of(session), holds));

@@ -116,7 +116,7 @@ impl Look {
     /// The same machine with one disk less.
     #[must_use]
     pub fn without_one(&self) -> Self {
-        let mut sessions = self.0.all_sessions().to_vec();
+        let mut sessions = self.0.copies();
         if let Some(session) = sessions.last_mut() {
             session.disks.pop();
         }

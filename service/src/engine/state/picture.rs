@@ -169,7 +169,8 @@ impl Picture {
         for (id, paths) in disks(now) {
             objects.insert(id, Object::Disk(disk(&paths, now, seen)));
         }
-        let is_settled = objects.values().all(is_settled) && now.all_sessions().iter().all(is_made_up);
+        let is_settled =
+            objects.values().all(is_settled) && now.all_sessions().iter().map(Arc::as_ref).all(is_made_up);
         Self { objects, records: now.shared_nodes(), is_settled }
     }
 }

@@ -5,6 +5,7 @@
 //! two for each node, and one reply of multipathd. `docs/performance.md` has the figures.
 
 use std::{
+    borrow::Borrow,
     collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -225,7 +226,7 @@ impl State {
 }
 
 /// The names of the maps over the disks of these sessions.
-pub(super) fn maps_of(sessions: &[Session]) -> BTreeSet<String> {
-    let disks = sessions.iter().flat_map(|session| &session.disks);
+pub(super) fn maps_of<S: Borrow<Session>>(sessions: &[S]) -> BTreeSet<String> {
+    let disks = sessions.iter().map(Borrow::borrow).flat_map(|session: &Session| &session.disks);
     disks.filter_map(|disk| disk.map.as_ref()).map(|map| map.name.clone()).collect()
 }

@@ -3,7 +3,7 @@
 //! Must not read the machine.
 
 use std::{
-    borrow::Cow,
+    borrow::{Borrow, Cow},
     collections::{BTreeMap, BTreeSet},
 };
 
@@ -31,9 +31,9 @@ pub(in crate::engine) struct SameDisk<'a> {
 }
 
 /// Every group of disks that multipath takes for one, also those of one disk alone.
-pub(in crate::engine) fn same_disks(sessions: &[Session]) -> Vec<SameDisk<'_>> {
+pub(in crate::engine) fn same_disks<S: Borrow<Session>>(sessions: &[S]) -> Vec<SameDisk<'_>> {
     let (mut named, mut mapped) = (BTreeMap::new(), BTreeMap::new());
-    let disks = sessions.iter().flat_map(|session| {
+    let disks = sessions.iter().map(Borrow::borrow).flat_map(|session: &Session| {
         let disks = session.disks.iter().filter(|disk| disk.is_disk);
         disks.map(move |disk| PathOf { session, disk })
     });
@@ -215,7 +215,10 @@ impl<'a> SameDisk<'a> {
 }
 
 /// The groups that have disks of several targets, one of them this.
-pub(in crate::engine) fn with_other_targets<'a>(sessions: &'a [Session], target: &Iqn) -> Vec<SameDisk<'a>> {
+pub(in crate::engine) fn with_other_targets<'a, S: Borrow<Session>>(
+    sessions: &'a [S],
+    target: &Iqn,
+) -> Vec<SameDisk<'a>> {
     let is_it = |name: &&str| name.eq_ignore_ascii_case(target.as_str());
     let mut groups = same_disks(sessions);
     groups.retain(|group| {

@@ -17,7 +17,7 @@ use crate::backend::{
 #[derive(Clone, Debug, Default)]
 pub(in crate::engine) struct Snapshot {
     /// By number, including sessions that are being set up or are stale.
-    sessions: Arc<Vec<Session>>,
+    sessions: Sessions,
     /// Sorted.
     nodes: Arc<Vec<Node>>,
     /// Why some nodes are not among them.
@@ -29,6 +29,9 @@ pub(in crate::engine) struct Snapshot {
     places: OnceLock<HashMap<Place, usize>>,
 }
 
+/// Sessions by number. Whoever changes one leaves the others where they are.
+pub(in crate::engine) type Sessions = Arc<Vec<Arc<Session>>>;
+
 /// How a node's record identifies a session.
 type Place = (String, Option<Portal>, String);
 
@@ -39,12 +42,13 @@ impl Snapshot {
         left_out: Option<String>,
         paths: HashMap<String, PathState>,
     ) -> Self {
-        Self::shared(sessions.into(), nodes.into(), left_out, paths.into())
+        let sessions = sessions.into_iter().map(Arc::new).collect();
+        Self::shared(Arc::new(sessions), nodes.into(), left_out, paths.into())
     }
 
     /// The same, of what others have as well.
     pub(super) fn shared(
-        sessions: Arc<Vec<Session>>,
+        sessions: Sessions,
         nodes: Arc<Vec<Node>>,
         left_out: Option<String>,
         paths: Arc<HashMap<String, PathState>>,
@@ -59,12 +63,17 @@ impl Snapshot {
 
     /// Every usable session.
     pub(in crate::engine) fn sessions(&self) -> impl Iterator<Item = &Session> {
-        self.sessions.iter().filter(|session| session.is_made())
+        self.sessions.iter().map(Arc::as_ref).filter(|session| session.is_made())
     }
 
     /// Including sessions that are being set up or are stale.
-    pub(in crate::engine) fn all_sessions(&self) -> &[Session] {
+    pub(in crate::engine) fn all_sessions(&self) -> &[Arc<Session>] {
         &self.sessions
+    }
+
+    /// The same as copies of one's own.
+    pub(in crate::engine) fn copies(&self) -> Vec<Session> {
+        self.sessions.iter().map(|session| Session::clone(session)).collect()
     }
 
     pub(in crate::engine) fn nodes(&self) -> &[Node] {
@@ -92,13 +101,13 @@ impl Snapshot {
 
     pub(in crate::engine) fn session(&self, sid: u32) -> Option<&Session> {
         let at = self.sessions.binary_search_by_key(&sid, |session| session.sid).ok()?;
-        self.sessions.get(at)
+        self.sessions.get(at).map(Arc::as_ref)
     }
 
     /// The session of a node.
     pub(in crate::engine) fn session_of(&self, node: &NodeKey) -> Option<&Session> {
         let place = (node.target.to_string(), Some(node.portal.clone()), node.iface.clone());
-        self.sessions.get(*self.places().get(&place)?)
+        self.sessions.get(*self.places().get(&place)?).map(Arc::as_ref)
     }
 
     fn places(&self) -> &HashMap<Place, usize> {
@@ -113,7 +122,7 @@ impl Snapshot {
     /// Every session of a node: a record may ask for several (`node.session.nr_sessions`), and a person
     /// may make more.
     pub(in crate::engine) fn all_sessions_of(&self, node: &NodeKey) -> impl Iterator<Item = &Session> {
-        self.sessions.iter().filter(|session| session.is_of(node))
+        self.sessions.iter().map(Arc::as_ref).filter(|session| session.is_of(node))
     }
 
     /// The sessions of a target, at some portals or all.

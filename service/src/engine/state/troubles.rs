@@ -1,7 +1,10 @@
 //! What is wrong with disks and their maps, wherever they are shown: disks of several targets or unequal
 //! disks that count as one, no capacity, several paths and no map.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::{
+    borrow::Borrow,
+    collections::{BTreeSet, HashMap, HashSet},
+};
 
 use iscsi_initiator_dbus::{Iqn, fault::Result, results::Problem, shell::command};
 
@@ -69,6 +72,10 @@ impl Troubles {
 
     /// The worst that one of these disks has.
     pub(in crate::engine) fn of<'a>(&self, disks: impl IntoIterator<Item = &'a Disk>) -> Option<&Trouble> {
+        // As a rule nothing is wrong, and no address has to be written out to see that.
+        if self.worst.is_empty() {
+            return None;
+        }
         let at = disks.into_iter().filter_map(|disk| self.worst.get(&disk.address())).min()?;
         self.all.get(*at)
     }
@@ -76,7 +83,10 @@ impl Troubles {
 
 /// Everything that is wrong. Needs every session, or those that the disks of some are shared with: a map
 /// may have disks of any.
-pub(in crate::engine) async fn look(engine: &Engine, sessions: &[Session]) -> Result<Troubles> {
+pub(in crate::engine) async fn look<S: Borrow<Session> + Sync>(
+    engine: &Engine,
+    sessions: &[S],
+) -> Result<Troubles> {
     let groups = same_disks(sessions);
     let accepted = accepted_of(engine, &groups).await?;
     let mut troubles = of_groups(sessions, &groups, &accepted);
@@ -94,7 +104,10 @@ pub(in crate::engine) async fn look(engine: &Engine, sessions: &[Session]) -> Re
 }
 
 /// What a person accepted of the targets whose disks count as one.
-pub(in crate::engine) async fn accepted(engine: &Engine, sessions: &[Session]) -> Result<Accepted> {
+pub(in crate::engine) async fn accepted<S: Borrow<Session> + Sync>(
+    engine: &Engine,
+    sessions: &[S],
+) -> Result<Accepted> {
     accepted_of(engine, &same_disks(sessions)).await
 }
 
@@ -122,11 +135,15 @@ async fn accepted_of(engine: &Engine, groups: &[SameDisk<'_>]) -> Result<Accepte
 }
 
 /// What the disks themselves show.
-pub(in crate::engine) fn of_disks(sessions: &[Session], accepted: &Accepted) -> Vec<Trouble> {
+pub(in crate::engine) fn of_disks<S: Borrow<Session>>(sessions: &[S], accepted: &Accepted) -> Vec<Trouble> {
     of_groups(sessions, &same_disks(sessions), accepted)
 }
 
-fn of_groups(sessions: &[Session], groups: &[SameDisk<'_>], accepted: &Accepted) -> Vec<Trouble> {
+fn of_groups<S: Borrow<Session>>(
+    sessions: &[S],
+    groups: &[SameDisk<'_>],
+    accepted: &Accepted,
+) -> Vec<Trouble> {
     let several = groups.iter().filter_map(|group| {
         let found = group.of_several_targets(accepted)?;
         Some(Trouble::of(group, Problem::SeveralTargets, found))
@@ -137,6 +154,9 @@ fn of_groups(sessions: &[Session], groups: &[SameDisk<'_>], accepted: &Accepted)
         trouble.disks.iter().for_each(|disk| known.entry(disk).or_default().push(trouble));
     }
     let is_known = |group: &SameDisk<'_>| {
+        if known.is_empty() {
+            return false;
+        }
         let first = group.paths.first().map(|path| path.disk.address()).unwrap_or_default();
         let mut of_first = known.get(first.as_str()).into_iter().flatten();
         of_first.any(|known| group.paths.iter().all(|path| known.is_of(path.disk)))
@@ -147,7 +167,7 @@ fn of_groups(sessions: &[Session], groups: &[SameDisk<'_>], accepted: &Accepted)
     });
     let unequal: Vec<Trouble> = unequal.collect();
     troubles.extend(unequal);
-    troubles.extend(sessions.iter().flat_map(without_capacity));
+    troubles.extend(sessions.iter().map(Borrow::borrow).flat_map(without_capacity));
     troubles
 }
 

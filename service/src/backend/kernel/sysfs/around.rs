@@ -1,7 +1,7 @@
 //! What a look around some sessions would have read, of sessions that are known.
 //! Must not read anything.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use super::{Disk, Session, scope::Scope};
 
@@ -14,7 +14,7 @@ impl Scope {
 
     /// Of all sessions these, and of the others the disks that count as one with a disk of these: what a look around
     /// them reads.
-    pub(crate) fn around(&self, sessions: &[Session]) -> Vec<Session> {
+    pub(crate) fn around(&self, sessions: &[Arc<Session>]) -> Vec<Arc<Session>> {
         let ours = || sessions.iter().filter(|session| self.has(session)).flat_map(|session| &session.disks);
         let wwids: HashSet<&str> =
             ours().map(|disk| disk.wwid.as_str()).filter(|wwid| !wwid.is_empty()).collect();
@@ -22,22 +22,25 @@ impl Scope {
         let is_kin = |disk: &&Disk| {
             wwids.contains(disk.wwid.as_str()) || disk.map.as_ref().is_some_and(|map| maps.contains(map))
         };
-        let around = |session: &Session| {
+        let around = |session: &Arc<Session>| {
             if self.has(session) {
-                return Some(session.clone());
+                return Some(Arc::clone(session));
             }
             let disks: Vec<Disk> = session.disks.iter().filter(is_kin).cloned().collect();
-            let Session { sid, target, portal, iface, initiator, state, scanned, host, .. } = session;
-            (!disks.is_empty()).then(|| Session {
-                sid: *sid,
-                target: target.clone(),
-                portal: portal.clone(),
-                iface: iface.clone(),
-                initiator: initiator.clone(),
-                state: state.clone(),
-                scanned: *scanned,
-                host: *host,
-                disks,
+            let Session { sid, target, portal, iface, initiator, state, scanned, host, .. } =
+                session.as_ref();
+            (!disks.is_empty()).then(|| {
+                Arc::new(Session {
+                    sid: *sid,
+                    target: target.clone(),
+                    portal: portal.clone(),
+                    iface: iface.clone(),
+                    initiator: initiator.clone(),
+                    state: state.clone(),
+                    scanned: *scanned,
+                    host: *host,
+                    disks,
+                })
             })
         };
         sessions.iter().filter_map(around).collect()

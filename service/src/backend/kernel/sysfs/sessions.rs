@@ -3,7 +3,10 @@
 //! A LUN costs some thirty system calls, one that is not asked about at most four, and a session that is
 //! not asked about three. `docs/performance.md` has the figures.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
 
 use iscsi_initiator_dbus::Portal;
 
@@ -74,7 +77,7 @@ impl Sysfs {
     pub(crate) fn again(
         &self,
         sids: &mut BTreeSet<u32>,
-        known: &[Session],
+        known: &[Arc<Session>],
         scope: Option<&Scope>,
     ) -> Vec<Session> {
         if sids.is_empty() && scope.is_none() {
@@ -88,6 +91,20 @@ impl Sysfs {
             sids.extend(look.other_than(known, scope, sids));
         }
         look.sessions(&Scope::numbered(sids.iter().copied()))
+    }
+
+    /// A known session with these of its LUNs, by their addresses, as they are now. `None` if all of it has to be read:
+    /// it or a LUN of it is in another state than is known, or one of these is not known, or gone.
+    pub(crate) fn with_luns(&self, known: &Session, luns: &BTreeSet<String>) -> Option<Session> {
+        let mut look = Look::begin(self).filter(|look| look.is_as(known))?;
+        let device = look.class.folder(&format!("session{}/device", known.sid)).ok()?;
+        let mut session = known.clone();
+        for address in luns {
+            let disk = session.disks.iter_mut().find(|disk| disk.address() == *address)?;
+            let folder = format!("target{}:{}:{}", disk.host, disk.channel, disk.id);
+            *disk = look.disk(&device.folder(&folder).ok()?, address)?;
+        }
+        Some(session)
     }
 
     /// The targets that have a session.
@@ -227,9 +244,9 @@ impl<'a> Look<'a> {
     }
 
     /// The sessions whose states are other than is known, but for those that are read anyway.
-    fn other_than(&self, known: &[Session], scope: &Scope, anyway: &BTreeSet<u32>) -> BTreeSet<u32> {
+    fn other_than(&self, known: &[Arc<Session>], scope: &Scope, anyway: &BTreeSet<u32>) -> BTreeSet<u32> {
         let there: BTreeSet<u32> = self.sids().into_iter().collect();
-        let is_asked = |session: &&Session| scope.has(session) && !anyway.contains(&session.sid);
+        let is_asked = |session: &&Arc<Session>| scope.has(session) && !anyway.contains(&session.sid);
         let others = known.iter().filter(is_asked).filter(|session| !self.is_as(session));
         let sids: BTreeSet<u32> = known.iter().map(|session| session.sid).collect();
         others.map(|session| session.sid).chain(there.symmetric_difference(&sids).copied()).collect()
@@ -424,6 +441,10 @@ mod tests {
         scopes
     }
 
+    fn shared(sessions: &[Session]) -> Vec<Arc<Session>> {
+        sessions.iter().cloned().map(Arc::new).collect()
+    }
+
     #[test]
     fn a_scoped_look_is_what_a_look_at_everything_has_of_it() {
         for seed in 0..40 {
@@ -451,7 +472,7 @@ mod tests {
                 });
                 let around: Vec<Session> = around.collect();
                 assert_eq!(sysfs.sessions_around(&scope), around, "{seed}: {scope:?}");
-                assert_eq!(scope.around(&all), around, "{seed}: {scope:?}");
+                assert_eq!(scope.around(&shared(&all)), shared(&around), "{seed}: {scope:?}");
             }
             let targets: BTreeSet<String> = all.iter().map(|session| session.target.clone()).collect();
             assert_eq!(sysfs.targets(), targets);

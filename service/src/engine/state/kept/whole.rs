@@ -7,9 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::backend::kernel::{
-    sysfs::{Disk, Map, Scope, Session, Sysfs},
-    uevents::Subjects,
+use crate::{
+    backend::kernel::{
+        sysfs::{Disk, Map, Scope, Session, Sysfs},
+        uevents::Subjects,
+    },
+    engine::state::snapshot::Sessions,
 };
 
 /// What an event was about is read again by every update for so long: the kernel reports what it is about to do, and
@@ -53,7 +56,9 @@ pub(in crate::engine::state) struct Changed {
 #[derive(Debug)]
 pub(in crate::engine::state) struct Whole {
     /// By number.
-    sessions: Arc<Vec<Session>>,
+    sessions: Sessions,
+    /// The numbers of those with a disk in a map, by the map's device.
+    members: Members,
     /// The maps without a path, by their devices.
     pathless: BTreeMap<String, Map>,
     /// Those with something on its way or out of order, of which not every change is reported.
@@ -80,7 +85,9 @@ pub(in crate::engine::state) struct Touched {
 /// What an update has found.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
-    pub(super) sessions: Arc<Vec<Session>>,
+    pub(super) sessions: Sessions,
+    /// Whether any disk is in a map.
+    pub(super) has_map: bool,
     pub(super) pathless: Vec<Map>,
     /// Whether all of it was read.
     pub(super) is_anew: bool,
@@ -93,12 +100,15 @@ pub(super) struct Seen {
 impl Whole {
     /// Reads everything.
     pub(in crate::engine::state) fn read(sysfs: &Sysfs, now: Instant) -> Self {
-        let sessions = sysfs.sessions();
+        let sessions: Vec<_> = sysfs.sessions().into_iter().map(Arc::new).collect();
         let unsteady = sessions.iter().filter(|session| !session.is_steady());
+        let mut members = Members::default();
+        sessions.iter().for_each(|session| members.add(session));
         let pathless = sysfs.pathless_maps().into_iter();
         Self {
             unsteady: unsteady.map(|session| session.sid).collect(),
             sessions: Arc::new(sessions),
+            members,
             pathless: pathless.map(|map| (map.device.clone(), map)).collect(),
             due_sessions: BTreeMap::new(),
             due_maps: BTreeMap::new(),
@@ -119,7 +129,7 @@ impl Whole {
     }
 
     #[cfg(any(test, feature = "measure"))]
-    pub(in crate::engine::state) fn sessions(&self) -> &Arc<Vec<Session>> {
+    pub(in crate::engine::state) fn sessions(&self) -> &Sessions {
         &self.sessions
     }
 
@@ -127,6 +137,7 @@ impl Whole {
     pub(super) fn seen(&self, touched: Option<Touched>) -> Seen {
         Seen {
             sessions: Arc::clone(&self.sessions),
+            has_map: !self.members.is_empty(),
             pathless: self.pathless.values().cloned().collect(),
             is_anew: touched.is_none(),
             touched: touched.unwrap_or_default(),
@@ -151,13 +162,26 @@ impl Whole {
         self.note(changed, now);
         let mut touched = Touched::default();
         self.add_touched(&mut touched);
-        let mut sids = self.due(sysfs);
+        let mut sids: BTreeSet<u32> = self.due_sessions.keys().chain(&self.unsteady).copied().collect();
+        let mut read = Vec::new();
+        for (sid, luns) in self.due_luns(sysfs) {
+            if sids.contains(&sid) {
+                continue;
+            }
+            match self.session(sid).and_then(|known| sysfs.with_luns(known, &luns)) {
+                Some(session) => read.push(session),
+                None => drop(sids.insert(sid)),
+            }
+        }
         let scope = match freshness {
             Freshness::Now(scope) if !scope.is_all() || now >= self.states => Some(scope),
             _ => None,
         };
         let begun = Instant::now();
-        let read = sysfs.again(&mut sids, &self.sessions, scope);
+        let of_maps: BTreeSet<u32> = read.iter().map(|session| session.sid).collect();
+        // What is read of a whole session comes last, and counts.
+        read.extend(sysfs.again(&mut sids, &self.sessions, scope));
+        sids.extend(of_maps);
         self.replace(&sids, read);
         if scope.is_some_and(Scope::is_all) {
             self.states = now + begun.elapsed().saturating_mul(SHARE).clamp(PAUSE, LONGEST_PAUSE);
@@ -181,42 +205,44 @@ impl Whole {
         }
         let until = now + SETTLES;
         let is_of =
-            |session: &&Session| !targets.is_empty() && targets.contains(&session.target.to_lowercase());
+            |session: &&Arc<Session>| !targets.is_empty() && targets.contains(&session.target.to_lowercase());
         let acted_on = self.sessions.iter().filter(is_of).map(|session| session.sid);
         self.due_sessions.extend(acted_on.chain(devices.sessions.iter().copied()).map(|sid| (sid, until)));
         self.due_maps.extend(devices.maps.iter().map(|device| (device.clone(), until)));
         self.touched = Some(now);
     }
 
-    /// The sessions to read again.
-    fn due(&self, sysfs: &Sysfs) -> BTreeSet<u32> {
-        let mut sids: BTreeSet<u32> = self.due_sessions.keys().chain(&self.unsteady).copied().collect();
-        if !self.due_maps.is_empty() {
-            let with_map =
-                self.sessions.iter().filter(|session| session.disks.iter().any(|disk| self.is_in_due(disk)));
-            sids.extend(with_map.map(|session| session.sid));
-            sids.extend(self.due_maps.keys().flat_map(|device| sysfs.sessions_below(device)));
+    /// The LUNs to read again because of their maps, by their sessions: what was in the maps, and what is.
+    fn due_luns(&self, sysfs: &Sysfs) -> BTreeMap<u32, BTreeSet<String>> {
+        let mut luns: BTreeMap<u32, BTreeSet<String>> = BTreeMap::new();
+        for device in self.due_maps.keys() {
+            let known = self.disks_of(device).map(|(sid, disk)| (sid, disk.address()));
+            for (sid, address) in known.chain(sysfs.luns_below(device)) {
+                luns.entry(sid).or_default().insert(address);
+            }
         }
-        sids
+        luns
     }
 
-    fn is_in_due(&self, disk: &Disk) -> bool {
-        disk.map.as_ref().is_some_and(|map| self.due_maps.contains_key(&map.device))
+    /// The disks that are known to be in a map, each with its session.
+    fn disks_of(&self, device: &str) -> impl Iterator<Item = (u32, &Disk)> {
+        let sessions = self.members.of(device).filter_map(move |sid| self.session(sid));
+        let disks = sessions.flat_map(|session| session.disks.iter().map(move |disk| (session.sid, disk)));
+        disks.filter(move |(_, disk)| disk.map.as_ref().is_some_and(|map| map.device == device))
+    }
+
+    fn session(&self, sid: u32) -> Option<&Session> {
+        let place = self.sessions.binary_search_by_key(&sid, |session| session.sid).ok()?;
+        self.sessions.get(place).map(Arc::as_ref)
     }
 
     fn add_touched(&self, touched: &mut Touched) {
-        let mut add = |disk: &Disk| {
+        let of_sessions = self.due_sessions.keys().filter_map(|sid| self.session(*sid));
+        let all = of_sessions.flat_map(|session| &session.disks);
+        let of_maps = self.due_maps.keys().flat_map(|device| self.disks_of(device)).map(|(_, disk)| disk);
+        for disk in all.chain(of_maps) {
             touched.disks.insert(disk.name.clone());
             touched.maps.extend(disk.map.as_ref().map(|map| map.name.clone()));
-        };
-        for sid in self.due_sessions.keys() {
-            let place = self.sessions.binary_search_by_key(sid, |session| session.sid);
-            let session = place.ok().and_then(|at| self.sessions.get(at));
-            session.into_iter().flat_map(|session| &session.disks).for_each(&mut add);
-        }
-        if !self.due_maps.is_empty() {
-            let disks = self.sessions.iter().flat_map(|session| &session.disks);
-            disks.filter(|disk| self.is_in_due(disk)).for_each(&mut add);
         }
     }
 
@@ -226,24 +252,64 @@ impl Whole {
             read.into_iter().map(|session| (session.sid, session)).collect();
         for sid in sids {
             let place = self.sessions.binary_search_by_key(sid, |session| session.sid);
+            let known = place.ok().and_then(|at| self.sessions.get(at));
             let now = read.remove(sid);
-            match &now {
-                Some(session) if !session.is_steady() => drop(self.unsteady.insert(*sid)),
-                _ => drop(self.unsteady.remove(sid)),
+            if known.map(Arc::as_ref) == now.as_ref() {
+                continue;
             }
-            match (place, now) {
-                (Ok(at), Some(session)) => {
-                    if self.sessions.get(at) != Some(&session)
-                        && let Some(known) = Arc::make_mut(&mut self.sessions).get_mut(at)
-                    {
-                        *known = session;
-                    }
-                }
-                (Err(at), Some(session)) => Arc::make_mut(&mut self.sessions).insert(at, session),
-                (Ok(at), None) => drop(Arc::make_mut(&mut self.sessions).remove(at)),
+            if let Some(known) = known {
+                self.members.remove(known);
+            }
+            if let Some(now) = &now {
+                self.members.add(now);
+            }
+            match now.as_ref().is_some_and(|session| !session.is_steady()) {
+                true => drop(self.unsteady.insert(*sid)),
+                false => drop(self.unsteady.remove(sid)),
+            }
+            // Who has the list has a copy of it from now on: of pointers, the sessions are where they were.
+            let sessions = Arc::make_mut(&mut self.sessions);
+            match (place, now.map(Arc::new)) {
+                (Ok(at), Some(now)) => drop(sessions.get_mut(at).map(|known| *known = now)),
+                (Err(at), Some(now)) => sessions.insert(at, now),
+                (Ok(at), None) => drop(sessions.remove(at)),
                 (Err(_), None) => {}
             }
         }
+    }
+}
+
+/// The sessions that have a disk in a map, by the map's device: an event of a map costs no look at the others.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Members(BTreeMap<String, BTreeSet<u32>>);
+
+impl Members {
+    fn add(&mut self, session: &Session) {
+        for map in session.disks.iter().filter_map(|disk| disk.map.as_ref()) {
+            match self.0.get_mut(&map.device) {
+                Some(sids) => drop(sids.insert(session.sid)),
+                None => drop(self.0.insert(map.device.clone(), BTreeSet::from([session.sid]))),
+            }
+        }
+    }
+
+    fn remove(&mut self, session: &Session) {
+        for map in session.disks.iter().filter_map(|disk| disk.map.as_ref()) {
+            if let Some(sids) = self.0.get_mut(&map.device) {
+                sids.remove(&session.sid);
+                if sids.is_empty() {
+                    self.0.remove(&map.device);
+                }
+            }
+        }
+    }
+
+    fn of(&self, device: &str) -> impl Iterator<Item = u32> {
+        self.0.get(device).into_iter().flatten().copied()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 

@@ -55,8 +55,9 @@ impl World {
 
     fn is_as_read_anew(&self) -> bool {
         let anew = Whole::read(&self.sysfs, self.begun);
-        (&self.whole.sessions, &self.whole.pathless, &self.whole.unsteady)
-            == (&anew.sessions, &anew.pathless, &anew.unsteady)
+        let (known, now) = (&self.whole, &anew);
+        (&known.sessions, &known.members, &known.pathless, &known.unsteady)
+            == (&now.sessions, &now.members, &now.pathless, &now.unsteady)
     }
 
     /// A file of a LUN's: `sys/devices/…`.
@@ -269,13 +270,37 @@ async fn what_an_act_was_about_is_read_again() {
 }
 
 #[tokio::test]
+async fn an_event_of_a_map_is_about_the_luns_below_it() {
+    let mut world = World::with(3);
+    world.update(&Freshness::Events, AT_ONCE);
+    world.update(&Freshness::Events, 2 * SETTLES);
+    for (sid, lun) in [(1, 0), (1, 1), (2, 0), (3, 0)] {
+        world.machine.put(&(World::lun(sid, lun) + "/wwid"), "naa.1\n", 0o444);
+    }
+    let map = world.whole.sessions[0].disks[0].map.clone().unwrap();
+    world.report("change", &format!("/devices/virtual/block/{}", map.device));
+    let touched = world.update(&Freshness::Events, 2 * SETTLES);
+    let is_read = |at: usize, lun: usize| world.whole.sessions[at].disks[lun].wwid == "naa.1";
+    assert!(is_read(0, 0) && is_read(1, 0), "they are its paths");
+    assert!(!is_read(0, 1) && !is_read(2, 0), "they are not");
+    assert_eq!(touched.maps, [map.name].into());
+    assert_eq!(touched.disks.len(), 2, "{touched:?}");
+    // A path that multipathd has failed: its session's state, or its own, is why.
+    world.machine.put(&(World::lun(2, 1) + "/state"), "offline\n", 0o444);
+    world.report("change", &format!("/devices/virtual/block/{}", map.device));
+    world.update(&Freshness::Events, 4 * SETTLES);
+    assert!(world.whole.unsteady.contains(&2));
+}
+
+#[tokio::test]
 async fn one_who_has_a_snapshot_keeps_it_as_it_was() {
     let mut world = World::with(1);
     let before = Arc::clone(world.whole.sessions());
-    let copy = before.to_vec();
+    let copy: Vec<Session> = before.iter().map(|session| Session::clone(session)).collect();
     world.machine.put(&format!("{SESSION}/state"), "FAILED\n", 0o444);
     world.report("change", "/devices/platform/host3/session1");
     world.update(&Freshness::Events, AT_ONCE);
     assert_eq!(world.state(1), "FAILED");
-    assert_eq!(*before, copy);
+    assert!(before.iter().map(Arc::as_ref).eq(&copy));
+    assert!(Arc::ptr_eq(&before[1], &world.whole.sessions[1]), "what has not changed is not copied");
 }

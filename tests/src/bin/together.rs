@@ -1,5 +1,5 @@
 //! A part of `make bench`, on the testbed's machine: one call for each of several targets, all at once, on one connection.
-//! Must not judge, or wait for disks.
+//! Must not judge, or wait for disks to come or go.
 //!
 //! usage: together login|logout TARGET...
 
@@ -43,9 +43,9 @@ async fn measure() -> Outcome {
 
 /// At all portals of the target; one that fails is a failure.
 async fn call(client: InitiatorProxy<'static>, is_login: bool, target: String) -> Result<(), String> {
-    let mut options: HashMap<&'static str, Variant<'static>> = HashMap::from([("timeout", 300_u32.into())]);
+    let options: HashMap<&'static str, Variant<'static>> =
+        HashMap::from([("timeout", 300_u32.into()), ("wait", false.into())]);
     let failed: Vec<String> = if is_login {
-        options.insert("wait", false.into());
         let entries = client.login(&target, "", options).await.map_err(|fault| fault.to_string())?;
         let failed = entries.into_iter().filter(|entry| entry.outcome == LoginOutcome::Failed);
         failed.map(|entry| entry.message).collect()

@@ -142,8 +142,9 @@ fn strange(folder: &tempfile::TempDir, pid: u32, uid: u32, descriptors: usize, t
     let place = format!("proc/{pid}");
     set(folder, &place, "comm", "strange\n");
     set(folder, &place, "maps", "");
-    let status =
-        format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\nGid:\t{uid}\nFDSize:\t{descriptors}\nGroups:\t\n");
+    let status = format!(
+        "Name:\tstrange\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nGid:\t{uid}\nFDSize:\t{descriptors}\nGroups:\t\n"
+    );
     set(folder, &place, "status", &status);
     let fd = folder.path().join(&place).join("fd");
     std::fs::create_dir_all(&fd).unwrap();

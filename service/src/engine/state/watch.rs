@@ -38,6 +38,8 @@ const TICK: Duration = Duration::from_millis(250);
 const LOST: Duration = Duration::from_secs(1);
 /// Events within this time count as one: a new disk comes with dozens.
 const FLURRY: Duration = Duration::from_millis(20);
+/// The same while nobody waits: they are taken only so that there is room for more.
+const UNHEARD: Duration = Duration::from_millis(200);
 /// After a look, the pause is the duration of the look times this.
 const SHARE: u32 = 4;
 /// The longest pause.
@@ -60,6 +62,41 @@ struct Count {
 pub(in crate::engine) struct Watch {
     count: watch::Sender<Count>,
     devices: Arc<Devices>,
+    waits: Waits,
+}
+
+/// How many wait for events. Each event that is taken at once wakes the daemon up, and a login comes with a hundred.
+#[derive(Clone, Debug)]
+struct Waits(watch::Sender<usize>);
+
+/// A wait, until it is dropped.
+struct Waiting(Waits);
+
+impl Waits {
+    fn new() -> Self {
+        Self(watch::channel(0).0)
+    }
+
+    fn begin(&self) -> Waiting {
+        self.0.send_modify(|waiting| *waiting += 1);
+        Waiting(self.clone())
+    }
+
+    /// Until the next events are to be taken: somebody waits, or some time has passed.
+    async fn pause(&self) {
+        sleep(FLURRY).await;
+        let mut waiting = self.0.subscribe();
+        tokio::select! {
+            _ = waiting.wait_for(|waiting| *waiting > 0) => {}
+            () = sleep(UNHEARD) => {}
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|waiting| *waiting -= 1);
+    }
 }
 
 /// Device events.
@@ -97,7 +134,7 @@ impl Watch {
             tracing::warn!(%error, "cannot receive device events");
         }
         let devices = Devices { uevents: subscribed.ok(), heard: Mutex::default() };
-        let watch = Self { count: count.clone(), devices: Arc::new(devices) };
+        let watch = Self { count: count.clone(), devices: Arc::new(devices), waits: Waits::new() };
         if watch.devices.uevents.is_some() {
             count.send_modify(|count| count.is_listening = true);
             tokio::spawn(watch.clone().hear_devices());
@@ -135,6 +172,7 @@ impl Watch {
                 self.count.send_modify(|count| count.is_listening = false);
                 return tracing::warn!(%error, "lost the device events");
             }
+            self.waits.pause().await;
         }
     }
 
@@ -146,6 +184,7 @@ impl Watch {
         limit: &Limit,
     ) -> Result<Option<P::Is>> {
         let mut changes = self.count.subscribe();
+        let _waiting = self.waits.begin();
         loop {
             changes.mark_unchanged();
             let is_last = limit.is_over();
@@ -175,7 +214,7 @@ impl Watch {
     pub(in crate::engine) fn events(&self) -> Events {
         let changes = self.count.subscribe();
         let seen = *changes.borrow();
-        Events { changes, seen }
+        Events { changes, seen, waits: self.waits.clone() }
     }
 
     /// A listener that reports when open-iscsi's files have changed.
@@ -190,6 +229,7 @@ impl Watch {
 pub(crate) struct Events {
     changes: watch::Receiver<Count>,
     seen: Count,
+    waits: Waits,
 }
 
 /// Which kinds of events there were.
@@ -204,6 +244,7 @@ pub(crate) struct Happened {
 impl Events {
     /// Waits for the next event; several at once count as one.
     pub(crate) async fn next(&mut self) {
+        let _waiting = self.waits.begin();
         if self.changes.changed().await.is_err() {
             // The engine is gone.
             std::future::pending().await
@@ -299,7 +340,7 @@ mod tests {
 
     fn quiet() -> (Watch, watch::Sender<Count>) {
         let (count, _) = watch::channel(Count::default());
-        (Watch { count: count.clone(), devices: Arc::default() }, count)
+        (Watch { count: count.clone(), devices: Arc::default(), waits: Waits::new() }, count)
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@
 //! | [`mirror`] | the objects, kept up to date over the ends of a daemon |
 //! | [`news`] | what changed: every event in words, and what is worth a notification |
 //! | [`overview`] | the targets as people see them: portals, disks, health, one sentence |
+//! | [`remedy`] | what to do about each error, problem and holder |
 //! | [`text`] | every text that is shown to people, for translation |
 //!
 //! All rooms but [`mirror`] are functions of values: they ask no clock, and do no I/O. Where time matters, the caller
@@ -24,4 +25,5 @@ pub mod health;
 pub mod mirror;
 pub mod news;
 pub mod overview;
+pub mod remedy;
 pub mod text;

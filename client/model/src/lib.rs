@@ -2,6 +2,7 @@
 //!
 //! | room | what it is |
 //! |---|---|
+//! | [`connect`] | the way from an address to usable disks, as a state machine |
 //! | [`health`] | whether a path, a disk or a target works |
 //! | [`mirror`] | the objects, kept up to date over the ends of a daemon |
 //! | [`news`] | what changed: every event in words, and what is worth a notification |
@@ -19,6 +20,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::missing_errors_doc)]
 
+pub mod connect;
 #[cfg(test)]
 mod for_tests;
 pub mod health;

@@ -3,6 +3,7 @@
 //! | room | what it is |
 //! |---|---|
 //! | [`connect`] | the way from an address to usable disks, as a state machine |
+//! | [`diagram`] | the paths of a target as a picture: boxes and lines, as numbers |
 //! | [`health`] | whether a path, a disk or a target works |
 //! | [`mirror`] | the objects, kept up to date over the ends of a daemon |
 //! | [`news`] | what changed: every event in words, and what is worth a notification |
@@ -21,6 +22,7 @@
 #![warn(missing_docs, clippy::missing_errors_doc)]
 
 pub mod connect;
+pub mod diagram;
 #[cfg(test)]
 mod for_tests;
 pub mod health;

@@ -12,6 +12,7 @@ mod words;
 use std::fmt;
 
 use iscsi_initiator_dbus::{BUS_NAME, Fault, Kind, hint, shell};
+use iscsi_initiator_model::mirror::{Trouble, is_unreachable};
 use serde_json::{Value, json};
 
 pub(crate) use self::allowed::Asked;
@@ -26,10 +27,6 @@ pub(crate) struct Problem {
     pub(crate) message: String,
     pub(crate) hint: String,
 }
-
-/// What the bus answers when no process has the name, or the one that had it is gone.
-const NO_OWNER: [&str; 6] =
-    ["ServiceUnknown", "NameHasNoOwner", "NoReply", "Disconnected", "TimedOut", "NoServer"];
 
 impl Problem {
     fn new(kind: Kind, message: impl fmt::Display, hint: &str) -> Self {
@@ -62,7 +59,7 @@ impl Problem {
     }
 
     /// The bus is gone, in the middle of a command that goes on until it is ended.
-    pub(crate) fn bus_lost() -> Self {
+    fn bus_lost() -> Self {
         Self {
             exit: Exit::NoDaemon,
             error: "org.freedesktop.DBus.Error.Disconnected".to_owned(),
@@ -72,7 +69,7 @@ impl Problem {
     }
 
     /// A daemon that has no objects.
-    pub(crate) fn no_objects(version: &str) -> Self {
+    fn no_objects(version: &str) -> Self {
         Self {
             exit: Exit::Failed,
             error: "org.freedesktop.DBus.Error.UnknownMethod".to_owned(),
@@ -176,18 +173,20 @@ impl From<Fault> for Problem {
     }
 }
 
+impl From<Trouble> for Problem {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Bus => Self::bus_lost(),
+            Trouble::Old { version } => Self::no_objects(&version),
+            Trouble::Gone(fault) | Trouble::Later(fault) | Trouble::Refused(fault) => fault.into(),
+        }
+    }
+}
+
 impl From<zbus::Error> for Problem {
     fn from(error: zbus::Error) -> Self {
         Fault::from(error).into()
     }
-}
-
-fn is_unreachable(name: &str) -> bool {
-    let Some(rest) = name.strip_prefix("org.freedesktop.DBus.Error.") else {
-        // systemd could not start the unit that the bus asked for.
-        return name.starts_with("org.freedesktop.systemd1.");
-    };
-    rest.starts_with("Spawn.") || NO_OWNER.contains(&rest)
 }
 
 /// systemd refuses to start a unit that is masked, whoever asks; the bus passes its error on, or only its words.
@@ -239,23 +238,6 @@ mod tests {
         ] {
             let fault = Fault::new(Kind::PortalUnreachable, "nothing listens").hint(hint);
             assert_eq!(Problem::from(fault).not_again(at).hint, told);
-        }
-    }
-
-    #[test]
-    fn a_daemon_that_is_not_there_is_distinguished_from_one_that_fails() {
-        for name in [
-            "org.freedesktop.DBus.Error.ServiceUnknown",
-            "org.freedesktop.DBus.Error.NoReply",
-            "org.freedesktop.DBus.Error.Spawn.ChildExited",
-            "org.freedesktop.systemd1.UnitMasked",
-        ] {
-            assert!(is_unreachable(name), "{name}");
-        }
-        for name in
-            ["org.freedesktop.DBus.Error.AccessDenied", "org.cloudatlas.IscsiInitiator.Error.TimedOut"]
-        {
-            assert!(!is_unreachable(name), "{name}");
         }
     }
 

@@ -13,6 +13,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("polkit", &["dbus"]),
     ("service/probe", &["dbus"]),
     ("service", &["dbus", "polkit", "service/probe"]),
+    ("client/model", &["dbus"]),
     ("client/", &["dbus", "client/"]),
 ];
 

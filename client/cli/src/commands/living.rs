@@ -8,6 +8,10 @@ use std::{
 };
 
 use iscsi_initiator_dbus::{Fault, options::PathFilter, proxy::InitiatorProxy, results::Path};
+use iscsi_initiator_model::{
+    mirror::{Heard, Mirror, Scope, Trouble},
+    news::Story,
+};
 use rustix::process::Signal;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -15,11 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    exit::Exit,
-    live::{
-        Clock, Follow, Happening, Key, Keys, Log, News, Picture, Rates, Scope, Section, Story, Terminal, now,
-        passes,
-    },
+    live::{Clock, Key, Keys, Log, Picture, Rates, Section, Terminal, lost, now, refused},
     problem::Problem,
     show::Screen,
 };
@@ -74,7 +74,7 @@ impl List {
         let Some(listing) = &mut self.listing else { return pending().await };
         let listed = listing.await;
         self.listing = None;
-        match listed.map_err(Problem::from) {
+        match listed.map_err(Trouble::from) {
             Ok(paths) => {
                 self.trouble = None;
                 if paths.iter().any(|path| path.sid == 0) {
@@ -84,11 +84,11 @@ impl List {
                 return Ok(());
             }
             // Whoever follows the daemon hears of it, and of the next one.
-            Err(problem) if problem.exit == Exit::NoDaemon => {}
-            Err(problem) if passes(&problem) => {
-                self.trouble = Some(Happening::refused(&problem.message).what)
+            Err(Trouble::Gone(_)) => {}
+            Err(Trouble::Later(fault)) => {
+                self.trouble = Some(refused(&Problem::from(fault).message).what.to_string());
             }
-            Err(problem) => return Err(problem),
+            Err(trouble) => return Err(trouble.into()),
         }
         self.due = Some(Instant::now() + RETRY);
         Ok(())
@@ -121,7 +121,7 @@ impl Subject {
 /// Shows it until it is quit or the daemon cannot be followed.
 pub(super) async fn table(
     screen: Screen,
-    mut follow: Follow,
+    mut mirror: Mirror,
     scope: Scope,
     subject: Subject,
     (mut terminal, mut keys): (Terminal, Keys),
@@ -133,7 +133,7 @@ pub(super) async fn table(
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut table = Table {
-        story: Story::new(scope.clone(), follow.model()),
+        story: Story::new(scope.clone(), mirror.model()),
         scope,
         subject,
         rates: Rates::of_machine(),
@@ -145,8 +145,8 @@ pub(super) async fn table(
     let (mut is_due, mut next) = (true, tokio::time::Instant::now());
     loop {
         tokio::select! {
-            news = follow.next() => {
-                table.take(&news?, &follow);
+            heard = mirror.next() => {
+                table.take(&heard?, &mirror);
                 is_due = true;
             }
             renewed = table.subject.renew() => {
@@ -154,7 +154,7 @@ pub(super) async fn table(
                 is_due = true;
             }
             _ = ticks.tick() => {
-                table.look(&follow);
+                table.look(&mirror);
                 is_due = true;
             }
             key = keys.next() => match key {
@@ -178,7 +178,7 @@ pub(super) async fn table(
                 is_due = true;
             }
             () = sleep_until(next), if is_due => {
-                table.draw(&follow, &mut terminal)?;
+                table.draw(&mirror, &mut terminal)?;
                 (is_due, next) = (false, tokio::time::Instant::now() + PAUSE);
             }
         }
@@ -198,29 +198,29 @@ struct Table {
 }
 
 impl Table {
-    fn take(&mut self, news: &News, follow: &Follow) {
-        match news {
-            News::Event(event) => {
+    fn take(&mut self, heard: &Heard, mirror: &Mirror) {
+        match heard {
+            Heard::Event(event) => {
                 self.trouble = None;
-                if let Some(told) = self.story.tell(event, follow.model()) {
+                if let Some(told) = self.story.tell(event, mirror.model()) {
                     self.subject.is_stale();
                     self.log.add(now(), told);
                 }
             }
-            News::Lost(problem) => {
-                let lost = Happening::lost(problem);
-                self.trouble = Some(lost.what.clone());
+            Heard::Lost(trouble) => {
+                let lost = lost(trouble);
+                self.trouble = Some(lost.what.to_string());
                 self.log.add(now(), [lost]);
             }
         }
     }
 
-    fn look(&mut self, follow: &Follow) {
-        self.rates.look(follow.model(), Instant::now());
+    fn look(&mut self, mirror: &Mirror) {
+        self.rates.look(mirror.model(), Instant::now());
     }
 
-    fn draw(&self, follow: &Follow, terminal: &mut Terminal) -> Result<(), Problem> {
-        let (model, now, size) = (follow.model(), now(), terminal.size());
+    fn draw(&self, mirror: &Mirror, terminal: &mut Terminal) -> Result<(), Problem> {
+        let (model, now, size) = (mirror.model(), now(), terminal.size());
         let mut nothing = "no session; see what is recorded: iscsictl nodes";
         let mut trouble = self.trouble.as_deref();
         let sections = match &self.subject {

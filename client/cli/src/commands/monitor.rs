@@ -4,6 +4,10 @@
 use std::{io, pin::pin};
 
 use iscsi_initiator_dbus::objects::Event;
+use iscsi_initiator_model::{
+    mirror::{Heard, Mirror, Scope, Trouble},
+    news::{Happening, Story},
+};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::Errno,
@@ -17,32 +21,32 @@ use crate::{
     args::Place,
     bus,
     exit::Exit,
-    live::{Clock, Follow, Happening, Kind, News, Record, Scope, Story, Terminal, now},
+    live::{Clock, Kind, Record, Terminal, lost, now},
     problem::Problem,
     show::{Body, Report, Screen, escape::escape},
 };
 
 pub(super) async fn monitor(call: &Call, place: &Place) -> Result<Report, Problem> {
     let scope = scope(place, true)?;
-    let follow = Follow::start(&call.daemon).await?;
-    follow_on(call, follow, scope, Subject::Everything).await
+    let mirror = Mirror::start(&call.daemon).await?;
+    follow_on(call, mirror, scope, Subject::Everything).await
 }
 
 /// The list of the command paths, each time something changes.
 pub(super) async fn paths(call: &Call, place: &Place) -> Result<Report, Problem> {
     let scope = scope(place, false)?;
-    let follow = Follow::start(&call.daemon).await?;
+    let mirror = Mirror::start(&call.daemon).await?;
     // Of its own: on the other one, nothing is read while the list is waited for.
     let subject = Subject::Paths(List::new(bus::connect().await?, filter(place)));
-    follow_on(call, follow, scope, subject).await
+    follow_on(call, mirror, scope, subject).await
 }
 
 /// Until it is ended.
-async fn follow_on(call: &Call, follow: Follow, scope: Scope, subject: Subject) -> Result<Report, Problem> {
+async fn follow_on(call: &Call, mirror: Mirror, scope: Scope, subject: Subject) -> Result<Report, Problem> {
     // A terminal that cannot be taken over gets lines.
     match call.screen.draws().then(Terminal::open) {
-        Some(Ok(terminal)) => living::table(call.screen, follow, scope, subject, terminal).await?,
-        _ => lines(call.screen, follow, scope).await?,
+        Some(Ok(terminal)) => living::table(call.screen, mirror, scope, subject, terminal).await?,
+        _ => lines(call.screen, mirror, scope).await?,
     }
     Ok(Report { rows: Vec::new(), body: Body::Written, remarks: Vec::new(), exit: Exit::Done })
 }
@@ -59,22 +63,22 @@ fn scope(place: &Place, with_nodes: bool) -> Result<Scope, Problem> {
 }
 
 /// A line for each event, until the reader is gone or the daemon cannot be followed.
-async fn lines(screen: Screen, mut follow: Follow, scope: Scope) -> Result<(), Problem> {
-    let mut story = Story::new(scope.clone(), follow.model());
+async fn lines(screen: Screen, mut mirror: Mirror, scope: Scope) -> Result<(), Problem> {
+    let mut story = Story::new(scope.clone(), mirror.model());
     let writer = Writer { screen, clock: Clock::of_machine() };
-    let begin = if screen.is_json() { present(&follow, &scope) } else { writer.told(&story.present()) };
+    let begin = if screen.is_json() { present(&mirror, &scope) } else { writer.told(&story.present()) };
     if !screen.lines(&begin)? {
         return Ok(());
     }
     let mut left = pin!(reader_left());
     loop {
-        let news = tokio::select! {
-            news = follow.next() => news?,
+        let heard = tokio::select! {
+            heard = mirror.next() => heard?,
             () = &mut left => return Ok(()),
         };
-        let text = match &news {
-            News::Event(event) => writer.event(event, &mut story, &follow),
-            News::Lost(problem) => writer.lost(problem),
+        let text = match &heard {
+            Heard::Event(event) => writer.event(event, &mut story, &mirror),
+            Heard::Lost(trouble) => writer.lost(trouble),
         };
         if !text.is_empty() && !screen.lines(&text)? {
             return Ok(());
@@ -83,9 +87,9 @@ async fn lines(screen: Screen, mut follow: Follow, scope: Scope) -> Result<(), P
 }
 
 /// All that is there, for a program.
-fn present(follow: &Follow, scope: &Scope) -> String {
+fn present(mirror: &Mirror, scope: &Scope) -> String {
     let time = now();
-    let wanted = follow.model().objects().filter(|(_, object)| scope.has(object));
+    let wanted = mirror.model().objects().filter(|(_, object)| scope.has(object));
     let records = wanted.map(|(id, object)| Record::of_object(Kind::Present, time, id, object));
     let end = Record::of_daemon(Kind::Watching, time, "");
     records.chain([end]).map(|record| record.line()).collect()
@@ -97,29 +101,30 @@ struct Writer {
 }
 
 impl Writer {
-    fn event(&self, event: &Event, story: &mut Story, follow: &Follow) -> String {
-        let Some(told) = story.tell(event, follow.model()) else { return String::new() };
+    fn event(&self, event: &Event, story: &mut Story, mirror: &Mirror) -> String {
+        let Some(told) = story.tell(event, mirror.model()) else { return String::new() };
         if !self.screen.is_json() {
             return self.told(&told);
         }
         let object = match event {
-            Event::Added(id) | Event::Changed(id, _) => follow.model().get(id),
+            Event::Added(id) | Event::Changed(id, _) => mirror.model().get(id),
             _ => None,
         };
         Record::of_event(event, object, now()).map(|record| record.line()).unwrap_or_default()
     }
 
-    fn lost(&self, problem: &Problem) -> String {
+    fn lost(&self, trouble: &Trouble) -> String {
         if self.screen.is_json() {
-            return Record::of_daemon(Kind::Lost, now(), &problem.message).line();
+            let why = Problem::from(trouble.clone()).message;
+            return Record::of_daemon(Kind::Lost, now(), &why).line();
         }
-        self.told(&[Happening::lost(problem)])
+        self.told(&[lost(trouble)])
     }
 
     /// Each with the time: a log may have none.
     fn told(&self, told: &[Happening]) -> String {
         let time = self.clock.stamp(now());
-        told.iter().map(|happening| format!("{time}  {}\n", escape(&happening.what))).collect()
+        told.iter().map(|happening| format!("{time}  {}\n", escape(&happening.what.to_string()))).collect()
     }
 }
 

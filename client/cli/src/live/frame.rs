@@ -7,13 +7,14 @@ use iscsi_initiator_dbus::{
     objects::{Disk, Model, Session},
     results::Path,
 };
-
-use super::{
-    clock::Clock,
-    rates::Rates,
-    scope::Scope,
-    story::{Happening, Mood, mood_of, mood_of_state},
+use iscsi_initiator_model::{
+    health::{self, Mood, Verdict},
+    mirror::Scope,
+    news::Happening,
+    text::units,
 };
+
+use super::{clock::Clock, rates::Rates};
 use crate::show::{
     self,
     escape::escape,
@@ -100,7 +101,7 @@ impl<'a> Section<'a> {
         let disks: Vec<&Disk> =
             model.disks().map(|(_, disk)| disk).filter(|disk| scope.has_disk(disk)).collect();
         Self {
-            is_well: disks.iter().map(|disk| mood_of(disk.health) == Mood::Good).collect(),
+            is_well: disks.iter().map(|disk| Mood::of_health(disk.health) == Mood::Good).collect(),
             noun: ("disk", "disks"),
             draw: Box::new(move |places| {
                 let some = places.iter().filter_map(|place| disks.get(*place).copied());
@@ -112,7 +113,7 @@ impl<'a> Section<'a> {
     /// Paths, as the command paths lists them.
     pub(crate) fn paths(paths: &'a [Path]) -> Self {
         Self {
-            is_well: paths.iter().map(|path| show::path_state(path).0 == "ok").collect(),
+            is_well: paths.iter().map(|path| health::path(path).verdict == Verdict::Works).collect(),
             noun: ("path", "paths"),
             draw: Box::new(move |places| {
                 let some: Vec<Path> = places.iter().filter_map(|place| paths.get(*place).cloned()).collect();
@@ -238,8 +239,9 @@ impl Picture<'_> {
         let events = self.log.0.iter().skip(skipped);
         let line = |(time, happening): &(f64, Happening)| {
             let at = |what: &str| format!("{}  {}", self.clock.time_of_day(*time), escape(what));
-            let whole = Some(at(&happening.what)).filter(|text| fit::width(text) <= size.columns);
-            let text = whole.unwrap_or_else(|| fit::shortened(&at(happening.in_brief()), size.columns));
+            let whole = Some(at(&happening.what.to_string())).filter(|text| fit::width(text) <= size.columns);
+            let brief = || fit::shortened(&at(&happening.brief.to_string()), size.columns);
+            let text = whole.unwrap_or_else(brief);
             toned(&text, happening.mood, style)
         };
         events.map(line).collect()
@@ -283,7 +285,7 @@ fn table_of_sessions(sessions: &[&Session], rates: &Rates, (now, size): (f64, Si
     header.extend(has_holds.then_some("HELD BY"));
     let mut table = Table::new(&header);
     for session in sessions {
-        let tone = match mood_of_state(&session.state) {
+        let tone = match Mood::of_state(&session.state) {
             Mood::Good => Tone::Good,
             Mood::Bad => Tone::Bad,
             Mood::Neutral => Tone::Plain,
@@ -311,7 +313,7 @@ fn per_second(bytes: u64) -> String {
     if bytes == 0 {
         return "0 B/s".to_owned();
     }
-    let size = show::size(bytes);
+    let size = units::size(bytes);
     // Three digits are enough, and as many columns.
     match size.split_once('.') {
         Some((whole, rest)) if whole.len() > 2 => {
@@ -432,10 +434,16 @@ mod tests {
     fn an_event_that_does_not_fit_is_said_in_brief() {
         let whole = "disk mpatha: path sda at 192.0.2.21:3260 FAILED: session FREE, path failed (was ok)";
         let mut log = Log::default();
-        log.add(
-            NOW,
-            [whole, "disk mpatha: degraded (was optimal)"].map(|what| Happening::new(Mood::Bad, what)),
-        );
+        let event = |what: &str, brief: &str| {
+            let mut event = Happening::new(Mood::Bad, what);
+            event.brief = brief.into();
+            event
+        };
+        let events = [
+            event(whole, "disk mpatha: path sda at 192.0.2.21:3260 FAILED"),
+            event("disk mpatha: degraded (was optimal)", "disk mpatha: degraded"),
+        ];
+        log.add(NOW, events);
         let shown = lines(&model(1, 0), &log, (60, 20));
         let said = ["disk mpatha: path sda at 192.0.2.21:3260 FAILED", "disk mpatha: degraded (was optimal)"];
         assert_eq!(shown[shown.len() - 2..], said.map(|what| format!("22:01:11  {what}")));

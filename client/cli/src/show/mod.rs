@@ -44,7 +44,7 @@ pub(crate) use self::{
     json::{line as json_line, properties, rows, text},
     nodes::nodes,
     outcomes::{Remark, logins, logouts, rescans},
-    paths::{disks, paths, problems, size, state as path_state},
+    paths::{disks, paths, problems},
     uses::{Held, holders, holds},
 };
 use crate::{exit::Exit, problem::Problem};

@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 
 use iscsi_initiator_dbus::{
     objects::Disk,
-    results::{Health, Path, Problem},
+    results::{Health, Path},
+};
+use iscsi_initiator_model::{
+    health::{self, Verdict},
+    text::units,
 };
 
 use super::{
@@ -112,7 +116,7 @@ fn heading(paths: &[&Path]) -> String {
     };
     let has_disk = paths.iter().any(|path| place(path) != Place::Session);
     let disk = [
-        all(&|path| size(path.size)),
+        all(&|path| units::size(path.size)),
         all(&|path| path.vendor.clone()),
         all(&|path| path.model.clone()),
         all(&|path| path.wwid.clone()),
@@ -152,61 +156,16 @@ fn has_lun(path: &Path) -> bool {
 }
 
 /// `ok`, or every word that is not as it should be.
-pub(crate) fn state(path: &Path) -> (String, Tone) {
-    // (what, the word, words of health, words of failure); no word at all means that none is known.
-    let views: [(&str, &str, &[&str], &[&str]); 4] = [
-        ("session", &path.session_state, &["LOGGED_IN"], &["FAILED", "FREE"]),
-        ("disk", &path.device_state, &["running"], &["offline", "transport-offline", "cancel", "deleted"]),
-        ("path", &path.dm_state, &["active", "undef"], &["failed"]),
-        ("checker", &path.checker_state, &["ready", "ghost", "undef"], &["faulty", "shaky"]),
-    ];
-    let odd: Vec<_> =
-        views.iter().filter(|(_, word, good, _)| !word.is_empty() && !good.contains(word)).collect();
-    let words = odd.iter().map(|(what, word, ..)| format!("{what} {word}"));
-    let words: Vec<String> = problem(path).map(str::to_owned).into_iter().chain(words).collect();
-    // A disk without a map works, as long as its own path does.
-    let is_failed = odd.iter().any(|(_, word, _, bad)| bad.contains(word))
-        || (problem(path).is_some() && path.problem != Problem::NoMap);
-    match (words.as_slice(), odd.is_empty(), is_failed) {
-        ([], ..) => ("ok".to_owned(), Tone::Good),
-        (words, true, false) => (format!("ok, but {}", words.join(", ")), Tone::Bad),
-        (words, _, is_failed) => {
-            (format!("{}: {}", if is_failed { "FAILED" } else { "waiting" }, words.join(", ")), Tone::Bad)
-        }
-    }
-}
-
-/// What is wrong with the disk or its map, in a few words; the rest is in a remark.
-fn problem(path: &Path) -> Option<&'static str> {
-    match path.problem {
-        Problem::SeveralTargets => Some("disk of several targets"),
-        Problem::UnequalPaths => Some("unequal paths"),
-        Problem::NoCapacity => Some("no capacity"),
-        Problem::NoMap => Some("no map"),
-        // A newer daemon's word.
-        _ => (!path.message.is_empty()).then_some("needs attention"),
-    }
-}
-
-/// `10 GiB`, `1.5 TiB`; nothing for nothing.
-pub(crate) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    let mut text = if bytes == 0 { String::new() } else { format!("{bytes} B") };
-    let mut unit_bytes: u128 = 1;
-    for unit in UNITS {
-        unit_bytes *= 1024;
-        if u128::from(bytes) < unit_bytes {
-            break;
-        }
-        let tenths = (u128::from(bytes) * 10 + unit_bytes / 2) / unit_bytes;
-        let (whole, tenth) = (tenths / 10, tenths % 10);
-        text = if tenth == 0 { format!("{whole} {unit}") } else { format!("{whole}.{tenth} {unit}") };
-    }
-    text
+fn state(path: &Path) -> (String, Tone) {
+    let health = health::path(path);
+    let tone = if health.verdict == Verdict::Works { Tone::Good } else { Tone::Bad };
+    (health.to_string(), tone)
 }
 
 #[cfg(test)]
 mod tests {
+    use iscsi_initiator_dbus::results::Problem;
+
     use super::*;
     use crate::show::table::Style;
 
@@ -328,19 +287,5 @@ mpatha  dm-0  32 MiB, 64 MiB  LIO-ORG  TCMU device  naa.6001405f  iqn.b, iqn.a
             path
         };
         assert_eq!(state(&failed).0, "FAILED: disk blocked, checker faulty");
-    }
-
-    #[test]
-    fn sizes_are_readable() {
-        for (bytes, text) in [
-            (0, ""),
-            (512, "512 B"),
-            (1024, "1 KiB"),
-            (1536 << 30, "1.5 TiB"),
-            (10 << 30, "10 GiB"),
-            (u64::MAX, "16 EiB"),
-        ] {
-            assert_eq!(size(bytes), text);
-        }
     }
 }

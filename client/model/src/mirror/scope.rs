@@ -5,17 +5,20 @@ use iscsi_initiator_dbus::{
     objects::{Disk, Node, Object, Session},
 };
 
-/// What a command is limited to.
+/// What a client is limited to. By default every session and disk, and no record.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Scope {
-    pub(crate) target: Option<Iqn>,
-    pub(crate) portal: Option<Portal>,
+pub struct Scope {
+    /// Of this target; of all unless given.
+    pub target: Option<Iqn>,
+    /// At this portal, which is numeric; at all unless given.
+    pub portal: Option<Portal>,
     /// Records, too.
-    pub(crate) with_nodes: bool,
+    pub with_nodes: bool,
 }
 
 impl Scope {
-    pub(crate) fn has(&self, object: &Object) -> bool {
+    /// Whether an object is wanted.
+    pub fn has(&self, object: &Object) -> bool {
         match object {
             Object::Node(node) => self.has_node(node),
             Object::Session(session) => self.has_session(session),
@@ -27,12 +30,13 @@ impl Scope {
         self.with_nodes && self.is_here(&node.target, &node.portal)
     }
 
-    pub(crate) fn has_session(&self, session: &Session) -> bool {
+    /// One of the target, at the portal.
+    pub fn has_session(&self, session: &Session) -> bool {
         self.is_here(&session.target, &session.portal)
     }
 
     /// One with a path there; one without any path has its targets alone.
-    pub(crate) fn has_disk(&self, disk: &Disk) -> bool {
+    pub fn has_disk(&self, disk: &Disk) -> bool {
         let of_target = |target: &String| self.portal.is_none() && self.is_here(target, "");
         (self.target.is_none() && self.portal.is_none())
             || disk.paths.iter().any(|path| self.is_here(&path.target, &path.portal))

@@ -1,80 +1,78 @@
-//! An event in words: what is other than before, as a person calls it.
+//! Every event in words: what is other than before, as a person calls it.
 //! Must not tell what a person cannot see, such as which object path changed.
 
 use std::collections::BTreeMap;
 
 use iscsi_initiator_dbus::{
     objects::{Disk, Event, Id, Model, Node, Object, Session},
-    results::{Health, Path},
+    results::Path,
 };
 
-use super::scope::Scope;
-use crate::{exit::Exit, problem::Problem, show};
-
-/// What a happening says at a glance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mood {
-    Neutral,
-    Good,
-    Bad,
-}
+use crate::{
+    health::{self, Mood, PathHealth},
+    mirror::Scope,
+    overview::disk_name,
+    text::{Phrase, states, story, units},
+};
 
 /// Something that happened, in words. They may have been chosen by a target: escape them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Happening {
-    pub(crate) mood: Mood,
-    pub(crate) what: String,
+pub struct Happening {
+    /// Whether that is good.
+    pub mood: Mood,
+    /// What it is, with what was before.
+    pub what: Phrase,
+    /// What is so now, for who has no room: without what was before, and why a path does not work.
+    pub brief: Phrase,
 }
 
 impl Happening {
-    pub(crate) fn new(mood: Mood, what: impl Into<String>) -> Self {
-        Self { mood, what: what.into() }
+    /// One that is no shorter in brief.
+    pub fn new(mood: Mood, what: impl Into<Phrase>) -> Self {
+        let what = what.into();
+        Self { mood, brief: what.clone(), what }
     }
 
-    /// What is so now, for who has no room: without what was before, and why a path does not work.
-    pub(crate) fn in_brief(&self) -> &str {
-        let now = self.what.rsplit_once(" (was ").map_or(self.what.as_str(), |(now, _)| now);
-        let whys = ["FAILED: ", "waiting: "].into_iter();
-        let state = whys.filter_map(|why| now.find(why).map(|place| place + why.len() - ": ".len())).min();
-        state.and_then(|end| now.get(..end)).unwrap_or(now)
+    /// The same with another text in brief.
+    fn in_brief(self, brief: impl Into<Phrase>) -> Self {
+        Self { brief: brief.into(), ..self }
     }
 
-    /// The daemon has ended and could not be started again yet, or does not let anyone watch for now.
-    pub(crate) fn lost(problem: &Problem) -> Self {
-        let why = &problem.message;
-        if problem.exit != Exit::NoDaemon {
-            return Self::refused(why);
-        }
-        Self::new(Mood::Bad, format!("the daemon is gone, and is tried again: {why}"))
+    /// The same with what was before.
+    fn was(self, before: impl Into<Phrase>) -> Self {
+        Self { what: story::WAS.with("what", self.what).with("before", before), ..self }
     }
 
-    /// The daemon does not answer for now.
-    pub(crate) fn refused(why: &str) -> Self {
-        Self::new(Mood::Bad, format!("out of date, the daemon is asked again: {why}"))
+    /// The same about a thing that is named first.
+    fn about(self, thing: &Phrase) -> Self {
+        let of = |what: Phrase| story::OF.with("thing", thing.clone()).with("what", what);
+        Self { what: of(self.what), brief: of(self.brief), ..self }
     }
 }
 
 /// The objects as they were last told of.
 #[derive(Debug)]
-pub(crate) struct Story {
+pub struct Story {
     scope: Scope,
     known: BTreeMap<Id, Object>,
 }
 
 impl Story {
-    pub(crate) fn new(scope: Scope, model: &Model) -> Self {
+    /// Begins with what is there, which is not told again.
+    pub fn new(scope: Scope, model: &Model) -> Self {
         let known = model.objects().map(|(id, object)| (id.clone(), object.clone())).collect();
         Self { scope, known }
     }
 
-    /// The sessions and disks that are there. What is recorded only, another command lists.
-    pub(crate) fn present(&self) -> Vec<Happening> {
+    /// The sessions and disks that are there. What is recorded only is not among them.
+    pub fn present(&self) -> Vec<Happening> {
         let shown = self.known.values().filter(|object| self.scope.has(object));
         shown.filter(|object| !matches!(object, Object::Node(_))).map(told_whole).collect()
     }
 
-    /// Whether an event is about what is wanted, before it or after it. Takes it over.
-    pub(crate) fn tell(&mut self, event: &Event, model: &Model) -> Option<Vec<Happening>> {
+    /// What an event says, in the order in which it is told: nothing that a person sees may be other than before.
+    /// `None` if it is not about what is wanted, neither before it nor after it.
+    pub fn tell(&mut self, event: &Event, model: &Model) -> Option<Vec<Happening>> {
         match event {
             Event::Added(id) | Event::Changed(id, _) => {
                 let now = model.get(id)?;
@@ -86,10 +84,7 @@ impl Story {
                 self.known.remove(id);
                 self.scope.has(was).then(|| vec![told_gone(was)])
             }
-            Event::Restarted => {
-                let what = "the daemon was restarted; everything was read again";
-                Some(vec![Happening::new(Mood::Neutral, what)])
-            }
+            Event::Restarted => Some(vec![Happening::new(Mood::Neutral, story::RESTARTED)]),
             // A newer kind.
             _ => None,
         }
@@ -99,43 +94,38 @@ impl Story {
 /// A thing that is there now.
 fn told_whole(object: &Object) -> Happening {
     match object {
-        Object::Node(node) => Happening::new(Mood::Neutral, format!("{}: recorded", of_node(node))),
+        Object::Node(node) => Happening::new(Mood::Neutral, story::RECORDED).about(&of_node(node)),
         Object::Session(session) => session_whole(session),
         Object::Disk(disk) => {
             let is = [
                 disk.health.to_string(),
-                show::size(disk.size),
+                units::size(disk.size),
                 disk.vendor.clone(),
                 disk.model.clone(),
                 disk.wwid.clone(),
             ];
             let is: Vec<String> = is.into_iter().filter(|word| !word.is_empty()).collect();
-            let paths = match disk.paths.len() {
-                1 => "1 path".to_owned(),
-                count => format!("{count} paths"),
-            };
-            let what = format!("{}: {}, {paths}", of_disk(disk), is.join(" "));
-            Happening::new(mood_of(disk.health), what)
+            let what = story::DISK_WHOLE.of(disk.paths.len()).with("what", is.join(" "));
+            Happening::new(Mood::of_health(disk.health), what).about(&of_disk(disk))
         }
     }
 }
 
 fn session_whole(session: &Session) -> Happening {
-    let what = if session.target.is_empty() {
-        format!("session {}: iscsid is making it", session.sid)
-    } else {
-        format!("{}: {}", of_session(session), session.state)
-    };
-    Happening::new(mood_of_state(&session.state), what)
+    let mood = Mood::of_state(&session.state);
+    if session.target.is_empty() {
+        return Happening::new(mood, story::SESSION_MAKING.with("sid", session.sid.to_string()));
+    }
+    Happening::new(mood, &session.state).about(&of_session(session))
 }
 
 fn told_gone(object: &Object) -> Happening {
-    let (mood, what) = match object {
-        Object::Node(node) => (Mood::Neutral, format!("{}: not recorded any more", of_node(node))),
-        Object::Session(session) => (Mood::Neutral, format!("{}: ended", of_session(session))),
-        Object::Disk(disk) => (Mood::Neutral, format!("{}: gone", of_disk(disk))),
+    let (thing, what) = match object {
+        Object::Node(node) => (of_node(node), story::NOT_RECORDED),
+        Object::Session(session) => (of_session(session), story::ENDED),
+        Object::Disk(disk) => (of_disk(disk), story::GONE),
     };
-    Happening::new(mood, what)
+    Happening::new(Mood::Neutral, what).about(&thing)
 }
 
 fn changes(before: &Object, now: &Object) -> Vec<Happening> {
@@ -147,83 +137,114 @@ fn changes(before: &Object, now: &Object) -> Vec<Happening> {
     }
 }
 
+/// What is told of one thing.
+struct Told {
+    thing: Phrase,
+    happenings: Vec<Happening>,
+}
+
+impl Told {
+    fn of(thing: Phrase) -> Self {
+        Self { thing, happenings: Vec::new() }
+    }
+
+    fn add(&mut self, happening: Happening) {
+        self.happenings.push(happening.about(&self.thing));
+    }
+
+    fn tell(&mut self, mood: Mood, what: impl Into<Phrase>) {
+        self.add(Happening::new(mood, what));
+    }
+}
+
 /// Whether it is logged in to, its session says.
 fn of_nodes(before: &Node, now: &Node) -> Vec<Happening> {
-    let mut told = Vec::new();
-    let mut tell = |mood, what: String| told.push(Happening::new(mood, format!("{}: {what}", of_node(now))));
+    let mut told = Told::of(of_node(now));
     if before.startup != now.startup {
-        tell(Mood::Neutral, format!("startup {} (was {})", now.startup, before.startup));
+        let what = story::STARTUP.with("word", now.startup.to_string());
+        told.add(Happening::new(Mood::Neutral, what).was(before.startup.to_string()));
     }
     if before.chap != now.chap {
-        tell(Mood::Neutral, format!("CHAP {} (was {})", now.chap, before.chap));
+        let what = story::CHAP.with("word", now.chap.to_string());
+        told.add(Happening::new(Mood::Neutral, what).was(before.chap.to_string()));
     }
     if before.message != now.message {
         match now.message.as_str() {
-            "" => tell(Mood::Good, "its record can be used again".to_owned()),
-            message => tell(Mood::Bad, message.to_owned()),
+            "" => told.tell(Mood::Good, story::RECORD_USABLE),
+            message => told.tell(Mood::Bad, message),
         }
     }
-    told
+    told.happenings
 }
 
 fn of_sessions(before: &Session, now: &Session) -> Vec<Happening> {
     if before.target != now.target {
         return vec![session_whole(now)];
     }
-    let mut told = Vec::new();
-    let mut tell =
-        |mood, what: String| told.push(Happening::new(mood, format!("{}: {what}", of_session(now))));
+    let mut told = Told::of(of_session(now));
     if before.state != now.state {
-        tell(mood_of_state(&now.state), format!("{} (was {})", now.state, before.state));
+        told.add(Happening::new(Mood::of_state(&now.state), &now.state).was(&before.state));
     }
     if before.portal != now.portal {
-        tell(Mood::Neutral, format!("was at {} before", before.portal));
+        told.tell(Mood::Neutral, story::MOVED.with("portal", &before.portal));
     }
     if before.holds != now.holds {
-        let what = match now.holds.join(", ") {
-            holders if holders.is_empty() => "not held any more".to_owned(),
-            holders => format!("held by {holders}"),
-        };
-        tell(Mood::Neutral, what);
+        match now.holds.is_empty() {
+            true => told.tell(Mood::Neutral, story::NOT_HELD),
+            false => told.tell(Mood::Neutral, story::HELD.with("holders", units::list(&now.holds))),
+        }
     }
-    told
+    told.happenings
 }
 
 fn of_disks(before: &Disk, now: &Disk) -> Vec<Happening> {
-    let mut told = Vec::new();
-    let mut tell = |mood, what: String| told.push(Happening::new(mood, format!("{}: {what}", of_disk(now))));
+    let mut told = Told::of(of_disk(now));
     if before.map != now.map {
         let what = match now.map.as_str() {
-            "" => format!("its map {} is gone", before.map),
-            map => format!("its map is {map}"),
+            "" => story::MAP_GONE.with("map", &before.map),
+            map => story::MAP.with("map", map),
         };
-        tell(Mood::Neutral, what);
+        told.tell(Mood::Neutral, what);
     }
     if before.size != now.size {
-        tell(Mood::Neutral, format!("{} (was {})", known(now.size), known(before.size)));
+        told.add(Happening::new(Mood::Neutral, known(now.size)).was(known(before.size)));
     }
     let of = |path: &Path, paths: &[Path]| paths.iter().position(|other| is_same(path, other));
     for path in &now.paths {
         let was = of(path, &before.paths).and_then(|place| before.paths.get(place));
-        let (state, mood) = state_of(path);
-        match was.map(state_of) {
-            None => tell(mood, format!("{} is new: {state}", of_path(path))),
-            Some((was, _)) if was != state => tell(mood, format!("{} {state} (was {was})", of_path(path))),
+        let (now, was) = (health::path(path), was.map(health::path));
+        let is = |as_it_is: Phrase| story::PATH_NOW.with("path", of_path(path)).with("state", as_it_is);
+        let new = |as_it_is: Phrase| story::PATH_NEW.with("path", of_path(path)).with("state", as_it_is);
+        match was {
+            None => told.add(Happening::new(now.mood(), new(now.phrase())).in_brief(new(brief(&now)))),
+            Some(was) if was.phrase() != now.phrase() => {
+                let happening = Happening::new(now.mood(), is(now.phrase())).in_brief(is(brief(&now)));
+                told.add(happening.was(was.phrase()));
+            }
             Some(_) => {}
         }
     }
     for path in before.paths.iter().filter(|path| of(path, &now.paths).is_none()) {
-        tell(Mood::Neutral, format!("{} is gone", of_path(path)));
+        told.tell(Mood::Neutral, story::PATH_GONE.with("path", of_path(path)));
     }
     // Last: what the paths are makes it so.
     if before.health != now.health {
-        tell(mood_of(now.health), format!("{} (was {})", now.health, before.health));
+        let happening = Happening::new(Mood::of_health(now.health), now.health.to_string());
+        told.add(happening.was(before.health.to_string()));
     }
-    told
+    told.happenings
 }
 
-fn known(size: u64) -> String {
-    if size == 0 { "unknown size".to_owned() } else { show::size(size) }
+/// Without the reasons; what works in spite of one keeps it.
+fn brief(path: &PathHealth) -> Phrase {
+    match path.verdict {
+        health::Verdict::WorksBut => path.phrase(),
+        _ => path.brief().into(),
+    }
+}
+
+fn known(size: u64) -> Phrase {
+    if size == 0 { units::UNKNOWN_SIZE.into() } else { units::size(size).into() }
 }
 
 /// A path is a LUN of a session.
@@ -231,56 +252,36 @@ fn is_same(one: &Path, other: &Path) -> bool {
     (one.sid, one.lun, &one.device) == (other.sid, other.lun, &other.device)
 }
 
-fn state_of(path: &Path) -> (String, Mood) {
-    let (state, _) = show::path_state(path);
-    let mood = if state == "ok" { Mood::Good } else { Mood::Bad };
-    (state, mood)
+fn of_node(node: &Node) -> Phrase {
+    story::NODE.with("target", &node.target).with("portal", &node.portal)
 }
 
-pub(super) fn mood_of(health: Health) -> Mood {
-    match health {
-        Health::Optimal | Health::Single => Mood::Good,
-        Health::Degraded | Health::Queueing | Health::Down => Mood::Bad,
-        // A newer word.
-        _ => Mood::Neutral,
+fn of_session(session: &Session) -> Phrase {
+    let sid = story::SESSION.with("sid", session.sid.to_string());
+    sid.with("target", &session.target).with("portal", &session.portal)
+}
+
+fn of_disk(disk: &Disk) -> Phrase {
+    match disk_name(disk) {
+        "" => story::SOME_DISK.into(),
+        name => story::DISK.with("name", name),
     }
 }
 
-pub(super) fn mood_of_state(state: &str) -> Mood {
-    match state {
-        "LOGGED_IN" => Mood::Good,
-        "FAILED" | "FREE" => Mood::Bad,
-        _ => Mood::Neutral,
-    }
-}
-
-fn of_node(node: &Node) -> String {
-    format!("node {} at {}", node.target, node.portal)
-}
-
-fn of_session(session: &Session) -> String {
-    format!("session {} ({} at {})", session.sid, session.target, session.portal)
-}
-
-/// A disk is called by its map; without one, by its device or else by its identifier.
-fn of_disk(disk: &Disk) -> String {
-    let device = disk.paths.iter().map(|path| path.device.as_str()).find(|device| !device.is_empty());
-    let name = [disk.map.as_str(), device.unwrap_or_default(), &disk.wwid];
-    let name = name.into_iter().find(|name| !name.is_empty());
-    name.map_or_else(|| "a disk".to_owned(), |name| format!("disk {name}"))
-}
-
-fn of_path(path: &Path) -> String {
-    let device = if path.device.is_empty() { format!("LUN {}", path.lun) } else { path.device.clone() };
-    format!("path {device} at {}", path.portal)
+fn of_path(path: &Path) -> Phrase {
+    let device: Phrase = match path.device.as_str() {
+        "" => states::LUN.with("number", path.lun.to_string()),
+        device => device.into(),
+    };
+    story::PATH.with("device", device).with("portal", &path.portal)
 }
 
 #[cfg(test)]
 mod tests {
-    use iscsi_initiator_dbus::results::{ChapMode, Startup};
+    use iscsi_initiator_dbus::results::{ChapMode, Health, Startup};
 
     use super::*;
-    use crate::live::for_tests::{self, PORTAL, TARGET, put};
+    use crate::for_tests::{self, PORTAL, TARGET, put, take};
 
     fn session(state: &str) -> Session {
         for_tests::session(1, state)
@@ -304,7 +305,7 @@ mod tests {
         let mut story = Story::new(Scope { with_nodes: true, ..Scope::default() }, &model);
         let event = put(&mut model, &id, now).unwrap();
         let told = story.tell(&event, &model).unwrap();
-        told.into_iter().map(|happening| (happening.mood, happening.what)).collect()
+        told.into_iter().map(|happening| (happening.mood, happening.what.to_string())).collect()
     }
 
     #[test]
@@ -329,7 +330,7 @@ mod tests {
         let mut later = session("LOGGED_IN");
         later.since = 7;
         assert!(told(Some(up.clone()), &Object::Session(later)).is_empty(), "no one sees that");
-        assert_eq!(told_gone(&up).what, format!("{at}: ended"));
+        assert_eq!(told_gone(&up).what.to_string(), format!("{at}: ended"));
     }
 
     #[test]
@@ -377,16 +378,25 @@ mod tests {
 
     #[test]
     fn in_brief_it_is_what_is_so_now() {
-        let at = "path sda at 192.0.2.21:3260";
-        for (what, brief) in [
-            (format!("{at} waiting: session FAILED (was ok)"), format!("{at} waiting")),
-            (format!("{at} ok (was FAILED: path failed)"), format!("{at} ok")),
-            (format!("{at} is new: FAILED: path failed"), format!("{at} is new: FAILED")),
-            ("session 1: FAILED (was LOGGED_IN)".to_owned(), "session 1: FAILED".to_owned()),
-            ("session 1: ended".to_owned(), "session 1: ended".to_owned()),
-        ] {
-            assert_eq!(Happening::new(Mood::Neutral, what).in_brief(), brief);
-        }
+        let brief = |before: Option<Object>, now: Object| {
+            let mut model = Model::default();
+            let id = if matches!(now, Object::Disk(_)) { Id::disk("naa.1", 1, 0) } else { Id::session(1) };
+            if let Some(before) = before {
+                put(&mut model, &id, &before);
+            }
+            let mut story = Story::new(Scope::default(), &model);
+            let event = put(&mut model, &id, &now).unwrap();
+            story.tell(&event, &model).unwrap()[0].brief.to_string()
+        };
+        let whole = |state: &str| Object::Disk(disk(&[("sda", state)], Health::Optimal));
+        let at = "disk mpatha: path sda at 192.0.2.21:3260";
+        assert_eq!(brief(Some(whole("active")), whole("odd")), format!("{at} waiting"));
+        assert_eq!(brief(Some(whole("failed")), whole("active")), format!("{at} ok"));
+        let without = Object::Disk(disk(&[], Health::Optimal));
+        assert_eq!(brief(Some(without), whole("failed")), format!("{at} is new: FAILED"));
+        let up = Object::Session(session("LOGGED_IN"));
+        let said = format!("session 1 ({TARGET} at {PORTAL}): FAILED");
+        assert_eq!(brief(Some(up), Object::Session(session("FAILED"))), said);
     }
 
     #[test]
@@ -423,9 +433,9 @@ mod tests {
         let event = put(&mut model, &id, &object).unwrap();
         assert_eq!(story.tell(&event, &model), None);
         assert!(story.present().is_empty());
-        let event = model.remove(&id.to_string(), &[id.class().interface()]).unwrap();
+        let event = take(&mut model, &id).unwrap();
         assert_eq!(story.tell(&event, &model), None);
         let restarted = story.tell(&Event::Restarted, &model).unwrap();
-        assert_eq!(restarted[0].what, "the daemon was restarted; everything was read again");
+        assert_eq!(restarted[0].what.to_string(), "the daemon was restarted; everything was read again");
     }
 }

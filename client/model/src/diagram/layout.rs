@@ -1,0 +1,136 @@
+//! Where everything is.
+
+use iscsi_initiator_dbus::objects::{Disk, Id, Model, Object};
+
+use super::{
+    metrics::Metrics,
+    parts::{Diagram, Flow, Line, Node, Part, Point, Rect},
+    words::words,
+};
+use crate::{
+    health::{self, Level},
+    overview::{Link, Target, disk_name, portal},
+    text::{Phrase, states},
+};
+
+/// The picture of a target: its interfaces, portals, sessions and disks, a column each from the left, and the paths as
+/// lines from a session to a disk. Of disks that are reached through other targets, too, only the paths of this one.
+pub fn diagram(model: &Model, target: &Target, metrics: &Metrics) -> Diagram {
+    let mut columns: [Vec<Entry>; 4] = Default::default();
+    let [interfaces, portals, sessions, disks] = &mut columns;
+    let mut ties: Vec<Tie> = Vec::new();
+    for place in &target.places {
+        let level = level_of(place.link);
+        let interface = entry(interfaces, Part::Interface(place.interface.clone()), level, || {
+            match place.interface.as_str() {
+                "" => states::THIS_MACHINE.into(),
+                interface => interface.into(),
+            }
+        });
+        let at = entry(portals, Part::Portal(place.portal.clone()), level, || portal(&place.portal).into());
+        let flow = Flow::of_link(place.link);
+        tie(&mut ties, (0, interface), at, flow, "");
+        let Some(id) = &place.session else { continue };
+        let session = entry(sessions, Part::Session(id.clone()), level, || id.name().into());
+        tie(&mut ties, (1, at), session, flow, "");
+    }
+    for id in &target.disks {
+        let Some(Object::Disk(disk)) = model.get(id) else { continue };
+        let number = entry(disks, Part::Disk(id.clone()), Level::of_disk(disk), || disk_label(disk));
+        for path in disk.paths.iter().filter(|path| path.target == target.name) {
+            let part = Part::Session(Id::session(path.sid));
+            let Some(session) = sessions.iter().position(|entry| entry.part == part) else { continue };
+            let flow = Flow::of_verdict(health::path(path).verdict);
+            tie(&mut ties, (2, session), number, flow, &path.device);
+        }
+    }
+    Diagram { words: words(model, target), ..placed(columns, ties, metrics) }
+}
+
+/// A box without a place.
+struct Entry {
+    part: Part,
+    label: Phrase,
+    level: Level,
+}
+
+/// A line without a place: from an entry of a column to one of the next.
+struct Tie {
+    column: usize,
+    from: usize,
+    to: usize,
+    flow: Flow,
+    label: String,
+}
+
+/// The place of this part in its column, where it is put if it is new. Of several, the worst level counts.
+fn entry(column: &mut Vec<Entry>, part: Part, level: Level, label: impl FnOnce() -> Phrase) -> usize {
+    if let Some(place) = column.iter().position(|entry| entry.part == part) {
+        if let Some(entry) = column.get_mut(place) {
+            entry.level = entry.level.max(level);
+        }
+        return place;
+    }
+    column.push(Entry { part, label: label(), level });
+    column.len() - 1
+}
+
+/// One line for each pair, unless it is a path; of several the worst counts.
+fn tie(ties: &mut Vec<Tie>, (column, from): (usize, usize), to: usize, flow: Flow, label: &str) {
+    let is_same = |tie: &&mut Tie| (tie.column, tie.from, tie.to) == (column, from, to) && label.is_empty();
+    match ties.iter_mut().find(is_same) {
+        Some(tie) => tie.flow = tie.flow.max(flow),
+        None => ties.push(Tie { column, from, to, flow, label: label.to_owned() }),
+    }
+}
+
+fn level_of(link: Link) -> Level {
+    match link {
+        Link::Off => Level::Idle,
+        Link::Up => Level::Well,
+        Link::Making => Level::Unknown,
+        Link::Lost => Level::Down,
+    }
+}
+
+fn disk_label(disk: &Disk) -> Phrase {
+    let size = crate::text::units::size(disk.size);
+    let words = [disk_name(disk), &size];
+    words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join("  ").into()
+}
+
+/// A count as a coordinate.
+fn number(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+fn placed(columns: [Vec<Entry>; 4], mut ties: Vec<Tie>, metrics: &Metrics) -> Diagram {
+    let row = metrics.box_height + metrics.row_gap;
+    let height_of = |count: usize| (number(count) * row - metrics.row_gap).max(0.0);
+    let height = columns.iter().map(|column| height_of(column.len())).fold(0.0, f64::max);
+    let step = metrics.box_width + metrics.column_gap;
+    let used = columns.iter().rposition(|column| !column.is_empty()).map_or(0, |last| last + 1);
+    let mut nodes = Vec::new();
+    let mut firsts = Vec::new();
+    for (number_of_column, column) in columns.into_iter().enumerate() {
+        firsts.push(nodes.len());
+        let top = (height - height_of(column.len())) / 2.0;
+        for (place, entry) in column.into_iter().enumerate() {
+            let corner = Point { x: number(number_of_column) * step, y: top + number(place) * row };
+            let rect = Rect { corner, width: metrics.box_width, height: metrics.box_height };
+            nodes.push(Node { part: entry.part, rect, label: entry.label, level: entry.level });
+        }
+    }
+    ties.sort_by_key(|tie| tie.flow);
+    let line = |tie: Tie| {
+        let (from, to) = (firsts.get(tie.column)? + tie.from, firsts.get(tie.column + 1)? + tie.to);
+        let (begin, end) = (nodes.get(from)?.rect.right(), nodes.get(to)?.rect.left());
+        Some(Line { from, to, begin, end, flow: tie.flow, label: tie.label })
+    };
+    let lines = ties.into_iter().filter_map(line).collect();
+    let width = if used == 0 { 0.0 } else { number(used) * step - metrics.column_gap };
+    Diagram { width, height, nodes, lines, words: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,26 @@
+//! What to do about each error, problem and holder: a sentence, the next step, and the buttons.
+//! Must not do any of it.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | `action` | [`Action`]: a button |
+//! | `errors` | the errors of the contract |
+//! | `fault` | [`Remedy`]: of an error as it came, the bus's own included |
+//! | `holders` | what uses a disk or a target |
+//! | `problems` | what is wrong with a disk |
+//! | `place` | [`Place`] and [`Stage`]: where it happened |
+
+mod action;
+mod errors;
+mod fault;
+mod holders;
+mod place;
+mod problems;
+
+pub use self::{
+    action::Action,
+    fault::{Details, Remedy, remedy},
+    holders::{Use, holder},
+    place::{Place, Stage},
+    problems::{Ailment, problem},
+};

@@ -1,0 +1,26 @@
+//! The steps of a call, as a person waits for them.
+
+use super::messages::messages;
+
+messages! {
+    DISCOVER = message("Asking for targets");
+    RECORD = message("Recording targets");
+    SET_CHAP = message("Storing user name and secret");
+    LOGIN = message("Logging in");
+    UNDO = message("Putting everything back");
+    DISKS = message("Waiting for the disks");
+    CHECK = message("Finding out what uses the disks");
+    FLUSH = message("Writing cached data");
+    MAPS = message("Removing maps");
+    LOGOUT = message("Logging out");
+    SCAN = message("Looking for disks");
+    RESIZE = message("Taking over new sizes");
+    CONFIGURE = message("Writing the configuration");
+    SERVICES = message("Starting services");
+    RELOAD = message("Reading the configuration");
+    EXAMINE = message("Examining this machine");
+    FIXING = message("Fixing what is safe to fix");
+    RENAMING = message("Changing the initiator name");
+    FORGETTING = message("Forgetting the target");
+    CANCELLING = message("Cancelling");
+}

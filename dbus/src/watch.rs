@@ -13,6 +13,7 @@ use std::{
     future::poll_fn,
     num::NonZeroUsize,
     pin::Pin,
+    sync::{Arc, PoisonError},
     task::{Context, Poll, ready},
 };
 
@@ -21,7 +22,9 @@ use zbus::{
     Connection, MatchRule, Message, MessageStream, OwnedObjectPath, message::Type, names::OwnedUniqueName,
 };
 
-use self::reading::{Everything, OBJECT_MANAGER, PROPERTIES, Reading, by_name, call, has_left, is_gone};
+use self::reading::{
+    Everything, Found, OBJECT_MANAGER, PROPERTIES, Reading, by_name, call, has_left, is_gone,
+};
 use crate::{
     BUS_NAME, Fault, INTERFACE, Kind, OBJECT_PATH,
     objects::{Event, Id, Model, Object, Values},
@@ -29,6 +32,9 @@ use crate::{
 
 /// How many signals wait while the client does something else; and how many while something is read.
 const QUEUE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
+
+/// How often everything is read in a row because more signals came meanwhile than are kept.
+const REPEATS: usize = 4;
 
 const BUS: &str = "org.freedesktop.DBus";
 
@@ -48,6 +54,8 @@ pub struct Watcher {
     /// What reads everything, from when it is begun until it has ended: who waits may drop [`Watcher::next`]
     /// again and again before.
     reading: Option<Reading<Everything>>,
+    /// The daemon that it reads of.
+    found: Found,
     /// What has to be read before the next signal is taken.
     unsaid: Option<Unsaid>,
     /// Signals that came while something was read.
@@ -121,6 +129,7 @@ impl Watcher {
             owners: MessageStream::for_match_rule(owners, connection, Some(QUEUE)).await?,
             signals: MessageStream::for_match_rule(signals, connection, Some(QUEUE)).await?,
             reading: None,
+            found: Found::default(),
             unsaid: None,
             early: VecDeque::new(),
             has_lost: false,
@@ -178,11 +187,14 @@ impl Watcher {
 
     /// Subscribes at whatever daemon there is, and takes over what it has. What is other than before is queued.
     async fn read(&mut self) -> Result<(), Fault> {
+        let mut left = REPEATS;
         let (daemon, managed) = loop {
+            left -= 1;
             match poll_fn(|context| self.poll_reading(context)).await {
                 Ok(everything) if !self.has_lost => break everything,
                 // What has changed meanwhile is not known.
-                Ok(_) => {}
+                Ok(_) if left > 0 => {}
+                Ok(_) => return Err(Fault::new(Kind::Failed, "more changes than can be followed")),
                 Err(fault) => {
                     self.has_lost = true;
                     return Err(fault);
@@ -205,7 +217,8 @@ impl Watcher {
             None => {
                 self.early.clear();
                 (self.unsaid, self.has_lost) = (None, false);
-                self.reading.insert(Reading::of_everything(&self.connection))
+                self.found = Found::default();
+                self.reading.insert(Reading::of_everything(&self.connection, Arc::clone(&self.found)))
             }
         };
         let read = reading.poll(context);
@@ -215,10 +228,14 @@ impl Watcher {
         Poll::Ready(read)
     }
 
-    /// Keeps the signals that have come, so that the connection is read on: they are taken in turn later. What was
-    /// read may be newer than some of them; with the last of them the model is as the daemon's again.
+    /// Keeps the daemon's signals that have come, so that the connection is read on: they are taken in turn later. What
+    /// was read may be newer than some of them; with the last of them the model is as the daemon's again. What others
+    /// send has no place among them.
     fn keep_signals(&mut self, context: &mut Context<'_>) {
         while let Poll::Ready(Some(Ok(message))) = Pin::new(&mut self.signals).poll_next(context) {
+            if !self.is_from_the_daemon(&message) {
+                continue;
+            }
             if self.early.len() < QUEUE.get() && !self.has_lost {
                 self.early.push_back(message);
             } else {
@@ -228,16 +245,34 @@ impl Watcher {
         }
     }
 
+    /// That which is being read, or else the one that knows this watcher.
+    fn is_from_the_daemon(&self, message: &Message) -> bool {
+        let header = message.header();
+        let Some(sender) = header.sender() else { return false };
+        let is_it = |daemon: &OwnedUniqueName| daemon.as_str() == sender.as_str();
+        match self.reading {
+            Some(_) => self.found.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(is_it),
+            None => self.daemon.as_ref().is_some_and(is_it),
+        }
+    }
+
     /// Reads what a signal did not say. If that fails, the next call tries it once more.
     async fn read_unsaid(&mut self) -> Result<(), Fault> {
         let read = match poll_fn(|context| self.poll_unsaid(context)).await {
+            Ok(read) => read,
             // The signal that says so follows.
             Err(fault) if is_gone(&fault) => None,
             Err(fault) if has_left(&fault) => {
                 self.daemon = None;
                 None
             }
-            read => read?,
+            // It is tried once more.
+            Err(fault) if matches!(fault.kind(), Kind::Busy | Kind::TimedOut) => return Err(fault),
+            // What the object has now is not known, and everything is read anew.
+            Err(fault) => {
+                (self.unsaid, self.has_lost) = (None, true);
+                return Err(fault);
+            }
         };
         if let (Some(unsaid), Some(read)) = (self.unsaid.take(), read) {
             self.events.extend(unsaid.said(read, &mut self.model));

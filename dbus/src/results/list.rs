@@ -3,7 +3,7 @@
 //! zbus makes a value of each field, parses its signature and writes it; of a machine with thousands of paths that is
 //! most of what a list costs. The bytes are the same.
 
-use zbus::{Signature, Type};
+use zbus::{Signature, Type, message::EndianSig};
 
 /// An answer that can be in a [`List`].
 pub trait Answer {
@@ -19,23 +19,18 @@ pub(super) trait Field {
     fn write(&self, body: &mut Body);
 }
 
-/// Answers as they are in a message: `aa{sv}`. Must be all that a message has.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Answers as they are in a message: `aa{sv}`. Must be all that a message has, and in its byte order.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct List(Body);
 
 impl List {
-    /// Writes one more.
-    pub fn push(&mut self, answer: &impl Answer) {
-        let Self(body) = self;
-        body.array(8, |body| answer.write(&mut Entries(body)));
-    }
-}
-
-impl<T: Answer> FromIterator<T> for List {
-    fn from_iter<I: IntoIterator<Item = T>>(answers: I) -> Self {
-        let mut list = Self::default();
-        answers.into_iter().for_each(|answer| list.push(&answer));
-        list
+    /// The answers to this call: a reply has the byte order of its call.
+    pub fn to<T: Answer>(call: &zbus::message::Header<'_>, answers: impl IntoIterator<Item = T>) -> Self {
+        let mut body = Body { bytes: Vec::new(), order: call.primary().endian_sig() };
+        for answer in answers {
+            body.array(8, |body| answer.write(&mut Entries(body)));
+        }
+        Self(body)
     }
 }
 
@@ -49,7 +44,7 @@ impl serde::Serialize for List {
         // An array is its length in bytes, and these: the same for one of bytes as for one of what takes no filling
         // at its beginning.
         let Self(body) = self;
-        serializer.serialize_bytes(&body.0)
+        serializer.serialize_bytes(&body.bytes)
     }
 }
 
@@ -62,18 +57,22 @@ impl Entries<'_> {
         let Self(body) = self;
         body.fill(8);
         body.text(field);
-        let key = body.0.iter_mut().rev().take(field.len() + 1);
+        let key = body.bytes.iter_mut().rev().take(field.len() + 1);
         key.filter(|byte| **byte == b'_').for_each(|byte| *byte = b'-');
-        body.0.push(T::SIGNATURE.len().try_into().unwrap_or(u8::MAX));
-        body.0.extend_from_slice(T::SIGNATURE.as_bytes());
-        body.0.push(0);
+        body.bytes.push(T::SIGNATURE.len().try_into().unwrap_or(u8::MAX));
+        body.bytes.extend_from_slice(T::SIGNATURE.as_bytes());
+        body.bytes.push(0);
         value.write(body);
     }
 }
 
 /// The body of a message, without the length of its array.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Body(Vec<u8>);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Body {
+    bytes: Vec<u8>,
+    /// That of all numbers in it.
+    order: EndianSig,
+}
 
 impl Body {
     /// How long that is.
@@ -81,10 +80,19 @@ impl Body {
 
     /// Whatever is aligned begins at a multiple of that.
     fn fill(&mut self, alignment: usize) {
-        let end = Self::LENGTH + self.0.len();
+        let end = Self::LENGTH + self.bytes.len();
         // A power of two.
         let missing = end.wrapping_neg() & (alignment - 1);
-        self.0.extend_from_slice([0; 8].get(..missing).unwrap_or_default());
+        self.bytes.extend_from_slice([0; 8].get(..missing).unwrap_or_default());
+    }
+
+    /// Writes a number, of which these are the bytes, the most significant first.
+    fn bytes<const LENGTH: usize>(&mut self, most_first: [u8; LENGTH]) {
+        self.fill(LENGTH);
+        match self.order {
+            EndianSig::Big => self.bytes.extend(most_first),
+            EndianSig::Little => self.bytes.extend(most_first.iter().rev()),
+        }
     }
 
     fn number(&mut self, number: usize) {
@@ -95,20 +103,24 @@ impl Body {
     /// Writes an array, with its length before it.
     fn array(&mut self, alignment: usize, write: impl FnOnce(&mut Self)) {
         self.number(0);
-        let length = self.0.len();
+        let length = self.bytes.len();
         self.fill(alignment);
-        let begin = self.0.len();
+        let begin = self.bytes.len();
         write(self);
-        let bytes = u32::try_from(self.0.len() - begin).unwrap_or(u32::MAX).to_ne_bytes();
-        for (to, from) in self.0.iter_mut().skip(length - Self::LENGTH).zip(bytes) {
+        let written = u32::try_from(self.bytes.len() - begin).unwrap_or(u32::MAX);
+        let bytes = match self.order {
+            EndianSig::Big => written.to_be_bytes(),
+            EndianSig::Little => written.to_le_bytes(),
+        };
+        for (to, from) in self.bytes.iter_mut().skip(length - Self::LENGTH).zip(bytes) {
             *to = from;
         }
     }
 
     fn text(&mut self, text: &str) {
         self.number(text.len());
-        self.0.extend_from_slice(text.as_bytes());
-        self.0.push(0);
+        self.bytes.extend_from_slice(text.as_bytes());
+        self.bytes.push(0);
     }
 }
 
@@ -118,8 +130,7 @@ macro_rules! numbers {
             const SIGNATURE: &'static str = $signature;
 
             fn write(&self, body: &mut Body) {
-                body.fill(size_of::<Self>());
-                body.0.extend_from_slice(&self.to_ne_bytes());
+                body.bytes(self.to_be_bytes());
             }
         }
     )+};
@@ -159,29 +170,47 @@ pub(super) fn write_word(word: &str, body: &mut Body) {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use zbus::Message;
+    use zbus::{Message, wire::Endian};
 
     use super::*;
     use crate::results::{ChapMode, Node, NodeState, Path, Problem, Startup};
 
-    /// The body of a reply, and its signature.
-    fn body(value: &(impl serde::Serialize + zbus::DynamicType)) -> (Vec<u8>, String) {
-        let call = Message::method_call("/x", "X").sender(":1.7").build(&()).unwrap();
+    /// The body of a reply to the call, and its signature.
+    fn body(call: &Message, value: &(impl serde::Serialize + zbus::DynamicType)) -> (Vec<u8>, String) {
         let reply = Message::method_return(&call.header()).build(value).unwrap();
         (reply.body().data().bytes().to_vec(), reply.body().signature().to_string())
+    }
+
+    /// Calls in either byte order.
+    fn calls() -> [Message; 2] {
+        [Endian::Little, Endian::Big]
+            .map(|order| Message::method_call("/x", "X").sender(":1.7").endian(order).build(&()).unwrap())
     }
 
     fn is_same<T>(answers: &[T]) -> bool
     where
         T: Answer + Clone + serde::Serialize + Type,
     {
-        body(&answers.iter().cloned().collect::<List>()) == body(&answers.to_vec())
+        calls().iter().all(|call| {
+            let list = List::to(&call.header(), answers.iter().cloned());
+            body(call, &list) == body(call, &answers.to_vec())
+        })
     }
 
     #[test]
     fn a_list_without_an_answer_is_one_as_well() {
         assert!(is_same::<Path>(&[]) && is_same::<Node>(&[]));
-        assert_eq!(body(&List::default()), (vec![0; 4], "aa{sv}".to_owned()));
+        for call in calls() {
+            let list = List::to(&call.header(), Vec::<Path>::new());
+            assert_eq!(body(&call, &list), (vec![0; 4], "aa{sv}".to_owned()));
+        }
+    }
+
+    #[test]
+    fn the_orders_differ() {
+        let answers = [Path { sid: 1, ..Path::default() }];
+        let [little, big] = calls().map(|call| body(&call, &answers.to_vec()).0);
+        assert!(little != big && little.len() == big.len());
     }
 
     proptest! {

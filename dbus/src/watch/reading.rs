@@ -6,7 +6,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
 };
 
@@ -30,6 +30,9 @@ pub(super) type Everything = (OwnedUniqueName, ManagedObjects);
 
 type Calls<T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Send>>;
 
+/// The daemon that everything is being read of, once it is known: this becomes its watcher then.
+pub(super) type Found = Arc<Mutex<Option<OwnedUniqueName>>>;
+
 /// Calls that are under way. The mutex is never locked: with it, other threads may look at the model meanwhile.
 pub(super) struct Reading<T>(Mutex<Calls<T>>);
 
@@ -45,13 +48,13 @@ impl<T> Reading<T> {
 
 impl Reading<Everything> {
     /// Subscribes at whatever daemon there is, and reads what it has.
-    pub(super) fn of_everything(connection: &Connection) -> Self {
+    pub(super) fn of_everything(connection: &Connection, found: Found) -> Self {
         let connection = connection.clone();
         Self::begin(async move {
             let mut left = ATTEMPTS;
             loop {
                 left -= 1;
-                match subscribe(&connection).await {
+                match subscribe(&connection, &found).await {
                     // It left between two calls.
                     Err(fault) if left > 0 && has_left(&fault) => {}
                     ended => return ended,
@@ -92,7 +95,7 @@ impl<T> fmt::Debug for Reading<T> {
 
 /// Starts the daemon if none runs, becomes its watcher, and reads what is there: all of one process, by its
 /// unique name.
-async fn subscribe(connection: &Connection) -> Result<Everything, Fault> {
+async fn subscribe(connection: &Connection, found: &Found) -> Result<Everything, Fault> {
     let bus = DBusProxy::builder(connection).cache_properties(CacheProperties::No).build().await?;
     let name = WellKnownName::try_from(BUS_NAME)?;
     let daemon = match bus.get_name_owner(name.clone().into()).await {
@@ -102,6 +105,7 @@ async fn subscribe(connection: &Connection) -> Result<Everything, Fault> {
             bus.get_name_owner(name.into()).await.map_err(zbus::Error::from)?
         }
     };
+    *found.lock().unwrap_or_else(PoisonError::into_inner) = Some(daemon.clone());
     call::<(), _>(connection, &daemon, OBJECT_PATH, INTERFACE, "Subscribe", &()).await?;
     let managed = call(connection, &daemon, OBJECT_PATH, OBJECT_MANAGER, "GetManagedObjects", &()).await?;
     Ok((daemon, managed))

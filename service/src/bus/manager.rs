@@ -207,7 +207,7 @@ impl Manager {
         let filter = PathFilter::parse(filter)?;
         let grant =
             self.ask(&call, Action::ListPaths, filter.target.as_ref(), filter.portal.as_ref()).await?;
-        Ok(self.engine.list_paths(&call_of(grant, None), &filter).await?.into_iter().collect())
+        Ok(List::to(&call, self.engine.list_paths(&call_of(grant, None), &filter).await?))
     }
 
     #[zbus(out_args("nodes"))]
@@ -216,7 +216,7 @@ impl Manager {
         let filter = PathFilter::parse(filter)?;
         let grant =
             self.ask(&call, Action::ListPaths, filter.target.as_ref(), filter.portal.as_ref()).await?;
-        Ok(self.engine.list_nodes(&call_of(grant, None), &filter).await?.into_iter().collect())
+        Ok(List::to(&call, self.engine.list_nodes(&call_of(grant, None), &filter).await?))
     }
 
     #[zbus(out_args("checks"))]

@@ -51,6 +51,7 @@ use super::{
 use crate::backend::{
     host::limit::Limit,
     kernel::{
+        stale_sessions::askers::Act,
         sysfs::{Map, Session},
         usage::{Claims, Uses},
     },
@@ -197,9 +198,13 @@ pub(super) async fn end(
             letting_go.abort();
         }
         stand_by(engine, &mut left, &plan, &removed, is_over).await?;
-    } else if waits && removed == plan.maps {
-        progress.report(Step::Logout, "waiting until the disks are gone");
-        report_what_is_left(engine, &mut left, &plan, limit).await?;
+    } else if removed == plan.maps {
+        if waits {
+            progress.report(Step::Logout, "waiting until the disks are gone");
+            report_what_is_left(engine, &mut left, &plan, limit).await?;
+        } else if let Some(session) = sessions.first() {
+            gone::meanwhile(engine, &plan, engine.turns.programs.running(Act::Logout, &session.target));
+        }
     }
     if force {
         report_overridden(&mut left, &overridden);

@@ -212,6 +212,47 @@ async fn a_read_that_fails_is_tried_again_and_one_that_is_not_waited_for_goes_on
 }
 
 #[tokio::test]
+async fn after_a_read_that_is_refused_everything_is_read_anew() {
+    let bus = Bus::session();
+    let (mut hand, mut watcher) = Hand::start(&bus).await;
+    hand.changed(1, Properties::new(), &["State"]).await;
+    let (event, ()) = tokio::join!(next(&mut watcher), async {
+        let (call, _) = hand.get(1).await;
+        hand.refuse(&call, "org.freedesktop.DBus.Error.AccessDenied").await;
+    });
+    assert_eq!(event.unwrap_err().kind(), Kind::AccessDenied);
+    let (event, ()) = tokio::join!(next(&mut watcher), hand.shows(&[(1, "FAILED")]));
+    assert_eq!(event.unwrap(), Event::Changed(Id::session(1), vec!["State"]));
+}
+
+#[tokio::test]
+async fn what_others_send_during_a_read_has_no_part_in_it() {
+    let bus = Bus::session();
+    let (mut hand, mut watcher) = Hand::start(&bus).await;
+    let other = bus.connect().await;
+    hand.changed(1, Properties::new(), &["State"]).await;
+    let again_and_again = async {
+        loop {
+            if let Ok(event) = timeout(Duration::from_millis(20), watcher.next()).await {
+                break event;
+            }
+        }
+    };
+    let (event, ()) = tokio::join!(timeout(DEADLINE, again_and_again), async {
+        let (call, _) = hand.get(1).await;
+        let signal = Message::signal(Id::session(1).to_string(), PROPERTIES, "PropertiesChanged");
+        let body = (Id::session(1).class().interface(), state("FREE"), Vec::<String>::new());
+        let change = signal.destination(hand.watcher.as_str()).build(&body).unwrap();
+        for _ in 0..4200 {
+            other.send(&change).await.unwrap();
+        }
+        hand.reply(&call, &Variant::from("FAILED")).await;
+    });
+    assert_eq!(event.unwrap().unwrap(), Event::Changed(Id::session(1), vec!["State"]));
+    assert_eq!(state_of(&watcher, 1), "FAILED");
+}
+
+#[tokio::test]
 async fn where_too_much_comes_during_a_read_everything_is_read_anew() {
     let bus = Bus::session();
     let (mut hand, mut watcher) = Hand::start(&bus).await;

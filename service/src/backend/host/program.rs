@@ -21,6 +21,9 @@ const OUTPUT_LIMIT: u64 = 64 * 1024;
 /// not killed at once: it may hold the database's lock, and what it asked of iscsid continues
 /// anyway.
 const GRACE: Duration = Duration::from_secs(150);
+/// How long to wait for the end of a program that was killed: one that hangs in the kernel, as a scan of a target
+/// that does not answer, ends when the kernel lets it. What it works on is not kept for it any longer.
+const KILLED: Duration = Duration::from_secs(30);
 
 /// How a program ended.
 #[derive(Debug)]
@@ -159,7 +162,14 @@ async fn finish(mut child: Child, last: Instant) -> std::io::Result<Finished> {
         Ok(end) => end?,
         Err(_) => {
             child.start_kill()?;
-            (child.wait().await?, String::new(), String::new())
+            let end = tokio::time::timeout(KILLED, child.wait()).await.unwrap_or_else(|_| {
+                tracing::warn!(
+                    pid = child.id(),
+                    "was killed, and hangs: what it works on is not kept for it"
+                );
+                Err(std::io::ErrorKind::TimedOut.into())
+            });
+            (end?, String::new(), String::new())
         }
     };
     use std::os::unix::process::ExitStatusExt;

@@ -99,9 +99,9 @@ impl StaleSessions {
         askers::look(&self.proc).into_iter().flatten().filter_map(with_target).collect()
     }
 
-    /// Whether one of these, by its pid, still runs, or may. Blocks.
+    /// Whether one of these, by its pid, still runs. Blocks.
     pub(crate) fn is_asking(&self, pid: u32) -> bool {
-        askers::look(&self.proc).is_none_or(|found| found.iter().any(|asker| asker.pid == pid))
+        askers::at(&self.proc, pid).is_some()
     }
 
     /// Removes one from the kernel, with its connection if it has one, unless it has changed.

@@ -33,6 +33,8 @@ use crate::backend::host::layout::Layout;
 const GROUPS: u32 = 1 | 2;
 /// As much as libudev takes of an event. The kernel's are shorter.
 const EVENT: usize = 8192;
+/// How much of them may wait in the socket.
+const ROOM: usize = 8 << 20;
 
 /// A subscription. Events between two looks are not lost.
 #[derive(Debug)]
@@ -90,6 +92,9 @@ fn kernel() -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket =
         rustix::net::socket_with(AddressFamily::NETLINK, SocketType::DGRAM, flags, Some(KOBJECT_UEVENT))?;
+    // As much as the kernel allows: a login to a large target comes with thousands of events at once. It is capped, not
+    // refused; with less room than that, more is lost, and then everything is read again.
+    let _ = rustix::net::sockopt::set_socket_recv_buffer_size(&socket, ROOM);
     rustix::net::bind(&socket, &SocketAddrNetlink::new(0, GROUPS))?;
     Ok(socket)
 }

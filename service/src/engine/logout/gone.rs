@@ -1,7 +1,10 @@
 //! Waits until nothing is left of a logout: disks, maps, their links, multipathd's paths. Ignores
 //! what belongs to another session in the meantime.
 
-use std::collections::{BTreeSet, HashSet};
+use std::{
+    collections::{BTreeSet, HashSet},
+    time::Duration,
+};
 
 use iscsi_initiator_dbus::fault::Result;
 
@@ -15,25 +18,37 @@ use crate::{
         },
         multipath::daemon::Multipathd,
     },
-    engine::{Engine, state::watch::Predicate},
+    engine::{Engine, state::watch::Predicate, turns::programs::Running},
 };
+
+/// How long a target is kept after a logout that does not wait.
+const MEANWHILE: Duration = Duration::from_secs(30);
 
 /// Waits, and returns descriptions of what is still there at the limit.
 pub(super) async fn gone(engine: &Engine, plan: &Plan, limit: &Limit) -> Result<Vec<String>> {
-    let look = Look {
-        sysfs: engine.state.sysfs.clone(),
-        multipathd: engine.state.multipathd.clone(),
-        udev: engine.state.udev.clone(),
-        sids: plan.sids.clone(),
-        disks: plan.disks.iter().map(|(disk, _)| disk.clone()).collect(),
-        maps: plan.maps.clone(),
-    };
-    let mut gone = Gone { look, is_announced: false };
+    let mut gone = Gone { look: Look::of(engine, plan), is_announced: false };
     if engine.state.watch.until(&mut gone, limit).await?.is_some() {
         return Ok(Vec::new());
     }
     let look = gone.look;
     Ok(asking_multipathd(move || look.left(Extent::All)).await?.what)
+}
+
+/// Waits after the reply. Until nothing is left, `running` is kept: a login now would take what udev has not removed
+/// yet, under the same names, for its own.
+pub(super) fn meanwhile(engine: &Engine, plan: &Plan, running: Running) {
+    let (watch, look) = (engine.state.watch.clone(), Look::of(engine, plan));
+    tokio::spawn(async move {
+        let mut gone = Gone { look, is_announced: false };
+        match watch.until(&mut gone, &Limit::of(MEANWHILE)).await {
+            Ok(Some(())) => {}
+            Ok(None) => tracing::warn!("the sessions have ended, but not all of it is gone"),
+            Err(fault) => {
+                tracing::warn!(error = fault.message(), "cannot find out whether all of it is gone")
+            }
+        }
+        drop(running);
+    });
 }
 
 /// Nothing is left.
@@ -87,6 +102,17 @@ struct Look {
 }
 
 impl Look {
+    fn of(engine: &Engine, plan: &Plan) -> Self {
+        Self {
+            sysfs: engine.state.sysfs.clone(),
+            multipathd: engine.state.multipathd.clone(),
+            udev: engine.state.udev.clone(),
+            sids: plan.sids.clone(),
+            disks: plan.disks.iter().map(|(disk, _)| disk.clone()).collect(),
+            maps: plan.maps.clone(),
+        }
+    }
+
     fn left(&self, extent: Extent) -> Left {
         let mut left = Vec::new();
         // Names, and addresses with the host's number, may have been given to another session's disk in the

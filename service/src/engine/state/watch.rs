@@ -39,7 +39,7 @@ const LOST: Duration = Duration::from_secs(1);
 /// Events within this time count as one: a new disk comes with dozens.
 const FLURRY: Duration = Duration::from_millis(20);
 /// The same while nobody waits: they are taken only so that there is room for more.
-const UNHEARD: Duration = Duration::from_millis(200);
+const UNHEARD: Duration = Duration::from_millis(100);
 /// After a look, the pause is the duration of the look times this.
 const SHARE: u32 = 4;
 /// The longest pause.
@@ -155,6 +155,13 @@ impl Watch {
         self.take_devices(uevents, std::mem::take).ok()
     }
 
+    /// Takes those that have not come to the task below yet; an error is that task's.
+    fn take_sent(&self) {
+        if let Some(uevents) = self.devices.uevents.as_ref().filter(|_| self.count.borrow().is_listening) {
+            let _ = self.take_devices(uevents, |_| ());
+        }
+    }
+
     /// Takes the device events that there are. All waits hear of them, whoever takes them.
     fn take_devices<T>(&self, uevents: &Uevents, then: impl FnOnce(&mut Subjects) -> T) -> io::Result<T> {
         let mut heard = self.devices.heard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -214,7 +221,7 @@ impl Watch {
     pub(in crate::engine) fn events(&self) -> Events {
         let changes = self.count.subscribe();
         let seen = *changes.borrow();
-        Events { changes, seen, waits: self.waits.clone() }
+        Events { changes, seen, watch: self.clone() }
     }
 
     /// A listener that reports when open-iscsi's files have changed.
@@ -229,7 +236,7 @@ impl Watch {
 pub(crate) struct Events {
     changes: watch::Receiver<Count>,
     seen: Count,
-    waits: Waits,
+    watch: Watch,
 }
 
 /// Which kinds of events there were.
@@ -244,15 +251,16 @@ pub(crate) struct Happened {
 impl Events {
     /// Waits for the next event; several at once count as one.
     pub(crate) async fn next(&mut self) {
-        let _waiting = self.waits.begin();
+        let _waiting = self.watch.waits.begin();
         if self.changes.changed().await.is_err() {
             // The engine is gone.
             std::future::pending().await
         }
     }
 
-    /// What happened since this was asked before.
+    /// What happened since this was asked before, up to now.
     pub(crate) fn take(&mut self) -> Happened {
+        self.watch.take_sent();
         let now = *self.changes.borrow_and_update();
         let before = std::mem::replace(&mut self.seen, now);
         Happened {
@@ -425,6 +433,8 @@ mod tests {
         let map = Subjects { maps: ["dm-0".to_owned()].into(), ..Subjects::default() };
         assert_eq!(watch.changed_devices(), Some(map));
         assert_eq!(watch.changed_devices(), Some(Subjects::default()));
+        send("change@/devices/virtual/block/dm-1\0");
+        assert!(events.take().devices, "what the task that listens has not taken yet as well");
         assert_eq!(quiet().0.changed_devices(), None, "nothing is heard");
     }
 

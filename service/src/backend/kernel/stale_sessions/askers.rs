@@ -42,16 +42,25 @@ pub(super) fn look(proc: &Path) -> Option<Vec<Asker>> {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
             continue;
         };
-        // What has ended meanwhile has none of them.
-        let text = |name: &str| bounded::text(&entry.path().join(name), SMALL).unwrap_or_default();
-        if text("comm").trim() == ASKER
-            && is_roots(&text("status"))
-            && let Some((act, of)) = meant(&text("cmdline"))
-        {
-            found.push(Asker { pid, act, of });
-        }
+        found.extend(asker(proc, pid));
     }
     Some(found)
+}
+
+/// The one with this pid, if it is one.
+pub(super) fn at(proc: &Path, pid: u32) -> Option<Asker> {
+    let _capabilities = Raised::new(TO_LOOK_INTO_PROCESSES);
+    asker(proc, pid)
+}
+
+fn asker(proc: &Path, pid: u32) -> Option<Asker> {
+    // What has ended meanwhile has none of them.
+    let text = |name: &str| bounded::text(&proc.join(format!("{pid}/{name}")), SMALL).unwrap_or_default();
+    if text("comm").trim() != ASKER || !is_roots(&text("status")) {
+        return None;
+    }
+    let (act, of) = meant(&text("cmdline"))?;
+    Some(Asker { pid, act, of })
 }
 
 fn is_roots(status: &str) -> bool {

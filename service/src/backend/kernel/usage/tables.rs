@@ -139,7 +139,6 @@ impl Tables {
                 tracing::warn!("there are more mount namespaces than are looked at");
                 break;
             }
-            seen.insert(namespace);
             let Some(process) = Process::of(proc, number) else { continue };
             let mut keep = |line: &str| -> Result<()> {
                 if Instant::now() >= until {
@@ -158,11 +157,15 @@ impl Tables {
                 }
                 Ok(())
             };
-            if let Err(error) = bounded::lines(&proc.join(&pid).join("mountinfo"), ANOTHER, &mut keep)
-                && matches!(error.kind(), ErrorKind::FileTooLarge | ErrorKind::TimedOut)
-            {
-                tracing::warn!(pid, "has more mounts than are looked at");
+            match bounded::lines(&proc.join(&pid).join("mountinfo"), ANOTHER, &mut keep) {
+                Ok(()) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::FileTooLarge | ErrorKind::TimedOut) => {
+                    tracing::warn!(pid, "has more mounts than are looked at");
+                }
+                // It has ended meanwhile: another process may show the namespace.
+                Err(_) => continue,
             }
+            seen.insert(namespace);
         }
         self.mounts = found.into_values().collect();
     }

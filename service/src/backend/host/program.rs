@@ -61,7 +61,8 @@ impl Rest {
 
 /// Runs a program to its end, or until the limit. After that it may continue for a while before it
 /// is killed. Of this daemon's capabilities it gets only those in `kept`. `hold` is what it works on: it is
-/// dropped once the program has ended, however the wait for that ends, also if this is dropped.
+/// dropped once the program has ended, or hangs after it was killed, however the wait for that ends, also if this
+/// is dropped.
 pub(crate) async fn run(
     program: &Path,
     arguments: &[&str],

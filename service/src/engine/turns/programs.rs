@@ -1,5 +1,5 @@
 //! The programs that work on a target. A program goes on after the deadline of its call, and after its daemon.
-//! Must not be given up before the program has ended.
+//! Must not be given up before the program has ended, or has hung for 30 s after it was killed.
 
 use iscsi_initiator_dbus::Iqn;
 

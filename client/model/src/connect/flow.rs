@@ -73,7 +73,8 @@ pub struct Flow {
     step: Step,
     /// The calls that follow it.
     next: VecDeque<Step>,
-    accepts_changed_luns: bool,
+    /// The target whose changed disks were accepted: for the next connection alone.
+    accepts_changed_luns: Option<Iqn>,
     /// It has been tried once more by itself.
     has_waited: bool,
     /// The portal that asks for CHAP before it lists anything.
@@ -94,7 +95,7 @@ impl Flow {
             form,
             step: Step::discover(),
             next: VecDeque::new(),
-            accepts_changed_luns: false,
+            accepts_changed_luns: None,
             has_waited: false,
             asks_at: None,
             jobs: 0,
@@ -157,7 +158,7 @@ impl Flow {
         }
         let checked = form.check();
         self.form = form;
-        (self.accepts_changed_luns, self.has_waited) = (false, false);
+        (self.accepts_changed_luns, self.has_waited) = (None, false);
         self.next.clear();
         match checked {
             Err(mistakes) => {
@@ -195,13 +196,15 @@ impl Flow {
 
     fn rename(&mut self, name: Iqn) -> Vec<Command> {
         match self.state {
-            State::Stuck(_) | State::Done(_) => self.first(Step::Rename(name)),
+            State::Stuck(_) | State::Done(_) if self.offers(Action::ChangeName) => {
+                self.first(Step::Rename(name))
+            }
             _ => Vec::new(),
         }
     }
 
     fn press(&mut self, action: Action) -> Vec<Command> {
-        if !matches!(self.state, State::Stuck(_) | State::Done(_)) {
+        if !self.offers(action) {
             return Vec::new();
         }
         self.has_waited = false;
@@ -218,13 +221,30 @@ impl Flow {
                 self.next.clear();
                 self.run(Step::discover())
             }
-            Action::UseChangedDisk => {
-                self.accepts_changed_luns = true;
-                self.run(self.step.clone())
-            }
+            // Of several targets it is not known whose disk the person has been told of.
+            Action::UseChangedDisk => match self.targets.as_slice() {
+                [only] => {
+                    self.accepts_changed_luns = Some(only.clone());
+                    self.run(Step::Connect)
+                }
+                _ => Vec::new(),
+            },
             Action::Fix => self.first(Step::Fix),
             Action::ForgetAndFind => self.forget_and_find(),
             other => vec![Command::Act(other)],
+        }
+    }
+
+    /// Whether what is shown has this button. A partial success can always be completed.
+    fn offers(&self, action: Action) -> bool {
+        match &self.state {
+            State::Stuck(stuck) => stuck.remedy.actions.contains(&action),
+            State::Done(outcome) => {
+                let has = |remedy: &Remedy| remedy.actions.contains(&action);
+                outcome.portals.iter().filter_map(|portal| portal.remedy.as_ref()).any(has)
+                    || (action == Action::TryAgain && outcome.is_partial())
+            }
+            _ => false,
         }
     }
 
@@ -372,7 +392,10 @@ impl Flow {
 
     fn logged_in(&mut self, logins: &[Login]) -> Vec<Command> {
         match outcome(logins, &self.place()) {
-            Ok(outcome) => {
+            Ok(mut outcome) => {
+                for remedy in outcome.portals.iter_mut().filter_map(|portal| portal.remedy.as_mut()) {
+                    self.trim(remedy);
+                }
                 self.next.clear();
                 self.state = State::Done(outcome);
             }
@@ -448,11 +471,11 @@ impl Flow {
                 }
                 Call::Discover(order)
             }
-            Step::Connect => Call::Connect(Order {
-                targets: self.targets.clone(),
-                accept_changed_luns: self.accepts_changed_luns,
-                ..order
-            }),
+            Step::Connect => {
+                let accepted = self.accepts_changed_luns.take();
+                let accept_changed_luns = accepted.is_some_and(|target| self.targets == [target]);
+                Call::Connect(Order { targets: self.targets.clone(), accept_changed_luns, ..order })
+            }
             Step::Rename(name) => Call::SetInitiatorName(name.clone()),
             Step::Fix => Call::Fix,
             Step::Forget(target) => Call::Forget(target.clone()),
@@ -478,14 +501,22 @@ impl Flow {
         }
     }
 
-    /// Without the buttons that this daemon has no feature for; never without any.
     fn with_features(&self, mut remedy: Remedy) -> Remedy {
+        self.trim(&mut remedy);
+        remedy
+    }
+
+    /// Takes away the buttons that this daemon has no feature for, and those that would not be about one target; never
+    /// all of them.
+    fn trim(&self, remedy: &mut Remedy) {
         let has = |feature: &str| self.features.iter().any(|known| known == feature);
         remedy.actions.retain(|action| action.feature().is_none_or(has));
+        if self.targets.len() != 1 {
+            remedy.actions.retain(|action| *action != Action::UseChangedDisk);
+        }
         if remedy.actions.is_empty() {
             remedy.actions.push(Action::TryAgain);
         }
-        remedy
     }
 }
 

@@ -242,7 +242,7 @@ fn a_target_that_was_asked_for_is_connected_and_no_other() {
     let mut room = Room::new();
     let asked = Form { targets: vec![OTHER.parse().unwrap()], ..form(false) };
     assert_eq!(room.input(Input::Start(asked)), ["connect other"]);
-    room.err(Kind::TargetNotFound);
+    room.err(Kind::NoSuchNode);
     assert_eq!(room.input(Input::Press(Action::FindTargets)), ["discover"]);
     assert!(room.ok(nodes(&[TARGET])).is_empty(), "another one is not taken for it");
     assert!(matches!(room.flow.state, State::Choosing { .. }));
@@ -297,7 +297,7 @@ fn a_name_that_cannot_be_set_is_tried_again_or_replaced() {
     assert_eq!(room.input(name("a")), ["rename iqn.1989-06.com.example:a"]);
     room.err(Kind::InUse);
     assert_eq!(room.remedy().sentence.message(), Some(errors::IN_USE_NAME));
-    assert_eq!(room.remedy().actions, [Action::ShowSessions]);
+    assert_eq!(room.remedy().actions, [Action::ShowSessions, Action::TryAgain, Action::ChangeName]);
     assert_eq!(room.input(name("b")), ["rename iqn.1989-06.com.example:b"]);
     room.err(Kind::InUse);
     assert_eq!(room.input(Input::Press(Action::TryAgain)), ["rename iqn.1989-06.com.example:b"]);
@@ -337,7 +337,7 @@ fn a_portal_that_failed_while_another_is_up_has_its_own_remedy() {
     let rejected = Login::failed(TARGET, PORTAL, &fault(Kind::ChapRejected));
     room.ok(Answer::Logins(vec![failed, rejected]));
     assert!(matches!(&room.flow.state, State::Stuck(stuck) if stuck.kind == Kind::ChapRejected));
-    room.input(Input::Press(Action::TryAgain));
+    let mut room = Room::connecting(false);
     room.ok(Answer::Logins(Vec::new()));
     assert!(matches!(&room.flow.state, State::Stuck(stuck) if stuck.kind == Kind::Failed));
 }
@@ -402,6 +402,7 @@ fn rebuilt(flow: &Flow) -> Flow {
         targets: flow.targets.clone(),
         step: flow.step.clone(),
         next: flow.next.clone(),
+        accepts_changed_luns: flow.accepts_changed_luns.clone(),
         asks_at: flow.asks_at.clone(),
         initiator: flow.initiator.clone(),
         features: flow.features.clone(),
@@ -605,4 +606,48 @@ proptest! {
         room.input(Input::Close);
         prop_assert_eq!(room.flow.state(), &State::Closed);
     }
+}
+
+#[test]
+fn changed_disks_are_accepted_once_and_for_the_target_that_was_asked_about() {
+    let mut room = Room::stuck(Kind::LunChanged);
+    assert_eq!(room.input(Input::Press(Action::UseChangedDisk)), ["connect disks anyway"]);
+    room.err(Kind::TimedOut);
+    assert_eq!(room.input(Input::Press(Action::TryAgain)), ["connect disks"], "it is asked about once more");
+    // Several targets: the answer does not say whose disk it is.
+    let mut room = Room::started(false);
+    room.ok(nodes(&[TARGET, OTHER]));
+    room.input(Input::Choose(vec![TARGET.parse().unwrap(), OTHER.parse().unwrap()]));
+    room.err(Kind::LunChanged);
+    assert!(!room.remedy().actions.contains(&Action::UseChangedDisk));
+    assert!(room.input(Input::Press(Action::UseChangedDisk)).is_empty());
+}
+
+#[test]
+fn a_press_that_is_not_offered_changes_nothing() {
+    for kind in [Kind::TimedOut, Kind::ChapRejected, Kind::AccessDenied] {
+        let mut room = Room::stuck(kind);
+        let before = room.flow.state.clone();
+        let offered = room.remedy().actions.clone();
+        for action in Action::ALL.into_iter().filter(|action| !offered.contains(action)) {
+            assert!(room.input(Input::Press(action)).is_empty(), "{kind:?}: {action:?}");
+            assert_eq!(room.flow.state, before, "{kind:?}: {action:?}");
+        }
+        assert!(
+            room.input(Input::Rename("iqn.1989-06.com.example:a".parse().unwrap())).is_empty(),
+            "{kind:?}"
+        );
+    }
+}
+
+#[test]
+fn a_machine_without_a_name_is_offered_one() {
+    let mut room = Room::new();
+    room.flow.initiator.clear();
+    room.input(Input::Start(form(false)));
+    room.err(Kind::InvalidConfiguration);
+    assert_eq!(room.remedy().actions[0], Action::ChangeName);
+    let name = Input::Rename("iqn.1989-06.com.example:a".parse().unwrap());
+    assert_eq!(room.input(name), ["rename iqn.1989-06.com.example:a"]);
+    assert_eq!(room.ok(Answer::Done), ["discover"]);
 }

@@ -32,7 +32,7 @@ mod state;
 
 pub use self::{
     call::{Answer, Call, Command, Input},
-    flow::Flow,
+    flow::{Damaged, Flow},
     form::{Field, Form, Mistake},
     order::{Order, Proof},
     outcome::{Offer, Outcome, PortalResult},

@@ -9,7 +9,7 @@ use std::{
 use iscsi_initiator_dbus::{
     Fault, Iqn, Kind, Portal,
     options::MOST_TARGETS,
-    results::{Login, Node},
+    results::{Login, Node, Startup},
 };
 
 use super::{
@@ -34,7 +34,19 @@ enum Step {
     Connect,
     Rename(Iqn),
     Fix,
-    Forget(Iqn),
+    Forget(Damaged),
+    Startup(Damaged),
+}
+
+/// A node whose record cannot be used: one with a `message`, in the objects and in `ListNodes`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damaged {
+    /// Its target.
+    pub target: Iqn,
+    /// Its portal.
+    pub portal: Portal,
+    /// When it was logged in to, as far as the record can still say.
+    pub startup: Startup,
 }
 
 impl Step {
@@ -47,7 +59,7 @@ impl Step {
             Self::Discover { .. } => Stage::Discover,
             Self::Connect => Stage::Connect,
             Self::Rename(_) => Stage::Rename,
-            Self::Fix | Self::Forget(_) => Stage::Other,
+            Self::Fix | Self::Forget(_) | Self::Startup(_) => Stage::Other,
         }
     }
 
@@ -58,6 +70,7 @@ impl Step {
             Self::Rename(_) => steps::RENAMING.into(),
             Self::Fix => steps::FIXING.into(),
             Self::Forget(_) => steps::FORGETTING.into(),
+            Self::Startup(_) => steps::STARTUP.into(),
         }
     }
 }
@@ -73,6 +86,8 @@ pub struct Flow {
     step: Step,
     /// The calls that follow it.
     next: VecDeque<Step>,
+    /// What is known to be damaged.
+    damaged: Vec<Damaged>,
     /// The target whose changed disks were accepted: for the next connection alone.
     accepts_changed_luns: Option<Iqn>,
     /// It has been tried once more by itself.
@@ -95,6 +110,7 @@ impl Flow {
             form,
             step: Step::discover(),
             next: VecDeque::new(),
+            damaged: Vec::new(),
             accepts_changed_luns: None,
             has_waited: false,
             asks_at: None,
@@ -125,6 +141,16 @@ impl Flow {
         &self.initiator
     }
 
+    /// The nodes whose records are damaged, as the objects show them; before an answer is taken over. Only these are
+    /// ever forgotten.
+    pub fn knows_damaged(&mut self, damaged: Vec<Damaged>) {
+        self.damaged = damaged;
+    }
+
+    fn damaged(&self) -> impl Iterator<Item = &Damaged> {
+        self.damaged.iter().filter(|node| self.targets.contains(&node.target))
+    }
+
     /// When [`Input::Tick`] is wanted.
     pub fn due(&self) -> Option<Instant> {
         match self.state {
@@ -143,6 +169,7 @@ impl Flow {
             Input::Choose(targets) => self.choose(targets),
             Input::Rename(name) => self.rename(name),
             Input::Press(action) => self.press(action),
+            Input::Confirm => self.confirm(),
             Input::Cancel => self.cancel(),
             Input::Close => self.close(),
             Input::Progress { job, step, detail } => self.progress(job, &step, detail),
@@ -207,6 +234,32 @@ impl Flow {
         if !self.offers(action) {
             return Vec::new();
         }
+        if let Some(question) = self.question(action) {
+            let back = Box::new(self.state.clone());
+            self.state = State::Confirming { action, question, back };
+            return Vec::new();
+        }
+        self.act(action)
+    }
+
+    fn confirm(&mut self) -> Vec<Command> {
+        let State::Confirming { action, back, .. } = self.state.clone() else { return Vec::new() };
+        self.state = *back;
+        self.act(action)
+    }
+
+    /// What has to be confirmed first.
+    fn question(&self, action: Action) -> Option<Phrase> {
+        let ask = match action {
+            Action::UseChangedDisk => forms::CONFIRM_CHANGED_DISK,
+            Action::ForgetAndFind => forms::CONFIRM_FORGET,
+            _ => return None,
+        };
+        let names = self.targets.iter().map(Iqn::as_str);
+        Some(ask.with("target", crate::text::units::list(names)))
+    }
+
+    fn act(&mut self, action: Action) -> Vec<Command> {
         self.has_waited = false;
         match action {
             Action::TryAgain => self.run(self.step.clone()),
@@ -256,8 +309,12 @@ impl Flow {
     }
 
     fn forget_and_find(&mut self) -> Vec<Command> {
-        self.next = self.targets.iter().cloned().map(Step::Forget).collect();
-        self.next.push_back(Step::discover());
+        let damaged: Vec<Damaged> = self.damaged().cloned().collect();
+        self.next = damaged.iter().cloned().map(Step::Forget).collect();
+        self.next.push_back(Step::Discover { with_chap: false, lets_choose: false });
+        // New records are manual.
+        let automatic = damaged.into_iter().filter(|node| node.startup == Startup::Automatic);
+        self.next.extend(automatic.map(Step::Startup));
         let first = self.next.pop_front().unwrap_or_else(Step::discover);
         self.run(first)
     }
@@ -276,6 +333,10 @@ impl Flow {
                 vec![Command::Cancel { job: work.job }]
             }
             State::Asking { .. } | State::Done(_) | State::Closed => self.close(),
+            State::Confirming { back, .. } => {
+                self.state = State::clone(back);
+                Vec::new()
+            }
             State::Choosing { .. } | State::Waiting { .. } | State::Stuck(_) => {
                 self.next.clear();
                 self.state = State::asking(None);
@@ -370,7 +431,7 @@ impl Flow {
         // What was chosen before is connected again, where it is listed.
         let is_offered = |target: &Iqn| offers.iter().any(|offer| offer.target == *target);
         if !lets_choose && !self.targets.is_empty() && self.targets.iter().all(is_offered) {
-            return self.run(Step::Connect);
+            return self.follow();
         }
         match offers.as_slice() {
             [] => {
@@ -478,7 +539,8 @@ impl Flow {
             }
             Step::Rename(name) => Call::SetInitiatorName(name.clone()),
             Step::Fix => Call::Fix,
-            Step::Forget(target) => Call::Forget(target.clone()),
+            Step::Forget(node) => Call::Forget(node.target.clone(), node.portal.clone()),
+            Step::Startup(node) => Call::SetStartup(node.target.clone(), node.portal.clone(), node.startup),
         };
         self.step = step;
         self.state = State::Working(work);
@@ -511,6 +573,9 @@ impl Flow {
     fn trim(&self, remedy: &mut Remedy) {
         let has = |feature: &str| self.features.iter().any(|known| known == feature);
         remedy.actions.retain(|action| action.feature().is_none_or(has));
+        if self.damaged().next().is_none() {
+            remedy.actions.retain(|action| *action != Action::ForgetAndFind);
+        }
         if self.targets.len() != 1 {
             remedy.actions.retain(|action| *action != Action::UseChangedDisk);
         }

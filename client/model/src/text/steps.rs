@@ -21,6 +21,7 @@ messages! {
     EXAMINE = message("Examining this machine");
     FIXING = message("Fixing what is safe to fix");
     RENAMING = message("Changing the initiator name");
-    FORGETTING = message("Forgetting the target");
+    FORGETTING = message("Removing the damaged record");
+    STARTUP = message("Switching the connection at startup on again");
     CANCELLING = message("Cancelling");
 }

@@ -48,6 +48,11 @@ struct Room {
     now: Instant,
 }
 
+fn damaged(target: &str) -> Damaged {
+    let portal = "192.0.2.37:3260".parse().unwrap();
+    Damaged { target: target.parse().unwrap(), portal, startup: Startup::Automatic }
+}
+
 /// What a call is, in words.
 fn named(call: &Call) -> String {
     let chap = |order: &Order| if order.chap.is_some() { " with CHAP" } else { "" };
@@ -61,7 +66,12 @@ fn named(call: &Call) -> String {
         }
         Call::SetInitiatorName(name) => format!("rename {name}"),
         Call::Fix => "fix".to_owned(),
-        Call::Forget(target) => format!("forget {}", crate::overview::short(target.as_str())),
+        Call::Forget(target, portal) => {
+            format!("forget {} {portal}", crate::overview::short(target.as_str()))
+        }
+        Call::SetStartup(target, portal, startup) => {
+            format!("startup {} {portal} {startup}", crate::overview::short(target.as_str()))
+        }
     }
 }
 
@@ -86,6 +96,7 @@ impl Room {
 
     fn stuck(kind: Kind) -> Self {
         let mut room = Self::connecting(false);
+        room.flow.knows_damaged(vec![damaged(TARGET), damaged(OTHER)]);
         room.err(kind);
         if kind == Kind::Busy {
             room.now += BUSY;
@@ -265,7 +276,8 @@ fn a_mistake_is_shown_before_anything_is_called() {
 fn each_button_does_what_it_says() {
     let mut room = Room::stuck(Kind::LunChanged);
     assert_ne!(room.remedy().actions[0], Action::UseChangedDisk, "not by pressing Return");
-    assert_eq!(room.input(Input::Press(Action::UseChangedDisk)), ["connect disks anyway"]);
+    assert!(room.input(Input::Press(Action::UseChangedDisk)).is_empty(), "it is asked about");
+    assert_eq!(room.input(Input::Confirm), ["connect disks anyway"]);
     room.ok(Answer::Logins(vec![up(PORTAL)]));
     assert_eq!(room.input(Input::Start(form(false))), ["discover"]);
     assert_eq!(room.ok(nodes(&[TARGET])), ["connect disks"], "accepted for that connection alone");
@@ -280,9 +292,17 @@ fn each_button_does_what_it_says() {
     assert_eq!(room.input(Input::Press(Action::TryAgain)), ["connect disks"]);
 
     let mut room = Room::stuck(Kind::InvalidConfiguration);
-    assert_eq!(room.input(Input::Press(Action::ForgetAndFind)), ["forget disks"]);
+    assert!(room.input(Input::Press(Action::ForgetAndFind)).is_empty(), "it is asked about");
+    assert!(room.input(Input::Cancel).is_empty() && matches!(room.flow.state, State::Stuck(_)));
+    room.input(Input::Press(Action::ForgetAndFind));
+    assert_eq!(room.input(Input::Confirm), ["forget disks 192.0.2.37:3260"], "the damaged record alone");
     assert_eq!(room.ok(Answer::Done), ["discover"]);
-    assert_eq!(room.ok(nodes(&[TARGET])), ["connect disks"]);
+    assert_eq!(room.ok(nodes(&[TARGET])), ["startup disks 192.0.2.37:3260 automatic"]);
+    assert_eq!(room.ok(Answer::Done), ["connect disks"]);
+
+    let mut room = Room::connecting(false);
+    room.err(Kind::InvalidConfiguration);
+    assert!(!room.remedy().actions.contains(&Action::ForgetAndFind), "no record is known to be damaged");
 
     let mut room = Room::stuck(Kind::TargetNotFound);
     assert_eq!(room.input(Input::Press(Action::ChooseTarget)), ["discover"]);
@@ -358,7 +378,13 @@ fn working() -> Vec<(&'static str, Room)> {
         ("connect with CHAP", Room::connecting(true)),
         ("rename", then(Room::stuck(Kind::InitiatorNotAllowed), rename)),
         ("fix", then(Room::stuck(Kind::BackendUnavailable), Input::Press(Action::Fix))),
-        ("forget", then(Room::stuck(Kind::InvalidConfiguration), Input::Press(Action::ForgetAndFind))),
+        (
+            "forget",
+            then(
+                then(Room::stuck(Kind::InvalidConfiguration), Input::Press(Action::ForgetAndFind)),
+                Input::Confirm,
+            ),
+        ),
     ]
 }
 
@@ -382,7 +408,9 @@ fn every_error_in_every_state_has_a_way_out() {
                     for action in actions {
                         let mut room = Room { flow: rebuilt(&room.flow), now: room.now };
                         let commands = room.input(Input::Press(action));
-                        let leads = !commands.is_empty() || room.is_asking();
+                        let leads = !commands.is_empty()
+                            || room.is_asking()
+                            || matches!(room.flow.state, State::Confirming { .. });
                         assert!(leads, "{label}: {action:?} leads nowhere");
                     }
                 }
@@ -402,6 +430,7 @@ fn rebuilt(flow: &Flow) -> Flow {
         targets: flow.targets.clone(),
         step: flow.step.clone(),
         next: flow.next.clone(),
+        damaged: flow.damaged.clone(),
         accepts_changed_luns: flow.accepts_changed_luns.clone(),
         asks_at: flow.asks_at.clone(),
         initiator: flow.initiator.clone(),
@@ -577,7 +606,7 @@ proptest! {
                 10 => Input::Answered { job, answer: Err(fault(kind)) },
                 _ => {
                     room.now += Duration::from_secs(1);
-                    Input::Tick
+                    if which % 2 == 0 { Input::Tick } else { Input::Confirm }
                 }
             };
             let is_answer = matches!(&input, Input::Answered { .. });
@@ -611,7 +640,8 @@ proptest! {
 #[test]
 fn changed_disks_are_accepted_once_and_for_the_target_that_was_asked_about() {
     let mut room = Room::stuck(Kind::LunChanged);
-    assert_eq!(room.input(Input::Press(Action::UseChangedDisk)), ["connect disks anyway"]);
+    assert!(room.input(Input::Press(Action::UseChangedDisk)).is_empty(), "it is asked about");
+    assert_eq!(room.input(Input::Confirm), ["connect disks anyway"]);
     room.err(Kind::TimedOut);
     assert_eq!(room.input(Input::Press(Action::TryAgain)), ["connect disks"], "it is asked about once more");
     // Several targets: the answer does not say whose disk it is.

@@ -15,6 +15,7 @@ use iscsi_initiator_dbus::{
 use super::{
     call::{Answer, Call, Command, Input},
     form::{Field, Form},
+    jobs::Jobs,
     order::Order,
     outcome::{offers, outcome},
     state::{State, StepLine, Stuck, Work, step_title},
@@ -63,6 +64,11 @@ impl Step {
         }
     }
 
+    /// Whether it can be cancelled.
+    fn is_job(&self) -> bool {
+        matches!(self, Self::Discover { .. } | Self::Connect | Self::Fix)
+    }
+
     fn title(&self) -> Phrase {
         match self {
             Self::Discover { .. } => steps::DISCOVER.into(),
@@ -94,8 +100,9 @@ pub struct Flow {
     has_waited: bool,
     /// The portal that asks for CHAP before it lists anything.
     asks_at: Option<Portal>,
-    /// The number of the last call.
-    jobs: u32,
+    jobs: Jobs,
+    /// What was done on the way since the person last began, and stays though the way was not gone to its end.
+    done: Vec<Phrase>,
     initiator: String,
     features: Vec<String>,
 }
@@ -103,7 +110,7 @@ pub struct Flow {
 impl Flow {
     /// Begins with a form, which may be filled in already: with a target, that target is connected, and no other is
     /// looked for. `initiator` is this machine's name, empty if it is not known; `features` are the daemon's.
-    pub fn new(form: Form, initiator: impl Into<String>, features: Vec<String>) -> Self {
+    pub fn new(form: Form, initiator: impl Into<String>, features: Vec<String>, jobs: Jobs) -> Self {
         Self {
             state: State::asking(None),
             targets: Vec::new(),
@@ -114,10 +121,16 @@ impl Flow {
             accepts_changed_luns: None,
             has_waited: false,
             asks_at: None,
-            jobs: 0,
+            jobs,
+            done: Vec::new(),
             initiator: initiator.into(),
             features,
         }
+    }
+
+    /// What was changed on the way, for who has gone back, or is stuck: it stays.
+    pub fn done(&self) -> &[Phrase] {
+        &self.done
     }
 
     /// What is shown.
@@ -187,6 +200,7 @@ impl Flow {
         self.form = form;
         (self.accepts_changed_luns, self.has_waited) = (None, false);
         self.next.clear();
+        self.done.clear();
         match checked {
             Err(mistakes) => {
                 let focus = mistakes.first().map(|mistake| mistake.field);
@@ -328,6 +342,11 @@ impl Flow {
     fn cancel(&mut self) -> Vec<Command> {
         match &mut self.state {
             State::Working(work) if work.is_cancelling || work.is_too_late => Vec::new(),
+            // These are no jobs: they go on to their end, and what they did is told.
+            State::Working(work) if !self.step.is_job() => {
+                work.is_too_late = true;
+                Vec::new()
+            }
             State::Working(work) => {
                 work.is_cancelling = true;
                 vec![Command::Cancel { job: work.job }]
@@ -347,12 +366,13 @@ impl Flow {
 
     fn close(&mut self) -> Vec<Command> {
         let running = match &self.state {
-            State::Working(work) if !work.is_cancelling => Some(work.job),
+            State::Working(work) if !work.is_cancelling && self.step.is_job() => Some(work.job),
             _ => None,
         };
         self.form = Form::default();
         self.next.clear();
         self.targets.clear();
+        self.done.clear();
         self.state = State::Closed;
         running.map(|job| Command::Cancel { job }).into_iter().collect()
     }
@@ -393,7 +413,12 @@ impl Flow {
         match answer {
             // It was too late, and what there is now is connected.
             Ok(Answer::Logins(logins)) => self.logged_in(&logins),
-            Ok(_) if is_cancelling => self.back(None),
+            Ok(answer) if is_cancelling => {
+                if answer == Answer::Done {
+                    self.note_done();
+                }
+                self.back(None)
+            }
             Err(fault) if is_cancelling || fault.kind() == Kind::Cancelled => self.back(Some(&fault)),
             // The same, and what went wrong is shown.
             Err(fault) if is_too_late => {
@@ -401,6 +426,7 @@ impl Flow {
                 Vec::new()
             }
             Ok(Answer::Done) => {
+                self.note_done();
                 if let Step::Rename(name) = &self.step {
                     name.as_str().clone_into(&mut self.initiator);
                 }
@@ -414,6 +440,19 @@ impl Flow {
             Ok(Answer::Nodes(nodes)) => self.discovered(&nodes),
             Err(fault) => self.failed(&fault, now),
         }
+    }
+
+    fn note_done(&mut self) {
+        self.done.extend(match &self.step {
+            Step::Discover { .. } | Step::Connect => None,
+            Step::Rename(name) => Some(steps::RENAMED.with("name", name.as_str())),
+            Step::Fix => Some(steps::FIXED.into()),
+            Step::Forget(node) => {
+                let target = steps::FORGOTTEN.with("target", node.target.as_str());
+                Some(target.with("portal", node.portal.to_string()))
+            }
+            Step::Startup(node) => Some(steps::STARTUP_SET.with("target", node.target.as_str())),
+        });
     }
 
     /// The next call; after the last one, what was wanted in the first place.
@@ -520,8 +559,7 @@ impl Flow {
             }
             other => other,
         };
-        self.jobs = self.jobs.wrapping_add(1);
-        let job = self.jobs;
+        let job = self.jobs.begin();
         let work =
             Work { job, title: step.title(), steps: Vec::new(), is_cancelling: false, is_too_late: false };
         let call = match &step {

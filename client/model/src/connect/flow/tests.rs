@@ -77,7 +77,7 @@ fn named(call: &Call) -> String {
 
 impl Room {
     fn new() -> Self {
-        Self { flow: Flow::new(Form::default(), NAME, features()), now: Instant::now() }
+        Self { flow: Flow::new(Form::default(), NAME, features(), Jobs::default()), now: Instant::now() }
     }
 
     fn started(has_chap: bool) -> Self {
@@ -431,6 +431,8 @@ fn rebuilt(flow: &Flow) -> Flow {
         step: flow.step.clone(),
         next: flow.next.clone(),
         damaged: flow.damaged.clone(),
+        done: flow.done.clone(),
+        jobs: flow.jobs.clone(),
         accepts_changed_luns: flow.accepts_changed_luns.clone(),
         asks_at: flow.asks_at.clone(),
         initiator: flow.initiator.clone(),
@@ -461,7 +463,7 @@ fn every_call_can_be_cancelled_and_nothing_is_begun_after_it() {
     let answers =
         || [Ok(nodes(&[TARGET])), Ok(Answer::Done), Err(fault(Kind::Cancelled)), Err(fault(Kind::Busy))];
     for place in 0..answers().len() {
-        for (what, mut room) in working() {
+        for (what, mut room) in working().into_iter().filter(|(_, room)| room.flow.step.is_job()) {
             let job = room.job().unwrap();
             assert_eq!(room.input(Input::Cancel), [format!("cancel {job}")], "{what}");
             assert!(room.input(Input::Cancel).is_empty(), "{what}: once");
@@ -528,7 +530,7 @@ fn every_other_state_is_left_without_a_call() {
 #[test]
 fn what_was_typed_is_gone_with_the_window() {
     for (what, mut room) in working().into_iter().chain(resting()) {
-        let job = room.job();
+        let job = room.job().filter(|_| room.flow.step.is_job());
         let commands = room.input(Input::Close);
         assert_eq!(
             commands,
@@ -680,4 +682,41 @@ fn a_machine_without_a_name_is_offered_one() {
     let name = Input::Rename("iqn.1989-06.com.example:a".parse().unwrap());
     assert_eq!(room.input(name), ["rename iqn.1989-06.com.example:a"]);
     assert_eq!(room.ok(Answer::Done), ["discover"]);
+}
+
+#[test]
+fn two_flows_on_one_connection_never_share_a_number() {
+    let jobs = Jobs::default();
+    let flow = || Flow::new(Form::default(), NAME, features(), jobs.clone());
+    let (mut one, mut other) = (flow(), flow());
+    let now = Instant::now();
+    let begun = |flow: &mut Flow| match flow.step(Input::Start(form(false)), now).as_slice() {
+        [Command::Run { job, .. }] => *job,
+        commands => panic!("{commands:?}"),
+    };
+    assert_ne!(begun(&mut one), begun(&mut other));
+}
+
+#[test]
+fn going_back_during_what_cannot_be_cancelled_tells_what_it_did() {
+    for (what, done) in [("rename", "This machine’s initiator name is"), ("forget", "The damaged record of")]
+    {
+        let begun = || working().into_iter().find(|(name, _)| *name == what).unwrap().1;
+        let mut room = begun();
+        assert!(room.input(Input::Cancel).is_empty(), "{what}: it is no job");
+        assert!(room.ok(Answer::Done).is_empty(), "{what}: nothing is begun after it");
+        assert!(room.is_asking() && room.flow.done()[0].to_string().starts_with(done), "{what}");
+        let mut room = begun();
+        room.input(Input::Cancel);
+        room.err(Kind::InUse);
+        assert!(matches!(room.flow.state, State::Stuck(_)), "{what}: that it failed is told");
+    }
+    // What was done before the call that was cancelled is told, too.
+    let (_, mut room) = working().into_iter().find(|(name, _)| *name == "forget").unwrap();
+    room.ok(Answer::Done);
+    room.input(Input::Cancel);
+    room.err(Kind::Cancelled);
+    assert!(room.is_asking() && room.flow.done().len() == 1);
+    room.input(Input::Start(form(false)));
+    assert!(room.flow.done().is_empty());
 }

@@ -14,7 +14,9 @@ use std::{
 
 use crate::room::{Room, SECRET, TARGET, another_chap, until};
 use iscsi_initiator_tests::harness::{
-    DEADLINE, MEMBER, ROOT, Reply, STRANGER, User, process::built, world::output,
+    DEADLINE, MEMBER, ROOT, Reply, STRANGER, User,
+    process::{built, copy_program},
+    world::output,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -46,8 +48,7 @@ impl Desk {
         let portals = room.machine.add_gateway(TARGET, crate::room::chap());
         room.machine.start_multipathd();
         let program = room.world.directory().join("iscsictl");
-        std::fs::copy(built("iscsictl"), &program).unwrap();
-        std::fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+        copy_program(&built("iscsictl"), &program);
         Self { room, portals, program }
     }
 

@@ -12,14 +12,17 @@
 use std::{
     collections::BTreeSet,
     fs,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
 use crate::room::Room;
 use iscsi_initiator_dbus::shell::PROGRAMS;
 use iscsi_initiator_tests::{
-    harness::{ROOT, process::built, world::output},
+    harness::{
+        ROOT,
+        process::{built, copy_program},
+        world::output,
+    },
     hints::{NEW_NAME, commands, filled, words},
 };
 
@@ -92,8 +95,10 @@ impl Desk {
 
 #[expect(clippy::disallowed_methods, reason = "below a temporary directory of the test's own")]
 fn program(path: &Path, text: &str) {
-    fs::write(path, text).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    let written = path.with_extension("text");
+    fs::write(&written, text).unwrap();
+    copy_program(&written, path);
+    fs::remove_file(written).unwrap();
 }
 
 /// The hints of the page, as they stand in the sources.

@@ -26,6 +26,7 @@ use room::{Machine, Options, Room, TARGET, fails, option, within};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use zbus::Variant;
 
+const PORTAL: &str = "192.0.2.21:3260";
 /// How soon root is answered, whatever hangs.
 const ANSWERED: Duration = Duration::from_secs(5);
 
@@ -96,8 +97,49 @@ fn drained_pipe(end: &Arc<AtomicBool>) -> OwnedFd {
     reader.into()
 }
 
+/// All threads that read secrets are meant: one test at a time.
+static SECRETS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+#[tokio::test]
+async fn secrets_whose_other_ends_stay_open_are_given_up_and_a_fifth_is_not_waited_with() {
+    let _turn = SECRETS.lock().await;
+    let room = Room::start().await;
+    let client = room.client().await;
+    room.machine.record(TARGET, "192.0.2.21", 3260, "");
+    let before = room.machine.picture();
+    let asked = Instant::now();
+    let (mut ends, mut calls) = (Vec::new(), Vec::new());
+    for _ in 0..4 {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        writer.write_all(b"x").unwrap();
+        ends.push((reader.try_clone().unwrap(), writer));
+        let client = client.clone();
+        calls.push(tokio::spawn(async move { client.set_chap("", PORTAL, with_fd(reader.into())).await }));
+    }
+    let is_begun = |end: &std::io::PipeReader| rustix::io::ioctl_fionread(end).unwrap() == 0;
+    while !ends.iter().all(|(reader, _writer)| is_begun(reader)) {
+        assert!(asked.elapsed() < ANSWERED);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let (fifth, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(b"x").unwrap();
+    drop(writer);
+    fails(client.set_chap(TARGET, "", with_fd(fifth.into())).await, Kind::Busy, "secrets");
+    // Nobody else waits for them.
+    client.list_nodes(Options::new()).await.unwrap();
+    assert!(asked.elapsed() < ANSWERED);
+    for call in calls {
+        let fault = fails(call.await.unwrap(), Kind::InvalidArgs, "timed out");
+        assert!(fault.message().starts_with("chap.secret-fd: "), "{fault}");
+    }
+    assert!(asked.elapsed() < Duration::from_secs(12), "{:?}", asked.elapsed());
+    let after = room.machine.picture();
+    assert!(before.keys().eq(after.keys()), "a refused secret left a file");
+}
+
 #[tokio::test]
 async fn twenty_secrets_that_never_come_keep_nobody_waiting_and_are_given_up() {
+    let _turn = SECRETS.lock().await;
     let room = Room::start().await;
     room.machine.record(TARGET, "192.0.2.21", 3260, "");
     let (end, mut writers) = (Arc::new(AtomicBool::new(false)), Vec::new());

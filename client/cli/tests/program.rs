@@ -1155,7 +1155,7 @@ fn nothing_is_drawn_where_an_agent_may_ask_for_a_password() {
     let bus = Bus::new();
     let folder = tempfile::tempdir().unwrap();
     let agent = folder.path().join("pkttyagent");
-    std::fs::copy("/bin/sleep", &agent).unwrap();
+    std::os::unix::fs::symlink("/bin/sleep", &agent).unwrap();
     let line = format!(
         "'{}' 60 & agent=$!; while [ \"$(cat /proc/$agent/comm)\" != pkttyagent ]; do sleep 0.05; done; (sleep 1.5; kill -INT $(cat '{1}')) & sh -c 'echo $$ >{1}; exec \"$ISCSICTL\" login {SLOW}'; \
          echo code=$?; kill $agent",

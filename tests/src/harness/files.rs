@@ -38,23 +38,13 @@ const BUS: &str = r#"<busconfig>
 </busconfig>
 "#;
 
-/// Gives a program its own users and its own polkit files in the place of the host's, and becomes that program.
-/// Not only polkitd: dbus-daemon lets nobody in whose groups it cannot look up.
-pub const VIEW: &str = r#"
-set -e
-world=$1
-shift
-for place in /etc /run /usr/share /usr/local/share; do
-    for kind in actions rules.d; do
-        if [ -d "$place/polkit-1/$kind" ]; then mount --bind "$world/empty" "$place/polkit-1/$kind"; fi
-    done
-done
-mount --bind "$world/actions" /usr/share/polkit-1/actions
-mount --bind "$world/rules.d" /usr/share/polkit-1/rules.d
-mount --bind "$world/passwd" /etc/passwd
-mount --bind "$world/group" /etc/group
-exec "$@"
-"#;
+/// Gives a program the files of a view, which is a list of mounts, and becomes that program. One `mount` makes them
+/// all: a start for each is a tenth of what the tests cost.
+pub const VIEW: &str = r#"mount --all --fstab "$1" && shift && exec "$@""#;
+/// Its own users in the place of the host's: dbus-daemon lets nobody in whose groups it cannot look up.
+pub const USERS: &str = "users.mounts";
+/// Also its own polkit files.
+pub const USERS_AND_POLKIT: &str = "polkit.mounts";
 
 /// The example rules, as they are shipped.
 pub const RULES: &str = include_str!("../../../polkit/rules/50-org.cloudatlas.IscsiInitiator.rules.example");
@@ -80,6 +70,20 @@ pub fn lay_out(directory: &Path, rules: &str) {
     );
     let groups = with_users("/etc/group", |user| format!("{}:x:{}:\n", user.name, user.uid));
     put(&directory.join("group"), &format!("{groups}iscsi:x:64000:{}\n", MEMBER.name));
+    let users = format!("{}{}", mount(here, "passwd", "/etc/passwd"), mount(here, "group", "/etc/group"));
+    put(&directory.join(USERS), &users);
+    let places = ["/etc", "/run", "/usr/share", "/usr/local/share"];
+    let hosts =
+        places.iter().flat_map(|place| ["actions", "rules.d"].map(|kind| format!("{place}/polkit-1/{kind}")));
+    let hidden: String =
+        hosts.filter(|place| Path::new(place).is_dir()).map(|place| mount(here, "empty", &place)).collect();
+    let own = ["actions", "rules.d"].map(|kind| mount(here, kind, &format!("/usr/share/polkit-1/{kind}")));
+    put(&directory.join(USERS_AND_POLKIT), &format!("{users}{hidden}{}", own.concat()));
+}
+
+/// A line of fstab(5): one of our files or folders in the place of the host's.
+fn mount(here: &str, what: &str, place: &str) -> String {
+    format!("{here}/{what} {place} none bind 0 0\n")
 }
 
 /// One of the host's files with our people added; a name that the host has too would come first and win.

@@ -1,7 +1,7 @@
 //! A process of another user on the private bus, as the test sees it.
 //! Must not interpret answers: it hands over the lines that the process writes.
 
-use std::{collections::VecDeque, fs, process::Stdio};
+use std::{collections::VecDeque, process::Stdio};
 
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
@@ -12,6 +12,7 @@ use tokio::{
 use super::{
     DEADLINE, User, World,
     agent::{ADDRESS, ENTRANCE, MARK},
+    process::copy_program,
 };
 
 /// A process of this user: a copy of the test program, in its test named `peer_process`, which every test file
@@ -37,9 +38,7 @@ impl Peer {
         let copy = world.directory().join("peer");
         if !copy.exists() {
             let own = std::env::current_exe().expect("the test program's path");
-            fs::hard_link(&own, &copy)
-                .or_else(|_| fs::copy(&own, &copy).map(drop))
-                .expect("copy the test program");
+            copy_program(&own, &copy);
         }
         let mut command = world.command_as(user, &copy);
         command.args([ENTRANCE, "--exact", "--nocapture", "--test-threads=1"]).env(ADDRESS, world.address());

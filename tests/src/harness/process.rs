@@ -29,7 +29,9 @@ pub const STRANGER: User = User { name: "stranger", uid: 64002 };
 /// A program of the host, found by PATH, with a clean environment.
 pub fn program(name: impl AsRef<Path>) -> Command {
     #[expect(clippy::disallowed_methods, reason = "the one place of the harness that starts programs")]
-    let mut command = Command::new("env");
+    // With its path: what is looked for in an environment's PATH is started by a fork, which copies the maps of this
+    // whole process.
+    let mut command = Command::new("/usr/bin/env");
     command
         // What the tests themselves were started to ignore, as by nohup, does not count.
         .args(["--default-signal", "--"])
@@ -50,13 +52,22 @@ pub fn built(name: &str) -> PathBuf {
     path
 }
 
-/// A program of root's that sees the files of `world` in the place of the host's. Killed when the test's thread
-/// ends, however it ends, unless it changes its user, as polkitd does: that one ends with its bus.
-pub fn program_in(world: &Path, name: &str) -> Command {
+/// A copy of a program that everybody may start, its directory permitting. Another program makes it: what this process
+/// has open for writing, the child of another thread has open too until it becomes its program, and until then the
+/// copy cannot be started ("Text file busy").
+pub fn copy_program(from: &Path, to: &Path) {
+    let mut install = program("install").into_std();
+    let status = install.args(["--mode=0755", "--"]).arg(from).arg(to).status();
+    assert!(status.expect("start install (package coreutils)").success(), "copy {}", from.display());
+}
+
+/// A program of root's that sees the files of `world` in the place of the host's, those of this view. Killed when
+/// the test's thread ends, however it ends, unless it changes its user, as polkitd does: that one ends with its bus.
+pub fn program_in(world: &Path, view: &str, name: &str) -> Command {
     let mut command = program("setpriv");
     // Each becomes the next one, so that the handle is the program's own.
     command.args(["--pdeathsig", "KILL", "--", "unshare", "--mount", "--", "sh", "-c", VIEW, name]);
-    command.arg(world).arg(name);
+    command.arg(world.join(view)).arg(name);
     command
 }
 

@@ -55,7 +55,7 @@ impl World {
         );
         let directory = tempfile::tempdir().expect("make a temporary directory");
         files::lay_out(directory.path(), rules);
-        let mut dbus_daemon = program_in(directory.path(), "dbus-daemon");
+        let mut dbus_daemon = program_in(directory.path(), files::USERS, "dbus-daemon");
         dbus_daemon.arg(format!("--config-file={}/bus.conf", directory.path().display()));
         let bus = Bus::start(dbus_daemon.into_std());
         let polkitd = start_polkitd(directory.path(), bus.address());
@@ -180,7 +180,7 @@ pub async fn output(mut command: Command) -> Reply {
 }
 
 fn start_polkitd(directory: &Path, address: &str) -> Child {
-    let mut command = program_in(directory, "/usr/lib/polkit-1/polkitd");
+    let mut command = program_in(directory, files::USERS_AND_POLKIT, "/usr/lib/polkit-1/polkitd");
     command.arg("--no-debug").env("DBUS_SYSTEM_BUS_ADDRESS", address).stdout(Stdio::null());
     command.spawn().expect("start setpriv (package util-linux)")
 }

@@ -1,14 +1,9 @@
 //! A process of a user without any permission, which floods the daemon.
 
-use std::{
-    collections::HashMap,
-    fs::{self, File},
-    os::fd::OwnedFd,
-    process::Stdio,
-};
+use std::{collections::HashMap, fs::File, os::fd::OwnedFd, process::Stdio};
 
 use iscsi_initiator_dbus::{BUS_NAME, INTERFACE, Kind, OBJECT_PATH};
-use iscsi_initiator_tests::harness::{DEADLINE, User, World};
+use iscsi_initiator_tests::harness::{DEADLINE, User, World, process::copy_program};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout},
@@ -65,7 +60,7 @@ impl Attacker {
     pub(crate) async fn start(world: &World, user: User, kind: &str) -> Self {
         let copy = world.directory().join("attacker");
         if !copy.exists() {
-            fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+            copy_program(&std::env::current_exe().unwrap(), &copy);
         }
         let mut command = world.command_as(user, &copy);
         command.args(["--exact", ENTRANCE, "--nocapture", "--test-threads=1"]);

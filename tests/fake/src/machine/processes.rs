@@ -3,11 +3,13 @@
 
 use std::{
     collections::BTreeSet,
+    io::ErrorKind,
     os::{
         linux::net::SocketAddrExt as _,
         unix::net::{SocketAddr, UnixListener},
     },
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -17,6 +19,8 @@ use super::{
 
 /// What every machine has mounted.
 pub const ROOT: &str = "20 1 253:99 / / rw,relatime shared:1 - ext4 /dev/root rw\n";
+/// How long a program may take to start.
+const STARTED: Duration = Duration::from_secs(10);
 /// How long the machine has run.
 const UPTIME: Duration = Duration::from_secs(7200);
 
@@ -103,7 +107,19 @@ impl Machine {
     /// systemd opens iscsid's socket, or closes it.
     pub fn open_iscsid_socket(&self, is_open: bool) {
         let name = SocketAddr::from_abstract_name(self.iscsid_socket()).unwrap();
-        let open = || UnixListener::bind_addr(&name).unwrap_or_else(|error| panic!("{name:?}: {error}"));
+        // The child of another thread has the last one open until it becomes its program.
+        let open = || {
+            let since = Instant::now();
+            loop {
+                match UnixListener::bind_addr(&name) {
+                    Ok(socket) => return socket,
+                    Err(error) if error.kind() == ErrorKind::AddrInUse && since.elapsed() < STARTED => {
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                    Err(error) => panic!("{name:?}: {error}"),
+                }
+            }
+        };
         let mut model = self.core.model();
         // Closed before it is opened again.
         model.iscsid_socket = None;

@@ -116,14 +116,13 @@ fn expected(command: &str) -> Vec<Vec<String>> {
 
 #[tokio::test]
 async fn each_hint_works_as_pasted_into_bash_and_zsh_and_has_the_objects_that_it_is_about() {
-    let desk = Desk::new().await;
     let hints = hints();
     let commands: BTreeSet<&str> = hints.iter().flat_map(|hint| commands(hint)).collect();
     assert!(commands.len() > 60, "{commands:#?}");
-    let mut wrong = Vec::new();
-    for command in commands {
-        let pasted = filled(command);
-        for shell in ["bash", "zsh"] {
+    let paste = async |shell| {
+        let (desk, mut wrong) = (Desk::new().await, Vec::new());
+        for command in &commands {
+            let pasted = filled(command);
             let (seen, codes, said) = desk.paste(shell, &pasted).await;
             if seen != expected(command)
                 || codes.iter().any(|code| ["2", "126", "127"].contains(&code.as_str()))
@@ -131,7 +130,10 @@ async fn each_hint_works_as_pasted_into_bash_and_zsh_and_has_the_objects_that_it
                 wrong.push(format!("{shell}: {pasted}\n  got {seen:?}\n  codes {codes:?}: {said}"));
             }
         }
-    }
+        wrong
+    };
+    let (bash, zsh) = tokio::join!(paste("bash"), paste("zsh"));
+    let wrong = [bash, zsh].concat();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 

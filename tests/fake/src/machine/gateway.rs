@@ -190,11 +190,14 @@ impl Machine {
         portals
     }
 
-    /// The gateway gets a portal at this address of the loopback, at a free port.
+    /// The gateway gets a portal at this address of the loopback, at a free port that no other portal of it has: tests
+    /// tell them apart by it.
     pub fn add_portal(&self, address: &str) -> SocketAddr {
         let address: IpAddr = address.parse().unwrap();
-        let listener = TcpListener::bind((address, 0)).unwrap();
-        self.core.listen(listener)
+        let has = |port| self.core.model().portals.keys().any(|portal| portal.port() == port);
+        let bound = std::iter::repeat_with(|| TcpListener::bind((address, 0)).unwrap());
+        let mut others = bound.take(100).filter(|listener| !has(listener.local_addr().unwrap().port()));
+        self.core.listen(others.next().expect("a free port"))
     }
 
     /// The gateway gets a target, at these portals; one of its name is replaced.

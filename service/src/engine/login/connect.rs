@@ -12,7 +12,7 @@ use iscsi_initiator_dbus::{
 use iscsi_initiator_polkit::Action;
 use tokio::task::JoinSet;
 
-use super::{Wishes, hold::Hold, log_in, portals::is_out_of_reach, some_of, stays, take_back};
+use super::{Wishes, before, hold::Hold, log_in, portals::is_out_of_reach, some_of, stays, take_back};
 use crate::{
     backend::{
         host::{
@@ -230,7 +230,12 @@ async fn record_and_log_in(
         // Until all of them are done, any of them can be taken back.
         let (share, limit, wishes) = (share.clone(), limit.of_part(), wishes.clone());
         logins.spawn(async move {
-            let result = log_in(&engine, &target, &nodes, &hold, &share, &wishes, &limit).await;
+            let result = async {
+                let mut before = before::look(&engine, &target, wishes.wait, &limit).await?;
+                before.nodes.retain(|node| nodes.iter().any(|ours| ours.key == node.key));
+                log_in(&engine, &target, before, &hold, &share, &wishes, &limit).await
+            };
+            let result = result.await;
             (target, nodes, result)
         });
     }

@@ -48,8 +48,20 @@ pub(in crate::engine) async fn meant(
     portal: Option<&Portal>,
     limit: &Limit,
 ) -> Result<Option<Vec<Portal>>> {
+    if portal.is_none() {
+        return Ok(None);
+    }
+    meant_among(engine, &nodes_of(engine, target, None).await?, portal, limit).await
+}
+
+/// The same, of all nodes of the target.
+pub(in crate::engine) async fn meant_among(
+    engine: &Engine,
+    nodes: &[Node],
+    portal: Option<&Portal>,
+    limit: &Limit,
+) -> Result<Option<Vec<Portal>>> {
     let Some(asked) = portal else { return Ok(None) };
-    let nodes = nodes_of(engine, target, None).await?;
     let recorded: BTreeSet<&Portal> = nodes.iter().map(|node| &node.key.portal).collect();
     if recorded.contains(asked) {
         return Ok(Some(vec![asked.clone()]));

@@ -56,7 +56,7 @@ use crate::backend::{
         usage::{Claims, Uses},
     },
     leases::Held,
-    open_iscsi::{iscsiadm::Iscsiadm, iscsid},
+    open_iscsi::{database::Node, iscsiadm::Iscsiadm, iscsid},
 };
 
 impl Engine {
@@ -67,7 +67,8 @@ impl Engine {
         call: &Call,
         options: &LogoutOptions,
     ) -> Result<Vec<results::Logout>> {
-        let manner @ Manner { force, .. } = Manner { force: options.force, waits: options.wait };
+        let manner @ Manner { force, .. } =
+            Manner { force: options.force, waits: options.wait, are_fresh: true };
         let action = if force { Action::LogoutInUse } else { Action::Logout };
         act(self, call, action, move |engine, call| {
             Box::pin(async move {
@@ -102,7 +103,8 @@ impl Engine {
                     let (held, ending) = engine.turns.leases.end(target, force).await?;
                     // Until the sessions have ended, no lease is taken.
                     let Some(_ending) = ending else { return Err(leases::in_use(&held, call.uid())) };
-                    let mut ended = end(engine, &sessions, manner, call.progress(), limit).await?;
+                    let mut ended =
+                        end(engine, &sessions, now.nodes(), manner, call.progress(), limit).await?;
                     report_broken(&mut ended, &held);
                     entries.extend(ended);
                 } else if !earlier.is_nothing() {
@@ -135,23 +137,33 @@ pub(super) struct Manner {
     pub(super) force: bool,
     /// Until udev and multipathd have let go of the disks, too.
     pub(super) waits: bool,
+    /// The sessions were looked at just now.
+    pub(super) are_fresh: bool,
 }
 
 /// Verifies that nothing uses the disks, writes back cached data, removes the maps, and ends the
 /// sessions, with which the kernel removes the disks. Then waits, if that is asked for, until nothing is left
-/// of them. Returns an entry each. It can be cancelled until the first map is removed.
+/// of them. Returns an entry each. It can be cancelled until the first map is removed. `nodes` are those of their
+/// targets.
 pub(super) async fn end(
     engine: &Engine,
     sessions: &[Session],
-    Manner { force, waits }: Manner,
+    nodes: &[Node],
+    Manner { force, waits, mut are_fresh }: Manner,
     progress: &Progress,
     limit: &Limit,
 ) -> Result<Vec<results::Logout>> {
     let iscsiadm = Iscsiadm::find(&engine.layout)?;
     iscsid::Socket::new(&engine.layout).check().await?;
-    boot::check(engine, sessions, force).await?;
+    boot::check(engine, sessions, nodes, force).await?;
     let late = || limit.fault("another logout is still running").hint("try again");
-    let _turn = limit.wait(engine.turns.acts.logout.lock()).await.ok_or_else(late)?;
+    let _turn = match engine.turns.acts.logout.try_lock() {
+        Ok(turn) => turn,
+        Err(_) => {
+            are_fresh = false;
+            limit.wait(engine.turns.acts.logout.lock()).await.ok_or_else(late)?
+        }
+    };
     let mut overridden = Uses::default();
     let (plan, claims) = if force {
         let plan = unused::plan(engine, sessions).await?;
@@ -163,7 +175,7 @@ pub(super) async fn end(
         (plan, Claims::default())
     } else {
         progress.report(Step::Check, "finding out whether anything uses the disks");
-        let (plan, claims) = unused::unused(engine, sessions, limit).await?;
+        let (plan, claims) = unused::unused(engine, sessions, are_fresh, limit).await?;
         progress.report(Step::Flush, "writing cached data to the disks");
         flush::flush(engine, &plan, limit).await?;
         (plan, claims)

@@ -11,15 +11,16 @@ use crate::{
     backend::{
         host::{
             limit::Limit,
-            threads::{asking_multipathd, looking_for_uses, reading},
+            threads::{asking_multipathd, looking_for_uses},
         },
         kernel::{
-            sysfs::{Disk, Scope, Session},
+            sysfs::{Disk, Scope, Session, Sysfs},
+            udev::Udev,
             usage::{Claims, Holder, Release, Use, Uses},
         },
-        multipath::daemon::PathState,
+        multipath::daemon::{Multipathd, PathState},
     },
-    engine::{Engine, state::watch::Predicate},
+    engine::{Engine, State, state::watch::Predicate},
 };
 
 /// How long a device may stay open before that counts as a use.
@@ -36,25 +37,60 @@ const NAMED: usize = 8;
 
 /// Plans from the current state: a map may have appeared since the sessions were read.
 pub(super) async fn plan(engine: &Engine, sessions: &[Session]) -> Result<Plan> {
-    Ok(look(engine, sessions).await?.0)
+    let (look, scope) = (Look::new(engine), scope(sessions));
+    asking_multipathd(move || look.plan(&look.sysfs.sessions_in(&scope))).await
 }
 
-/// The plan, and whether a disk of these sessions is still to come.
-async fn look(engine: &Engine, sessions: &[Session]) -> Result<(Plan, bool)> {
-    let (sysfs, scope) =
-        (engine.state.sysfs.clone(), Scope::numbered(sessions.iter().map(|session| session.sid)));
-    let multipathd = engine.state.multipathd.clone();
-    asking_multipathd(move || {
-        let now = sysfs.sessions_in(&scope);
+fn scope(sessions: &[Session]) -> Scope {
+    Scope::numbered(sessions.iter().map(|session| session.sid))
+}
+
+/// One look at what leaves, and what is still to come. Blocks.
+struct Look {
+    sysfs: Sysfs,
+    multipathd: Multipathd,
+    udev: Udev,
+}
+
+/// What a look sees.
+struct Sight {
+    plan: Plan,
+    /// udev or multipathd have device events to process: their programs open new devices.
+    are_coming: bool,
+    /// A disk is still to come, or a map that multipathd is about to make of one.
+    is_awaited: bool,
+}
+
+impl Look {
+    fn new(engine: &Engine) -> Self {
+        let State { sysfs, multipathd, udev, .. } = &engine.state;
+        Self { sysfs: sysfs.clone(), multipathd: multipathd.clone(), udev: udev.clone() }
+    }
+
+    fn plan(&self, now: &[Session]) -> Plan {
         // Asked only where another path decides. Without an answer the kernel's state is used.
         let states = std::cell::OnceCell::new();
         let has_failed = |path: &str| {
-            let states = states.get_or_init(|| multipathd.paths().unwrap_or_default());
+            let states = states.get_or_init(|| self.multipathd.paths().unwrap_or_default());
             states.get(path).is_some_and(PathState::has_failed)
         };
-        (Plan::new(&sysfs, &now, &has_failed), now.iter().any(awaits_disk))
-    })
-    .await
+        Plan::new(&self.sysfs, now, &has_failed)
+    }
+
+    /// `may_come` says whether udev and multipathd are still waited for, and `may_wait` whether anything is.
+    fn sight(&self, now: &[Session], may_come: bool, may_wait: impl Fn(bool) -> bool) -> Sight {
+        let plan = self.plan(now);
+        // Without multipathd no maps are made.
+        let are_coming = may_come && (self.udev.is_busy() || self.multipathd.is_busy().unwrap_or(false));
+        let is_awaited = may_wait(are_coming) && (now.iter().any(awaits_disk) || self.awaits_map(&plan));
+        Sight { plan, are_coming, is_awaited }
+    }
+
+    /// Whether multipathd is about to make a map of a disk that leaves.
+    fn awaits_map(&self, plan: &Plan) -> bool {
+        let is_claimed = plan.bare().any(|disk| self.udev.seen(&disk.number).is_claimed);
+        is_claimed && self.multipathd.pid().is_some()
+    }
 }
 
 /// Whether anything uses what leaves.
@@ -73,19 +109,31 @@ pub(super) struct Used {
 
 /// The plan, if nothing uses what leaves, and claims that keep it unused while they are held.
 /// Otherwise `InUse`, with everything that is used and by what.
-pub(super) async fn unused(engine: &Engine, sessions: &[Session], limit: &Limit) -> Result<(Plan, Claims)> {
-    match verdict(engine, sessions, limit).await? {
+pub(super) async fn unused(
+    engine: &Engine,
+    sessions: &[Session],
+    are_fresh: bool,
+    limit: &Limit,
+) -> Result<(Plan, Claims)> {
+    match verdict(engine, sessions, are_fresh, limit).await? {
         Verdict::Unused(plan, claims) => Ok((plan, claims)),
         Verdict::Used(Used { plan, found, release }) => Err(report(&plan, &found, &release)),
     }
 }
 
-/// The same, before it is put into words.
-pub(super) async fn verdict(engine: &Engine, sessions: &[Session], limit: &Limit) -> Result<Verdict> {
+/// The same, before it is put into words. Fresh sessions are not looked at once more before what uses them is, only
+/// after that.
+pub(super) async fn verdict(
+    engine: &Engine,
+    sessions: &[Session],
+    are_fresh: bool,
+    limit: &Limit,
+) -> Result<Verdict> {
     // The following steps need time too.
     let coming = COMING.min(limit.left() / 2);
     let begun = Instant::now();
-    let mut unused = Unused { engine, sessions, limit, begun, coming, over: None, used: None };
+    let fresh = are_fresh.then(|| sessions.to_vec());
+    let mut unused = Unused { engine, sessions, fresh, limit, begun, coming, over: None, used: None };
     match (engine.state.watch.until(&mut unused, limit).await?, unused.used) {
         (Some(verdict), _) => Ok(verdict),
         (None, Some(used)) if !limit.is_cancelled() => Ok(Verdict::Used(used)),
@@ -97,6 +145,8 @@ pub(super) async fn verdict(engine: &Engine, sessions: &[Session], limit: &Limit
 struct Unused<'a> {
     engine: &'a Engine,
     sessions: &'a [Session],
+    /// As they are now, for the first look.
+    fresh: Option<Vec<Session>>,
     limit: &'a Limit,
     begun: Instant,
     /// How long to wait for udev and multipathd.
@@ -112,14 +162,19 @@ impl Predicate for Unused<'_> {
     type Is = Verdict;
 
     async fn look(&mut self) -> Result<Option<Self::Is>> {
-        let (plan, awaits_disk) = look(self.engine, self.sessions).await?;
-        let has_time = self.limit.left() > LOOK;
-        let elapsed = self.begun.elapsed();
-        let are_coming = elapsed < self.coming && are_devices_coming(self.engine, self.limit).await?;
+        let (has_time, elapsed) = (self.limit.left() > LOOK, self.begun.elapsed());
+        let may_come = elapsed < self.coming;
+        let may_wait = move |are_coming: bool| has_time && (are_coming || elapsed < GLANCE);
+        let (look, scope, fresh) = (Look::new(self.engine), scope(self.sessions), self.fresh.take());
+        let looking = asking_multipathd(move || {
+            let now = fresh.unwrap_or_else(|| look.sysfs.sessions_in(&scope));
+            look.sight(&now, may_come, may_wait)
+        });
+        let Some(sight) = self.limit.wait(looking).await else { return Ok(None) };
+        let Sight { plan, are_coming, is_awaited } = sight?;
         // The daemon's own claim in between would keep multipathd from making the map, and
         // multipathd does not retry.
-        let may_wait = has_time && (are_coming || elapsed < GLANCE);
-        if may_wait && (awaits_disk || awaits_map(self.engine, &plan).await?) {
+        if is_awaited {
             return Ok(None);
         }
         let is_last = Instant::now() >= *self.over.get_or_insert_with(|| Instant::now() + GLANCE);
@@ -160,21 +215,6 @@ async fn users(engine: &Engine, plan: &Plan) -> Result<Uses> {
         usage.of(&devices, &paths, &addresses, &skip)
     })
     .await
-}
-
-/// Whether udev or multipathd has device events to process: their programs open new devices.
-async fn are_devices_coming(engine: &Engine, limit: &Limit) -> Result<bool> {
-    let (multipathd, udev) = (engine.state.multipathd.clone(), engine.state.udev.clone());
-    // Without multipathd no maps are made.
-    let look = asking_multipathd(move || udev.is_busy() || multipathd.is_busy().unwrap_or(false));
-    limit.wait(look).await.unwrap_or(Ok(false))
-}
-
-/// Whether multipathd is about to make a map of a disk that leaves.
-async fn awaits_map(engine: &Engine, plan: &Plan) -> Result<bool> {
-    let (multipathd, udev, plan) = (engine.state.multipathd.clone(), engine.state.udev.clone(), plan.clone());
-    let is_claimed = move || plan.bare().any(|disk| udev.seen(&disk.number).is_claimed);
-    reading(move || is_claimed() && multipathd.pid().is_some()).await
 }
 
 /// Whether the kernel is still scanning for LUNs of what leaves. Users of a disk that appears later

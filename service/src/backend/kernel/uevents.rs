@@ -23,7 +23,7 @@ use rustix::{
         netlink::{KOBJECT_UEVENT, SocketAddrNetlink},
     },
 };
-use tokio::io::unix::AsyncFd;
+use tokio::io::{Interest, unix::AsyncFd};
 
 pub(crate) use self::subjects::Subjects;
 pub(super) use self::subjects::session_in;
@@ -38,7 +38,7 @@ const ROOM: usize = 8 << 20;
 
 /// A subscription. Events between two looks are not lost.
 #[derive(Debug)]
-pub(crate) struct Uevents(AsyncFd<OwnedFd>);
+pub(crate) struct Uevents(OwnedFd);
 
 impl Uevents {
     /// Subscribes. Needs no privilege, but the host's network namespace.
@@ -54,20 +54,21 @@ impl Uevents {
             }
             None => kernel()?,
         };
-        #[expect(
-            deprecated,
-            reason = "its successor is an unsafe function; an OwnedFd keeps its one descriptor"
-        )]
-        AsyncFd::new(socket).map(Self)
+        Ok(Self(socket))
     }
 
     /// Waits until something happened, and then takes all events. An error is final. Returns also if another
-    /// task has taken them meanwhile.
+    /// task has taken them meanwhile. Between two waits events do not wake the daemon up: the socket is registered for
+    /// the wait alone.
     pub(crate) async fn changed<T>(&self, take: impl FnOnce(&Self) -> io::Result<T>) -> io::Result<T> {
-        let mut ready = self.0.readable().await?;
-        let taken = take(self)?;
-        ready.clear_ready();
-        Ok(taken)
+        #[expect(
+            deprecated,
+            reason = "its successor is an unsafe function; a borrowed descriptor stays what it is"
+        )]
+        let waiting = AsyncFd::with_interest(self.0.as_fd(), Interest::READABLE)?;
+        drop(waiting.readable().await?);
+        drop(waiting);
+        take(self)
     }
 
     /// Takes everything that is there, without waiting: what it is about is added to `subjects`. Whether there was
@@ -76,7 +77,7 @@ impl Uevents {
         let mut buffer = [0_u8; EVENT];
         let mut seen = false;
         loop {
-            match rustix::net::recv(self.0.get_ref().as_fd(), &mut buffer, RecvFlags::DONTWAIT) {
+            match rustix::net::recv(&self.0, &mut buffer, RecvFlags::DONTWAIT) {
                 Ok((length, _)) => subjects.add(buffer.get(..length).unwrap_or_default()),
                 Err(Errno::WOULDBLOCK) => return Ok(seen),
                 Err(Errno::INTR) => continue,

@@ -7,6 +7,7 @@
 //! | `call` | [`Call`], [`Command`], [`Answer`] and [`Input`]: what goes out and what comes in |
 //! | `flow` | [`Flow`]: the machine |
 //! | `form` | [`Form`]: what was typed, and what is wrong with it |
+//! | `jobs` | [`Jobs`]: the numbers of the calls of a connection |
 //! | `order` | [`Order`]: the same, checked, as options of a call |
 //! | `outcome` | [`Outcome`] and [`Offer`]: what there is to choose, and what became of it |
 //! | `state` | [`State`]: what is shown |
@@ -26,14 +27,16 @@
 mod call;
 mod flow;
 mod form;
+mod jobs;
 mod order;
 mod outcome;
 mod state;
 
 pub use self::{
     call::{Answer, Call, Command, Input},
-    flow::Flow,
+    flow::{Damaged, Flow},
     form::{Field, Form, Mistake},
+    jobs::Jobs,
     order::{Order, Proof},
     outcome::{Offer, Outcome, PortalResult},
     state::{State, StepLine, Stuck, Work},

@@ -1,8 +1,8 @@
 //! What goes out and what comes in.
 
 use iscsi_initiator_dbus::{
-    Fault, Iqn,
-    results::{Login, Node},
+    Fault, Iqn, Portal,
+    results::{Login, Node, Startup},
 };
 
 use super::{form::Form, order::Order};
@@ -19,8 +19,10 @@ pub enum Call {
     SetInitiatorName(Iqn),
     /// `Examine` with `fix`. Answers [`Answer::Done`].
     Fix,
-    /// `Forget` at every portal. Answers [`Answer::Done`].
-    Forget(Iqn),
+    /// `Forget` at this portal alone. Answers [`Answer::Done`].
+    Forget(Iqn, Portal),
+    /// `SetStartup` at this portal. Answers [`Answer::Done`].
+    SetStartup(Iqn, Portal, Startup),
 }
 
 /// What the client has to do.
@@ -65,9 +67,10 @@ pub enum Input {
     Choose(Vec<Iqn>),
     /// The person has given another initiator name: it is set, and then the call that failed is made once more.
     Rename(Iqn),
-    /// The person has pressed a button of a remedy, and confirmed it if it is
-    /// [destructive](Action::is_destructive).
+    /// The person has pressed a button of a remedy. A [destructive](Action::is_destructive) one is asked about first.
     Press(Action),
+    /// The person has confirmed [what was asked](super::State::Confirming).
+    Confirm,
     /// The person wants back, to what was typed.
     Cancel,
     /// The window is closed.

@@ -9,12 +9,13 @@ use std::{
 use iscsi_initiator_dbus::{
     Fault, Iqn, Kind, Portal,
     options::MOST_TARGETS,
-    results::{Login, Node},
+    results::{Login, Node, Startup},
 };
 
 use super::{
     call::{Answer, Call, Command, Input},
     form::{Field, Form},
+    jobs::Jobs,
     order::Order,
     outcome::{offers, outcome},
     state::{State, StepLine, Stuck, Work, step_title},
@@ -34,7 +35,19 @@ enum Step {
     Connect,
     Rename(Iqn),
     Fix,
-    Forget(Iqn),
+    Forget(Damaged),
+    Startup(Damaged),
+}
+
+/// A node whose record cannot be used: one with a `message`, in the objects and in `ListNodes`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damaged {
+    /// Its target.
+    pub target: Iqn,
+    /// Its portal.
+    pub portal: Portal,
+    /// When it was logged in to, as far as the record can still say.
+    pub startup: Startup,
 }
 
 impl Step {
@@ -47,8 +60,13 @@ impl Step {
             Self::Discover { .. } => Stage::Discover,
             Self::Connect => Stage::Connect,
             Self::Rename(_) => Stage::Rename,
-            Self::Fix | Self::Forget(_) => Stage::Other,
+            Self::Fix | Self::Forget(_) | Self::Startup(_) => Stage::Other,
         }
+    }
+
+    /// Whether it can be cancelled.
+    fn is_job(&self) -> bool {
+        matches!(self, Self::Discover { .. } | Self::Connect | Self::Fix)
     }
 
     fn title(&self) -> Phrase {
@@ -58,6 +76,7 @@ impl Step {
             Self::Rename(_) => steps::RENAMING.into(),
             Self::Fix => steps::FIXING.into(),
             Self::Forget(_) => steps::FORGETTING.into(),
+            Self::Startup(_) => steps::STARTUP.into(),
         }
     }
 }
@@ -73,13 +92,17 @@ pub struct Flow {
     step: Step,
     /// The calls that follow it.
     next: VecDeque<Step>,
-    accepts_changed_luns: bool,
+    /// What is known to be damaged.
+    damaged: Vec<Damaged>,
+    /// The target whose changed disks were accepted: for the next connection alone.
+    accepts_changed_luns: Option<Iqn>,
     /// It has been tried once more by itself.
     has_waited: bool,
     /// The portal that asks for CHAP before it lists anything.
     asks_at: Option<Portal>,
-    /// The number of the last call.
-    jobs: u32,
+    jobs: Jobs,
+    /// What was done on the way since the person last began, and stays though the way was not gone to its end.
+    done: Vec<Phrase>,
     initiator: String,
     features: Vec<String>,
 }
@@ -87,20 +110,27 @@ pub struct Flow {
 impl Flow {
     /// Begins with a form, which may be filled in already: with a target, that target is connected, and no other is
     /// looked for. `initiator` is this machine's name, empty if it is not known; `features` are the daemon's.
-    pub fn new(form: Form, initiator: impl Into<String>, features: Vec<String>) -> Self {
+    pub fn new(form: Form, initiator: impl Into<String>, features: Vec<String>, jobs: Jobs) -> Self {
         Self {
             state: State::asking(None),
             targets: Vec::new(),
             form,
             step: Step::discover(),
             next: VecDeque::new(),
-            accepts_changed_luns: false,
+            damaged: Vec::new(),
+            accepts_changed_luns: None,
             has_waited: false,
             asks_at: None,
-            jobs: 0,
+            jobs,
+            done: Vec::new(),
             initiator: initiator.into(),
             features,
         }
+    }
+
+    /// What was changed on the way, for who has gone back, or is stuck: it stays.
+    pub fn done(&self) -> &[Phrase] {
+        &self.done
     }
 
     /// What is shown.
@@ -124,6 +154,16 @@ impl Flow {
         &self.initiator
     }
 
+    /// The nodes whose records are damaged, as the objects show them; before an answer is taken over. Only these are
+    /// ever forgotten.
+    pub fn knows_damaged(&mut self, damaged: Vec<Damaged>) {
+        self.damaged = damaged;
+    }
+
+    fn damaged(&self) -> impl Iterator<Item = &Damaged> {
+        self.damaged.iter().filter(|node| self.targets.contains(&node.target))
+    }
+
     /// When [`Input::Tick`] is wanted.
     pub fn due(&self) -> Option<Instant> {
         match self.state {
@@ -142,6 +182,7 @@ impl Flow {
             Input::Choose(targets) => self.choose(targets),
             Input::Rename(name) => self.rename(name),
             Input::Press(action) => self.press(action),
+            Input::Confirm => self.confirm(),
             Input::Cancel => self.cancel(),
             Input::Close => self.close(),
             Input::Progress { job, step, detail } => self.progress(job, &step, detail),
@@ -157,8 +198,9 @@ impl Flow {
         }
         let checked = form.check();
         self.form = form;
-        (self.accepts_changed_luns, self.has_waited) = (false, false);
+        (self.accepts_changed_luns, self.has_waited) = (None, false);
         self.next.clear();
+        self.done.clear();
         match checked {
             Err(mistakes) => {
                 let focus = mistakes.first().map(|mistake| mistake.field);
@@ -195,15 +237,43 @@ impl Flow {
 
     fn rename(&mut self, name: Iqn) -> Vec<Command> {
         match self.state {
-            State::Stuck(_) | State::Done(_) => self.first(Step::Rename(name)),
+            State::Stuck(_) | State::Done(_) if self.offers(Action::ChangeName) => {
+                self.first(Step::Rename(name))
+            }
             _ => Vec::new(),
         }
     }
 
     fn press(&mut self, action: Action) -> Vec<Command> {
-        if !matches!(self.state, State::Stuck(_) | State::Done(_)) {
+        if !self.offers(action) {
             return Vec::new();
         }
+        if let Some(question) = self.question(action) {
+            let back = Box::new(self.state.clone());
+            self.state = State::Confirming { action, question, back };
+            return Vec::new();
+        }
+        self.act(action)
+    }
+
+    fn confirm(&mut self) -> Vec<Command> {
+        let State::Confirming { action, back, .. } = self.state.clone() else { return Vec::new() };
+        self.state = *back;
+        self.act(action)
+    }
+
+    /// What has to be confirmed first.
+    fn question(&self, action: Action) -> Option<Phrase> {
+        let ask = match action {
+            Action::UseChangedDisk => forms::CONFIRM_CHANGED_DISK,
+            Action::ForgetAndFind => forms::CONFIRM_FORGET,
+            _ => return None,
+        };
+        let names = self.targets.iter().map(Iqn::as_str);
+        Some(ask.with("target", crate::text::units::list(names)))
+    }
+
+    fn act(&mut self, action: Action) -> Vec<Command> {
         self.has_waited = false;
         match action {
             Action::TryAgain => self.run(self.step.clone()),
@@ -218,13 +288,30 @@ impl Flow {
                 self.next.clear();
                 self.run(Step::discover())
             }
-            Action::UseChangedDisk => {
-                self.accepts_changed_luns = true;
-                self.run(self.step.clone())
-            }
+            // Of several targets it is not known whose disk the person has been told of.
+            Action::UseChangedDisk => match self.targets.as_slice() {
+                [only] => {
+                    self.accepts_changed_luns = Some(only.clone());
+                    self.run(Step::Connect)
+                }
+                _ => Vec::new(),
+            },
             Action::Fix => self.first(Step::Fix),
             Action::ForgetAndFind => self.forget_and_find(),
             other => vec![Command::Act(other)],
+        }
+    }
+
+    /// Whether what is shown has this button. A partial success can always be completed.
+    fn offers(&self, action: Action) -> bool {
+        match &self.state {
+            State::Stuck(stuck) => stuck.remedy.actions.contains(&action),
+            State::Done(outcome) => {
+                let has = |remedy: &Remedy| remedy.actions.contains(&action);
+                outcome.portals.iter().filter_map(|portal| portal.remedy.as_ref()).any(has)
+                    || (action == Action::TryAgain && outcome.is_partial())
+            }
+            _ => false,
         }
     }
 
@@ -236,8 +323,12 @@ impl Flow {
     }
 
     fn forget_and_find(&mut self) -> Vec<Command> {
-        self.next = self.targets.iter().cloned().map(Step::Forget).collect();
-        self.next.push_back(Step::discover());
+        let damaged: Vec<Damaged> = self.damaged().cloned().collect();
+        self.next = damaged.iter().cloned().map(Step::Forget).collect();
+        self.next.push_back(Step::Discover { with_chap: false, lets_choose: false });
+        // New records are manual.
+        let automatic = damaged.into_iter().filter(|node| node.startup == Startup::Automatic);
+        self.next.extend(automatic.map(Step::Startup));
         let first = self.next.pop_front().unwrap_or_else(Step::discover);
         self.run(first)
     }
@@ -251,11 +342,20 @@ impl Flow {
     fn cancel(&mut self) -> Vec<Command> {
         match &mut self.state {
             State::Working(work) if work.is_cancelling || work.is_too_late => Vec::new(),
+            // These are no jobs: they go on to their end, and what they did is told.
+            State::Working(work) if !self.step.is_job() => {
+                work.is_too_late = true;
+                Vec::new()
+            }
             State::Working(work) => {
                 work.is_cancelling = true;
                 vec![Command::Cancel { job: work.job }]
             }
             State::Asking { .. } | State::Done(_) | State::Closed => self.close(),
+            State::Confirming { back, .. } => {
+                self.state = State::clone(back);
+                Vec::new()
+            }
             State::Choosing { .. } | State::Waiting { .. } | State::Stuck(_) => {
                 self.next.clear();
                 self.state = State::asking(None);
@@ -266,12 +366,13 @@ impl Flow {
 
     fn close(&mut self) -> Vec<Command> {
         let running = match &self.state {
-            State::Working(work) if !work.is_cancelling => Some(work.job),
+            State::Working(work) if !work.is_cancelling && self.step.is_job() => Some(work.job),
             _ => None,
         };
         self.form = Form::default();
         self.next.clear();
         self.targets.clear();
+        self.done.clear();
         self.state = State::Closed;
         running.map(|job| Command::Cancel { job }).into_iter().collect()
     }
@@ -312,7 +413,12 @@ impl Flow {
         match answer {
             // It was too late, and what there is now is connected.
             Ok(Answer::Logins(logins)) => self.logged_in(&logins),
-            Ok(_) if is_cancelling => self.back(None),
+            Ok(answer) if is_cancelling => {
+                if answer == Answer::Done {
+                    self.note_done();
+                }
+                self.back(None)
+            }
             Err(fault) if is_cancelling || fault.kind() == Kind::Cancelled => self.back(Some(&fault)),
             // The same, and what went wrong is shown.
             Err(fault) if is_too_late => {
@@ -320,6 +426,7 @@ impl Flow {
                 Vec::new()
             }
             Ok(Answer::Done) => {
+                self.note_done();
                 if let Step::Rename(name) = &self.step {
                     name.as_str().clone_into(&mut self.initiator);
                 }
@@ -333,6 +440,19 @@ impl Flow {
             Ok(Answer::Nodes(nodes)) => self.discovered(&nodes),
             Err(fault) => self.failed(&fault, now),
         }
+    }
+
+    fn note_done(&mut self) {
+        self.done.extend(match &self.step {
+            Step::Discover { .. } | Step::Connect => None,
+            Step::Rename(name) => Some(steps::RENAMED.with("name", name.as_str())),
+            Step::Fix => Some(steps::FIXED.into()),
+            Step::Forget(node) => {
+                let target = steps::FORGOTTEN.with("target", node.target.as_str());
+                Some(target.with("portal", node.portal.to_string()))
+            }
+            Step::Startup(node) => Some(steps::STARTUP_SET.with("target", node.target.as_str())),
+        });
     }
 
     /// The next call; after the last one, what was wanted in the first place.
@@ -350,7 +470,7 @@ impl Flow {
         // What was chosen before is connected again, where it is listed.
         let is_offered = |target: &Iqn| offers.iter().any(|offer| offer.target == *target);
         if !lets_choose && !self.targets.is_empty() && self.targets.iter().all(is_offered) {
-            return self.run(Step::Connect);
+            return self.follow();
         }
         match offers.as_slice() {
             [] => {
@@ -372,7 +492,10 @@ impl Flow {
 
     fn logged_in(&mut self, logins: &[Login]) -> Vec<Command> {
         match outcome(logins, &self.place()) {
-            Ok(outcome) => {
+            Ok(mut outcome) => {
+                for remedy in outcome.portals.iter_mut().filter_map(|portal| portal.remedy.as_mut()) {
+                    self.trim(remedy);
+                }
                 self.next.clear();
                 self.state = State::Done(outcome);
             }
@@ -436,8 +559,7 @@ impl Flow {
             }
             other => other,
         };
-        self.jobs = self.jobs.wrapping_add(1);
-        let job = self.jobs;
+        let job = self.jobs.begin();
         let work =
             Work { job, title: step.title(), steps: Vec::new(), is_cancelling: false, is_too_late: false };
         let call = match &step {
@@ -448,14 +570,15 @@ impl Flow {
                 }
                 Call::Discover(order)
             }
-            Step::Connect => Call::Connect(Order {
-                targets: self.targets.clone(),
-                accept_changed_luns: self.accepts_changed_luns,
-                ..order
-            }),
+            Step::Connect => {
+                let accepted = self.accepts_changed_luns.take();
+                let accept_changed_luns = accepted.is_some_and(|target| self.targets == [target]);
+                Call::Connect(Order { targets: self.targets.clone(), accept_changed_luns, ..order })
+            }
             Step::Rename(name) => Call::SetInitiatorName(name.clone()),
             Step::Fix => Call::Fix,
-            Step::Forget(target) => Call::Forget(target.clone()),
+            Step::Forget(node) => Call::Forget(node.target.clone(), node.portal.clone()),
+            Step::Startup(node) => Call::SetStartup(node.target.clone(), node.portal.clone(), node.startup),
         };
         self.step = step;
         self.state = State::Working(work);
@@ -478,14 +601,25 @@ impl Flow {
         }
     }
 
-    /// Without the buttons that this daemon has no feature for; never without any.
     fn with_features(&self, mut remedy: Remedy) -> Remedy {
+        self.trim(&mut remedy);
+        remedy
+    }
+
+    /// Takes away the buttons that this daemon has no feature for, and those that would not be about one target; never
+    /// all of them.
+    fn trim(&self, remedy: &mut Remedy) {
         let has = |feature: &str| self.features.iter().any(|known| known == feature);
         remedy.actions.retain(|action| action.feature().is_none_or(has));
+        if self.damaged().next().is_none() {
+            remedy.actions.retain(|action| *action != Action::ForgetAndFind);
+        }
+        if self.targets.len() != 1 {
+            remedy.actions.retain(|action| *action != Action::UseChangedDisk);
+        }
         if remedy.actions.is_empty() {
             remedy.actions.push(Action::TryAgain);
         }
-        remedy
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     outcome::{Offer, Outcome},
 };
 use crate::{
-    remedy::{Details, Remedy},
+    remedy::{Action, Details, Remedy},
     text::{Phrase, steps},
 };
 
@@ -40,6 +40,15 @@ pub enum State {
         until: Instant,
         /// What is said meanwhile.
         remedy: Remedy,
+    },
+    /// A button may lose something: the person is asked first. `Cancel` leads back.
+    Confirming {
+        /// Which.
+        action: Action,
+        /// What it loses.
+        question: Phrase,
+        /// What was shown before.
+        back: Box<State>,
     },
     /// It did not work.
     Stuck(Stuck),

@@ -72,7 +72,9 @@ pub(super) fn entry(kind: Kind, place: &Place) -> Option<Entry> {
         (Kind::TimedOut, _) => (errors::TIMED_OUT, errors::TIMED_OUT_ADVICE, &[TryAgain]),
         (Kind::NoSuchNode, _) => (errors::NO_SUCH_NODE, errors::NO_SUCH_NODE_ADVICE, &[FindTargets, Refresh]),
         (Kind::NotLoggedIn, _) => (errors::NOT_LOGGED_IN, errors::NOT_LOGGED_IN_ADVICE, &[Refresh]),
-        (Kind::InUse, Stage::Rename) => (errors::IN_USE_NAME, errors::IN_USE_NAME_ADVICE, &[ShowSessions]),
+        (Kind::InUse, Stage::Rename) => {
+            (errors::IN_USE_NAME, errors::IN_USE_NAME_ADVICE, &[ShowSessions, TryAgain, ChangeName])
+        }
         (Kind::InUse, _) => (errors::IN_USE, errors::IN_USE_ADVICE, &[ShowUsers, TryAgain]),
         (Kind::Busy, _) => (errors::BUSY, errors::BUSY_ADVICE, &[TryAgain]),
         (Kind::BackendUnavailable, _) => (
@@ -80,6 +82,9 @@ pub(super) fn entry(kind: Kind, place: &Place) -> Option<Entry> {
             errors::BACKEND_UNAVAILABLE_ADVICE,
             &[Fix, SetUpMultipath, TryAgain],
         ),
+        (Kind::InvalidConfiguration, stage) if place.initiator.is_empty() && stage != Stage::Disconnect => {
+            (errors::NO_INITIATOR_NAME, errors::NO_INITIATOR_NAME_ADVICE, &[ChangeName, Fix, TryAgain])
+        }
         (Kind::InvalidConfiguration, Stage::Connect) => (
             errors::INVALID_CONFIGURATION,
             errors::INVALID_CONFIGURATION_ADVICE,

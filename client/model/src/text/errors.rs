@@ -42,7 +42,7 @@ messages! {
     IN_USE = message("It is still in use");
     IN_USE_ADVICE = message("End what uses it, then try again");
     IN_USE_NAME = message("The initiator name cannot be changed while targets are connected");
-    IN_USE_NAME_ADVICE = message("Disconnect them, then change the name");
+    IN_USE_NAME_ADVICE = message("Disconnect them, then try again");
     BUSY = message("Something else is being done there");
     BUSY_ADVICE = message("Wait until it is done, then try again");
     BACKEND_UNAVAILABLE = message("A program that is needed is missing or not running");
@@ -51,6 +51,8 @@ messages! {
     MULTIPATH_UNAVAILABLE_ADVICE = message("Set up multipath, so that a disk with several paths is one disk");
     INVALID_CONFIGURATION = message("A configuration file of iSCSI on this machine is damaged or not safe to use");
     INVALID_CONFIGURATION_ADVICE = message("The details name it; Fix repairs what is safe to repair");
+    NO_INITIATOR_NAME = message("This machine has no usable initiator name, or a file of iSCSI is damaged");
+    NO_INITIATOR_NAME_ADVICE = message("Set the name that the gateway’s administrator gave to this machine; the details say more");
     LUN_CHANGED = message("A disk at {portal} is not the one that was there before");
     LUN_CHANGED_ADVICE = message("Ask the gateway’s administrator first: with the wrong disk, data can be lost");
     CANCELLED = message("It was cancelled");

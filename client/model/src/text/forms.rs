@@ -18,5 +18,7 @@ messages! {
     BAD_INTERFACE = message("This is not the name of a network interface");
     NO_CHOICE = message("Choose at least one target");
     MANY_CHOICES = plural("Choose at most {n} target at a time", "Choose at most {n} targets at a time");
+    CONFIRM_CHANGED_DISK = message("Use the other disks of {target}? With the wrong disk, data can be lost.");
+    CONFIRM_FORGET = message("Remove the damaged record of {target} and find it again? Its user name and secret have to be entered again, and with its last record it is not known any more which disks it had.");
     BAD_NAME = message("An iSCSI name begins with iqn., eui. or naa.");
 }

@@ -21,6 +21,11 @@ messages! {
     EXAMINE = message("Examining this machine");
     FIXING = message("Fixing what is safe to fix");
     RENAMING = message("Changing the initiator name");
-    FORGETTING = message("Forgetting the target");
+    FORGETTING = message("Removing the damaged record");
+    RENAMED = message("This machine’s initiator name is {name} now");
+    FIXED = message("What was safe to fix on this machine is fixed");
+    FORGOTTEN = message("The damaged record of {target} at {portal} is removed");
+    STARTUP_SET = message("{target} is connected at startup again");
+    STARTUP = message("Switching the connection at startup on again");
     CANCELLING = message("Cancelling");
 }

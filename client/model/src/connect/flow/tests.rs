@@ -48,6 +48,11 @@ struct Room {
     now: Instant,
 }
 
+fn damaged(target: &str) -> Damaged {
+    let portal = "192.0.2.37:3260".parse().unwrap();
+    Damaged { target: target.parse().unwrap(), portal, startup: Startup::Automatic }
+}
+
 /// What a call is, in words.
 fn named(call: &Call) -> String {
     let chap = |order: &Order| if order.chap.is_some() { " with CHAP" } else { "" };
@@ -61,13 +66,18 @@ fn named(call: &Call) -> String {
         }
         Call::SetInitiatorName(name) => format!("rename {name}"),
         Call::Fix => "fix".to_owned(),
-        Call::Forget(target) => format!("forget {}", crate::overview::short(target.as_str())),
+        Call::Forget(target, portal) => {
+            format!("forget {} {portal}", crate::overview::short(target.as_str()))
+        }
+        Call::SetStartup(target, portal, startup) => {
+            format!("startup {} {portal} {startup}", crate::overview::short(target.as_str()))
+        }
     }
 }
 
 impl Room {
     fn new() -> Self {
-        Self { flow: Flow::new(Form::default(), NAME, features()), now: Instant::now() }
+        Self { flow: Flow::new(Form::default(), NAME, features(), Jobs::default()), now: Instant::now() }
     }
 
     fn started(has_chap: bool) -> Self {
@@ -86,6 +96,7 @@ impl Room {
 
     fn stuck(kind: Kind) -> Self {
         let mut room = Self::connecting(false);
+        room.flow.knows_damaged(vec![damaged(TARGET), damaged(OTHER)]);
         room.err(kind);
         if kind == Kind::Busy {
             room.now += BUSY;
@@ -242,7 +253,7 @@ fn a_target_that_was_asked_for_is_connected_and_no_other() {
     let mut room = Room::new();
     let asked = Form { targets: vec![OTHER.parse().unwrap()], ..form(false) };
     assert_eq!(room.input(Input::Start(asked)), ["connect other"]);
-    room.err(Kind::TargetNotFound);
+    room.err(Kind::NoSuchNode);
     assert_eq!(room.input(Input::Press(Action::FindTargets)), ["discover"]);
     assert!(room.ok(nodes(&[TARGET])).is_empty(), "another one is not taken for it");
     assert!(matches!(room.flow.state, State::Choosing { .. }));
@@ -265,7 +276,8 @@ fn a_mistake_is_shown_before_anything_is_called() {
 fn each_button_does_what_it_says() {
     let mut room = Room::stuck(Kind::LunChanged);
     assert_ne!(room.remedy().actions[0], Action::UseChangedDisk, "not by pressing Return");
-    assert_eq!(room.input(Input::Press(Action::UseChangedDisk)), ["connect disks anyway"]);
+    assert!(room.input(Input::Press(Action::UseChangedDisk)).is_empty(), "it is asked about");
+    assert_eq!(room.input(Input::Confirm), ["connect disks anyway"]);
     room.ok(Answer::Logins(vec![up(PORTAL)]));
     assert_eq!(room.input(Input::Start(form(false))), ["discover"]);
     assert_eq!(room.ok(nodes(&[TARGET])), ["connect disks"], "accepted for that connection alone");
@@ -280,9 +292,17 @@ fn each_button_does_what_it_says() {
     assert_eq!(room.input(Input::Press(Action::TryAgain)), ["connect disks"]);
 
     let mut room = Room::stuck(Kind::InvalidConfiguration);
-    assert_eq!(room.input(Input::Press(Action::ForgetAndFind)), ["forget disks"]);
+    assert!(room.input(Input::Press(Action::ForgetAndFind)).is_empty(), "it is asked about");
+    assert!(room.input(Input::Cancel).is_empty() && matches!(room.flow.state, State::Stuck(_)));
+    room.input(Input::Press(Action::ForgetAndFind));
+    assert_eq!(room.input(Input::Confirm), ["forget disks 192.0.2.37:3260"], "the damaged record alone");
     assert_eq!(room.ok(Answer::Done), ["discover"]);
-    assert_eq!(room.ok(nodes(&[TARGET])), ["connect disks"]);
+    assert_eq!(room.ok(nodes(&[TARGET])), ["startup disks 192.0.2.37:3260 automatic"]);
+    assert_eq!(room.ok(Answer::Done), ["connect disks"]);
+
+    let mut room = Room::connecting(false);
+    room.err(Kind::InvalidConfiguration);
+    assert!(!room.remedy().actions.contains(&Action::ForgetAndFind), "no record is known to be damaged");
 
     let mut room = Room::stuck(Kind::TargetNotFound);
     assert_eq!(room.input(Input::Press(Action::ChooseTarget)), ["discover"]);
@@ -297,7 +317,7 @@ fn a_name_that_cannot_be_set_is_tried_again_or_replaced() {
     assert_eq!(room.input(name("a")), ["rename iqn.1989-06.com.example:a"]);
     room.err(Kind::InUse);
     assert_eq!(room.remedy().sentence.message(), Some(errors::IN_USE_NAME));
-    assert_eq!(room.remedy().actions, [Action::ShowSessions]);
+    assert_eq!(room.remedy().actions, [Action::ShowSessions, Action::TryAgain, Action::ChangeName]);
     assert_eq!(room.input(name("b")), ["rename iqn.1989-06.com.example:b"]);
     room.err(Kind::InUse);
     assert_eq!(room.input(Input::Press(Action::TryAgain)), ["rename iqn.1989-06.com.example:b"]);
@@ -337,7 +357,7 @@ fn a_portal_that_failed_while_another_is_up_has_its_own_remedy() {
     let rejected = Login::failed(TARGET, PORTAL, &fault(Kind::ChapRejected));
     room.ok(Answer::Logins(vec![failed, rejected]));
     assert!(matches!(&room.flow.state, State::Stuck(stuck) if stuck.kind == Kind::ChapRejected));
-    room.input(Input::Press(Action::TryAgain));
+    let mut room = Room::connecting(false);
     room.ok(Answer::Logins(Vec::new()));
     assert!(matches!(&room.flow.state, State::Stuck(stuck) if stuck.kind == Kind::Failed));
 }
@@ -358,7 +378,13 @@ fn working() -> Vec<(&'static str, Room)> {
         ("connect with CHAP", Room::connecting(true)),
         ("rename", then(Room::stuck(Kind::InitiatorNotAllowed), rename)),
         ("fix", then(Room::stuck(Kind::BackendUnavailable), Input::Press(Action::Fix))),
-        ("forget", then(Room::stuck(Kind::InvalidConfiguration), Input::Press(Action::ForgetAndFind))),
+        (
+            "forget",
+            then(
+                then(Room::stuck(Kind::InvalidConfiguration), Input::Press(Action::ForgetAndFind)),
+                Input::Confirm,
+            ),
+        ),
     ]
 }
 
@@ -382,7 +408,9 @@ fn every_error_in_every_state_has_a_way_out() {
                     for action in actions {
                         let mut room = Room { flow: rebuilt(&room.flow), now: room.now };
                         let commands = room.input(Input::Press(action));
-                        let leads = !commands.is_empty() || room.is_asking();
+                        let leads = !commands.is_empty()
+                            || room.is_asking()
+                            || matches!(room.flow.state, State::Confirming { .. });
                         assert!(leads, "{label}: {action:?} leads nowhere");
                     }
                 }
@@ -402,6 +430,10 @@ fn rebuilt(flow: &Flow) -> Flow {
         targets: flow.targets.clone(),
         step: flow.step.clone(),
         next: flow.next.clone(),
+        damaged: flow.damaged.clone(),
+        done: flow.done.clone(),
+        jobs: flow.jobs.clone(),
+        accepts_changed_luns: flow.accepts_changed_luns.clone(),
         asks_at: flow.asks_at.clone(),
         initiator: flow.initiator.clone(),
         features: flow.features.clone(),
@@ -431,7 +463,7 @@ fn every_call_can_be_cancelled_and_nothing_is_begun_after_it() {
     let answers =
         || [Ok(nodes(&[TARGET])), Ok(Answer::Done), Err(fault(Kind::Cancelled)), Err(fault(Kind::Busy))];
     for place in 0..answers().len() {
-        for (what, mut room) in working() {
+        for (what, mut room) in working().into_iter().filter(|(_, room)| room.flow.step.is_job()) {
             let job = room.job().unwrap();
             assert_eq!(room.input(Input::Cancel), [format!("cancel {job}")], "{what}");
             assert!(room.input(Input::Cancel).is_empty(), "{what}: once");
@@ -498,7 +530,7 @@ fn every_other_state_is_left_without_a_call() {
 #[test]
 fn what_was_typed_is_gone_with_the_window() {
     for (what, mut room) in working().into_iter().chain(resting()) {
-        let job = room.job();
+        let job = room.job().filter(|_| room.flow.step.is_job());
         let commands = room.input(Input::Close);
         assert_eq!(
             commands,
@@ -576,7 +608,7 @@ proptest! {
                 10 => Input::Answered { job, answer: Err(fault(kind)) },
                 _ => {
                     room.now += Duration::from_secs(1);
-                    Input::Tick
+                    if which % 2 == 0 { Input::Tick } else { Input::Confirm }
                 }
             };
             let is_answer = matches!(&input, Input::Answered { .. });
@@ -605,4 +637,86 @@ proptest! {
         room.input(Input::Close);
         prop_assert_eq!(room.flow.state(), &State::Closed);
     }
+}
+
+#[test]
+fn changed_disks_are_accepted_once_and_for_the_target_that_was_asked_about() {
+    let mut room = Room::stuck(Kind::LunChanged);
+    assert!(room.input(Input::Press(Action::UseChangedDisk)).is_empty(), "it is asked about");
+    assert_eq!(room.input(Input::Confirm), ["connect disks anyway"]);
+    room.err(Kind::TimedOut);
+    assert_eq!(room.input(Input::Press(Action::TryAgain)), ["connect disks"], "it is asked about once more");
+    // Several targets: the answer does not say whose disk it is.
+    let mut room = Room::started(false);
+    room.ok(nodes(&[TARGET, OTHER]));
+    room.input(Input::Choose(vec![TARGET.parse().unwrap(), OTHER.parse().unwrap()]));
+    room.err(Kind::LunChanged);
+    assert!(!room.remedy().actions.contains(&Action::UseChangedDisk));
+    assert!(room.input(Input::Press(Action::UseChangedDisk)).is_empty());
+}
+
+#[test]
+fn a_press_that_is_not_offered_changes_nothing() {
+    for kind in [Kind::TimedOut, Kind::ChapRejected, Kind::AccessDenied] {
+        let mut room = Room::stuck(kind);
+        let before = room.flow.state.clone();
+        let offered = room.remedy().actions.clone();
+        for action in Action::ALL.into_iter().filter(|action| !offered.contains(action)) {
+            assert!(room.input(Input::Press(action)).is_empty(), "{kind:?}: {action:?}");
+            assert_eq!(room.flow.state, before, "{kind:?}: {action:?}");
+        }
+        assert!(
+            room.input(Input::Rename("iqn.1989-06.com.example:a".parse().unwrap())).is_empty(),
+            "{kind:?}"
+        );
+    }
+}
+
+#[test]
+fn a_machine_without_a_name_is_offered_one() {
+    let mut room = Room::new();
+    room.flow.initiator.clear();
+    room.input(Input::Start(form(false)));
+    room.err(Kind::InvalidConfiguration);
+    assert_eq!(room.remedy().actions[0], Action::ChangeName);
+    let name = Input::Rename("iqn.1989-06.com.example:a".parse().unwrap());
+    assert_eq!(room.input(name), ["rename iqn.1989-06.com.example:a"]);
+    assert_eq!(room.ok(Answer::Done), ["discover"]);
+}
+
+#[test]
+fn two_flows_on_one_connection_never_share_a_number() {
+    let jobs = Jobs::default();
+    let flow = || Flow::new(Form::default(), NAME, features(), jobs.clone());
+    let (mut one, mut other) = (flow(), flow());
+    let now = Instant::now();
+    let begun = |flow: &mut Flow| match flow.step(Input::Start(form(false)), now).as_slice() {
+        [Command::Run { job, .. }] => *job,
+        commands => panic!("{commands:?}"),
+    };
+    assert_ne!(begun(&mut one), begun(&mut other));
+}
+
+#[test]
+fn going_back_during_what_cannot_be_cancelled_tells_what_it_did() {
+    for (what, done) in [("rename", "This machine’s initiator name is"), ("forget", "The damaged record of")]
+    {
+        let begun = || working().into_iter().find(|(name, _)| *name == what).unwrap().1;
+        let mut room = begun();
+        assert!(room.input(Input::Cancel).is_empty(), "{what}: it is no job");
+        assert!(room.ok(Answer::Done).is_empty(), "{what}: nothing is begun after it");
+        assert!(room.is_asking() && room.flow.done()[0].to_string().starts_with(done), "{what}");
+        let mut room = begun();
+        room.input(Input::Cancel);
+        room.err(Kind::InUse);
+        assert!(matches!(room.flow.state, State::Stuck(_)), "{what}: that it failed is told");
+    }
+    // What was done before the call that was cancelled is told, too.
+    let (_, mut room) = working().into_iter().find(|(name, _)| *name == "forget").unwrap();
+    room.ok(Answer::Done);
+    room.input(Input::Cancel);
+    room.err(Kind::Cancelled);
+    assert!(room.is_asking() && room.flow.done().len() == 1);
+    room.input(Input::Start(form(false)));
+    assert!(room.flow.done().is_empty());
 }

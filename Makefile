@@ -37,7 +37,7 @@ doc: ## the documentation of the crates, where a warning is an error
 unit: ## the unit tests (TEST=name: those whose name has it)
 	@tests/check unit $(TEST)
 
-bus: ## the tests on a private bus (TEST=name: that program of tests/tests, for example login)
+bus: ## the tests on a private bus (TEST=name: that file, folder or program of tests/tests, for example login)
 	@tests/check bus $(TEST)
 
 case: setup ## one scenario on the testbed's machine (CASE=name, SUITE=bookworm: Debian 12)

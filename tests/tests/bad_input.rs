@@ -8,12 +8,10 @@
     reason = "a test that cannot go on must fail"
 )]
 
-mod room;
-
 use std::{collections::HashMap, fs::File, os::fd::OwnedFd};
 
+use crate::room::{Room, SECRET, TARGET, call, machine::Picture, target::Script};
 use iscsi_initiator_dbus::{BUS_NAME, Fault, INTERFACE, Kind, OBJECT_PATH};
-use room::{Room, SECRET, TARGET, call, machine::Picture, target::Script};
 use zbus::{Message, ObjectPath, Variant, fdo::PropertiesProxy, names::InterfaceName};
 
 type Options = HashMap<String, Variant<'static>>;
@@ -25,7 +23,7 @@ fn options<const N: usize>(entries: [(&str, Variant<'static>); N]) -> Options {
 /// A room with something to lose, and a look at it.
 struct Table {
     room: Room,
-    target: room::target::Listening,
+    target: crate::room::target::Listening,
     before: Picture,
     portal: String,
 }

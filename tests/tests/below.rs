@@ -8,8 +8,6 @@
     reason = "a test that cannot go on must fail"
 )]
 
-mod room;
-
 use std::{
     io::Read as _,
     os::{
@@ -19,12 +17,12 @@ use std::{
     },
 };
 
+use crate::room::{Options, Room, SECRET, TARGET, fails, option};
 use iscsi_initiator_dbus::{
     Fault, Kind,
     results::{CheckState, Finding},
 };
 use iscsi_initiator_tests::harness::{DEADLINE, STRANGER};
-use room::{Options, Room, SECRET, TARGET, fails, option};
 use rustix::{
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType},
     process::Uid,
@@ -75,7 +73,7 @@ async fn a_user_who_holds_iscsids_socket_gets_nothing_and_is_named() {
     refused(fails(client.logout(TARGET, "", Options::new()).await, Kind::BackendUnavailable, &words));
     let chap = || Options::from([("username", Variant::from("libvirtd")), ("secret", Variant::from(SECRET))]);
     refused(fails(client.connect(&portal.to_string(), chap()).await, Kind::BackendUnavailable, &words));
-    room.machine.add_gateway("iqn.2003-01.com.example:second", room::chap());
+    room.machine.add_gateway("iqn.2003-01.com.example:second", crate::room::chap());
     room.machine.record("iqn.2003-01.com.example:second", "127.0.0.1", portal.port(), "");
     let login = client.login("iqn.2003-01.com.example:second", "", Options::new()).await;
     refused(fails(login, Kind::BackendUnavailable, &words));

@@ -8,16 +8,14 @@
     reason = "a test that cannot go on must fail"
 )]
 
-mod room;
-
 use std::{
     fs::Permissions, net::SocketAddr, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Stdio,
 };
 
+use crate::room::{Room, SECRET, TARGET, another_chap, until};
 use iscsi_initiator_tests::harness::{
     DEADLINE, MEMBER, ROOT, Reply, STRANGER, User, process::built, world::output,
 };
-use room::{Room, SECRET, TARGET, another_chap, until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::{
@@ -45,7 +43,7 @@ struct Desk {
 impl Desk {
     async fn new() -> Self {
         let room = Room::start_with_rules(RULES).await;
-        let portals = room.machine.add_gateway(TARGET, room::chap());
+        let portals = room.machine.add_gateway(TARGET, crate::room::chap());
         room.machine.start_multipathd();
         let program = room.world.directory().join("iscsictl");
         std::fs::copy(built("iscsictl"), &program).unwrap();

@@ -4,10 +4,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
 
-mod room;
-
+use crate::room::{Room, SECRET, TARGET, chap, target::Script};
 use iscsi_initiator_tests::harness::{Reply, STRANGER};
-use room::{Room, SECRET, TARGET, chap, target::Script};
 
 const OTHER: &str = "iqn.2003-01.com.example:other";
 
@@ -134,7 +132,7 @@ async fn a_rule_against_one_target_holds_for_every_spelling_and_where_none_is_na
     let automatic = ["1", "startup", "s", "automatic"];
     refused(&room, DENIED, "Discover", "sa{sv}", &[&[two.as_str()], &automatic[..]].concat()).await;
     let checks = done(call(&room, "Diagnose", "ssa{sv}", &["", &portal, "0"]).await);
-    assert!(!checks.contains(&format!("accepts {}", room::machine::INITIATOR)), "{checks}");
+    assert!(!checks.contains(&format!("accepts {}", crate::room::machine::INITIATOR)), "{checks}");
     // Another target is not held up by it.
     room.machine.session(TARGET, "127.0.0.1", &port.to_string());
     refused(&room, DENIED, "Rescan", "ssa{sv}", &["", "", "0"]).await;
@@ -198,7 +196,7 @@ async fn a_stored_secret_is_not_proven_through_an_interface_of_the_callers_choic
     let target = Script::listing([(TARGET, "")]).with_chap(chap()).listen().await;
     let portal = target.portal();
     let client = room.client().await;
-    let mut stored = room::option("username", "libvirtd");
+    let mut stored = crate::room::option("username", "libvirtd");
     stored.insert("secret", SECRET.into());
     client.set_chap("", &portal, stored).await.unwrap();
     for method in ["Discover", "Connect"] {

@@ -8,19 +8,17 @@
     reason = "a test that cannot go on must fail"
 )]
 
-mod room;
-
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fs,
     path::Path,
 };
 
+use crate::room::Room;
 use iscsi_initiator_dbus::{
     BUS_NAME, Fault, INTERFACE, INTROSPECTION, Kind, OBJECT_PATH, proxy::InitiatorProxy,
 };
 use iscsi_initiator_tests::harness::{process::program, world::output};
-use room::Room;
 use roxmltree::{Document, Node, ParsingOptions};
 use zbus::{Variant, fdo::IntrospectableProxy};
 
@@ -165,7 +163,7 @@ async fn the_client_can_call_every_method_and_read_every_property() {
         answers.iter().map(|(method, _)| (*method).to_owned()).chain(without).collect();
     assert_eq!(called, names("method"));
 
-    assert_eq!(client.initiator_name().await.unwrap(), room::machine::INITIATOR);
+    assert_eq!(client.initiator_name().await.unwrap(), crate::room::machine::INITIATOR);
     assert!(!client.version().await.unwrap().is_empty());
     let features = client.features().await.unwrap();
     for feature in [

@@ -8,8 +8,6 @@
     reason = "a test that cannot go on must fail"
 )]
 
-mod room;
-
 use std::{
     collections::HashMap,
     fs::File,
@@ -18,14 +16,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use iscsi_initiator_dbus::{
-    Fault, Kind,
-    results::{ChapMode, NodeState, Startup},
-};
-use room::{
+use crate::room::{
     Room, SECRET, SOON, TARGET, fails,
     machine::{CONF, record_text},
     target::{Chap, Script},
+};
+use iscsi_initiator_dbus::{
+    Fault, Kind,
+    results::{ChapMode, NodeState, Startup},
 };
 use tokio::time::timeout;
 use zbus::Variant;
@@ -370,7 +368,7 @@ async fn a_target_that_takes_another_digest_is_asked_again_and_its_record_says_s
     // iscsiadm makes no session.
     room.machine.programs_answer(0);
     for (algorithm, name) in [(6, "SHA1"), (7, "SHA256"), (8, "SHA3-256")] {
-        let chap = Chap { algorithm, ..room::chap() };
+        let chap = Chap { algorithm, ..crate::room::chap() };
         let target = Script::default().with_chap(chap).listen().await;
         let record =
             room.machine.record(TARGET, "127.0.0.1", target.address.port(), &lines("node.session", SECRET));
@@ -380,7 +378,7 @@ async fn a_target_that_takes_another_digest_is_asked_again_and_its_record_says_s
         assert_eq!(room.machine.text(&record), before.replace("# END RECORD", &adopted));
     }
     // One that has no secret for us refuses whatever is offered: that is no digest's fault.
-    let target = Script::default().with_chap(Chap { algorithm: 99, ..room::chap() }).listen().await;
+    let target = Script::default().with_chap(Chap { algorithm: 99, ..crate::room::chap() }).listen().await;
     let record =
         room.machine.record(TARGET, "127.0.0.1", target.address.port(), &lines("node.session", SECRET));
     let before = room.machine.text(&record);

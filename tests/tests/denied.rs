@@ -8,16 +8,14 @@
     reason = "a test that cannot go on must fail"
 )]
 
-mod room;
-
 use std::{
     collections::{BTreeSet, HashMap},
     time::Instant,
 };
 
+use crate::room::{Room, SECRET, TARGET, fails, machine::Picture, target::Script};
 use iscsi_initiator_dbus::{Fault, INTROSPECTION, Kind};
 use iscsi_initiator_tests::harness::{DEADLINE, MEMBER, Peer, STRANGER};
-use room::{Room, SECRET, TARGET, fails, machine::Picture, target::Script};
 use zbus::{Message, Variant};
 
 /// polkit's own default allows everybody to look; here nobody but root and the members of `iscsi`.
@@ -27,12 +25,6 @@ const NO_LOOKING: &str = r#"polkit.addRule(function (action, subject) {
     }
 });
 "#;
-
-/// The way in for peers; see harness::Peer.
-#[tokio::test]
-async fn peer_process() {
-    iscsi_initiator_tests::harness::agent::run().await;
-}
 
 /// Each method with arguments that would do something: there is a record, and a target that answers.
 fn calls(portal: &str) -> Vec<(&'static str, Vec<String>)> {
@@ -95,7 +87,7 @@ fn no_method_is_left_out() {
 }
 
 /// A machine with a record of a target that would let everybody in.
-async fn room(rules: &str) -> (Room, room::target::Listening) {
+async fn room(rules: &str) -> (Room, crate::room::target::Listening) {
     let room = Room::start_with_rules(rules).await;
     let target = Script::listing([(TARGET, "")]).listen().await;
     let chap = format!("node.session.auth.username = libvirtd\nnode.session.auth.password = {SECRET}\n");
@@ -103,7 +95,7 @@ async fn room(rules: &str) -> (Room, room::target::Listening) {
     (room, target)
 }
 
-fn assert_untouched(room: &Room, target: &room::target::Listening, before: &Picture, call: &str) {
+fn assert_untouched(room: &Room, target: &crate::room::target::Listening, before: &Picture, call: &str) {
     assert!(room.machine.picture() == *before, "{call} changed a file");
     assert_eq!(room.machine.calls(), "", "{call} started iscsiadm");
     assert_eq!(target.visits(), 0, "{call} went to the target");

@@ -2,13 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
 
-mod room;
-
 use std::{io::Write as _, os::fd::OwnedFd};
 
+use crate::room::{Options, Room, SECRET, TARGET};
 use iscsi_initiator_dbus::{BUS_NAME, INTERFACE, OBJECT_PATH};
 use iscsi_initiator_tests::harness::DEADLINE;
-use room::{Options, Room, SECRET, TARGET};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixStream,
@@ -59,7 +57,7 @@ async fn an_index_without_a_descriptor_is_a_bad_argument() {
 #[tokio::test]
 async fn a_program_sees_no_descriptor_of_a_callers() {
     let room = Room::start().await;
-    let [portal, _] = room.machine.add_gateway(TARGET, room::chap());
+    let [portal, _] = room.machine.add_gateway(TARGET, crate::room::chap());
     room.machine.start_multipathd();
     room.machine.put("bin/descriptors", "", 0o600);
     let (reader, mut writer) = std::io::pipe().unwrap();

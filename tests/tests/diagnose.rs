@@ -8,19 +8,17 @@
     reason = "a test that cannot go on must fail"
 )]
 
-mod room;
-
 use std::{collections::HashMap, time::Duration};
 
+use crate::room::{
+    Room, SECRET, TARGET,
+    machine::INITIATOR,
+    target::{Listening, Script},
+};
 use iscsi_initiator_dbus::{
     Kind,
     proxy::InitiatorProxy,
     results::{Check, CheckState},
-};
-use room::{
-    Room, SECRET, TARGET,
-    machine::INITIATOR,
-    target::{Listening, Script},
 };
 use zbus::Variant;
 
@@ -86,7 +84,7 @@ fn recorded_chap() -> String {
 #[tokio::test]
 async fn the_checks_come_in_the_order_of_a_login() {
     let room = Room::start().await;
-    let target = target(Script::default().with_chap(room::chap())).await;
+    let target = target(Script::default().with_chap(crate::room::chap())).await;
     room.machine.record(TARGET, "127.0.0.1", target.address.port(), &recorded_chap());
     let checks = diagnose(&room, TARGET, &target.portal(), Options::new()).await;
     assert_eq!(names(&checks), [&MACHINE[..], &PORTAL[..]].concat());
@@ -117,8 +115,8 @@ async fn the_checks_come_in_the_order_of_a_login() {
 #[tokio::test]
 async fn a_secret_is_shown_only_to_the_portal_that_it_is_recorded_for() {
     let room = Room::start().await;
-    let honest = target(Script::default().with_chap(room::chap())).await;
-    let curious = target(Script::default().with_chap(room::chap())).await;
+    let honest = target(Script::default().with_chap(crate::room::chap())).await;
+    let curious = target(Script::default().with_chap(crate::room::chap())).await;
     room.machine.record(TARGET, "127.0.0.1", honest.address.port(), &recorded_chap());
     let checks = diagnose(&room, TARGET, &curious.portal(), Options::new()).await;
     assert_eq!(state(&checks, "chap"), CheckState::Failed, "{checks:#?}");
@@ -137,7 +135,7 @@ async fn the_first_thing_that_is_wrong_is_named_and_what_comes_after_is_not_judg
     let room = Room::start().await;
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let silent = Script::silent().listen().await;
-    let rejecting = target(Script::default().with_chap(room::another_chap())).await;
+    let rejecting = target(Script::default().with_chap(crate::room::another_chap())).await;
     for (portal, failed, kind) in [
         (closed, "tcp", Kind::PortalUnreachable),
         (silent.address, "iscsi", Kind::TimedOut),

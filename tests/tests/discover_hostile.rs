@@ -8,8 +8,6 @@
     reason = "a test that cannot go on must fail"
 )]
 
-mod room;
-
 use std::{
     collections::HashMap,
     fs,
@@ -18,15 +16,15 @@ use std::{
     time::Instant,
 };
 
+use crate::room::{
+    Room, SECRET, TARGET, fails,
+    machine::record_text,
+    target::{Chap, Listening, Script},
+};
 use iscsi_initiator_dbus::{
     Fault, Iqn, Kind,
     proxy::InitiatorProxy,
     results::{ChapMode, Node, NodeState, Startup},
-};
-use room::{
-    Room, SECRET, TARGET, fails,
-    machine::record_text,
-    target::{Chap, Listening, Script},
 };
 use zbus::Variant;
 
@@ -200,7 +198,7 @@ async fn more_than_ten_thousand_targets_are_refused_as_a_whole() {
     let target = Script::listing(names.iter().map(|name| (name.as_str(), ""))).listen().await;
     let asked = Instant::now();
     fails(discover(&room, &target.portal(), Options::new()).await, Kind::Failed, "more than 10,000 targets");
-    assert!(asked.elapsed() < room::SOON, "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < crate::room::SOON, "{:?}", asked.elapsed());
     assert!(room.machine.picture() == before);
 }
 
@@ -262,7 +260,7 @@ async fn a_discovery_that_wants_chap_says_so_and_stores_nothing_of_what_it_is_gi
     let room = Room::start().await;
     let before = room.machine.picture();
     let chap = || Options::from([("username", "libvirtd".into()), ("secret", SECRET.into())]);
-    let strict = with_chap(room::another_chap()).await;
+    let strict = with_chap(crate::room::another_chap()).await;
     let fault = fails(
         discover(&room, &strict.portal(), Options::new()).await,
         Kind::ChapRejected,
@@ -274,7 +272,7 @@ async fn a_discovery_that_wants_chap_says_so_and_stores_nothing_of_what_it_is_gi
     assert!(!fault.to_string().contains(SECRET), "{fault}");
     assert!(room.machine.picture() == before, "a refused discovery changed a file");
 
-    let content = with_chap(room::chap()).await;
+    let content = with_chap(crate::room::chap()).await;
     let nodes = discover(&room, &content.portal(), chap()).await.unwrap();
     assert_eq!((nodes.len(), nodes[0].chap), (1, ChapMode::None));
     assert_eq!(check_database(&room, &[]).len(), 1);
@@ -284,7 +282,7 @@ async fn a_discovery_that_wants_chap_says_so_and_stores_nothing_of_what_it_is_gi
 #[tokio::test]
 async fn stored_discovery_chap_is_used_at_its_portal_only() {
     let room = Room::start().await;
-    let (one, other) = (with_chap(room::chap()).await, with_chap(room::chap()).await);
+    let (one, other) = (with_chap(crate::room::chap()).await, with_chap(crate::room::chap()).await);
     let client = InitiatorProxy::new(&room.root).await.unwrap();
     let chap = Options::from([("username", "libvirtd".into()), ("secret", SECRET.into())]);
     client.set_chap("", &one.portal(), chap).await.unwrap();

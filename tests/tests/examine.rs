@@ -8,8 +8,6 @@
     reason = "a test that cannot go on must fail"
 )]
 
-mod room;
-
 use std::{
     collections::HashMap,
     fs::{self, Permissions},
@@ -17,13 +15,13 @@ use std::{
     time::Instant,
 };
 
+use crate::room::{Room, SECRET, SOON, TARGET, fails, machine::Picture, systemd};
 use iscsi_initiator_dbus::{
     Kind,
     proxy::InitiatorProxy,
     results::{CheckState, Finding},
 };
 use iscsi_initiator_tests::harness::{MEMBER, STRANGER};
-use room::{Room, SECRET, SOON, TARGET, fails, machine::Picture, systemd};
 use zbus::{Connection, Variant};
 
 type Options<'a> = HashMap<&'a str, Variant<'a>>;
@@ -36,12 +34,6 @@ const UNITS: [(&str, bool, bool); 4] = [
     ("open-iscsi.service", true, true),
     ("multipathd.service", true, true),
 ];
-
-/// The way in for peers; see harness::Peer.
-#[tokio::test]
-async fn peer_process() {
-    iscsi_initiator_tests::harness::agent::run().await;
-}
 
 /// A machine on which nothing is wrong.
 async fn sound() -> Room {
@@ -378,7 +370,7 @@ async fn a_volume_group_that_the_machine_only_activated_is_found() {
     room.machine.stacked("sda", "dm-7", "guest-root", "LVM-abc");
     room.machine.stacked("sda", "dm-8", "guest-swap", "LVM-def");
     room.machine.stacked("sdb", "dm-9", "own-data", "LVM-ghi");
-    let mounts = format!("{}36 35 253:9 / /srv rw - ext4 /dev/dm-9 rw\n", room::machine::ROOT);
+    let mounts = format!("{}36 35 253:9 / /srv rw - ext4 /dev/dm-9 rw\n", crate::room::machine::ROOT);
     room.machine.put("proc/self/mountinfo", &mounts, 0o444);
     let found = look(&room).await;
     let groups = of_name(&found, "volume-groups");

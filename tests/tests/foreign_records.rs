@@ -9,15 +9,13 @@
     reason = "a test that cannot go on must fail"
 )]
 
-mod room;
-
 use std::fs;
 
+use crate::room::{Options, Room, SECRET, TARGET, fails, machine::record_text, target::Script};
 use iscsi_initiator_dbus::{
     Kind,
     results::{ChapMode, CheckState, Finding, NodeState, Startup},
 };
-use room::{Options, Room, SECRET, TARGET, fails, machine::record_text, target::Script};
 
 const PORTAL: &str = "192.0.2.21:3260";
 const NAMED: &str = "storage.example:3260";
@@ -192,13 +190,13 @@ async fn a_target_is_the_same_in_any_case_and_keeps_the_spelling_of_its_record()
 async fn a_record_with_a_host_name_is_diagnosed_at_its_addresses() {
     let room = Room::start().await;
     let client = room.client().await;
-    let target = Script { chap: Some(room::chap()), ..Script::listing([(TARGET, "")]) }.listen().await;
+    let target = Script { chap: Some(crate::room::chap()), ..Script::listing([(TARGET, "")]) }.listen().await;
     let port = target.address.port();
     room.machine.put("etc/hosts", "127.0.0.1 storage.example\n127.0.0.1 nas.example\n", 0o644);
     let own = "iqn.2001-04.com.example:of-this-record";
     let more = format!(
         "node.session.auth.username = {}\nnode.session.auth.password = {SECRET}\niface.initiatorname = {own}\n",
-        room::chap().username
+        crate::room::chap().username
     );
     for name in ["storage.example", "nas.example"] {
         let record = room.machine.record(TARGET, name, port, &more);

@@ -96,12 +96,6 @@ fn assert_dismissed(reply: &str) {
     assert!(reply.starts_with(error) && reply.contains("dismissed"), "{reply}");
 }
 
-/// The way in for peers; see harness::Peer.
-#[tokio::test]
-async fn peer_process() {
-    iscsi_initiator_tests::harness::agent::run().await;
-}
-
 #[tokio::test]
 async fn a_member_of_iscsi_may_log_in_but_not_configure() {
     let (world, _) = world(Limits::default()).await;

@@ -9,8 +9,6 @@
     reason = "a test that cannot go on must fail"
 )]
 
-mod room;
-
 use std::{
     collections::BTreeSet,
     fs,
@@ -18,12 +16,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::room::Room;
 use iscsi_initiator_dbus::shell::PROGRAMS;
 use iscsi_initiator_tests::{
     harness::{ROOT, process::built, world::output},
     hints::{NEW_NAME, commands, filled, words},
 };
-use room::Room;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/hints.md");
 

@@ -8,16 +8,14 @@
     reason = "a test that cannot go on must fail"
 )]
 
-mod room;
-
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use crate::room::{Room, fails, machine::INITIATOR, systemd};
 use iscsi_initiator_dbus::{BUS_NAME, INTERFACE, Kind, OBJECT_PATH, proxy::InitiatorProxy};
 use iscsi_initiator_tests::harness::{DEADLINE, STRANGER, World, world::output};
-use room::{Room, fails, machine::INITIATOR, systemd};
 use tokio::time::timeout;
 use zbus::{export::ordered_stream::OrderedStreamExt as _, fdo::PropertiesProxy};
 

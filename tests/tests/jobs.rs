@@ -8,17 +8,15 @@
     reason = "a test that cannot go on must fail"
 )]
 
-mod room;
-
 use std::{net::SocketAddr, time::Duration};
 
+use crate::room::{Options, Room, SECRET, TARGET, chap, fails, option, until};
 use iscsi_initiator_dbus::{
     BUS_NAME, INTERFACE, Kind, OBJECT_PATH,
     proxy::{InitiatorProxy, ProgressStream},
     results::{LoginOutcome, LogoutOutcome},
 };
 use iscsi_initiator_tests::harness::{DEADLINE, STRANGER};
-use room::{Options, Room, SECRET, TARGET, chap, fails, option, until};
 use tokio::time::timeout;
 use zbus::{Message, Variant, export::ordered_stream::OrderedStreamExt as _, message::Flags};
 
@@ -236,12 +234,6 @@ async fn who_has_used_up_their_places_can_cancel() {
         fails(call.await.unwrap(), Kind::Cancelled, "");
     }
     client.list_paths(Options::new()).await.unwrap();
-}
-
-/// The way in for peers; see harness::Peer.
-#[tokio::test]
-async fn peer_process() {
-    iscsi_initiator_tests::harness::agent::run().await;
 }
 
 #[tokio::test]

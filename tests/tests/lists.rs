@@ -9,17 +9,15 @@
     reason = "a test that cannot go on must fail"
 )]
 
-mod room;
-
 use std::time::{Duration, Instant};
 
+use crate::room::{
+    Options, Room, TARGET, fails, option,
+    target::{Script, T, serve},
+};
 use iscsi_initiator_dbus::{
     Fault, Kind,
     results::{Check, CheckState, Node, NodeState},
-};
-use room::{
-    Options, Room, TARGET, fails, option,
-    target::{Script, T, serve},
 };
 
 const OTHER: &str = "iqn.2001-04.com.example:other";

@@ -3,15 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
-mod room;
-
+use crate::room::{
+    Room, TARGET, fails,
+    machine::{Lun, Target, record_text},
+};
 use iscsi_initiator_dbus::{
     Kind,
     results::{Finding, NodeState, Startup},
-};
-use room::{
-    Room, TARGET, fails,
-    machine::{Lun, Target, record_text},
 };
 
 const PORTAL: &str = "192.0.2.21:3260";
@@ -123,7 +121,7 @@ async fn a_node_is_added_without_asking_anybody_and_only_if_it_is_not_there() {
     let room = Room::start().await;
     let client = room.client().await;
     let none = std::collections::HashMap::new;
-    let target = room::target::Script::listing([(OTHER, "")]).listen().await;
+    let target = crate::room::target::Script::listing([(OTHER, "")]).listen().await;
     let record = room.machine.record(TARGET, "192.0.2.21", 3260, "node.startup = automatic\n");
     let before = room.machine.picture_of(&record);
     let nodes = client.add_node(TARGET, "192.0.2.21", none()).await.unwrap();
@@ -156,7 +154,7 @@ async fn a_record_of_the_old_kind_is_listed_logged_in_to_and_forgotten() {
     let room = Room::start().await;
     let client = room.client().await;
     let none = std::collections::HashMap::new;
-    let target = room::target::Script::listing([(TARGET, "")]).listen().await;
+    let target = crate::room::target::Script::listing([(TARGET, "")]).listen().await;
     let port = target.address.port();
     let path = format!("db/nodes/{TARGET}/127.0.0.1,{port}");
     let text = record_text(TARGET, "127.0.0.1", port, "").replace("node.tpgt = 1\n", "");
@@ -189,7 +187,7 @@ async fn nodes_of_one_portal_are_told_apart_by_their_network_card() {
     let client = room.client().await;
     let none = std::collections::HashMap::new;
     let through = || std::collections::HashMap::from([("interface", "lo".into())]);
-    let target = room::target::Script::listing([(TARGET, "")]).listen().await;
+    let target = crate::room::target::Script::listing([(TARGET, "")]).listen().await;
     let portal = target.portal();
     let shown = |nodes: Vec<iscsi_initiator_dbus::results::Node>| -> Vec<(String, NodeState)> {
         nodes.into_iter().map(|node| (node.interface, node.state)).collect()
@@ -248,7 +246,7 @@ async fn nodes_of_one_portal_are_told_apart_by_their_network_card() {
 async fn a_connect_through_a_card_that_fails_leaves_no_iface() {
     let room = Room::start().await;
     let client = room.client().await;
-    let target = room::target::Script::listing([(TARGET, "")]).listen().await;
+    let target = crate::room::target::Script::listing([(TARGET, "")]).listen().await;
     room.machine.programs_answer(0);
     let before = room.machine.database();
     let options = std::collections::HashMap::from([("interface", "lo".into())]);

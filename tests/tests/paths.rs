@@ -8,17 +8,15 @@
     reason = "a test that cannot go on must fail"
 )]
 
-mod room;
-
 use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
+use crate::room::{
+    Options, Room, TARGET,
+    machine::{Lun, Size},
+};
 use iscsi_initiator_dbus::{
     BUS_NAME, INTERFACE, OBJECT_PATH,
     results::{LoginOutcome, Node, Path},
-};
-use room::{
-    Options, Room, TARGET,
-    machine::{Lun, Size},
 };
 use zbus::{
     Message, MessageStream, export::ordered_stream::OrderedStreamExt as _, message::EndianSig, wire::Endian,
@@ -88,7 +86,8 @@ async fn a_login_tells_of_a_session_that_has_lost_its_portal() {
     let (room, portals) = Room::logged_in().await;
     room.machine.pull_cable(portals[1]);
     shown(&room, portals[1], "FREE", "transport-offline", "faulty").await;
-    let entries = room.client().await.login(TARGET, &portals[1].to_string(), room::within(1)).await.unwrap();
+    let entries =
+        room.client().await.login(TARGET, &portals[1].to_string(), crate::room::within(1)).await.unwrap();
     let [entry] = entries.as_slice() else { panic!("{entries:?}") };
     assert_eq!(entry.outcome, LoginOutcome::AlreadyLoggedIn);
     let words = "the session is in state FREE: the kernel is trying to reconnect, but ";
@@ -121,13 +120,13 @@ async fn a_filter_shows_its_paths_only_and_a_session_without_a_lun_is_shown_too(
     let (room, portals) = Room::logged_in().await;
     let client = room.client().await;
     let here = portals[1].to_string();
-    let filtered = client.list_paths(room::option("portal", here.clone())).await.unwrap();
+    let filtered = client.list_paths(crate::room::option("portal", here.clone())).await.unwrap();
     assert_eq!(filtered.iter().map(|path| path.lun).collect::<Vec<_>>(), [0, 1]);
     assert!(filtered.iter().all(|path| path.portal == here), "{filtered:?}");
 
     let other = "iqn.2003-01.com.example:empty";
     room.machine.session(other, "192.0.2.21", "3260");
-    let filtered = client.list_paths(room::option("target", other)).await.unwrap();
+    let filtered = client.list_paths(crate::room::option("target", other)).await.unwrap();
     let [path] = filtered.as_slice() else { panic!("{filtered:?}") };
     assert_eq!((path.device.as_str(), path.session_state.as_str()), ("", "LOGGED_IN"));
     assert_eq!(paths(&room).await.len(), 5);

@@ -9,16 +9,14 @@
     reason = "a test that cannot go on must fail"
 )]
 
-mod room;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::Permissions,
     os::unix::fs::PermissionsExt as _,
 };
 
+use crate::room::{Room, SECRET, TARGET, target::Script};
 use iscsi_initiator_tests::harness::STRANGER;
-use room::{Room, SECRET, TARGET, target::Script};
 
 const PAGE: &str = include_str!("../../docs/security.md");
 const OTHER: &str = "iqn.2003-01.com.example:other";

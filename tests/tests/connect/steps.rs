@@ -6,13 +6,10 @@ use std::time::Duration;
 use iscsi_initiator_dbus::{Kind, proxy::InitiatorProxy};
 use zbus::{Variant, export::ordered_stream::OrderedStreamExt as _};
 
-use crate::{
-    OTHER, chap,
-    room::{
-        self, Options, Room, SECRET, TARGET, fails,
-        target::{Chap, Listening, Script},
-    },
-    stranger,
+use super::{OTHER, chap, stranger};
+use crate::room::{
+    Options, Room, SECRET, TARGET, fails,
+    target::{Chap, Listening, Script},
 };
 
 fn with(mut options: Options, key: &'static str, value: impl Into<Variant<'static>>) -> Options {
@@ -37,7 +34,7 @@ async fn a_connect_that_fails_leaves_every_record_as_it_was() {
     let room = Room::start().await;
     let client = client(&room).await;
     let old = "node.session.auth.authmethod = CHAP\nnode.session.auth.username = before\nnode.session.auth.password = before-secret\n";
-    let rejecting = Script::default().with_chap(room::another_chap());
+    let rejecting = Script::default().with_chap(crate::room::another_chap());
     let target = portal(&[TARGET], rejecting).await;
     // The discovery asks for CHAP as well, and refuses it: nothing is recorded.
     let before = room.machine.picture_of("db");
@@ -47,7 +44,7 @@ async fn a_connect_that_fails_leaves_every_record_as_it_was() {
     assert!(room.machine.picture_of("db") == before);
 
     // It would let us in, but no session comes of it: whatever was recorded and set is put back.
-    let target = portal(&[TARGET], Script::default().with_chap(room::chap())).await;
+    let target = portal(&[TARGET], Script::default().with_chap(crate::room::chap())).await;
     let port = target.address.port();
     for is_known in [false, true] {
         if is_known {
@@ -131,7 +128,7 @@ async fn the_steps_are_told_in_order_to_the_caller_and_to_nobody_else() {
     let stranger = InitiatorProxy::new(&stranger).await.unwrap();
     let (mut mine, mut theirs) =
         (client.receive_progress().await.unwrap(), stranger.receive_progress().await.unwrap());
-    let target = portal(&[TARGET], Script::default().with_chap(room::chap())).await;
+    let target = portal(&[TARGET], Script::default().with_chap(crate::room::chap())).await;
 
     // Who gives no number is told nothing.
     fails(client.connect(&target.portal(), chap()).await, Kind::Failed, "");

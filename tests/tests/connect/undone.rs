@@ -5,11 +5,8 @@ use std::{net::SocketAddr, time::Duration};
 
 use iscsi_initiator_dbus::{Fault, Kind};
 
-use crate::{
-    OTHER, chap, connect,
-    room::{self, Options, Room, SECRET, TARGET, fails, machine::INITIATOR, option, until, within},
-    stranger,
-};
+use super::{OTHER, chap, connect, stranger};
+use crate::room::{Options, Room, SECRET, TARGET, fails, machine::INITIATOR, option, until, within};
 
 /// The call fails so, once without a record and once over one of the caller's: each is as it was before.
 async fn undone(room: &Room, portals: [SocketAddr; 2], options: &Options, kind: Kind, words: &str) -> Fault {
@@ -58,12 +55,12 @@ async fn the_portal_does_not_have_the_target() {
 #[tokio::test]
 async fn the_target_refuses_the_secret() {
     let (room, portals) = stranger().await;
-    room.machine.want_chap(TARGET, &room::another_chap());
+    room.machine.want_chap(TARGET, &crate::room::another_chap());
     let words = "the step login failed: ";
     undone(&room, portals, &Options::new(), Kind::ChapRejected, words).await;
     assert_eq!(room.machine.calls(), "");
     // The right one goes through: nothing of the failures is in its way.
-    room.machine.want_chap(TARGET, &room::chap());
+    room.machine.want_chap(TARGET, &crate::room::chap());
     assert_eq!(connect(&room, portals[0], Options::new()).await.unwrap().len(), 2);
 }
 

@@ -5,10 +5,8 @@ use iscsi_initiator_dbus::{
     results::{HolderKind, LogoutOutcome},
 };
 
-use crate::{
-    WEB, hold, is_up, log_out, paths, release,
-    room::{Options, Room, TARGET, fails, option},
-};
+use super::{WEB, hold, is_up, log_out, paths, release};
+use crate::room::{Options, Room, TARGET, fails, option};
 
 const FILE: &str = "scratch/leases/iqn.2003-01.com.example:disks";
 

@@ -3,10 +3,8 @@
 use iscsi_initiator_dbus::Kind;
 use iscsi_initiator_tests::harness::{MEMBER, Reply, STRANGER, User};
 
-use crate::{
-    WEB, hold, is_up, log_out, release,
-    room::{Options, Room, TARGET, fails},
-};
+use super::{WEB, hold, is_up, log_out, release};
+use crate::room::{Options, Room, TARGET, fails};
 
 async fn hold_as(room: &Room, user: User, holder: &str) -> Reply {
     room.world.call_as(user, "Hold", "ssa{sv}", &[TARGET, holder, "0"]).await

@@ -6,10 +6,8 @@ use iscsi_initiator_dbus::{
     results::{Holder, HolderKind, NO_USER},
 };
 
-use crate::{
-    log_out,
-    room::{Options, Room, TARGET, fails, machine, option, within},
-};
+use super::log_out;
+use crate::room::{Options, Room, TARGET, fails, machine, option, within};
 
 async fn check(room: &Room, portal: &str) -> Result<Vec<Holder>, Fault> {
     room.client().await.check_in_use(TARGET, portal).await

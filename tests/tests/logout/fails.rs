@@ -10,10 +10,8 @@ use iscsi_initiator_dbus::{
 use iscsi_initiator_tests::harness::DEADLINE;
 use tokio::time::{sleep, timeout};
 
-use crate::{
-    left_without_a_trace, log_out,
-    room::{Options, Room, TARGET, fails, option, until, within},
-};
+use super::{left_without_a_trace, log_out};
+use crate::room::{Options, Room, TARGET, fails, option, until, within};
 
 /// Sessions and maps are as they were, and can be left once whatever it was is over.
 async fn is_up_again(room: &Room) {

@@ -8,10 +8,8 @@ use iscsi_initiator_dbus::{
     results::{LoginOutcome, LogoutOutcome},
 };
 
-use crate::{
-    left, log_out,
-    room::{self, Options, Room, SOON, TARGET, fails, option, within},
-};
+use super::{left, log_out};
+use crate::room::{Options, Room, SOON, TARGET, fails, option, within};
 
 /// A session with two disks, and a record of it with these lines.
 async fn room(more: &str) -> Room {
@@ -38,7 +36,7 @@ fn forced() -> Options {
 #[tokio::test]
 async fn each_device_is_named_with_its_holder() {
     let room = room("").await;
-    let mounts = format!("{}36 35 8:0 / /mnt rw - ext4 /dev/sda rw\n", room::machine::ROOT);
+    let mounts = format!("{}36 35 8:0 / /mnt rw - ext4 /dev/sda rw\n", crate::room::machine::ROOT);
     room.machine.put("proc/self/mountinfo", &mounts, 0o444);
     room.machine.put("sys/block/loop0/loop/backing_file", "/mnt/image\n", 0o444);
     room.machine.process(4711, "qemu-system-x86", "/dev/sdb");
@@ -57,7 +55,8 @@ async fn a_stack_is_released_from_its_top_by_the_commands_of_the_hint() {
     room.machine.stacked("sda", "dm-7", "guest-root", "LVM-abc");
     room.machine.stacked("sda", "dm-8", "guest-swap", "LVM-def");
     room.machine.stacked("dm-7", "dm-9", "my safe", "CRYPT-LUKS2-abc");
-    let mounts = format!("{}36 35 253:9 / /srv/my\\040disk rw - ext4 /dev/dm-9 rw\n", room::machine::ROOT);
+    let mounts =
+        format!("{}36 35 253:9 / /srv/my\\040disk rw - ext4 /dev/dm-9 rw\n", crate::room::machine::ROOT);
     room.machine.put("proc/self/mountinfo", &mounts, 0o444);
     let swaps = "Filename Type Size Used Priority\n/dev/dm-8 partition 1 0 -2\n";
     room.machine.put("proc/swaps", swaps, 0o444);
@@ -239,7 +238,7 @@ async fn what_a_forced_logout_left_of_a_target_that_is_forgotten_goes_as_well() 
     let (room, _) = Room::with_gateway().await;
     // A login that does not wait has not learned what its LUNs are.
     room.login(option("wait", false)).await.unwrap();
-    room::until("both maps are there", || room.machine.maps().len() == 2).await;
+    crate::room::until("both maps are there", || room.machine.maps().len() == 2).await;
     let pid = room.machine.hold("dm-1", "dd");
     log_out(&room, forced()).await.unwrap();
     assert_eq!(room.machine.maps().len(), 1);

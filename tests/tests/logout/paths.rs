@@ -8,10 +8,8 @@ use iscsi_initiator_dbus::{
     results::{LoginOutcome, LogoutOutcome},
 };
 
-use crate::{
-    left_without_a_trace, log_out,
-    room::{Options, Room, TARGET, fails, until},
-};
+use super::{left_without_a_trace, log_out};
+use crate::room::{Options, Room, TARGET, fails, until};
 
 /// The session at this portal is the only one, and carries both maps.
 #[track_caller]

@@ -9,11 +9,8 @@ use iscsi_initiator_dbus::{
 };
 use iscsi_initiator_tests::harness::process::program;
 
-use super::{
-    Room, changed, count,
-    room::{Options, TARGET, machine::Lun},
-    sessions, until, watcher,
-};
+use super::{Room, changed, count, sessions, until, watcher};
+use crate::room::{Options, TARGET, machine::Lun};
 
 /// A person runs iscsiadm.
 async fn iscsiadm(room: &Room, arguments: &[&str]) {

@@ -8,10 +8,8 @@ use iscsi_initiator_dbus::{
     watch::Watcher,
 };
 
-use super::{
-    Room, changed, count, received,
-    room::{Options, SECRET, TARGET, machine::Lun},
-};
+use super::{Room, changed, count, received};
+use crate::room::{Options, SECRET, TARGET, machine::Lun};
 
 /// A watcher and a client on one connection.
 async fn both(room: &Room) -> (Watcher, InitiatorProxy<'static>) {
@@ -77,7 +75,7 @@ async fn records_that_are_made_changed_and_forgotten() {
 #[tokio::test]
 async fn connect_and_rescan() {
     let room = Room::start().await;
-    let portals = room.machine.add_gateway(TARGET, super::room::chap());
+    let portals = room.machine.add_gateway(TARGET, crate::room::chap());
     room.machine.start_multipathd();
     let (mut watcher, client) = both(&room).await;
     let chap = Options::from([("username", "libvirtd".into()), ("secret", SECRET.into())]);
@@ -95,7 +93,7 @@ async fn a_login_that_fails_leaves_the_watchers_with_what_was_there() {
     let (room, portals) = Room::with_gateway().await;
     let before = both(&room).await.0.model().clone();
     let (mut watcher, client) = both(&room).await;
-    room.machine.want_chap(TARGET, &super::room::another_chap());
+    room.machine.want_chap(TARGET, &crate::room::another_chap());
     client.login(TARGET, &portals[0].to_string(), Options::new()).await.unwrap_err();
     received(&mut watcher).await;
     assert_eq!(*watcher.model(), before);

@@ -14,11 +14,8 @@ use zbus::{
     fdo::{IntrospectableProxy, ObjectManagerProxy, PeerProxy, PropertiesProxy},
 };
 
-use super::{
-    Room, count,
-    room::{Options, TARGET},
-    watcher,
-};
+use super::{Room, count, watcher};
+use crate::room::{Options, TARGET};
 
 async fn managed(room: &Room) -> BTreeMap<Id, Object> {
     let root = ObjectManagerProxy::builder(&room.root).destination(BUS_NAME).path(OBJECT_PATH);
@@ -63,7 +60,7 @@ async fn the_objects_say_what_the_lists_say() {
             (&session.target, &session.portal, session.state.as_str()),
             (&node.target, &node.portal, "LOGGED_IN")
         );
-        assert_eq!(session.initiator_name, super::room::machine::INITIATOR);
+        assert_eq!(session.initiator_name, crate::room::machine::INITIATOR);
     }
     let mut shown = Vec::new();
     for object in objects.values() {

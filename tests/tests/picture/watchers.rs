@@ -15,11 +15,8 @@ use zbus::{
     message::Type,
 };
 
-use super::{
-    NO_LOOKING, Room, count,
-    room::{Options, TARGET, call, fails},
-    until, watcher,
-};
+use super::{NO_LOOKING, Room, count, until, watcher};
+use crate::room::{Options, TARGET, call, fails};
 
 /// Every signal of the daemon's that a connection gets from now on.
 async fn signals(connection: &Connection) -> MessageStream {
@@ -72,9 +69,9 @@ async fn who_did_not_subscribe_gets_no_signal() {
 async fn whom_polkit_refuses_gets_nothing() {
     let (room, _) = {
         let room = Room::start_with_rules(NO_LOOKING).await;
-        let portals = room.machine.add_gateway(TARGET, super::room::chap());
+        let portals = room.machine.add_gateway(TARGET, crate::room::chap());
         for portal in portals {
-            room.record(portal, super::room::SECRET);
+            room.record(portal, crate::room::SECRET);
         }
         room.login(Options::new()).await.unwrap();
         (room, portals)

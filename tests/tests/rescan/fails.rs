@@ -10,11 +10,8 @@ use iscsi_initiator_dbus::{
 use iscsi_initiator_tests::harness::DEADLINE;
 use tokio::time::{sleep, timeout};
 
-use crate::{
-    counts, rescan,
-    room::{Options, Room, TARGET, fails, machine::Lun, option, until, within},
-    size,
-};
+use super::{counts, rescan, size};
+use crate::room::{Options, Room, TARGET, fails, machine::Lun, option, until, within};
 
 #[tokio::test]
 async fn who_is_not_logged_in_is_told_to_log_in() {

@@ -24,17 +24,15 @@ mod lost;
 mod luns;
 mod portals;
 mod refused;
-#[path = "../room/mod.rs"]
-mod room;
 mod several;
 mod two_targets;
 mod waits;
 
+use crate::room::{Options, Room, SECRET, TARGET, fails, option};
 use iscsi_initiator_dbus::{
     Kind,
     results::{LoginOutcome, LogoutOutcome},
 };
-use room::{Options, Room, SECRET, TARGET, fails, option};
 
 #[tokio::test]
 async fn both_portals_come_up_with_their_disks_in_maps() {

@@ -13,14 +13,11 @@
 )]
 
 mod fails;
-#[path = "../room/mod.rs"]
-mod room;
-
+use crate::room::{Options, Room, TARGET, machine::Lun};
 use iscsi_initiator_dbus::{
     Fault,
     results::{CheckState, Problem, Rescan, RescanOutcome},
 };
-use room::{Options, Room, TARGET, machine::Lun};
 
 async fn rescan(room: &Room, options: Options) -> Result<Vec<Rescan>, Fault> {
     room.client().await.rescan(TARGET, "", options).await

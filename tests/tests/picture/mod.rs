@@ -19,26 +19,18 @@
 mod by_hand;
 mod order;
 mod reading;
-#[path = "../room/mod.rs"]
-mod room;
 mod unsaid;
 mod watchers;
 
 use std::time::Duration;
 
+use crate::room::Room;
 use iscsi_initiator_dbus::{
     objects::{Class, Event, Id, Model},
     watch::Watcher,
 };
 use iscsi_initiator_tests::harness::DEADLINE;
-use room::Room;
 use tokio::time::timeout;
-
-/// The way in for peers; see harness::Peer.
-#[tokio::test]
-async fn peer_process() {
-    iscsi_initiator_tests::harness::agent::run().await;
-}
 
 /// polkit's own default allows everybody to look; here one user may not.
 const NO_LOOKING: &str = r#"polkit.addRule(function (action, subject) {

@@ -20,16 +20,13 @@ mod check;
 mod fails;
 mod in_use;
 mod paths;
-#[path = "../room/mod.rs"]
-mod room;
-
 use std::time::{Duration, Instant};
 
+use crate::room::{Options, Room, TARGET, fails, within};
 use iscsi_initiator_dbus::{
     Fault, Kind,
     results::{Logout, LogoutOutcome},
 };
-use room::{Options, Room, TARGET, fails, within};
 
 async fn log_out(room: &Room, options: Options) -> Result<Vec<Logout>, Fault> {
     room.client().await.logout(TARGET, "", options).await

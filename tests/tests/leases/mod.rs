@@ -14,25 +14,17 @@
 )]
 
 mod damaged;
-#[path = "../room/mod.rs"]
-mod room;
 mod users;
 
 use std::time::Duration;
 
+use crate::room::{Options, Room, TARGET, fails, option, until, within};
 use iscsi_initiator_dbus::{
     Fault, Kind,
     results::{CheckState, HolderKind, LoginOutcome, Logout, LogoutOutcome, Path},
 };
-use room::{Options, Room, TARGET, fails, option, until, within};
 
 const WEB: &str = "libvirt:web";
-
-/// The way in for peers; see harness::Peer.
-#[tokio::test]
-async fn peer_process() {
-    iscsi_initiator_tests::harness::agent::run().await;
-}
 
 async fn hold(room: &Room, holder: &str) -> Result<(), Fault> {
     room.client().await.hold(TARGET, holder, Options::new()).await

@@ -13,21 +13,19 @@
     reason = "a test that cannot go on must fail"
 )]
 
-#[path = "../room/mod.rs"]
-mod room;
 mod steps;
 mod undone;
 
 use std::net::SocketAddr;
 
-use iscsi_initiator_dbus::{
-    Fault, Kind,
-    results::{Login, LoginOutcome, LogoutOutcome},
-};
-use room::{
+use crate::room::{
     Options, Room, SECRET, TARGET,
     machine::{INITIATOR, Lun, Target},
     option,
+};
+use iscsi_initiator_dbus::{
+    Fault, Kind,
+    results::{Login, LoginOutcome, LogoutOutcome},
 };
 
 const OTHER: &str = "iqn.2001-04.com.example:other";
@@ -45,7 +43,7 @@ async fn connect(room: &Room, portal: SocketAddr, options: Options) -> Result<Ve
 /// A machine with multipathd beside a gateway that it knows nothing of.
 async fn stranger() -> (Room, [SocketAddr; 2]) {
     let room = Room::start().await;
-    let portals = room.machine.add_gateway(TARGET, room::chap());
+    let portals = room.machine.add_gateway(TARGET, crate::room::chap());
     room.machine.start_multipathd();
     (room, portals)
 }
@@ -129,7 +127,8 @@ async fn a_portal_that_is_down_is_told_and_the_other_connected() {
 #[tokio::test]
 async fn of_two_targets_the_one_that_refuses_leaves_no_record() {
     let (room, portals) = stranger().await;
-    let other = Target::new(OTHER, [Lun::disk(8, 16)]).for_initiator(INITIATOR, Some(room::another_chap()));
+    let other =
+        Target::new(OTHER, [Lun::disk(8, 16)]).for_initiator(INITIATOR, Some(crate::room::another_chap()));
     room.machine.add_target(other, &portals);
     let both = option("targets", vec![TARGET.to_owned(), OTHER.to_owned()]);
     let entries = connect(&room, portals[0], both).await.unwrap();

@@ -346,13 +346,18 @@ impl Dir {
     }
 }
 
-/// The names in an open directory, from where its listing stands.
+/// The names in an open directory, from where its listing stands. What is removed meanwhile ends the listing, as it
+/// ends that of the standard library.
 fn names_in(fd: &OwnedFd) -> Result<Names> {
     let mut buffer = [const { MaybeUninit::uninit() }; LISTED];
     let mut entries = RawDir::new(fd, &mut buffer);
     let (mut names, mut is_all) = (Vec::new(), true);
-    while let Some(entry) = entries.next() {
-        let name = entry?.file_name().to_bytes().to_vec();
+    loop {
+        let name = match entries.next() {
+            None | Some(Err(Errno::NOENT)) => break,
+            Some(Err(Errno::INTR)) => continue,
+            Some(entry) => entry?.file_name().to_bytes().to_vec(),
+        };
         if name == b"." || name == b".." {
             continue;
         }
@@ -406,6 +411,16 @@ mod tests {
         assert_eq!(after.permissions().mode() & 0o7777, 0o600);
         assert_eq!(dir.read("nodes/a/default").unwrap().unwrap().as_slice(), b"two");
         assert_eq!(dir.list(".").unwrap(), ["nodes"]);
+    }
+
+    #[test]
+    fn a_directory_that_is_removed_while_it_is_open_has_no_names() {
+        let (folder, dir) = dir();
+        dir.make_dirs("nodes/a").unwrap();
+        let open = dir.folder("nodes/a").unwrap();
+        std::fs::remove_dir(folder.path().join("nodes/a")).unwrap();
+        let Names { names, is_all } = open.names().unwrap();
+        assert!(names.is_empty() && is_all);
     }
 
     #[test]

@@ -51,7 +51,7 @@ use iscsi_initiator_polkit::Action;
 pub(super) use self::{answer::NO_LUN, portals::with_way_around};
 use self::{
     answer::{Done, Outcome},
-    before::Before,
+    before::{Before, Terms},
     hold::Hold,
     lun_identity::{Fresh, Refused},
     portals::Reached,
@@ -68,15 +68,9 @@ use crate::{
         call::{Call, Progress, act},
         leftovers::pathless_maps,
         logout::just_made::{self, PROBED},
-        records::{
-            lookup::{as_recorded, meant_among, none},
-            startup,
-        },
+        records::lookup::as_recorded,
         state::snapshot::Snapshot,
-        turns::{
-            leases,
-            places::{Share, check_number},
-        },
+        turns::{leases, places::Share},
     },
 };
 
@@ -89,6 +83,12 @@ struct Wishes {
     /// Whether to accept LUNs that are other disks than before.
     accept_changed_luns: bool,
     progress: Progress,
+}
+
+impl Wishes {
+    fn terms(&self) -> Terms {
+        Terms { waits: self.wait, sets_startup: self.startup.is_some() }
+    }
 }
 
 impl Engine {
@@ -110,15 +110,8 @@ impl Engine {
                 let (asked, limit) = (call.any_portal(), call.limit());
                 let target = &as_recorded(engine, call.target()?).await?;
                 let hold = Hold::new(engine.turns.claims.claim(target)?);
-                let mut before = before::look(engine, target, wishes.wait, limit).await?;
-                if let Some(portals) = meant_among(engine, &before.nodes, asked, limit).await? {
-                    before.nodes.retain(|node| portals.contains(&node.key.portal));
-                }
+                let before = before::look(engine, target, asked, wishes.terms(), limit).await?;
                 let nodes = &before.nodes;
-                if nodes.is_empty() {
-                    return Err(none(engine, target, asked).await);
-                }
-                check_number(nodes.len())?;
                 let share = engine.turns.places.share(nodes.len(), limit);
                 let portals = nodes.iter().map(|node| node.key.portal.to_string()).collect::<Vec<_>>();
                 wishes.progress.report(Step::Login, format!("logging in at {}", some_of(&portals)));
@@ -143,20 +136,15 @@ fn some_of(names: &[String]) -> String {
 async fn log_in(
     engine: &Arc<Engine>,
     target: &Iqn,
-    before: Before,
+    mut before: Before,
     hold: &Hold,
     share: &Share,
     wishes: &Wishes,
     limit: &Limit,
 ) -> Result<Vec<results::Login>> {
-    if wishes.startup.is_some() {
-        startup::refuse_boots(&before.nodes)?;
-    }
-    // An unreadable file stops a login before it begins.
     let known_luns = if wishes.wait { before.known_luns.clone()? } else { Wwids::new() };
     let pathless = pathless_maps::take_away_of(engine, before.pathless.clone(), Some(target)).await?.kept;
-    let is_left = |node: &&NodeKey| before.records.get(*node).is_some_and(|record| record.is_scan_manual);
-    let left_to_a_person: BTreeSet<NodeKey> = before.records.keys().filter(is_left).cloned().collect();
+    let left_to_a_person = std::mem::take(&mut before.unscanned);
     let Reached { mut outcomes, mut now, is_as_before } =
         portals::log_in(engine, before, hold, share, limit).await?;
     let mut unscanned = without_disks(&outcomes, now.as_deref());

@@ -29,14 +29,17 @@ use crate::{
         host::{limit::Limit, threads::blocking},
         kernel::sysfs::Scope,
         open_iscsi::{
-            database::{DatabaseError, Node, NodeKey, backup::RecordsBackup, for_login::ForLogin},
+            database::{Node, NodeKey, backup::RecordsBackup, for_login::ForLogin},
             iscsiadm::Iscsiadm,
         },
     },
     engine::{
         Engine,
         ask::to_adopt,
-        records::{initiator_name, lookup::damaged},
+        records::{
+            initiator_name,
+            lookup::{damaged, removed},
+        },
         state::{shared_look::SharedLook, snapshot::Snapshot},
         turns::places::Share,
     },
@@ -74,15 +77,16 @@ pub(super) struct Reached {
     pub(super) is_as_before: bool,
 }
 
-/// Logs in at all nodes of this look, with an outcome each.
+/// Logs in at all nodes of this look, with an outcome each. Those that were removed before it have failed.
 pub(super) async fn log_in(
     engine: &Arc<Engine>,
-    Before { nodes, mut records, has_debts, sessions: before, needs, .. }: Before,
+    Before { nodes, gone, mut records, has_debts, sessions: before, needs, .. }: Before,
     hold: &Hold,
     share: &Share,
     limit: &Limit,
 ) -> Result<Reached> {
-    let mut outcomes = BTreeMap::<NodeKey, Outcome>::new();
+    let mut outcomes: BTreeMap<NodeKey, Outcome> =
+        gone.into_iter().map(|node| (node.clone(), Err(removed(&node)))).collect();
     let (mut down, mut lost) = (Vec::new(), Vec::new());
     for node in &nodes {
         let Some(sid) = there::session(engine, &before, &node.key, limit).await else {
@@ -104,6 +108,8 @@ pub(super) async fn log_in(
         has_debts,
         needs,
     };
+    // The rest of the secrets.
+    drop(records);
     // Neither waits for the other.
     let (outcomes, words) = tokio::join!(
         attempt_all(engine, down, outcomes, &looks, hold, share, limit),
@@ -170,7 +176,7 @@ async fn attempt_all(
         });
     }
     // A session that is up counts as a portal that answered.
-    let mut hurry_at = (!outcomes.is_empty()).then(|| Instant::now() + STRAGGLERS);
+    let mut hurry_at = outcomes.values().any(Result::is_ok).then(|| Instant::now() + STRAGGLERS);
     let mut has_hurried = false;
     let mut lost = None;
     loop {
@@ -215,7 +221,7 @@ async fn one_node(
     let place = shared.share.place(&shared.limit).await?;
     let (begun, answering) = (Instant::now(), shared.share.part(&shared.limit));
     // Removed while it was read.
-    let proofs = Arc::new(record.ok_or(DatabaseError::NoSuchNode)?.proofs?);
+    let proofs = Arc::new(record.ok_or_else(|| removed(key))?.proofs?);
     let initiator = initiator_name::of_node(node, &shared.initiator)?;
     let accepted = tokio::select! {
         asked = ask_any(engine, node, &initiator, &proofs, &answering) => asked?,

@@ -185,6 +185,19 @@ fn discover(portal: Option<&Portal>) -> String {
     }
 }
 
+/// It was there when the call began, or the call has recorded it.
+pub(in crate::engine) fn removed(node: &NodeKey) -> Fault {
+    Fault::new(
+        Kind::NoSuchNode,
+        format!("the record of {} at {} was removed by another program meanwhile", node.target, node.portal),
+    )
+    .hint(hint!(
+        "record it again: iscsictl add {TARGET} {PORTAL}",
+        TARGET = node.target,
+        PORTAL = node.portal
+    ))
+}
+
 pub(in crate::engine) fn damaged(node: &NodeKey, why: impl std::fmt::Display) -> Fault {
     Fault::new(
         Kind::InvalidConfiguration,

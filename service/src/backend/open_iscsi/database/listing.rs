@@ -84,7 +84,7 @@ impl Database {
         of(&open(&self.root)?, targets)
     }
 
-    /// The same, and shows each record that can be used, once.
+    /// The same, and shows each record that can be read, once, also if it is damaged.
     pub(super) fn list_and_show(
         &self,
         target: &Iqn,
@@ -351,7 +351,10 @@ fn look(
         Ok(None) => damaged(RecordError::Empty),
         // What can be read of it is shown.
         Err(DatabaseError::Record { error, .. }) => {
-            Ok(node(key, &read(at, name)?.unwrap_or_else(Record::new), Some(error)))
+            let record = read(at, name)?.unwrap_or_else(Record::new);
+            let node = node(key, &record, Some(error));
+            show(&node, &record);
+            Ok(node)
         }
         // One bad file must not hide the others.
         Err(DatabaseError::Io { error: Errno::LOOP, .. }) => damaged(RecordError::Link),

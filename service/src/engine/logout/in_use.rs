@@ -88,7 +88,7 @@ async fn of_sessions(
     }
     let late = || limit.fault("a logout is still running").hint("try again");
     let _turn = limit.wait(engine.turns.acts.logout.lock()).await.ok_or_else(late)?;
-    if let Verdict::Used(used) = unused::verdict(engine, sessions, false, limit).await? {
+    if let Verdict::Used(used) = unused::verdict(engine, sessions, None, limit).await? {
         found.extend(holders(engine, used.found, &used.release).await?);
     }
     Ok(found)

@@ -45,7 +45,7 @@ impl Predicate for Ended<'_> {
     async fn look(&mut self) -> Result<Option<()>> {
         let limit = Limit::of(DEFAULT_TIMEOUT);
         // They were looked at a while ago.
-        let manner = Manner { force: false, waits: true, are_fresh: false };
+        let manner = Manner { force: false, waits: true, looked_at: None };
         let nodes = boot::nodes_of(self.engine, &self.sessions).await?;
         match super::end(self.engine, &self.sessions, &nodes, manner, &Progress::none(), &limit).await {
             // A slow machine may not get through all processes in time.

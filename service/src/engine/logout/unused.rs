@@ -32,6 +32,9 @@ const COMING: Duration = Duration::from_secs(15);
 /// A look that starts this shortly before the deadline would not finish.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// How old a look may be that is taken for one at what there is now.
+const FRESH: Duration = Duration::from_millis(250);
+
 /// The most users that a message names.
 const NAMED: usize = 8;
 
@@ -112,28 +115,28 @@ pub(super) struct Used {
 pub(super) async fn unused(
     engine: &Engine,
     sessions: &[Session],
-    are_fresh: bool,
+    looked_at: Option<Instant>,
     limit: &Limit,
 ) -> Result<(Plan, Claims)> {
-    match verdict(engine, sessions, are_fresh, limit).await? {
+    match verdict(engine, sessions, looked_at, limit).await? {
         Verdict::Unused(plan, claims) => Ok((plan, claims)),
         Verdict::Used(Used { plan, found, release }) => Err(report(&plan, &found, &release)),
     }
 }
 
-/// The same, before it is put into words. Fresh sessions are not looked at once more before what uses them is, only
-/// after that.
+/// The same, before it is put into words. Sessions that were looked at just now are not looked at once more before what
+/// uses them is, only after that. `looked_at` is when that look began.
 pub(super) async fn verdict(
     engine: &Engine,
     sessions: &[Session],
-    are_fresh: bool,
+    looked_at: Option<Instant>,
     limit: &Limit,
 ) -> Result<Verdict> {
     // The following steps need time too.
     let coming = COMING.min(limit.left() / 2);
     let begun = Instant::now();
-    let fresh = are_fresh.then(|| sessions.to_vec());
-    let mut unused = Unused { engine, sessions, fresh, limit, begun, coming, over: None, used: None };
+    let seen = looked_at.map(|at| Seen { sessions: sessions.to_vec(), at });
+    let mut unused = Unused { engine, sessions, seen, limit, begun, coming, over: None, used: None };
     match (engine.state.watch.until(&mut unused, limit).await?, unused.used) {
         (Some(verdict), _) => Ok(verdict),
         (None, Some(used)) if !limit.is_cancelled() => Ok(Verdict::Used(used)),
@@ -141,12 +144,25 @@ pub(super) async fn verdict(
     }
 }
 
+/// Sessions that were looked at before, and when that look began.
+struct Seen {
+    sessions: Vec<Session>,
+    at: Instant,
+}
+
+impl Seen {
+    /// The sessions, unless they are out of date by now.
+    fn fresh(self) -> Option<Vec<Session>> {
+        (self.at.elapsed() <= FRESH).then_some(self.sessions)
+    }
+}
+
 /// Decides whether anything uses what leaves.
 struct Unused<'a> {
     engine: &'a Engine,
     sessions: &'a [Session],
-    /// As they are now, for the first look.
-    fresh: Option<Vec<Session>>,
+    /// As they were a moment ago, for the first look.
+    seen: Option<Seen>,
     limit: &'a Limit,
     begun: Instant,
     /// How long to wait for udev and multipathd.
@@ -165,13 +181,18 @@ impl Predicate for Unused<'_> {
         let (has_time, elapsed) = (self.limit.left() > LOOK, self.begun.elapsed());
         let may_come = elapsed < self.coming;
         let may_wait = move |are_coming: bool| has_time && (are_coming || elapsed < GLANCE);
-        let (look, scope, fresh) = (Look::new(self.engine), scope(self.sessions), self.fresh.take());
+        // What is decided without another look is decided by what there is now.
+        let seen = self.seen.take().filter(|_| has_time);
+        let (look, scope) = (Look::new(self.engine), scope(self.sessions));
         let looking = asking_multipathd(move || {
+            // It may have waited for a thread.
+            let fresh = seen.and_then(Seen::fresh);
+            let is_before = fresh.is_some();
             let now = fresh.unwrap_or_else(|| look.sysfs.sessions_in(&scope));
-            look.sight(&now, may_come, may_wait)
+            (look.sight(&now, may_come, may_wait), is_before)
         });
         let Some(sight) = self.limit.wait(looking).await else { return Ok(None) };
-        let Sight { plan, are_coming, is_awaited } = sight?;
+        let (Sight { plan, are_coming, is_awaited }, is_before) = sight?;
         // The daemon's own claim in between would keep multipathd from making the map, and
         // multipathd does not retry.
         if is_awaited {
@@ -190,7 +211,8 @@ impl Predicate for Unused<'_> {
         let is_glance = found.iter().all(|used| is_glance(&used.holder));
         let is_udevs = found.iter().all(|used| matches!(used.holder, Holder::Udev(_)));
         // On a slow machine, probing new devices takes longer.
-        let is_last = (is_last && !are_coming && is_same().await?) || self.limit.left() <= LOOK;
+        let is_late = self.limit.left() <= LOOK;
+        let is_last = (is_late && !is_before) || ((is_late || is_last && !are_coming) && is_same().await?);
         if is_udevs && is_last {
             // On a slow machine udev probes for longer. It only reads, and starts again with the
             // next disk.
@@ -276,5 +298,21 @@ fn way_out(release: &Release) -> String {
         (programs, "", _) => format!("stop {programs}, {again}"),
         ("", commands, _) => format!("release them, {again}: {commands}"),
         (programs, commands, _) => format!("stop {programs}, release the rest, {again}: {commands}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_seen_is_out_of_date_after_a_quarter_of_a_second() {
+        let seen = |at| Seen { sessions: Vec::new(), at };
+        let at = Instant::now();
+        assert!(seen(at).fresh().is_some());
+        tokio::time::advance(FRESH).await;
+        assert!(seen(at).fresh().is_some());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(seen(at).fresh().is_none() && seen(Instant::now()).fresh().is_some());
     }
 }

@@ -46,9 +46,12 @@ impl Predicate for Ended<'_> {
         let limit = Limit::of(DEFAULT_TIMEOUT);
         // They were looked at a while ago.
         let manner = Manner { force: false, waits: true, looked_at: None };
-        let nodes = boot::nodes_of(self.engine, &self.sessions).await?;
-        match super::end(self.engine, &self.sessions, &nodes, manner, &Progress::none(), &limit).await {
-            // A slow machine may not get through all processes in time.
+        let ending = async {
+            let nodes = boot::nodes_of(self.engine, &self.sessions).await?;
+            super::end(self.engine, &self.sessions, &nodes, manner, &Progress::none(), &limit).await
+        };
+        match ending.await {
+            // A slow machine may not get through all records or processes in time.
             Err(fault) if matches!(fault.kind(), Kind::InUse | Kind::TimedOut) => {
                 self.stays = Some(fault);
                 Ok(None)

@@ -14,7 +14,13 @@ use crate::room::{
     Options, Room, TARGET,
     machine::{Lun, Size},
 };
-use iscsi_initiator_dbus::results::{LoginOutcome, Path};
+use iscsi_initiator_dbus::{
+    BUS_NAME, INTERFACE, OBJECT_PATH,
+    results::{LoginOutcome, Node, Path},
+};
+use zbus::{
+    Message, MessageStream, export::ordered_stream::OrderedStreamExt as _, message::EndianSig, wire::Endian,
+};
 
 async fn paths(room: &Room) -> Vec<Path> {
     room.client().await.list_paths(Options::new()).await.unwrap()
@@ -168,4 +174,48 @@ async fn a_size_that_a_rescan_found_is_shown_with_the_disks_identifier() {
     let now = paths(&room).await;
     assert_eq!(sizes(&now), [64, 256, 64, 256]);
     assert!(now.iter().filter(|path| path.lun == 1).all(|path| path.wwid == Lun::disk(2, 0).wwid));
+}
+
+/// The reply to a list, called by a program in this byte order.
+async fn listed_in(room: &Room, order: Endian, method: &str) -> Message {
+    let connection = room.world.connect().await;
+    let mut replies = MessageStream::from(&connection);
+    let call = Message::method_call(OBJECT_PATH, method).destination(BUS_NAME).interface(INTERFACE);
+    let call = call.endian(order).build(&(Options::new(),)).unwrap();
+    connection.send(&call).await.unwrap();
+    let serial = call.primary_header().serial_num();
+    let reply = async {
+        loop {
+            let message = replies.next().await.unwrap().unwrap();
+            if message.header().reply_serial() == Some(serial) {
+                return message;
+            }
+        }
+    };
+    tokio::time::timeout(iscsi_initiator_tests::harness::DEADLINE, reply).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_caller_of_the_other_byte_order_gets_the_same_lists_in_its_own() {
+    let (room, portals) = Room::logged_in().await;
+    // What has no event is the same in both.
+    shown(&room, portals[0], "LOGGED_IN", "running", "ready").await;
+    let mut lengths = Vec::new();
+    for (order, sign) in [(Endian::Little, EndianSig::Little), (Endian::Big, EndianSig::Big)] {
+        let (of_paths, of_nodes) =
+            (listed_in(&room, order, "ListPaths").await, listed_in(&room, order, "ListNodes").await);
+        for reply in [&of_paths, &of_nodes] {
+            assert_eq!(reply.message_type(), zbus::message::Type::MethodReturn, "{reply:?}");
+            assert_eq!(reply.primary_header().endian_sig(), sign);
+            assert_eq!(reply.header().signature().to_string(), "aa{sv}");
+            lengths.push(reply.body().len());
+        }
+        let (shown, nodes): (Vec<Path>, Vec<Node>) =
+            (of_paths.body().deserialize().unwrap(), of_nodes.body().deserialize().unwrap());
+        assert_eq!(shown, paths(&room).await);
+        assert_eq!((shown.len(), shown[0].sid, shown[0].size), (4, 1, 64 << 20));
+        assert_eq!(nodes, room.client().await.list_nodes(Options::new()).await.unwrap());
+        assert_eq!(nodes.len(), 2);
+    }
+    assert_eq!(lengths[..2], lengths[2..], "the same bytes in another order");
 }

@@ -6,6 +6,7 @@
 //! | `addresses` | asks a target at each address of its record's portal |
 //! | `answer` | the entries, read from the system again |
 //! | `attempt` | one login through iscsid, within the caller's time |
+//! | `before` | what a login begins with, read in one go |
 //! | `connect` | from a portal and CHAP to usable disks in one call |
 //! | `hold` | the claim on a target, and the logins that continue under it |
 //! | `lost` | asks the portals of sessions that have lost their connection |
@@ -21,6 +22,7 @@
 mod addresses;
 mod answer;
 mod attempt;
+mod before;
 pub(crate) mod connect;
 mod hold;
 mod lost;
@@ -49,6 +51,7 @@ use iscsi_initiator_polkit::Action;
 pub(super) use self::{answer::NO_LUN, portals::with_way_around};
 use self::{
     answer::{Done, Outcome},
+    before::{Before, Terms},
     hold::Hold,
     lun_identity::{Fresh, Refused},
     portals::Reached,
@@ -58,25 +61,16 @@ use crate::{
     backend::{
         host::{limit::Limit, threads::blocking},
         kernel::sysfs::{Scope, Session},
-        open_iscsi::{
-            database::{Node, NodeKey},
-            known_luns::Wwids,
-        },
+        open_iscsi::{database::NodeKey, known_luns::Wwids},
     },
     engine::{
         Engine,
         call::{Call, Progress, act},
         leftovers::pathless_maps,
         logout::just_made::{self, PROBED},
-        records::{
-            lookup::{as_recorded, meant, nodes_of, none},
-            startup,
-        },
+        records::lookup::as_recorded,
         state::snapshot::Snapshot,
-        turns::{
-            leases,
-            places::{Share, check_number},
-        },
+        turns::{leases, places::Share},
     },
 };
 
@@ -89,6 +83,12 @@ struct Wishes {
     /// Whether to accept LUNs that are other disks than before.
     accept_changed_luns: bool,
     progress: Progress,
+}
+
+impl Wishes {
+    fn terms(&self) -> Terms {
+        Terms { waits: self.wait, sets_startup: self.startup.is_some() }
+    }
 }
 
 impl Engine {
@@ -110,16 +110,12 @@ impl Engine {
                 let (asked, limit) = (call.any_portal(), call.limit());
                 let target = &as_recorded(engine, call.target()?).await?;
                 let hold = Hold::new(engine.turns.claims.claim(target)?);
-                let portals = meant(engine, target, asked, limit).await?;
-                let nodes = nodes_of(engine, target, portals.as_deref()).await?;
-                if nodes.is_empty() {
-                    return Err(none(engine, target, asked).await);
-                }
-                check_number(nodes.len())?;
+                let before = before::look(engine, target, asked, wishes.terms(), limit).await?;
+                let nodes = &before.nodes;
                 let share = engine.turns.places.share(nodes.len(), limit);
                 let portals = nodes.iter().map(|node| node.key.portal.to_string()).collect::<Vec<_>>();
                 wishes.progress.report(Step::Login, format!("logging in at {}", some_of(&portals)));
-                log_in(engine, target, &nodes, &hold, &share, &wishes, limit).await
+                log_in(engine, target, before, &hold, &share, &wishes, limit).await
             })
         })
         .await
@@ -135,39 +131,32 @@ fn some_of(names: &[String]) -> String {
     format!("{}{more}", shown.join(", "))
 }
 
-/// Logs in to one target at these nodes. The caller holds the target's claim.
+/// Logs in to one target at the nodes of this look. The caller holds the target's claim, and has held it since before
+/// the look.
 async fn log_in(
     engine: &Arc<Engine>,
     target: &Iqn,
-    nodes: &[Node],
+    mut before: Before,
     hold: &Hold,
     share: &Share,
     wishes: &Wishes,
     limit: &Limit,
 ) -> Result<Vec<results::Login>> {
-    if wishes.startup.is_some() {
-        startup::refuse_boots(nodes)?;
-    }
-    // Read before the first login, so that an unreadable file stops it.
-    let known_luns = if wishes.wait { lun_identity::known(engine, target).await? } else { Wwids::new() };
-    let before = portals::look(engine, target, nodes, wishes.wait, limit).await?;
-    let is_its = |session: &Session| session.target == target.as_str();
-    // Their paths come back to those that something has open. With a session there is none.
-    let pathless = match before.all_sessions().iter().map(Arc::as_ref).any(is_its) {
-        true => Vec::new(),
-        false => pathless_maps::take_away(engine, Some(target)).await?.kept,
-    };
+    let known_luns = if wishes.wait { before.known_luns.clone()? } else { Wwids::new() };
+    let pathless = pathless_maps::take_away_of(engine, before.pathless.clone(), Some(target)).await?.kept;
+    let left_to_a_person = std::mem::take(&mut before.unscanned);
     let Reached { mut outcomes, mut now, is_as_before } =
-        portals::log_in(engine, nodes, before, hold, share, limit).await?;
+        portals::log_in(engine, before, hold, share, limit).await?;
+    let mut unscanned = without_disks(&outcomes, now.as_deref());
+    unscanned.retain(|node| left_to_a_person.contains(node));
     // What fails from here on is told once the sessions are checked, or ended again.
-    let unscanned = scan::left_to_a_person(engine, without_disks(&outcomes, now.as_deref())).await;
     let mut usable = Ok(Usable::without_a_wait(wishes.wait));
     let accept = wishes.accept_changed_luns;
     let is_any_up = outcomes.values().any(Result::is_ok);
-    if let (Ok(unscanned), true) = (&unscanned, wishes.wait && is_any_up) {
+    if wishes.wait && is_any_up {
         wishes.progress.report(Step::Disks, "waiting for the disks and their maps");
         let seen = Seen { now: now.take(), is_as_before };
-        usable = make_usable(engine, target, &mut outcomes, seen, unscanned, accept, limit).await;
+        usable = make_usable(engine, target, &mut outcomes, seen, &unscanned, accept, limit).await;
     }
     pathless_maps::forget_errors(engine, pathless).await;
     // What follows is remembered: which disks the LUNs are, and which were accepted.
@@ -180,7 +169,6 @@ async fn log_in(
         return Err(cancelled);
     }
     let unseen = |fault| if is_any_up { unseen(&fault) } else { fault };
-    let unscanned = unscanned.map_err(unseen)?;
     let Usable { settled, fresh, around } = usable.map_err(unseen)?;
     if wishes.wait && is_any_up {
         let around = match around {
@@ -204,7 +192,7 @@ async fn log_in(
 }
 
 /// The nodes that are up and show no disk, or may show none.
-fn without_disks(outcomes: &BTreeMap<NodeKey, Outcome>, now: Option<&Snapshot>) -> Vec<NodeKey> {
+fn without_disks(outcomes: &BTreeMap<NodeKey, Outcome>, now: Option<&Snapshot>) -> BTreeSet<NodeKey> {
     let is_bare = |key: &NodeKey, done: &Done| {
         let sessions = now.map(|now| done.sessions(now, key)).unwrap_or_default();
         sessions.is_empty() || sessions.iter().any(|session| session.disks.is_empty())

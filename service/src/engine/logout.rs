@@ -35,6 +35,7 @@ use iscsi_initiator_dbus::{
     shell::command,
 };
 use iscsi_initiator_polkit::Action;
+use tokio::time::Instant;
 
 use self::plan::Plan;
 use super::{
@@ -56,7 +57,7 @@ use crate::backend::{
         usage::{Claims, Uses},
     },
     leases::Held,
-    open_iscsi::{iscsiadm::Iscsiadm, iscsid},
+    open_iscsi::{database::Node, iscsiadm::Iscsiadm, iscsid},
 };
 
 impl Engine {
@@ -67,7 +68,7 @@ impl Engine {
         call: &Call,
         options: &LogoutOptions,
     ) -> Result<Vec<results::Logout>> {
-        let manner @ Manner { force, .. } = Manner { force: options.force, waits: options.wait };
+        let (force, waits) = (options.force, options.wait);
         let action = if force { Action::LogoutInUse } else { Action::Logout };
         act(self, call, action, move |engine, call| {
             Box::pin(async move {
@@ -75,7 +76,7 @@ impl Engine {
                 let target = &as_recorded(engine, call.target()?).await?;
                 let _claim = engine.turns.claims.claim(target)?;
                 let portals = meant(engine, target, asked, limit).await?;
-                let now = look_without_stale_sessions(engine, target, limit).await?;
+                let (now, looked_at) = look_without_stale_sessions(engine, target, limit).await?;
                 let sessions = now.sessions_of(target, portals.as_deref());
                 let nodes = now.nodes_of(target, portals.as_deref());
                 // What an earlier logout had to leave.
@@ -102,7 +103,9 @@ impl Engine {
                     let (held, ending) = engine.turns.leases.end(target, force).await?;
                     // Until the sessions have ended, no lease is taken.
                     let Some(_ending) = ending else { return Err(leases::in_use(&held, call.uid())) };
-                    let mut ended = end(engine, &sessions, manner, call.progress(), limit).await?;
+                    let manner = Manner { force, waits, looked_at: Some(looked_at) };
+                    let mut ended =
+                        end(engine, &sessions, now.nodes(), manner, call.progress(), limit).await?;
                     report_broken(&mut ended, &held);
                     entries.extend(ended);
                 } else if !earlier.is_nothing() {
@@ -115,16 +118,25 @@ impl Engine {
     }
 }
 
-/// The target's sessions and nodes, without what a killed iscsid left half made. What has disks is not.
-async fn look_without_stale_sessions(engine: &Engine, target: &Iqn, limit: &Limit) -> Result<Snapshot> {
+/// The target's sessions and nodes, without what a killed iscsid left half made, and when the look began. What has
+/// disks is not.
+async fn look_without_stale_sessions(
+    engine: &Engine,
+    target: &Iqn,
+    limit: &Limit,
+) -> Result<(Snapshot, Instant)> {
+    let begun = Instant::now();
     let now = engine.state.look_at(std::slice::from_ref(target)).await?;
     let is_whole = |session: &Session| session.state == "LOGGED_IN" && !session.disks.is_empty();
     let (sessions, nodes) = (now.all_sessions(), now.nodes());
     let are_up = nodes.iter().all(|node| now.session_of(&node.key).is_some());
     let are_whole = are_up && !sessions.is_empty() && sessions.iter().map(Arc::as_ref).all(is_whole);
     match !are_whole && stale_sessions::remove(engine, Reach::Restart, limit).await {
-        true => engine.state.look_at(std::slice::from_ref(target)).await,
-        false => Ok(now),
+        true => {
+            let begun = Instant::now();
+            Ok((engine.state.look_at(std::slice::from_ref(target)).await?, begun))
+        }
+        false => Ok((now, begun)),
     }
 }
 
@@ -135,23 +147,33 @@ pub(super) struct Manner {
     pub(super) force: bool,
     /// Until udev and multipathd have let go of the disks, too.
     pub(super) waits: bool,
+    /// When the look at the sessions began, if it was just now.
+    pub(super) looked_at: Option<Instant>,
 }
 
 /// Verifies that nothing uses the disks, writes back cached data, removes the maps, and ends the
 /// sessions, with which the kernel removes the disks. Then waits, if that is asked for, until nothing is left
-/// of them. Returns an entry each. It can be cancelled until the first map is removed.
+/// of them. Returns an entry each. It can be cancelled until the first map is removed. `nodes` are those of their
+/// targets.
 pub(super) async fn end(
     engine: &Engine,
     sessions: &[Session],
-    Manner { force, waits }: Manner,
+    nodes: &[Node],
+    Manner { force, waits, mut looked_at }: Manner,
     progress: &Progress,
     limit: &Limit,
 ) -> Result<Vec<results::Logout>> {
     let iscsiadm = Iscsiadm::find(&engine.layout)?;
     iscsid::Socket::new(&engine.layout).check().await?;
-    boot::check(engine, sessions, force).await?;
+    boot::check(engine, sessions, nodes, force).await?;
     let late = || limit.fault("another logout is still running").hint("try again");
-    let _turn = limit.wait(engine.turns.acts.logout.lock()).await.ok_or_else(late)?;
+    let _turn = match engine.turns.acts.logout.try_lock() {
+        Ok(turn) => turn,
+        Err(_) => {
+            looked_at = None;
+            limit.wait(engine.turns.acts.logout.lock()).await.ok_or_else(late)?
+        }
+    };
     let mut overridden = Uses::default();
     let (plan, claims) = if force {
         let plan = unused::plan(engine, sessions).await?;
@@ -163,7 +185,7 @@ pub(super) async fn end(
         (plan, Claims::default())
     } else {
         progress.report(Step::Check, "finding out whether anything uses the disks");
-        let (plan, claims) = unused::unused(engine, sessions, limit).await?;
+        let (plan, claims) = unused::unused(engine, sessions, looked_at, limit).await?;
         progress.report(Step::Flush, "writing cached data to the disks");
         flush::flush(engine, &plan, limit).await?;
         (plan, claims)

@@ -2,11 +2,18 @@
 //! Must not use a shell, a relative path or the caller's environment, or wait or read without a
 //! limit.
 
-use std::{path::Path, process::Stdio, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    io,
+    path::Path,
+    process::{ExitStatus, Stdio},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
-    process::Child,
+    process::{Child, ChildStderr, ChildStdout},
     sync::watch,
     time::Instant,
 };
@@ -40,7 +47,7 @@ pub(crate) struct Finished {
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum ProgramError {
     #[error("{0} could not be started: {1}")]
-    Start(String, Arc<std::io::Error>),
+    Start(String, Arc<io::Error>),
     #[error("timed out waiting for it")]
     TimedOut(Rest),
 }
@@ -89,9 +96,37 @@ pub(crate) async fn ask(program: &Path, arguments: &[&str], limit: &Limit) -> Re
     run_and_read(program, arguments, CapabilitySet::empty(), (), limit).await
 }
 
+/// A program that was started.
+trait Started: Send + 'static {
+    /// Its standard output and its standard error, once, where they are read.
+    fn pipes(&mut self) -> (Option<ChildStdout>, Option<ChildStderr>);
+    fn pid(&self) -> Option<u32>;
+    fn kill(&mut self) -> io::Result<()>;
+    /// Waits for its end.
+    fn end(&mut self) -> impl Future<Output = io::Result<ExitStatus>> + Send;
+}
+
+impl Started for Child {
+    fn pipes(&mut self) -> (Option<ChildStdout>, Option<ChildStderr>) {
+        (self.stdout.take(), self.stderr.take())
+    }
+
+    fn pid(&self) -> Option<u32> {
+        self.id()
+    }
+
+    fn kill(&mut self) -> io::Result<()> {
+        self.start_kill()
+    }
+
+    fn end(&mut self) -> impl Future<Output = io::Result<ExitStatus>> + Send {
+        self.wait()
+    }
+}
+
 async fn finished(
     program: &Path,
-    child: Child,
+    child: impl Started,
     hold: impl Send + 'static,
     limit: &Limit,
 ) -> Result<Finished, ProgramError> {
@@ -106,12 +141,12 @@ async fn finished(
     match limit.wait(&mut end).await {
         Some(Ok(finished)) => finished.map_err(|error| not_started(program, error)),
         // The task cannot panic. If it were cancelled, the runtime would be shutting down.
-        Some(Err(error)) => Err(not_started(program, std::io::Error::other(error))),
+        Some(Err(error)) => Err(not_started(program, io::Error::other(error))),
         None => Err(ProgramError::TimedOut(Rest(rest))),
     }
 }
 
-fn not_started(program: &Path, error: std::io::Error) -> ProgramError {
+fn not_started(program: &Path, error: io::Error) -> ProgramError {
     ProgramError::Start(program.display().to_string(), Arc::new(error))
 }
 
@@ -139,8 +174,8 @@ fn start(
 
 /// Starts it from a thread of its own, which has given up all other capabilities: a program gets
 /// what the thread has that starts it. Blocks until the program has started.
-fn spawn_with(kept: CapabilitySet, command: &mut tokio::process::Command) -> std::io::Result<Child> {
-    let runtime = tokio::runtime::Handle::try_current().map_err(std::io::Error::other)?;
+fn spawn_with(kept: CapabilitySet, command: &mut tokio::process::Command) -> io::Result<Child> {
+    let runtime = tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
     let work = || {
         capabilities::keep_only(kept)?;
         let _entered = runtime.enter();
@@ -148,27 +183,27 @@ fn spawn_with(kept: CapabilitySet, command: &mut tokio::process::Command) -> std
     };
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("program".to_owned()).spawn_scoped(scope, work)?;
-        thread.join().unwrap_or_else(|_| Err(std::io::Error::other("an internal task failed")))
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("an internal task failed")))
     })
 }
 
-async fn finish(mut child: Child, last: Instant) -> std::io::Result<Finished> {
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+async fn finish(mut child: impl Started, last: Instant) -> io::Result<Finished> {
+    let (stdout, stderr) = child.pipes();
     let whole = async {
         // Both at once: a program that fills one of the pipes blocks until it is read.
         let (output, complaint) = tokio::join!(read_bounded(stdout), read_bounded(stderr));
-        child.wait().await.map(|status| (status, output, complaint))
+        child.end().await.map(|status| (status, output, complaint))
     };
     let (status, output, complaint) = match tokio::time::timeout_at(last, whole).await {
         Ok(end) => end?,
         Err(_) => {
-            child.start_kill()?;
-            let end = tokio::time::timeout(KILLED, child.wait()).await.unwrap_or_else(|_| {
+            child.kill()?;
+            let end = tokio::time::timeout(KILLED, child.end()).await.unwrap_or_else(|_| {
                 tracing::warn!(
-                    pid = child.id(),
+                    pid = child.pid(),
                     "was killed, and hangs: what it works on is not kept for it"
                 );
-                Err(std::io::ErrorKind::TimedOut.into())
+                Err(io::ErrorKind::TimedOut.into())
             });
             (end?, String::new(), String::new())
         }
@@ -269,6 +304,45 @@ mod tests {
             assert!(!over.exists());
             assert!(end.await.unwrap(), "it was dropped before the program had ended");
         }
+    }
+
+    /// A program that the kernel does not let die: it never ends.
+    struct Hanging(tokio::sync::watch::Sender<Option<Instant>>);
+
+    impl Started for Hanging {
+        fn pipes(&mut self) -> (Option<ChildStdout>, Option<ChildStderr>) {
+            (None, None)
+        }
+
+        fn pid(&self) -> Option<u32> {
+            None
+        }
+
+        fn kill(&mut self) -> io::Result<()> {
+            self.0.send_replace(Some(Instant::now()));
+            Ok(())
+        }
+
+        fn end(&mut self) -> impl Future<Output = io::Result<ExitStatus>> + Send {
+            std::future::pending()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_program_works_on_is_kept_for_half_a_minute_after_it_was_killed_and_hangs() {
+        let (begun, patience) = (Instant::now(), Duration::from_secs(20));
+        let (killing, killed) = tokio::sync::watch::channel(None);
+        let (dropped, end) = tokio::sync::oneshot::channel();
+        let hold = Hold { over: "/nonexistent".into(), dropped: Some(dropped) };
+        let waited = finished(Path::new("x"), Hanging(killing), hold, &Limit::of(patience)).await;
+        let Err(ProgramError::TimedOut(rest)) = waited else { panic!("{waited:?}") };
+        assert_eq!((begun.elapsed(), *killed.borrow()), (patience, None), "it may end by itself");
+        assert!(!end.await.unwrap(), "it has not ended");
+        assert_eq!(*killed.borrow(), Some(begun + patience + GRACE));
+        assert_eq!(begun.elapsed(), patience + GRACE + KILLED);
+        // So do those that wait for its end.
+        rest.ended().await;
+        assert_eq!(begun.elapsed(), patience + GRACE + KILLED);
     }
 
     #[tokio::test]

@@ -50,7 +50,15 @@ impl StaleSessions {
     /// iscsiadm is running, an iscsid may be carrying out the logout that it asked for; then only
     /// sessions in a state that no logout begins with. Blocks.
     pub(crate) fn find(&self) -> Found {
-        let mut sessions = self.sysfs.stale_sessions();
+        self.found(self.sysfs.stale_sessions())
+    }
+
+    /// The same of the sessions with these numbers: whether there is any. Blocks.
+    pub(crate) fn are_among(&self, sids: &[u32]) -> bool {
+        !self.found(self.sysfs.stale_sessions_among(sids)).sessions.is_empty()
+    }
+
+    fn found(&self, mut sessions: Vec<StaleSession>) -> Found {
         if sessions.is_empty() {
             return Found::default();
         }

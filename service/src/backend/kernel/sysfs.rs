@@ -195,7 +195,12 @@ impl Sysfs {
     pub(crate) fn stale_sessions(&self) -> Vec<StaleSession> {
         let sid = |name: &String| name.strip_prefix("session")?.parse().ok();
         let sids = names(&self.root.join("class/iscsi_session")).iter().filter_map(sid).collect::<Vec<_>>();
-        sids.into_iter().filter_map(|sid| self.stale_session(sid)).collect()
+        self.stale_sessions_among(&sids)
+    }
+
+    /// Those with these numbers.
+    pub(crate) fn stale_sessions_among(&self, sids: &[u32]) -> Vec<StaleSession> {
+        sids.iter().filter_map(|sid| self.stale_session(*sid)).collect()
     }
 
     /// The details of one of them; `None` if anything could not be read.
@@ -286,6 +291,11 @@ impl Sysfs {
     /// A device's size in bytes.
     pub(crate) fn size(&self, device: &str) -> Option<u64> {
         sectors(&self.root.join("class/block").join(device)).map(|sectors| sectors.saturating_mul(512))
+    }
+
+    /// The kernel's number for a disk, which no other ever has.
+    pub(crate) fn sequence(&self, device: &str) -> Option<String> {
+        attribute(&self.root.join("class/block").join(device), "diskseq")
     }
 
     /// Whether there is such a network interface.

@@ -37,10 +37,15 @@ impl Udev {
         Seen { is_done: true, is_claimed }
     }
 
-    /// Whether its rules have run for a block device, which is `Seen::is_done` without reading what they
-    /// found.
-    pub(crate) fn has_seen(&self, number: &str) -> bool {
-        self.run.join("udev/data").join(format!("b{number}")).exists()
+    /// Whether its rules have run for this disk. What it has of a disk that had the number before, and that it has yet to
+    /// remove, does not count: `sequence` is the kernel's number for the disk, which no other disk ever has, if it
+    /// has one (Linux 5.15). An older udev has no link by it, and so does not say which disk it has seen.
+    pub(crate) fn has_seen(&self, number: &str, sequence: Option<&str>) -> bool {
+        let file = self.run.join("udev/data").join(format!("b{number}"));
+        let Some(sequence) = sequence else { return file.exists() };
+        let Ok(text) = bounded::text(&file, SMALL) else { return false };
+        let mut seen = text.lines().filter_map(|line| line.strip_prefix("S:disk/by-diskseq/"));
+        seen.next().is_none_or(|seen| seen == sequence)
     }
 
     /// Whether it has events to process.
@@ -48,9 +53,13 @@ impl Udev {
         self.run.join("udev/queue").exists()
     }
 
-    /// Whether the map can be used by its name.
-    pub(crate) fn has_map_link(&self, map: &str) -> bool {
-        self.dev.join("mapper").join(map).exists()
+    /// Whether the map can be used by its name. A link that still leads to a map that had the name before does not count.
+    pub(crate) fn has_map_link(&self, map: &str, device: &str) -> bool {
+        let path = self.dev.join("mapper").join(map);
+        // Without udev there is a device of that name instead of a link.
+        let leads =
+            std::fs::read_link(&path).map_or(true, |link| link.file_name().is_some_and(|n| n == device));
+        leads && path.exists()
     }
 
     /// The links in `/dev/disk` (by-id, by-path, by-diskseq, …) and `/dev/mapper` that lead to one
@@ -99,7 +108,11 @@ mod tests {
         dir.make_dirs("run/udev/data").unwrap();
         dir.replace("run/udev/data/b8:0", b"I:1\nE:ID_MODEL=\xff\n", 0o644).unwrap();
         assert_eq!(udev.seen("8:0"), Seen { is_done: true, is_claimed: false });
-        assert!(udev.has_seen("8:0") && !udev.has_seen("8:16"));
+        assert!(udev.has_seen("8:0", None) && !udev.has_seen("8:16", None));
+        assert!(
+            udev.has_seen("8:0", Some("7")) && !udev.has_seen("8:16", Some("7")),
+            "it does not say which"
+        );
         dir.replace("run/udev/data/b8:0", b"E:DM_MULTIPATH_DEVICE_PATH=1\n", 0o644).unwrap();
         assert!(udev.seen("8:0").is_claimed && !udev.is_busy());
         dir.replace("run/udev/queue", b"", 0o644).unwrap();
@@ -114,6 +127,11 @@ mod tests {
         std::os::unix::fs::symlink("../../sda1", by_id.join("wwn-0x1-part1")).unwrap();
         let udev = Udev::new(&Layout::below(folder.path()));
         assert_eq!(udev.links_to(&["sda"]), [by_id.join("wwn-0x1-part1")]);
-        assert!(udev.links_to(&["sdb", "sd"]).is_empty() && !udev.has_map_link("mpatha"));
+        assert!(udev.links_to(&["sdb", "sd"]).is_empty() && !udev.has_map_link("mpatha", "dm-0"));
+        let mapper = folder.path().join("dev/mapper");
+        std::fs::create_dir_all(&mapper).unwrap();
+        std::os::unix::fs::symlink("../dm-0", mapper.join("mpatha")).unwrap();
+        std::fs::create_dir(folder.path().join("dev/dm-0")).unwrap();
+        assert!(udev.has_map_link("mpatha", "dm-0") && !udev.has_map_link("mpatha", "dm-1"));
     }
 }

@@ -14,6 +14,7 @@ use std::{
         fd::{AsFd as _, OwnedFd},
         unix::net::UnixDatagram,
     },
+    time::Duration,
 };
 
 use rustix::{
@@ -23,7 +24,10 @@ use rustix::{
         netlink::{KOBJECT_UEVENT, SocketAddrNetlink},
     },
 };
-use tokio::io::unix::AsyncFd;
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time::sleep,
+};
 
 pub(crate) use self::subjects::Subjects;
 pub(super) use self::subjects::session_in;
@@ -33,12 +37,14 @@ use crate::backend::host::layout::Layout;
 const GROUPS: u32 = 1 | 2;
 /// As much as libudev takes of an event. The kernel's are shorter.
 const EVENT: usize = 8192;
+/// How long to pause if the socket cannot be registered for a wait.
+const UNREGISTERED: Duration = Duration::from_millis(250);
 /// How much of them may wait in the socket.
 const ROOM: usize = 8 << 20;
 
 /// A subscription. Events between two looks are not lost.
 #[derive(Debug)]
-pub(crate) struct Uevents(AsyncFd<OwnedFd>);
+pub(crate) struct Uevents(OwnedFd);
 
 impl Uevents {
     /// Subscribes. Needs no privilege, but the host's network namespace.
@@ -54,20 +60,27 @@ impl Uevents {
             }
             None => kernel()?,
         };
-        #[expect(
-            deprecated,
-            reason = "its successor is an unsafe function; an OwnedFd keeps its one descriptor"
-        )]
-        AsyncFd::new(socket).map(Self)
+        Ok(Self(socket))
     }
 
     /// Waits until something happened, and then takes all events. An error is final. Returns also if another
-    /// task has taken them meanwhile.
+    /// task has taken them meanwhile. Between two waits events do not wake the daemon up: the socket is registered for
+    /// the wait alone. If it cannot be, this returns soon.
     pub(crate) async fn changed<T>(&self, take: impl FnOnce(&Self) -> io::Result<T>) -> io::Result<T> {
-        let mut ready = self.0.readable().await?;
-        let taken = take(self)?;
-        ready.clear_ready();
-        Ok(taken)
+        #[expect(
+            deprecated,
+            reason = "its successor is an unsafe function; a borrowed descriptor stays what it is"
+        )]
+        let waiting = AsyncFd::with_interest(self.0.as_fd(), Interest::READABLE);
+        match waiting {
+            Ok(waiting) => drop(waiting.readable().await?),
+            Err(error) => {
+                // For want of memory, or of watches: another time there may be some.
+                tracing::debug!(%error, "cannot wait for device events, looking for them again soon");
+                sleep(UNREGISTERED).await;
+            }
+        }
+        take(self)
     }
 
     /// Takes everything that is there, without waiting: what it is about is added to `subjects`. Whether there was
@@ -76,7 +89,7 @@ impl Uevents {
         let mut buffer = [0_u8; EVENT];
         let mut seen = false;
         loop {
-            match rustix::net::recv(self.0.get_ref().as_fd(), &mut buffer, RecvFlags::DONTWAIT) {
+            match rustix::net::recv(&self.0, &mut buffer, RecvFlags::DONTWAIT) {
                 Ok((length, _)) => subjects.add(buffer.get(..length).unwrap_or_default()),
                 Err(Errno::WOULDBLOCK) => return Ok(seen),
                 Err(Errno::INTR) => continue,
@@ -122,6 +135,23 @@ mod tests {
             assert_eq!(subjects.sessions, [1, 2, 3].into());
             assert!(!uevents.take(&mut subjects).unwrap(), "all of them were taken");
         }
+    }
+
+    #[tokio::test]
+    async fn events_are_heard_although_the_socket_cannot_be_registered() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("run")).unwrap();
+        let layout = Layout::below(folder.path());
+        let uevents = Uevents::subscribe(&layout).unwrap();
+        // Twice is refused.
+        #[expect(deprecated, reason = "as above")]
+        let _other = AsyncFd::with_interest(uevents.0.as_fd(), Interest::READABLE).unwrap();
+        let mut subjects = Subjects::default();
+        let sender = UnixDatagram::unbound().unwrap();
+        let event = "add@/devices/platform/host3/session3\0";
+        sender.send_to(event.as_bytes(), layout.uevents.as_ref().unwrap()).unwrap();
+        assert!(uevents.changed(|uevents| uevents.take(&mut subjects)).await.unwrap());
+        assert_eq!(subjects.sessions, [3].into());
     }
 
     #[tokio::test]

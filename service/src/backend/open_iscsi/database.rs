@@ -8,6 +8,7 @@
 //! | `chap` | the CHAP of nodes and of discoveries |
 //! | `defaults` | what iscsid.conf puts into new records, and where its CHAP may go |
 //! | `discoveries` | all discovery records |
+//! | `for_login` | what a login needs of its records, read once |
 //! | `forget` | removes node records |
 //! | `identity` | where a node's record is, and whether it is that node's |
 //! | `iface_name` | validates the name of an iface |
@@ -19,7 +20,6 @@
 //! | `record` | the text of a record; what is not changed stays byte for byte |
 //! | `recover` | cleans up what a killed daemon left in the database |
 //! | `replaced` | keeps a copy of a damaged record that is replaced |
-//! | `scan` | whether iscsid looks for LUNs by itself |
 //! | `unlisted` | lines for which `iscsiadm -m node` lists no record |
 //! | `written` | whether a record is as this daemon has written it |
 
@@ -27,6 +27,7 @@ pub(crate) mod backup;
 pub(crate) mod chap;
 mod defaults;
 pub(crate) mod discoveries;
+pub(crate) mod for_login;
 mod forget;
 mod identity;
 mod iface_name;
@@ -38,7 +39,6 @@ pub(crate) mod nodes;
 pub(crate) mod record;
 mod recover;
 mod replaced;
-mod scan;
 pub(crate) mod unlisted;
 pub(crate) mod written;
 
@@ -237,9 +237,13 @@ fn read(dir: &Dir, relative: &str) -> Result<Option<Record>, DatabaseError> {
 
 /// The record of a node, if it is one that open-iscsi can use for it.
 fn read_node(dir: &Dir, node: &NodeKey) -> Result<Option<Record>, DatabaseError> {
-    let path = node.path();
-    let Some(record) = read(dir, &path)? else { return Ok(None) };
-    check(&record, node).map_err(in_record(dir, &path))?;
+    read_as(dir, &node.path(), node)
+}
+
+/// The same by its path from an open folder.
+fn read_as(dir: &Dir, path: &str, node: &NodeKey) -> Result<Option<Record>, DatabaseError> {
+    let Some(record) = read(dir, path)? else { return Ok(None) };
+    check(&record, node).map_err(in_record(dir, path))?;
     Ok(Some(record))
 }
 

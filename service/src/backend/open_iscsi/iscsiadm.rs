@@ -25,6 +25,7 @@ use crate::backend::host::{
     layout::Layout,
     limit::Limit,
     program::{self, Finished},
+    threads::reading,
 };
 
 /// The installed program, and the socket over which it talks to iscsid. What it works on is held until it has
@@ -63,28 +64,32 @@ impl Iscsiadm {
         Ok(if code == SESSION_EXISTS { Login::WasThere } else { Login::Made })
     }
 
-    /// Logs in to every recorded node of a target that has no session, through any iface, at the same time.
+    /// Logs in to every recorded node of a target that has no session, through any iface, at the same time, if these
+    /// are `all`: that is looked at as late as possible. `None` if it was not started.
     pub(crate) async fn login_to_all(
         &self,
         target: &Iqn,
+        all: impl FnOnce() -> bool + Send + 'static,
         hold: impl Send + 'static,
         limit: &Limit,
-    ) -> Result<Said, Refused> {
+    ) -> Result<Option<Said>, Refused> {
         let arguments = ["-m", "node", "-T", target.as_str(), "--login"];
-        let finished = self.ask_of_several(&arguments, hold, limit, &[0, SESSION_EXISTS]).await?;
-        Ok(Said::of_login(&finished))
+        let finished = self.ask_of_several(&arguments, all, hold, limit, &[0, SESSION_EXISTS]).await?;
+        Ok(finished.as_ref().map(Said::of_login))
     }
 
-    /// Ends every session of a target at the same time, which also works without a record.
+    /// Ends every session of a target at the same time, which also works without a record, if these are `all`, in the
+    /// same way.
     pub(crate) async fn log_out_of_all(
         &self,
         target: &Iqn,
+        all: impl FnOnce() -> bool + Send + 'static,
         hold: impl Send + 'static,
         limit: &Limit,
-    ) -> Result<Said, Refused> {
+    ) -> Result<Option<Said>, Refused> {
         let arguments = ["-m", "node", "-T", target.as_str(), "--logout"];
-        let finished = self.ask_of_several(&arguments, hold, limit, &[0, NO_OBJECTS]).await?;
-        Ok(Said::of_logout(&finished))
+        let finished = self.ask_of_several(&arguments, all, hold, limit, &[0, NO_OBJECTS]).await?;
+        Ok(finished.as_ref().map(Said::of_logout))
     }
 
     /// Ends one session by its number, which also works without a record. Already gone (21) is
@@ -125,21 +130,26 @@ impl Iscsiadm {
         judge(program::run(&self.path, arguments, FOR_ISCSIADM, hold, limit).await, good)
     }
 
-    /// The same for what it says of each of several.
+    /// The same for what it says of each of several, if these are all.
     async fn ask_of_several(
         &self,
         arguments: &[&str],
+        all: impl FnOnce() -> bool + Send + 'static,
         hold: impl Send + 'static,
         limit: &Limit,
         good: &[i32],
-    ) -> Result<Finished, Refused> {
-        self.iscsid.check().await.map_err(Refused::NoIscsid)?;
+    ) -> Result<Option<Finished>, Refused> {
+        let iscsid = self.iscsid.clone();
+        let checking = reading(move || if all() { iscsid.check_now().map(|()| true) } else { Ok(false) });
+        if !checking.await.flatten().map_err(Refused::NoIscsid)? {
+            return Ok(None);
+        }
         let finished = program::run_and_read(&self.path, arguments, FOR_ISCSIADM, hold, limit).await;
         let finished = finished.map_err(Refused::Program)?;
         if !good.contains(&finished.code) {
             log_failure(&finished);
         }
-        Ok(finished)
+        Ok(Some(finished))
     }
 }
 

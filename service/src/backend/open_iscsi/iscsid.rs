@@ -38,7 +38,12 @@ impl Socket {
     /// secrets. If no process listens, it would try to start iscsid itself, with a shell.
     pub(crate) async fn check(&self) -> Result<(), Fault> {
         let socket = self.clone();
-        reading(move || socket.judge(unix_sockets::listener(&socket.name))).await?
+        reading(move || socket.check_now()).await?
+    }
+
+    /// The same where blocking is allowed.
+    pub(crate) fn check_now(&self) -> Result<(), Fault> {
+        self.judge(unix_sockets::listener(&self.name))
     }
 
     fn judge(&self, listener: io::Result<Option<Uid>>) -> Result<(), Fault> {

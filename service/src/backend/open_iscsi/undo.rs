@@ -159,6 +159,11 @@ impl Journal {
         Ok(taken)
     }
 
+    /// Whether login retries of any record are still to be restored, of whichever daemon.
+    pub(crate) fn has_login_retries(&self) -> Result<bool, UndoError> {
+        self.has_any(Kind::LoginRetries)
+    }
+
     /// Whether there is an entry of this kind, of whichever daemon.
     fn has_any(&self, kind: Kind) -> Result<bool, UndoError> {
         let Some(folder) = Folder::open(&self.state)? else { return Ok(false) };

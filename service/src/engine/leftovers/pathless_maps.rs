@@ -76,15 +76,25 @@ pub(in crate::engine) async fn of_targets(engine: &Engine, maps: Vec<Map>) -> Re
 
 /// Removes those of a target, or all, that nothing has open. Without multipathd they stay.
 pub(in crate::engine) async fn take_away(engine: &Engine, target: Option<&Iqn>) -> Result<TakenAway> {
-    let mut taken = TakenAway::default();
     if let Some(target) = target.cloned() {
         // A map is a target's by what is known of its LUNs.
         let known_luns = engine.known_luns.clone();
         if reading(move || known_luns.of(&target)).await?.is_ok_and(|known| known.is_empty()) {
-            return Ok(taken);
+            return Ok(TakenAway::default());
         }
     }
-    for pathless in find(engine).await? {
+    let sysfs = engine.state.sysfs.clone();
+    take_away_of(engine, reading(move || sysfs.pathless_maps()).await?, target).await
+}
+
+/// The same of these maps, none of which has a path.
+pub(in crate::engine) async fn take_away_of(
+    engine: &Engine,
+    maps: Vec<Map>,
+    target: Option<&Iqn>,
+) -> Result<TakenAway> {
+    let mut taken = TakenAway::default();
+    for pathless in of_targets(engine, maps).await? {
         if target.is_some_and(|target| pathless.target != *target) {
             continue;
         }

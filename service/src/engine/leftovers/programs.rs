@@ -61,3 +61,46 @@ impl Predicate for Ended {
         Ok((!reading(move || processes.is_asking(pid)).await?).then_some(()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use iscsi_initiator_dbus::Kind;
+    use iscsi_initiator_fake::{Bus, Machine};
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+    use crate::{Activity, Layout};
+
+    const TARGET: &str = "iqn.2003-01.com.example:disks";
+
+    #[tokio::test]
+    async fn an_iscsiadm_that_hangs_keeps_its_target_for_three_minutes() {
+        let (machine, bus) = (Machine::new(), Bus::session());
+        let sid = machine.session(TARGET, "192.0.2.21", "3260").to_string();
+        let words = ["iscsiadm", "-m", "session", "-r", &sid, "--logout", ""].join("\0");
+        for (file, text) in [
+            ("cmdline", words.as_str()),
+            ("status", "Name:\tiscsiadm\nUid:\t0\t0\t0\t0\n"),
+            ("comm", "iscsiadm\n"),
+        ] {
+            machine.put(&format!("proc/4000050/{file}"), text, 0o444);
+        }
+        let engine = Engine::new(Layout::below(&machine.root()), &bus.connect().await, Activity::default());
+        let target = TARGET.parse().unwrap();
+        let is_free = || match engine.turns.claims.claim(&target) {
+            Ok(_) => true,
+            Err(fault) => {
+                assert_eq!(fault.kind(), Kind::Busy, "{fault}");
+                false
+            }
+        };
+        tokio::time::pause();
+        let begun = Instant::now();
+        claim(&engine);
+        while !is_free() {
+            sleep(Duration::from_millis(100)).await;
+        }
+        let kept = begun.elapsed();
+        assert!(kept >= ISCSIADM && kept < ISCSIADM + Duration::from_secs(2), "{kept:?}");
+    }
+}

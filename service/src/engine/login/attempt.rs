@@ -48,12 +48,14 @@ pub(super) async fn log_in(
     limit: &Limit,
 ) -> Result<Done> {
     let done = Done::new;
+    let lowering = seat.lowering();
     let Told { login, now } = match seat.log_in(engine, iscsiadm, looks, limit).await? {
         Some(told) => told,
         None => {
             let running = engine.turns.programs.running(Act::Login, node.target.as_str());
             let login = iscsiadm.login(node, running, limit);
-            let login = with_fewer_retries(engine, std::slice::from_ref(node), login, limit).await?;
+            let node = std::slice::from_ref(node);
+            let login = with_fewer_retries(engine, node, &lowering, login, limit).await?;
             Told { login, now: None }
         }
     };

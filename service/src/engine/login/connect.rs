@@ -12,7 +12,7 @@ use iscsi_initiator_dbus::{
 use iscsi_initiator_polkit::Action;
 use tokio::task::JoinSet;
 
-use super::{Wishes, hold::Hold, log_in, portals::is_out_of_reach, some_of, stays, take_back};
+use super::{Wishes, before, hold::Hold, log_in, portals::is_out_of_reach, some_of, stays, take_back};
 use crate::{
     backend::{
         host::{
@@ -219,18 +219,21 @@ async fn record_and_log_in(
     let portals = goal.nodes.iter().map(|node| node.portal.to_string()).collect::<Vec<_>>();
     progress.report(Step::Login, format!("logging in at {}", some_of(&portals)));
     let known_luns = known_luns(engine, &goal.targets).await?;
-    let now = engine.state.look_at(&goal.targets).await?;
-    let ours: BTreeSet<&NodeKey> = goal.nodes.iter().collect();
-    let share = engine.turns.places.share(ours.len(), limit);
+    let now = engine.state.sessions(Scope::of(&goal.targets)).await?;
+    let share = engine.turns.places.share(goal.nodes.len(), limit);
     let mut logins = JoinSet::new();
     for (target, hold) in goal.targets.iter().zip(holds) {
-        let mut nodes = now.nodes_of(target, None);
-        nodes.retain(|node| ours.contains(&node.key));
+        let nodes: BTreeSet<NodeKey> =
+            goal.nodes.iter().filter(|node| node.target == *target).cloned().collect();
         let (engine, target, hold) = (Arc::clone(engine), target.clone(), hold.clone());
         // Until all of them are done, any of them can be taken back.
         let (share, limit, wishes) = (share.clone(), limit.of_part(), wishes.clone());
         logins.spawn(async move {
-            let result = log_in(&engine, &target, &nodes, &hold, &share, &wishes, &limit).await;
+            let result = async {
+                let before = before::look_at(&engine, &target, nodes.clone(), wishes.terms(), &limit).await?;
+                log_in(&engine, &target, before, &hold, &share, &wishes, &limit).await
+            };
+            let result = result.await;
             (target, nodes, result)
         });
     }
@@ -251,7 +254,7 @@ async fn record_and_log_in(
         let made = entries.iter().filter(|entry| entry.outcome == LoginOutcome::LoggedIn);
         let mut sids: Vec<u32> = made.map(|entry| entry.sid).collect();
         // A login can also fail once it has made its sessions.
-        let failed = faults.iter().flat_map(|(_, nodes, _)| nodes).map(|node| &node.key).collect::<Vec<_>>();
+        let failed = faults.iter().flat_map(|(_, nodes, _)| nodes).collect::<Vec<_>>();
         let after = engine.state.sessions(Scope::of(faults.iter().map(|(target, ..)| target))).await;
         let cancelled = match after {
             Ok(after) => {
@@ -292,7 +295,7 @@ async fn record_and_log_in(
         entries.extend(
             nodes
                 .iter()
-                .map(|node| results::Login::failed(target.as_str(), &node.key.portal.to_string(), &fault)),
+                .map(|node| results::Login::failed(target.as_str(), &node.portal.to_string(), &fault)),
         );
     }
     entries.sort_by(|a, b| (&a.target, &a.portal).cmp(&(&b.target, &b.portal)));

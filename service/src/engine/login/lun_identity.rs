@@ -8,10 +8,7 @@ use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result, hint};
 
 use crate::{
     backend::{
-        host::{
-            limit::Limit,
-            threads::{blocking, reading},
-        },
+        host::{limit::Limit, threads::blocking},
         kernel::sysfs::Session,
         open_iscsi::{database::NodeKey, known_luns::Wwids},
     },
@@ -29,12 +26,6 @@ struct Change {
     /// The former disk, or the disk through another portal if the LUN is new.
     other: String,
     is_new: bool,
-}
-
-/// The known LUNs of a target. Read before a login, so that an unreadable file stops it.
-pub(super) async fn known(engine: &Engine, target: &Iqn) -> Result<Wwids> {
-    let (luns, target) = (engine.known_luns.clone(), target.clone());
-    reading(move || luns.of(&target)).await?
 }
 
 /// The sessions that show their LUNs for the first time, each with its node.

@@ -17,28 +17,29 @@ use super::{
     addresses::ask_any,
     answer::{Done, Outcome},
     attempt,
+    before::{Before, Needs},
     hold::Hold,
-    lost, there,
+    lost,
+    retries::Lowering,
+    there,
     together::{Seat, Together},
 };
 use crate::{
     backend::{
-        host::{
-            limit::Limit,
-            threads::{blocking, reading},
-        },
-        kernel::sysfs::{Scope, Session},
+        host::{limit::Limit, threads::blocking},
+        kernel::sysfs::Scope,
         open_iscsi::{
-            database::{Node, NodeKey, backup::RecordsBackup},
+            database::{Node, NodeKey, backup::RecordsBackup, for_login::ForLogin},
             iscsiadm::Iscsiadm,
-            iscsid,
         },
     },
     engine::{
         Engine,
         ask::to_adopt,
-        leftovers::stale_sessions::{self, Reach},
-        records::{initiator_name, lookup::damaged},
+        records::{
+            initiator_name,
+            lookup::{damaged, removed},
+        },
         state::{shared_look::SharedLook, snapshot::Snapshot},
         turns::places::Share,
     },
@@ -67,31 +68,6 @@ struct Attempts {
     limit: Limit,
 }
 
-/// The sessions of the nodes' target before a login, without what a killed iscsid left half made. If the login
-/// `waits`, with what their disks are shared with.
-pub(super) async fn look(
-    engine: &Engine,
-    target: &Iqn,
-    nodes: &[Node],
-    waits: bool,
-    limit: &Limit,
-) -> Result<Arc<Snapshot>> {
-    let look = async || match waits {
-        true => engine.state.sessions_around(Scope::of([target])).await,
-        false => engine.state.sessions(Scope::of([target])).await,
-    };
-    let now = look().await?;
-    // What has disks is not half made.
-    let is_whole = |session: &Session| session.state == "LOGGED_IN" && !session.disks.is_empty();
-    if nodes.iter().all(|node| now.session_of(&node.key).is_some_and(is_whole)) {
-        return Ok(Arc::new(now));
-    }
-    match stale_sessions::remove(engine, Reach::Restart, limit).await {
-        true => look().await.map(Arc::new),
-        false => Ok(Arc::new(now)),
-    }
-}
-
 /// What became of a login.
 pub(super) struct Reached {
     pub(super) outcomes: BTreeMap<NodeKey, Outcome>,
@@ -101,18 +77,18 @@ pub(super) struct Reached {
     pub(super) is_as_before: bool,
 }
 
-/// Logs in at all nodes, with an outcome each. `before` is a look at their target.
+/// Logs in at all nodes of this look, with an outcome each. Those that were removed before it have failed.
 pub(super) async fn log_in(
     engine: &Arc<Engine>,
-    nodes: &[Node],
-    before: Arc<Snapshot>,
+    Before { nodes, gone, mut records, has_debts, sessions: before, needs, .. }: Before,
     hold: &Hold,
     share: &Share,
     limit: &Limit,
 ) -> Result<Reached> {
-    let mut outcomes = BTreeMap::<NodeKey, Outcome>::new();
+    let mut outcomes: BTreeMap<NodeKey, Outcome> =
+        gone.into_iter().map(|node| (node.clone(), Err(removed(&node)))).collect();
     let (mut down, mut lost) = (Vec::new(), Vec::new());
-    for node in nodes {
+    for node in &nodes {
         let Some(sid) = there::session(engine, &before, &node.key, limit).await else {
             down.push(node);
             continue;
@@ -126,6 +102,14 @@ pub(super) async fn log_in(
         return Ok(Reached { outcomes, now: Some(before), is_as_before: true });
     }
     let looks = Arc::new(SharedLook::of(Scope::of(down.iter().map(|node| &node.key.target))));
+    let down = Down {
+        records: down.iter().filter_map(|node| records.remove_entry(&node.key)).collect(),
+        nodes: down,
+        has_debts,
+        needs,
+    };
+    // The rest of the secrets.
+    drop(records);
     // Neither waits for the other.
     let (outcomes, words) = tokio::join!(
         attempt_all(engine, down, outcomes, &looks, hold, share, limit),
@@ -144,14 +128,22 @@ pub(super) async fn log_in(
             done.word = Some(word);
         }
     }
-    at_inner_addresses(nodes, &mut outcomes);
+    at_inner_addresses(&nodes, &mut outcomes);
     Ok(Reached { outcomes, now, is_as_before: false })
+}
+
+/// The nodes without a session.
+struct Down<'a> {
+    nodes: Vec<&'a Node>,
+    records: BTreeMap<NodeKey, ForLogin>,
+    has_debts: bool,
+    needs: Option<Needs>,
 }
 
 /// Logs in at the nodes that are down, beside those that are up.
 async fn attempt_all(
     engine: &Arc<Engine>,
-    down: Vec<&Node>,
+    Down { nodes: down, mut records, has_debts, needs }: Down<'_>,
     mut outcomes: BTreeMap<NodeKey, Outcome>,
     looks: &Arc<SharedLook>,
     hold: &Hold,
@@ -162,25 +154,29 @@ async fn attempt_all(
         return Ok(outcomes);
     }
     let iscsiadm = Iscsiadm::find(&engine.layout)?;
-    iscsid::Socket::new(&engine.layout).check().await?;
-    let initiator = initiator_name::needed(engine).await;
+    let Needs { iscsid, initiator } = match needs {
+        Some(needs) => needs,
+        None => Needs::look(engine).await?,
+    };
+    iscsid?;
     let (hurry, hurried) = watch::channel(false);
     let welcome = Arc::new(Notify::new());
     let (hold, share, heard) = (hold.clone(), share.clone(), Arc::clone(&welcome));
     let looks = Arc::clone(looks);
     let shared = Attempts { initiator, iscsiadm, hold, looks, share, welcome, hurried, limit: limit.clone() };
-    let together = Together::of(&down);
+    let retries = records.iter().map(|(node, record)| (node.clone(), record.retries)).collect();
+    let together = Together::of(&down, Lowering { retries, has_debts });
     let mut attempts = JoinSet::new();
     for node in down {
         let (engine, node, shared) = (Arc::clone(engine), node.clone(), shared.clone());
-        let seat = together.seat(&node.key);
+        let (seat, record) = (together.seat(&node.key), records.remove(&node.key));
         attempts.spawn(async move {
-            let outcome = one_node(&engine, &node, seat, shared).await;
+            let outcome = one_node(&engine, &node, record, seat, shared).await;
             (node.key, outcome)
         });
     }
     // A session that is up counts as a portal that answered.
-    let mut hurry_at = (!outcomes.is_empty()).then(|| Instant::now() + STRAGGLERS);
+    let mut hurry_at = outcomes.values().any(Result::is_ok).then(|| Instant::now() + STRAGGLERS);
     let mut has_hurried = false;
     let mut lost = None;
     loop {
@@ -211,17 +207,21 @@ async fn attempt_all(
 
 /// Logs in at one node: contacts the target, then iscsid if the target would accept the login, then
 /// checks the result.
-async fn one_node(engine: &Arc<Engine>, node: &Node, seat: Seat, mut shared: Attempts) -> Outcome {
+async fn one_node(
+    engine: &Arc<Engine>,
+    node: &Node,
+    record: Option<ForLogin>,
+    seat: Seat,
+    mut shared: Attempts,
+) -> Outcome {
     if let Some(why) = node.damage {
         return Err(damaged(&node.key, why));
     }
     let key = &node.key;
     let place = shared.share.place(&shared.limit).await?;
     let (begun, answering) = (Instant::now(), shared.share.part(&shared.limit));
-    let proofs = {
-        let (database, key) = (engine.database.clone(), key.clone());
-        Arc::new(reading(move || database.node_proofs(&key)).await??)
-    };
+    // Removed while it was read.
+    let proofs = Arc::new(record.ok_or_else(|| removed(key))?.proofs?);
     let initiator = initiator_name::of_node(node, &shared.initiator)?;
     let accepted = tokio::select! {
         asked = ask_any(engine, node, &initiator, &proofs, &answering) => asked?,

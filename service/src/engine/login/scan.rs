@@ -1,6 +1,6 @@
 //! Has the kernel scan sessions for LUNs: iscsid may have died before it did so.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use iscsi_initiator_dbus::{Fault, Kind, fault::Result, hint};
 use tokio::task::JoinSet;
@@ -12,7 +12,7 @@ use crate::{
             stale_sessions::askers::Act,
             sysfs::{Scope, Session, Sysfs},
         },
-        open_iscsi::{database::NodeKey, iscsiadm::Iscsiadm, iscsid::Iscsid},
+        open_iscsi::{iscsiadm::Iscsiadm, iscsid::Iscsid},
     },
     engine::{
         Engine,
@@ -23,13 +23,6 @@ use crate::{
 
 /// How long a session without a disk may take to reconnect before its LUNs are given up.
 const RECONNECT: Duration = Duration::from_secs(10);
-
-/// The nodes whose records leave the scan to a person: neither iscsid nor a login looks for their LUNs.
-pub(super) async fn left_to_a_person(engine: &Engine, nodes: Vec<NodeKey>) -> Result<BTreeSet<NodeKey>> {
-    let database = engine.database.clone();
-    let is_manual = move |node: &NodeKey| database.is_scan_manual(node).unwrap_or(false);
-    reading(move || nodes.into_iter().filter(is_manual).collect()).await
-}
 
 /// Has the kernel scan the sessions that show no LUN. Waits for a session that a restarted iscsid
 /// is reconnecting.

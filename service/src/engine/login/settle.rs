@@ -172,7 +172,7 @@ impl Look {
         let disks = || sessions.iter().flat_map(|session| &session.disks);
         let is_there = are_scanned && disks().all(|disk| is_named(disk) && self.is_in_udev(disk));
         // A map can be used once udev has made its link.
-        let is_linked = |map: &Map| self.udev.has_map_link(&map.name);
+        let is_linked = |map: &Map| self.udev.has_map_link(&map.name, &map.device);
         let is_coming = !is_there || !disks().filter_map(|disk| disk.map.as_ref()).all(is_linked);
         let bare: Vec<&Disk> = disks().filter(|disk| !disk.name.is_empty() && disk.map.is_none()).collect();
         if !is_coming && bare.is_empty() {
@@ -223,9 +223,10 @@ impl Look {
         paths
     }
 
-    /// udev has written its file for the disk: its rules ran, and the links are there.
+    /// udev has written its file for the disk: its rules ran, and the links are there. After a logout that did not
+    /// wait for udev, whoever made it, the file may still be that of a disk with the same name and number.
     fn is_in_udev(&self, disk: &Disk) -> bool {
-        disk.name.is_empty() || self.udev.has_seen(&disk.number)
+        disk.name.is_empty() || self.udev.has_seen(&disk.number, self.sysfs.sequence(&disk.name).as_deref())
     }
 }
 
@@ -255,6 +256,7 @@ mod tests {
             lost: Vec::new(),
             around: None,
         };
+        let sda = look.sysfs.sessions().remove(0).disks.remove(0);
         let sight = || look.clone().sight();
         let coming = Sight::Coming { is_announced: false };
         assert_eq!(sight(), coming, "udev has not seen the disks");
@@ -265,6 +267,15 @@ mod tests {
         assert_eq!(sight(), coming, "one is still to come");
         dir.replace("b8:16", b"I:1\n", 0o644).unwrap();
         assert_eq!(sight(), coming, "the link to the map is still to come");
+        // Disks of before had the same names and numbers.
+        let block = folder.path().join("class/block/sda");
+        Dir::open(&block).unwrap().replace("diskseq", b"12\n", 0o444).unwrap();
+        assert!(look.is_in_udev(&sda), "an older udev does not say which disk it has seen");
+        for (link, is_seen) in [("11", false), ("12", true)] {
+            let text = format!("S:disk/by-id/scsi-3\nS:disk/by-diskseq/{link}\nI:1\n");
+            dir.replace("b8:0", text.as_bytes(), 0o644).unwrap();
+            assert_eq!(look.is_in_udev(&sda), is_seen, "{link}");
+        }
         let session = folder.path().join("class/iscsi_session/session1");
         let session = Dir::open(&session).unwrap();
         for (scan, is_announced) in [("ALLOCATED", false), ("SCANNED", true)] {

@@ -11,10 +11,10 @@ use std::{
 use iscsi_initiator_dbus::fault::Result;
 use tokio::sync::watch;
 
-use super::retries::with_fewer_retries;
+use super::retries::{Lowering, with_fewer_retries};
 use crate::{
     backend::{
-        host::{limit::Limit, threads::reading},
+        host::limit::Limit,
         kernel::stale_sessions::askers::Act,
         open_iscsi::{
             database::{Node, NodeKey},
@@ -48,17 +48,18 @@ enum State {
 /// The nodes that one call logs in to.
 pub(super) struct Together {
     nodes: Vec<NodeKey>,
+    lowering: Arc<Lowering>,
     /// Those that are not ready yet.
     missing: Mutex<BTreeSet<NodeKey>>,
     state: watch::Sender<State>,
 }
 
 impl Together {
-    pub(super) fn of(nodes: &[&Node]) -> Arc<Self> {
+    pub(super) fn of(nodes: &[&Node], lowering: Lowering) -> Arc<Self> {
         let (state, _) = watch::channel(if can_be_one(nodes) { State::Gathering } else { State::Apart });
         let nodes: Vec<NodeKey> = nodes.iter().map(|node| node.key.clone()).collect();
         let missing = Mutex::new(nodes.iter().cloned().collect());
-        Arc::new(Self { nodes, missing, state })
+        Arc::new(Self { nodes, lowering: Arc::new(lowering), missing, state })
     }
 
     pub(super) fn seat(self: &Arc<Self>, node: &NodeKey) -> Seat {
@@ -92,36 +93,19 @@ impl Together {
         limit: &Limit,
     ) -> Option<std::result::Result<Said, Refused>> {
         let target = &self.nodes.first()?.target;
-        let running = || engine.turns.programs.running(Act::Login, target.as_str());
-        let login = async {
-            // As late as possible: another program may have recorded one more.
-            match self.are_all(engine).await {
-                true => Some(iscsiadm.login_to_all(target, running(), limit).await),
-                false => None,
-            }
-        };
-        match with_fewer_retries(engine, &self.nodes, login, limit).await {
-            Ok(end) => end,
+        let running = engine.turns.programs.running(Act::Login, target.as_str());
+        // Another program may have recorded one more.
+        let (database, nodes) = (engine.database.clone(), self.nodes.clone());
+        let are_all = move || database.are_all(&nodes).unwrap_or(false);
+        let login = iscsiadm.login_to_all(target, are_all, running, limit);
+        match with_fewer_retries(engine, &self.nodes, &self.lowering, login, limit).await {
+            Ok(end) => end.transpose(),
             Err(fault) => {
                 // Of each by itself it is known whose fault that is.
                 tracing::debug!(%target, error = fault.message(), "cannot log in to all nodes at once");
                 None
             }
         }
-    }
-
-    /// Whether the target has no other node, and nothing that iscsiadm could take for one.
-    async fn are_all(&self, engine: &Engine) -> bool {
-        let (database, nodes) = (engine.database.clone(), self.nodes.clone());
-        let looking = reading(move || {
-            let target = nodes.first().map(|node| node.target.clone());
-            let Ok(listing) = database.list_of(target.as_slice()) else { return false };
-            let recorded: BTreeSet<NodeKey> = listing.nodes.into_iter().map(|node| node.key).collect();
-            listing.strays.is_empty()
-                && listing.left_out.is_none()
-                && recorded == nodes.into_iter().collect::<BTreeSet<_>>()
-        });
-        looking.await.unwrap_or(false)
     }
 }
 
@@ -150,6 +134,11 @@ pub(super) struct Seat {
 }
 
 impl Seat {
+    /// What is to be lowered for a login to the node by itself.
+    pub(super) fn lowering(&self) -> Arc<Lowering> {
+        Arc::clone(&self.together.lowering)
+    }
+
     /// The node is ready: its portal accepts the login. Returns how the login ended once all are ready, and
     /// `None` if the node is to be logged in to by itself.
     pub(super) async fn log_in(
@@ -247,7 +236,8 @@ mod tests {
             node("iqn.2003-01.com.example:a", "192.0.2.21", "default"),
             node("iqn.2003-01.com.example:a", "192.0.2.37", "default"),
         ];
-        let together = Together::of(&nodes.iter().collect::<Vec<_>>());
+        let lowering = Lowering { retries: [].into(), has_debts: false };
+        let together = Together::of(&nodes.iter().collect::<Vec<_>>(), lowering);
         let is_apart = || matches!(*together.state.borrow(), State::Apart);
         let [one, other] = nodes.each_ref().map(|node| together.seat(&node.key));
         assert!(!is_apart());

@@ -27,20 +27,30 @@ pub(super) struct Boot {
 }
 
 /// `InUse` with the reason if the machine runs from one of the sessions.
-pub(super) async fn check(engine: &Engine, sessions: &[Session], force: bool) -> Result<()> {
-    match find(engine, sessions, force).await? {
+pub(super) async fn check(engine: &Engine, sessions: &[Session], nodes: &[Node], force: bool) -> Result<()> {
+    match find(engine, sessions, nodes, force).await? {
         None => Ok(()),
         Some(Boot { what, hint }) => Err(Fault::new(Kind::InUse, what).hint(hint)),
     }
 }
 
-/// The first of the sessions that the machine runs from.
-pub(super) async fn find(engine: &Engine, sessions: &[Session], force: bool) -> Result<Option<Boot>> {
+/// The nodes of the targets of these sessions.
+pub(super) async fn nodes_of(engine: &Engine, sessions: &[Session]) -> Result<Vec<Node>> {
     // A session whose target is not an iSCSI name has no record.
     let targets: BTreeSet<Iqn> = sessions.iter().filter_map(|session| session.target.parse().ok()).collect();
     let targets: Vec<Iqn> = targets.into_iter().collect();
-    let nodes = engine.state.nodes_of(&targets).await?.nodes().to_vec();
+    Ok(engine.state.nodes_of(&targets).await?.nodes().to_vec())
+}
+
+/// The first of the sessions that the machine runs from. `nodes` are those of their targets.
+pub(super) async fn find(
+    engine: &Engine,
+    sessions: &[Session],
+    nodes: &[Node],
+    force: bool,
+) -> Result<Option<Boot>> {
     let (sysfs, usage, sessions) = (engine.state.sysfs.clone(), engine.usage.clone(), sessions.to_vec());
+    let nodes = nodes.to_vec();
     let found = looking_for_uses(move || {
         let firmware = sysfs.firmware_targets();
         let carried = |sessions: &[Session]| {

@@ -22,6 +22,7 @@ use crate::{
             sysfs::{Map, Session},
             usage::{Holder, Process, Release, Unseen, Use},
         },
+        open_iscsi::database::Node,
     },
     engine::{
         Engine,
@@ -64,7 +65,7 @@ impl Engine {
                 found.extend(holders(self, uses.found, &uses.release).await?);
             } else {
                 check_number(sessions.len())?;
-                found.extend(of_sessions(self, &sessions, limit).await?);
+                found.extend(of_sessions(self, &sessions, now.nodes(), limit).await?);
             }
             Ok(found)
         })
@@ -73,16 +74,21 @@ impl Engine {
 }
 
 /// What stands in the way of ending these sessions.
-async fn of_sessions(engine: &Engine, sessions: &[Session], limit: &Limit) -> Result<Vec<results::Holder>> {
+async fn of_sessions(
+    engine: &Engine,
+    sessions: &[Session],
+    nodes: &[Node],
+    limit: &Limit,
+) -> Result<Vec<results::Holder>> {
     let mut found = Vec::new();
-    if let Some(Boot { what, hint }) = boot::find(engine, sessions, false).await? {
+    if let Some(Boot { what, hint }) = boot::find(engine, sessions, nodes, false).await? {
         let mut holder = results::Holder::new(HolderKind::Boot, "", what);
         holder.hint = hint;
         found.push(holder);
     }
     let late = || limit.fault("a logout is still running").hint("try again");
     let _turn = limit.wait(engine.turns.acts.logout.lock()).await.ok_or_else(late)?;
-    if let Verdict::Used(used) = unused::verdict(engine, sessions, limit).await? {
+    if let Verdict::Used(used) = unused::verdict(engine, sessions, None, limit).await? {
         found.extend(holders(engine, used.found, &used.release).await?);
     }
     Ok(found)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use iscsi_initiator_dbus::{Fault, Kind, fault::Result, results::LogoutOutcome};
 
-use super::Manner;
+use super::{Manner, boot};
 use crate::{
     backend::{host::limit::Limit, kernel::sysfs::Session},
     engine::{
@@ -44,9 +44,14 @@ impl Predicate for Ended<'_> {
 
     async fn look(&mut self) -> Result<Option<()>> {
         let limit = Limit::of(DEFAULT_TIMEOUT);
-        let manner = Manner { force: false, waits: true };
-        match super::end(self.engine, &self.sessions, manner, &Progress::none(), &limit).await {
-            // A slow machine may not get through all processes in time.
+        // They were looked at a while ago.
+        let manner = Manner { force: false, waits: true, looked_at: None };
+        let ending = async {
+            let nodes = boot::nodes_of(self.engine, &self.sessions).await?;
+            super::end(self.engine, &self.sessions, &nodes, manner, &Progress::none(), &limit).await
+        };
+        match ending.await {
+            // A slow machine may not get through all records or processes in time.
             Err(fault) if matches!(fault.kind(), Kind::InUse | Kind::TimedOut) => {
                 self.stays = Some(fault);
                 Ok(None)

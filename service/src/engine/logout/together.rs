@@ -8,7 +8,7 @@ use iscsi_initiator_dbus::Iqn;
 
 use crate::{
     backend::{
-        host::{limit::Limit, threads::reading},
+        host::limit::Limit,
         kernel::{stale_sessions::askers::Act, sysfs::Session},
         open_iscsi::iscsiadm::{Iscsiadm, Refused},
     },
@@ -26,13 +26,13 @@ pub(super) async fn log_out(
     let ours: BTreeSet<u32> = sessions.iter().map(|session| session.sid).collect();
     let target = one_target(sessions).filter(|_| (2..=AT_ONCE).contains(&ours.len()));
     let Some(target) = target else { return BTreeMap::new() };
-    // As late as possible: another program may have made one more, and what uses its disks was not looked at.
-    let (sysfs, name) = (engine.state.sysfs.clone(), target.as_str().to_owned());
-    if !reading(move || sysfs.sids_of(&name)).await.is_ok_and(|all| all == ours) {
-        return BTreeMap::new();
-    }
+    // Another program may have made one more, and what uses its disks was not looked at.
+    let (sysfs, name, expected) = (engine.state.sysfs.clone(), target.as_str().to_owned(), ours.clone());
+    let are_all = move || sysfs.sids_of(&name) == expected;
     let running = engine.turns.programs.running(Act::Logout, target.as_str());
-    let said = iscsiadm.log_out_of_all(&target, running, limit).await;
+    let Some(said) = iscsiadm.log_out_of_all(&target, are_all, running, limit).await.transpose() else {
+        return BTreeMap::new();
+    };
     let on = |sid: u32| {
         let done = match &said {
             Ok(said) => said.on_session(sid)?,

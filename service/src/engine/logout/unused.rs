@@ -11,15 +11,16 @@ use crate::{
     backend::{
         host::{
             limit::Limit,
-            threads::{asking_multipathd, looking_for_uses, reading},
+            threads::{asking_multipathd, looking_for_uses},
         },
         kernel::{
-            sysfs::{Disk, Scope, Session},
+            sysfs::{Disk, Scope, Session, Sysfs},
+            udev::Udev,
             usage::{Claims, Holder, Release, Use, Uses},
         },
-        multipath::daemon::PathState,
+        multipath::daemon::{Multipathd, PathState},
     },
-    engine::{Engine, state::watch::Predicate},
+    engine::{Engine, State, state::watch::Predicate},
 };
 
 /// How long a device may stay open before that counts as a use.
@@ -31,30 +32,68 @@ const COMING: Duration = Duration::from_secs(15);
 /// A look that starts this shortly before the deadline would not finish.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// How old a look may be that is taken for one at what there is now.
+const FRESH: Duration = Duration::from_millis(250);
+
 /// The most users that a message names.
 const NAMED: usize = 8;
 
 /// Plans from the current state: a map may have appeared since the sessions were read.
 pub(super) async fn plan(engine: &Engine, sessions: &[Session]) -> Result<Plan> {
-    Ok(look(engine, sessions).await?.0)
+    let (look, scope) = (Look::new(engine), scope(sessions));
+    asking_multipathd(move || look.plan(&look.sysfs.sessions_in(&scope))).await
 }
 
-/// The plan, and whether a disk of these sessions is still to come.
-async fn look(engine: &Engine, sessions: &[Session]) -> Result<(Plan, bool)> {
-    let (sysfs, scope) =
-        (engine.state.sysfs.clone(), Scope::numbered(sessions.iter().map(|session| session.sid)));
-    let multipathd = engine.state.multipathd.clone();
-    asking_multipathd(move || {
-        let now = sysfs.sessions_in(&scope);
+fn scope(sessions: &[Session]) -> Scope {
+    Scope::numbered(sessions.iter().map(|session| session.sid))
+}
+
+/// One look at what leaves, and what is still to come. Blocks.
+struct Look {
+    sysfs: Sysfs,
+    multipathd: Multipathd,
+    udev: Udev,
+}
+
+/// What a look sees.
+struct Sight {
+    plan: Plan,
+    /// udev or multipathd have device events to process: their programs open new devices.
+    are_coming: bool,
+    /// A disk is still to come, or a map that multipathd is about to make of one.
+    is_awaited: bool,
+}
+
+impl Look {
+    fn new(engine: &Engine) -> Self {
+        let State { sysfs, multipathd, udev, .. } = &engine.state;
+        Self { sysfs: sysfs.clone(), multipathd: multipathd.clone(), udev: udev.clone() }
+    }
+
+    fn plan(&self, now: &[Session]) -> Plan {
         // Asked only where another path decides. Without an answer the kernel's state is used.
         let states = std::cell::OnceCell::new();
         let has_failed = |path: &str| {
-            let states = states.get_or_init(|| multipathd.paths().unwrap_or_default());
+            let states = states.get_or_init(|| self.multipathd.paths().unwrap_or_default());
             states.get(path).is_some_and(PathState::has_failed)
         };
-        (Plan::new(&sysfs, &now, &has_failed), now.iter().any(awaits_disk))
-    })
-    .await
+        Plan::new(&self.sysfs, now, &has_failed)
+    }
+
+    /// `may_come` says whether udev and multipathd are still waited for, and `may_wait` whether anything is.
+    fn sight(&self, now: &[Session], may_come: bool, may_wait: impl Fn(bool) -> bool) -> Sight {
+        let plan = self.plan(now);
+        // Without multipathd no maps are made.
+        let are_coming = may_come && (self.udev.is_busy() || self.multipathd.is_busy().unwrap_or(false));
+        let is_awaited = may_wait(are_coming) && (now.iter().any(awaits_disk) || self.awaits_map(&plan));
+        Sight { plan, are_coming, is_awaited }
+    }
+
+    /// Whether multipathd is about to make a map of a disk that leaves.
+    fn awaits_map(&self, plan: &Plan) -> bool {
+        let is_claimed = plan.bare().any(|disk| self.udev.seen(&disk.number).is_claimed);
+        is_claimed && self.multipathd.pid().is_some()
+    }
 }
 
 /// Whether anything uses what leaves.
@@ -73,19 +112,31 @@ pub(super) struct Used {
 
 /// The plan, if nothing uses what leaves, and claims that keep it unused while they are held.
 /// Otherwise `InUse`, with everything that is used and by what.
-pub(super) async fn unused(engine: &Engine, sessions: &[Session], limit: &Limit) -> Result<(Plan, Claims)> {
-    match verdict(engine, sessions, limit).await? {
+pub(super) async fn unused(
+    engine: &Engine,
+    sessions: &[Session],
+    looked_at: Option<Instant>,
+    limit: &Limit,
+) -> Result<(Plan, Claims)> {
+    match verdict(engine, sessions, looked_at, limit).await? {
         Verdict::Unused(plan, claims) => Ok((plan, claims)),
         Verdict::Used(Used { plan, found, release }) => Err(report(&plan, &found, &release)),
     }
 }
 
-/// The same, before it is put into words.
-pub(super) async fn verdict(engine: &Engine, sessions: &[Session], limit: &Limit) -> Result<Verdict> {
+/// The same, before it is put into words. Sessions that were looked at just now are not looked at once more before what
+/// uses them is, only after that. `looked_at` is when that look began.
+pub(super) async fn verdict(
+    engine: &Engine,
+    sessions: &[Session],
+    looked_at: Option<Instant>,
+    limit: &Limit,
+) -> Result<Verdict> {
     // The following steps need time too.
     let coming = COMING.min(limit.left() / 2);
     let begun = Instant::now();
-    let mut unused = Unused { engine, sessions, limit, begun, coming, over: None, used: None };
+    let seen = looked_at.map(|at| Seen { sessions: sessions.to_vec(), at });
+    let mut unused = Unused { engine, sessions, seen, limit, begun, coming, over: None, used: None };
     match (engine.state.watch.until(&mut unused, limit).await?, unused.used) {
         (Some(verdict), _) => Ok(verdict),
         (None, Some(used)) if !limit.is_cancelled() => Ok(Verdict::Used(used)),
@@ -93,10 +144,25 @@ pub(super) async fn verdict(engine: &Engine, sessions: &[Session], limit: &Limit
     }
 }
 
+/// Sessions that were looked at before, and when that look began.
+struct Seen {
+    sessions: Vec<Session>,
+    at: Instant,
+}
+
+impl Seen {
+    /// The sessions, unless they are out of date by now.
+    fn fresh(self) -> Option<Vec<Session>> {
+        (self.at.elapsed() <= FRESH).then_some(self.sessions)
+    }
+}
+
 /// Decides whether anything uses what leaves.
 struct Unused<'a> {
     engine: &'a Engine,
     sessions: &'a [Session],
+    /// As they were a moment ago, for the first look.
+    seen: Option<Seen>,
     limit: &'a Limit,
     begun: Instant,
     /// How long to wait for udev and multipathd.
@@ -112,14 +178,24 @@ impl Predicate for Unused<'_> {
     type Is = Verdict;
 
     async fn look(&mut self) -> Result<Option<Self::Is>> {
-        let (plan, awaits_disk) = look(self.engine, self.sessions).await?;
-        let has_time = self.limit.left() > LOOK;
-        let elapsed = self.begun.elapsed();
-        let are_coming = elapsed < self.coming && are_devices_coming(self.engine, self.limit).await?;
+        let (has_time, elapsed) = (self.limit.left() > LOOK, self.begun.elapsed());
+        let may_come = elapsed < self.coming;
+        let may_wait = move |are_coming: bool| has_time && (are_coming || elapsed < GLANCE);
+        // What is decided without another look is decided by what there is now.
+        let seen = self.seen.take().filter(|_| has_time);
+        let (look, scope) = (Look::new(self.engine), scope(self.sessions));
+        let looking = asking_multipathd(move || {
+            // It may have waited for a thread.
+            let fresh = seen.and_then(Seen::fresh);
+            let is_before = fresh.is_some();
+            let now = fresh.unwrap_or_else(|| look.sysfs.sessions_in(&scope));
+            (look.sight(&now, may_come, may_wait), is_before)
+        });
+        let Some(sight) = self.limit.wait(looking).await else { return Ok(None) };
+        let (Sight { plan, are_coming, is_awaited }, is_before) = sight?;
         // The daemon's own claim in between would keep multipathd from making the map, and
         // multipathd does not retry.
-        let may_wait = has_time && (are_coming || elapsed < GLANCE);
-        if may_wait && (awaits_disk || awaits_map(self.engine, &plan).await?) {
+        if is_awaited {
             return Ok(None);
         }
         let is_last = Instant::now() >= *self.over.get_or_insert_with(|| Instant::now() + GLANCE);
@@ -135,7 +211,8 @@ impl Predicate for Unused<'_> {
         let is_glance = found.iter().all(|used| is_glance(&used.holder));
         let is_udevs = found.iter().all(|used| matches!(used.holder, Holder::Udev(_)));
         // On a slow machine, probing new devices takes longer.
-        let is_last = (is_last && !are_coming && is_same().await?) || self.limit.left() <= LOOK;
+        let is_late = self.limit.left() <= LOOK;
+        let is_last = (is_late && !is_before) || ((is_late || is_last && !are_coming) && is_same().await?);
         if is_udevs && is_last {
             // On a slow machine udev probes for longer. It only reads, and starts again with the
             // next disk.
@@ -160,21 +237,6 @@ async fn users(engine: &Engine, plan: &Plan) -> Result<Uses> {
         usage.of(&devices, &paths, &addresses, &skip)
     })
     .await
-}
-
-/// Whether udev or multipathd has device events to process: their programs open new devices.
-async fn are_devices_coming(engine: &Engine, limit: &Limit) -> Result<bool> {
-    let (multipathd, udev) = (engine.state.multipathd.clone(), engine.state.udev.clone());
-    // Without multipathd no maps are made.
-    let look = asking_multipathd(move || udev.is_busy() || multipathd.is_busy().unwrap_or(false));
-    limit.wait(look).await.unwrap_or(Ok(false))
-}
-
-/// Whether multipathd is about to make a map of a disk that leaves.
-async fn awaits_map(engine: &Engine, plan: &Plan) -> Result<bool> {
-    let (multipathd, udev, plan) = (engine.state.multipathd.clone(), engine.state.udev.clone(), plan.clone());
-    let is_claimed = move || plan.bare().any(|disk| udev.seen(&disk.number).is_claimed);
-    reading(move || is_claimed() && multipathd.pid().is_some()).await
 }
 
 /// Whether the kernel is still scanning for LUNs of what leaves. Users of a disk that appears later
@@ -236,5 +298,21 @@ fn way_out(release: &Release) -> String {
         (programs, "", _) => format!("stop {programs}, {again}"),
         ("", commands, _) => format!("release them, {again}: {commands}"),
         (programs, commands, _) => format!("stop {programs}, release the rest, {again}: {commands}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_seen_is_out_of_date_after_a_quarter_of_a_second() {
+        let seen = |at| Seen { sessions: Vec::new(), at };
+        let at = Instant::now();
+        assert!(seen(at).fresh().is_some());
+        tokio::time::advance(FRESH).await;
+        assert!(seen(at).fresh().is_some());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(seen(at).fresh().is_none() && seen(Instant::now()).fresh().is_some());
     }
 }

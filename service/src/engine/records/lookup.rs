@@ -48,8 +48,20 @@ pub(in crate::engine) async fn meant(
     portal: Option<&Portal>,
     limit: &Limit,
 ) -> Result<Option<Vec<Portal>>> {
+    if portal.is_none() {
+        return Ok(None);
+    }
+    meant_among(engine, &nodes_of(engine, target, None).await?, portal, limit).await
+}
+
+/// The same, of all nodes of the target.
+pub(in crate::engine) async fn meant_among(
+    engine: &Engine,
+    nodes: &[Node],
+    portal: Option<&Portal>,
+    limit: &Limit,
+) -> Result<Option<Vec<Portal>>> {
     let Some(asked) = portal else { return Ok(None) };
-    let nodes = nodes_of(engine, target, None).await?;
     let recorded: BTreeSet<&Portal> = nodes.iter().map(|node| &node.key.portal).collect();
     if recorded.contains(asked) {
         return Ok(Some(vec![asked.clone()]));
@@ -171,6 +183,19 @@ fn discover(portal: Option<&Portal>) -> String {
         Some(portal) => hint!("iscsictl discover {PORTAL}", PORTAL = portal),
         None => "iscsictl discover --help".to_owned(),
     }
+}
+
+/// It was there when the call began, or the call has recorded it.
+pub(in crate::engine) fn removed(node: &NodeKey) -> Fault {
+    Fault::new(
+        Kind::NoSuchNode,
+        format!("the record of {} at {} was removed by another program meanwhile", node.target, node.portal),
+    )
+    .hint(hint!(
+        "record it again: iscsictl add {TARGET} {PORTAL}",
+        TARGET = node.target,
+        PORTAL = node.portal
+    ))
 }
 
 pub(in crate::engine) fn damaged(node: &NodeKey, why: impl std::fmt::Display) -> Fault {

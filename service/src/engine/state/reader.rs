@@ -132,7 +132,7 @@ impl State {
     pub(in crate::engine) async fn sessions(&self, scope: Scope) -> Result<Snapshot> {
         let none = |_: &Database| Ok(Listing::default());
         let (sessions, _) = self.read(move |sysfs| sysfs.sessions_in(&scope), none).await?;
-        Ok(Snapshot::new(sessions, Vec::new(), None, HashMap::new()))
+        Ok(Snapshot::of_sessions(sessions))
     }
 
     /// These sessions, and of the others the disks that count as one with a disk of these. What is wrong
@@ -140,7 +140,7 @@ impl State {
     pub(in crate::engine) async fn sessions_around(&self, scope: Scope) -> Result<Snapshot> {
         let none = |_: &Database| Ok(Listing::default());
         let (sessions, _) = self.read(move |sysfs| sysfs.sessions_around(&scope), none).await?;
-        Ok(Snapshot::new(sessions, Vec::new(), None, HashMap::new()))
+        Ok(Snapshot::of_sessions(sessions))
     }
 
     /// The same with the states of the paths, for a user.
@@ -171,7 +171,7 @@ impl State {
     }
 
     /// Logs why nodes are left out, once for each reason: any local user may list them.
-    fn report(&self, left_out: Option<&str>) {
+    pub(in crate::engine) fn report(&self, left_out: Option<&str>) {
         let Some(why) = left_out else { return };
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
         if reported.as_deref() != Some(why) {

@@ -46,6 +46,11 @@ impl Snapshot {
         Self::shared(Arc::new(sessions), nodes.into(), left_out, paths.into())
     }
 
+    /// Sessions alone.
+    pub(in crate::engine) fn of_sessions(sessions: Vec<Session>) -> Self {
+        Self::new(sessions, Vec::new(), None, HashMap::new())
+    }
+
     /// The same, of what others have as well.
     pub(super) fn shared(
         sessions: Sessions,
@@ -154,7 +159,7 @@ pub(in crate::engine) mod tests {
     use super::*;
 
     pub(in crate::engine) fn of_sessions(sessions: Vec<Session>) -> Snapshot {
-        Snapshot::new(sessions, Vec::new(), None, HashMap::new())
+        Snapshot::of_sessions(sessions)
     }
 
     #[test]

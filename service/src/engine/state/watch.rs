@@ -438,6 +438,63 @@ mod tests {
         assert_eq!(quiet().0.changed_devices(), None, "nothing is heard");
     }
 
+    /// A machine's device events, what sends them, and the listener.
+    fn heard() -> (tempfile::TempDir, impl Fn(u32), Watch) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("run")).unwrap();
+        let layout = Layout::below(folder.path());
+        let (watch, sender) = (Watch::start(&layout), std::os::unix::net::UnixDatagram::unbound().unwrap());
+        let send = move |sid: u32| {
+            let event = format!("add@/devices/platform/host3/session{sid}\0");
+            sender.send_to(event.as_bytes(), layout.uevents.as_ref().unwrap()).unwrap();
+        };
+        (folder, send, watch)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn events_that_nobody_waits_for_are_taken_a_few_at_a_time_and_none_is_lost() {
+        // A socket of a machine of files takes no more than ten at a time.
+        const EVENTS: u32 = 30;
+        let (mut times, mut folders) = (Vec::new(), Vec::new());
+        for is_waited_for in [false, true] {
+            let (folder, send, watch) = heard();
+            // Until the end: what is removed is an event as well.
+            folders.push(folder);
+            let _waiting = is_waited_for.then(|| watch.waits.begin());
+            for sid in 1..=EVENTS {
+                send(sid);
+                tokio::time::sleep(FLURRY).await;
+            }
+            tokio::time::sleep(FLURRY + UNHEARD).await;
+            times.push(watch.count.borrow().devices);
+            let all = Subjects { sessions: (1..=EVENTS).collect(), ..Subjects::default() };
+            assert_eq!(*watch.devices.heard.lock().unwrap(), all, "the task that listens has taken them");
+            assert_eq!(watch.changed_devices(), Some(all));
+        }
+        // In 600 ms: every 120 ms, and every 20 ms.
+        assert!((4..=8).contains(&times[0]) && times[1] >= 12, "{times:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_begins_to_wait_in_a_pause_hears_of_what_was_sent_in_it_at_once() {
+        let (_folder, send, watch) = heard();
+        send(1);
+        while watch.count.borrow().devices == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // In the pause that follows.
+        send(2);
+        tokio::time::sleep(FLURRY * 2).await;
+        assert_eq!(watch.count.borrow().devices, 1, "nobody waits");
+        let (mut events, begun) = (watch.events(), Instant::now());
+        events.next().await;
+        assert!(begun.elapsed() < FLURRY, "{:?}", begun.elapsed());
+        // Who reads what has changed, without a wait, has also what was sent in the pause.
+        send(3);
+        let all = Subjects { sessions: [1, 2, 3].into(), ..Subjects::default() };
+        assert_eq!(watch.changed_devices(), Some(all));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_caller_that_gives_up_ends_the_wait_after_one_more_look() {
         let (watch, _) = quiet();

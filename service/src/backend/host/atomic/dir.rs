@@ -5,6 +5,7 @@ use std::{
     ffi::OsString,
     fs::File,
     io::{Read, Write},
+    mem::MaybeUninit,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::ffi::OsStringExt,
@@ -14,7 +15,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags},
+    fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RawDir, RenameFlags, SeekFrom},
     io::{Errno, Result},
 };
 use zeroize::Zeroizing;
@@ -31,6 +32,8 @@ static WRITING: Mutex<()> = Mutex::new(());
 
 /// No folder of ours or open-iscsi's has more files than this.
 const NAMES: usize = 16_384;
+/// How many bytes of names are read at once.
+const LISTED: usize = 8192;
 /// No open-iscsi file is larger; a larger one is not read.
 pub(crate) const FILE_LIMIT: u64 = 64 * 1024;
 
@@ -167,20 +170,20 @@ impl Dir {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Names { names: Vec::new(), is_all: true }),
             fd => fd?,
         };
-        let (mut names, mut is_all) = (Vec::new(), true);
-        for entry in rustix::fs::Dir::read_from(&fd)? {
-            let name = entry?.file_name().to_bytes().to_vec();
-            if name == b"." || name == b".." {
-                continue;
-            }
-            if names.len() >= NAMES {
-                is_all = false;
-                break;
-            }
-            names.push(OsString::from_vec(name));
-        }
-        names.sort();
-        Ok(Names { names, is_all })
+        names_in(&fd)
+    }
+
+    /// The same of this directory itself.
+    pub(crate) fn names(&self) -> Result<Names> {
+        rustix::fs::seek(&self.fd, SeekFrom::Start(0))?;
+        names_in(&self.fd)
+    }
+
+    /// A directory beneath, to be read: what is in it is found without the way there. What is written, is written
+    /// from the directory that its path begins at.
+    pub(crate) fn folder(&self, relative: &str) -> Result<Self> {
+        let fd = self.beneath(relative, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        Ok(Self { fd, path: self.path.join(relative), follows: self.follows })
     }
 
     /// Makes the directories of a relative path, mode 0700.
@@ -343,6 +346,31 @@ impl Dir {
     }
 }
 
+/// The names in an open directory, from where its listing stands. What is removed meanwhile ends the listing, as it
+/// ends that of the standard library.
+fn names_in(fd: &OwnedFd) -> Result<Names> {
+    let mut buffer = [const { MaybeUninit::uninit() }; LISTED];
+    let mut entries = RawDir::new(fd, &mut buffer);
+    let (mut names, mut is_all) = (Vec::new(), true);
+    loop {
+        let name = match entries.next() {
+            None | Some(Err(Errno::NOENT)) => break,
+            Some(Err(Errno::INTR)) => continue,
+            Some(entry) => entry?.file_name().to_bytes().to_vec(),
+        };
+        if name == b"." || name == b".." {
+            continue;
+        }
+        if names.len() >= NAMES {
+            is_all = false;
+            break;
+        }
+        names.push(OsString::from_vec(name));
+    }
+    names.sort();
+    Ok(Names { names, is_all })
+}
+
 /// One step. A symlink is `ELOOP`, also where the kernel reports that it is not a directory.
 fn open_step(at: &OwnedFd, step: &str, flags: OFlags) -> Result<OwnedFd> {
     match rustix::fs::openat(at, step, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
@@ -383,6 +411,16 @@ mod tests {
         assert_eq!(after.permissions().mode() & 0o7777, 0o600);
         assert_eq!(dir.read("nodes/a/default").unwrap().unwrap().as_slice(), b"two");
         assert_eq!(dir.list(".").unwrap(), ["nodes"]);
+    }
+
+    #[test]
+    fn a_directory_that_is_removed_while_it_is_open_has_no_names() {
+        let (folder, dir) = dir();
+        dir.make_dirs("nodes/a").unwrap();
+        let open = dir.folder("nodes/a").unwrap();
+        std::fs::remove_dir(folder.path().join("nodes/a")).unwrap();
+        let Names { names, is_all } = open.names().unwrap();
+        assert!(names.is_empty() && is_all);
     }
 
     #[test]

@@ -126,9 +126,13 @@ fn names(folder: &OwnedFd, pieces: usize) -> Vec<String> {
     let mut entries = RawDir::new(folder, &mut buffer);
     let (mut names, mut seen) = (Vec::new(), 0);
     // What vanishes while it is listed ends the listing, as it ends that of the standard library.
-    while seen < pieces
-        && let Some(Ok(entry)) = entries.next()
-    {
+    while seen < pieces {
+        let entry = match entries.next() {
+            None => break,
+            Some(Err(Errno::INTR)) => continue,
+            Some(Err(_)) => break,
+            Some(Ok(entry)) => entry,
+        };
         let name = entry.file_name().to_bytes();
         if !matches!(name, b"." | b"..")
             && let Some(name) = OsStr::from_bytes(name).to_str()

@@ -4,6 +4,7 @@
 //! not asked about three. `docs/performance.md` has the figures.
 
 use std::{
+    cell::OnceCell,
     collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
@@ -52,17 +53,14 @@ impl Sysfs {
         if scope.is_all() {
             return self.sessions();
         }
-        let Some(mut look) = Look::begin(self) else { return Vec::new() };
-        let mut sessions = look.sessions(scope);
-        let kin = Kin::of(self, &sessions);
-        if !kin.is_empty() {
-            let ours: BTreeSet<u32> = sessions.iter().map(|session| session.sid).collect();
-            let others = look.sids().into_iter().filter(|sid| !ours.contains(sid));
-            let others: Vec<Session> = others.filter_map(|sid| look.kin(sid, &kin)).collect();
-            sessions.extend(others);
-            sessions.sort_by_key(|session| session.sid);
-        }
-        sessions
+        Look::begin(self).map(|mut look| look.around(scope)).unwrap_or_default()
+    }
+
+    /// These sessions, with what is around them if that is asked for, and the numbers of all sessions that there are.
+    pub(crate) fn sessions_and_numbers(&self, scope: &Scope, is_around: bool) -> (Vec<Session>, Vec<u32>) {
+        let Some(mut look) = Look::begin(self) else { return (Vec::new(), Vec::new()) };
+        let sessions = if is_around { look.around(scope) } else { look.sessions(scope) };
+        (sessions, look.sids())
     }
 
     /// The sessions of a target in just this spelling, including those that are being set up or are stale.
@@ -147,6 +145,8 @@ struct Look<'a> {
     connections: Option<Folder>,
     /// By device; `None` for one that is not a multipath map.
     maps: HashMap<String, Option<Map>>,
+    /// The numbers of the sessions that there are, in order, once they were listed.
+    sids: OnceCell<Vec<u32>>,
 }
 
 impl<'a> Look<'a> {
@@ -154,16 +154,32 @@ impl<'a> Look<'a> {
     fn begin(sysfs: &'a Sysfs) -> Option<Self> {
         let class = Folder::open(&sysfs.root.join("class/iscsi_session")).ok()?;
         let connections = Folder::open(&sysfs.root.join("class/iscsi_connection")).ok();
-        Some(Self { sysfs, class, connections, maps: HashMap::new() })
+        Some(Self { sysfs, class, connections, maps: HashMap::new(), sids: OnceCell::new() })
     }
 
     /// The numbers of the sessions that there are, in order.
     fn sids(&self) -> Vec<u32> {
-        let names = self.class.names().into_iter();
-        let mut sids: Vec<u32> =
-            names.filter_map(|name| name.strip_prefix("session")?.parse().ok()).collect();
-        sids.sort_unstable();
-        sids
+        let list = || {
+            let names = self.class.names().into_iter();
+            let mut sids: Vec<u32> =
+                names.filter_map(|name| name.strip_prefix("session")?.parse().ok()).collect();
+            sids.sort_unstable();
+            sids
+        };
+        self.sids.get_or_init(list).clone()
+    }
+
+    fn around(&mut self, scope: &Scope) -> Vec<Session> {
+        let mut sessions = self.sessions(scope);
+        let kin = Kin::of(self.sysfs, &sessions);
+        if !kin.is_empty() {
+            let ours: BTreeSet<u32> = sessions.iter().map(|session| session.sid).collect();
+            let others = self.sids().into_iter().filter(|sid| !ours.contains(sid));
+            let others: Vec<Session> = others.filter_map(|sid| self.kin(sid, &kin)).collect();
+            sessions.extend(others);
+            sessions.sort_by_key(|session| session.sid);
+        }
+        sessions
     }
 
     fn sessions(&mut self, scope: &Scope) -> Vec<Session> {

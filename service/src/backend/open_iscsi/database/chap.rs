@@ -36,6 +36,11 @@ impl Proofs {
         Self { chap, algorithms: Algorithm::DEFAULT.to_vec(), is_withheld: false }
     }
 
+    /// Those in a node's record.
+    pub(super) fn of_node(record: &Record) -> Result<Self, RecordError> {
+        proofs(record, Keys::Session)
+    }
+
     /// The same without the credentials.
     pub(crate) fn withheld(self) -> Self {
         Self { is_withheld: self.is_withheld || self.chap.is_some(), chap: None, ..self }
@@ -81,7 +86,7 @@ impl Database {
     pub(crate) fn node_proofs(&self, node: &NodeKey) -> Result<Proofs, DatabaseError> {
         let dir = open(&self.root)?;
         let record = read_node(&dir, node)?.ok_or(DatabaseError::NoSuchNode)?;
-        proofs(&record, Keys::Session).map_err(in_record(&dir, &node.path()))
+        Proofs::of_node(&record).map_err(in_record(&dir, &node.path()))
     }
 
     /// Whether iscsid.conf has CHAP for discoveries.

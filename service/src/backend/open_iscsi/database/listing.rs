@@ -1,7 +1,7 @@
 //! Lists node records: all of them, or those of a few targets. A folder that cannot be read, or one
 //! with too many names, hides nothing but itself; what is not a record is listed as such.
 
-use std::ffi::OsStr;
+use std::{collections::BTreeSet, ffi::OsStr};
 
 use iscsi_initiator_dbus::{Iqn, Portal, results::Startup};
 use rustix::io::Errno;
@@ -11,7 +11,7 @@ use super::{
     chap::chap_mode,
     identity::{Place, iface_of, parse_folder},
     iface_name::is_iface,
-    io, open, read, read_node,
+    io, open, read, read_as,
     record::Record,
 };
 use crate::backend::host::atomic::{Kind, Names};
@@ -83,6 +83,50 @@ impl Database {
         }
         of(&open(&self.root)?, targets)
     }
+
+    /// The same, and shows each record that can be read, once, also if it is damaged.
+    pub(super) fn list_and_show(
+        &self,
+        target: &Iqn,
+        show: &mut dyn FnMut(&Node, &Record),
+    ) -> Result<Listing, DatabaseError> {
+        let mut listing = Listing::default();
+        if self.root.exists() {
+            add(&open(&self.root)?, target, &mut listing, show)?;
+        }
+        Ok(listing)
+    }
+
+    /// Whether these are all nodes of their target, and nothing lies among them that iscsiadm could take for one: by
+    /// the names of files alone, after they were listed.
+    pub(crate) fn are_all(&self, nodes: &[NodeKey]) -> Result<bool, DatabaseError> {
+        let Some(target) = nodes.first().map(|node| &node.target) else { return Ok(false) };
+        let expected: BTreeSet<String> = nodes.iter().map(NodeKey::path).collect();
+        let (dir, folder) = (open(&self.root)?, folder(target));
+        let Found::Folder(portals) = find(&dir, &folder)? else { return Ok(false) };
+        let found = portals.names().map_err(io(&dir, &folder))?;
+        let mut paths = BTreeSet::new();
+        for name in &found.names {
+            let Some((name, place)) = name.to_str().and_then(|name| Some((name, parse_folder(name)?))) else {
+                return Ok(false);
+            };
+            let path = format!("{folder}/{name}");
+            if place.tpgt.is_none() {
+                paths.insert(path);
+                continue;
+            }
+            match find(&portals, name)? {
+                Found::Stray(_) => return Ok(false),
+                Found::Nothing => {}
+                Found::Folder(ifaces) => {
+                    let found = ifaces.names().map_err(io(&portals, name))?;
+                    // More than can be listed are more than these.
+                    paths.extend(found.names.iter().map(|name| format!("{path}/{}", name.display())));
+                }
+            }
+        }
+        Ok(found.is_all && paths == expected)
+    }
 }
 
 /// See [`Database::list`].
@@ -102,7 +146,7 @@ pub(super) fn all(dir: &Dir) -> Result<Listing, DatabaseError> {
             listing.leave_out(format!("more than {MOST_NODES} nodes in {}", root.display()));
             break;
         }
-        if let Err(error) = add(dir, &target, &mut listing) {
+        if let Err(error) = add(dir, &target, &mut listing, &mut |_, _| ()) {
             listing.leave_out(error.to_string());
         }
     }
@@ -115,7 +159,7 @@ pub(super) fn of<'a>(
     targets: impl IntoIterator<Item = &'a Iqn>,
 ) -> Result<Listing, DatabaseError> {
     let mut listing = Listing::default();
-    targets.into_iter().try_for_each(|target| add(dir, target, &mut listing))?;
+    targets.into_iter().try_for_each(|target| add(dir, target, &mut listing, &mut |_, _| ()))?;
     Ok(listing)
 }
 
@@ -163,33 +207,44 @@ impl Listing {
 }
 
 /// Adds the nodes of one target.
-fn add(dir: &Dir, target: &Iqn, listing: &mut Listing) -> Result<(), DatabaseError> {
+fn add(
+    dir: &Dir,
+    target: &Iqn,
+    listing: &mut Listing,
+    show: &mut dyn FnMut(&Node, &Record),
+) -> Result<(), DatabaseError> {
     let folder = folder(target);
-    if let Some(why) = not_a_folder(dir, &folder)? {
-        listing.stray(folder, Some(target), None, why);
-        return Ok(());
-    }
-    let portals = names(dir, &folder)?;
+    let at = match find(dir, &folder)? {
+        Found::Folder(at) => at,
+        Found::Nothing => return Ok(()),
+        Found::Stray(why) => {
+            listing.stray(folder, Some(target), None, why);
+            return Ok(());
+        }
+    };
+    let portals = at.names().map_err(io(dir, &folder))?;
     if !portals.is_all {
         listing.leave_out(too_many(dir, &folder, portals.names.len()));
     }
     for name in portals.names {
         let path = format!("{folder}/{}", name.display());
-        match name.to_str().and_then(parse_folder) {
-            Some(place) => at_portal(dir, target, &place, &path, listing)?,
+        match name.to_str().and_then(|name| Some((name, parse_folder(name)?))) {
+            Some((name, place)) => at_portal(&at, name, target, &place, path, listing, show)?,
             None => listing.stray(path, Some(target), None, "it is not named like a portal"),
         }
     }
     Ok(())
 }
 
-/// Adds the nodes of one target at one portal.
+/// Adds the nodes of one target at one portal: `name` in the target's folder, `path` in the database.
 fn at_portal(
-    dir: &Dir,
+    at: &Dir,
+    name: &str,
     target: &Iqn,
     place: &Place,
-    path: &str,
+    path: String,
     listing: &mut Listing,
+    show: &mut dyn FnMut(&Node, &Record),
 ) -> Result<(), DatabaseError> {
     let Place { portal, tpgt, spelled } = place;
     let key = |iface: &str| NodeKey {
@@ -200,21 +255,23 @@ fn at_portal(
         spelled: spelled.clone(),
     };
     if tpgt.is_none() {
-        match not_a_folder(dir, path)? {
-            None => {
-                listing.stray(path.to_owned(), Some(target), Some(portal), "it is not named with a group")
-            }
-            Some(_) => listing.nodes.push(look(dir, key("default"))?),
+        match not_a_folder(at, name)? {
+            None => listing.stray(path, Some(target), Some(portal), "it is not named with a group"),
+            Some(_) => listing.nodes.push(look(at, name, key("default"), show)?),
         }
         return Ok(());
     }
-    if let Some(why) = not_a_folder(dir, path)? {
-        listing.stray(path.to_owned(), Some(target), Some(portal), why);
-        return Ok(());
-    }
-    let ifaces = names(dir, path)?;
+    let own = match find(at, name)? {
+        Found::Folder(own) => own,
+        Found::Nothing => return Ok(()),
+        Found::Stray(why) => {
+            listing.stray(path, Some(target), Some(portal), why);
+            return Ok(());
+        }
+    };
+    let ifaces = own.names().map_err(io(at, name))?;
     if !ifaces.is_all {
-        listing.leave_out(too_many(dir, path, ifaces.names.len()));
+        listing.leave_out(too_many(at, name, ifaces.names.len()));
     }
     let there: Vec<&str> = ifaces.names.iter().filter_map(|name| name.to_str()).collect();
     for name in &ifaces.names {
@@ -223,8 +280,8 @@ fn at_portal(
             listing.stray(file, Some(target), Some(portal), "it is not named like an iface");
             continue;
         };
-        let node = look(dir, key(iface))?;
-        if node.damage == Some(RecordError::OtherIface) && is_copy(dir, &file, &there) {
+        let node = look(&own, iface, key(iface), show)?;
+        if node.damage == Some(RecordError::OtherIface) && is_copy(&own, iface, &there) {
             listing.stray(file, Some(target), Some(portal), "it is a copy of the record beside it");
         } else {
             listing.nodes.push(node);
@@ -234,9 +291,31 @@ fn at_portal(
 }
 
 /// Whether a record is for an iface that has a record of its own beside it.
-fn is_copy(dir: &Dir, file: &str, there: &[&str]) -> bool {
-    let Ok(Some(record)) = read(dir, file) else { return false };
+fn is_copy(at: &Dir, name: &str, there: &[&str]) -> bool {
+    let Ok(Some(record)) = read(at, name) else { return false };
     std::str::from_utf8(iface_of(&record)).is_ok_and(|iface| there.contains(&iface))
+}
+
+/// What is in the place of a folder.
+enum Found {
+    Folder(Dir),
+    /// Removed since the folder around it was listed.
+    Nothing,
+    /// Something else, and why it is none.
+    Stray(&'static str),
+}
+
+/// Opens a folder. One look at what is there follows only if that fails.
+fn find(dir: &Dir, path: &str) -> Result<Found, DatabaseError> {
+    let error = match dir.folder(path) {
+        Ok(folder) => return Ok(Found::Folder(folder)),
+        Err(error) => error,
+    };
+    match (not_a_folder(dir, path)?, error) {
+        (Some(why), _) => Ok(Found::Stray(why)),
+        (None, Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(Found::Nothing),
+        (None, error) => Err(io(dir, path)(error)),
+    }
 }
 
 /// Why there is no folder here, if there is none.
@@ -259,14 +338,23 @@ fn names(dir: &Dir, folder: &str) -> Result<Names, DatabaseError> {
     }
 }
 
-fn look(dir: &super::Dir, key: NodeKey) -> Result<Node, DatabaseError> {
+/// The node whose record has this name in the open folder.
+fn look(
+    at: &Dir,
+    name: &str,
+    key: NodeKey,
+    show: &mut dyn FnMut(&Node, &Record),
+) -> Result<Node, DatabaseError> {
     let damaged = |damage| Ok(node(key.clone(), &Record::parse(b""), Some(damage)));
-    match read_node(dir, &key) {
+    match read_as(at, name, &key) {
         // Removed since the folder was listed: treated as truncated.
         Ok(None) => damaged(RecordError::Empty),
         // What can be read of it is shown.
         Err(DatabaseError::Record { error, .. }) => {
-            Ok(node(key.clone(), &read(dir, &key.path())?.unwrap_or_else(Record::new), Some(error)))
+            let record = read(at, name)?.unwrap_or_else(Record::new);
+            let node = node(key, &record, Some(error));
+            show(&node, &record);
+            Ok(node)
         }
         // One bad file must not hide the others.
         Err(DatabaseError::Io { error: Errno::LOOP, .. }) => damaged(RecordError::Link),
@@ -275,7 +363,11 @@ fn look(dir: &super::Dir, key: NodeKey) -> Result<Node, DatabaseError> {
         }
         Err(DatabaseError::Io { .. }) => damaged(RecordError::Unreadable),
         Err(error) => Err(error),
-        Ok(Some(record)) => Ok(node(key, &record, None)),
+        Ok(Some(record)) => {
+            let node = node(key, &record, None);
+            show(&node, &record);
+            Ok(node)
+        }
     }
 }
 

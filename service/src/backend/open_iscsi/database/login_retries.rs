@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Database, DatabaseError, Dir, NodeKey, in_record, open, read_node, write};
+use super::{Database, DatabaseError, Dir, NodeKey, in_record, open, read_node, record::Record, write};
 
 /// iscsid retries for this many times the login timeout (usr/initiator.c,
 /// `iscsi_retry_initial_login`).
@@ -15,6 +15,35 @@ const TIMEOUT: &str = "node.conn[0].timeo.login_timeout";
 /// `DEF_LOGIN_TIMEO`).
 const DEFAULT_RETRIES: i32 = 4;
 const DEFAULT_TIMEOUT: i32 = 30;
+
+/// How often iscsid retries a node's first login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Retries {
+    /// Below zero means for ever.
+    retries: i32,
+    /// How long one attempt may take, in seconds.
+    timeout: i32,
+}
+
+impl Retries {
+    pub(super) fn of(record: &Record) -> Self {
+        Self {
+            retries: record.number(RETRIES).unwrap_or(DEFAULT_RETRIES),
+            timeout: record.number(TIMEOUT).unwrap_or(DEFAULT_TIMEOUT),
+        }
+    }
+
+    /// How many there is time for.
+    fn affordable(self, limit: Duration) -> u64 {
+        let timeout = u64::try_from(self.timeout).ok();
+        timeout.and_then(|timeout| limit.as_secs().checked_div(timeout)).unwrap_or(0)
+    }
+
+    /// Whether there is time for all of them.
+    pub(crate) fn fit(self, limit: Duration) -> bool {
+        u64::try_from(self.retries).is_ok_and(|retries| retries <= self.affordable(limit))
+    }
+}
 
 /// One record whose retries were lowered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,15 +119,11 @@ fn shorten<E: From<DatabaseError>>(
 ) -> Result<(), E> {
     let path = node.path();
     let mut record = read_node(dir, node)?.ok_or(DatabaseError::NoSuchNode)?;
-    let timeout = record.number(TIMEOUT).unwrap_or(DEFAULT_TIMEOUT);
-    // Below zero means for ever.
-    let retries = record.number(RETRIES).unwrap_or(DEFAULT_RETRIES);
-    let affordable =
-        u64::try_from(timeout).ok().and_then(|timeout| limit.as_secs().checked_div(timeout)).unwrap_or(0);
-    if u64::try_from(retries).is_ok_and(|retries| retries <= affordable) {
+    let retries = Retries::of(&record);
+    if retries.fit(limit) {
         return Ok(());
     }
-    let set = affordable.to_string();
+    let set = retries.affordable(limit).to_string();
     // The current value is not what an administrator wrote: the older line is.
     let is_set = |older: &&LoginRetries| older.node == *node && record.get(RETRIES) == Some(&older.set);
     let former = match older.iter().find(is_set) {

@@ -83,7 +83,7 @@ pub(crate) fn shorten_all_login_retries(
     limit: Duration,
 ) -> Result<Vec<(Entry, LoginRetries)>, Fault> {
     let mut shortened = Vec::new();
-    let result = if journal.has_any(Kind::LoginRetries)? {
+    let result = if journal.has_login_retries()? {
         nodes.iter().try_for_each(|node| {
             shortened.extend(shorten_login_retries(journal, database, node, limit)?);
             Ok(())

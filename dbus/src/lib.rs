@@ -12,6 +12,7 @@
 //! | [`objects`] | nodes, sessions and disks as objects, with their properties |
 //! | [`fault`] | [`Fault`], every error a caller can meet |
 //! | [`shell`] | names and addresses as words of a command that can be pasted |
+//! | `printed` | initiator names that more than one machine has |
 //! | `unseen` | the characters that hide or reorder text |
 //! | [`proxy`] | the client side (feature `proxy`) |
 //! | [`watch`] | the objects, kept up to date for a client (feature `proxy`) |
@@ -26,6 +27,7 @@ pub mod name;
 pub mod objects;
 pub mod options;
 pub mod portal;
+mod printed;
 #[cfg(feature = "proxy")]
 pub mod proxy;
 pub mod results;
@@ -40,6 +42,7 @@ pub use fault::{Fault, Kind};
 pub use lease::LeaseHolder;
 pub use name::Iqn;
 pub use portal::Portal;
+pub use printed::printed_in;
 pub use secret::Secret;
 pub use unseen::is_unseen;
 /// The version of zbus whose types are in this crate's interface.

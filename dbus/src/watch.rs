@@ -157,12 +157,8 @@ impl Watcher {
             if let Some(event) = self.events.pop_front() {
                 return Ok(event);
             }
-            if self.daemon.is_none() || self.has_lost || self.reading.is_some() {
-                self.read().await?;
-                continue;
-            }
-            if self.unsaid.is_some() {
-                self.read_unsaid().await?;
+            if !self.is_current() {
+                self.catch_up_once().await?;
                 continue;
             }
             match self.incoming().await? {
@@ -173,6 +169,34 @@ impl Watcher {
                 Incoming::Owner(message) => self.take_owner(&message),
             }
         }
+    }
+
+    /// Waits until the model is as the daemon's again, after an error of [`next`](Self::next); at once if it is. No event
+    /// says so if nothing has changed meanwhile. What has comes from `next`, whose model is ahead of its events then. If
+    /// this is dropped while it waits, nothing is lost.
+    ///
+    /// # Errors
+    ///
+    /// As of `next`.
+    pub async fn catch_up(&mut self) -> Result<(), Fault> {
+        while !self.is_current() {
+            self.catch_up_once().await?;
+        }
+        Ok(())
+    }
+
+    /// Whether nothing has to be read before the next signal is taken.
+    fn is_current(&self) -> bool {
+        !self.has_to_begin() && self.unsaid.is_none()
+    }
+
+    /// Whether everything has to be read, or is being read.
+    fn has_to_begin(&self) -> bool {
+        self.daemon.is_none() || self.has_lost || self.reading.is_some()
+    }
+
+    async fn catch_up_once(&mut self) -> Result<(), Fault> {
+        if self.has_to_begin() { self.read().await } else { self.read_unsaid().await }
     }
 
     /// Ends the subscription. Dropping the connection does so, too.

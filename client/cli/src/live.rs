@@ -23,7 +23,7 @@ mod terminal;
 pub(crate) use self::{
     clock::{Clock, now},
     frame::{Log, Picture, Section},
-    lost::{lost, refused},
+    lost::{found, lost, refused},
     rates::Rates,
     record::{Kind, Record},
     terminal::{Key, Keys, Terminal},

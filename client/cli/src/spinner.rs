@@ -7,9 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use iscsi_initiator_model::text::escape;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use crate::show::{columns, escape::escape, fit};
+use crate::show::{columns, fit};
 
 const FRAMES: [char; 4] = ['|', '/', '-', '\\'];
 /// What is quicker than this needs no sign of life.

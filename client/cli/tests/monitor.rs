@@ -249,6 +249,9 @@ fn a_daemon_that_is_replaced_is_followed() {
     assert!(person.told().starts_with("the daemon is gone, and is tried again: cannot reach the service"));
     put(&bus, session(2, DISKS, "FAILED"));
     let bus = bus.restart();
+    let found = program.record();
+    assert_eq!((&found["event"], &found["object"]), (&json!("found"), &json!("daemon")));
+    assert_eq!(person.told(), "the daemon is followed again");
     assert_eq!(program.record()["event"], "restarted");
     assert_eq!(person.told(), "the daemon was restarted; everything was read again");
     assert_eq!(program.record()["properties"], json!({ "State": "FAILED" }));
@@ -569,6 +572,8 @@ fn a_daemon_that_has_too_much_to_do_is_asked_again_to_let_it_watch() {
     while person.told() != refused {}
     terminal.until("the refusal", |seen| seen.lines().nth(1) == Some(refused));
     bus.busy(false);
+    assert_eq!(program.record()["event"], "found");
+    assert_eq!(person.told(), "the daemon is followed again");
     assert_eq!(program.record()["event"], "restarted");
     assert_eq!(person.told(), "the daemon was restarted; everything was read again");
     terminal.until("what it has", |seen| seen.contains("everything was read again"));

@@ -18,6 +18,9 @@
 //!    │                   │        ▼                    │
 //!    │                   │     Choosing ── Choose ─────┤
 //!    └─ Cancel, dismissed ┴────── Stuck ◀── an error ──┘   Busy: Waiting, once, and then the same call
+//!                                 │  ▲
+//!            a button that may    ▼  │ Cancel
+//!            lose something   Confirming ── Confirm ──▶ Working
 //! ```
 //!
 //! `Cancel` leads back to `Asking` with what was typed, and from there, or from `Done`, to `Closed`; `Close` leads there
@@ -32,6 +35,7 @@ mod order;
 mod outcome;
 mod state;
 
+pub(crate) use self::state::step_title;
 pub use self::{
     call::{Answer, Call, Command, Input},
     flow::{Damaged, Flow},

@@ -118,6 +118,26 @@ impl Machine {
         self.show(name);
     }
 
+    /// One path of a disk fails, or works again, while its session works.
+    pub(crate) fn path(&mut self, name: &str, number: u32, portal_number: u32, works: bool) {
+        let sid = self.target(name).first + portal_number - 1;
+        self.change_disk(name, number, |disk| {
+            for path in disk.paths.iter_mut().filter(|path| path.sid == sid) {
+                let words = if works { ["active", "ready"] } else { ["failed", "faulty"] };
+                [path.dm_state, path.checker_state] = words.map(str::to_owned);
+            }
+            disk.health = if works { Health::Optimal } else { Health::Degraded };
+        });
+    }
+
+    /// Makes of a disk another one.
+    pub(crate) fn change_disk(&mut self, name: &str, number: u32, change: impl FnOnce(&mut Disk)) {
+        let id = Self::disk_id(name, number);
+        let Some(Object::Disk(mut disk)) = self.model.get(&id).cloned() else { panic!("no disk") };
+        change(&mut disk);
+        put(&mut self.model, &id, &Object::Disk(disk));
+    }
+
     /// What disks without a path do from now on.
     pub(crate) fn without(&mut self, name: &str, health: Health) {
         self.target(name).without = health;

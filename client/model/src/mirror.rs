@@ -11,16 +11,24 @@
 //! ```no_run
 //! # use iscsi_initiator_dbus::proxy::InitiatorProxy;
 //! use iscsi_initiator_model::{
+//!     memory::Memory,
 //!     mirror::{Heard, Mirror, Trouble},
 //!     overview::overview,
 //! };
 //!
 //! # async fn follow(daemon: InitiatorProxy<'static>) -> Result<(), Trouble> {
 //! let mut mirror = Mirror::start(&daemon).await?;
+//! let mut memory = Memory::new();
 //! loop {
-//!     println!("{}", overview(mirror.model()).sentence);
-//!     if let Heard::Lost(why) = mirror.next().await? {
-//!         println!("out of date: {why:?}");
+//!     memory.update(mirror.model(), std::time::Instant::now());
+//!     println!("{}", overview(mirror.model(), &memory).sentence);
+//!     match mirror.next().await? {
+//!         Heard::Event(_) => {}
+//!         Heard::Found => memory.found(),
+//!         Heard::Lost(why) => {
+//!             memory.lost();
+//!             println!("out of date: {why:?}");
+//!         }
 //!     }
 //! }
 //! # }

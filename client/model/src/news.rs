@@ -22,5 +22,5 @@ pub use self::{
     notices::{Notices, Telling},
     pace::Pace,
     story::{Happening, Story},
-    trouble::{Trouble, troubles},
+    trouble::{Loss, Sick, Trouble, troubles},
 };

@@ -6,11 +6,13 @@
 //! | [`actions`] | the buttons |
 //! | [`checks`] | the checks of `Diagnose` and the findings of `Examine`, by their names |
 //! | [`errors`] | what went wrong, and what to do about it |
+//! | `escape` | [`escape()`]: text from elsewhere, made fit to be shown |
 //! | [`forms`] | what is wrong with what was typed |
 //! | [`holders`] | what uses a disk |
 //! | `messages` | how the texts are declared |
 //! | [`news`] | what changed, in a notification |
 //! | `phrase` | [`Message`] and [`Phrase`]: a text, and a text with its values |
+//! | [`questions`] | what is asked before something is done |
 //! | [`states`] | how a path, a disk, a target or this machine is |
 //! | [`steps`] | the steps of a call |
 //! | [`story`] | what changed, event by event |
@@ -22,17 +24,22 @@
 pub mod actions;
 pub mod checks;
 pub mod errors;
+mod escape;
 pub mod forms;
 pub mod holders;
 mod messages;
 pub mod news;
 mod phrase;
+pub mod questions;
 pub mod states;
 pub mod steps;
 pub mod story;
 pub mod units;
 
-pub use self::phrase::{Message, Phrase};
+pub use self::{
+    escape::{escape, is_unsafe},
+    phrase::{Message, Phrase},
+};
 
 /// Every text, for tests that hold a catalogue of translations against them.
 pub fn all() -> impl Iterator<Item = Message> {
@@ -43,6 +50,7 @@ pub fn all() -> impl Iterator<Item = Message> {
         forms::ALL,
         holders::ALL,
         news::ALL,
+        questions::ALL,
         states::ALL,
         steps::ALL,
         story::ALL,

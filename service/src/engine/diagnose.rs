@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `exchange` | judges an exchange with a portal, check by check |
 //! | `machine` | this machine's part of a login |
-//! | `names` | initiator names that more than one machine has |
+//! | `names` | what is odd about an initiator name |
 //! | `places` | the addresses to check, and the names that they are recorded under |
 //! | `portal` | checks one portal |
 //! | `report` | the results of the checks |

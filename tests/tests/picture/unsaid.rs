@@ -249,6 +249,38 @@ async fn after_a_read_that_is_refused_everything_is_read_anew() {
 }
 
 #[tokio::test]
+async fn after_an_error_the_model_can_be_waited_for_where_nothing_has_changed() {
+    let bus = Bus::session();
+    let (mut hand, mut watcher) = Hand::start(&bus).await;
+    timeout(DEADLINE, watcher.catch_up()).await.unwrap().unwrap();
+    for refusal in ["org.freedesktop.DBus.Error.AccessDenied", Kind::Busy.name()] {
+        hand.changed(1, Properties::new(), &["State"]).await;
+        let (event, ()) = tokio::join!(next(&mut watcher), async {
+            let (call, _) = hand.get(1).await;
+            hand.refuse(&call, refusal).await;
+        });
+        event.unwrap_err();
+        let waited = timeout(Duration::from_millis(100), watcher.catch_up()).await;
+        assert!(waited.is_err(), "nothing was read yet: {waited:?}");
+        let (read, ()) = tokio::join!(timeout(DEADLINE, watcher.catch_up()), async {
+            // Everything is read anew, or what the signal left out.
+            if refusal == Kind::Busy.name() {
+                let (call, _) = hand.get(1).await;
+                hand.reply(&call, &Variant::from("LOGGED_IN")).await;
+            } else {
+                hand.shows(&[(1, "LOGGED_IN")]).await;
+            }
+        });
+        read.unwrap().unwrap();
+        assert_eq!(state_of(&watcher, 1), "LOGGED_IN");
+        let event = timeout(Duration::from_millis(100), watcher.next()).await;
+        assert!(event.is_err(), "nothing has changed: {event:?}");
+    }
+    hand.changed(1, state("FREE"), &[]).await;
+    assert_eq!(next(&mut watcher).await.unwrap(), Event::Changed(Id::session(1), vec!["State"]));
+}
+
+#[tokio::test]
 async fn what_others_send_during_a_read_has_no_part_in_it() {
     let bus = Bus::session();
     let (mut hand, mut watcher) = Hand::start(&bus).await;

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    live::{Clock, Key, Keys, Log, Picture, Rates, Section, Terminal, lost, now, refused},
+    live::{Clock, Key, Keys, Log, Picture, Rates, Section, Terminal, found, lost, now, refused},
     problem::Problem,
     show::Screen,
 };
@@ -201,7 +201,6 @@ impl Table {
     fn take(&mut self, heard: &Heard, mirror: &Mirror) {
         match heard {
             Heard::Event(event) => {
-                self.trouble = None;
                 if let Some(told) = self.story.tell(event, mirror.model()) {
                     self.subject.is_stale();
                     self.log.add(now(), told);
@@ -211,6 +210,10 @@ impl Table {
                 let lost = lost(trouble);
                 self.trouble = Some(lost.what.to_string());
                 self.log.add(now(), [lost]);
+            }
+            Heard::Found => {
+                self.trouble = None;
+                self.log.add(now(), [found()]);
             }
         }
     }

@@ -7,6 +7,7 @@ use iscsi_initiator_dbus::objects::Event;
 use iscsi_initiator_model::{
     mirror::{Heard, Mirror, Scope, Trouble},
     news::{Happening, Story},
+    text::escape,
 };
 use rustix::{
     event::{PollFd, PollFlags, poll},
@@ -21,9 +22,9 @@ use crate::{
     args::Place,
     bus,
     exit::Exit,
-    live::{Clock, Kind, Record, Terminal, lost, now},
+    live::{Clock, Kind, Record, Terminal, found, lost, now},
     problem::Problem,
-    show::{Body, Report, Screen, escape::escape},
+    show::{Body, Report, Screen},
 };
 
 pub(super) async fn monitor(call: &Call, place: &Place) -> Result<Report, Problem> {
@@ -79,6 +80,7 @@ async fn lines(screen: Screen, mut mirror: Mirror, scope: Scope) -> Result<(), P
         let text = match &heard {
             Heard::Event(event) => writer.event(event, &mut story, &mirror),
             Heard::Lost(trouble) => writer.lost(trouble),
+            Heard::Found => writer.found(),
         };
         if !text.is_empty() && !screen.lines(&text)? {
             return Ok(());
@@ -119,6 +121,13 @@ impl Writer {
             return Record::of_daemon(Kind::Lost, now(), &why).line();
         }
         self.told(&[lost(trouble)])
+    }
+
+    fn found(&self) -> String {
+        if self.screen.is_json() {
+            return Record::of_daemon(Kind::Found, now(), "").line();
+        }
+        self.told(&[found()])
     }
 
     /// Each with the time: a log may have none.

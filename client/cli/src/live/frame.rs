@@ -11,14 +11,12 @@ use iscsi_initiator_model::{
     health::{self, Mood, Verdict},
     mirror::Scope,
     news::Happening,
-    text::units,
+    text::{escape, units},
 };
 
 use super::{clock::Clock, rates::Rates};
 use crate::show::{
-    self,
-    escape::escape,
-    fit,
+    self, fit,
     table::{Cell, GREEN, RED, Style, Table, Tone},
 };
 

@@ -15,6 +15,11 @@ pub(crate) fn lost(trouble: &Trouble) -> Happening {
     }
 }
 
+/// It is followed again.
+pub(crate) fn found() -> Happening {
+    Happening::new(Mood::Good, "the daemon is followed again")
+}
+
 /// The daemon does not answer for now.
 pub(crate) fn refused(why: &str) -> Happening {
     Happening::new(Mood::Bad, format!("out of date, the daemon is asked again: {why}"))

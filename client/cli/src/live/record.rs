@@ -17,6 +17,8 @@ pub(crate) enum Kind {
     Removed,
     /// The daemon has ended, and is tried to be reached.
     Lost,
+    /// It is followed again. What is other than before follows.
+    Found,
     /// Another daemon has taken its place. What is other than before follows.
     Restarted,
 }
@@ -30,6 +32,7 @@ impl Kind {
             Self::Changed => "changed",
             Self::Removed => "removed",
             Self::Lost => "lost",
+            Self::Found => "found",
             Self::Restarted => "restarted",
         }
     }

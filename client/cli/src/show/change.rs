@@ -2,11 +2,9 @@
 //! Must not say that something was done when it was only shown.
 
 use iscsi_initiator_dbus::results::MultipathChange;
+use iscsi_initiator_model::text::escape;
 
-use super::{
-    escape::escape,
-    table::{GREEN, RED, Style},
-};
+use super::table::{GREEN, RED, Style};
 
 /// The text for people.
 pub(super) fn render(change: &MultipathChange, is_dry: bool, style: Style) -> String {

@@ -2,10 +2,9 @@
 //! Must not rename, drop or add a key.
 
 use iscsi_initiator_dbus::objects::Properties;
+use iscsi_initiator_model::text::is_unsafe;
 use serde_json::{Map, Number, Value};
 use zbus::Variant;
-
-use super::escape::is_unsafe;
 
 /// Entries of an answer, an object each.
 pub(crate) fn rows<T: Clone + Into<Variant<'static>>>(entries: &[T]) -> Vec<Value> {

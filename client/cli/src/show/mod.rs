@@ -6,7 +6,6 @@
 //! | `agent` | whether a password may be asked for on this terminal |
 //! | `change` | what a setup of multipath changed or would change |
 //! | `checks` | what `diagnose` checked |
-//! | `escape` | text from elsewhere, made safe for a terminal |
 //! | `findings` | what `doctor` found |
 //! | `fit` | text that fits a terminal |
 //! | `json` | the answers as JSON, with the keys of the bus |
@@ -19,7 +18,6 @@
 mod agent;
 mod change;
 mod checks;
-pub(crate) mod escape;
 mod findings;
 pub(crate) mod fit;
 mod json;
@@ -36,6 +34,7 @@ use std::{
 };
 
 use iscsi_initiator_dbus::results::MultipathChange;
+use iscsi_initiator_model::text::escape;
 use serde_json::Value;
 
 pub(crate) use self::{
@@ -48,7 +47,6 @@ pub(crate) use self::{
     uses::{Held, holders, holds},
 };
 use crate::{exit::Exit, problem::Problem};
-use escape::escape;
 use table::{Style, Table};
 
 /// How the user wants it.

@@ -3,10 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    escape::escape,
-    fit::{hint, shortened, width, wrapped},
-};
+use iscsi_initiator_model::text::escape;
+
+use super::fit::{hint, shortened, width, wrapped};
 
 /// The escape sequences around a colour.
 pub(crate) const RED: (&str, &str) = ("\x1b[1;31m", "\x1b[0m");

@@ -5,7 +5,10 @@ use iscsi_initiator_dbus::{
     results::{Login, Node, Startup},
 };
 
-use super::{form::Form, order::Order};
+use super::{
+    form::Form,
+    order::{Order, Proof},
+};
 use crate::remedy::Action;
 
 /// A call to make. Whatever comes of it goes back as [`Input::Answered`] with its job.
@@ -19,6 +22,8 @@ pub enum Call {
     SetInitiatorName(Iqn),
     /// `Examine` with `fix`. Answers [`Answer::Done`].
     Fix,
+    /// `SetChap` without a target at this portal: for its discoveries. Answers [`Answer::Done`].
+    SetDiscoveryChap(Portal, Proof),
     /// `Forget` at this portal alone. Answers [`Answer::Done`].
     Forget(Iqn, Portal),
     /// `SetStartup` at this portal. Answers [`Answer::Done`].
@@ -43,7 +48,8 @@ pub enum Command {
         job: u32,
     },
     /// Do what the button says: it leads elsewhere, or needs something from the person first. For
-    /// [`Action::ChangeName`] that is a name, which comes back as [`Input::Rename`].
+    /// [`Action::ChangeName`] that is a name, which comes back as [`Input::Rename`]; after
+    /// [`Action::DisconnectAll`] it is [`Action::TryAgain`] that is pressed.
     Act(Action),
 }
 

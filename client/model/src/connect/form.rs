@@ -22,6 +22,10 @@ pub enum Field {
     TargetUser,
     /// The gateway's secret.
     TargetSecret,
+    /// The user name for discoveries.
+    DiscoveryUser,
+    /// The secret for discoveries.
+    DiscoverySecret,
     /// The network interface.
     Interface,
 }
@@ -50,6 +54,11 @@ pub struct Form {
     pub target_user: String,
     /// The gateway's own secret.
     pub target_secret: Zeroizing<String>,
+    /// The user name with which the portal lists its targets, where that is another than the target's; empty, with its
+    /// secret: the same, if any.
+    pub discovery_user: String,
+    /// The secret that goes with it.
+    pub discovery_secret: Zeroizing<String>,
     /// The network interface to connect through; empty: the routes decide.
     pub interface: String,
     /// When to connect from now on; as it is unless given.
@@ -70,6 +79,11 @@ impl Form {
         !self.user.is_empty() || !self.secret.is_empty()
     }
 
+    /// Whether CHAP was typed for discoveries alone.
+    pub fn has_discovery_chap(&self) -> bool {
+        !self.discovery_user.is_empty() || !self.discovery_secret.is_empty()
+    }
+
     /// The same, checked.
     ///
     /// # Errors
@@ -82,6 +96,7 @@ impl Form {
             mistakes.push(mistake(Field::Portal, of_portal(*why)));
         }
         let proof = self.proof(&mut mistakes);
+        let discovery = self.discovery_proof(&mut mistakes);
         let interface = self.interface.trim();
         if !interface.is_empty() && !is_interface(interface) {
             mistakes.push(mistake(Field::Interface, forms::BAD_INTERFACE));
@@ -91,6 +106,7 @@ impl Form {
                 portal,
                 targets: self.targets.clone(),
                 chap: proof,
+                discovery,
                 interface: (!interface.is_empty()).then(|| interface.to_owned()),
                 startup: self.startup,
                 accept_changed_luns: false,
@@ -125,6 +141,18 @@ impl Form {
         }
         let (user, secret) = own?;
         Some(Proof { user, secret, target })
+    }
+
+    fn discovery_proof(&self, mistakes: &mut Vec<Mistake>) -> Option<Proof> {
+        if !self.has_discovery_chap() {
+            return None;
+        }
+        let (user, secret) = checked(
+            (Field::DiscoveryUser, &self.discovery_user, forms::NO_USER),
+            (Field::DiscoverySecret, &self.discovery_secret, forms::NO_SECRET),
+            mistakes,
+        )?;
+        Some(Proof { user, secret, target: None })
     }
 }
 
@@ -201,7 +229,9 @@ mod tests {
     #[test]
     fn every_mistake_is_shown_at_its_field() {
         let fields = |change: fn(&mut Form)| with(change).err().unwrap_or_default();
-        use Field::{Interface, Portal, Secret, TargetSecret, TargetUser, User};
+        use Field::{
+            DiscoverySecret, DiscoveryUser, Interface, Portal, Secret, TargetSecret, TargetUser, User,
+        };
         assert_eq!(fields(|form| form.portal.clear()), [Portal]);
         for portal in ["256.1.1.1.1:x", "192.0.2.21:0", "fe80::1", "0.0.0.0", "a b"] {
             let mistakes = Form { portal: portal.to_owned(), ..Form::default() }.check().unwrap_err();
@@ -224,6 +254,8 @@ mod tests {
             (form.target_user, form.target_secret) = ("t".to_owned(), secret("same"));
         };
         assert_eq!(fields(equal), [TargetSecret]);
+        assert_eq!(fields(|form| form.discovery_user = "x".to_owned()), [DiscoverySecret]);
+        assert_eq!(fields(|form| form.discovery_secret = secret("x")), [DiscoveryUser]);
         assert_eq!(fields(|form| form.interface = "eth0/1".to_owned()), [Interface]);
         assert_eq!(
             fields(|form| (form.portal, form.user) = (String::new(), "x".to_owned())),
@@ -235,6 +267,7 @@ mod tests {
     fn no_secret_is_shown() {
         let mut form = Form { portal: "192.0.2.21".to_owned(), user: "u".to_owned(), ..Form::default() };
         form.secret = secret("mypassword12");
+        (form.discovery_user, form.discovery_secret) = ("d".to_owned(), secret("mypassword12"));
         let shown = format!("{form:?} {:?}", form.check().unwrap());
         assert!(!shown.contains("mypassword12"), "{shown}");
     }

@@ -40,6 +40,8 @@ pub struct Order {
     pub targets: Vec<Iqn>,
     /// The credentials; none if there are none, or if they are not to be sent.
     pub chap: Option<Proof>,
+    /// The credentials for discoveries at the portal, where they are others.
+    pub discovery: Option<Proof>,
     /// The network interface; the routes decide unless given.
     pub interface: Option<String>,
     /// When to connect from now on; as it is unless given.
@@ -85,12 +87,30 @@ impl Order {
     }
 
     fn chap(&self, pass: impl Fn(&Secret) -> io::Result<SecretSource>) -> io::Result<Option<Chap>> {
-        let Some(proof) = &self.chap else { return Ok(None) };
-        let chap = Chap::new(Credentials::new(&proof.user, pass(&proof.secret)?));
-        Ok(Some(match &proof.target {
+        self.chap.as_ref().map(|proof| proof.chap(pass)).transpose()
+    }
+
+    /// The same to list targets; with the credentials for that, or else with those of the target.
+    pub(super) fn for_discovery(mut self, with_chap: bool) -> Self {
+        self.targets.clear();
+        let chap = self.discovery.take().or(self.chap.take());
+        self.chap = chap.filter(|_| with_chap);
+        self
+    }
+}
+
+impl Proof {
+    /// The argument of `SetChap`, or what goes among the options of a call.
+    ///
+    /// # Errors
+    ///
+    /// Those of `pass`.
+    pub fn chap(&self, pass: impl Fn(&Secret) -> io::Result<SecretSource>) -> io::Result<Chap> {
+        let chap = Chap::new(Credentials::new(&self.user, pass(&self.secret)?));
+        Ok(match &self.target {
             Some((user, secret)) => chap.mutual(Credentials::new(user, pass(secret)?)),
             None => chap,
-        }))
+        })
     }
 }
 
@@ -109,6 +129,7 @@ mod tests {
                 secret: secret("mypassword12"),
                 target: Some(("t".to_owned(), secret("another-one"))),
             }),
+            discovery: None,
             interface: Some("eth1".to_owned()),
             startup: Some(Startup::Automatic),
             accept_changed_luns: true,
@@ -121,7 +142,17 @@ mod tests {
         let options = order.discover_options(None, SecretSource::pipe).unwrap();
         assert_eq!((options.job, options.startup), (None, None), "at a discovery nothing is switched on");
         assert!(options.chap.is_some());
+        let other = Proof { user: "d".to_owned(), secret: secret("for-discovery"), target: None };
+        let mut with = Order { discovery: Some(other), ..order };
         let fails = |_: &Secret| Err(io::Error::other("no descriptor"));
-        assert!(order.connect_options(None, fails).is_err());
+        assert!(with.connect_options(None, fails).is_err());
+        assert_eq!(
+            with.connect_options(None, SecretSource::pipe).unwrap().chap.unwrap().initiator.username,
+            "u"
+        );
+        with = with.for_discovery(true);
+        let options = with.discover_options(None, SecretSource::pipe).unwrap();
+        assert_eq!(options.chap.unwrap().initiator.username, "d");
+        assert!(with.targets.is_empty() && with.for_discovery(false).chap.is_none());
     }
 }

@@ -29,7 +29,9 @@ pub(super) fn words(model: &Model, target: &Target) -> Vec<Phrase> {
             _ => None,
         });
         let Some(session) = session else {
-            words.push(states::PORTAL_IN_WORDS.with("portal", at));
+            let sentence =
+                if place.link == Link::Lost { states::LOST_PORTAL_IN_WORDS } else { states::PORTAL_IN_WORDS };
+            words.push(sentence.with("portal", at));
             continue;
         };
         let before = words.len();

@@ -2,7 +2,8 @@
 //!
 //! What is worse than what was told is told when it has been so for `settle`, or when it came and went too often. What
 //! is better is told when it has been so for `calm`. So what is over soon is not told, and what comes and goes is told
-//! once: the trouble is told, and no improvement lasts.
+//! once: the trouble is told, and no improvement lasts. Each improvement that did not last makes the next one wait
+//! longer; from the third trouble in a row it is told as one that comes and goes, and waits as long as there is.
 
 use std::time::{Duration, Instant};
 
@@ -22,8 +23,10 @@ pub(super) struct Settling {
     calm: Duration,
     /// When something bad was told last.
     last: Option<Instant>,
-    /// When it was told that everything works.
-    restored: Option<Instant>,
+    /// When an improvement was told, if nothing bad was since.
+    eased: Option<Instant>,
+    /// How many troubles were told in a row, each soon after an improvement.
+    losses: u32,
 }
 
 #[derive(Debug)]
@@ -52,18 +55,14 @@ impl Settling {
             better: None,
             calm: pace.calm,
             last: None,
-            restored: None,
+            eased: None,
+            losses: 0,
         }
     }
 
     /// What people know of it.
     pub(super) fn told(&self) -> &Trouble {
         &self.told
-    }
-
-    /// What it is now, as was last seen.
-    pub(super) fn now(&self) -> &Trouble {
-        &self.now
     }
 
     /// Takes over what it is now, and tells nothing: what someone does to the target explains it.
@@ -83,7 +82,8 @@ impl Settling {
         is_less
     }
 
-    fn begin_anew(&mut self) {
+    /// What was so for a while, has to be for as long again.
+    pub(super) fn begin_anew(&mut self) {
         (self.episode, self.better) = (None, None);
     }
 
@@ -92,7 +92,12 @@ impl Settling {
         self.now = current;
         self.follow_worse(now, pace);
         let is_better = !self.now.exceeds(&self.told) && !self.now.is_same(&self.told);
-        self.better = if is_better { self.better.or(Some(now)) } else { None };
+        let better = self.better.take();
+        if is_better {
+            self.better = better.or(Some(now));
+        } else if better.is_some() {
+            self.damp(pace);
+        }
         let turn = self.turn(now, pace)?;
         let (what, turn) = match (&self.episode, turn) {
             (Some(episode), Turn::Unstable) => (episode.worst.clone(), turn),
@@ -141,10 +146,27 @@ impl Settling {
         }
     }
 
+    /// An improvement did not last: the next one waits longer.
+    fn damp(&mut self, pace: &Pace) {
+        self.calm = self.calm.saturating_mul(2).min(pace.longest);
+    }
+
+    /// What is worse now comes on top of what was told, and no improvement was told between.
+    fn is_worse_still(&self) -> bool {
+        self.eased.is_none() && !self.told.is_none()
+    }
+
+    /// Which trouble in a row one is that is told now, and is not worse still.
+    fn losses(&self, now: Instant, pace: &Pace) -> u32 {
+        let is_relapse = self.eased.is_some_and(|eased| now.duration_since(eased) < pace.relapse);
+        if is_relapse { self.losses.saturating_add(1) } else { 1 }
+    }
+
     fn turn(&self, now: Instant, pace: &Pace) -> Option<Turn> {
         if let Some(Episode { failures, phase: Phase::Worse(since), .. }) = &self.episode {
             if now >= self.due_worse(*since, pace) {
-                return Some(Turn::Worse);
+                let is_unstable = !self.is_worse_still() && self.losses(now, pace) >= pace.failures;
+                return Some(if is_unstable { Turn::Unstable } else { Turn::Worse });
             }
             // Of what is told already, that it comes and goes is no news.
             if *failures >= pace.failures && self.told.is_none() {
@@ -157,13 +179,17 @@ impl Settling {
 
     fn tell(&mut self, what: &Trouble, turn: Turn, now: Instant, pace: &Pace) {
         if turn == Turn::Better {
-            self.restored = what.is_none().then_some(now);
+            self.eased = Some(now);
         } else {
-            if self.told.is_none() {
-                let is_relapse =
-                    self.restored.is_some_and(|restored| now.duration_since(restored) < pace.relapse);
-                self.calm = if is_relapse { (self.calm * 2).min(pace.longest) } else { pace.calm };
+            if !self.is_worse_still() {
+                self.losses = self.losses(now, pace);
+                match self.losses {
+                    ..=1 => self.calm = pace.calm,
+                    many if many >= pace.failures => self.calm = pace.longest,
+                    _ => self.damp(pace),
+                }
             }
+            self.eased = None;
             self.last = Some(now);
         }
         self.told = what.clone();

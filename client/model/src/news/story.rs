@@ -12,7 +12,7 @@ use crate::{
     health::{self, Mood, PathHealth},
     mirror::Scope,
     overview::disk_name,
-    text::{Phrase, states, story, units},
+    text::{Message, Phrase, states, story, units},
 };
 
 /// Something that happened, in words. They may have been chosen by a target: escape them.
@@ -38,15 +38,9 @@ impl Happening {
         Self { brief: brief.into(), ..self }
     }
 
-    /// The same with what was before.
-    fn was(self, before: impl Into<Phrase>) -> Self {
-        Self { what: story::WAS.with("what", self.what).with("before", before), ..self }
-    }
-
-    /// The same about a thing that is named first.
-    fn about(self, thing: &Phrase) -> Self {
-        let of = |what: Phrase| story::OF.with("thing", thing.clone()).with("what", what);
-        Self { what: of(self.what), brief: of(self.brief), ..self }
+    /// The same of what was something else before, which is left out in brief.
+    fn changed(mood: Mood, now: Phrase, was: Phrase) -> Self {
+        Self::new(mood, was).in_brief(now)
     }
 }
 
@@ -94,7 +88,7 @@ impl Story {
 /// A thing that is there now.
 fn told_whole(object: &Object) -> Happening {
     match object {
-        Object::Node(node) => Happening::new(Mood::Neutral, story::RECORDED).about(&of_node(node)),
+        Object::Node(node) => Happening::new(Mood::Neutral, of_node(story::NODE_RECORDED, node)),
         Object::Session(session) => session_whole(session),
         Object::Disk(disk) => {
             let is = [
@@ -105,8 +99,8 @@ fn told_whole(object: &Object) -> Happening {
                 disk.wwid.clone(),
             ];
             let is: Vec<String> = is.into_iter().filter(|word| !word.is_empty()).collect();
-            let what = story::DISK_WHOLE.of(disk.paths.len()).with("what", is.join(" "));
-            Happening::new(Mood::of_health(disk.health), what).about(&of_disk(disk))
+            let what = of_disk(story::DISK_WHOLE.of(disk.paths.len()), disk).with("what", is.join(" "));
+            Happening::new(Mood::of_health(disk.health), what)
         }
     }
 }
@@ -116,16 +110,16 @@ fn session_whole(session: &Session) -> Happening {
     if session.target.is_empty() {
         return Happening::new(mood, story::SESSION_MAKING.with("sid", session.sid.to_string()));
     }
-    Happening::new(mood, &session.state).about(&of_session(session))
+    Happening::new(mood, of_session(story::SESSION_STATE, session).with("now", &session.state))
 }
 
 fn told_gone(object: &Object) -> Happening {
-    let (thing, what) = match object {
-        Object::Node(node) => (of_node(node), story::NOT_RECORDED),
-        Object::Session(session) => (of_session(session), story::ENDED),
-        Object::Disk(disk) => (of_disk(disk), story::GONE),
+    let what = match object {
+        Object::Node(node) => of_node(story::NODE_NOT_RECORDED, node),
+        Object::Session(session) => of_session(story::SESSION_ENDED, session),
+        Object::Disk(disk) => of_disk(story::DISK_GONE, disk),
     };
-    Happening::new(Mood::Neutral, what).about(&thing)
+    Happening::new(Mood::Neutral, what)
 }
 
 fn changes(before: &Object, now: &Object) -> Vec<Happening> {
@@ -137,102 +131,95 @@ fn changes(before: &Object, now: &Object) -> Vec<Happening> {
     }
 }
 
-/// What is told of one thing.
-struct Told {
-    thing: Phrase,
-    happenings: Vec<Happening>,
-}
-
-impl Told {
-    fn of(thing: Phrase) -> Self {
-        Self { thing, happenings: Vec::new() }
-    }
-
-    fn add(&mut self, happening: Happening) {
-        self.happenings.push(happening.about(&self.thing));
-    }
-
-    fn tell(&mut self, mood: Mood, what: impl Into<Phrase>) {
-        self.add(Happening::new(mood, what));
-    }
-}
-
 /// Whether it is logged in to, its session says.
 fn of_nodes(before: &Node, now: &Node) -> Vec<Happening> {
-    let mut told = Told::of(of_node(now));
+    let mut told = Vec::new();
+    let mut changed = |brief, whole, was: String, is: String| {
+        let said = |message| of_node(message, now).with("now", is.as_str()).with("before", was.as_str());
+        told.push(Happening::changed(Mood::Neutral, said(brief), said(whole)));
+    };
     if before.startup != now.startup {
-        let what = story::STARTUP.with("word", now.startup.to_string());
-        told.add(Happening::new(Mood::Neutral, what).was(before.startup.to_string()));
+        let (was, is) = (before.startup.to_string(), now.startup.to_string());
+        changed(story::NODE_STARTUP, story::NODE_STARTUP_WAS, was, is);
     }
     if before.chap != now.chap {
-        let what = story::CHAP.with("word", now.chap.to_string());
-        told.add(Happening::new(Mood::Neutral, what).was(before.chap.to_string()));
+        let (was, is) = (before.chap.to_string(), now.chap.to_string());
+        changed(story::NODE_CHAP, story::NODE_CHAP_WAS, was, is);
     }
     if before.message != now.message {
-        match now.message.as_str() {
-            "" => told.tell(Mood::Good, story::RECORD_USABLE),
-            message => told.tell(Mood::Bad, message),
-        }
+        told.push(match now.message.as_str() {
+            "" => Happening::new(Mood::Good, of_node(story::NODE_USABLE, now)),
+            message => Happening::new(Mood::Bad, of_node(story::NODE_MESSAGE, now).with("message", message)),
+        });
     }
-    told.happenings
+    told
 }
 
 fn of_sessions(before: &Session, now: &Session) -> Vec<Happening> {
     if before.target != now.target {
         return vec![session_whole(now)];
     }
-    let mut told = Told::of(of_session(now));
+    let mut told = Vec::new();
     if before.state != now.state {
-        told.add(Happening::new(Mood::of_state(&now.state), &now.state).was(&before.state));
+        let said = |message| of_session(message, now).with("now", &now.state).with("before", &before.state);
+        let mood = Mood::of_state(&now.state);
+        told.push(Happening::changed(mood, said(story::SESSION_STATE), said(story::SESSION_STATE_WAS)));
     }
+    let mut tell = |what: Phrase| told.push(Happening::new(Mood::Neutral, what));
     if before.portal != now.portal {
-        told.tell(Mood::Neutral, story::MOVED.with("portal", &before.portal));
+        tell(of_session(story::SESSION_MOVED, now).with("before", &before.portal));
     }
     if before.holds != now.holds {
-        match now.holds.is_empty() {
-            true => told.tell(Mood::Neutral, story::NOT_HELD),
-            false => told.tell(Mood::Neutral, story::HELD.with("holders", units::list(&now.holds))),
-        }
+        tell(match now.holds.is_empty() {
+            true => of_session(story::SESSION_NOT_HELD, now),
+            false => of_session(story::SESSION_HELD, now).with("holders", units::list(&now.holds)),
+        });
     }
-    told.happenings
+    told
 }
 
 fn of_disks(before: &Disk, now: &Disk) -> Vec<Happening> {
-    let mut told = Told::of(of_disk(now));
+    let mut told = Vec::new();
     if before.map != now.map {
         let what = match now.map.as_str() {
-            "" => story::MAP_GONE.with("map", &before.map),
-            map => story::MAP.with("map", map),
+            "" => of_disk(story::DISK_MAP_GONE, now).with("map", &before.map),
+            map => of_disk(story::DISK_MAP, now).with("map", map),
         };
-        told.tell(Mood::Neutral, what);
+        told.push(Happening::new(Mood::Neutral, what));
     }
+    let changed = |mood: Mood, was: Phrase, is: Phrase| {
+        let said = |message| of_disk(message, now).with("now", is.clone()).with("before", was.clone());
+        Happening::changed(mood, said(story::DISK_NOW), said(story::DISK_WAS))
+    };
     if before.size != now.size {
-        told.add(Happening::new(Mood::Neutral, known(now.size)).was(known(before.size)));
+        told.push(changed(Mood::Neutral, known(before.size), known(now.size)));
     }
     let of = |path: &Path, paths: &[Path]| paths.iter().position(|other| is_same(path, other));
     for path in &now.paths {
         let was = of(path, &before.paths).and_then(|place| before.paths.get(place));
-        let (now, was) = (health::path(path), was.map(health::path));
-        let is = |as_it_is: Phrase| story::PATH_NOW.with("path", of_path(path)).with("state", as_it_is);
-        let new = |as_it_is: Phrase| story::PATH_NEW.with("path", of_path(path)).with("state", as_it_is);
+        let (is, was) = (health::path(path), was.map(health::path));
+        let said = |message, state: Phrase| of_path(message, now, path).with("now", state);
         match was {
-            None => told.add(Happening::new(now.mood(), new(now.phrase())).in_brief(new(brief(&now)))),
-            Some(was) if was.phrase() != now.phrase() => {
-                let happening = Happening::new(now.mood(), is(now.phrase())).in_brief(is(brief(&now)));
-                told.add(happening.was(was.phrase()));
+            None => {
+                let whole = said(story::PATH_NEW, is.phrase());
+                told.push(Happening::new(is.mood(), whole).in_brief(said(story::PATH_NEW, brief(&is))));
+            }
+            Some(was) if was.phrase() != is.phrase() => {
+                let whole = said(story::PATH_WAS, is.phrase()).with("before", was.phrase());
+                told.push(Happening::changed(is.mood(), said(story::PATH_NOW, brief(&is)), whole));
             }
             Some(_) => {}
         }
     }
     for path in before.paths.iter().filter(|path| of(path, &now.paths).is_none()) {
-        told.tell(Mood::Neutral, story::PATH_GONE.with("path", of_path(path)));
+        told.push(Happening::new(Mood::Neutral, of_path(story::PATH_GONE, now, path)));
     }
     // Last: what the paths are makes it so.
     if before.health != now.health {
-        let happening = Happening::new(Mood::of_health(now.health), now.health.to_string());
-        told.add(happening.was(before.health.to_string()));
+        let (was, is) = (before.health.to_string(), now.health.to_string());
+        told.push(changed(Mood::of_health(now.health), was.into(), is.into()));
     }
-    told.happenings
+    told
 }
 
 /// Without the reasons; what works in spite of one keeps it.
@@ -252,28 +239,33 @@ fn is_same(one: &Path, other: &Path) -> bool {
     (one.sid, one.lun, &one.device) == (other.sid, other.lun, &other.device)
 }
 
-fn of_node(node: &Node) -> Phrase {
-    story::NODE.with("target", &node.target).with("portal", &node.portal)
+/// A sentence about a node.
+fn of_node(message: Message, node: &Node) -> Phrase {
+    message.with("target", &node.target).with("portal", &node.portal)
 }
 
-fn of_session(session: &Session) -> Phrase {
-    let sid = story::SESSION.with("sid", session.sid.to_string());
+/// A sentence about a session.
+fn of_session(message: Message, session: &Session) -> Phrase {
+    let sid = message.with("sid", session.sid.to_string());
     sid.with("target", &session.target).with("portal", &session.portal)
 }
 
-fn of_disk(disk: &Disk) -> Phrase {
-    match disk_name(disk) {
-        "" => story::SOME_DISK.into(),
-        name => story::DISK.with("name", name),
-    }
+/// A sentence about a disk.
+fn of_disk(message: impl Into<Phrase>, disk: &Disk) -> Phrase {
+    let name: Phrase = match disk_name(disk) {
+        "" => story::NO_NAME.into(),
+        name => name.into(),
+    };
+    message.into().with("disk", name)
 }
 
-fn of_path(path: &Path) -> Phrase {
+/// A sentence about a path of a disk.
+fn of_path(message: Message, disk: &Disk, path: &Path) -> Phrase {
     let device: Phrase = match path.device.as_str() {
         "" => states::LUN.with("number", path.lun.to_string()),
         device => device.into(),
     };
-    story::PATH.with("device", device).with("portal", &path.portal)
+    of_disk(message, disk).with("device", device).with("portal", &path.portal)
 }
 
 #[cfg(test)]

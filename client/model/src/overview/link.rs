@@ -13,7 +13,7 @@ pub enum Link {
     Up,
     /// The session is being made, or has no state that is known.
     Making,
-    /// The session has lost its connection.
+    /// The session has lost its connection, or has been given up since.
     Lost,
 }
 

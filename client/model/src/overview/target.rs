@@ -10,6 +10,7 @@ use iscsi_initiator_dbus::{
 use super::{link::Link, names, sentence};
 use crate::{
     health::{self, Level},
+    memory::Memory,
     text::Phrase,
 };
 
@@ -22,7 +23,7 @@ pub struct Place {
     pub interface: String,
     /// Its record; nothing if another program has connected it without one.
     pub node: Option<Id>,
-    /// Its session; nothing while it is not connected.
+    /// Its session; nothing while it is not connected, or once the session that was lost has been given up.
     pub session: Option<Id>,
     /// Whether it is connected.
     pub link: Link,
@@ -37,7 +38,7 @@ pub struct Place {
 }
 
 impl Place {
-    fn of(node: Option<(&Id, &Node)>, session: Option<(&Id, &Session)>) -> Self {
+    fn of(node: Option<(&Id, &Node)>, session: Option<(&Id, &Session)>, memory: &Memory) -> Self {
         let record = node.map(|(_, node)| node);
         let first = |of_session: fn(&Session) -> &String, of_node: fn(&Node) -> &String| {
             session.map(|(_, session)| of_session(session)).or(record.map(of_node)).cloned()
@@ -47,7 +48,11 @@ impl Place {
             interface: first(|session| &session.interface, |node| &node.interface).unwrap_or_default(),
             node: node.map(|(id, _)| id.clone()),
             session: session.map(|(id, _)| id.clone()),
-            link: session.map_or(Link::Off, |(_, session)| Link::of(session)),
+            link: match (session, node) {
+                (Some((id, session)), _) => memory.link(id, session),
+                (None, Some((id, _))) if memory.is_given_up(id) => Link::Lost,
+                _ => Link::Off,
+            },
             startup: record.map(|node| node.startup),
             chap: record.map(|node| node.chap),
             message: record.map(|node| node.message.clone()).unwrap_or_default(),
@@ -80,7 +85,7 @@ pub struct Target {
 impl Target {
     /// Whether there is a session.
     pub fn is_connected(&self) -> bool {
-        self.places.iter().any(|place| place.link != Link::Off)
+        self.places.iter().any(|place| place.session.is_some())
     }
 
     /// Whether it is connected at startup: the switch. On where any of its records says so, as open-iscsi takes it.
@@ -108,7 +113,7 @@ struct Parts<'a> {
 }
 
 /// Every target with a record, a session or a disk, by its name.
-pub(super) fn targets(model: &Model) -> Vec<Target> {
+pub(super) fn targets(model: &Model, memory: &Memory) -> Vec<Target> {
     let mut parts: BTreeMap<&str, Parts<'_>> = BTreeMap::new();
     for (id, node) in model.nodes() {
         parts.entry(&node.target).or_default().nodes.push((id, node));
@@ -123,7 +128,8 @@ pub(super) fn targets(model: &Model) -> Vec<Target> {
     }
     // A session without a name is one that iscsid is making.
     parts.remove("");
-    let mut targets: Vec<Target> = parts.into_iter().map(|(name, parts)| target(name, parts)).collect();
+    let mut targets: Vec<Target> =
+        parts.into_iter().map(|(name, parts)| target(name, parts, memory)).collect();
     let mut titles: BTreeMap<String, usize> = BTreeMap::new();
     for target in &targets {
         *titles.entry(target.title.clone()).or_default() += 1;
@@ -136,15 +142,18 @@ pub(super) fn targets(model: &Model) -> Vec<Target> {
     targets
 }
 
-fn target(name: &str, parts: Parts<'_>) -> Target {
+fn target(name: &str, parts: Parts<'_>, memory: &Memory) -> Target {
     let Parts { nodes, sessions, disks } = parts;
     let node_of =
         |session: &Session| nodes.iter().find(|(id, _)| session.node.as_str() == id.to_string()).copied();
-    let mut places: Vec<Place> =
-        sessions.iter().map(|(id, session)| Place::of(node_of(session), Some((*id, *session)))).collect();
+    let of_session = |(id, session): &(&_, &_)| Place::of(node_of(session), Some((*id, *session)), memory);
+    let mut places: Vec<Place> = sessions.iter().map(of_session).collect();
     let has_session = |id: &Id| places.iter().any(|place| place.node.as_ref() == Some(id));
-    let idle: Vec<Place> =
-        nodes.iter().filter(|(id, _)| !has_session(id)).map(|node| Place::of(Some(*node), None)).collect();
+    let idle: Vec<Place> = nodes
+        .iter()
+        .filter(|(id, _)| !has_session(id))
+        .map(|node| Place::of(Some(*node), None, memory))
+        .collect();
     places.extend(idle);
     places.sort_by(|a, b| (&a.portal, &a.interface, &a.session).cmp(&(&b.portal, &b.interface, &b.session)));
     let mut holds: Vec<String> = Vec::new();

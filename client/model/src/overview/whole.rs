@@ -6,7 +6,11 @@ use super::{
     sentence,
     target::{Target, targets},
 };
-use crate::{health::Level, text::Phrase};
+use crate::{
+    health::Level,
+    memory::Memory,
+    text::{Phrase, states},
+};
 
 /// This machine as people see it: what a list shows, and what the icon of a tray says.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,16 +21,21 @@ pub struct Overview {
     pub level: Level,
     /// The same in one sentence.
     pub sentence: Phrase,
+    /// Whether this is how it was when the daemon could be followed last: shown as such, and judged by no one.
+    pub is_stale: bool,
 }
 
 /// Makes it of the objects. Takes time in proportion to their number, and nothing else.
-pub fn overview(model: &Model) -> Overview {
-    let targets = targets(model);
+pub fn overview(model: &Model, memory: &Memory) -> Overview {
+    let targets = targets(model, memory);
     let level = targets.iter().map(|target| target.level).max().unwrap_or_default();
     let connected = targets.iter().filter(|target| target.is_connected()).count();
     let troubled = targets.iter().filter(|target| target.level.is_trouble()).count();
     let sentence = sentence::of_machine(targets.len(), connected, troubled);
-    Overview { targets, level, sentence }
+    match memory.is_stale() {
+        false => Overview { targets, level, sentence, is_stale: false },
+        true => Overview { targets, level: Level::Unknown, sentence: states::STALE.into(), is_stale: true },
+    }
 }
 
 impl Overview {
@@ -50,7 +59,7 @@ mod tests {
     };
 
     fn sentences(model: &Model) -> (String, Vec<String>) {
-        let seen = overview(model);
+        let seen = overview(model, &Memory::new());
         (seen.sentence.to_string(), seen.targets.iter().map(|target| target.sentence.to_string()).collect())
     }
 
@@ -62,17 +71,17 @@ mod tests {
         let said = |text: &str| text.to_owned();
         let all = (said("1 target, everything works"), vec![said("2 disks, all paths work")]);
         assert_eq!(sentences(&machine.model), all);
-        assert_eq!(overview(&machine.model).level, Level::Well);
+        assert_eq!(overview(&machine.model, &Memory::new()).level, Level::Well);
         machine.cable(TARGET, 2, false);
         let some = (said("1 target needs attention"), vec![said("2 disks, 2 of 4 paths work")]);
         assert_eq!(sentences(&machine.model), some);
-        assert_eq!(overview(&machine.model).level, Level::Degraded);
+        assert_eq!(overview(&machine.model, &Memory::new()).level, Level::Degraded);
         machine.cable(TARGET, 1, false);
         assert_eq!(sentences(&machine.model).1, ["2 disks wait for a path"]);
         machine.without(TARGET, Health::Down);
         assert_eq!(sentences(&machine.model).1, ["2 disks are down"]);
         machine.log_out(TARGET);
-        let seen = overview(&machine.model);
+        let seen = overview(&machine.model, &Memory::new());
         assert_eq!((seen.level, seen.targets[0].level), (Level::Idle, Level::Idle));
         assert_eq!(seen.sentence.to_string(), "1 target, not connected");
         assert!(!seen.targets[0].is_connected() && seen.targets[0].places.len() == 2);
@@ -91,7 +100,7 @@ mod tests {
         let id = Id::node(OTHER, &portal(2), "default");
         put(&mut machine.model, &id, &Object::Node(node));
         put(&mut machine.model, &Id::session(9), &Object::Session(Session::default()));
-        let seen = overview(&machine.model);
+        let seen = overview(&machine.model, &Memory::new());
         assert_eq!(seen.targets.len(), 2, "what is being made is not shown yet");
         let disks = seen.target(TARGET).unwrap();
         assert!(disks.places.iter().all(|place| place.node.is_some() && place.link == Link::Up));
@@ -113,7 +122,7 @@ mod tests {
             machine.log_in(name, 1, 0, true);
         }
         let titles: Vec<String> =
-            overview(&machine.model).targets.into_iter().map(|target| target.title).collect();
+            overview(&machine.model, &Memory::new()).targets.into_iter().map(|target| target.title).collect();
         assert_eq!(titles, ["iqn.2003-01.com.example:a", "iqn.2003-01.org.example:a", "b"]);
     }
 
@@ -121,10 +130,20 @@ mod tests {
     fn a_session_that_is_being_made_is_not_lost() {
         let mut model = Model::default();
         put(&mut model, &Id::session(1), &Object::Session(session(1, "FREE")));
-        let seen = overview(&model);
+        let seen = overview(&model, &Memory::new());
         assert_eq!((seen.targets[0].places[0].link, seen.level), (Link::Making, Level::Well));
         assert_eq!(seen.targets[0].sentence.to_string(), "Connecting");
-        assert!(crate::news::troubles(&model)[TARGET].is_none());
+        assert!(crate::news::troubles(&model, &Memory::new())[TARGET].is_none());
+    }
+
+    #[test]
+    fn what_is_out_of_date_is_not_judged() {
+        let (mut machine, mut memory) = (Machine::with(2, 1), Memory::new());
+        machine.cable(TARGET, 1, false);
+        memory.lost();
+        let seen = overview(&machine.model, &memory);
+        assert!(seen.is_stale && seen.level == Level::Unknown && seen.targets.len() == 1);
+        assert_eq!(seen.sentence.to_string(), "The iSCSI service cannot be reached; this is how it was");
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub enum Action {
     EnterChap,
     /// To the fields of the gateway's user name and secret.
     EnterMutualChap,
+    /// To the fields of user name and secret for discoveries.
+    EnterDiscoveryChap,
     /// To the field of the address.
     ChangeAddress,
     /// List the portal's targets, and let one be chosen.
@@ -27,6 +29,8 @@ pub enum Action {
     UseChangedDisk,
     /// Show what is connected, with the way to disconnect it.
     ShowSessions,
+    /// Disconnect every target, after what uses them was shown; then the same call once more.
+    DisconnectAll,
     /// `CheckInUse`.
     ShowUsers,
     /// `SetupMultipath`, after its difference was shown.
@@ -49,18 +53,20 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::TryAgain,
         Self::ChangeName,
         Self::CopyName,
         Self::EnterChap,
         Self::EnterMutualChap,
+        Self::EnterDiscoveryChap,
         Self::ChangeAddress,
         Self::ChooseTarget,
         Self::FindTargets,
         Self::Diagnose,
         Self::UseChangedDisk,
         Self::ShowSessions,
+        Self::DisconnectAll,
         Self::ShowUsers,
         Self::SetUpMultipath,
         Self::Fix,
@@ -80,12 +86,14 @@ impl Action {
             Self::CopyName => actions::COPY_NAME,
             Self::EnterChap => actions::ENTER_CHAP,
             Self::EnterMutualChap => actions::ENTER_MUTUAL_CHAP,
+            Self::EnterDiscoveryChap => actions::ENTER_DISCOVERY_CHAP,
             Self::ChangeAddress => actions::CHANGE_ADDRESS,
             Self::ChooseTarget => actions::CHOOSE_TARGET,
             Self::FindTargets => actions::FIND_TARGETS,
             Self::Diagnose => actions::DIAGNOSE,
             Self::UseChangedDisk => actions::USE_CHANGED_DISK,
             Self::ShowSessions => actions::SHOW_SESSIONS,
+            Self::DisconnectAll => actions::DISCONNECT_ALL,
             Self::ShowUsers => actions::SHOW_USERS,
             Self::SetUpMultipath => actions::SET_UP_MULTIPATH,
             Self::Fix => actions::FIX,
@@ -109,6 +117,7 @@ impl Action {
             Self::Diagnose => Some("diagnose"),
             Self::UseChangedDisk => Some("lun-changed"),
             Self::ShowUsers => Some("check-in-use"),
+            Self::EnterDiscoveryChap => Some("discovery-chap"),
             Self::SetUpMultipath => Some("setup-multipath"),
             Self::Fix => Some("examine"),
             Self::ForgetAndFind => Some("forget"),

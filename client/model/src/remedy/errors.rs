@@ -1,6 +1,6 @@
 //! The errors of the contract.
 
-use iscsi_initiator_dbus::Kind;
+use iscsi_initiator_dbus::{Kind, printed_in};
 
 use super::{
     action::Action,
@@ -14,9 +14,9 @@ pub(super) type Entry = (Message, Message, &'static [Action]);
 /// The entry of a kind; `None` for a kind that this version does not know.
 pub(super) fn entry(kind: Kind, place: &Place) -> Option<Entry> {
     use Action::{
-        ChangeAddress, ChangeName, ChooseTarget, CopyName, Diagnose, EnterChap, EnterMutualChap, FindTargets,
-        Fix, ForgetAndFind, Refresh, SaveReport, SetUpMultipath, ShowAccess, ShowSessions, ShowUsers,
-        TryAgain, UseChangedDisk,
+        ChangeAddress, ChangeName, ChooseTarget, CopyName, Diagnose, DisconnectAll, EnterChap,
+        EnterDiscoveryChap, EnterMutualChap, FindTargets, Fix, ForgetAndFind, Refresh, SaveReport,
+        SetUpMultipath, ShowAccess, ShowSessions, ShowUsers, TryAgain, UseChangedDisk,
     };
     Some(match (kind, place.stage) {
         (Kind::AccessDenied, _) => {
@@ -35,14 +35,25 @@ pub(super) fn entry(kind: Kind, place: &Place) -> Option<Entry> {
         (Kind::InvalidArgs, Stage::Discover | Stage::Connect) => {
             (errors::INVALID_ARGUMENT, errors::INVALID_ARGUMENT_ADVICE, &[ChangeAddress, ChooseTarget])
         }
-        (Kind::ChapRejected, Stage::Discover) => {
-            (errors::CHAP_FOR_DISCOVERY, errors::CHAP_FOR_DISCOVERY_ADVICE, &[EnterChap, Diagnose])
-        }
+        // What was typed for the target was tried.
+        (Kind::ChapRejected, Stage::Discover) if place.has_chap => (
+            errors::OTHER_CHAP_FOR_DISCOVERY,
+            errors::CHAP_FOR_DISCOVERY_ADVICE,
+            &[EnterDiscoveryChap, EnterChap, Diagnose],
+        ),
+        (Kind::ChapRejected, Stage::Discover) => (
+            errors::CHAP_FOR_DISCOVERY,
+            errors::CHAP_FOR_DISCOVERY_ADVICE,
+            &[EnterChap, EnterDiscoveryChap, Diagnose],
+        ),
         (Kind::ChapRejected, _) if !place.has_chap => {
             (errors::CHAP_WANTED, errors::CHAP_WANTED_ADVICE, &[EnterChap, Diagnose])
         }
         (Kind::ChapRejected, _) => {
             (errors::CHAP_REJECTED, errors::CHAP_REJECTED_ADVICE, &[EnterChap, Diagnose])
+        }
+        (Kind::InitiatorNotAllowed, _) if printed_in(&place.initiator).is_some() => {
+            (errors::EXAMPLE_NAME, errors::EXAMPLE_NAME_ADVICE, &[ChangeName, TryAgain])
         }
         (Kind::InitiatorNotAllowed, _) => (
             errors::INITIATOR_NOT_ALLOWED,
@@ -73,7 +84,8 @@ pub(super) fn entry(kind: Kind, place: &Place) -> Option<Entry> {
         (Kind::NoSuchNode, _) => (errors::NO_SUCH_NODE, errors::NO_SUCH_NODE_ADVICE, &[FindTargets, Refresh]),
         (Kind::NotLoggedIn, _) => (errors::NOT_LOGGED_IN, errors::NOT_LOGGED_IN_ADVICE, &[Refresh]),
         (Kind::InUse, Stage::Rename) => {
-            (errors::IN_USE_NAME, errors::IN_USE_NAME_ADVICE, &[ShowSessions, TryAgain, ChangeName])
+            let actions = &[ShowSessions, DisconnectAll, TryAgain, ChangeName];
+            (errors::IN_USE_NAME, errors::IN_USE_NAME_ADVICE, actions)
         }
         (Kind::InUse, _) => (errors::IN_USE, errors::IN_USE_ADVICE, &[ShowUsers, TryAgain]),
         (Kind::Busy, _) => (errors::BUSY, errors::BUSY_ADVICE, &[TryAgain]),
@@ -128,6 +140,16 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_name_from_documentation_is_called_that() {
+        let mut place =
+            Place { initiator: "iqn.1994-05.com.redhat:rh7-client".to_owned(), ..Place::default() };
+        let (sentence, _, actions) = entry(Kind::InitiatorNotAllowed, &place).unwrap();
+        assert_eq!((sentence, actions[0]), (errors::EXAMPLE_NAME, Action::ChangeName));
+        place.initiator = "iqn.1994-05.com.redhat:8b41c9f7d2e0".to_owned();
+        assert_eq!(entry(Kind::InitiatorNotAllowed, &place).unwrap().0, errors::INITIATOR_NOT_ALLOWED);
     }
 
     #[test]

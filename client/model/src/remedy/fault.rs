@@ -107,16 +107,21 @@ fn bus(error: &str, fault: &Fault) -> Option<Entry> {
     })
 }
 
-/// What is not known is spoken of without a name.
+/// What is not known is spoken of without a name, in a sentence of its own.
 fn named(message: Message, place: &Place) -> Phrase {
-    let or = |known: &str, other: Message| match known {
-        "" => Phrase::from(other),
-        known => known.into(),
+    let known = [
+        ("portal", overview::portal(&place.portal)),
+        ("target", &place.target),
+        ("initiator", &place.initiator),
+    ];
+    let is_missing = |message: Message| {
+        known.iter().any(|(name, value)| value.is_empty() && message.id().contains(&format!("{{{name}}}")))
     };
-    message
-        .with("portal", or(overview::portal(&place.portal), errors::THE_GATEWAY))
-        .with("target", or(&place.target, errors::THE_TARGET))
-        .with("initiator", or(&place.initiator, errors::THE_NAME))
+    let message = match is_missing(message) {
+        true => errors::unnamed(message),
+        false => message,
+    };
+    known.into_iter().fold(Phrase::from(message), |phrase, (name, value)| phrase.with(name, value))
 }
 
 #[cfg(test)]
@@ -161,6 +166,9 @@ mod tests {
             Remedy::of_empty_list(&Place::default()).sentence.to_string(),
             "The gateway offers no target to this machine"
         );
+        let fault = Fault::new(Kind::PortalUnreachable, "");
+        let said = remedy(&fault, &Place::default()).sentence.to_string();
+        assert_eq!(said, "No iSCSI gateway can be reached there");
     }
 
     #[test]
@@ -197,11 +205,13 @@ mod tests {
     #[test]
     fn a_rejected_secret_is_distinguished_from_one_that_is_missing() {
         let of = |stage: Stage, has_chap: bool| {
-            let place = Place { stage, has_chap, ..Place::default() };
+            let portal = "192.0.2.21:3260".to_owned();
+            let place = Place { stage, has_chap, portal, ..Place::default() };
             remedy(&Fault::new(Kind::ChapRejected, ""), &place).sentence.message().unwrap()
         };
         assert_eq!(of(Stage::Connect, true), errors::CHAP_REJECTED);
         assert_eq!(of(Stage::Connect, false), errors::CHAP_WANTED);
         assert_eq!(of(Stage::Discover, false), errors::CHAP_FOR_DISCOVERY);
+        assert_eq!(of(Stage::Discover, true), errors::OTHER_CHAP_FOR_DISCOVERY);
     }
 }

@@ -3,17 +3,23 @@
 use super::messages::messages;
 
 messages! {
+    CONNECT = message("Connect");
+    DISCONNECT = message("Disconnect…");
+    CHANGE_CHAP = message("Change User Name and Secret…");
+    FORGET = message("Forget Target…");
     TRY_AGAIN = message("Try Again");
     CHANGE_NAME = message("Change Initiator Name…");
     COPY_NAME = message("Copy Initiator Name");
     ENTER_CHAP = message("Enter User Name and Secret");
     ENTER_MUTUAL_CHAP = message("Enter the Gateway’s Secret");
+    ENTER_DISCOVERY_CHAP = message("Enter Those for Discovery");
     CHANGE_ADDRESS = message("Change Address");
     CHOOSE_TARGET = message("Choose Another Target");
     FIND_TARGETS = message("Look for Targets");
     DIAGNOSE = message("Diagnose");
     USE_CHANGED_DISK = message("Use the Changed Disk Anyway…");
     SHOW_SESSIONS = message("Show Sessions");
+    DISCONNECT_ALL = message("Disconnect All Targets…");
     SHOW_USERS = message("Show What Uses It");
     SET_UP_MULTIPATH = message("Set Up Multipath…");
     FIX = message("Fix");

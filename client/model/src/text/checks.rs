@@ -31,6 +31,16 @@ messages! {
     DISK = message("All disks are ready");
     LEASES = message("What is held is connected");
     POLKIT_POLICY = message("The rules for permissions are installed");
+    MARK_GOOD = message("OK");
+    MARK_WARNING = message("Warning");
+    MARK_BAD = message("Failed");
+    MARK_SKIPPED = message("Not Checked");
+    FIXED = message("This is fixed now");
+    ALL_GOOD = message("Everything is as it should be");
+    SOME_WARNINGS = plural("{n} check needs attention", "{n} checks need attention");
+    SOME_BAD = plural("{n} check failed", "{n} checks failed");
+    EXAMPLE_NAME = message("This machine’s name is an example from documentation: another machine with it would take over its sessions");
+    CLONED_NAME = message("This machine’s name is older than the machine: copies of one image share it, and take over each other’s sessions");
     BUS_POLICY = message("The rules of the system bus are installed");
 }
 

@@ -1,11 +1,21 @@
 //! What went wrong, each as a sentence and as what to do about it.
 
-use super::messages::messages;
+use super::{Message, messages::messages};
 
 messages! {
-    THE_GATEWAY = message("The gateway");
-    THE_TARGET = message("that was asked for");
-    THE_NAME = message("(unknown)");
+    UNNAMED_CHAP_REJECTED = message("The gateway rejected the user name or the secret");
+    UNNAMED_CHAP_WANTED = message("The gateway asks for a user name and a secret");
+    UNNAMED_CHAP_FOR_DISCOVERY = message("The gateway lists its targets only for a user name and a secret");
+    UNNAMED_OTHER_CHAP_FOR_DISCOVERY = message("The gateway does not list its targets for this user name and secret");
+    UNNAMED_NOT_ALLOWED = message("The gateway does not know this machine’s name");
+    UNNAMED_TARGET_NOT_FOUND = message("The gateway does not offer this target");
+    UNNAMED_NO_TARGETS = message("The gateway offers no target to this machine");
+    UNNAMED_NO_TARGETS_ADVICE = message("Have the gateway’s administrator allow this machine’s name");
+    UNNAMED_TARGET_REJECTED = message("The gateway rejected the connection");
+    UNNAMED_MUTUAL_CHAP_FAILED = message("The gateway could not prove that it is yours");
+    UNNAMED_PORTAL_UNREACHABLE = message("No iSCSI gateway can be reached there");
+    UNNAMED_TIMED_OUT = message("The gateway did not answer in time");
+    UNNAMED_LUN_CHANGED = message("A disk is not the one that was there before");
 
     ACCESS_DENIED = message("You are not allowed to do this, or no one confirmed it in time");
     ACCESS_DENIED_ADVICE = message("Confirm it as an administrator, or ask one to add you to the group “iscsi”");
@@ -19,6 +29,9 @@ messages! {
     CHAP_WANTED_ADVICE = message("Enter the CHAP user name and secret that the gateway has for this machine");
     CHAP_FOR_DISCOVERY = message("{portal} lists its targets only for a user name and a secret");
     CHAP_FOR_DISCOVERY_ADVICE = message("Enter those that the gateway has for discovery");
+    OTHER_CHAP_FOR_DISCOVERY = message("{portal} does not list its targets for this user name and secret");
+    EXAMPLE_NAME = message("{portal} does not know this machine’s name {initiator}, which is an example that other machines may have, too");
+    EXAMPLE_NAME_ADVICE = message("Set the name that the gateway’s administrator gave to this machine");
     INITIATOR_NOT_ALLOWED = message("{portal} does not know this machine’s name {initiator}");
     INITIATOR_NOT_ALLOWED_ADVICE = message("Have the name added at the gateway, or change it to the one that is expected");
     TARGET_NOT_FOUND = message("{portal} does not offer the target {target}");
@@ -83,4 +96,37 @@ messages! {
     NO_MAP_ADVICE = message("Set up multipath, or use one of the paths only");
     OTHER_PROBLEM = message("Something about this disk needs attention");
     OTHER_PROBLEM_ADVICE = message("The details say what was seen");
+}
+
+/// The same where a name that it has is not known; one without names is its own.
+pub(crate) fn unnamed(message: Message) -> Message {
+    let pairs = [
+        (CHAP_REJECTED, UNNAMED_CHAP_REJECTED),
+        (CHAP_WANTED, UNNAMED_CHAP_WANTED),
+        (CHAP_FOR_DISCOVERY, UNNAMED_CHAP_FOR_DISCOVERY),
+        (OTHER_CHAP_FOR_DISCOVERY, UNNAMED_OTHER_CHAP_FOR_DISCOVERY),
+        (INITIATOR_NOT_ALLOWED, UNNAMED_NOT_ALLOWED),
+        (EXAMPLE_NAME, UNNAMED_NOT_ALLOWED),
+        (TARGET_NOT_FOUND, UNNAMED_TARGET_NOT_FOUND),
+        (NO_TARGETS, UNNAMED_NO_TARGETS),
+        (NO_TARGETS_ADVICE, UNNAMED_NO_TARGETS_ADVICE),
+        (TARGET_REJECTED, UNNAMED_TARGET_REJECTED),
+        (MUTUAL_CHAP_FAILED, UNNAMED_MUTUAL_CHAP_FAILED),
+        (PORTAL_UNREACHABLE, UNNAMED_PORTAL_UNREACHABLE),
+        (TIMED_OUT, UNNAMED_TIMED_OUT),
+        (LUN_CHANGED, UNNAMED_LUN_CHANGED),
+    ];
+    pairs.into_iter().find(|(named, _)| *named == message).map_or(message, |(_, unnamed)| unnamed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_sentence_with_a_name_has_one_without() {
+        for message in ALL.iter().filter(|message| message.id().contains('{')) {
+            assert!(!unnamed(*message).id().contains('{'), "{}", message.id());
+        }
+    }
 }

@@ -19,6 +19,7 @@ messages! {
     NO_CHOICE = message("Choose at least one target");
     MANY_CHOICES = plural("Choose at most {n} target at a time", "Choose at most {n} targets at a time");
     CONFIRM_CHANGED_DISK = message("Use the other disks of {target}? With the wrong disk, data can be lost.");
-    CONFIRM_FORGET = message("Remove the damaged record of {target} and find it again? Its user name and secret have to be entered again, and with its last record it is not known any more which disks it had.");
+    CONFIRM_FORGET = message("Remove what is damaged and find it again: {records}? User name and secret have to be entered again, and with the last record of a target it is not known any more which disks it had.");
+    RECORD = message("{target} at {portal}");
     BAD_NAME = message("An iSCSI name begins with iqn., eui. or naa.");
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::escape::escape;
+
 /// A text as the sources have it: English, and the key of its translations (gettext's msgid).
 ///
 /// `{name}` in it stands for a value, `{n}` for the number that a plural depends on.
@@ -93,11 +95,13 @@ impl Phrase {
         }
     }
 
+    /// What is the same in every language may come from elsewhere, and is [escaped](escape).
+    ///
     /// In the language of `translate`, which gets each text and its number (1 if it has none). With gettext that is
     /// `ngettext` where [`Message::plural_id`] has a text, else `gettext`.
     pub fn translated(&self, translate: &dyn Fn(Message, u64) -> String) -> String {
         match &self.0 {
-            Form::Words(words) => words.clone(),
+            Form::Words(words) => escape(words),
             Form::Message { message, n, values } => filled(&translate(*message, *n), |name| {
                 let value = values.iter().find(|(known, _)| *known == name);
                 value.map(|(_, value)| value.translated(translate))
@@ -181,6 +185,12 @@ mod tests {
             _ => format!("{{target}}（{n}）：{{n}} 个"),
         };
         assert_eq!(phrase.translated(&chinese), "断开（3）：3 个");
+        let odd = SOME.of(1).with("target", "a\u{202e}b\x1b[2J\n");
+        assert_eq!(
+            odd.to_string(),
+            "1 disk of a\\u{202e}b\\u{1b}[2J\\n",
+            "no name hides or turns round what follows"
+        );
         assert_eq!(Phrase::from("as it is").translated(&chinese), "as it is");
         assert!(Phrase::EMPTY.is_empty() && !phrase.is_empty());
     }

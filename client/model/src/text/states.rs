@@ -42,6 +42,7 @@ messages! {
     DISKS_ATTENTION = plural("{n} disk needs attention", "{n} disks need attention");
     RECORD_DAMAGED = message("Its record is damaged");
 
+    STALE = message("The iSCSI service cannot be reached; this is how it was");
     NO_TARGETS = message("No targets");
     ALL_IDLE = plural("{n} target, not connected", "{n} targets, none connected");
     ALL_WELL = plural("{n} target, everything works", "{n} targets, everything works");
@@ -50,6 +51,7 @@ messages! {
     PATH_IN_WORDS = message("Path {device} from {interface} through {portal} to {disk}: {state}");
     SESSION_IN_WORDS = message("Connection from {interface} to {portal}, without a disk: {state}");
     PORTAL_IN_WORDS = message("Portal {portal}: not connected");
+    LOST_PORTAL_IN_WORDS = message("Portal {portal}: the connection is lost");
     DISK_IN_WORDS = message("Disk {disk}, without a path: {state}");
     THIS_MACHINE = message("this machine");
     LUN = message("LUN {number}");

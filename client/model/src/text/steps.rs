@@ -13,6 +13,7 @@ messages! {
     FLUSH = message("Writing cached data");
     MAPS = message("Removing maps");
     LOGOUT = message("Logging out");
+    RELEASE = message("Giving up the hold");
     SCAN = message("Looking for disks");
     RESIZE = message("Taking over new sizes");
     CONFIGURE = message("Writing the configuration");
@@ -25,6 +26,8 @@ messages! {
     RENAMED = message("This machine’s initiator name is {name} now");
     FIXED = message("What was safe to fix on this machine is fixed");
     FORGOTTEN = message("The damaged record of {target} at {portal} is removed");
+    STORE_DISCOVERY_CHAP = message("Storing user name and secret for discoveries");
+    DISCOVERY_CHAP_STORED = message("User name and secret for discoveries at {portal} are stored");
     STARTUP_SET = message("{target} is connected at startup again");
     STARTUP = message("Switching the connection at startup on again");
     CANCELLING = message("Cancelling");

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result, hint, results::Check};
+use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result, hint, printed_in, results::Check};
 
 use super::{names, report::Report};
 use crate::{
@@ -195,7 +195,7 @@ fn uniqueness(report: &mut Report, name: Option<&Iqn>, ages: Option<(Duration, D
     const SET: &str = "set a name that only this machine has: iscsictl initiator-name \
          \"$(/usr/sbin/iscsi-iname)\"";
     let Some(name) = name else { return report.skipped(NAME, "no initiator name is set") };
-    if let Some(origin) = names::origin(name.as_str()) {
+    if let Some(origin) = printed_in(name.as_str()) {
         let what =
             format!("{name} is {origin}: another machine that uses it would take over this one's sessions");
         return report.warning(NAME, what, SET);

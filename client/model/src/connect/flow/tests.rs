@@ -1,18 +1,34 @@
-use iscsi_initiator_dbus::results::{ChapMode, LoginOutcome, NodeState, Startup};
+use std::time::Duration;
+
+use iscsi_initiator_dbus::{
+    Fault, Kind,
+    results::{ChapMode, Login, LoginOutcome, Node, NodeState},
+};
 use proptest::prelude::*;
 use zeroize::Zeroizing;
 
-use super::*;
+use super::{calls::BUSY, *};
 use crate::{
+    connect::{Answer, Call, Jobs, Order, Stuck},
     for_tests::{OTHER, PORTAL, TARGET},
+    remedy::Remedy,
     text::errors,
 };
 
 const NAME: &str = "iqn.1989-06.io.cloud-atlas:libvirt-client";
 
 fn features() -> Vec<String> {
-    let all =
-        ["diagnose", "lun-changed", "setup-multipath", "examine", "forget", "jobs", "check-in-use", "rescan"];
+    let all = [
+        "diagnose",
+        "lun-changed",
+        "setup-multipath",
+        "examine",
+        "forget",
+        "jobs",
+        "check-in-use",
+        "rescan",
+        "discovery-chap",
+    ];
     all.map(str::to_owned).to_vec()
 }
 
@@ -50,14 +66,23 @@ struct Room {
 
 fn damaged(target: &str) -> Damaged {
     let portal = "192.0.2.37:3260".parse().unwrap();
-    Damaged { target: target.parse().unwrap(), portal, startup: Startup::Automatic }
+    let interface = Some("eth1".to_owned());
+    Damaged { target: target.parse().unwrap(), portal, interface, startup: Startup::Automatic }
 }
 
 /// What a call is, in words.
 fn named(call: &Call) -> String {
-    let chap = |order: &Order| if order.chap.is_some() { " with CHAP" } else { "" };
+    let chap = |order: &Order| match &order.chap {
+        Some(proof) if proof.user == "lister" => " with CHAP of its own",
+        Some(_) => " with CHAP",
+        None => "",
+    };
     match call {
-        Call::Discover(order) => format!("discover{}", chap(order)),
+        Call::Discover(order) => {
+            let through = order.interface.as_ref().map(|name| format!(" {} {name}", order.portal));
+            format!("discover{}{}", through.unwrap_or_default(), chap(order))
+        }
+        Call::SetDiscoveryChap(portal, proof) => format!("store {portal} {}", proof.user),
         Call::Connect(order) => {
             let names: Vec<&str> =
                 order.targets.iter().map(|target| crate::overview::short(target.as_str())).collect();
@@ -235,7 +260,7 @@ fn a_portal_that_asks_for_chap_before_it_lists_anything_gets_what_was_typed() {
     let mut room = Room::started(true);
     assert_eq!(room.err(Kind::ChapRejected), ["discover with CHAP"]);
     room.err(Kind::ChapRejected);
-    assert_eq!(room.remedy().sentence.message(), Some(errors::CHAP_FOR_DISCOVERY));
+    assert_eq!(room.remedy().sentence.message(), Some(errors::OTHER_CHAP_FOR_DISCOVERY));
     room.input(Input::Press(Action::EnterChap));
     assert_eq!(room.input(Input::Start(form(true))), ["discover with CHAP"], "it is known to ask");
     let mut elsewhere = form(true);
@@ -296,8 +321,8 @@ fn each_button_does_what_it_says() {
     assert!(room.input(Input::Cancel).is_empty() && matches!(room.flow.state, State::Stuck(_)));
     room.input(Input::Press(Action::ForgetAndFind));
     assert_eq!(room.input(Input::Confirm), ["forget disks 192.0.2.37:3260"], "the damaged record alone");
-    assert_eq!(room.ok(Answer::Done), ["discover"]);
-    assert_eq!(room.ok(nodes(&[TARGET])), ["startup disks 192.0.2.37:3260 automatic"]);
+    assert_eq!(room.ok(Answer::Done), ["discover 192.0.2.37:3260 eth1"], "where the record was");
+    assert_eq!(room.ok(nodes(&[TARGET, OTHER])), ["startup disks 192.0.2.37:3260 automatic"]);
     assert_eq!(room.ok(Answer::Done), ["connect disks"]);
 
     let mut room = Room::connecting(false);
@@ -317,7 +342,11 @@ fn a_name_that_cannot_be_set_is_tried_again_or_replaced() {
     assert_eq!(room.input(name("a")), ["rename iqn.1989-06.com.example:a"]);
     room.err(Kind::InUse);
     assert_eq!(room.remedy().sentence.message(), Some(errors::IN_USE_NAME));
-    assert_eq!(room.remedy().actions, [Action::ShowSessions, Action::TryAgain, Action::ChangeName]);
+    assert_eq!(
+        room.remedy().actions,
+        [Action::ShowSessions, Action::DisconnectAll, Action::TryAgain, Action::ChangeName]
+    );
+    assert_eq!(room.input(Input::Press(Action::DisconnectAll)), ["DisconnectAll"], "the window does that");
     assert_eq!(room.input(name("b")), ["rename iqn.1989-06.com.example:b"]);
     room.err(Kind::InUse);
     assert_eq!(room.input(Input::Press(Action::TryAgain)), ["rename iqn.1989-06.com.example:b"]);
@@ -433,8 +462,11 @@ fn rebuilt(flow: &Flow) -> Flow {
         damaged: flow.damaged.clone(),
         done: flow.done.clone(),
         jobs: flow.jobs.clone(),
+        owed: flow.owed.clone(),
+        reached: flow.reached.clone(),
         accepts_changed_luns: flow.accepts_changed_luns.clone(),
         asks_at: flow.asks_at.clone(),
+        stored_at: flow.stored_at.clone(),
         initiator: flow.initiator.clone(),
         features: flow.features.clone(),
         ..*flow
@@ -682,6 +714,15 @@ fn a_machine_without_a_name_is_offered_one() {
     let name = Input::Rename("iqn.1989-06.com.example:a".parse().unwrap());
     assert_eq!(room.input(name), ["rename iqn.1989-06.com.example:a"]);
     assert_eq!(room.ok(Answer::Done), ["discover"]);
+    // What was fixed has set one.
+    let mut room = Room::connecting(false);
+    room.flow.knows_initiator("");
+    room.err(Kind::InvalidConfiguration);
+    assert_eq!(room.input(Input::Press(Action::Fix)), ["fix"]);
+    room.flow.knows_initiator(NAME);
+    room.ok(Answer::Done);
+    room.err(Kind::InvalidConfiguration);
+    assert!(!room.remedy().actions.contains(&Action::ChangeName));
 }
 
 #[test]
@@ -719,4 +760,135 @@ fn going_back_during_what_cannot_be_cancelled_tells_what_it_did() {
     assert!(room.is_asking() && room.flow.done().len() == 1);
     room.input(Input::Start(form(false)));
     assert!(room.flow.done().is_empty());
+}
+
+/// A portal that lists its targets for another user than the target accepts.
+fn two_users() -> Form {
+    let mut form = form(true);
+    form.discovery_user = "lister".to_owned();
+    form.discovery_secret = Zeroizing::new("for-discovery".to_owned());
+    form
+}
+
+#[test]
+fn chap_for_discovery_that_differs_from_the_targets_is_tried_and_then_stored_for_the_portal() {
+    let mut room = Room::started(true);
+    assert_eq!(room.err(Kind::ChapRejected), ["discover with CHAP"]);
+    room.err(Kind::ChapRejected);
+    assert_eq!(room.remedy().actions[0], Action::EnterDiscoveryChap);
+    room.input(Input::Press(Action::EnterDiscoveryChap));
+    assert!(matches!(room.flow.state, State::Asking { focus: Some(Field::DiscoveryUser), .. }));
+    assert_eq!(room.input(Input::Start(two_users())), ["discover with CHAP of its own"]);
+    assert_eq!(room.ok(nodes(&[TARGET])), ["store 192.0.2.21:3260 lister"]);
+    // It is no job, and it stays.
+    let mut left = Room { flow: rebuilt(&room.flow), now: room.now };
+    assert!(left.input(Input::Cancel).is_empty());
+    assert!(left.ok(Answer::Done).is_empty() && left.is_asking() && left.flow.done().len() == 1);
+    assert_eq!(room.ok(Answer::Done), ["connect disks with CHAP"]);
+    room.err(Kind::TimedOut);
+    assert_eq!(room.input(Input::Press(Action::TryAgain)), ["connect disks with CHAP"], "stored once");
+    // What the portal does not take is not stored.
+    room.err(Kind::TimedOut);
+    assert_eq!(room.input(Input::Start(two_users())), ["discover with CHAP of its own"]);
+    assert!(room.err(Kind::ChapRejected).is_empty());
+    // Also where the target is known.
+    let known = Form { targets: vec![TARGET.parse().unwrap()], ..two_users() };
+    assert_eq!(room.input(Input::Start(known)), ["discover with CHAP of its own"]);
+    assert_eq!(room.ok(nodes(&[TARGET, OTHER])), ["store 192.0.2.21:3260 lister"]);
+    // A daemon that cannot store it.
+    room.flow.features.clear();
+    room.err(Kind::AccessDenied);
+    assert_eq!(room.input(Input::Start(two_users())), ["discover with CHAP of its own"]);
+    assert_eq!(room.ok(nodes(&[TARGET])), ["connect disks with CHAP"]);
+}
+
+#[test]
+fn only_the_node_that_failed_is_forgotten_and_asked_for_where_it_was() {
+    let both = |room: &mut Room| {
+        let mut other = damaged(TARGET);
+        (other.portal, other.interface) = ("192.0.2.22:3260".parse().unwrap(), None);
+        room.flow.knows_damaged(vec![damaged(TARGET), other]);
+    };
+    let broken = |portal: &str| Login::failed(TARGET, portal, &fault(Kind::InvalidConfiguration));
+    let mut room = Room::connecting(false);
+    both(&mut room);
+    let sound = Login::failed(TARGET, "192.0.2.23:3260", &fault(Kind::InvalidConfiguration));
+    room.ok(Answer::Logins(vec![up("192.0.2.22:3260"), broken("192.0.2.37:3260"), sound]));
+    let State::Done(outcome) = &room.flow.state else { panic!("{:?}", room.flow.state) };
+    let has = |place: usize| {
+        outcome.portals[place].remedy.as_ref().is_some_and(|it| it.actions.contains(&Action::ForgetAndFind))
+    };
+    assert_eq!([0, 1, 2].map(has), [false, true, false]);
+    assert!(room.input(Input::Press(Action::ForgetAndFind)).is_empty());
+    let State::Confirming { question, .. } = &room.flow.state else { panic!("{:?}", room.flow.state) };
+    let question = question.to_string();
+    assert!(question.contains("disks at 192.0.2.37:3260?"), "{question}");
+    assert_eq!(room.input(Input::Confirm), ["forget disks 192.0.2.37:3260"]);
+    assert_eq!(room.ok(Answer::Done), ["discover 192.0.2.37:3260 eth1"]);
+    // It is listed there no more: another portal's list says nothing of that.
+    assert!(room.ok(nodes(&[OTHER])).is_empty());
+    assert!(matches!(&room.flow.state, State::Stuck(stuck) if stuck.kind == Kind::TargetNotFound));
+    assert!(room.remedy().sentence.to_string().contains("192.0.2.37"), "{}", room.remedy().sentence);
+    // Where no portal works, those of the target that are damaged.
+    let mut room = Room::connecting(false);
+    both(&mut room);
+    room.err(Kind::InvalidConfiguration);
+    room.input(Input::Press(Action::ForgetAndFind));
+    let mut calls = room.input(Input::Confirm);
+    for answer in [Answer::Done, nodes(&[TARGET]), Answer::Done, Answer::Done, nodes(&[TARGET]), Answer::Done]
+    {
+        calls.extend(room.ok(answer));
+    }
+    assert_eq!(
+        calls,
+        [
+            "forget disks 192.0.2.37:3260",
+            "discover 192.0.2.37:3260 eth1",
+            "startup disks 192.0.2.37:3260 automatic",
+            "forget disks 192.0.2.22:3260",
+            "discover",
+            "startup disks 192.0.2.22:3260 automatic",
+            "connect disks",
+        ]
+    );
+}
+
+#[test]
+fn a_record_that_comes_back_by_another_way_is_connected_at_startup_again() {
+    // Forgotten, and then the portal asks for CHAP before it lists anything.
+    let found = || {
+        let mut room = Room::stuck(Kind::InvalidConfiguration);
+        room.input(Input::Press(Action::ForgetAndFind));
+        room.input(Input::Confirm);
+        room.ok(Answer::Done);
+        room.err(Kind::ChapRejected);
+        room.input(Input::Press(Action::EnterChap));
+        assert_eq!(room.input(Input::Start(form(true))), ["discover"]);
+        assert_eq!(room.ok(nodes(&[TARGET])), ["connect disks with CHAP"]);
+        room
+    };
+    let mut room = found();
+    let broken = Login::failed(TARGET, "192.0.2.37:3260", &fault(Kind::TimedOut));
+    assert!(room.ok(Answer::Logins(vec![up(PORTAL), broken])).is_empty(), "not while it does not work");
+    assert_eq!(room.input(Input::Press(Action::TryAgain)), ["connect disks with CHAP"]);
+    let both = || Answer::Logins(vec![up(PORTAL), up("192.0.2.37:3260")]);
+    assert_eq!(room.ok(both()), ["startup disks 192.0.2.37:3260 automatic"]);
+    assert!(room.ok(Answer::Done).is_empty());
+    assert!(matches!(&room.flow.state, State::Done(outcome) if !outcome.is_partial()));
+    room.input(Input::Start(form(true)));
+    room.ok(nodes(&[TARGET]));
+    assert!(room.ok(both()).is_empty(), "once");
+    // Where that is not permitted, or not waited for, it is connected nevertheless.
+    let mut room = found();
+    room.ok(both());
+    room.err(Kind::AccessDenied);
+    assert_eq!(room.input(Input::Press(Action::TryAgain)), ["startup disks 192.0.2.37:3260 automatic"]);
+    room.err(Kind::AccessDenied);
+    room.input(Input::Cancel);
+    assert!(matches!(room.flow.state, State::Done(_)));
+    let mut room = found();
+    room.ok(both());
+    room.input(Input::Cancel);
+    room.ok(Answer::Done);
+    assert!(matches!(room.flow.state, State::Done(_)));
 }

@@ -7,11 +7,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     for_tests::{Machine, TARGET, portal, put, take},
+    memory::Memory,
     overview::overview,
 };
 
 fn drawn(model: &Model) -> Diagram {
-    let seen = overview(model);
+    let seen = overview(model, &Memory::new());
     diagram(model, seen.target(TARGET).unwrap(), &Metrics::default())
 }
 
@@ -147,7 +148,7 @@ fn portals_that_are_not_connected_and_interfaces_are_drawn_too() {
 #[test]
 fn it_fits_a_narrow_window() {
     let machine = Machine::with(8, 8);
-    let seen = overview(&machine.model);
+    let seen = overview(&machine.model, &Memory::new());
     for width in [360.0, 200.0, 0.0] {
         let metrics = Metrics::default().fitted(width);
         let shown = diagram(&machine.model, &seen.targets[0], &metrics);
@@ -166,7 +167,7 @@ proptest! {
         let mut machine = Machine::new();
         machine.log_in(TARGET, portals, disks, has_maps);
         (1..=portals.min(pulled)).for_each(|number| machine.cable(TARGET, number, false));
-        let seen = overview(&machine.model);
+        let seen = overview(&machine.model, &Memory::new());
         let metrics = Metrics::default().fitted(width);
         check(&diagram(&machine.model, &seen.targets[0], &metrics), &metrics);
         let empty = diagram(&Model::default(), &seen.targets[0], &metrics);

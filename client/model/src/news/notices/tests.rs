@@ -10,12 +10,18 @@ use super::*;
 use crate::{
     for_tests::{Machine, OTHER, TARGET, portal, put, session, take},
     health::Level,
-    news::notice::{Urgency, What},
+    memory::{Intended, Purpose},
+    news::{
+        Loss,
+        notice::{Urgency, What},
+    },
+    overview::overview,
 };
 
 /// A machine, a clock, and whoever is told.
 struct Desk {
     machine: Machine,
+    memory: Memory,
     notices: Notices,
     begin: Instant,
     now: Instant,
@@ -25,7 +31,8 @@ struct Desk {
 impl Desk {
     fn new(machine: Machine) -> Self {
         let now = Instant::now();
-        let mut desk = Self { machine, notices: Notices::default(), begin: now, now, told: Vec::new() };
+        let (memory, notices) = (Memory::new(), Notices::default());
+        let mut desk = Self { machine, memory, notices, begin: now, now, told: Vec::new() };
         desk.look();
         desk
     }
@@ -36,21 +43,46 @@ impl Desk {
 
     fn look(&mut self) {
         let second = (self.now - self.begin).as_secs();
-        for telling in self.notices.update(&self.machine.model, self.now) {
+        self.memory.update(&self.machine.model, self.now);
+        for telling in self.notices.update(&self.machine.model, &self.memory, self.now) {
             self.told.push((second, telling));
         }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.notices.due().into_iter().chain(self.memory.due()).min()
+    }
+
+    /// A call of a client begins, and ends.
+    fn begin(&mut self, number: u32, purpose: Purpose) {
+        let (owner, target) = (":1.7".to_owned(), TARGET.to_owned());
+        let until = self.now + Duration::from_secs(800);
+        let intended = Intended { number, owner, target, purpose, until };
+        assert!(self.memory.begin(intended, self.now));
+    }
+
+    fn end(&mut self, number: u32) {
+        self.memory.end(":1.7", number, self.now);
+    }
+
+    /// The list says the same as the notifications: how bad the target is.
+    fn level(&self) -> Level {
+        let seen = overview(&self.machine.model, &self.memory).target(TARGET).unwrap().level;
+        let told = self.notices.told(TARGET).map_or(Level::Well, |told| told.level);
+        assert!(told == seen || (told == Level::Well && seen < Level::Attention), "{told:?} {seen:?}");
+        seen
     }
 
     /// Lets time pass as a client does: it comes when something is due, and not before.
     fn pass(&mut self, seconds: u64) {
         let end = self.now + Duration::from_secs(seconds);
         let mut rounds = 0;
-        while let Some(due) = self.notices.due().filter(|due| *due <= end) {
+        while let Some(due) = self.due().filter(|due| *due <= end) {
             rounds += 1;
             assert!(rounds < 100, "it never rests");
             self.now = self.now.max(due);
             self.look();
-            let next = self.notices.due();
+            let next = self.due();
             assert!(next.is_none_or(|next| next > due), "what was due stays due: {next:?}");
         }
         self.now = end;
@@ -134,19 +166,73 @@ fn a_flapping_cable_is_one_notification() {
     }
 }
 
-#[test]
-fn a_cable_that_flaps_slowly_is_told_of_less_and_less() {
-    let mut desk = Desk::well();
-    for _ in 0..100 {
+/// So often down for so long, and then up.
+fn flap(desk: &mut Desk, times: u32, down: u64, up: u64) {
+    for _ in 0..times {
         desk.cable(2, false);
-        desk.pass(20);
+        desk.pass(down);
         desk.cable(2, true);
-        desk.pass(40);
+        desk.pass(up);
     }
-    let told = desk.told();
-    assert!(told.len() <= 7, "{told:?}");
+}
+
+#[test]
+fn a_cable_that_flaps_slowly_is_told_once_as_unstable_and_recovers() {
+    // Every minute, every five minutes, and every fourteen.
+    for (down, up) in [(20, 40), (20, 280), (60, 780), (400, 60)] {
+        let mut desk = Desk::well();
+        flap(&mut desk, 40, down, up);
+        let told: Vec<Option<What>> = desk.told().into_iter().map(|(_, what)| what).collect();
+        let (lost, well) = (Some(What::PathsLost), Some(What::Restored));
+        assert_eq!(told, [lost, well, lost, well, Some(What::Unstable)], "{down} s down, {up} s up");
+        desk.pass(3600);
+        assert!(matches!(desk.told().as_slice(), [(_, Some(What::Restored))]));
+        // After an hour without a fault, a fault is one.
+        desk.pass(3600);
+        flap(&mut desk, 1, 20, 60);
+        let told: Vec<Option<What>> = desk.told().into_iter().map(|(_, what)| what).collect();
+        assert_eq!(told, [lost, well]);
+    }
+}
+
+#[test]
+fn a_second_portal_that_flaps_is_damped_while_the_first_stays_away() {
+    let mut desk = Desk::well();
+    desk.cable(1, false);
+    desk.pass(60);
+    desk.told();
+    flap(&mut desk, 40, 20, 280);
+    let told: Vec<Option<What>> = desk.told().into_iter().map(|(_, what)| what).collect();
+    let (worse, better) = (Some(What::Queueing), Some(What::PartlyRestored));
+    assert_eq!(told, [worse, better, worse, better, worse]);
+    desk.cable(2, false);
+    desk.pass(60);
+    desk.cable(2, true);
     desk.pass(3600);
-    assert!(matches!(desk.told().last(), Some((_, Some(What::Restored)))));
+    assert!(matches!(desk.told().as_slice(), [(_, Some(What::PartlyRestored))]));
+}
+
+#[test]
+fn the_loss_of_a_portal_is_told_although_a_path_of_one_disk_had_failed_before() {
+    let mut desk = Desk::new(Machine::with(2, 3));
+    desk.machine.path(TARGET, 1, 1, false);
+    desk.look();
+    desk.pass(600);
+    assert_eq!(
+        desk.texts(),
+        [
+            "disks: paths of some disks have failed. 192.0.2.21 is connected, but the paths of some disks through it have failed. Diagnose shows why."
+        ]
+    );
+    desk.cable(1, false);
+    desk.pass(600);
+    assert_eq!(
+        desk.texts(),
+        ["disks: a path has failed. The path through 192.0.2.21 has failed. 1 of 2 connections work."]
+    );
+    desk.cable(2, false);
+    desk.pass(600);
+    assert_eq!(desk.told(), [(1205, Some(What::Queueing))]);
 }
 
 #[test]
@@ -219,16 +305,16 @@ fn ones_own_logout_is_not_told() {
     assert!(desk.told().is_empty());
 
     let mut desk = Desk::well();
-    desk.notices.begin(TARGET);
+    desk.begin(1, Purpose::Disconnect);
     desk.cable(1, false);
     desk.pass(60);
     desk.cable(2, false);
     desk.pass(60);
     desk.machine.log_out(TARGET);
-    desk.notices.end(TARGET);
+    desk.end(1);
     desk.look();
     desk.pass(600);
-    assert!(desk.told().is_empty() && desk.notices.due().is_none());
+    assert!(desk.told().is_empty() && desk.due().is_none());
 }
 
 #[test]
@@ -245,11 +331,11 @@ fn ones_own_logout_of_what_was_told_takes_the_notification_away() {
     desk.cable(1, false);
     desk.pass(600);
     desk.told();
-    desk.notices.begin(TARGET);
+    desk.begin(1, Purpose::Disconnect);
     desk.look();
     take(&mut desk.machine.model, &Id::session(1));
     drop_paths(&mut desk.machine, 1);
-    desk.notices.end(TARGET);
+    desk.end(1);
     desk.look();
     desk.pass(600);
     assert_eq!(desk.told(), [(600, None)], "the portal that had failed is left");
@@ -263,10 +349,10 @@ fn what_is_left_after_a_call_of_ones_own_is_what_the_notification_says() {
     desk.cable(3, false);
     desk.pass(600);
     assert_eq!(desk.told(), [(5, Some(What::Queueing))]);
-    desk.notices.begin(TARGET);
+    desk.begin(1, Purpose::Change);
     desk.cable(3, true);
     desk.cable(2, true);
-    desk.notices.end(TARGET);
+    desk.end(1);
     desk.look();
     assert_eq!(
         desk.texts(),
@@ -290,14 +376,14 @@ fn drop_paths(machine: &mut Machine, sid: u32) {
 #[test]
 fn calls_of_ones_own_are_counted() {
     let mut desk = Desk::well();
-    desk.notices.begin(TARGET);
-    desk.notices.begin(TARGET);
-    desk.notices.end(TARGET);
-    desk.notices.end(OTHER);
+    desk.begin(1, Purpose::Change);
+    desk.begin(2, Purpose::Change);
+    desk.end(1);
+    desk.end(3);
     desk.cable(1, false);
     desk.pass(60);
     assert!(desk.told().is_empty());
-    desk.notices.end(TARGET);
+    desk.end(2);
     desk.look();
     desk.pass(60);
     assert_eq!(desk.told(), [(65, Some(What::PathsLost))], "what is still so afterwards is told");
@@ -314,7 +400,7 @@ fn a_session_that_iscsid_gave_up_is_still_a_lost_path() {
     desk.look();
     desk.pass(600);
     assert!(desk.told().is_empty(), "neither restored nor lost once more");
-    assert_eq!(desk.notices.told(TARGET).unwrap().portals, BTreeSet::from([portal(1)]));
+    assert_eq!(desk.notices.told(TARGET).unwrap().lost(Loss::Whole).collect::<Vec<_>>(), [portal(1)]);
     // Forgotten: it is not wanted any more.
     take(&mut desk.machine.model, &Id::node(TARGET, &portal(1), "default"));
     desk.look();
@@ -327,6 +413,116 @@ fn a_session_that_iscsid_gave_up_is_still_a_lost_path() {
     desk.look();
     desk.pass(600);
     assert!(desk.told().is_empty());
+}
+
+/// Every cable is pulled, and iscsid gives the sessions up; the kernel removes their disks.
+fn given_up() -> Desk {
+    let mut desk = Desk::well();
+    desk.cable(1, false);
+    desk.cable(2, false);
+    desk.pass(600);
+    assert_eq!((desk.told(), desk.level()), (vec![(5, Some(What::Queueing))], Level::Queueing));
+    desk.machine.log_out(TARGET);
+    desk.look();
+    desk.pass(3600);
+    desk
+}
+
+#[test]
+fn a_target_that_iscsid_gave_up_at_all_portals_stays_lost_until_it_is_back() {
+    let mut desk = given_up();
+    assert_eq!(desk.texts(), ["disks: the connection is lost. No answer from 192.0.2.21, 192.0.2.22."]);
+    assert_eq!(desk.level(), Level::Down);
+    let seen = overview(&desk.machine.model, &desk.memory);
+    assert_eq!(seen.targets[0].sentence.to_string(), "The connection is lost");
+    assert!(!seen.targets[0].is_connected());
+    desk.machine.log_in(TARGET, 2, 2, true);
+    desk.look();
+    desk.pass(60);
+    assert_eq!((desk.told(), desk.level()), (vec![(4215, Some(What::Restored))], Level::Well));
+}
+
+#[test]
+fn a_target_that_iscsid_gave_up_is_lost_no_more_once_it_is_not_wanted() {
+    // Disconnected by a client, though there is nothing left to end; another call does not say that.
+    let mut desk = given_up();
+    desk.told();
+    desk.begin(1, Purpose::Change);
+    desk.look();
+    desk.end(1);
+    desk.look();
+    assert_eq!((desk.told(), desk.level()), (vec![], Level::Down));
+    desk.begin(2, Purpose::Disconnect);
+    desk.look();
+    assert_eq!(desk.told(), [(4200, None)]);
+    assert_eq!(desk.level(), Level::Idle);
+    // The person knows.
+    let mut desk = given_up();
+    desk.memory.dismiss(TARGET);
+    desk.look();
+    assert_eq!(desk.level(), Level::Idle);
+    // Its records are forgotten, one after the other.
+    let mut desk = given_up();
+    take(&mut desk.machine.model, &Id::node(TARGET, &portal(1), "default"));
+    desk.look();
+    assert!(desk.notices.told(TARGET).is_some());
+    take(&mut desk.machine.model, &Id::node(TARGET, &portal(2), "default"));
+    desk.look();
+    assert!(desk.notices.told(TARGET).is_none());
+}
+
+#[test]
+fn a_logout_of_lost_sessions_by_another_program_is_on_purpose_as_it_removes_the_maps_first() {
+    for has_maps in [true, false] {
+        let mut desk = Desk::well();
+        desk.cable(1, false);
+        desk.cable(2, false);
+        desk.pass(600);
+        desk.told();
+        for number in 1..=2 {
+            desk.machine.change_disk(TARGET, number, |disk| {
+                disk.map = String::new();
+                // As multipathd does it by itself, when there is no path any more.
+                if has_maps { disk.health = Health::Down } else { disk.paths.clear() }
+            });
+            desk.look();
+        }
+        desk.machine.log_out(TARGET);
+        desk.look();
+        desk.pass(60);
+        assert_eq!(desk.level(), if has_maps { Level::Idle } else { Level::Down });
+    }
+}
+
+#[test]
+fn an_ending_is_explained_for_a_few_seconds_after_the_call_that_made_it() {
+    for (seconds, level) in [(3, Level::Idle), (6, Level::Down)] {
+        let mut desk = Desk::well();
+        desk.cable(1, false);
+        desk.cable(2, false);
+        desk.pass(600);
+        desk.begin(1, Purpose::Change);
+        desk.look();
+        desk.end(1);
+        desk.pass(seconds);
+        desk.machine.log_out(TARGET);
+        desk.look();
+        desk.pass(600);
+        assert_eq!(desk.level(), level);
+    }
+}
+
+#[test]
+fn a_client_that_left_in_the_middle_of_a_call_keeps_nothing_silent() {
+    let mut desk = Desk::well();
+    desk.begin(1, Purpose::Change);
+    desk.cable(1, false);
+    desk.pass(60);
+    assert!(desk.told().is_empty());
+    desk.memory.left(":1.7", desk.now);
+    desk.look();
+    desk.pass(60);
+    assert_eq!(desk.told(), [(65, Some(What::PathsLost))]);
 }
 
 #[test]
@@ -376,6 +572,32 @@ fn a_daemon_that_is_restarted_changes_nothing_of_what_is_told() {
     desk.cable(1, true);
     desk.pass(60);
     assert_eq!(desk.told(), [(135, Some(What::Restored))]);
+}
+
+#[test]
+fn nothing_is_judged_while_the_daemon_cannot_be_followed() {
+    let mut desk = Desk::well();
+    desk.cable(1, false);
+    desk.pass(3);
+    desk.memory.lost();
+    desk.look();
+    assert!(desk.due().is_none());
+    desk.pass(3600);
+    assert!(desk.told().is_empty(), "it may be mended long ago");
+    desk.memory.found();
+    desk.look();
+    desk.pass(4);
+    assert!(desk.told().is_empty(), "it has to last");
+    desk.pass(60);
+    assert_eq!(desk.told(), [(3608, Some(What::PathsLost))]);
+    // Meanwhile the target was disconnected: what was told of it is taken away when that is known.
+    desk.memory.lost();
+    desk.machine.log_out(TARGET);
+    desk.look();
+    assert!(desk.told().is_empty());
+    desk.memory.found();
+    desk.look();
+    assert_eq!(desk.told(), [(3667, None)]);
 }
 
 #[test]
@@ -459,24 +681,23 @@ proptest! {
                     desk.look();
                 }
                 Act::Own(true) => {
-                    desk.notices.begin(TARGET);
+                    desk.begin(1, Purpose::Change);
                     desk.look();
                 }
                 Act::Own(false) => {
-                    desk.notices.end(TARGET);
+                    desk.end(1);
                     desk.look();
                 }
                 Act::Wait(seconds) => desk.pass(seconds),
             }
         }
-        while desk.notices.own.contains_key(TARGET) {
-            desk.notices.end(TARGET);
-        }
+        desk.end(1);
         desk.look();
         desk.pass(1300);
         // It rests, and what was told is what is.
-        prop_assert!(desk.notices.due().is_none());
-        let now = troubles(&desk.machine.model).remove(TARGET).unwrap();
+        prop_assert!(desk.due().is_none());
+        desk.level();
+        let now = troubles(&desk.machine.model, &desk.memory).remove(TARGET).unwrap();
         let told = desk.notices.told(TARGET).cloned().unwrap_or_default();
         prop_assert!(told.is_same(&now) || (told.is_none() && now.is_none()), "{told:?} {now:?}");
         // The last notification says the same.

@@ -1,10 +1,10 @@
-//! Text from elsewhere, made fit for a terminal.
+//! Text from elsewhere, made fit to be shown: on a terminal, and in a window, where what reorders text deceives as well.
 //! Must not let a control, reordering or invisible character through, or drop one unseen.
 
 use iscsi_initiator_dbus::is_unseen;
 
 /// Shows such characters as `\n`, `\u{1b}` and so on, and leaves the rest alone.
-pub(crate) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         if is_unsafe(c) { safe.extend(c.escape_default()) } else { safe.push(c) }
@@ -13,7 +13,7 @@ pub(crate) fn escape(text: &str) -> String {
 }
 
 /// Escape sequences (C0, C1, DEL), line breaks, what reorders text, and what is not seen.
-pub(crate) fn is_unsafe(c: char) -> bool {
+pub fn is_unsafe(c: char) -> bool {
     c.is_control() || is_unseen(c)
 }
 

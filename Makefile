@@ -25,7 +25,7 @@ setup: ## install what building and testing needs (Debian; asks sudo if you are 
 build: ## build the daemon and the CLI
 	@tests/with-cargo build --release --locked -p iscsi-initiatord -p iscsictl
 
-check: ## format, lints, unit and bus tests: before every commit
+check: ## format, lints, unit and bus tests but for the long ones: before every commit
 	@tests/check
 
 lint: ## format and lints alone
@@ -43,7 +43,7 @@ bus: ## the tests on a private bus (TEST=name: that file, folder or program of t
 case: setup ## one scenario on the testbed's machine (CASE=name, SUITE=bookworm: Debian 12)
 	@tests/case $(if $(SUITE),--suite $(SUITE)) $(CASE)
 
-test: setup ## everything: what make check does, and the scenarios on the testbed
+test: setup ## everything: what make check does and the long tests, and the scenarios on the testbed
 	@tests/all
 
 soak: setup ## the long scenarios whole: fifty logins and logouts, and a kill at each step (SUITE=bookworm: Debian 12)

@@ -395,8 +395,10 @@ async fn an_unknown_key_is_refused_by_every_method() {
         }
         let many: Options = (0..33).map(|n| (format!("key{n}"), Variant::from(SECRET))).collect();
         table.check(&table.with_options(method, many).await, argument, &format!("{method} with 33 keys"));
-        let flood: Options = (0..100_000).map(|n| (n.to_string(), Variant::from(true))).collect();
-        table.check(&table.with_options(method, flood).await, argument, &format!("{method} with 100,000"));
+        // All options go through one reader: a flood shows there what it shows everywhere.
+        let number = if method == "Login" { 100_000 } else { 1000 };
+        let flood: Options = (0..number).map(|n| (n.to_string(), Variant::from(true))).collect();
+        table.check(&table.with_options(method, flood).await, argument, &format!("{method} with {number}"));
     }
 }
 

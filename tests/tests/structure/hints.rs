@@ -28,7 +28,7 @@ const NEVER_PROSE: [&str; 6] = ["chmod", "iscsictl", "journalctl", "modprobe", "
 
 /// A text in the sources.
 #[derive(Debug)]
-struct Text {
+pub(crate) struct Text {
     file: String,
     line: usize,
     text: String,
@@ -47,8 +47,8 @@ enum Maker {
 }
 
 /// The page as it has to be.
-pub(crate) fn page(tree: &Tree) -> String {
-    let (mut page, texts) = (HEAD.to_owned(), texts(tree));
+pub(crate) fn page(texts: &[Text]) -> String {
+    let mut page = HEAD.to_owned();
     let code = |text: &str| format!("`{}`", text.replace('|', "\\|"));
     let is_with = |text: &&Text| text.maker == Maker::Hint;
     page.push_str("## With objects\n\n| hint | example | where |\n|---|---|---|\n");
@@ -70,16 +70,17 @@ pub(crate) fn page(tree: &Tree) -> String {
 
 /// A command in a text that was put together in another way than by what quotes, and one that stands where nobody
 /// finds it.
-pub(crate) fn complaints(tree: &Tree) -> Vec<String> {
+pub(crate) fn complaints(texts: &[Text]) -> Vec<String> {
     let mut complaints = Vec::new();
-    for Text { file, line, text, maker } in texts(tree) {
+    for Text { file, line, text, maker } in texts {
+        let maker = *maker;
         let mut complain = |what: &str| complaints.push(format!("{file}:{line}: \"{text}\": {what}"));
         if maker == Maker::Words {
             continue;
         }
-        let commands = commands(&text);
+        let commands = commands(text);
         let known: BTreeSet<&str> = OBJECTS.iter().map(|(name, _)| *name).collect();
-        if maker == Maker::Hint && names(&text).any(|name| !known.contains(name)) {
+        if maker == Maker::Hint && names(text).any(|name| !known.contains(name)) {
             complain("an object without an example in tests/src/hints.rs");
         }
         if maker == Maker::Other && commands.iter().any(|command| command.contains('{')) {
@@ -140,7 +141,7 @@ fn by_text<'a>(texts: impl Iterator<Item = &'a Text>) -> Vec<(&'a str, String)> 
 }
 
 /// All texts but those of tests, of attributes (comments are some) and of the log.
-fn texts(tree: &Tree) -> Vec<Text> {
+pub(crate) fn texts(tree: &Tree) -> Vec<Text> {
     let mut found = Vec::new();
     let is_read = |path: &&str| {
         path.ends_with(".rs")

@@ -49,8 +49,10 @@ use std::{fs, path::Path, sync::LazyLock};
 use facts::Facts;
 use tree::Tree;
 
-/// Parsed once for all tests.
-static PROJECT: LazyLock<Facts> = LazyLock::new(|| Facts::of(&Tree::of_project()));
+/// Read once for all tests, as what follows.
+static TREE: LazyLock<Tree> = LazyLock::new(Tree::of_project);
+static PROJECT: LazyLock<Facts> = LazyLock::new(|| Facts::of(&TREE));
+static TEXTS: LazyLock<Vec<hints::Text>> = LazyLock::new(|| hints::texts(&TREE));
 
 /// Fails with all that was found, one finding a line.
 fn none(complaints: &[String]) {
@@ -74,22 +76,22 @@ fn no_files_take_names_from_each_other_in_a_circle() {
 
 #[test]
 fn the_page_on_the_architecture_names_files_and_functions_that_exist() {
-    none(&pages::missing(&Tree::of_project(), &pages::text()));
+    none(&pages::missing(&TREE, &pages::text()));
 }
 
 #[test]
 fn the_page_of_deadlines_is_what_the_constants_say() {
-    is_up_to_date(deadlines::PAGE, &deadlines::page(&Tree::of_project()));
+    is_up_to_date(deadlines::PAGE, &deadlines::page(&TREE));
 }
 
 #[test]
 fn the_page_of_hints_is_what_the_sources_say() {
-    is_up_to_date(hints::PAGE, &hints::page(&Tree::of_project()));
+    is_up_to_date(hints::PAGE, &hints::page(&TEXTS));
 }
 
 #[test]
 fn what_is_put_into_the_command_of_a_hint_is_quoted_and_the_command_can_be_found() {
-    none(&hints::complaints(&Tree::of_project()));
+    none(&hints::complaints(&TEXTS));
 }
 
 /// Fails if the generated page is not this one, or writes it.
@@ -110,7 +112,7 @@ fn no_phrase_is_left_that_has_a_plainer_one() {
 
 #[test]
 fn every_deadline_says_what_it_is_for() {
-    let silent = deadlines::all(&Tree::of_project()).into_iter().filter(|deadline| deadline.says.is_empty());
+    let silent = deadlines::all(&TREE).into_iter().filter(|deadline| deadline.says.is_empty());
     none(
         &silent
             .map(|deadline| format!("{}: {} has no comment above it", deadline.file, deadline.name))
@@ -141,7 +143,7 @@ fn no_part_uses_what_lies_above_it() {
 
 #[test]
 fn only_tests_are_built_with_what_ends_the_daemon_between_two_writes() {
-    let tree = Tree::of_project();
+    let tree = &*TREE;
     let asks = |text: &str| {
         let names = ["steps", "measure"];
         let is_named = |name| text.contains(&format!("\"{name}\"")) || text.contains(&format!("/{name}"));

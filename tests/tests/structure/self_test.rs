@@ -341,7 +341,7 @@ fn a_command_is_made_by_what_quotes_and_stands_where_it_is_found() {
     let complaints = |line: &str| {
         let text =
             format!("fn f() {{ {line} }}\n#[cfg(test)]\nmod tests {{ const T: &str = \"rm {{x}}\"; }}\n");
-        crate::hints::complaints(&Tree::of(&[("a/src/lib.rs", &text)]))
+        crate::hints::complaints(&crate::hints::texts(&Tree::of(&[("a/src/lib.rs", &text)])))
     };
     for (line, what) in [
         ("format!(\"see it: iscsictl paths {target}\")", "what is put into a command is quoted by hint!"),
@@ -365,7 +365,7 @@ fn a_command_is_made_by_what_quotes_and_stands_where_it_is_found() {
     }
     let tree =
         Tree::of(&[("a/src/lib.rs", "fn f() { hint!(\"see: rm {FILE}\", FILE = x); g(\"try: ls -l /\"); }")]);
-    let page = crate::hints::page(&tree);
+    let page = crate::hints::page(&crate::hints::texts(&tree));
     assert!(
         page.contains(
             "| `see: rm {FILE}` | `see: rm '/var/lib/iscsi/my secret'\\''s;id'` | `a/src/lib.rs` |\n"

@@ -91,9 +91,8 @@ impl Settling {
     pub(super) fn update(&mut self, current: Trouble, now: Instant, pace: &Pace) -> Option<(Trouble, Turn)> {
         self.now = current;
         self.follow_worse(now, pace);
-        let is_better = !self.now.exceeds(&self.told) && !self.now.is_same(&self.told);
         let better = self.better.take();
-        if is_better {
+        if self.is_better() {
             self.better = better.or(Some(now));
         } else if better.is_some() {
             self.damp(pace);
@@ -194,5 +193,11 @@ impl Settling {
         }
         self.told = what.clone();
         self.begin_anew();
+        // Of what comes and goes, all is told that went.
+        self.better = self.is_better().then_some(now);
+    }
+
+    fn is_better(&self) -> bool {
+        !self.now.exceeds(&self.told) && !self.now.is_same(&self.told)
     }
 }

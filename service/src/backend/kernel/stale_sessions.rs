@@ -20,7 +20,7 @@ use self::{
     askers::{Act, Asker, Of},
     makers::Makers,
 };
-use super::sysfs::{Scope, StaleSession, Sysfs};
+use super::sysfs::{Left, Scope, StaleSession, Sysfs};
 
 /// Finds and removes stale sessions.
 #[derive(Clone, Debug)]
@@ -44,8 +44,9 @@ impl StaleSessions {
         Self { sysfs: sysfs.clone(), sys: sys.to_owned(), proc: proc.to_owned() }
     }
 
-    /// The sessions of iSCSI over TCP that have no target, no portal, or gave their target up for a
-    /// logout, and whose maker is gone: a restarted iscsid can neither use nor end them. A process
+    /// The sessions of iSCSI over TCP that have no target, were never logged in, or gave their SCSI target
+    /// up for a logout, and whose maker is gone: a restarted iscsid can neither use nor end them, except
+    /// one that was about to be logged in. A process
     /// of root's with the maker's pid is the maker unless it started after the session. While an
     /// iscsiadm is running, an iscsid may be carrying out the logout that it asked for; then only
     /// sessions in a state that no logout begins with. Blocks.
@@ -64,7 +65,8 @@ impl StaleSessions {
         }
         let creators = sessions.iter().map(|session| session.creator).collect();
         let makers = Makers::look(&self.proc, &creators);
-        let may_end = |session: &StaleSession| session.is_being_ended && makers.has_asker && makers.is_any();
+        let may_end =
+            |session: &StaleSession| session.left == Left::BeingEnded && makers.has_asker && makers.is_any();
         let is_dead =
             |session: &StaleSession| makers.is_dead(&self.proc, session.creator, || self.age(session.sid));
         sessions.retain(|session| is_dead(session) && !may_end(session));
@@ -226,19 +228,40 @@ mod tests {
         session(root, 9, &unbound.each_ref().map(|(name, text)| (name.as_str(), *text)));
         put(root, &of(9, "target_id"), "-1\n");
         put(root, &of(5, "target_id"), "0\n");
-        let expected = [(1, false), (2, false), (4, false), (9, true)];
+        // Complete, but for the login: its port, or what the login negotiates, is still as the kernel made it.
+        let port = |sid: u32| format!("sys/class/iscsi_connection/connection{sid}:0/persistent_port");
+        for (sid, portal, burst) in [(10, "0\n", "0\n"), (11, "3260\n", "0\n"), (12, "3260\n", "262144\n")] {
+            let all = [
+                (of(sid, "targetname"), iqn),
+                (of(sid, "creator"), "4000040\n"),
+                (at(sid), "192.0.2.21\n"),
+                (port(sid), portal),
+                (of(sid, "max_burst_len"), burst),
+            ];
+            session(root, sid, &all.each_ref().map(|(name, text)| (name.as_str(), *text)));
+        }
+        let expected = [
+            (1, Left::Unnamed),
+            (2, Left::Unnamed),
+            (4, Left::NeverLoggedIn),
+            (10, Left::NeverLoggedIn),
+            (11, Left::NeverLoggedIn),
+            (9, Left::BeingEnded),
+        ];
         let sys = root.join("sys");
         let abandoned = StaleSessions::new(&Sysfs::new(&sys), &sys, &root.join("proc"));
         let found = || {
             let found = abandoned.find();
             assert!(found.has_iscsid);
-            found.sessions.iter().map(|r| (r.sid, r.is_being_ended)).collect::<Vec<_>>()
+            let mut sessions: Vec<_> = found.sessions.iter().map(|r| (r.sid, r.left)).collect();
+            sessions.sort_by_key(|(sid, left)| (*left == Left::BeingEnded, *sid));
+            sessions
         };
         assert_eq!(found(), expected);
         put(root, "proc/4000052/status", &status("iscsiadm", 4_000_052));
-        assert_eq!(found(), expected[..3], "iscsid may be at a logout");
+        assert_eq!(found(), expected[..5], "iscsid may be at a logout");
         // It has got its portal in the meantime.
-        let session = abandoned.find().sessions[2];
+        let session = abandoned.find().sessions.into_iter().find(|session| session.sid == 4).unwrap();
         put(root, &at(4), "192.0.2.21\n");
         assert!(abandoned.remove(&session).is_err());
     }

@@ -89,15 +89,32 @@ pub(crate) struct Map {
     pub(crate) wwid: String,
 }
 
-/// A session of iSCSI over TCP that can have no disk any more, or not yet: it has no target, no
-/// portal, no connection, or its target was taken from it for a logout.
+/// A session of iSCSI over TCP that can have no disk any more, or not yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StaleSession {
     pub(crate) sid: u32,
     /// The pid of the process that made it.
     pub(crate) creator: u32,
-    /// Whether it only lacks a target: that is how a logout begins.
-    pub(crate) is_being_ended: bool,
+    pub(crate) left: Left,
+}
+
+/// How far its maker got with a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// It has no target name: a restarted iscsid does not see it.
+    Unnamed,
+    /// It was never logged in. An iscsid that takes it over knows only what its maker had set, tries to
+    /// log in with that for ever, without a portal or without the CHAP secret, and refuses to log out.
+    NeverLoggedIn,
+    /// Its SCSI target was taken from it: that is how a logout begins.
+    BeingEnded,
+}
+
+impl StaleSession {
+    /// Whether an iscsid that has been restarted since may hold it.
+    pub(crate) fn may_be_held(&self) -> bool {
+        self.left != Left::Unnamed
+    }
 }
 
 impl Session {
@@ -191,7 +208,7 @@ impl Sysfs {
     }
 
     /// The sessions that iscsid could not take over so that they could be used or ended: it needs
-    /// their target, and most kernels take a target from a session only once.
+    /// their target and all that a login takes, and most kernels take a SCSI target from a session only once.
     pub(crate) fn stale_sessions(&self) -> Vec<StaleSession> {
         let sid = |name: &String| name.strip_prefix("session")?.parse().ok();
         let sids = names(&self.root.join("class/iscsi_session")).iter().filter_map(sid).collect::<Vec<_>>();
@@ -213,24 +230,24 @@ impl Sysfs {
             }
         }
         let connection = self.root.join(format!("class/iscsi_connection/connection{sid}:0"));
-        let has_target = certain(&path, "targetname")?.is_some();
-        let has_portal = certain(&connection, "persistent_address")?.is_some();
+        let has_portal = certain(&connection, "persistent_address")?.is_some()
+            && certain(&connection, "persistent_port")?.is_none_or(|port| port != "0");
+        // Set from what the login has negotiated, and 512 at least (RFC 7143, 13.13).
+        let is_negotiated = certain(&path, "max_burst_len")?.is_none_or(|length| length != "0");
         // ISCSI_MAX_TARGET; the kernel has shown it for longer than the state of the target (Linux
         // 5.8, 6.4).
         let is_unbound = certain(&path, "target_id")?.is_some_and(|id| id == "-1");
-        if has_target && has_portal && !is_unbound {
-            return None;
-        }
+        let left = match certain(&path, "targetname")? {
+            None => Left::Unnamed,
+            Some(_) if !has_portal || !is_negotiated => Left::NeverLoggedIn,
+            Some(_) if is_unbound => Left::BeingEnded,
+            Some(_) => return None,
+        };
         // Hosts of other kinds have sessions that their hardware makes.
         let host = self.root.join(format!("class/scsi_host/host{}", self.host_of(sid)?));
         // Sessions made by the kernel or the firmware have no pid (-1).
         let creator = attribute(&path, "creator")?.parse().ok()?;
-        let is_being_ended = has_target && has_portal;
-        (attribute(&host, "proc_name")? == "iscsi_tcp").then_some(StaleSession {
-            sid,
-            creator,
-            is_being_ended,
-        })
+        (attribute(&host, "proc_name")? == "iscsi_tcp").then_some(StaleSession { sid, creator, left })
     }
 
     /// The multipath map of this device-mapper device; `None` if it is another kind of device.

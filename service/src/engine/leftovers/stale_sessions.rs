@@ -4,7 +4,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::OwnedRwLockWriteGuard, time::sleep};
+use tokio::{
+    sync::OwnedRwLockWriteGuard,
+    time::{Instant, sleep},
+};
 
 use crate::{
     backend::{
@@ -14,7 +17,7 @@ use crate::{
         },
         kernel::{
             stale_sessions::{Found, StaleSessions},
-            sysfs::StaleSession,
+            sysfs::{Left, StaleSession},
         },
         systemd::{Job, Systemd},
     },
@@ -26,6 +29,10 @@ const ISCSID: &str = "iscsid.service";
 /// Only a session found twice is removed. Nothing of iscsid's stays half done for so long except a
 /// logout, and that has an iscsiadm waiting for it; nor does anything of another program's.
 const TWICE: Duration = Duration::from_secs(1);
+
+/// An iscsid that has been restarted may still log in to a session that never was: it tries at once, and
+/// again 3 s later (`ISCSI_CONN_ERR_REOPEN_DELAY`, usr/initiator.c).
+const TAKEOVER: Duration = Duration::from_secs(5);
 
 /// How far a removal may go.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -57,20 +64,27 @@ async fn remove_in_turn(engine: &Engine, reach: Reach) {
     // Calls that arrive together need not do it twice.
     let turn = Arc::clone(&engine.turns.acts.stale_sessions).lock_owned().await;
     let mut found = find(&engine.stale_sessions).await;
-    if !found.sessions.is_empty() {
+    let since = Instant::now();
+    loop {
+        let may_come_up = |session: &StaleSession| session.left == Left::NeverLoggedIn;
+        let is_taken_over = found.has_iscsid && found.sessions.iter().any(may_come_up);
+        let patience = if is_taken_over { TAKEOVER } else { TWICE };
+        if found.sessions.is_empty() || since.elapsed() >= patience {
+            break;
+        }
         sleep(TWICE).await;
         let again = find(&engine.stale_sessions).await;
         found.has_iscsid |= again.has_iscsid;
         found.sessions.retain(|session| again.sessions.contains(session));
     }
-    // iscsid would keep treating a session that it holds as up, and refuse to log in again.
-    let may_be_held = found.sessions.iter().any(|session| session.is_being_ended);
+    // iscsid would keep treating a session that it holds as its own, and refuse to log in again.
+    let may_be_held = found.sessions.iter().any(StaleSession::may_be_held);
     let alone = match reach {
         Reach::Restart if may_be_held => Arc::clone(&engine.turns.acts.iscsid).try_write_owned().ok(),
         _ => None,
     };
     if found.has_iscsid && alone.is_none() {
-        found.sessions.retain(|session| !session.is_being_ended);
+        found.sessions.retain(|session| !session.may_be_held());
     }
     let (stale_sessions, systemd) = (engine.stale_sessions.clone(), engine.systemd.clone());
     let at_work = engine.turns.activity.begin();
@@ -101,7 +115,7 @@ async fn remove_all(
         match blocking(move || stale_sessions.remove(&session)).await {
             Ok(Ok(())) => {
                 tracing::warn!(sid = session.sid, "removed a stale session that a killed iscsid left behind");
-                may_be_held |= session.is_being_ended;
+                may_be_held |= session.may_be_held();
             }
             Ok(Err(error)) => tracing::warn!(sid = session.sid, %error, "cannot remove a stale session"),
             Err(_) => {}

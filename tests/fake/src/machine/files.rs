@@ -2,7 +2,7 @@
 //! Must not write outside its temporary directory.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, symlink},
     path::{Path, PathBuf},
@@ -49,9 +49,10 @@ impl Files {
         self.folder.path().join(format!("spare/{}", self.count.fetch_add(1, Ordering::Relaxed)))
     }
 
-    /// Whether this process, or one that it has started, has the file open: as the daemon's claims on devices are.
-    pub(super) fn is_open(&self, path: &str) -> bool {
-        let Ok(path) = self.at(path).canonicalize() else { return false };
+    /// Whether this process, or one that it has started, has one of these files open: as the daemon's claims on devices
+    /// are. All are looked for at once: a process that runs several tests has hundreds of files open.
+    pub(super) fn is_any_open(&self, paths: impl Iterator<Item = String>) -> bool {
+        let paths: BTreeSet<PathBuf> = paths.filter_map(|path| self.at(path).canonicalize().ok()).collect();
         let mut processes = vec!["self".to_owned()];
         for task in fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
             let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
@@ -59,9 +60,9 @@ impl Files {
         }
         let opened = |process: &String| {
             let files = fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
-            files.filter_map(|file| fs::read_link(file.path()).ok()).any(|file| file == path)
+            files.filter_map(|file| fs::read_link(file.path()).ok()).any(|file| paths.contains(&file))
         };
-        processes.iter().any(opened)
+        !paths.is_empty() && processes.iter().any(opened)
     }
 
     pub(super) fn put(&self, path: &str, text: &str, mode: u32) {

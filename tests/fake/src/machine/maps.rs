@@ -30,11 +30,11 @@ impl Core {
         let paths: Vec<&Disk> = model.disks().filter(is_path).collect();
         let Some(size) = paths.first().map(|disk| disk.is.size) else { return false };
         // The daemon under test claims a disk by an exclusive open, which the kernel keeps multipathd's map away with.
-        let is_claimed = |disk: &Disk| {
-            disk.device()
-                .is_some_and(|name| model.is_mounted(name) || self.files.is_open(&format!("dev/{name}")))
+        let are_claimed = |paths: &[&Disk]| {
+            let names = || paths.iter().filter_map(|disk| disk.device());
+            names().any(|name| model.is_mounted(name))
+                || self.files.is_any_open(names().map(|name| format!("dev/{name}")))
         };
-        let are_claimed = |paths: &[&Disk]| paths.iter().any(|disk| is_claimed(disk));
         if are_claimed(&paths) || !self.may_make_map(model, wwid) {
             return false;
         }

@@ -104,7 +104,7 @@ impl Flow {
         self.damaged = damaged;
     }
 
-    /// When [`Input::Tick`] is wanted.
+    /// When [`Input::Tick`](crate::connect::Input::Tick) is wanted.
     pub fn due(&self) -> Option<Instant> {
         match self.state {
             State::Waiting { until, .. } => Some(until),

@@ -661,6 +661,24 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     proptest::collection::vec(act, 0..60)
 }
 
+#[test]
+fn what_is_told_as_coming_and_going_and_is_partly_back_by_then_is_taken_back_in_the_end() {
+    let mut desk = Desk::new(Machine::with(3, 2));
+    for up in [15, 30] {
+        desk.cable(3, false);
+        desk.pass(5);
+        desk.cable(3, true);
+        desk.pass(up);
+    }
+    desk.cable(2, false);
+    desk.cable(1, false);
+    desk.cable(1, true);
+    desk.pass(1300);
+    let told: Vec<String> =
+        desk.notices.told(TARGET).into_iter().flat_map(|told| told.portals.keys().cloned()).collect();
+    assert_eq!(told, [portal(2)], "{:?}", desk.texts());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 

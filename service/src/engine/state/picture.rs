@@ -16,7 +16,8 @@ mod made;
 mod records;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -93,7 +94,8 @@ pub(crate) struct Picture {
 #[cfg(any(test, feature = "measure"))]
 #[derive(Clone, Debug, Default)]
 pub(super) struct Found {
-    pub(super) held: Vec<Held>,
+    /// `None`: files are not read.
+    pub(super) held: Option<Vec<Held>>,
     pub(super) queueing: BTreeSet<String>,
     pub(super) accepted: super::same_disk::Accepted,
     pub(super) clock: u64,
@@ -126,9 +128,8 @@ impl Engine {
         picture.see(current.snapshot.with_nodes(nodes));
         // Files have no event. Those of leases are changed by acts, after which all is looked at.
         if !picture.is_made || *freshness != Freshness::Events {
-            picture.due.disks.extend(picture.of_files.iter().cloned());
             // As in the list of paths: a logout that cannot read them is refused.
-            picture.hold(self.turns.leases.all().await.unwrap_or_default());
+            picture.see_files(self.turns.leases.all().await.unwrap_or_default());
         }
         let queueing =
             if picture.stalled.is_empty() { BTreeSet::new() } else { self.state.queueing_maps().await };
@@ -155,8 +156,7 @@ impl Picture {
     #[cfg(any(test, feature = "measure"))]
     pub(super) fn look_at(&mut self, now: Snapshot, found: Found) -> Vec<Change> {
         self.see(now);
-        self.due.disks.extend(self.of_files.iter().cloned());
-        self.hold(found.held);
+        found.held.into_iter().for_each(|held| self.see_files(held));
         self.queue(if self.stalled.is_empty() { BTreeSet::new() } else { found.queueing });
         let paths = self.due_paths();
         let troubles = Troubles::of_paths(&self.paths(&paths), &found.accepted);
@@ -177,9 +177,12 @@ impl Picture {
     /// Takes over what was seen, and finds out what it is other for.
     fn see(&mut self, now: Snapshot) {
         let before = std::mem::take(&mut self.now);
+        let mut left = HashSet::new();
         for (old, new) in differences(before.all_sessions(), now.all_sessions()) {
-            self.see_session(old.map(Arc::as_ref), new.map(Arc::as_ref));
+            self.see_session(old.map(Arc::as_ref), new.map(Arc::as_ref), &mut left);
         }
+        // Each once: a target may offer one disk as thousands of LUNs.
+        self.due.paths.extend(left.iter().flat_map(|link| self.links.of(link)));
         for disk in before.paths().differences(now.paths()) {
             self.due.paths.extend(self.links.of(&Link::Name(disk.to_owned())));
         }
@@ -197,8 +200,8 @@ impl Picture {
         }
     }
 
-    /// A session that is other than before, has come or is gone.
-    fn see_session(&mut self, old: Option<&Session>, new: Option<&Session>) {
+    /// A session that is other than before, has come or is gone. `left` gets what its paths had in common with others.
+    fn see_session(&mut self, old: Option<&Session>, new: Option<&Session>, left: &mut HashSet<Link>) {
         let Some(sid) = new.or(old).map(|session| session.sid) else { return };
         self.due.sessions.insert(sid);
         let (was_at, is_at) = (old.map(place_at), new.map(place_at));
@@ -225,22 +228,33 @@ impl Picture {
         }
         let is_alike = old.map(without_disks) == new.map(without_disks);
         let disks = |session: Option<&Session>| session.map_or(0, |session| session.disks.len());
-        for place in 0..disks(old).max(disks(new)) {
-            let at = (sid, place);
-            let (was, is) =
-                (old.and_then(|old| path_in(old, place)), new.and_then(|new| path_in(new, place)));
-            if is_alike && was.map(|path| path.disk) == is.map(|path| path.disk) {
-                continue;
-            }
-            if let Some(path) = was {
-                self.due.paths.extend(self.links.remove(path, at));
+        let pairs = (0..disks(old).max(disks(new))).map(|place| {
+            let was = old.and_then(|old| path_in(old, place));
+            ((sid, place), was, new.and_then(|new| path_in(new, place)))
+        });
+        let is_other = |(_, was, is): &(At, Option<PathOf<'_>>, Option<PathOf<'_>>)| {
+            !is_alike || was.map(|path| path.disk) != is.map(|path| path.disk)
+        };
+        let others: Vec<_> = pairs.filter(is_other).collect();
+        // The last first: no others have to be moved.
+        for (at, was, _) in others.iter().rev() {
+            if let Some(path) = *was {
+                left.extend(self.links.remove(path, *at));
                 self.due.disks.insert(id_of(path));
             }
+        }
+        for (at, _, is) in others {
             if let Some(path) = is {
                 self.links.add(path, at);
                 self.due.paths.insert(at);
             }
         }
+    }
+
+    /// Takes over what has no event: who holds which target, and what is said of disks by files.
+    fn see_files(&mut self, held: Vec<Held>) {
+        self.due.disks.extend(self.of_files.iter().cloned());
+        self.hold(held);
     }
 
     /// Takes over who holds which target.
@@ -364,24 +378,27 @@ fn paths_of<'a>(id: &Id, links: &Links, now: &'a Snapshot) -> Vec<PathOf<'a>> {
     links.of(&Link::Disk(id.clone())).iter().filter_map(|at| path(now, *at)).collect()
 }
 
-/// The sessions that are other in one list than in the other, each as it was and as it is. What two lists share takes
-/// no time.
-fn differences<'a>(
-    before: &'a [Arc<Session>],
-    after: &'a [Arc<Session>],
-) -> Vec<(Option<&'a Arc<Session>>, Option<&'a Arc<Session>>)> {
-    let is_same = |(one, other): &(&Arc<Session>, &Arc<Session>)| Arc::ptr_eq(one, other);
-    let head = before.iter().zip(after).take_while(is_same).count();
-    let (before, after) = (before.get(head..).unwrap_or_default(), after.get(head..).unwrap_or_default());
-    let tail = before.iter().rev().zip(after.iter().rev()).take_while(is_same).count();
-    let mut pairs = BTreeMap::<u32, (Option<_>, Option<_>)>::new();
-    for session in before.iter().rev().skip(tail) {
-        pairs.entry(session.sid).or_default().0 = Some(session);
+/// A session as it was, and as it is.
+type Pair<'a> = (Option<&'a Arc<Session>>, Option<&'a Arc<Session>>);
+
+/// The sessions that are other in one list than in the other; both are sorted by number. What they share is not read.
+fn differences<'a>(before: &'a [Arc<Session>], after: &'a [Arc<Session>]) -> Vec<Pair<'a>> {
+    let (mut before, mut after) = (before.iter().peekable(), after.iter().peekable());
+    let mut found = Vec::new();
+    loop {
+        let order = match (before.peek(), after.peek()) {
+            (None, None) => return found,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(one), Some(other)) if Arc::ptr_eq(one, other) => Ordering::Equal,
+            (Some(one), Some(other)) => one.sid.cmp(&other.sid),
+        };
+        let one = if order == Ordering::Greater { None } else { before.next() };
+        let other = if order == Ordering::Less { None } else { after.next() };
+        if one != other {
+            found.push((one, other));
+        }
     }
-    for session in after.iter().rev().skip(tail) {
-        pairs.entry(session.sid).or_default().1 = Some(session);
-    }
-    pairs.into_values().filter(|(one, other)| one != other).collect()
 }
 
 #[cfg(test)]

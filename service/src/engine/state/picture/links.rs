@@ -50,20 +50,21 @@ impl Links {
         }
     }
 
-    /// Returns the paths that it had something in common with.
-    pub(super) fn remove(&mut self, path: PathOf<'_>, at: At) -> Vec<At> {
-        let mut others = Vec::new();
+    /// Returns what it had in common with others.
+    pub(super) fn remove(&mut self, path: PathOf<'_>, at: At) -> Vec<Link> {
+        let mut left = Vec::new();
         for link in links(path) {
             let Some(paths) = self.0.get_mut(&link) else { continue };
             if let Ok(place) = paths.binary_search(&at) {
                 paths.remove(place);
             }
-            others.extend_from_slice(paths);
             if paths.is_empty() {
                 self.0.remove(&link);
+            } else {
+                left.push(link);
             }
         }
-        others
+        left
     }
 
     /// These paths, those that have something in common with them, and so on.

@@ -26,7 +26,7 @@ pub(super) struct Anew {
 impl Anew {
     pub(super) fn of(now: &Snapshot, found: &Found, before: Option<&Self>) -> Self {
         let troubles = Troubles::of_paths(&paths_of(now.all_sessions()), &found.accepted);
-        let holds = Holds::from(found.held.clone());
+        let holds = Holds::from(found.held.clone().unwrap_or_default());
         let mut objects = BTreeMap::new();
         let mut places = HashMap::new();
         for record in now.nodes() {

@@ -208,8 +208,10 @@ impl Emitter {
         questions.extend(std::iter::from_fn(|| self.to_answer.try_recv().ok()));
         requests.extend(std::iter::from_fn(|| self.to_show.try_recv().ok()));
         let happened = self.take_events();
+        // A look that failed has taken the events that it followed.
         let is_fresh = !happened.devices
             && !happened.files
+            && self.failure.is_none()
             && self.shown.as_ref().is_some_and(|shown| shown.at.elapsed() < FRESH);
         let looked = if is_fresh && requests.is_empty() {
             Ok(())

@@ -1,5 +1,6 @@
 //! What a logout begins with: the target's sessions and records.
-//! Must not change anything but what a killed iscsid left half made, and that only for a logout that is not refused.
+//! Must not change anything but what a killed iscsid left half made, and that only for a logout that nothing but a use
+//! of the disks can refuse any more.
 
 use std::sync::Arc;
 
@@ -93,7 +94,8 @@ impl Before {
         check_number(self.sessions.len())
     }
 
-    /// Refuses what would be refused later, once stale sessions were removed.
+    /// Refuses what would be refused later, once stale sessions were removed. What uses the disks is looked for then
+    /// alone: it comes and goes.
     async fn refuse_to_end(&self, engine: &Engine, target: &Iqn, Terms { force, uid }: Terms) -> Result<()> {
         if self.sessions.is_empty() {
             return Ok(());

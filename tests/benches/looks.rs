@@ -73,4 +73,19 @@ fn updates(criterion: &mut Criterion, fake: &Machine, paths: usize) {
     });
     group.finish();
     assert_eq!(kept.with_states().paths(), paths);
+    pictures(criterion, fake, paths);
+}
+
+/// Of the objects and what is other than before, with the update that they are made of.
+fn pictures(criterion: &mut Criterion, fake: &Machine, paths: usize) {
+    let mut shown = measure::Shown::new(&fake.at("sys"));
+    let map = b"change@/devices/virtual/block/dm-0\0";
+    assert_eq!((shown.after_event(map), shown.after_event(map)), (1, 1), "one disk");
+    let mut group = criterion.benchmark_group("picture");
+    group.sampling_mode(SamplingMode::Flat).throughput(Throughput::Elements(paths as u64));
+    group.bench_function(BenchmarkId::new("anew", paths), |bencher| bencher.iter(|| shown.anew()));
+    group.bench_function(BenchmarkId::new("after an event of a map", paths), |bencher| {
+        bencher.iter(|| shown.after_event(map));
+    });
+    group.finish();
 }

@@ -208,8 +208,10 @@ impl Emitter {
         questions.extend(std::iter::from_fn(|| self.to_answer.try_recv().ok()));
         requests.extend(std::iter::from_fn(|| self.to_show.try_recv().ok()));
         let happened = self.take_events();
+        // A look that failed has taken the events that it followed.
         let is_fresh = !happened.devices
             && !happened.files
+            && self.failure.is_none()
             && self.shown.as_ref().is_some_and(|shown| shown.at.elapsed() < FRESH);
         let looked = if is_fresh && requests.is_empty() {
             Ok(())
@@ -234,28 +236,29 @@ impl Emitter {
     /// Looks, and tells the watchers what is other than before.
     async fn look(&mut self, scope: Scope, freshness: &Freshness) -> Result<()> {
         let begun = Instant::now();
-        let before = self.shown.as_ref();
-        let looked = self.engine.picture(before.map(|shown| &shown.picture), scope, freshness).await;
+        let (mut picture, shown_at) = match self.shown.take() {
+            Some(Shown { picture, at }) => (picture, Some(at)),
+            None => (Picture::default(), None),
+        };
+        let looked = self.engine.look_for(&mut picture, scope, freshness).await;
         self.in_a_row = if begun > self.rested + LONGEST { 1 } else { (self.in_a_row + 1).min(SHARE) };
         self.rested = Instant::now() + begun.elapsed().saturating_mul(self.in_a_row).clamp(FLURRY, LONGEST);
         self.ahead = match freshness {
             Freshness::Events => self.ahead.or(Some(begun)),
             Freshness::Now(_) => None,
         };
-        let picture = match looked {
-            Ok(picture) => picture,
+        let changes = match looked {
+            Ok(changes) => changes,
             Err(fault) => {
+                // What was shown stays.
+                self.shown = shown_at.map(|at| Shown { picture, at });
                 self.report(Some(&fault));
                 self.owes_records |= scope == Scope::Everything;
                 self.look_after(LONGEST_TICK);
                 return Err(fault);
             }
         };
-        let changes = before.map(|shown| shown.picture.diff(&picture)).unwrap_or_default();
-        let at = match before {
-            Some(shown) if scope == Scope::Devices => shown.at,
-            _ => begun,
-        };
+        let at = shown_at.filter(|_| scope == Scope::Devices).unwrap_or(begun);
         self.report(None);
         self.owes_records &= scope == Scope::Devices;
         self.suspect = self.suspect.filter(|until| *until > Instant::now());

@@ -143,10 +143,9 @@ async fn log_in(
     limit: &Limit,
 ) -> Result<Vec<results::Login>> {
     let known_luns = if wishes.wait { before.known_luns.clone()? } else { Wwids::new() };
-    let pathless = pathless_maps::take_away_of(engine, before.pathless.clone(), Some(target)).await?.kept;
     let left_to_a_person = std::mem::take(&mut before.unscanned);
-    let Reached { mut outcomes, mut now, is_as_before } =
-        portals::log_in(engine, before, hold, share, limit).await?;
+    let Reached { mut outcomes, mut now, is_as_before, pathless } =
+        portals::log_in(engine, target, before, hold, share, limit).await?;
     let mut unscanned = without_disks(&outcomes, now.as_deref());
     unscanned.retain(|node| left_to_a_person.contains(node));
     // What fails from here on is told once the sessions are checked, or ended again.

@@ -3,6 +3,7 @@
 //!
 //! | room | what it is |
 //! |---|---|
+//! | `before` | what a logout begins with, and what it refuses before it changes anything |
 //! | `boot` | sessions that the machine runs from |
 //! | `flush` | writes cached data to the disks |
 //! | `gone` | waits until nothing is left |
@@ -14,6 +15,7 @@
 //! | `together` | one iscsiadm for all sessions of a target |
 //! | `unused` | verifies that nothing uses what leaves |
 
+mod before;
 mod boot;
 mod flush;
 mod gone;
@@ -37,17 +39,16 @@ use iscsi_initiator_dbus::{
 use iscsi_initiator_polkit::Action;
 use tokio::time::Instant;
 
-use self::plan::Plan;
+use self::{
+    before::{Before, Terms},
+    plan::Plan,
+};
 use super::{
     Engine,
     call::{Call, Progress, act},
-    leftovers::{
-        pathless_maps::{self, TakenAway},
-        stale_sessions::{self, Reach},
-    },
-    records::lookup::{as_recorded, meant, none},
-    state::snapshot::Snapshot,
-    turns::{leases, places::check_number},
+    leftovers::pathless_maps::{self, TakenAway},
+    records::lookup::{as_recorded, none},
+    turns::leases,
 };
 use crate::backend::{
     host::limit::Limit,
@@ -57,7 +58,7 @@ use crate::backend::{
         usage::{Claims, Uses},
     },
     leases::Held,
-    open_iscsi::{database::Node, iscsiadm::Iscsiadm, iscsid},
+    open_iscsi::database::Node,
 };
 
 impl Engine {
@@ -75,10 +76,9 @@ impl Engine {
                 let (asked, limit) = (call.any_portal(), call.limit());
                 let target = &as_recorded(engine, call.target()?).await?;
                 let _claim = engine.turns.claims.claim(target)?;
-                let portals = meant(engine, target, asked, limit).await?;
-                let (now, looked_at) = look_without_stale_sessions(engine, target, limit).await?;
-                let sessions = now.sessions_of(target, portals.as_deref());
-                let nodes = now.nodes_of(target, portals.as_deref());
+                let terms = Terms { force, uid: call.uid() };
+                let Before { now, looked_at, sessions, nodes, .. } =
+                    before::look(engine, target, asked, terms, limit).await?;
                 // What an earlier logout had to leave.
                 let earlier = match now.sessions_of(target, None).is_empty() {
                     true => {
@@ -91,7 +91,6 @@ impl Engine {
                 if sessions.is_empty() && nodes.is_empty() && earlier.is_nothing() {
                     return Err(none(engine, target, asked).await);
                 }
-                check_number(sessions.len())?;
                 let down = nodes.iter().filter(|node| now.session_of(&node.key).is_none());
                 let mut entries: Vec<results::Logout> = down
                     .map(|node| {
@@ -118,28 +117,6 @@ impl Engine {
     }
 }
 
-/// The target's sessions and nodes, without what a killed iscsid left half made, and when the look began. What has
-/// disks is not.
-async fn look_without_stale_sessions(
-    engine: &Engine,
-    target: &Iqn,
-    limit: &Limit,
-) -> Result<(Snapshot, Instant)> {
-    let begun = Instant::now();
-    let now = engine.state.look_at(std::slice::from_ref(target)).await?;
-    let is_whole = |session: &Session| session.state == "LOGGED_IN" && !session.disks.is_empty();
-    let (sessions, nodes) = (now.all_sessions(), now.nodes());
-    let are_up = nodes.iter().all(|node| now.session_of(&node.key).is_some());
-    let are_whole = are_up && !sessions.is_empty() && sessions.iter().map(Arc::as_ref).all(is_whole);
-    match !are_whole && stale_sessions::remove(engine, Reach::Restart, limit).await {
-        true => {
-            let begun = Instant::now();
-            Ok((engine.state.look_at(std::slice::from_ref(target)).await?, begun))
-        }
-        false => Ok((now, begun)),
-    }
-}
-
 /// How sessions are ended.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Manner {
@@ -163,9 +140,7 @@ pub(super) async fn end(
     progress: &Progress,
     limit: &Limit,
 ) -> Result<Vec<results::Logout>> {
-    let iscsiadm = Iscsiadm::find(&engine.layout)?;
-    iscsid::Socket::new(&engine.layout).check().await?;
-    boot::check(engine, sessions, nodes, force).await?;
+    let iscsiadm = before::check(engine, sessions, nodes, force).await?;
     let late = || limit.fault("another logout is still running").hint("try again");
     let _turn = match engine.turns.acts.logout.try_lock() {
         Ok(turn) => turn,

@@ -6,6 +6,7 @@
 //! | `kept` | what is kept of the last look at everything, and brought up to date |
 //! | `listing` | `ListPaths` and `ListNodes` |
 //! | `measure` | what the benches measure |
+//! | `path_states` | what multipathd says of each path |
 //! | `picture` | the machine as objects, as the bus shows it, and what is other than before |
 //! | `reader` | makes snapshots |
 //! | `same_disk` | disks that multipath takes for one, and whether they can be one |
@@ -19,6 +20,7 @@ pub(super) mod kept;
 pub(super) mod listing;
 #[cfg(feature = "measure")]
 pub mod measure;
+pub(super) mod path_states;
 pub(crate) mod picture;
 pub(super) mod reader;
 pub(super) mod same_disk;

@@ -181,6 +181,20 @@ async fn by_force_the_sessions_end_under_what_uses_the_disks() {
 }
 
 #[tokio::test]
+async fn a_login_that_is_refused_leaves_what_a_forced_logout_left() {
+    let (room, _) = Room::logged_in().await;
+    room.machine.mount("dm-0", "/srv/disk");
+    log_out(&room, forced()).await.unwrap();
+    room.machine.unmount("/srv/disk");
+    room.machine.open_iscsid_socket(false);
+    let refused = room.login(Options::new()).await;
+    assert_eq!(room.machine.maps(), ["mpatha"], "{refused:?}");
+    refused.unwrap_err();
+    room.machine.open_iscsid_socket(true);
+    room.login(Options::new()).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_a_forced_logout_breaks_on_disks_without_a_map_is_told() {
     let (room, _) = Room::with_gateway().await;
     room.machine.stop_multipathd();

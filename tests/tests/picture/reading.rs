@@ -1,6 +1,9 @@
 //! Objects, properties and introspection, with the tools that any system has, and without being a watcher.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use iscsi_initiator_dbus::{
     BUS_NAME, OBJECT_PATH,
@@ -9,6 +12,7 @@ use iscsi_initiator_dbus::{
     results::Health,
 };
 use iscsi_initiator_tests::harness::{ROOT, world::output};
+use tokio::time::timeout;
 use zbus::{
     OwnedVariant, Variant,
     fdo::{IntrospectableProxy, ObjectManagerProxy, PeerProxy, PropertiesProxy},
@@ -17,9 +21,13 @@ use zbus::{
 use super::{Room, count, watcher};
 use crate::room::{Options, TARGET};
 
-async fn managed(room: &Room) -> BTreeMap<Id, Object> {
+async fn root(room: &Room) -> ObjectManagerProxy<'static> {
     let root = ObjectManagerProxy::builder(&room.root).destination(BUS_NAME).path(OBJECT_PATH);
-    let objects = root.build().await.unwrap().get_managed_objects().await.unwrap();
+    root.build().await.unwrap()
+}
+
+async fn managed(room: &Room) -> BTreeMap<Id, Object> {
+    let objects = root(room).await.get_managed_objects().await.unwrap();
     objects
         .into_iter()
         .map(|(path, interfaces)| {
@@ -147,6 +155,27 @@ async fn what_is_not_there_is_an_error_by_its_name() {
     let root = root.build().await.unwrap();
     let all: HashMap<String, OwnedVariant> = root.get_all(BUS_NAME.try_into().unwrap()).await.unwrap();
     assert_eq!(all.len(), 3);
+}
+
+#[tokio::test]
+async fn after_a_look_that_failed_nothing_older_is_read() {
+    let (room, _) = Room::logged_in().await;
+    let _watcher = watcher(&room).await;
+    let root = root(&room).await;
+    let before = managed(&room).await;
+    let (nodes, aside) = (room.machine.at("db/nodes"), room.machine.at("db/aside"));
+    std::fs::rename(&nodes, &aside).unwrap();
+    std::os::unix::fs::symlink("nodes", &nodes).unwrap();
+    let soon = Duration::from_secs(10);
+    // Until the daemon has heard of it.
+    timeout(soon, async { while root.get_managed_objects().await.is_ok() {} }).await.unwrap();
+    for _ in 0..5 {
+        root.get_managed_objects().await.unwrap_err();
+    }
+    std::fs::remove_file(&nodes).unwrap();
+    std::fs::rename(&aside, &nodes).unwrap();
+    timeout(soon, async { while root.get_managed_objects().await.is_err() {} }).await.unwrap();
+    assert_eq!(managed(&room).await, before);
 }
 
 #[tokio::test]

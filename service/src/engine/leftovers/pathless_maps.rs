@@ -74,14 +74,26 @@ pub(in crate::engine) async fn of_targets(engine: &Engine, maps: Vec<Map>) -> Re
     .await
 }
 
+/// Whether there is one of this target.
+pub(in crate::engine) async fn is_any_of(engine: &Engine, target: &Iqn) -> Result<bool> {
+    if has_none(engine, target).await? {
+        return Ok(false);
+    }
+    Ok(find(engine).await?.iter().any(|pathless| pathless.target == *target))
+}
+
+/// Whether the target has none, without a look at the maps: a map is a target's by what is known of its LUNs.
+async fn has_none(engine: &Engine, target: &Iqn) -> Result<bool> {
+    let (known_luns, target) = (engine.known_luns.clone(), target.clone());
+    Ok(reading(move || known_luns.of(&target)).await?.is_ok_and(|known| known.is_empty()))
+}
+
 /// Removes those of a target, or all, that nothing has open. Without multipathd they stay.
 pub(in crate::engine) async fn take_away(engine: &Engine, target: Option<&Iqn>) -> Result<TakenAway> {
-    if let Some(target) = target.cloned() {
-        // A map is a target's by what is known of its LUNs.
-        let known_luns = engine.known_luns.clone();
-        if reading(move || known_luns.of(&target)).await?.is_ok_and(|known| known.is_empty()) {
-            return Ok(TakenAway::default());
-        }
+    if let Some(target) = target
+        && has_none(engine, target).await?
+    {
+        return Ok(TakenAway::default());
     }
     let sysfs = engine.state.sysfs.clone();
     take_away_of(engine, reading(move || sysfs.pathless_maps()).await?, target).await

@@ -43,6 +43,11 @@ pub(in crate::engine) enum Reach {
     Restart,
 }
 
+/// Whether a killed iscsid left any. This costs one look at sysfs.
+pub(in crate::engine) async fn are_any(engine: &Engine) -> bool {
+    !find(&engine.stale_sessions).await.sessions.is_empty()
+}
+
 /// Removes what a killed iscsid left half made or half ended. If there is none, this costs one look
 /// at sysfs. Returns whether there was any.
 pub(in crate::engine) async fn remove(engine: &Engine, reach: Reach, limit: &Limit) -> bool {

@@ -36,6 +36,7 @@ use crate::{
     engine::{
         Engine,
         ask::to_adopt,
+        leftovers::pathless_maps::{self, PathlessMap},
         records::{
             initiator_name,
             lookup::{damaged, removed},
@@ -75,12 +76,16 @@ pub(super) struct Reached {
     pub(super) now: Option<Arc<Snapshot>>,
     /// Whether that is the look from before the login: there was nothing to do.
     pub(super) is_as_before: bool,
+    /// The maps that an earlier logout left, and that something has open.
+    pub(super) pathless: Vec<PathlessMap>,
 }
 
-/// Logs in at all nodes of this look, with an outcome each. Those that were removed before it have failed.
+/// Logs in at all nodes of this look, with an outcome each. Those that were removed before it have failed. Before it
+/// changes anything, it refuses what this machine cannot do.
 pub(super) async fn log_in(
     engine: &Arc<Engine>,
-    Before { nodes, gone, mut records, has_debts, sessions: before, needs, .. }: Before,
+    target: &Iqn,
+    Before { nodes, gone, mut records, has_debts, sessions: before, needs, pathless, .. }: Before,
     hold: &Hold,
     share: &Share,
     limit: &Limit,
@@ -98,15 +103,17 @@ pub(super) async fn log_in(
         }
         outcomes.insert(node.key.clone(), Ok(Done::already(sid)));
     }
+    let way = if down.is_empty() { None } else { Some(Way::find(engine, needs).await?) };
+    let pathless = pathless_maps::take_away_of(engine, pathless, Some(target)).await?.kept;
     if down.is_empty() && lost.is_empty() {
-        return Ok(Reached { outcomes, now: Some(before), is_as_before: true });
+        return Ok(Reached { outcomes, now: Some(before), is_as_before: true, pathless });
     }
     let looks = Arc::new(SharedLook::of(Scope::of(down.iter().map(|node| &node.key.target))));
     let down = Down {
         records: down.iter().filter_map(|node| records.remove_entry(&node.key)).collect(),
         nodes: down,
         has_debts,
-        needs,
+        way,
     };
     // The rest of the secrets.
     drop(records);
@@ -129,7 +136,7 @@ pub(super) async fn log_in(
         }
     }
     at_inner_addresses(&nodes, &mut outcomes);
-    Ok(Reached { outcomes, now, is_as_before: false })
+    Ok(Reached { outcomes, now, is_as_before: false, pathless })
 }
 
 /// The nodes without a session.
@@ -137,28 +144,40 @@ struct Down<'a> {
     nodes: Vec<&'a Node>,
     records: BTreeMap<NodeKey, ForLogin>,
     has_debts: bool,
-    needs: Option<Needs>,
+    /// There is one if there are nodes.
+    way: Option<Way>,
+}
+
+/// What this machine logs in with.
+struct Way {
+    iscsiadm: Iscsiadm,
+    initiator: Result<Iqn>,
+}
+
+impl Way {
+    /// Refuses a login that could not succeed anywhere.
+    async fn find(engine: &Engine, needs: Option<Needs>) -> Result<Self> {
+        let iscsiadm = Iscsiadm::find(&engine.layout)?;
+        let Needs { iscsid, initiator } = match needs {
+            Some(needs) => needs,
+            None => Needs::look(engine).await?,
+        };
+        iscsid?;
+        Ok(Self { iscsiadm, initiator })
+    }
 }
 
 /// Logs in at the nodes that are down, beside those that are up.
 async fn attempt_all(
     engine: &Arc<Engine>,
-    Down { nodes: down, mut records, has_debts, needs }: Down<'_>,
+    Down { nodes: down, mut records, has_debts, way }: Down<'_>,
     mut outcomes: BTreeMap<NodeKey, Outcome>,
     looks: &Arc<SharedLook>,
     hold: &Hold,
     share: &Share,
     limit: &Limit,
 ) -> Result<BTreeMap<NodeKey, Outcome>> {
-    if down.is_empty() {
-        return Ok(outcomes);
-    }
-    let iscsiadm = Iscsiadm::find(&engine.layout)?;
-    let Needs { iscsid, initiator } = match needs {
-        Some(needs) => needs,
-        None => Needs::look(engine).await?,
-    };
-    iscsid?;
+    let Some(Way { iscsiadm, initiator }) = way else { return Ok(outcomes) };
     let (hurry, hurried) = watch::channel(false);
     let welcome = Arc::new(Notify::new());
     let (hold, share, heard) = (hold.clone(), share.clone(), Arc::clone(&welcome));

@@ -197,7 +197,7 @@ impl Predicate for Seen<'_> {
 mod tests {
     use super::*;
     use crate::engine::state::same_disk::{
-        same_disks,
+        paths_of, same_disks,
         tests::{disk, session},
     };
 
@@ -229,7 +229,7 @@ mod tests {
                 session(1, A, vec![disk("sda", 0, 64, "naa.1", map)]),
                 session(2, B, vec![disk("sdb", 3, size, "naa.1", map), disk("sdc", 1, 64, "naa.2", "")]),
             ];
-            let groups = same_disks(&sessions);
+            let groups = same_disks(&paths_of(&sessions));
             let found: Vec<Clash> =
                 groups.iter().filter_map(|group| clash(group, 2, &Accepted::new())).collect();
             let [found] = found.as_slice() else { panic!("{found:?}") };

@@ -109,7 +109,7 @@ async fn record(
             Some(_) => NodeState::Known,
             None => continue,
         };
-        nodes.push(with_remark(node_of(node, state, &now), made, &node.key));
+        nodes.push(with_remark(node_of(node, state, now.session_of(&node.key).is_some()), made, &node.key));
     }
     Ok(nodes)
 }

@@ -140,7 +140,7 @@ async fn ask_and_record(
             None if left_out.has(&node.key.target) => NodeState::Known,
             None => NodeState::Gone,
         };
-        nodes.push(with_remark(node_of(node, state, &now), made, &node.key));
+        nodes.push(with_remark(node_of(node, state, now.session_of(&node.key).is_some()), made, &node.key));
     }
     match nodes.first_mut() {
         Some(first) => remark(first, left_out.remark(&portal)),

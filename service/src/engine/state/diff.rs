@@ -77,7 +77,8 @@ fn sessions(snapshot: &Snapshot) -> BTreeMap<u32, impl PartialEq> {
     snapshot.all_sessions().iter().map(|session| (session.sid, without_disks(session))).collect()
 }
 
-fn without_disks(session: &Session) -> impl PartialEq {
+/// What a session is apart from its disks.
+pub(super) fn without_disks(session: &Session) -> impl PartialEq {
     let Session { sid, target, portal, iface, initiator, state, scanned, host, disks: _ } = session;
     (sid, target, portal, iface, initiator, state, scanned, host)
 }

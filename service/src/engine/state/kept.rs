@@ -27,6 +27,7 @@ use self::{
     whole::{Changed, Seen, Whole},
 };
 use super::{
+    path_states::PathStates,
     reader::{Parts, State, maps_of},
     snapshot::Snapshot,
 };
@@ -104,7 +105,7 @@ impl Kept {
         };
         let paths = match seen.has_map {
             true => self.replies.paths(&self.state, &seen, freshness).await,
-            false => Arc::default(),
+            false => PathStates::default(),
         };
         let snapshot = Snapshot::shared(Arc::clone(&seen.sessions), Arc::default(), None, paths);
         Ok(Current { snapshot, pathless: Some(seen.pathless) })
@@ -122,8 +123,8 @@ impl Kept {
         let maps = maps_of(&sessions);
         let paths = match self.replies.known(&seen) {
             Some(paths) => paths,
-            None if maps.is_empty() => Arc::default(),
-            None => Arc::new(self.state.paths(user, move |multipathd| multipathd.paths_of(&maps)).await),
+            None if maps.is_empty() => PathStates::default(),
+            None => self.state.paths(user, move |multipathd| multipathd.paths_of(&maps)).await.into(),
         };
         let snapshot = Snapshot::shared(Arc::new(sessions), Arc::default(), None, paths);
         Ok(Current { snapshot, pathless: Some(seen.pathless) })

@@ -14,7 +14,6 @@ use iscsi_initiator_polkit::Action;
 use super::{
     kept::{Current, Freshness},
     reader::Parts,
-    snapshot::Snapshot,
     troubles::{self, Trouble},
 };
 use crate::{
@@ -103,7 +102,9 @@ impl Engine {
                 None => self.state.look(Parts::RECORDS).await?,
             };
             let nodes = now.nodes().iter().filter(wanted);
-            Ok(nodes.map(|node| node_of(node, NodeState::Known, &now)).collect())
+            Ok(nodes
+                .map(|node| node_of(node, NodeState::Known, now.session_of(&node.key).is_some()))
+                .collect())
         })
         .await
     }
@@ -132,12 +133,12 @@ fn numeric(filter: &PathFilter) -> Result<Option<Vec<Portal>>> {
 const NO_GROUP: u16 = u16::MAX;
 
 /// A node as the bus shows it.
-pub(in crate::engine) fn node_of(node: &Node, state: NodeState, now: &Snapshot) -> results::Node {
+pub(in crate::engine) fn node_of(node: &Node, state: NodeState, is_up: bool) -> results::Node {
     let (target, portal) = (node.key.target.as_str(), node.key.portal.to_string());
     let mut entry = results::Node::new(target, portal, node.startup, node.chap, state);
     entry.tpgt = node.key.tpgt.unwrap_or(NO_GROUP);
     entry.interface.clone_from(&node.bound_to);
-    entry.logged_in = now.session_of(&node.key).is_some();
+    entry.logged_in = is_up;
     if let Some(why) = &node.damage {
         let fault = damaged(&node.key, why);
         fault.message().clone_into(&mut entry.message);

@@ -13,6 +13,8 @@ use super::{
         Freshness,
         whole::{Changed, Whole},
     },
+    path_states::PathStates,
+    picture::{Found, Picture},
     snapshot::Snapshot,
 };
 use crate::backend::{
@@ -97,7 +99,67 @@ impl Kept {
     fn update(&mut self, changed: &Changed, freshness: &Freshness) -> Look {
         self.now += LATER;
         self.whole.update(&self.sysfs, changed, freshness, self.now);
-        Look(Snapshot::shared(Arc::clone(self.whole.sessions()), Arc::default(), None, Arc::default()))
+        Look(Snapshot::shared(Arc::clone(self.whole.sessions()), Arc::default(), None, PathStates::default()))
+    }
+}
+
+/// A machine that is shown to a watcher.
+#[derive(Debug)]
+pub struct Shown {
+    kept: Kept,
+    paths: PathStates,
+    picture: Picture,
+}
+
+impl Shown {
+    /// Shows it for the first time.
+    pub fn new(sys: &Path) -> Self {
+        let kept = Kept::new(sys);
+        let paths = kept.whole.sessions().iter().flat_map(|session| &session.disks).map(|disk| {
+            let state = daemon::PathState {
+                dm_state: "active".into(),
+                checker_state: "ready".into(),
+                group: 1,
+                priority: 50,
+            };
+            (disk.name.clone(), state)
+        });
+        let paths = paths.collect::<HashMap<_, _>>().into();
+        let mut shown = Self { kept, paths, picture: Picture::default() };
+        shown.look();
+        shown
+    }
+
+    /// Brings the picture up to date.
+    fn look(&mut self) -> usize {
+        self.picture.look_at(self.now(), Found::default()).len()
+    }
+
+    fn now(&self) -> Snapshot {
+        Snapshot::shared(Arc::clone(self.kept.whole.sessions()), Arc::default(), None, self.paths.clone())
+    }
+
+    /// The objects, made anew.
+    pub fn anew(&self) -> usize {
+        let mut picture = Picture::default();
+        picture.look_at(self.now(), Found::default());
+        picture.objects().count()
+    }
+
+    /// After an event of a map one of whose paths failed, or returned: the number of objects that are other than before.
+    pub fn after_event(&mut self, event: &[u8]) -> usize {
+        let mut devices = Subjects::default();
+        devices.add(event);
+        self.kept.now += LATER;
+        let changed = Changed { devices, ..Changed::default() };
+        let touched = self.kept.whole.update(&self.kept.sysfs, &changed, &Freshness::Events, self.kept.now);
+        let known = |disk: &String| Some((disk.clone(), self.paths.get(disk)?.clone()));
+        let mut said: HashMap<_, _> = touched.disks.iter().filter_map(known).collect();
+        if let Some(state) = touched.disks.first().and_then(|disk| said.get_mut(disk)) {
+            state.dm_state = if state.dm_state == "active" { "failed" } else { "active" }.to_owned();
+        }
+        self.paths.replace(&touched.disks, said);
+        self.look()
     }
 }
 

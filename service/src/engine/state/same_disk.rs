@@ -30,14 +30,19 @@ pub(in crate::engine) struct SameDisk<'a> {
     pub(in crate::engine) paths: Vec<PathOf<'a>>,
 }
 
-/// Every group of disks that multipath takes for one, also those of one disk alone.
-pub(in crate::engine) fn same_disks<S: Borrow<Session>>(sessions: &[S]) -> Vec<SameDisk<'_>> {
-    let (mut named, mut mapped) = (BTreeMap::new(), BTreeMap::new());
-    let disks = sessions.iter().map(Borrow::borrow).flat_map(|session: &Session| {
+/// Every disk of these sessions.
+pub(in crate::engine) fn paths_of<S: Borrow<Session>>(sessions: &[S]) -> Vec<PathOf<'_>> {
+    let paths = sessions.iter().map(Borrow::borrow).flat_map(|session: &Session| {
         let disks = session.disks.iter().filter(|disk| disk.is_disk);
         disks.map(move |disk| PathOf { session, disk })
     });
-    for path in disks {
+    paths.collect()
+}
+
+/// Every group of disks that multipath takes for one, also those of one disk alone.
+pub(in crate::engine) fn same_disks<'a>(paths: &[PathOf<'a>]) -> Vec<SameDisk<'a>> {
+    let (mut named, mut mapped) = (BTreeMap::new(), BTreeMap::new());
+    for path in paths.iter().copied() {
         named.entry(name(path.disk)).or_insert_with(Vec::new).push(path);
         if let Some(map) = &path.disk.map {
             mapped.entry(map).or_insert_with(Vec::new).push(path);
@@ -220,7 +225,7 @@ pub(in crate::engine) fn with_other_targets<'a, S: Borrow<Session>>(
     target: &Iqn,
 ) -> Vec<SameDisk<'a>> {
     let is_it = |name: &&str| name.eq_ignore_ascii_case(target.as_str());
-    let mut groups = same_disks(sessions);
+    let mut groups = same_disks(&paths_of(sessions));
     groups.retain(|group| {
         let targets = group.targets();
         targets.len() > 1 && targets.iter().any(is_it)
@@ -256,7 +261,7 @@ pub(in crate::engine) mod tests {
     }
 
     fn only(sessions: &[Session]) -> SameDisk<'_> {
-        let mut groups = same_disks(sessions);
+        let mut groups = same_disks(&paths_of(sessions));
         assert_eq!(groups.len(), 1, "{groups:?}");
         groups.remove(0)
     }
@@ -354,7 +359,7 @@ pub(in crate::engine) mod tests {
             session(1, "iqn.a", vec![disk("sda", 0, 64, "naa.1", "mpatha"), disk("sdc", 1, 64, "", "")]),
             session(2, "iqn.b", vec![disk("sdb", 0, 64, "naa.2", "mpatha")]),
         ];
-        let groups = same_disks(&two);
+        let groups = same_disks(&paths_of(&two));
         assert_eq!(groups.len(), 4, "{groups:?}");
         let (what, _) = groups[3].of_several_targets(&Accepted::new()).unwrap();
         assert!(what.contains("mpatha") && what.contains("in identifier (sda naa.1, sdb naa.2)"), "{what}");

@@ -7,6 +7,7 @@ use std::{
 
 use iscsi_initiator_dbus::{Iqn, Portal};
 
+use super::path_states::PathStates;
 use crate::backend::{
     kernel::sysfs::{Disk, Map, Session},
     multipath::daemon::PathState,
@@ -22,8 +23,8 @@ pub(in crate::engine) struct Snapshot {
     nodes: Arc<Vec<Node>>,
     /// Why some nodes are not among them.
     left_out: Option<String>,
-    /// By the disk's kernel name; empty where multipathd has no map or does not answer.
-    paths: Arc<HashMap<String, PathState>>,
+    /// Empty where multipathd has no map or does not answer.
+    paths: PathStates,
     /// The index in `sessions` by target, portal and iface, so that a lookup is done once for each
     /// node. Made when it is needed first.
     places: OnceLock<HashMap<Place, usize>>,
@@ -56,7 +57,7 @@ impl Snapshot {
         sessions: Sessions,
         nodes: Arc<Vec<Node>>,
         left_out: Option<String>,
-        paths: Arc<HashMap<String, PathState>>,
+        paths: PathStates,
     ) -> Self {
         Self { sessions, nodes, left_out, paths, places: OnceLock::new() }
     }
@@ -95,12 +96,12 @@ impl Snapshot {
         self.left_out.as_deref()
     }
 
-    /// The state of a path, by its disk's kernel name.
+    /// The state of a path, by its disk's kernel name: before it has one, there is none.
     pub(in crate::engine) fn path(&self, disk: &str) -> Option<&PathState> {
-        self.paths.get(disk)
+        if disk.is_empty() { None } else { self.paths.get(disk) }
     }
 
-    pub(in crate::engine) fn paths(&self) -> &HashMap<String, PathState> {
+    pub(in crate::engine) fn paths(&self) -> &PathStates {
         &self.paths
     }
 

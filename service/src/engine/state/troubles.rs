@@ -8,7 +8,7 @@ use std::{
 
 use iscsi_initiator_dbus::{Iqn, fault::Result, results::Problem, shell::command};
 
-use super::same_disk::{Accepted, SameDisk, same_disks};
+use super::same_disk::{Accepted, PathOf, SameDisk, paths_of, same_disks};
 use crate::{
     backend::{
         host::threads::reading,
@@ -57,6 +57,8 @@ pub(in crate::engine) struct Troubles {
     all: Vec<Trouble>,
     /// By the address of a disk: the worst that it has.
     worst: HashMap<String, usize>,
+    /// The addresses of the disks of which files are read as well: what is wrong with them may change with these.
+    of_files: HashSet<String>,
 }
 
 impl Troubles {
@@ -67,7 +69,25 @@ impl Troubles {
                 worst.entry(disk.clone()).or_insert(at);
             }
         }
-        Self { all, worst }
+        Self { all, worst, of_files: HashSet::new() }
+    }
+
+    /// What is wrong with disks, as far as they show it themselves.
+    #[cfg(any(test, feature = "measure"))]
+    pub(super) fn of_paths(paths: &[PathOf<'_>], accepted: &Accepted) -> Self {
+        let groups = same_disks(paths);
+        Self::new(of_groups(paths, &groups, accepted)).with_files(&groups)
+    }
+
+    fn with_files(self, groups: &[SameDisk<'_>]) -> Self {
+        let groups = groups.iter().filter(|group| is_of_several(group) || is_without_map(group));
+        let disks = groups.flat_map(|group| &group.paths).map(|path| path.disk.address());
+        Self { of_files: disks.collect(), ..self }
+    }
+
+    /// Whether what is wrong with it, or is not, depends on what files say.
+    pub(super) fn is_of_files(&self, disk: &Disk) -> bool {
+        !self.of_files.is_empty() && self.of_files.contains(&disk.address())
     }
 
     /// The worst that one of these disks has.
@@ -87,20 +107,25 @@ pub(in crate::engine) async fn look<S: Borrow<Session> + Sync>(
     engine: &Engine,
     sessions: &[S],
 ) -> Result<Troubles> {
-    let groups = same_disks(sessions);
+    look_at(engine, &paths_of(sessions)).await
+}
+
+/// What is wrong with these disks. Needs every disk that has the identifier, the map or the address of one of them.
+pub(super) async fn look_at(engine: &Engine, paths: &[PathOf<'_>]) -> Result<Troubles> {
+    let groups = same_disks(paths);
     let accepted = accepted_of(engine, &groups).await?;
-    let mut troubles = of_groups(sessions, &groups, &accepted);
+    let mut troubles = of_groups(paths, &groups, &accepted);
     let known: HashSet<String> = troubles.iter().flat_map(|trouble| trouble.disks.iter().cloned()).collect();
     let unmapped: Vec<&SameDisk<'_>> = groups.iter().filter(|group| is_unmapped(group, &known)).collect();
     if unmapped.is_empty() {
-        return Ok(Troubles::new(troubles));
+        return Ok(Troubles::new(troubles).with_files(&groups));
     }
     let (multipath, multipathd) = (engine.multipath.clone(), engine.state.multipathd.clone());
     let (wwids, own, runs) = reading(move || (multipath.wwids(), multipath.own(), multipathd.runs())).await?;
     let rule = why_none::rule(engine, runs).await?.unwrap_or(Rule::Unknown);
     let (wwids, is_ours) = (wwids.unwrap_or_default(), matches!(own, Ok(Own::Ours(_))));
     troubles.extend(unmapped.into_iter().map(|group| without_map(group, rule, &wwids, is_ours)));
-    Ok(Troubles::new(troubles))
+    Ok(Troubles::new(troubles).with_files(&groups))
 }
 
 /// What a person accepted of the targets whose disks count as one.
@@ -108,15 +133,14 @@ pub(in crate::engine) async fn accepted<S: Borrow<Session> + Sync>(
     engine: &Engine,
     sessions: &[S],
 ) -> Result<Accepted> {
-    accepted_of(engine, &same_disks(sessions)).await
+    accepted_of(engine, &same_disks(&paths_of(sessions))).await
 }
 
 async fn accepted_of(engine: &Engine, groups: &[SameDisk<'_>]) -> Result<Accepted> {
     let targets: BTreeSet<String> = groups
         .iter()
-        .map(SameDisk::targets)
-        .filter(|targets| targets.len() > 1)
-        .flatten()
+        .filter(|group| is_of_several(group))
+        .flat_map(SameDisk::targets)
         .map(str::to_owned)
         .collect();
     if targets.is_empty() {
@@ -136,14 +160,11 @@ async fn accepted_of(engine: &Engine, groups: &[SameDisk<'_>]) -> Result<Accepte
 
 /// What the disks themselves show.
 pub(in crate::engine) fn of_disks<S: Borrow<Session>>(sessions: &[S], accepted: &Accepted) -> Vec<Trouble> {
-    of_groups(sessions, &same_disks(sessions), accepted)
+    let paths = paths_of(sessions);
+    of_groups(&paths, &same_disks(&paths), accepted)
 }
 
-fn of_groups<S: Borrow<Session>>(
-    sessions: &[S],
-    groups: &[SameDisk<'_>],
-    accepted: &Accepted,
-) -> Vec<Trouble> {
+fn of_groups(paths: &[PathOf<'_>], groups: &[SameDisk<'_>], accepted: &Accepted) -> Vec<Trouble> {
     let several = groups.iter().filter_map(|group| {
         let found = group.of_several_targets(accepted)?;
         Some(Trouble::of(group, Problem::SeveralTargets, found))
@@ -167,14 +188,13 @@ fn of_groups<S: Borrow<Session>>(
     });
     let unequal: Vec<Trouble> = unequal.collect();
     troubles.extend(unequal);
-    troubles.extend(sessions.iter().map(Borrow::borrow).flat_map(without_capacity));
+    troubles.extend(paths.iter().filter_map(without_capacity));
     troubles
 }
 
-/// The disks that nothing can be read from or written to, although their session is up.
-fn without_capacity(session: &Session) -> impl Iterator<Item = Trouble> {
-    let is_up = session.state == "LOGGED_IN";
-    session.disks.iter().filter(move |disk| is_up && disk.has_no_capacity()).map(|disk| {
+/// If nothing can be read from the disk or written to it, although its session is up.
+fn without_capacity(PathOf { session, disk }: &PathOf<'_>) -> Option<Trouble> {
+    (session.state == "LOGGED_IN" && disk.has_no_capacity()).then(|| {
         let portal = session.portal.as_ref().map(ToString::to_string);
         let words = ["iscsictl".to_owned(), "rescan".to_owned(), session.target.clone()];
         Trouble {
@@ -190,12 +210,24 @@ fn without_capacity(session: &Session) -> impl Iterator<Item = Trouble> {
     })
 }
 
-/// Several paths, none of them in a map, and nothing worse known of them.
+/// Disks of several targets.
+fn is_of_several(group: &SameDisk<'_>) -> bool {
+    let mut targets = group.paths.iter().map(|path| &path.session.target);
+    let first = targets.next();
+    targets.any(|target| first.is_some_and(|first| !first.eq_ignore_ascii_case(target)))
+}
+
+/// Several paths, none of them in a map.
+fn is_without_map(group: &SameDisk<'_>) -> bool {
+    group.paths.len() > 1 && group.map().is_none()
+}
+
+/// The same, and nothing worse known of them.
 fn is_unmapped(group: &SameDisk<'_>, known: &HashSet<String>) -> bool {
     let is_known = || group.paths.iter().any(|path| known.contains(&path.disk.address()));
     // Disks without names are still to come.
     let are_named = group.paths.iter().all(|path| !path.disk.name.is_empty());
-    group.paths.len() > 1 && group.map().is_none() && are_named && !is_known()
+    is_without_map(group) && are_named && !is_known()
 }
 
 fn without_map(group: &SameDisk<'_>, rule: Rule, wwids: &[String], is_ours: bool) -> Trouble {
@@ -264,9 +296,9 @@ mod tests {
             session(1, "iqn.a", vec![disk("sda", 0, 64, "naa.1", "")]),
             session(2, "iqn.a", vec![disk("sdb", 0, 64, "naa.1", "")]),
         ];
-        let groups = same_disks(&two);
+        let groups = same_disks(&paths_of(&two));
         let none = HashSet::new();
-        assert!(is_unmapped(&groups[0], &none) && !is_unmapped(&same_disks(&two[..1])[0], &none));
+        assert!(is_unmapped(&groups[0], &none) && !is_unmapped(&same_disks(&paths_of(&two[..1]))[0], &none));
         let known = HashSet::from([two[1].disks[0].address()]);
         assert!(!is_unmapped(&groups[0], &known), "something worse is wrong with one of them");
         for (rule, hint) in [

@@ -3,10 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
@@ -14,15 +11,15 @@ use tokio::sync::Mutex;
 
 use super::whole::{Freshness, SETTLES, Seen};
 use crate::{
-    backend::multipath::daemon::{FEW, PathState},
-    engine::state::reader::{Asked, State},
+    backend::multipath::daemon::FEW,
+    engine::state::{
+        path_states::PathStates,
+        reader::{Asked, State},
+    },
 };
 
 /// While all is well, multipathd is not asked more often; nor after it did not answer.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// The states of paths, by the names of their disks.
-pub(super) type Paths = Arc<HashMap<String, PathState>>;
 
 /// The last reply. Those who wait for one share the next, so that one at a time is asked for, in nobody's name.
 #[derive(Debug, Default)]
@@ -34,7 +31,7 @@ pub(super) struct Replies {
 
 #[derive(Clone, Debug)]
 struct Reply {
-    paths: Paths,
+    paths: PathStates,
     /// Whether multipathd answered.
     is_answer: bool,
     /// When it was asked for all paths, and when that was over.
@@ -55,7 +52,7 @@ enum Question {
 
 impl Replies {
     /// The states of the paths of what was seen.
-    pub(super) async fn paths(&self, state: &State, seen: &Seen, freshness: &Freshness) -> Paths {
+    pub(super) async fn paths(&self, state: &State, seen: &Seen, freshness: &Freshness) -> PathStates {
         let number = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
         let mut last = self.last.lock().await;
         let question = match &*last {
@@ -65,15 +62,13 @@ impl Replies {
         };
         let (served, asked) = (self.asked.load(Ordering::SeqCst), Instant::now());
         let answer = match (question, &mut *last) {
-            (Question::Nothing, Some(reply)) => return Arc::clone(&reply.paths),
+            (Question::Nothing, Some(reply)) => return reply.paths.clone(),
             (Question::Few, Some(reply)) => {
                 let maps = seen.touched.maps.clone();
                 match state.ask_paths(None, move |multipathd| multipathd.paths_of(&maps)).await {
                     Asked::Answered(paths) => {
-                        let known = Arc::make_mut(&mut reply.paths);
-                        known.retain(|disk, _| !seen.touched.disks.contains(disk));
-                        known.extend(paths);
-                        return Arc::clone(&reply.paths);
+                        reply.paths.replace(&seen.touched.disks, paths);
+                        return reply.paths.clone();
                     }
                     answer => answer,
                 }
@@ -86,21 +81,21 @@ impl Replies {
             // That is found out at once.
             Asked::NotRunning => {
                 *last = None;
-                return Paths::default();
+                return PathStates::default();
             }
         };
-        let paths = Arc::new(paths);
-        *last = Some(Reply { paths: Arc::clone(&paths), is_answer, asked, over: Instant::now(), served });
+        let paths = PathStates::from(paths);
+        *last = Some(Reply { paths: paths.clone(), is_answer, asked, over: Instant::now(), served });
         paths
     }
 
     /// The same, if multipathd need not be asked.
-    pub(super) fn known(&self, seen: &Seen) -> Option<Paths> {
+    pub(super) fn known(&self, seen: &Seen) -> Option<PathStates> {
         // Where another asks, that may take long.
         let last = self.last.try_lock().ok()?;
         let reply = last.as_ref()?;
         let question = reply.question(seen, &Freshness::now(), Instant::now());
-        (question == Question::Nothing).then(|| Arc::clone(&reply.paths))
+        (question == Question::Nothing).then(|| reply.paths.clone())
     }
 }
 
@@ -126,17 +121,17 @@ impl Reply {
 
     /// Whether nothing is out of order. What follows on that in multipathd has no event.
     fn is_well(&self, seen: &Seen) -> bool {
-        seen.is_steady && !self.paths.values().any(PathState::has_failed)
+        seen.is_steady && !self.paths.iter().any(|(_, state)| state.has_failed())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::state::kept::whole::Touched;
+    use crate::{backend::multipath::daemon::PathState, engine::state::kept::whole::Touched};
 
     fn reply(asked: Instant) -> Reply {
-        Reply { paths: Arc::default(), is_answer: true, asked, over: asked, served: 0 }
+        Reply { paths: PathStates::default(), is_answer: true, asked, over: asked, served: 0 }
     }
 
     fn seen(at: Option<Instant>, maps: usize) -> Seen {
@@ -177,7 +172,7 @@ mod tests {
         assert_eq!(reply(begun).question(&unsteady, &now, begun), Question::Everything);
         let failed =
             PathState { dm_state: "failed".into(), checker_state: "faulty".into(), group: 1, priority: 1 };
-        let reply = Reply { paths: Arc::new([("sda".to_owned(), failed)].into()), ..reply(begun) };
+        let reply = Reply { paths: HashMap::from([("sda".to_owned(), failed)]).into(), ..reply(begun) };
         assert_eq!(reply.question(&well, &now, begun), Question::Everything);
     }
 

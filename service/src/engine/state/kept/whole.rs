@@ -77,7 +77,7 @@ pub(in crate::engine::state) struct Whole {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::engine::state) struct Touched {
     /// The names of disks that are, or were, in these maps or sessions.
-    pub(super) disks: BTreeSet<String>,
+    pub(in crate::engine::state) disks: BTreeSet<String>,
     /// The names of their maps.
     pub(super) maps: BTreeSet<String>,
 }

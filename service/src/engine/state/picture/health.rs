@@ -21,10 +21,9 @@ pub(super) fn of(paths: &[PathOf<'_>], now: &Snapshot, is_queueing: bool) -> Hea
     }
 }
 
-/// Whether the disk has a map, and no path of it works.
-pub(super) fn is_stalled(paths: &[PathOf<'_>], now: &Snapshot) -> bool {
-    let map = map(paths);
-    map.is_some() && !paths.iter().any(|path| carries(path, map, now))
+/// The disk's map, if no path of it works.
+pub(super) fn stalled<'a>(paths: &[PathOf<'a>], now: &Snapshot) -> Option<&'a Map> {
+    map(paths).filter(|map| !paths.iter().any(|path| carries(path, Some(map), now)))
 }
 
 fn map<'a>(paths: &[PathOf<'a>]) -> Option<&'a Map> {
@@ -71,7 +70,7 @@ mod tests {
             now.all_sessions().iter().map(|session| PathOf { session, disk: &session.disks[0] }).collect();
         let health = of(&paths, &now, is_queueing);
         let is_without = matches!(health, Health::Queueing | Health::Down);
-        assert_eq!(is_stalled(&paths, &now), is_without && map(&paths).is_some());
+        assert_eq!(stalled(&paths, &now).is_some(), is_without && map(&paths).is_some());
         health
     }
 

@@ -163,17 +163,17 @@ async fn after_a_look_that_failed_nothing_older_is_read() {
     let _watcher = watcher(&room).await;
     let root = root(&room).await;
     let before = managed(&room).await;
-    let (nodes, aside) = (room.machine.at("db/nodes"), room.machine.at("db/aside"));
-    std::fs::rename(&nodes, &aside).unwrap();
-    std::os::unix::fs::symlink("nodes", &nodes).unwrap();
+    let records = room.machine.database();
+    room.machine.remove("db/nodes");
+    std::os::unix::fs::symlink("nodes", room.machine.at("db/nodes")).unwrap();
     let soon = Duration::from_secs(10);
     // Until the daemon has heard of it.
     timeout(soon, async { while root.get_managed_objects().await.is_ok() {} }).await.unwrap();
     for _ in 0..5 {
         root.get_managed_objects().await.unwrap_err();
     }
-    std::fs::remove_file(&nodes).unwrap();
-    std::fs::rename(&aside, &nodes).unwrap();
+    room.machine.remove("db/nodes");
+    records.iter().for_each(|(path, text)| room.machine.put(&format!("db/{path}"), text, 0o600));
     timeout(soon, async { while root.get_managed_objects().await.is_err() {} }).await.unwrap();
     assert_eq!(managed(&room).await, before);
 }

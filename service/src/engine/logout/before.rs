@@ -195,11 +195,11 @@ mod tests {
         let fault = world.refused(TARGET, None).await;
         assert!(fault.message().contains("iscsid"), "{fault}");
         world.machine.open_iscsid_socket(true);
-        let (iscsiadm, aside) = (world.machine.at("bin/iscsiadm"), world.machine.at("bin/aside"));
-        std::fs::rename(&iscsiadm, &aside).unwrap();
+        let iscsiadm = world.machine.text("bin/iscsiadm");
+        world.machine.remove("bin/iscsiadm");
         let fault = world.refused(TARGET, None).await;
         assert!(fault.message().contains("iscsiadm"), "{fault}");
-        std::fs::rename(&aside, &iscsiadm).unwrap();
+        world.machine.put("bin/iscsiadm", &iscsiadm, 0o755);
         world.machine.put("sys/firmware/ibft/target0/target-name", &format!("{TARGET}\n"), 0o444);
         let fault = world.refused(TARGET, None).await;
         assert!(fault.kind() == Kind::InUse && fault.message().contains("firmware"), "{fault}");

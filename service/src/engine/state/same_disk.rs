@@ -14,6 +14,10 @@ use crate::backend::{
     open_iscsi::known_luns::Shared,
 };
 
+/// A text names so many disks, and counts the others: each of them has it, and a gateway may offer thousands of LUNs
+/// with one identifier.
+const NAMED: usize = 16;
+
 /// A disk, and the session that it comes through.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct PathOf<'a> {
@@ -54,6 +58,16 @@ pub(in crate::engine) fn same_disks<'a>(paths: &[PathOf<'a>]) -> Vec<SameDisk<'a
     };
     let others = mapped.into_values().filter(is_other);
     named.into_values().chain(others).map(|paths| SameDisk { paths }).collect()
+}
+
+/// Some of these, and how many there are beside them: `sda, sdb and 3 more`.
+pub(super) fn some_of<T: ToString>(all: impl IntoIterator<Item = T>) -> String {
+    let mut all = all.into_iter();
+    let named: Vec<String> = all.by_ref().take(NAMED).map(|one| one.to_string()).collect();
+    match (named.join(", "), all.count()) {
+        (named, 0) => named,
+        (named, more) => format!("{named} and {more} more"),
+    }
 }
 
 /// A disk without an identifier is one of its own.
@@ -107,10 +121,13 @@ impl<'a> SameDisk<'a> {
                 .map(|path| (path.disk.label(), value(path.disk)))
                 .filter(|(_, value)| !value.is_empty())
                 .collect();
-            let is_one =
-                values.iter().all(|(_, value)| values.first().is_some_and(|(_, first)| first == value));
-            let each: Vec<String> = values.iter().map(|(name, value)| format!("{name} {value}")).collect();
-            (!is_one).then(|| format!("in {what} ({})", each.join(", ")))
+            // Of each value one, if not all can be named.
+            let mut seen = BTreeSet::new();
+            let (mut each, others): (Vec<_>, Vec<_>) =
+                values.iter().partition(|(_, value)| seen.insert(value.as_str()) || values.len() <= NAMED);
+            each.extend(others);
+            let each = each.iter().map(|(name, value)| format!("{name} {value}"));
+            (seen.len() > 1).then(|| format!("in {what} ({})", some_of(each)))
         };
         let is_equal = |one: &Disk, other: &Disk| {
             (one.size, one.lun) == (other.size, other.lun)
@@ -136,12 +153,12 @@ impl<'a> SameDisk<'a> {
         .collect()
     }
 
-    /// Each disk with where it comes from: `sda (LUN 0 of iqn.a), sdb (LUN 0 of iqn.b)`.
+    /// The disks, each with where it comes from: `sda (LUN 0 of iqn.a), sdb (LUN 0 of iqn.b)`.
     pub(in crate::engine) fn places(&self) -> String {
         let place = |path: &PathOf<'_>| {
             format!("{} (LUN {} of {})", path.disk.label(), path.disk.lun, path.session.target)
         };
-        self.paths.iter().map(place).collect::<Vec<_>>().join(", ")
+        some_of(self.paths.iter().map(place))
     }
 
     /// What is wrong if several targets have such a disk and no person accepted that; the next step.
@@ -151,7 +168,7 @@ impl<'a> SameDisk<'a> {
         if self.is_accepted(accepted) {
             return None;
         }
-        let wwids = self.wwids().into_iter().collect::<Vec<_>>().join(", ");
+        let wwids = some_of(self.wwids());
         let number = targets.len();
         let what = match self.map() {
             Some(map) => format!(
@@ -196,7 +213,7 @@ impl<'a> SameDisk<'a> {
         let what = match self.map() {
             Some(map) => format!("{} is one map of disks that differ {differ}: {place}", map.name),
             None => {
-                let wwids = self.wwids().into_iter().collect::<Vec<_>>().join(", ");
+                let wwids = some_of(self.wwids());
                 format!("disks with one identifier, {wwids}, differ {differ}: {place}")
             }
         };
@@ -276,6 +293,25 @@ pub(in crate::engine) mod tests {
         assert_eq!((group.targets(), group.differences().len()), (vec!["iqn.a"], 0));
         assert!(group.of_several_targets(&Accepted::new()).is_none() && group.of_unequal_disks().is_none());
         assert!(with_other_targets(&two, &"iqn.2001-04.com.example:a".parse().unwrap()).is_empty());
+    }
+
+    #[test]
+    fn thousands_of_disks_with_one_identifier_have_a_text_of_a_few() {
+        let many = |count: u64| {
+            let disks =
+                (0..count).map(|lun| disk(&format!("sd{lun}"), lun % 7, 64 + lun / 4000, "naa.1", ""));
+            [session(1, "iqn.a", disks.collect()), session(2, "iqn.b", vec![disk("sdz", 0, 64, "naa.1", "")])]
+        };
+        let told = |count| only(&many(count)).of_several_targets(&Accepted::new()).unwrap().0;
+        let text = told(5000);
+        assert!(text.len() < 3000, "{} bytes: {text}", text.len());
+        for word in
+            ["sd0 (LUN 0 of iqn.a)", "and 4985 more", "in size (sd0 64 bytes, sd4000 65 bytes, sd1 64"]
+        {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+        let text = told(15);
+        assert!(!text.contains(" more") && text.contains("sd14 (LUN 0 of iqn.a), sdz (LUN 0"), "{text}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
 
 use iscsi_initiator_dbus::{Iqn, fault::Result, results::Problem, shell::command};
 
-use super::same_disk::{Accepted, PathOf, SameDisk, paths_of, same_disks};
+use super::same_disk::{Accepted, PathOf, SameDisk, paths_of, same_disks, some_of};
 use crate::{
     backend::{
         host::threads::reading,
@@ -237,7 +237,7 @@ fn without_map(group: &SameDisk<'_>, rule: Rule, wwids: &[String], is_ours: bool
     let (why, hint) = why_none::reason(rule, is_listed, is_ours, names.first().unwrap_or(&""));
     let what = format!(
         "{} are {} paths to one LUN, each of them a disk of its own without a multipath map: {why}",
-        names.join(", "),
+        some_of(&names),
         names.len()
     );
     Trouble::of(group, Problem::NoMap, (what, hint))

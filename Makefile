@@ -14,7 +14,7 @@ CARGO      ?= cargo
 RELEASE     = $(TARGET)/release
 NAME        = org.cloudatlas.IscsiInitiator
 
-.PHONY: help setup build check lint doc deny unit bus case test soak fuzz bench dev demo shell install uninstall clean
+.PHONY: help setup build check lint doc deny unit bus case test soak fuzz bench dev applet applet-run applet-test applet-po demo shell install install-applet uninstall uninstall-applet clean
 
 help: ## list these commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,18 @@ bench: setup ## what calls cost, and what a failed login is like with iscsiadm a
 dev: ## the daemon on a private bus beside a fake machine, for who writes a client (knobs from the standard input: help)
 	@tests/dev
 
+applet: ## build the desktop applet (in a Debian 13 room where this machine's GTK is older; docs/applet.md)
+	@tests/applet/cargo build --release
+
+applet-run: ## show the applet beside the daemon of `make dev` (knobs from the standard input: help)
+	@tests/applet/show
+
+applet-test: ## test the applet: its unit tests, its catalogue, and its window as a person uses it (CASE=name: one of the cases)
+	@tests/applet/test $(CASE)
+
+applet-po: ## bring the applet's translations up to date with its sources (client/applet/po)
+	@tests/applet/room run tests/applet/translations update
+
 demo: setup ## the main job, step by step, on a real machine with a real gateway (STAY=1: and a shell there)
 	@tests/demo $(if $(STAY),--stay)
 
@@ -92,6 +104,29 @@ install: ## put every file where a distribution would (DESTDIR=, PREFIX=/usr)
 	install -D -m 0644 CHANGELOG.md $(DESTDIR)$(DATADIR)/doc/iscsi-initiatord/CHANGELOG.md
 	install -D -m 0644 LICENSE $(DESTDIR)$(DATADIR)/doc/iscsi-initiatord/LICENSE
 
+APPLET := $(NAME).Applet
+ICONS := $(DATADIR)/icons/hicolor
+install-applet: ## put the applet's files where a distribution would, after make applet (DESTDIR=, PREFIX=/usr)
+	install -D -m 0755 $(firstword $(wildcard $(TARGET)/applet/native/release/iscsi-applet $(TARGET)/applet/build/release/iscsi-applet)) $(DESTDIR)$(BINDIR)/iscsi-applet
+	install -D -m 0644 client/applet/data/$(APPLET).desktop $(DESTDIR)$(DATADIR)/applications/$(APPLET).desktop
+	install -D -m 0644 client/applet/data/$(APPLET).Tray.desktop $(DESTDIR)/etc/xdg/autostart/$(APPLET).Tray.desktop
+	install -D -m 0644 client/applet/data/$(APPLET).metainfo.xml $(DESTDIR)$(DATADIR)/metainfo/$(APPLET).metainfo.xml
+	install -d $(DESTDIR)$(DATADIR)/dbus-1/services
+	sed 's|/usr/bin/|$(BINDIR)/|' client/applet/data/$(APPLET).service > $(DESTDIR)$(DATADIR)/dbus-1/services/$(APPLET).service
+	chmod 0644 $(DESTDIR)$(DATADIR)/dbus-1/services/$(APPLET).service
+	install -D -m 0644 -t $(DESTDIR)$(ICONS)/scalable/apps client/applet/data/icons/scalable/apps/$(APPLET).svg
+	install -D -m 0644 -t $(DESTDIR)$(ICONS)/symbolic/apps client/applet/data/icons/scalable/apps/$(APPLET)-symbolic.svg
+	install -D -m 0644 -t $(DESTDIR)$(ICONS)/symbolic/status client/applet/data/icons/scalable/actions/*.svg
+	tests/applet/translations install $(DESTDIR)$(DATADIR)/locale
+
+uninstall-applet: ## remove what install-applet put there
+	rm -f $(DESTDIR)$(BINDIR)/iscsi-applet
+	rm -f $(DESTDIR)$(DATADIR)/applications/$(APPLET).desktop $(DESTDIR)/etc/xdg/autostart/$(APPLET).Tray.desktop
+	rm -f $(DESTDIR)$(DATADIR)/metainfo/$(APPLET).metainfo.xml $(DESTDIR)$(DATADIR)/dbus-1/services/$(APPLET).service
+	rm -f $(DESTDIR)$(ICONS)/scalable/apps/$(APPLET).svg $(DESTDIR)$(ICONS)/symbolic/apps/$(APPLET)-symbolic.svg
+	rm -f $(addprefix $(DESTDIR)$(ICONS)/symbolic/status/,$(notdir $(wildcard client/applet/data/icons/scalable/actions/*.svg)))
+	rm -f $(DESTDIR)$(DATADIR)/locale/zh_CN/LC_MESSAGES/iscsi-initiator.mo
+
 uninstall: ## remove what install put there
 	rm -f $(DESTDIR)$(LIBEXECDIR)/iscsi-initiatord $(DESTDIR)$(BINDIR)/iscsictl
 	rm -f $(DESTDIR)$(DATADIR)/dbus-1/system.d/$(NAME).conf
@@ -107,4 +142,5 @@ uninstall: ## remove what install put there
 	rm -rf $(DESTDIR)$(DATADIR)/doc/iscsi-initiatord
 
 clean: ## remove what was built, the testbed's image included
+	@tests/applet/room remove
 	rm -rf $(TARGET)

@@ -135,6 +135,14 @@ async fn a_client_sees_what_the_knobs_do_and_nothing_is_left_behind() {
         sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(dev.turn(&format!("plug-cable {portal}")).await, "ok");
+    // Who calls meanwhile hears at once that there is no daemon; afterwards it has all that the machine has.
+    assert_eq!(dev.turn("kill-daemon").await, "ok");
+    assert!(dev.turn("kill-daemon").await.starts_with("error: "));
+    let gone = client.list_paths(HashMap::new()).await.unwrap_err();
+    assert!(gone.error_name().ends_with(".ServiceUnknown"), "{gone:?}");
+    assert_eq!(dev.turn("start-daemon").await, "ok");
+    assert!(dev.turn("start-daemon").await.starts_with("error: "));
+    assert_eq!(client.list_paths(HashMap::new()).await.unwrap().len(), 4);
     dev.send("quit").await;
     dev.ends().await;
 }

@@ -14,6 +14,7 @@ use super::greeting::Greeting;
 const OWN: &str = "\
 deny ACTION, allow ACTION    polkit refuses the action, or allows it again
 dismiss ACTION               polkit asks a person, who dismisses the dialog
+kill-daemon, start-daemon    the daemon goes from the bus, or is there again
 examples                     the commands to try
 quit                         everything ends, as at the end of the input";
 

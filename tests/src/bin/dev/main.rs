@@ -21,7 +21,7 @@ use std::{
 
 use iscsi_initiator_fake::{Bus, Machine, polkit, systemd, target::Chap};
 use iscsi_initiator_polkit::Action;
-use iscsi_initiatord::{Layout, connect, serve};
+use iscsi_initiatord::{Activity, Entrance, Layout, connect, serve};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::{greeting::Greeting, knobs::Knobs};
@@ -57,8 +57,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let stand_ins = bus.connect().await;
     let denied = polkit::serve(&stand_ins, &Action::ALL.map(Action::id)).await;
     systemd::serve_machine(&stand_ins, &machine).await;
-    let connection = connect(&bus.address().parse()?).await?;
-    let _activity = serve(&connection, Layout::below(&machine.root())).await?;
+    let mut daemon = Some(Daemon::start(&bus, &machine).await?);
     let greeting = Greeting::new(&bus, &machine, portals)?;
     say(&greeting.to_string())?;
     let mut lines = lines::read();
@@ -71,7 +70,39 @@ async fn run() -> Result<(), Box<dyn Error>> {
             _ = hang_up.recv() => None,
         };
         let Some(line) = line.filter(|line| line.trim() != "quit") else { return Ok(()) };
-        say(&knobs.turn(line).await)?;
+        let answer = match line.trim() {
+            "kill-daemon" => match daemon.take() {
+                Some(daemon) => daemon.kill().await.map(|()| "ok".to_owned())?,
+                None => "error: it does not run".to_owned(),
+            },
+            "start-daemon" if daemon.is_some() => "error: it runs already".to_owned(),
+            "start-daemon" => {
+                daemon = Some(Daemon::start(&bus, &machine).await?);
+                "ok".to_owned()
+            }
+            _ => knobs.turn(line).await,
+        };
+        say(&answer)?;
+    }
+}
+
+/// The daemon, as its clients see it.
+struct Daemon {
+    entrance: Entrance,
+    _activity: Activity,
+}
+
+impl Daemon {
+    async fn start(bus: &Bus, machine: &Machine) -> Result<Self, Box<dyn Error>> {
+        let entrance = connect(&bus.address().parse()?).await?;
+        let activity = serve(&entrance, Layout::below(&machine.root())).await?;
+        Ok(Self { entrance, _activity: activity })
+    }
+
+    /// Its name goes from the bus, and its calls are not answered any more.
+    async fn kill(self) -> zbus::Result<()> {
+        let connection: &zbus::Connection = &self.entrance;
+        connection.clone().close().await
     }
 }
 

@@ -1,0 +1,214 @@
+"""A person at the applet's window: finds, presses, types and reads by the accessibility tree, as a screen reader does.
+Must not sleep for a fixed time, or look at anything that a person cannot see."""
+
+import os
+import subprocess
+import time
+
+import gi
+
+gi.require_version("Atspi", "2.0")
+from gi.repository import Atspi, GLib  # noqa: E402
+
+# Beside a build on two processors everything takes its time.
+PATIENCE = 40
+
+
+class Missing(AssertionError):
+    """What a person would have waited for in vain."""
+
+
+class Person:
+    """Somebody who looks at one program."""
+
+    def __init__(self, program, environment):
+        self.program = subprocess.Popen(program, env=environment)
+        self.desk = None
+
+    def looks_at_the_window(self):
+        """Without a window manager, the keys have to be sent there."""
+
+        def look():
+            found = subprocess.run(
+                ["xdotool", "search", "--onlyvisible", "--pid", str(self.program.pid)], capture_output=True, text=True, check=False
+            ).stdout.split()
+            if not found:
+                return None
+            width, height = os.environ.get("SIZE", "960x760").split("x")
+            place = ["windowmove", found[-1], "0", "0", "windowsize", found[-1], width, height, "windowfocus", found[-1]]
+            return subprocess.run(["xdotool", *place], check=False).returncode == 0
+
+        self.wait("the window", look)
+        self.wait("its tree", self._application)
+
+    def leave(self):
+        self.program.terminate()
+        try:
+            self.program.wait(10)
+        except subprocess.TimeoutExpired:
+            self.program.kill()
+            self.program.wait()
+
+    # ---- looking -----------------------------------------------------------------------------------------------------
+    def _application(self):
+        desktop = Atspi.get_desktop(0)
+        for place in range(desktop.get_child_count()):
+            application = desktop.get_child_at_index(place)
+            if application and application.get_process_id() == self.program.pid:
+                return application
+        return None
+
+    def everything(self):
+        """Each thing that is shown, as (thing, role, name)."""
+        return self._below(self._application())
+
+    def within_reach(self):
+        """What the pointer and the keys get at: the topmost dialog, where there is one."""
+        shown = self.everything()
+        dialogs = [thing for thing, role, _ in shown if role in ("dialog", "alert")]
+        return self._below(dialogs[-1]) if dialogs else shown
+
+    @staticmethod
+    def _below(root):
+        found = []
+
+        def walk(thing, depth):
+            try:
+                if thing is None or depth > 60:
+                    return
+                role = thing.get_role_name()
+                is_shown = thing.get_state_set().contains(Atspi.StateType.SHOWING)
+                if role != "application" and not is_shown:
+                    return
+                found.append((thing, role, thing.get_name() or ""))
+                for place in range(thing.get_child_count()):
+                    walk(thing.get_child_at_index(place), depth + 1)
+            except GLib.Error:
+                # It went away meanwhile.
+                return
+
+        walk(root, 0)
+        return found
+
+    def wait(self, what, look):
+        """The first true answer of a look."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            if self.program.poll() is not None:
+                raise Missing(f"{what}: the program has ended with {self.program.returncode}")
+            try:
+                answer = look()
+            except GLib.Error:
+                answer = None
+            if answer:
+                return answer
+            if time.monotonic() > deadline:
+                raise Missing(f"{what}: not there; what is shown: {self.texts()}")
+            time.sleep(0.05)
+
+    def places(self):
+        """What is within reach, with its place in the window."""
+        found = []
+        for thing, role, name in self.within_reach():
+            try:
+                component = thing.get_component_iface()
+                if component is not None:
+                    found.append((thing, role, name, component.get_extents(Atspi.CoordType.WINDOW)))
+            except GLib.Error:
+                # It went away meanwhile.
+                continue
+        return found
+
+    def texts(self):
+        return [name for _, _, name in self.everything() if name]
+
+    def sees(self, text):
+        """A text somewhere on the screen."""
+        return self.wait(f"text {text!r}", lambda: any(text in name for name in self.texts()))
+
+    def sees_no(self, text):
+        return self.wait(f"no text {text!r}", lambda: not any(text in name for name in self.texts()))
+
+    def find(self, roles, name):
+        def look():
+            for thing, role, its_name in self.everything():
+                if role in roles and its_name == name:
+                    return thing
+            return None
+
+        return self.wait(f"{'/'.join(roles)} {name!r}", look)
+
+    # ---- doing -------------------------------------------------------------------------------------------------------
+    def press(self, name, roles=("button", "push button", "toggle button", "check box", "switch", "menu item")):
+        """Presses the first thing of that name that can be pressed."""
+
+        def look():
+            for thing, role, its_name in self.within_reach():
+                if role not in roles or its_name != name:
+                    continue
+                states = thing.get_state_set()
+                action = thing.get_action_iface()
+                if action is None or action.get_n_actions() == 0:
+                    continue
+                if not states.contains(Atspi.StateType.SENSITIVE):
+                    continue
+                return action.do_action(0)
+            return None
+
+        self.wait(f"press {name!r}", look)
+
+    def type(self, field, text):
+        """Writes into the field of that name, in place of what is there."""
+
+        def look():
+            for thing, _, its_name in self.within_reach():
+                if its_name != field:
+                    continue
+                editable = thing.get_editable_text_iface()
+                if editable is not None and thing.get_state_set().contains(Atspi.StateType.EDITABLE):
+                    return editable.set_text_contents(text)
+            return None
+
+        self.wait(f"field {field!r}", look)
+
+    def is_on(self, name):
+        def look():
+            for thing, role, its_name in self.everything():
+                if its_name == name and role in ("check box", "switch", "toggle button"):
+                    action = thing.get_action_iface()
+                    if action is not None and action.get_n_actions() > 0:
+                        return (thing.get_state_set().contains(Atspi.StateType.CHECKED),)
+            return None
+
+        return self.wait(f"switch {name!r}", look)[0]
+
+    def chooses(self, text):
+        """Clicks on the row whose name begins so."""
+
+        def look():
+            for thing, role, its_name in self.within_reach():
+                if role in ("list item", "table row") and its_name.startswith(text):
+                    place = thing.get_component_iface().get_extents(Atspi.CoordType.WINDOW)
+                    return place if place.width > 0 else None
+            return None
+
+        # The window is in the corner of the screen.
+        place = self.wait(f"row {text!r}", look)
+        x, y = place.x + place.width // 2, place.y + place.height // 2
+        subprocess.run(["xdotool", "mousemove", str(x), str(y), "click", "1", "mousemove", "0", "0"], check=True)
+
+    def keys(self, *keys):
+        subprocess.run(["xdotool", "key", "--delay", "40", *keys], check=True)
+
+    def writes(self, text):
+        subprocess.run(["xdotool", "type", "--delay", "20", text], check=True)
+
+    def focused(self):
+        for thing, role, name in self.everything():
+            if thing.get_state_set().contains(Atspi.StateType.FOCUSED):
+                return role, name
+        return None, None
+
+    def picture(self, file):
+        """What is on the screen, for who looks at it afterwards."""
+        subprocess.run(["import", "-window", "root", file], check=False)

@@ -1,0 +1,178 @@
+"""What is around the window: the daemon on a fake machine (`make dev`), and a desktop with or without a tray.
+Must not leave anything running."""
+
+import json
+import os
+import subprocess
+import threading
+
+from gi.repository import Gio, GLib
+
+
+class Machine:
+    """The program of `make dev`: the real daemon beside a machine of files."""
+
+    def __init__(self, program):
+        self.program = subprocess.Popen(
+            [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        self.iscsictl = os.path.join(os.path.dirname(program), "iscsictl")
+        self.address = self.portals = None
+        for line in self.program.stdout:
+            words = line.split()
+            if line.startswith("bus "):
+                self.address = words[1]
+            if line.startswith("gateway "):
+                self.portals = [words[1], words[3].rstrip(":")]
+            if line.startswith("Here: "):
+                break
+        assert self.address and self.portals, "the daemon did not start"
+
+    target = "iqn.2003-01.com.example:disks"
+    user, secret = "libvirtd", "mypassword12"
+
+    def turn(self, line):
+        """Turns a knob; what it answers."""
+        self.program.stdin.write(line + "\n")
+        self.program.stdin.flush()
+        answer = self.program.stdout.readline().strip()
+        assert not answer.startswith("error"), f"{line}: {answer}"
+        return answer
+
+    def iscsi(self, *arguments, secret=False):
+        """iscsictl on this machine."""
+        environment = dict(os.environ, DBUS_SYSTEM_BUS_ADDRESS=self.address)
+        given = self.secret if secret else ""
+        return subprocess.run(
+            [self.iscsictl, *arguments], env=environment, input=given, text=True, check=True, capture_output=True
+        ).stdout
+
+    def connect(self):
+        self.iscsi("connect", self.portals[0], "--user", self.user, "--secret-stdin", secret=True)
+
+    def leave(self):
+        self.program.terminate()
+        self.program.wait(20)
+
+
+OLD = """<node><interface name="org.cloudatlas.IscsiInitiator">
+<property name="Version" type="s" access="read"/><property name="Features" type="as" access="read"/>
+<property name="InitiatorName" type="s" access="read"/></interface></node>"""
+
+
+class EmptyBus:
+    """A system bus without the service, and without polkit; or with a service of before there were objects."""
+
+    def __init__(self, is_old):
+        self.program = subprocess.Popen(
+            ["dbus-daemon", "--session", "--nofork", "--print-address"], stdout=subprocess.PIPE, text=True
+        )
+        self.address = self.program.stdout.readline().strip()
+        if is_old:
+            self._serve()
+
+    def _serve(self):
+        flags = Gio.DBusConnectionFlags.AUTHENTICATION_CLIENT | Gio.DBusConnectionFlags.MESSAGE_BUS_CONNECTION
+        self.bus = Gio.DBusConnection.new_for_address_sync(self.address, flags, None, None)
+        values = {
+            "Version": GLib.Variant("s", "0.0.1"),
+            "Features": GLib.Variant("as", ["connect"]),
+            "InitiatorName": GLib.Variant("s", ""),
+        }
+        interface = Gio.DBusNodeInfo.new_for_xml(OLD).interfaces[0]
+        name = "org.cloudatlas.IscsiInitiator"
+        self.bus.register_object(
+            "/org/cloudatlas/IscsiInitiator", interface, None, lambda *called: values[called[4]], None
+        )
+        Gio.bus_own_name_on_connection(self.bus, name, Gio.BusNameOwnerFlags.NONE, None, None)
+        threading.Thread(target=GLib.MainLoop().run, daemon=True).start()
+
+    def leave(self):
+        self.program.terminate()
+        self.program.wait(20)
+
+
+WATCHER = """<node><interface name="org.kde.StatusNotifierWatcher">
+<method name="RegisterStatusNotifierItem"><arg type="s" direction="in"/></method>
+<property name="IsStatusNotifierHostRegistered" type="b" access="read"/>
+</interface></node>"""
+NOTIFICATIONS = """<node><interface name="org.freedesktop.Notifications">
+<method name="Notify"><arg type="s" direction="in"/><arg type="u" direction="in"/><arg type="s" direction="in"/>
+<arg type="s" direction="in"/><arg type="s" direction="in"/><arg type="as" direction="in"/>
+<arg type="a{sv}" direction="in"/><arg type="i" direction="in"/><arg type="u" direction="out"/></method>
+<method name="CloseNotification"><arg type="u" direction="in"/></method>
+<method name="GetCapabilities"><arg type="as" direction="out"/></method>
+<signal name="ActionInvoked"><arg type="u"/><arg type="s"/></signal>
+</interface></node>"""
+WINDOW = """<node><interface name="org.freedesktop.Application">
+<method name="Activate"><arg type="a{sv}" direction="in"/></method>
+<method name="ActivateAction"><arg type="s" direction="in"/><arg type="av" direction="in"/><arg type="a{sv}" direction="in"/></method>
+</interface></node>"""
+
+
+class Desk:
+    """A stand-in for a desktop: a tray host, a notification server, and the window that a click opens."""
+
+    def __init__(self):
+        self.items, self.shown, self.closed, self.opened = [], [], [], []
+        self.loop = GLib.MainLoop()
+        self.bus = Gio.bus_get_sync(Gio.BusType.SESSION)
+        for name, path, document in [
+            ("org.kde.StatusNotifierWatcher", "/StatusNotifierWatcher", WATCHER),
+            ("org.freedesktop.Notifications", "/org/freedesktop/Notifications", NOTIFICATIONS),
+            ("org.cloudatlas.IscsiInitiator.Applet", "/org/cloudatlas/IscsiInitiator/Applet", WINDOW),
+        ]:
+            interface = Gio.DBusNodeInfo.new_for_xml(document).interfaces[0]
+            self.bus.register_object(path, interface, self._called, lambda *_: GLib.Variant("b", True), None)
+            Gio.bus_own_name_on_connection(self.bus, name, Gio.BusNameOwnerFlags.NONE, None, None)
+        threading.Thread(target=self.loop.run, daemon=True).start()
+
+    def _called(self, _bus, sender, _path, _interface, method, parameters, invocation):
+        values = parameters.unpack()
+        answer = None
+        if method == "RegisterStatusNotifierItem":
+            self.items.append(sender)
+        elif method == "Notify":
+            before, title, body, hints = values[1], values[3], values[4], values[6]
+            number = before or len(self.shown) + 1
+            self.shown.append({"id": number, "title": title, "body": body, "urgency": hints.get("urgency")})
+            answer = GLib.Variant("(u)", (number,))
+        elif method == "CloseNotification":
+            self.closed.append(values[0])
+        elif method == "GetCapabilities":
+            answer = GLib.Variant("(as)", (["body", "actions"],))
+        elif method == "ActivateAction":
+            self.opened.append((values[0], values[1]))
+        elif method == "Activate":
+            self.opened.append(("", []))
+        invocation.return_value(answer)
+
+    def click(self, number):
+        """The person clicks a notification."""
+        parameters = GLib.Variant("(us)", (number, "default"))
+        self.bus.emit_signal(
+            None, "/org/freedesktop/Notifications", "org.freedesktop.Notifications", "ActionInvoked", parameters
+        )
+
+    def _call(self, path, interface, method, parameters):
+        return self.bus.call_sync(
+            self.items[-1], path, interface, method, parameters, None, Gio.DBusCallFlags.NONE, 10000, None
+        ).unpack()
+
+    def icon(self):
+        """The properties of the icon."""
+        parameters = GLib.Variant("(s)", ("org.kde.StatusNotifierItem",))
+        return self._call("/StatusNotifierItem", "org.freedesktop.DBus.Properties", "GetAll", parameters)[0]
+
+    def menu(self):
+        """The texts of the menu, by number."""
+        parameters = GLib.Variant("(iias)", (0, -1, []))
+        _, (_, _, children) = self._call("/MenuBar", "com.canonical.dbusmenu", "GetLayout", parameters)
+        return {number: properties.get("label", "") for number, properties, _ in children}
+
+    def choose(self, number):
+        parameters = GLib.Variant("(isvu)", (number, "clicked", GLib.Variant("i", 0), 0))
+        self._call("/MenuBar", "com.canonical.dbusmenu", "Event", parameters)
+
+    def said(self):
+        return json.dumps(self.shown, ensure_ascii=False)

@@ -19,7 +19,7 @@ pub(super) fn show(topic: &str, parent: &impl IsA<gtk::Widget>) {
             gettext(
                 "The service is called iscsi-initiatord. Where your system has a package of that name, install it; otherwise build it from its sources. It is started when it is needed. If it is installed already, its log says why it does not start.",
             ),
-            "sudo apt install iscsi-initiatord\njournalctl -u iscsi-initiatord",
+            "journalctl -u iscsi-initiatord",
         ),
     };
     let dialog = adw::AlertDialog::new(Some(&heading), Some(&body));

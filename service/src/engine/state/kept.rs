@@ -7,23 +7,25 @@
 //! | room | what it is |
 //! |---|---|
 //! | `replies` | what multipathd last said of the paths |
+//! | `turns` | one update at a time, and one for all that wait for it |
 //! | `whole` | the machine as the kernel shows it, and its update |
 
 mod replies;
+mod turns;
 pub(super) mod whole;
 
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use iscsi_initiator_dbus::{Iqn, fault::Result};
-use tokio::time::timeout;
 
 pub(crate) use self::whole::Freshness;
 use self::{
     replies::Replies,
+    turns::{Turn, Turns},
     whole::{Changed, Seen, Whole},
 };
 use super::{
@@ -36,8 +38,6 @@ use crate::backend::{
     kernel::sysfs::{Map, Scope},
 };
 
-/// How long one waits for another's update. After that it looks by itself: a read may hang in the kernel.
-const TURN: Duration = Duration::from_secs(5);
 /// Acts on more targets than these are acts on all.
 const MOST: usize = 64;
 
@@ -45,8 +45,7 @@ const MOST: usize = 64;
 #[derive(Clone)]
 pub(in crate::engine) struct Kept {
     state: State,
-    /// `None` until the first look.
-    whole: Arc<tokio::sync::Mutex<Option<Whole>>>,
+    turns: Turns,
     acted: Arc<Mutex<Acted>>,
     replies: Arc<Replies>,
 }
@@ -71,7 +70,7 @@ pub(in crate::engine) struct Current {
 impl Kept {
     pub(in crate::engine) fn new(state: &State) -> Self {
         let state = state.clone();
-        Self { state, whole: Arc::default(), acted: Arc::default(), replies: Arc::default() }
+        Self { state, turns: Turns::default(), acted: Arc::default(), replies: Arc::default() }
     }
 
     /// An act has ended: what it changed is read again, also what the kernel does not report.
@@ -85,12 +84,6 @@ impl Kept {
 
     fn acted(&self) -> MutexGuard<'_, Acted> {
         self.acted.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether there is something that need not be read from the start, and no one is at it.
-    fn is_good(&self) -> bool {
-        let is_good = |whole: &Whole| whole.is_good_at(Instant::now());
-        !self.acted().on_all && self.whole.try_lock().is_ok_and(|whole| whole.as_ref().is_some_and(is_good))
     }
 
     /// The whole machine with the states of the paths, for a user: what is kept, brought up to date.
@@ -114,14 +107,17 @@ impl Kept {
     /// These sessions, and of the others the disks that count as one with a disk of these, with the states of the
     /// paths, for a user. Only these are read where nothing is kept.
     pub(in crate::engine) async fn current_around(&self, scope: Scope, user: Option<u32>) -> Result<Current> {
-        let freshness = Freshness::Now(scope.clone());
-        let seen = if self.is_good() { self.update(&freshness).await? } else { None };
+        let is_other_everywhere = self.acted().on_all;
+        let seen = match is_other_everywhere {
+            true => None,
+            false => self.update_if_good(&Freshness::Now(scope.clone())).await?,
+        };
         let Some(seen) = seen else {
             return Ok(Current { snapshot: self.state.paths_around(scope, user).await?, pathless: None });
         };
         let sessions = scope.around(&seen.sessions);
         let maps = maps_of(&sessions);
-        let paths = match self.replies.known(&seen) {
+        let paths = match self.replies.known(&seen).await {
             Some(paths) => paths,
             None if maps.is_empty() => PathStates::default(),
             None => self.state.paths(user, move |multipathd| multipathd.paths_of(&maps)).await.into(),
@@ -132,12 +128,34 @@ impl Kept {
 
     /// Brings what is kept up to date. `None` if another update hangs.
     async fn update(&self, freshness: &Freshness) -> Result<Option<Seen>> {
-        let Ok(mut whole) = timeout(TURN, Arc::clone(&self.whole).lock_owned()).await else {
-            return Ok(None);
-        };
+        match self.turns.take(freshness).await {
+            Some(Turn::Mine(turn)) => self.take_turn(turn, freshness).await.map(Some),
+            Some(Turn::Served(seen)) => Ok(Some(seen)),
+            None => Ok(None),
+        }
+    }
+
+    /// The same; `None` also if everything would have to be read.
+    async fn update_if_good(&self, freshness: &Freshness) -> Result<Option<Seen>> {
+        match self.turns.take_if_kept(freshness).await {
+            Some(Turn::Mine(turn)) if turn.is_good_at(Instant::now()) => {
+                self.take_turn(turn, freshness).await.map(Some)
+            }
+            Some(Turn::Served(seen)) => Ok(Some(seen)),
+            Some(Turn::Mine(_)) | None => Ok(None),
+        }
+    }
+
+    async fn take_turn(&self, mut turn: turns::Mine, freshness: &Freshness) -> Result<Seen> {
         let (kept, freshness) = (self.clone(), freshness.clone());
         // Brought to its end whatever becomes of the call: no event is lost.
-        reading(move || Some(kept.updated(&mut whole, &freshness))).await
+        reading(move || {
+            turn.begin();
+            let seen = kept.updated(turn.whole(), &freshness);
+            turn.end(&freshness, &seen);
+            seen
+        })
+        .await
     }
 
     fn updated(&self, kept: &mut Option<Whole>, freshness: &Freshness) -> Seen {

@@ -90,9 +90,9 @@ impl Replies {
     }
 
     /// The same, if multipathd need not be asked.
-    pub(super) fn known(&self, seen: &Seen) -> Option<PathStates> {
-        // Where another asks, that may take long.
-        let last = self.last.try_lock().ok()?;
+    pub(super) async fn known(&self, seen: &Seen) -> Option<PathStates> {
+        // Where another asks, its reply may do for this, too; multipathd answers one after the other.
+        let last = self.last.lock().await;
         let reply = last.as_ref()?;
         let question = reply.question(seen, &Freshness::now(), Instant::now());
         (question == Question::Nothing).then(|| reply.paths.clone())

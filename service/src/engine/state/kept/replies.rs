@@ -20,6 +20,9 @@ use crate::{
 
 /// While all is well, multipathd is not asked more often; nor after it did not answer.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Nor more often than this many times what it takes to answer, up to the longest pause.
+const SHARE: u32 = 4;
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The last reply. Those who wait for one share the next, so that one at a time is asked for, in nobody's name.
 #[derive(Debug, Default)]
@@ -112,11 +115,16 @@ impl Reply {
         match freshness {
             Freshness::Events if !is_touched => Question::Nothing,
             Freshness::Events if seen.touched.maps.len() <= FEW => Question::Few,
-            Freshness::Now(_) if !is_touched && self.is_well(seen) && now < self.asked + PAUSE => {
+            Freshness::Now(_) if !is_touched && self.is_well(seen) && now < self.asked + self.pause() => {
                 Question::Nothing
             }
             _ => Question::Everything,
         }
+    }
+
+    fn pause(&self) -> Duration {
+        let took = self.over.saturating_duration_since(self.asked);
+        took.saturating_mul(SHARE).clamp(PAUSE, LONGEST_PAUSE)
     }
 
     /// Whether nothing is out of order. What follows on that in multipathd has no event.
@@ -160,6 +168,18 @@ mod tests {
         assert_eq!(reply(at(0)).question(&many, &events, at(1)), Question::Everything);
         for freshness in [&now, &events] {
             assert_eq!(reply(at(0)).question(&anew, freshness, at(1)), Question::Everything);
+        }
+    }
+
+    #[test]
+    fn a_multipathd_that_is_slow_is_asked_less_often() {
+        let begun = Instant::now();
+        for (took, pause) in [(0, 1000), (300, 1200), (1000, 4000), (4000, 5000)] {
+            let over = begun + Duration::from_millis(took);
+            let reply = Reply { over, ..reply(begun) };
+            let question = |then| reply.question(&seen(None, 0), &Freshness::now(), begun + then);
+            assert_eq!(question(Duration::from_millis(pause - 1)), Question::Nothing, "{took}");
+            assert_eq!(question(Duration::from_millis(pause)), Question::Everything, "{took}");
         }
     }
 

@@ -115,6 +115,16 @@ impl Shell {
             shell,
             move |_, _| shell.imp().split.set_show_content(true)
         ));
+        parts.page.connect_shown(glib::clone!(
+            #[weak]
+            shell,
+            move |_| {
+                // Beside the list, the focus stays in that.
+                if shell.imp().split.is_collapsed() {
+                    shell.imp().target.focus();
+                }
+            }
+        ));
         glib::timeout_add_local_once(
             LOADING,
             glib::clone!(

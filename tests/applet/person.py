@@ -123,6 +123,11 @@ class Person:
                 continue
         return found
 
+    def place(self, text):
+        """Where this text stands in the window."""
+        look = lambda: [place for _, role, name, place in self.places() if role == "label" and name == text]
+        return self.wait(f"label {text!r}", look)[0]
+
     def texts(self):
         return [name for _, _, name in self.everything() if name]
 
@@ -217,16 +222,25 @@ class Person:
         subprocess.run(["xdotool", "mousemove", str(x), str(y), "click", "1", "mousemove", "0", "0"], check=True)
 
     def picks(self, entry):
-        """An entry of the menu that is open, by the keys: an entry has no action of its own."""
-        self.wait(f"entry {entry!r}", lambda: entry in self.texts())
-        first = self.wait("an entry with the focus", lambda: self.focused()[1])
-        focused = first
-        while focused != entry:
-            self.keys("Down")
-            before = focused
-            focused = self.wait("the next entry", lambda: self.focused()[1] not in (None, "", before) and self.focused()[1])
-            assert focused != first, f"no entry {entry!r}"
-        self.keys("Return")
+        """An entry of the menu that is open."""
+
+        def look():
+            for thing, role, _ in self.within_reach():
+                if role == "menu item" and self._label(thing) == entry:
+                    return thing.get_action_iface().do_action(0)
+            return None
+
+        self.wait(f"entry {entry!r}", look)
+
+    @staticmethod
+    def _label(thing):
+        """What something is labelled by: GTK's entries of menus have no name of their own."""
+        for relation in thing.get_relation_set():
+            if relation.get_relation_type() == Atspi.RelationType.LABELLED_BY and relation.get_n_targets():
+                target = relation.get_target(0)
+                text = target.get_text_iface()
+                return Atspi.Text.get_text(text, 0, -1) if text is not None else target.get_name()
+        return thing.get_name()
 
     def keys(self, *keys):
         subprocess.run(["xdotool", "key", "--delay", "40", *keys], check=True)

@@ -11,12 +11,10 @@ import tempfile
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 # A story waits for each of its steps; this is for what waits for none.
 LONGEST = 400
-# As the theme takes it: points for an inch, in 1024ths.
-WHOLE = 96 * 1024
 
 
 def tell(name, applet, dev, folder):
@@ -49,20 +47,17 @@ def tell(name, applet, dev, folder):
         machine.leave()
 
 
-def settings(story):
-    """What GTK and libadwaita are told: no animation, no blinking, one font."""
-    return (
-        "[Settings]\ngtk-enable-animations=false\ngtk-cursor-blink=false\ngtk-font-name=Cantarell 11\n"
-        f"gtk-xft-dpi={WHOLE * story.text // 100}\n"
-    )
+# What GTK is told: no animation, no blinking, one font.
+SETTINGS = "[Settings]\ngtk-enable-animations=false\ngtk-cursor-blink=false\ngtk-font-name=Cantarell 11\n"
 
 
-def around(name, story, arguments, said):
-    """A display, a home and a session bus for a story; whether it went well."""
+@contextmanager
+def desktop(story):
+    """A display and a home for a story: what its programs find in their environment, and the home."""
     work = tempfile.mkdtemp()
     reader, writer = os.pipe()
     server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(writer), "-screen", "0", f"{story.size}x24", "-nolisten", "tcp"],
+        ["Xvfb", "-displayfd", str(writer), "-screen", "0", f"{story.size}x24", "-nolisten", "tcp", "-noreset"],
         pass_fds=[writer],
         stderr=subprocess.DEVNULL,
     )
@@ -70,10 +65,13 @@ def around(name, story, arguments, said):
     try:
         with os.fdopen(reader) as ready:
             display = ready.readline().strip()
+        # The size of text is that of an inch, which GTK takes from the display.
+        inch = ["-f", "RESOURCE_MANAGER", "8s", "-set", "RESOURCE_MANAGER", f"Xft.dpi:\t{96 * story.text // 100}\n"]
+        subprocess.run(["xprop", "-display", f":{display}", "-root", *inch], check=True)
         os.makedirs(os.path.join(work, "config", "gtk-4.0"))
         with open(os.path.join(work, "config", "gtk-4.0", "settings.ini"), "w", encoding="utf-8") as file:
-            file.write(settings(story))
-        environment = dict(
+            file.write(SETTINGS)
+        yield dict(
             os.environ,
             SIZE=story.size,
             DISPLAY=f":{display}",
@@ -85,21 +83,26 @@ def around(name, story, arguments, said):
             GDK_DISABLE="gl,vulkan",
             ADW_DEBUG_COLOR_SCHEME=f"prefer-{story.scheme}",
             ADW_DEBUG_HIGH_CONTRAST="1" if story.has_contrast else "0",
-            # A file that is saved without a folder is there.
-            PWD=work,
-        )
-        command = ["dbus-run-session", "--", sys.executable, os.path.abspath(__file__), "--inside", name, *arguments]
-        ended = subprocess.run(
-            command, env=environment, cwd=work, timeout=LONGEST, check=False, stdin=subprocess.DEVNULL, stdout=said, stderr=said
-        )
-        return ended.returncode == 0
-    except subprocess.TimeoutExpired:
-        said.write(f"{name}: it takes longer than {LONGEST} s\n")
-        return False
+        ), work
     finally:
         server.terminate()
         server.wait()
         shutil.rmtree(work, ignore_errors=True)
+
+
+def around(name, story, arguments, said):
+    """A desktop and a session bus for a story; whether it went well."""
+    with desktop(story) as (environment, work):
+        command = ["dbus-run-session", "--", sys.executable, os.path.abspath(__file__), "--inside", name, *arguments]
+        try:
+            # A file that is saved without a folder is in the home.
+            ended = subprocess.run(
+                command, env=environment, cwd=work, timeout=LONGEST, check=False, stdin=subprocess.DEVNULL, stdout=said, stderr=said
+            )
+        except subprocess.TimeoutExpired:
+            said.write(f"{name}: it takes longer than {LONGEST} s\n")
+            return False
+        return ended.returncode == 0
 
 
 # What the programs around it say of themselves.
@@ -132,7 +135,6 @@ def main():
             traceback.print_exc()
             sys.exit(1)
         return
-    sys.path.insert(0, HERE)
     from stories import STORIES
 
     *arguments, names = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4:]
@@ -150,4 +152,5 @@ def main():
         sys.exit(f"failed: {' '.join(failed)}")
 
 
-main()
+if __name__ == "__main__":
+    main()

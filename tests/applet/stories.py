@@ -319,6 +319,8 @@ def looks_for_changes_and_forgets(person, machine):
     person.press("More for This Target")
     person.picture("menu")
     person.picks("Look for Changes")
+    # While it is looked for, the disks are there already, and the target is busy.
+    person.sees("Looked for new disks and sizes")
     person.sees("3 disks, all paths work")
     machine.iscsi("logout", machine.target)
     person.sees("Not connected")
@@ -362,14 +364,17 @@ def renames_this_machine(person, machine):
 
 def fixes_this_machine(person, machine):
     """What Examine finds and can fix is fixed with one button."""
-    machine.turn("stop-multipathd")
+    file = os.path.join(machine.root, "etc", "iscsid.conf")
+    os.chmod(file, 0o644)
     person.sees("No Targets")
     person.chooses("This Machine")
     person.press("Examine")
+    person.sees("iscsid.conf")
+    person.picture("found")
     person.press("Fix All")
     person.sees("This is fixed now")
     person.picture("fixed")
-    machine.iscsi("multipath", "show")
+    assert stat.S_IMODE(os.stat(file).st_mode) == 0o600, oct(os.stat(file).st_mode)
 
 
 def saves_a_report(person, machine):
@@ -458,6 +463,8 @@ def fits_a_narrow_window(person, machine):
     shows("path-lost")
     person.press("Diagnose")
     person.sees("check failed")
+    title, heading = (person.place(text) for text in ("Diagnose", "1 check failed"))
+    assert heading.y >= title.y + title.height, (heading.y, title.y)
     shows("diagnosed")
     person.keys("Escape")
     person.press("Disconnect…")
@@ -558,5 +565,5 @@ STORIES = {
     "pages-chinese": Story(shows_every_page, CHINESE),
     "pages-chinese-dark": Story(shows_every_page, CHINESE, scheme="dark"),
     "pages-contrast": Story(shows_every_page, has_contrast=True),
-    "pages-large": Story(shows_every_page, text=200),
+    "pages-large": Story(shows_every_page, text=200, size="1440x1000"),
 }

@@ -17,16 +17,18 @@ class Machine:
             [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
         self.iscsictl = os.path.join(os.path.dirname(program), "iscsictl")
-        self.address = self.portals = None
+        self.address = self.portals = self.root = None
         for line in self.program.stdout:
             words = line.split()
             if line.startswith("bus "):
                 self.address = words[1]
+            if line.startswith("machine "):
+                self.root = words[1]
             if line.startswith("gateway "):
                 self.portals = [words[1], words[3].rstrip(":")]
             if line.startswith("Here: "):
                 break
-        assert self.address and self.portals, "the daemon did not start"
+        assert self.address and self.portals and self.root, "the daemon did not start"
 
     target = "iqn.2003-01.com.example:disks"
     user, secret = "libvirtd", "mypassword12"
@@ -43,9 +45,11 @@ class Machine:
         """iscsictl on this machine."""
         environment = dict(os.environ, DBUS_SYSTEM_BUS_ADDRESS=self.address)
         given = self.secret if secret else ""
-        return subprocess.run(
-            [self.iscsictl, *arguments], env=environment, input=given, text=True, check=True, capture_output=True
-        ).stdout
+        ended = subprocess.run(
+            [self.iscsictl, *arguments], env=environment, input=given, text=True, check=False, capture_output=True
+        )
+        assert ended.returncode == 0, f"iscsictl {' '.join(arguments)}: {ended.stderr}"
+        return ended.stdout
 
     def connect(self):
         self.iscsi("connect", self.portals[0], "--user", self.user, "--secret-stdin", secret=True)

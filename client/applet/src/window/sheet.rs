@@ -27,6 +27,7 @@ const HEADER: i32 = 52;
 #[derive(Clone, Debug)]
 pub(super) struct Sheet<E: 'static> {
     dialog: adw::Dialog,
+    scrolled: gtk::ScrolledWindow,
     body: adw::Bin,
     buttons: gtk::Box,
     events: Sender<E>,
@@ -63,7 +64,7 @@ impl<E: Clone + 'static> Sheet<E> {
         let dialog = adw::Dialog::builder().title(title).content_width(WIDTH).child(&view).build();
         let tell = events.clone();
         dialog.connect_closed(move |_| drop(tell.try_send(closed.clone())));
-        (Self { dialog, body, buttons, events }, happened)
+        (Self { dialog, scrolled, body, buttons, events }, happened)
     }
 
     pub(super) fn present(&self, parent: &impl IsA<gtk::Widget>) {
@@ -112,6 +113,7 @@ impl<E: Clone + 'static> Sheet<E> {
     ) {
         if self.body.child().as_ref() != Some(child.upcast_ref()) {
             self.body.set_child(Some(child));
+            self.begin_at_the_top();
         }
         let before: Vec<gtk::Widget> =
             std::iter::successors(self.buttons.first_child(), gtk::Widget::next_sibling).collect();
@@ -133,6 +135,13 @@ impl<E: Clone + 'static> Sheet<E> {
         if !said.is_empty() {
             self.dialog.announce(said, AccessibleAnnouncementPriority::Medium);
         }
+    }
+
+    /// What is new is read from its heading on: where there is no room for all of it, GTK would keep to what it has opened.
+    fn begin_at_the_top(&self) {
+        let place = self.scrolled.vadjustment();
+        // After the layout.
+        glib::idle_add_local_once(move || place.set_value(0.0));
     }
 
     /// As high as what is shown, where the window has the room: what scrolls does not ask for it.

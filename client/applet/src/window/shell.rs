@@ -34,6 +34,8 @@ mod imp {
         #[template_child]
         pub(super) whole: TemplateChild<gtk::Stack>,
         #[template_child]
+        pub(super) loading: TemplateChild<gtk::Box>,
+        #[template_child]
         pub(super) spinner: TemplateChild<gtk::Spinner>,
         #[template_child]
         pub(super) trouble: TemplateChild<TroublePage>,
@@ -156,7 +158,7 @@ impl Shell {
     fn say_that_it_is_loading(&self) {
         let parts = self.imp();
         if parts.whole.visible_child_name().as_deref() == Some("loading") {
-            parts.spinner.set_visible(true);
+            parts.loading.set_visible(true);
             parts.spinner.set_spinning(true);
         }
     }
@@ -265,3 +267,6 @@ impl Shell {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,6 +24,9 @@ class Person:
     def __init__(self, program, environment):
         self.program = subprocess.Popen(program, env=environment)
         self.desk = None
+        self.language = environment.get("LC_ALL", "")
+        # The beginning of the pictures' names.
+        self.pictures = None
 
     def looks_at_the_window(self):
         """Without a window manager, the keys have to be sent there."""
@@ -34,7 +37,7 @@ class Person:
             ).stdout.split()
             if not found:
                 return None
-            width, height = os.environ.get("SIZE", "960x760").split("x")
+            width, height = os.environ["SIZE"].split("x")
             place = ["windowmove", found[-1], "0", "0", "windowsize", found[-1], width, height, "windowfocus", found[-1]]
             return subprocess.run(["xdotool", *place], check=False).returncode == 0
 
@@ -103,7 +106,8 @@ class Person:
             if answer:
                 return answer
             if time.monotonic() > deadline:
-                raise Missing(f"{what}: not there; what is shown: {self.texts()}")
+                shown = self.desk.said() if self.desk else self.texts()
+                raise Missing(f"{what}: not there; what is shown: {shown}")
             time.sleep(0.05)
 
     def places(self):
@@ -118,6 +122,11 @@ class Person:
                 # It went away meanwhile.
                 continue
         return found
+
+    def place(self, text):
+        """Where this text stands in the window."""
+        look = lambda: [place for _, role, name, place in self.places() if role == "label" and name == text]
+        return self.wait(f"label {text!r}", look)[0]
 
     def texts(self):
         return [name for _, _, name in self.everything() if name]
@@ -157,6 +166,13 @@ class Person:
 
         self.wait(f"press {name!r}", look)
 
+    def can_press(self, name):
+        """Whether the button of that name does something."""
+        for thing, role, its_name in self.within_reach():
+            if its_name == name and role in ("button", "push button"):
+                return thing.get_state_set().contains(Atspi.StateType.SENSITIVE)
+        return False
+
     def type(self, field, text):
         """Writes into the field of that name, in place of what is there."""
 
@@ -170,6 +186,14 @@ class Person:
             return None
 
         self.wait(f"field {field!r}", look)
+
+    def reads(self, field):
+        """What stands in the field of that name."""
+        for thing, _, its_name in self.within_reach():
+            text = thing.get_text_iface() if its_name == field else None
+            if text is not None and thing.get_state_set().contains(Atspi.StateType.EDITABLE):
+                return Atspi.Text.get_text(text, 0, -1)
+        return ""
 
     def is_on(self, name):
         def look():
@@ -197,6 +221,27 @@ class Person:
         x, y = place.x + place.width // 2, place.y + place.height // 2
         subprocess.run(["xdotool", "mousemove", str(x), str(y), "click", "1", "mousemove", "0", "0"], check=True)
 
+    def picks(self, entry):
+        """An entry of the menu that is open."""
+
+        def look():
+            for thing, role, _ in self.within_reach():
+                if role == "menu item" and self._label(thing) == entry:
+                    return thing.get_action_iface().do_action(0)
+            return None
+
+        self.wait(f"entry {entry!r}", look)
+
+    @staticmethod
+    def _label(thing):
+        """What something is labelled by: GTK's entries of menus have no name of their own."""
+        for relation in thing.get_relation_set():
+            if relation.get_relation_type() == Atspi.RelationType.LABELLED_BY and relation.get_n_targets():
+                target = relation.get_target(0)
+                text = target.get_text_iface()
+                return Atspi.Text.get_text(text, 0, -1) if text is not None else target.get_name()
+        return thing.get_name()
+
     def keys(self, *keys):
         subprocess.run(["xdotool", "key", "--delay", "40", *keys], check=True)
 
@@ -209,6 +254,6 @@ class Person:
                 return role, name
         return None, None
 
-    def picture(self, file):
+    def picture(self, name):
         """What is on the screen, for who looks at it afterwards."""
-        subprocess.run(["import", "-window", "root", file], check=False)
+        subprocess.run(["import", "-window", "root", f"{self.pictures}-{name}.png"], check=False)

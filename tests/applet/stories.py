@@ -1,24 +1,19 @@
-"""The stories of the applet's window and tray, each on a display, a session bus and a machine of its own.
-Must not know how the applet is built.
+"""The stories of the applet's window and tray: what a person does, and sees.
+Must not look at anything that a person cannot."""
 
-usage: stories.py APPLET DEV [STORY]...      (in the room; PICTURES=FOLDER keeps what was on the screen)"""
-
+import gettext
 import os
 import re
-import shutil
-import subprocess
-import sys
-import tempfile
-import time
-import traceback
-
-HERE = os.path.dirname(os.path.abspath(__file__))
+import stat
+from dataclasses import dataclass, field
+from typing import Callable
 
 
 def connects(person, machine):
     """From nothing to disks: the initiator name and then CHAP are put right from the window."""
     machine.turn("refuse-initiator")
     person.sees("No Targets")
+    person.picture("empty")
     person.press("Connect to Portal…")
     person.press("Connect")
     person.sees("Enter the gateway’s address")
@@ -144,7 +139,7 @@ def sees_the_service_come_back(person, machine):
     person.sees("2 disks, all paths work")
     person.picture("daemon-killed")
     person.press("Disconnect…")
-    person.sees("cannot be reached")
+    person.sees("has gone away")
     person.picture("disconnect-without-daemon")
     person.keys("Escape")
     machine.turn("start-daemon")
@@ -155,10 +150,11 @@ def sees_the_service_come_back(person, machine):
 
 def is_told_that_it_is_not_allowed(person, machine):
     """Without permission there is a page that says what to do, and it goes away by itself."""
-    person.sees("How to Get Access")
+    person.sees("not allowed to see the iSCSI targets")
     person.picture("denied")
     person.press("How to Get Access")
-    person.sees("adduser USER iscsi")
+    person.sees("--groups iscsi USER")
+    person.picture("access")
     person.keys("Escape")
     machine.turn("allow list-paths")
     person.press("Try Again")
@@ -244,8 +240,10 @@ def gives_everything_a_name(person, machine):
 def speaks_chinese(person, machine):
     """No English word is left on any page, but names that have no other."""
     allowed = (
-        r"iSCSI|iscsi\S*|CHAP|IP|iqn\.\S+|[0-9.:/\[\]-]+|mpath[a-z]|sd[a-z]|dm-\d|MiB|GiB|LIO-ORG|TCMU|device|LUN|"
-        r"eth\d|lo|/dev/\S+|naa\.\S+|disks|multipathd?|multipath\S*|initiatord"
+        r"/dev/\S+|iSCSI|iscsi\S*|CHAP|IP|iqn\.\S+|[0-9.:/\[\]-]+|mpath[a-z]|sd[a-z]|dm-\d|MiB|GiB|LIO-ORG|TCMU|device|LUN|"
+        # What the kernel and multipathd call the states of a session, a disk and a path.
+        r"FREE|transport-offline|failed|faulty|"
+        r"eth\d|lo|naa\.\S+|disks|multipathd?|multipath\S*|initiatord"
     )
 
     def english():
@@ -277,60 +275,216 @@ def speaks_chinese(person, machine):
     person.picture("machine")
 
 
-def shows_every_page(person, machine):
-    """For the pictures: what a person sees most."""
+def copies_the_path_of_a_disk(person, machine):
+    """The path to copy is one that stays, and it can be pasted elsewhere."""
+    machine.connect()
+    person.press("Copy the Path of mpatha")
+    person.sees("Copied")
+    person.keys("ctrl+n")
+    person.wait("the focus is in the address", lambda: person.focused()[1] == "Address of the Gateway")
+    person.keys("ctrl+v")
+    path = "/dev/disk/by-id/dm-uuid-mpath-3600140500000000000000000000000"
+    person.wait("the path is pasted", lambda: person.reads("Address of the Gateway").startswith(path))
+
+
+def says_that_it_loads(person, _):
+    """A service that takes its time: after a moment it is said that something is being done."""
+    person.sees("Loading")
+    person.picture("loading")
+
+
+def shows_and_gives_up_a_hold(person, machine):
+    """Who holds a target is shown, and a hold of one's own can be given up."""
+    machine.connect()
+    machine.iscsi("hold", machine.target, "--as", "libvirt:web")
+    person.sees("Held By")
+    person.sees("libvirt:web")
+    person.picture("held")
+    person.press("Disconnect…")
+    person.sees("is in use")
+    person.picture("in-use")
+    person.press("Give Up…")
+    person.sees("Give up the hold of libvirt:web")
+    person.press("Give Up")
+    person.sees("Nothing uses")
+    person.press("Disconnect Now")
+    person.sees("Not connected")
+
+
+def looks_for_changes_and_forgets(person, machine):
+    """A new disk is found; a target that is not wanted any more is forgotten, after a question."""
     machine.connect()
     person.sees("2 disks, all paths work")
-    person.picture("target")
+    machine.turn("add-lun 2 256")
+    person.press("More for This Target")
+    person.picture("menu")
+    person.picks("Look for Changes")
+    # While it is looked for, the disks are there already, and the target is busy.
+    person.sees("Looked for new disks and sizes")
+    person.sees("3 disks, all paths work")
+    machine.iscsi("logout", machine.target)
+    person.sees("Not connected")
+    person.press("More for This Target")
+    person.picks("Forget Target…")
+    person.sees("Nothing on its disks is changed")
+    person.picture("question")
+    person.press("Forget It")
+    person.sees("No Targets")
+    assert machine.target not in machine.iscsi("nodes")
+
+
+def disconnects_what_is_in_use(person, machine):
+    """What uses it is named twice before it is disconnected all the same."""
+    machine.connect()
+    machine.turn("mount dm-0 /mnt/data")
+    person.press("Disconnect…")
+    person.sees("mounted at /mnt/data")
+    person.press("Disconnect Anyway…")
+    person.sees("What is not written yet")
+    person.picture("question")
+    person.press("Disconnect Anyway")
+    person.sees("Not connected")
+
+
+def renames_this_machine(person, machine):
+    """A name that is none is refused where it is typed; the other one is the machine's at once."""
+    person.sees("No Targets")
     person.chooses("This Machine")
-    person.sees("Initiator Name")
-    person.picture("machine")
+    person.press("Change…")
+    person.type("Initiator Name", "not a name")
+    person.wait("the button is off", lambda: not person.can_press("Change"))
+    person.picture("bad-name")
+    name = "iqn.2001-04.com.example:another-machine"
+    person.type("Initiator Name", name)
+    person.press("Change")
+    person.sees("The initiator name is changed")
+    person.sees(name)
+    assert name in machine.iscsi("initiator-name")
+
+
+def fixes_this_machine(person, machine):
+    """What Examine finds and can fix is fixed with one button."""
+    file = os.path.join(machine.root, "etc", "iscsid.conf")
+    os.chmod(file, 0o644)
+    person.sees("No Targets")
+    person.chooses("This Machine")
+    person.press("Examine")
+    person.sees("iscsid.conf")
+    person.picture("found")
+    person.press("Fix All")
+    person.sees("This is fixed now")
+    person.picture("fixed")
+    assert stat.S_IMODE(os.stat(file).st_mode) == 0o600, oct(os.stat(file).st_mode)
+
+
+def saves_a_report(person, machine):
+    """A file for who is asked for help: without a secret, and no one else's to read."""
+    machine.connect()
+    person.sees("2 disks, all paths work")
+    person.chooses("This Machine")
+    person.press("Save…")
+    file = os.path.join(os.environ["HOME"], "iscsi-report.txt")
+    person.press("Save")
+    person.sees("Saved")
+    with open(file, encoding="utf-8") as report:
+        text = report.read()
+    assert machine.target in text and machine.portals[1] in text, text
+    assert machine.secret not in text and machine.user not in text, text
+    assert stat.S_IMODE(os.stat(file).st_mode) == 0o600, oct(os.stat(file).st_mode)
+
+
+def shows_every_page(person, machine):
+    """For the pictures: every page in one language, one scheme of colours and one size of text; nothing is cut off."""
+    say = lambda text: text
+    if person.language:
+        say = gettext.translation("iscsi-initiator", os.environ["ISCSI_APPLET_LOCALES"], ["zh_CN"]).gettext
+
+    def shows(name):
+        person.picture(name)
+        fits(person, name)
+
+    person.sees(say("No Targets"))
+    shows("empty")
+    person.press(say("Connect to Portal…"))
+    person.sees(say("Address of the Gateway"))
+    person.type(say("Address of the Gateway"), machine.portals[0])
+    shows("form")
+    person.press(say("Connect"))
+    person.press(say("Enter User Name and Secret"))
+    person.sees(say("User Name"))
+    shows("chap")
+    person.keys("Escape")
+    machine.connect()
+    person.sees("mpathb")
+    shows("target")
+    machine.turn(f"pull-cable {machine.portals[0]}")
+    person.sees(say("A connection is lost"))
+    shows("path-lost")
+    machine.turn("mount dm-0 /mnt/data")
+    person.press(say("Disconnect…"))
+    person.sees("/mnt/data")
+    shows("in-use")
+    person.keys("Escape")
+    person.chooses(say("This Machine"))
+    person.sees(say("Initiator Name"))
+    shows("machine")
+    person.press(say("Set Up…"))
+    person.sees("find_multipaths")
+    shows("multipath")
+    person.keys("Escape")
+
+
+def fits(person, name):
+    """Nothing is wider than the window."""
+    width = int(os.environ["SIZE"].split("x")[0])
+    odd = [
+        (role, text, place.width)
+        for _, role, text, place in person.places()
+        # What has no place says one that is none.
+        if width < place.width < 32768
+    ]
+    assert not odd, (name, odd)
 
 
 def fits_a_narrow_window(person, machine):
-    """360 pixels: list and page one at a time, and nothing is wider than the window but the picture, which is scrolled."""
-    width = int(os.environ["SIZE"].split("x")[0])
-
-    def fits(name):
+    """360 pixels: list and page one at a time, and nothing is wider than the window."""
+    def shows(name):
         person.picture(name)
-        odd = [
-            (role, text, place.x, place.width)
-            for _, role, text, place in person.places()
-            if role != "image" and (place.x < 0 or place.x + place.width > width)
-        ]
-        assert not odd, (name, odd)
+        fits(person, name)
 
     machine.connect()
     person.sees("2 disks, all paths work")
-    fits("list")
+    shows("list")
     person.chooses("disks")
     person.sees("iqn.2003-01.com.example:disks")
-    fits("target")
+    shows("target")
     machine.turn(f"pull-cable {machine.portals[0]}")
     person.sees("A connection is lost")
-    fits("path-lost")
+    shows("path-lost")
     person.press("Diagnose")
     person.sees("check failed")
-    fits("diagnosed")
+    title, heading = (person.place(text) for text in ("Diagnose", "1 check failed"))
+    assert heading.y >= title.y + title.height, (heading.y, title.y)
+    shows("diagnosed")
     person.keys("Escape")
     person.press("Disconnect…")
     person.sees("Disconnect Now")
-    fits("disconnect")
+    shows("disconnect")
     person.keys("Escape")
     person.press("Back")
     person.sees_no("iqn.2003-01.com.example:disks")
     person.chooses("This Machine")
     person.sees("Initiator Name")
-    fits("machine")
+    shows("machine")
     person.press("Set Up…")
     person.sees("find_multipaths")
-    fits("multipath")
+    shows("multipath")
     person.keys("Escape")
     person.press("Back")
     person.press("Connect to Portal…")
-    person.press("More")
+    person.chooses("More")
     person.sees("Network Interface")
-    fits("form")
+    shows("form")
 
 
 def tells_in_the_tray(tray, machine):
@@ -343,7 +497,8 @@ def tells_in_the_tray(tray, machine):
     assert not desk.shown, desk.said()
     machine.turn(f"pull-cable {machine.portals[0]}")
     tray.wait("the icon asks for attention", lambda: desk.icon()["Status"] == "NeedsAttention")
-    tray.wait("a notification", lambda: len(desk.shown) == 1)
+    tray.wait("a notification", lambda: desk.shown)
+    assert len(desk.shown) == 1, desk.said()
     assert "a path has failed" in desk.shown[0]["title"], desk.said()
     desk.click(desk.shown[0]["id"])
     tray.wait("the target is opened", lambda: ("open-target", [machine.target]) in desk.opened)
@@ -357,124 +512,58 @@ def tells_in_the_tray(tray, machine):
     tray.wait("the icon is quiet again", lambda: desk.icon()["Status"] == "Passive")
 
 
+@dataclass
+class Story:
+    """What happens, and what is around it."""
+
+    happens: Callable
+    # As LC_ALL has it.
+    language: str = ""
+    # Knobs of the fake machine, before the window opens.
+    before: list = field(default_factory=list)
+    # What is there instead of the service: `nothing`, an `old` one, one that is `silent`.
+    instead: str = ""
+    is_tray: bool = False
+    size: str = "960x760"
+    scheme: str = "light"
+    has_contrast: bool = False
+    # In per cent.
+    text: int = 100
+
+
+CHINESE = "zh_CN.UTF-8"
+
 STORIES = {
-    # name: (what happens, the language, knobs before the window opens or what is there instead, whether it is the tray)
-    "connect": (connects, None, [], False),
-    "disconnect": (disconnects, None, [], False),
-    "lost-path": (shows_a_lost_path, None, [], False),
-    "other-disk": (asks_before_it_uses_another_disk, None, [], False),
-    "dismissed": (says_nothing_of_a_dismissed_question, None, [], False),
-    "startup": (switches_the_startup, None, [], False),
-    "gone": (survives_the_end_of_the_service, None, [], False),
-    "killed": (sees_the_service_come_back, None, [], False),
-    "denied": (is_told_that_it_is_not_allowed, None, ["deny list-paths"], False),
-    "missing": (is_told_that_there_is_no_service, None, None, False),
-    "old": (is_told_that_the_service_is_old, None, "old", False),
-    "machine": (examines_this_machine, None, [], False),
-    "keyboard": (works_by_keyboard_alone, None, [], False),
-    "names": (gives_everything_a_name, None, [], False),
-    "chinese": (speaks_chinese, "zh_CN.UTF-8", [], False),
-    "pages": (shows_every_page, None, [], False),
-    "narrow": (fits_a_narrow_window, None, [], False),
-    "tray": (tells_in_the_tray, None, [], True),
+    # Those that take longest come first.
+    "lost-path": Story(shows_a_lost_path),
+    "narrow": Story(fits_a_narrow_window, size="360x720"),
+    "tray": Story(tells_in_the_tray, is_tray=True),
+    "connect": Story(connects),
+    "keyboard": Story(works_by_keyboard_alone),
+    "machine": Story(examines_this_machine),
+    "chinese": Story(speaks_chinese, CHINESE),
+    "disconnect": Story(disconnects),
+    "other-disk": Story(asks_before_it_uses_another_disk),
+    "dismissed": Story(says_nothing_of_a_dismissed_question),
+    "startup": Story(switches_the_startup),
+    "gone": Story(survives_the_end_of_the_service),
+    "killed": Story(sees_the_service_come_back),
+    "denied": Story(is_told_that_it_is_not_allowed, before=["deny list-paths"]),
+    "missing": Story(is_told_that_there_is_no_service, instead="nothing"),
+    "old": Story(is_told_that_the_service_is_old, instead="old"),
+    "names": Story(gives_everything_a_name),
+    "copy": Story(copies_the_path_of_a_disk),
+    "loading": Story(says_that_it_loads, instead="silent"),
+    "hold": Story(shows_and_gives_up_a_hold),
+    "forget": Story(looks_for_changes_and_forgets),
+    "anyway": Story(disconnects_what_is_in_use),
+    "rename": Story(renames_this_machine),
+    "fix": Story(fixes_this_machine),
+    "report": Story(saves_a_report),
+    "pages": Story(shows_every_page),
+    "pages-dark": Story(shows_every_page, scheme="dark"),
+    "pages-chinese": Story(shows_every_page, CHINESE),
+    "pages-chinese-dark": Story(shows_every_page, CHINESE, scheme="dark"),
+    "pages-contrast": Story(shows_every_page, has_contrast=True),
+    "pages-large": Story(shows_every_page, text=200, size="1440x1000"),
 }
-
-
-# Of the window, where it is not as wide as usual.
-SIZES = {"narrow": "360x720"}
-
-
-def tell(name, applet, dev):
-    """One story, with everything that it needs already around it."""
-    from person import Person
-    from world import Desk, EmptyBus, Machine
-
-    story, language, knobs, is_tray = STORIES[name]
-    environment = dict(os.environ)
-    if language:
-        environment["LC_ALL"] = language
-    machine = Machine(dev) if isinstance(knobs, list) else EmptyBus(knobs == "old")
-    environment["DBUS_SYSTEM_BUS_ADDRESS"] = machine.address
-    for knob in knobs if isinstance(knobs, list) else []:
-        machine.turn(knob)
-    desk = Desk() if is_tray else None
-    person = Person([applet] + (["--tray"] if is_tray else []), environment)
-    person.desk = desk
-    folder = os.environ.get("PICTURES")
-    take = person.picture
-    person.picture = lambda file: take(os.path.join(folder, f"{name}-{file}.png")) if folder else None
-    try:
-        if not is_tray:
-            person.looks_at_the_window()
-        story(person, machine)
-    except BaseException:
-        if folder:
-            take(os.path.join(folder, f"{name}-FAILED.png"))
-        raise
-    finally:
-        person.leave()
-        machine.leave()
-
-
-def around(name, applet, dev):
-    """A display, a home and a session bus for a story; whether it went well."""
-    work = tempfile.mkdtemp()
-    reader, writer = os.pipe()
-    size = SIZES.get(name) or os.environ.get("SIZE", "960x760")
-    server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(writer), "-screen", "0", f"{size}x24", "-nolisten", "tcp"],
-        pass_fds=[writer],
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(writer)
-    try:
-        with os.fdopen(reader) as said:
-            display = said.readline().strip()
-        os.makedirs(os.path.join(work, "config", "gtk-4.0"))
-        with open(os.path.join(work, "config", "gtk-4.0", "settings.ini"), "w", encoding="utf-8") as settings:
-            settings.write(
-                "[Settings]\ngtk-enable-animations=false\ngtk-cursor-blink=false\ngtk-font-name=Cantarell 11\n"
-            )
-        environment = dict(
-            os.environ,
-            SIZE=size,
-            DISPLAY=f":{display}",
-            HOME=work,
-            XDG_CONFIG_HOME=os.path.join(work, "config"),
-            GDK_BACKEND="x11",
-            GSK_RENDERER="cairo",
-            GDK_DISABLE="gl,vulkan",
-            NO_AT_BRIDGE="0",
-        )
-        command = ["dbus-run-session", "--", sys.executable, os.path.abspath(__file__), "--inside", name, applet, dev]
-        return subprocess.run(command, env=environment, timeout=400, check=False).returncode == 0
-    except subprocess.TimeoutExpired:
-        print(f"{name}: takes too long", flush=True)
-        return False
-    finally:
-        server.terminate()
-        server.wait()
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def main():
-    if sys.argv[1] == "--inside":
-        try:
-            tell(*sys.argv[2:5])
-        except BaseException:
-            traceback.print_exc()
-            sys.exit(1)
-        return
-    applet, dev, *wanted = sys.argv[1:]
-    failed = []
-    for name in wanted or STORIES:
-        began = time.monotonic()
-        is_well = around(name, applet, dev)
-        print(f"{'ok    ' if is_well else 'FAILED'} {name} ({time.monotonic() - began:.1f} s)", flush=True)
-        if not is_well:
-            failed.append(name)
-    if failed:
-        sys.exit(f"failed: {' '.join(failed)}")
-
-
-main()

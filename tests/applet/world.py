@@ -17,16 +17,18 @@ class Machine:
             [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
         self.iscsictl = os.path.join(os.path.dirname(program), "iscsictl")
-        self.address = self.portals = None
+        self.address = self.portals = self.root = None
         for line in self.program.stdout:
             words = line.split()
             if line.startswith("bus "):
                 self.address = words[1]
+            if line.startswith("machine "):
+                self.root = words[1]
             if line.startswith("gateway "):
                 self.portals = [words[1], words[3].rstrip(":")]
             if line.startswith("Here: "):
                 break
-        assert self.address and self.portals, "the daemon did not start"
+        assert self.address and self.portals and self.root, "the daemon did not start"
 
     target = "iqn.2003-01.com.example:disks"
     user, secret = "libvirtd", "mypassword12"
@@ -43,9 +45,11 @@ class Machine:
         """iscsictl on this machine."""
         environment = dict(os.environ, DBUS_SYSTEM_BUS_ADDRESS=self.address)
         given = self.secret if secret else ""
-        return subprocess.run(
-            [self.iscsictl, *arguments], env=environment, input=given, text=True, check=True, capture_output=True
-        ).stdout
+        ended = subprocess.run(
+            [self.iscsictl, *arguments], env=environment, input=given, text=True, check=False, capture_output=True
+        )
+        assert ended.returncode == 0, f"iscsictl {' '.join(arguments)}: {ended.stderr}"
+        return ended.stdout
 
     def connect(self):
         self.iscsi("connect", self.portals[0], "--user", self.user, "--secret-stdin", secret=True)
@@ -61,19 +65,22 @@ OLD = """<node><interface name="org.cloudatlas.IscsiInitiator">
 
 
 class EmptyBus:
-    """A system bus without the service, and without polkit; or with a service of before there were objects."""
+    """A system bus without polkit and without the service; or with one of before there were objects, or one that is silent."""
 
-    def __init__(self, is_old):
+    def __init__(self, instead):
         self.program = subprocess.Popen(
             ["dbus-daemon", "--session", "--nofork", "--print-address"], stdout=subprocess.PIPE, text=True
         )
         self.address = self.program.stdout.readline().strip()
-        if is_old:
-            self._serve()
+        if instead != "nothing":
+            self._serve(is_silent=instead == "silent")
 
-    def _serve(self):
+    def _serve(self, is_silent):
         flags = Gio.DBusConnectionFlags.AUTHENTICATION_CLIENT | Gio.DBusConnectionFlags.MESSAGE_BUS_CONNECTION
         self.bus = Gio.DBusConnection.new_for_address_sync(self.address, flags, None, None)
+        if is_silent:
+            # Who takes every message away answers none.
+            self.bus.add_filter(lambda _bus, message, is_incoming: None if is_incoming and _is_call(message) else message)
         values = {
             "Version": GLib.Variant("s", "0.0.1"),
             "Features": GLib.Variant("as", ["connect"]),
@@ -90,6 +97,10 @@ class EmptyBus:
     def leave(self):
         self.program.terminate()
         self.program.wait(20)
+
+
+def _is_call(message):
+    return message.get_message_type() == Gio.DBusMessageType.METHOD_CALL
 
 
 WATCHER = """<node><interface name="org.kde.StatusNotifierWatcher">

@@ -36,6 +36,10 @@ mod imp {
     impl ApplicationImpl for App {
         fn startup(&self) {
             self.parent_startup();
+            // A name that the keys come by is not marked as if it were to be copied.
+            if let Some(settings) = gtk::Settings::default() {
+                settings.set_gtk_label_select_on_focus(false);
+            }
             glib::set_application_name(&gettext("iSCSI Targets"));
             let (client, states) = bus::start();
             let (_, _) = (self.client.set(client), self.states.set(states));

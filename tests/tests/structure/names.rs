@@ -19,13 +19,21 @@ pub(crate) enum Target {
     Elsewhere(Names),
 }
 
+/// Where a name is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Through {
+    Everything,
+    /// In what a module has and imports by name.
+    Names,
+}
+
 impl Facts {
     /// What a path written in a module leads to.
     pub(crate) fn resolve(&self, module: usize, path: &[String]) -> Target {
-        self.walk(module, path, LONGEST)
+        self.walk(module, path, LONGEST, Through::Everything)
     }
 
-    fn walk(&self, module: usize, path: &[String], left: usize) -> Target {
+    fn walk(&self, module: usize, path: &[String], left: usize, through: Through) -> Target {
         let (start, at) = self.start(module, path);
         if left == 0 || path.first().is_some_and(String::is_empty) {
             return Target::Elsewhere(path.to_vec());
@@ -33,7 +41,8 @@ impl Facts {
         let mut module = start;
         for (position, name) in path.iter().enumerate().skip(at) {
             let rest = &path[position + 1..];
-            match self.look_up(module, name, rest, left) {
+            let through = if position == 0 { through } else { Through::Everything };
+            match self.look_up(module, name, rest, left, through) {
                 Some(Target::Module(next)) => module = next,
                 Some(found) => return found,
                 None if position == 0 => return Target::Elsewhere(path.to_vec()),
@@ -63,7 +72,14 @@ impl Facts {
     }
 
     /// One name in a module. With something behind it, it is a module rather than a function of the same name.
-    fn look_up(&self, module: usize, name: &str, rest: &[String], left: usize) -> Option<Target> {
+    fn look_up(
+        &self,
+        module: usize,
+        name: &str,
+        rest: &[String],
+        left: usize,
+        through: Through,
+    ) -> Option<Target> {
         let scope = &self.modules[module];
         let child = scope.children.get(name).map(|child| Target::Module(*child));
         if child.is_some() && !rest.is_empty() {
@@ -72,11 +88,13 @@ impl Facts {
         if scope.items.contains(name) {
             return Some(Target::Item { module, name: name.to_owned(), rest: rest.to_vec() });
         }
-        let imported = scope.imports.get(name).map(|path| self.walk(module, path, left - 1));
+        let imported = scope.imports.get(name).map(|path| self.walk(module, path, left - 1, through));
         let globs = || {
-            scope.globs.iter().find_map(|path| match self.walk(module, path, left - 1) {
+            let globs = scope.globs.iter().filter(|_| through == Through::Everything);
+            // A glob is not looked for in globs: two of another crate would be looked for in each other without end.
+            globs.into_iter().find_map(|path| match self.walk(module, path, left - 1, Through::Names) {
                 Target::Module(from) if left > 1 && from != module => {
-                    self.look_up(from, name, rest, left - 1)
+                    self.look_up(from, name, rest, left - 1, Through::Everything)
                 }
                 _ => None,
             })

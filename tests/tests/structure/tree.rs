@@ -5,6 +5,9 @@ use std::{collections::BTreeMap, fs, path::Path};
 /// The workspace.
 const PROJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
+/// What is a workspace of its own, and ours all the same.
+const OTHERS: [&str; 1] = ["client/applet"];
+
 /// Texts by their paths below the workspace.
 pub(crate) struct Tree(BTreeMap<String, String>);
 
@@ -14,7 +17,7 @@ impl Tree {
     pub(crate) fn of_project() -> Self {
         let mut tree = Self(BTreeMap::new());
         tree.read("Cargo.toml");
-        for member in tree.members() {
+        for member in tree.members().into_iter().chain(OTHERS.map(str::to_owned)) {
             tree.read(&format!("{member}/Cargo.toml"));
             tree.read_folder(&format!("{member}/src"));
         }
@@ -34,12 +37,14 @@ impl Tree {
         self.0.keys().map(String::as_str)
     }
 
-    /// The folders of the workspace's members.
+    /// The folders of the workspace's members, and of those of the others that were read.
     pub(crate) fn members(&self) -> Vec<String> {
         let manifest = self.text("Cargo.toml").unwrap();
         let list = manifest.split("members = [").nth(1).and_then(|rest| rest.split(']').next()).unwrap();
         let names = list.split(',').map(|name| name.trim().trim_matches('"').to_owned());
-        names.filter(|name| !name.is_empty() && name != "tests" && !name.starts_with("tests/")).collect()
+        let own = names.filter(|name| !name.is_empty() && name != "tests" && !name.starts_with("tests/"));
+        let is_read = |folder: &&str| self.text(&format!("{folder}/Cargo.toml")).is_some();
+        own.chain(OTHERS.iter().copied().filter(is_read).map(str::to_owned)).collect()
     }
 
     fn read_folder(&mut self, folder: &str) {

@@ -34,7 +34,7 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    pub(super) fn new(model: &Model, memory: &Memory, facts: &Facts, lost: Option<&Trouble>) -> Self {
+    pub(crate) fn new(model: &Model, memory: &Memory, facts: &Facts, lost: Option<&Trouble>) -> Self {
         let overview = overview(model, memory);
         Self { overview, model: model.clone(), facts: facts.clone(), lost: lost.cloned() }
     }

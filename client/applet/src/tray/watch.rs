@@ -71,6 +71,7 @@ impl Known {
             let deadline = tokio::time::Instant::now() + TOGETHER;
             while let Some(reason) = woken {
                 let now = Instant::now();
+                let is_due = matches!(reason, Woken::Due);
                 match reason {
                     Woken::Heard(Ok(Heard::Event(_))) => is_known = true,
                     Woken::Heard(Ok(Heard::Found)) => {
@@ -90,7 +91,11 @@ impl Known {
                     Woken::Ended => return Trouble::Bus,
                 }
                 self.memory.update(mirror.model(), now);
-                woken = timeout_at(deadline, self.wait(mirror, told, left)).await.ok();
+                // What is due stays so until the notices have been asked: waiting for more would never end.
+                woken = match is_due {
+                    true => None,
+                    false => timeout_at(deadline, self.wait(mirror, told, left)).await.ok(),
+                };
             }
             if is_known {
                 for telling in self.notices.update(mirror.model(), &self.memory, Instant::now()) {

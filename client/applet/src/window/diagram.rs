@@ -29,8 +29,8 @@ use crate::{
     text::{filled, gettext, say},
 };
 
-/// Narrower than this, a box does not show an address any more: the picture is scrolled.
-const NARROWEST: i32 = 500;
+/// Narrower than this, no box shows an address any more.
+const NARROWEST: i32 = 240;
 /// Around the text of a box.
 const PADDING: f64 = 6.0;
 /// Between the name of a device and the box where its line ends.
@@ -104,7 +104,7 @@ impl PathDiagram {
         layout.set_attributes(Some(&scaled(BOX)));
         let (_, text) = layout.pixel_size();
         let height = f64::from(text) + 2.0 * PADDING;
-        Metrics { box_width: 132.0, box_height: height, column_gap: 84.0, row_gap: 18.0 }
+        Metrics { box_width: 132.0, box_height: height, column_gap: 84.0, row_gap: 18.0, has_sessions: true }
     }
 
     fn layout(&self, width: f64) -> Option<diagram::Diagram> {

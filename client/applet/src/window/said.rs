@@ -23,13 +23,16 @@ pub(super) fn heading(text: &str) -> gtk::Label {
     label
 }
 
-/// A sentence or more.
+/// A sentence or more. A name that is broken has no hyphen that is not its own.
 pub(super) fn words(text: &str) -> gtk::Label {
+    let attributes = gtk::pango::AttrList::new();
+    attributes.insert(gtk::pango::AttrInt::new_insert_hyphens(false));
     gtk::Label::builder()
         .label(text)
         .xalign(0.0)
         .wrap(true)
         .wrap_mode(gtk::pango::WrapMode::WordChar)
+        .attributes(&attributes)
         .hexpand(true)
         .build()
 }

@@ -27,6 +27,7 @@ const HEADER: i32 = 52;
 #[derive(Clone, Debug)]
 pub(super) struct Sheet<E: 'static> {
     dialog: adw::Dialog,
+    scrolled: gtk::ScrolledWindow,
     body: adw::Bin,
     buttons: gtk::Box,
     events: Sender<E>,
@@ -63,7 +64,7 @@ impl<E: Clone + 'static> Sheet<E> {
         let dialog = adw::Dialog::builder().title(title).content_width(WIDTH).child(&view).build();
         let tell = events.clone();
         dialog.connect_closed(move |_| drop(tell.try_send(closed.clone())));
-        (Self { dialog, body, buttons, events }, happened)
+        (Self { dialog, scrolled, body, buttons, events }, happened)
     }
 
     pub(super) fn present(&self, parent: &impl IsA<gtk::Widget>) {
@@ -112,29 +113,44 @@ impl<E: Clone + 'static> Sheet<E> {
     ) {
         if self.body.child().as_ref() != Some(child.upcast_ref()) {
             self.body.set_child(Some(child));
+            self.begin_at_the_top();
         }
-        while let Some(button) = self.buttons.first_child() {
-            self.buttons.remove(&button);
-        }
+        let before: Vec<gtk::Widget> =
+            std::iter::successors(self.buttons.first_child(), gtk::Widget::next_sibling).collect();
         for button in buttons {
             self.buttons.append(button);
         }
         self.buttons.set_visible(!buttons.is_empty());
         let suggested = buttons.iter().find(|button| button.has_css_class("suggested-action"));
-        self.fit();
         self.dialog.set_default_widget(suggested);
         let next = focus.or(suggested.or(buttons.last()).map(|button| button.upcast_ref()));
         if let Some(next) = next {
             next.grab_focus();
         }
+        // Now that none of them has the focus, which would pass to what is shown and scroll it.
+        for button in before {
+            self.buttons.remove(&button);
+        }
+        self.fit();
         if !said.is_empty() {
             self.dialog.announce(said, AccessibleAnnouncementPriority::Medium);
         }
     }
 
+    /// What is new is read from its heading on: where there is no room for all of it, GTK would keep to what it has opened.
+    fn begin_at_the_top(&self) {
+        let place = self.scrolled.vadjustment();
+        // After the layout.
+        glib::idle_add_local_once(move || place.set_value(0.0));
+    }
+
     /// As high as what is shown, where the window has the room: what scrolls does not ask for it.
     fn fit(&self) {
-        let height = |widget: &gtk::Widget| widget.measure(gtk::Orientation::Vertical, WIDTH - 2 * MARGIN).1;
+        let room = self.dialog.root().map_or(WIDTH, |window| window.width().min(WIDTH));
+        let height = |widget: &gtk::Widget| {
+            let (narrowest, ..) = widget.measure(gtk::Orientation::Horizontal, -1);
+            widget.measure(gtk::Orientation::Vertical, narrowest.max(room - 2 * MARGIN)).1
+        };
         let buttons = if self.buttons.is_visible() { height(self.buttons.upcast_ref()) } else { 0 };
         self.dialog.set_content_height(HEADER + height(self.body.upcast_ref()) + buttons);
     }

@@ -34,6 +34,8 @@ mod imp {
         #[template_child]
         pub(super) whole: TemplateChild<gtk::Stack>,
         #[template_child]
+        pub(super) loading: TemplateChild<gtk::Box>,
+        #[template_child]
         pub(super) spinner: TemplateChild<gtk::Spinner>,
         #[template_child]
         pub(super) trouble: TemplateChild<TroublePage>,
@@ -115,6 +117,16 @@ impl Shell {
             shell,
             move |_, _| shell.imp().split.set_show_content(true)
         ));
+        parts.page.connect_shown(glib::clone!(
+            #[weak]
+            shell,
+            move |_| {
+                // Beside the list, the focus stays in that.
+                if shell.imp().split.is_collapsed() {
+                    shell.imp().target.focus();
+                }
+            }
+        ));
         glib::timeout_add_local_once(
             LOADING,
             glib::clone!(
@@ -146,7 +158,7 @@ impl Shell {
     fn say_that_it_is_loading(&self) {
         let parts = self.imp();
         if parts.whole.visible_child_name().as_deref() == Some("loading") {
-            parts.spinner.set_visible(true);
+            parts.loading.set_visible(true);
             parts.spinner.set_spinning(true);
         }
     }
@@ -255,3 +267,6 @@ impl Shell {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

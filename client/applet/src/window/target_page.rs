@@ -131,6 +131,17 @@ impl TargetPage {
         parts.holds.set_subtitle(&target.holds.join("\n"));
     }
 
+    /// The next key goes to what can be done, not into the name, which would be marked.
+    pub(super) fn focus(&self) {
+        let parts = self.imp();
+        for button in [&parts.connect, &parts.disconnect] {
+            if button.is_visible() {
+                button.grab_focus();
+                return;
+            }
+        }
+    }
+
     /// The two most likely are buttons, the rest is in the menu.
     fn show_deeds(&self, snapshot: &Snapshot, target: &Target) {
         let parts = self.imp();

@@ -79,7 +79,7 @@ pub(super) fn said(trouble: &Trouble) -> Said {
             &format!("iscsi-initiatord {version}: no objects"),
         ),
         Trouble::Gone(fault) | Trouble::Later(fault) | Trouble::Refused(fault) => {
-            let place = Place { stage: Stage::Other, ..Place::default() };
+            let place = Place { stage: Stage::Begin, ..Place::default() };
             let remedy = remedy(fault, &place);
             let helps = [Action::ShowInstall, Action::ShowAccess];
             Said {

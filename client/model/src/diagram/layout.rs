@@ -1,5 +1,7 @@
 //! Where everything is.
 
+use std::collections::BTreeMap;
+
 use iscsi_initiator_dbus::objects::{Disk, Id, Model, Object};
 
 use super::{
@@ -14,36 +16,45 @@ use crate::{
 };
 
 /// The picture of a target: its interfaces, portals, sessions and disks, a column each from the left, and the paths as
-/// lines from a session to a disk. Of disks that are reached through other targets, too, only the paths of this one.
+/// lines from a session to a disk, or from a portal where the [metrics](Metrics::has_sessions) leave the sessions out. Of
+/// disks that are reached through other targets, too, only the paths of this one.
 pub fn diagram(model: &Model, target: &Target, metrics: &Metrics) -> Diagram {
-    let mut columns: [Vec<Entry>; 4] = Default::default();
-    let [interfaces, portals, sessions, disks] = &mut columns;
+    let (mut interfaces, mut portals, mut sessions, mut disks) = <(Vec<Entry>, Vec<_>, Vec<_>, Vec<_>)>::default();
     let mut ties: Vec<Tie> = Vec::new();
+    // Where the paths of a session begin.
+    let mut begins: BTreeMap<&Id, (usize, usize)> = BTreeMap::new();
     for place in &target.places {
         let level = level_of(place.link);
-        let interface = entry(interfaces, Part::Interface(place.interface.clone()), level, || {
+        let interface = entry(&mut interfaces, Part::Interface(place.interface.clone()), level, || {
             match place.interface.as_str() {
                 "" => states::THIS_MACHINE.into(),
                 interface => interface.into(),
             }
         });
-        let at = entry(portals, Part::Portal(place.portal.clone()), level, || portal(&place.portal).into());
+        let at = entry(&mut portals, Part::Portal(place.portal.clone()), level, || portal(&place.portal).into());
         let flow = Flow::of_link(place.link);
         tie(&mut ties, (0, interface), at, flow, "");
         let Some(id) = &place.session else { continue };
-        let session = entry(sessions, Part::Session(id.clone()), level, || id.name().into());
-        tie(&mut ties, (1, at), session, flow, "");
+        begins.insert(id, (1, at));
+        if metrics.has_sessions {
+            let session = entry(&mut sessions, Part::Session(id.clone()), level, || id.name().into());
+            tie(&mut ties, (1, at), session, flow, "");
+            begins.insert(id, (2, session));
+        }
     }
     for id in &target.disks {
         let Some(Object::Disk(disk)) = model.get(id) else { continue };
-        let number = entry(disks, Part::Disk(id.clone()), Level::of_disk(disk), || disk_label(disk));
+        let number = entry(&mut disks, Part::Disk(id.clone()), Level::of_disk(disk), || disk_label(disk));
         for path in disk.paths.iter().filter(|path| path.target == target.name) {
-            let part = Part::Session(Id::session(path.sid));
-            let Some(session) = sessions.iter().position(|entry| entry.part == part) else { continue };
+            let Some(begin) = begins.get(&Id::session(path.sid)) else { continue };
             let flow = Flow::of_verdict(health::path(path).verdict);
-            tie(&mut ties, (2, session), number, flow, &path.device);
+            tie(&mut ties, *begin, number, flow, &path.device);
         }
     }
+    let columns = match metrics.has_sessions {
+        true => vec![interfaces, portals, sessions, disks],
+        false => vec![interfaces, portals, disks],
+    };
     Diagram { words: words(model, target), ..placed(columns, ties, metrics) }
 }
 
@@ -51,7 +62,18 @@ pub fn diagram(model: &Model, target: &Target, metrics: &Metrics) -> Diagram {
 struct Entry {
     part: Part,
     label: Phrase,
-    level: Level,
+    /// The best and the worst of what goes through it.
+    levels: (Level, Level),
+}
+
+impl Entry {
+    /// What has lost one of several connections works with less reserve.
+    fn level(&self) -> Level {
+        match self.levels {
+            (Level::Well | Level::Unknown, Level::Down) => Level::Degraded,
+            (_, worst) => worst,
+        }
+    }
 }
 
 /// A line without a place: from an entry of a column to one of the next.
@@ -63,15 +85,17 @@ struct Tie {
     label: String,
 }
 
-/// The place of this part in its column, where it is put if it is new. Of several, the worst level counts.
+/// The place of this part in its column, where it is put if it is new.
 fn entry(column: &mut Vec<Entry>, part: Part, level: Level, label: impl FnOnce() -> Phrase) -> usize {
     if let Some(place) = column.iter().position(|entry| entry.part == part) {
         if let Some(entry) = column.get_mut(place) {
-            entry.level = entry.level.max(level);
+            // A connection that is not there is no better than one that is lost.
+            let best = [entry.levels.0, level].into_iter().filter(|level| *level != Level::Idle).min();
+            entry.levels = (best.unwrap_or_default(), entry.levels.1.max(level));
         }
         return place;
     }
-    column.push(Entry { part, label: label(), level });
+    column.push(Entry { part, label: label(), levels: (level, level) });
     column.len() - 1
 }
 
@@ -104,7 +128,7 @@ fn number(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
-fn placed(columns: [Vec<Entry>; 4], mut ties: Vec<Tie>, metrics: &Metrics) -> Diagram {
+fn placed(columns: Vec<Vec<Entry>>, mut ties: Vec<Tie>, metrics: &Metrics) -> Diagram {
     let row = metrics.box_height + metrics.row_gap;
     let height_of = |count: usize| (number(count) * row - metrics.row_gap).max(0.0);
     let height = columns.iter().map(|column| height_of(column.len())).fold(0.0, f64::max);
@@ -118,7 +142,8 @@ fn placed(columns: [Vec<Entry>; 4], mut ties: Vec<Tie>, metrics: &Metrics) -> Di
         for (place, entry) in column.into_iter().enumerate() {
             let corner = Point { x: number(number_of_column) * step, y: top + number(place) * row };
             let rect = Rect { corner, width: metrics.box_width, height: metrics.box_height };
-            nodes.push(Node { part: entry.part, rect, label: entry.label, level: entry.level });
+            let level = entry.level();
+            nodes.push(Node { part: entry.part, rect, label: entry.label, level });
         }
     }
     ties.sort_by_key(|tie| tie.flow);

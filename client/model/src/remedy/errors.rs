@@ -19,6 +19,9 @@ pub(super) fn entry(kind: Kind, place: &Place) -> Option<Entry> {
         SetUpMultipath, ShowAccess, ShowSessions, ShowUsers, TryAgain, UseChangedDisk,
     };
     Some(match (kind, place.stage) {
+        (Kind::AccessDenied, Stage::Begin) => {
+            (errors::NOT_SHOWN, errors::ACCESS_DENIED_ADVICE, &[TryAgain, ShowAccess])
+        }
         (Kind::AccessDenied, _) => {
             (errors::ACCESS_DENIED, errors::ACCESS_DENIED_ADVICE, &[TryAgain, ShowAccess])
         }
@@ -29,7 +32,7 @@ pub(super) fn entry(kind: Kind, place: &Place) -> Option<Entry> {
         (Kind::InvalidArgs, Stage::Rename) => {
             (errors::INVALID_ARGUMENT, errors::INVALID_ARGUMENT_ADVICE, &[ChangeName])
         }
-        (Kind::InvalidArgs, Stage::Disconnect | Stage::Other) => {
+        (Kind::InvalidArgs, Stage::Disconnect | Stage::Begin | Stage::Other) => {
             (errors::INVALID_ARGUMENT, errors::INVALID_ARGUMENT_ADVICE, &[TryAgain, SaveReport])
         }
         (Kind::InvalidArgs, Stage::Discover | Stage::Connect) => {
@@ -121,8 +124,8 @@ mod tests {
 
     use super::*;
 
-    const STAGES: [Stage; 5] =
-        [Stage::Discover, Stage::Connect, Stage::Disconnect, Stage::Rename, Stage::Other];
+    const STAGES: [Stage; 6] =
+        [Stage::Discover, Stage::Connect, Stage::Disconnect, Stage::Rename, Stage::Begin, Stage::Other];
 
     #[test]
     fn every_error_of_the_contract_has_a_remedy_at_every_stage() {

@@ -5,7 +5,7 @@ use iscsi_initiator_dbus::{Fault, Kind};
 use super::{
     action::Action,
     errors::{Entry, entry},
-    place::Place,
+    place::{Place, Stage},
 };
 use crate::{
     mirror::is_unreachable,
@@ -42,7 +42,7 @@ pub struct Details {
 /// The remedy of an error.
 pub fn remedy(fault: &Fault, place: &Place) -> Remedy {
     let error = fault.error_name();
-    let (sentence, advice, actions) = match bus(error, fault) {
+    let (sentence, advice, actions) = match bus(error, fault, place) {
         Some(entry) => entry,
         None => entry_of(fault, place),
     };
@@ -88,7 +88,7 @@ fn entry_of(fault: &Fault, place: &Place) -> Entry {
 }
 
 /// What is not the daemon's error: it is not there, is too old, or the bus is gone.
-fn bus(error: &str, fault: &Fault) -> Option<Entry> {
+fn bus(error: &str, fault: &Fault, place: &Place) -> Option<Entry> {
     let standard = error.strip_prefix("org.freedesktop.DBus.Error.").unwrap_or_default();
     let is_masked = error.contains("UnitMasked") || fault.message().contains(" masked");
     Some(match standard {
@@ -103,7 +103,11 @@ fn bus(error: &str, fault: &Fault) -> Option<Entry> {
         _ if is_masked => {
             (errors::DAEMON_MASKED, errors::DAEMON_MASKED_ADVICE, &[Action::ShowInstall, Action::TryAgain])
         }
-        _ => (errors::NO_DAEMON, errors::NO_DAEMON_ADVICE, &[Action::ShowInstall, Action::TryAgain]),
+        _ if place.stage == Stage::Begin => {
+            (errors::NO_DAEMON, errors::NO_DAEMON_ADVICE, &[Action::ShowInstall, Action::TryAgain])
+        }
+        // Whatever else is asked for, it was there before.
+        _ => (errors::DAEMON_AWAY, errors::DAEMON_AWAY_ADVICE, &[Action::TryAgain, Action::ShowInstall]),
     })
 }
 
@@ -129,7 +133,6 @@ mod tests {
     use iscsi_initiator_dbus::zbus;
 
     use super::*;
-    use crate::remedy::Stage;
 
     /// An error of any name, as it comes over the bus.
     fn came(name: &str, words: &str) -> Fault {
@@ -174,7 +177,8 @@ mod tests {
     #[test]
     fn what_the_bus_says_is_no_error_of_the_gateway() {
         let sentence = |name: &str, words: &str| {
-            let remedy = remedy(&came(name, words), &Place::default());
+            let place = Place { stage: Stage::Begin, ..Place::default() };
+            let remedy = remedy(&came(name, words), &place);
             assert!(!remedy.actions.is_empty());
             remedy.sentence.message().unwrap()
         };
@@ -189,6 +193,13 @@ mod tests {
         let newer = "org.cloudatlas.IscsiInitiator.Error.Elsewhere";
         assert_eq!(sentence(newer, "x"), errors::FAILED);
         assert_eq!(Remedy::of_entry(newer, "x", "", &Place::default()).details.error, newer);
+    }
+
+    #[test]
+    fn a_daemon_that_was_there_before_is_not_to_be_installed_first() {
+        let fault = came("org.freedesktop.DBus.Error.ServiceUnknown", "why");
+        let remedy = remedy(&fault, &Place { stage: Stage::Disconnect, ..Place::default() });
+        assert_eq!((remedy.sentence.message(), remedy.actions[0]), (Some(errors::DAEMON_AWAY), Action::TryAgain));
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub enum Stage {
     Disconnect,
     /// The initiator name was changed.
     Rename,
+    /// The daemon was asked for what there is, and has never answered.
+    Begin,
     /// Something else.
     Other,
 }

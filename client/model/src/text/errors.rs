@@ -19,6 +19,7 @@ messages! {
 
     ACCESS_DENIED = message("You are not allowed to do this, or no one confirmed it in time");
     ACCESS_DENIED_ADVICE = message("Confirm it as an administrator, or ask one to add you to the group “iscsi”");
+    NOT_SHOWN = message("You are not allowed to see the iSCSI targets");
     INTERACTION_REQUIRED = message("The question for permission could not be shown");
     INTERACTION_REQUIRED_ADVICE = message("Try again from a desktop session that can ask for a password");
     INVALID_ARGUMENT = message("Something that was entered cannot be used");
@@ -79,6 +80,8 @@ messages! {
     OLDER_DAEMON_ADVICE = message("Update iscsi-initiatord, and restart the machine or the service");
     NO_DAEMON = message("The iSCSI service on this machine cannot be reached");
     NO_DAEMON_ADVICE = message("Install iscsi-initiatord; if it is installed, its log says why it does not start");
+    DAEMON_AWAY = message("The iSCSI service has gone away");
+    DAEMON_AWAY_ADVICE = message("It may come back by itself: try again in a moment; if it does not, its log says why");
     DAEMON_GONE = message("The iSCSI service stopped before it replied");
     DAEMON_GONE_ADVICE = message("Try again; if it stops again, its log says why");
     DAEMON_MASKED = message("An administrator of this machine has switched the iSCSI service off");

@@ -610,7 +610,7 @@ fn a_daemon_that_is_gone_is_said_to_be() {
     let gone = Fault::from(iscsi_initiator_dbus::zbus::Error::from(reply));
     let job = room.job().unwrap();
     room.input(Input::Answered { job, answer: Err(gone) });
-    assert_eq!(room.remedy().sentence.message(), Some(errors::NO_DAEMON));
+    assert_eq!(room.remedy().sentence.message(), Some(errors::DAEMON_AWAY));
     assert_eq!(room.input(Input::Press(Action::TryAgain)), ["discover"]);
 }
 

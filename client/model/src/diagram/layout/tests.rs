@@ -146,6 +146,33 @@ fn portals_that_are_not_connected_and_interfaces_are_drawn_too() {
 }
 
 #[test]
+fn what_has_lost_one_of_several_connections_works_with_less_reserve() {
+    let mut machine = Machine::with(2, 1);
+    let level = |machine: &Machine| drawn(&machine.model).nodes[0].level;
+    assert_eq!(level(&machine), Level::Well);
+    machine.cable(TARGET, 1, false);
+    assert_eq!(level(&machine), Level::Degraded);
+    let shown = drawn(&machine.model);
+    let portals: Vec<Level> = shown.nodes[1..3].iter().map(|node| node.level).collect();
+    assert_eq!(portals, [Level::Down, Level::Well]);
+    machine.cable(TARGET, 2, false);
+    assert_eq!(level(&machine), Level::Down);
+}
+
+#[test]
+fn a_narrow_picture_has_no_sessions_and_every_path_all_the_same() {
+    let machine = Machine::with(2, 2);
+    let seen = overview(&machine.model, &Memory::new());
+    let metrics = Metrics::default().fitted(310.0);
+    let shown = diagram(&machine.model, &seen.targets[0], &metrics);
+    check(&shown, &metrics);
+    assert_eq!((counts(&shown), paths(&shown).len()), ([1, 2, 0, 2], 4));
+    assert!(paths(&shown).iter().all(|line| matches!(shown.nodes[line.from].part, Part::Portal(_))));
+    assert!(metrics.box_width > 80.0, "an address has its place: {metrics:?}");
+    assert!(Metrics::default().fitted(600.0).has_sessions);
+}
+
+#[test]
 fn it_fits_a_narrow_window() {
     let machine = Machine::with(8, 8);
     let seen = overview(&machine.model, &Memory::new());

@@ -14,7 +14,7 @@ CARGO      ?= cargo
 RELEASE     = $(TARGET)/release
 NAME        = org.cloudatlas.IscsiInitiator
 
-.PHONY: help setup build check lint doc deny unit bus case test soak fuzz bench dev applet applet-run applet-test applet-po demo shell install install-applet uninstall uninstall-applet clean
+.PHONY: help setup build check lint doc deny unit bus case test soak fuzz bench dev applet applet-run applet-test applet-po demo shell install install-libvirt-hook install-applet uninstall uninstall-libvirt-hook uninstall-applet clean
 
 help: ## list these commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -103,6 +103,15 @@ install: ## put every file where a distribution would (DESTDIR=, PREFIX=/usr)
 	install -D -m 0644 -t $(DESTDIR)$(DATADIR)/doc/iscsi-initiatord CONTRIBUTING.md SECURITY.md
 	install -D -m 0644 CHANGELOG.md $(DESTDIR)$(DATADIR)/doc/iscsi-initiatord/CHANGELOG.md
 	install -D -m 0644 LICENSE $(DESTDIR)$(DATADIR)/doc/iscsi-initiatord/LICENSE
+
+HOOK = $(DESTDIR)/etc/libvirt/hooks/qemu.d/50-iscsi-initiator
+install-libvirt-hook: ## put libvirt's hook where it looks for it, after make install (DESTDIR=, BINDIR=; docs/virtual-machines.md)
+	install -d $(dir $(HOOK))
+	sed 's|/usr/bin/|$(BINDIR)/|' client/libvirt/50-iscsi-initiator > $(HOOK)
+	chmod 0755 $(HOOK)
+
+uninstall-libvirt-hook: ## remove it again
+	rm -f $(HOOK)
 
 APPLET := $(NAME).Applet
 ICONS := $(DATADIR)/icons/hicolor

@@ -104,7 +104,8 @@ pub trait Initiator {
     #[zbus(allow_interactive_auth)]
     fn hold(&self, target: &str, holder: &str, options: impl DictOf<HoldOptions>) -> Result<(), Fault>;
 
-    /// Releases a lease. What is not held is a success; what another user holds is `AccessDenied`, unless
+    /// Releases a lease, and logs out where [`until_released`](HoldOptions::until_released) said so and no one else
+    /// holds the target. What is not held is a success; what another user holds is `AccessDenied`, unless
     /// root calls. Needs the feature `leases`.
     ///
     /// # Errors

@@ -58,6 +58,7 @@ fn defaults_send_nothing_so_that_the_oldest_daemon_takes_them() {
     arrives(&RescanOptions::new(), RescanOptions::parse, "");
     arrives(&AddOptions::new(), AddOptions::parse, "");
     arrives(&PathFilter::new(), PathFilter::parse, "");
+    arrives(&PathFilter::new(), PathFilter::parse_for_nodes, "");
     arrives(&DiagnoseOptions::new(), DiagnoseOptions::parse, "");
     arrives(&MultipathOptions::new(), MultipathOptions::parse, "");
     arrives(&ExamineOptions::new(), ExamineOptions::parse, "");
@@ -112,7 +113,16 @@ fn every_option_arrives_as_it_was_given() {
         RescanOptions::parse,
         "job timeout wait",
     );
-    arrives(&HoldOptions::new().timeout(minute), HoldOptions::parse, "timeout");
+    arrives(
+        &HoldOptions::new().timeout(minute).until_released(true),
+        HoldOptions::parse,
+        "timeout until-released",
+    );
+    arrives(
+        &PathFilter::new().target(target()).device("/dev/mapper/mpatha"),
+        PathFilter::parse_for_nodes,
+        "device target",
+    );
     arrives(
         &AddOptions::new().tpgt(2).startup(Startup::Manual).interface("eth1"),
         AddOptions::parse,

@@ -16,6 +16,7 @@ mod examine;
 mod foreign_records;
 mod gate;
 mod hints;
+mod hook;
 mod initiator_name;
 mod jobs;
 mod leases;

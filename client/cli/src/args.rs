@@ -28,8 +28,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind}
 pub(crate) use self::{
     chap::Chap,
     commands::{
-        Add, Connect, Diagnose, Discover, Doctor, Forget, Hold, Holds, InUse, InitiatorName, Login, Logout,
-        Paths, Rescan, SetChap, SetStartup, Timeout,
+        Add, Connect, Diagnose, Discover, Doctor, Forget, Hold, Holds, InUse, InitiatorName, LibvirtHook,
+        Login, Logout, Paths, Rescan, SetChap, SetStartup, Timeout,
     },
     complete::{Complete, Wanted},
     multipath::{Multipath, What},
@@ -310,6 +310,16 @@ Next: iscsictl login TARGET; iscsictl discover PORTAL records more."
 
 Next: ask the gateway's administrator to allow this name. Sessions that are up keep the old one.")]
     InitiatorName(InitiatorName),
+    /// Log in to the targets of a virtual machine before it starts, and hold them while it runs; for libvirt.
+    #[command(after_help = "Examples:
+  iscsictl libvirt-hook web prepare begin - <web.xml    # as libvirt does before the start of web
+  iscsictl libvirt-hook web release end shutdown <web.xml
+
+libvirt runs it as /etc/libvirt/hooks/qemu.d/50-iscsi-initiator does, with the machine's XML on standard input. \
+Operations that need nothing end at once with 0, and so do machines without a disk on iSCSI. If a target cannot be \
+logged in to within 20 seconds, the start is refused, with the reason and a hint on standard error.
+Next: iscsictl holds shows what is held for which machine.")]
+    LibvirtHook(LibvirtHook),
     /// Write what may stand in the place of the last of these words, a line each; for shells.
     #[command(hide = true)]
     Complete(Complete),
@@ -341,7 +351,11 @@ impl Command {
             Self::Paths(args) => args.place.settle(&rule("paths", Optional, Optional), typed),
             Self::Monitor(place) => place.settle(&rule("monitor", Optional, Optional), typed),
             Self::Nodes(place) => place.settle(&rule("nodes", Optional, Optional), typed),
-            Self::Multipath(_) | Self::Doctor(_) | Self::InitiatorName(_) | Self::Complete(_) => Ok(()),
+            Self::Multipath(_)
+            | Self::Doctor(_)
+            | Self::InitiatorName(_)
+            | Self::LibvirtHook(_)
+            | Self::Complete(_) => Ok(()),
         }
     }
 }
@@ -370,6 +384,7 @@ impl Command {
             | Self::Forget(_)
             | Self::Add(_)
             | Self::Startup(_)
+            | Self::LibvirtHook(_)
             | Self::Rescan(_) => false,
         }
     }
@@ -492,6 +507,8 @@ mod tests {
             "iscsictl hold iqn.2003-01.com.example:d --as libvirt:web",
             "iscsictl release -T iqn.2003-01.com.example:d --as=x --json",
             "iscsictl holds",
+            "iscsictl libvirt-hook -- --json prepare begin -",
+            "iscsictl libvirt-hook web release end shutdown",
             "iscsictl holds iqn.2003-01.com.example:d -q",
             "iscsictl set-chap --user u",
             "iscsictl set-chap --clear",

@@ -76,7 +76,7 @@ fn run(args: Args, screen: Screen, asked: &Asked) -> Result<Exit, Problem> {
                 tokio::select! {
                     report = &mut done => break Ok(report),
                     exit = signals.wait() => {
-                        if exit != Exit::Interrupted || !interrupts.take() {
+                        if !interrupts.takes(exit) {
                             break Err(exit);
                         }
                     }

@@ -131,6 +131,15 @@ impl Problem {
         self
     }
 
+    /// Where nothing else is known to help: what the daemon wrote.
+    #[must_use]
+    pub(crate) fn with_next_step(mut self) -> Self {
+        if self.hint.is_empty() {
+            self.hint = "see its log: journalctl -u iscsi-initiatord".to_owned();
+        }
+        self
+    }
+
     /// What to do about a name that is not recorded, where only a recorded one will do.
     #[must_use]
     pub(crate) fn or_list(mut self) -> Self {

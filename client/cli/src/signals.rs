@@ -84,6 +84,7 @@ impl Ignored {
 #[derive(Default)]
 pub(crate) struct Interrupts {
     is_armed: Cell<bool>,
+    are_all: Cell<bool>,
     had_job: Cell<bool>,
     heard: Notify,
 }
@@ -99,13 +100,28 @@ impl Interrupts {
         Armed(self)
     }
 
+    /// Every signal is for the command, which ends by itself, and soon: it has something to put back.
+    pub(crate) fn arm_for_all(&self) -> ArmedForAll<'_> {
+        self.are_all.set(true);
+        ArmedForAll(self)
+    }
+
     /// Whether a call was made that the daemon cancels if its caller leaves.
     pub(crate) fn had_job(&self) -> bool {
         self.had_job.get()
     }
 
+    /// A signal has come: whether it was for the command or its call.
+    pub(crate) fn takes(&self, exit: Exit) -> bool {
+        if self.are_all.get() {
+            self.heard.notify_one();
+            return true;
+        }
+        exit == Exit::Interrupted && self.take()
+    }
+
     /// An interrupt has come: whether it was for the call.
-    pub(crate) fn take(&self) -> bool {
+    fn take(&self) -> bool {
         let is_for_the_call = self.is_armed.replace(false);
         if is_for_the_call {
             self.heard.notify_one();
@@ -116,6 +132,15 @@ impl Interrupts {
     /// Waits for one that is for the call.
     pub(crate) async fn heard(&self) {
         self.heard.notified().await;
+    }
+}
+
+/// As long as this lives, every signal is for the command.
+pub(crate) struct ArmedForAll<'a>(&'a Interrupts);
+
+impl Drop for ArmedForAll<'_> {
+    fn drop(&mut self) {
+        self.0.are_all.set(false);
     }
 }
 
@@ -150,6 +175,10 @@ mod tests {
         interrupts.heard().await;
         drop(armed);
         drop(interrupts.arm());
+        let all = interrupts.arm_for_all();
+        assert!(interrupts.takes(Exit::Terminated) && interrupts.takes(Exit::Interrupted));
+        drop(all);
+        assert!(!interrupts.takes(Exit::Terminated));
         assert!(!interrupts.take() && interrupts.had_job(), "the call has ended");
     }
 }

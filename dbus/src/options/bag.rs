@@ -205,6 +205,14 @@ pub(super) mod tests {
             "options.timeuot: unknown key"
         );
         assert_eq!(text(PathFilter::parse(dict([("disk", "sda".into())]))), "filter.disk: unknown key");
+        assert_eq!(
+            text(PathFilter::parse(dict([("device", "/dev/sda".into())]))),
+            "filter.device: unknown key"
+        );
+        for path in ["sda", "/etc/passwd", &format!("/dev/{}", "x".repeat(251))] {
+            let filter = PathFilter::parse_for_nodes(dict([("device", path.to_owned().into())]));
+            assert!(text(filter).starts_with("filter.device: is a path below /dev"), "{path:.9}");
+        }
         assert_eq!(text(LogoutOptions::parse(dict([("a\nb", true.into())]))), "options: unknown key");
         let many = (0..33).map(|n| (format!("k{n}"), Variant::from(n))).collect();
         assert_eq!(text(LoginOptions::parse(received(many))), "options: more than 32 keys");

@@ -2,6 +2,7 @@
 
 pub(super) const ACCEPT_CHANGED_LUNS: &str = "accept-changed-luns";
 pub(super) const CLEAR: &str = "clear";
+pub(super) const DEVICE: &str = "device";
 pub(super) const DRY_RUN: &str = "dry-run";
 pub(super) const FIX: &str = "fix";
 pub(super) const FORCE: &str = "force";
@@ -17,6 +18,7 @@ pub(super) const TARGETS: &str = "targets";
 pub(super) const TIMEOUT: &str = "timeout";
 pub(super) const TPGT: &str = "tpgt";
 pub(super) const UNDO: &str = "undo";
+pub(super) const UNTIL_RELEASED: &str = "until-released";
 pub(super) const USER_FRIENDLY_NAMES: &str = "user-friendly-names";
 pub(super) const WAIT: &str = "wait";
 

@@ -137,6 +137,9 @@ impl AddOptions {
     }
 }
 
+/// More than a link in `/dev/disk` has.
+const LONGEST_PATH: usize = 255;
+
 /// Which entries `ListPaths` and `ListNodes` answer: all of them unless narrowed.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -145,6 +148,9 @@ pub struct PathFilter {
     pub target: Option<Iqn>,
     /// Through this portal only; a numeric one.
     pub portal: Option<Portal>,
+    /// Of the targets that have this disk, or had it at their last login, only: a path below `/dev`. For `ListNodes`
+    /// alone.
+    pub device: Option<String>,
 }
 
 impl PathFilter {
@@ -165,20 +171,45 @@ impl PathFilter {
         Self { portal: Some(portal), ..self }
     }
 
+    /// Narrows the nodes to those of the targets that have this disk, or had it at their last login. Needs the feature
+    /// `nodes-of-device`.
+    #[must_use]
+    pub fn device(self, path: impl Into<String>) -> Self {
+        Self { device: Some(path.into()), ..self }
+    }
+
     fn entries(&self) -> Entries<'_> {
         Entries::new()
+            .add(keys::DEVICE, self.device.as_deref())
             .add(keys::TARGET, self.target.as_ref().map(Iqn::as_str))
             .add(keys::PORTAL, self.portal.as_ref().map(ToString::to_string))
     }
 
-    /// Reads the argument `filter` of `ListPaths` or `ListNodes`.
+    /// Reads the argument `filter` of `ListPaths`.
     ///
     /// # Errors
     ///
     /// `InvalidArgs`, which names the key: unknown, of a wrong type or malformed.
     pub fn parse(dict: impl Into<Dict>) -> Result<Self> {
         let mut bag = Bag::new("filter", dict)?;
-        let filter = Self { target: bag.parsed(keys::TARGET)?, portal: bag.parsed(keys::PORTAL)? };
+        let filter =
+            Self { target: bag.parsed(keys::TARGET)?, portal: bag.parsed(keys::PORTAL)?, device: None };
+        bag.finish(filter)
+    }
+
+    /// Reads the argument `filter` of `ListNodes`.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgs`, which names the key: unknown, of a wrong type or malformed.
+    pub fn parse_for_nodes(dict: impl Into<Dict>) -> Result<Self> {
+        let mut bag = Bag::new("filter", dict)?;
+        let device = bag.text(keys::DEVICE)?;
+        let is_path = |path: &String| path.len() <= LONGEST_PATH && path.starts_with("/dev/");
+        if device.as_ref().is_some_and(|path| !is_path(path)) {
+            return Err(bag.wrong(keys::DEVICE, "is a path below /dev of at most 255 bytes"));
+        }
+        let filter = Self { target: bag.parsed(keys::TARGET)?, portal: bag.parsed(keys::PORTAL)?, device };
         bag.finish(filter)
     }
 }

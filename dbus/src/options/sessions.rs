@@ -296,6 +296,8 @@ impl LogoutOptions {
 pub struct HoldOptions {
     /// The whole call's deadline; 20 s unless given.
     pub timeout: Option<Duration>,
+    /// Whether a target without a session is logged out of with its last release; false unless given.
+    pub until_released: bool,
 }
 
 impl HoldOptions {
@@ -306,8 +308,14 @@ impl HoldOptions {
 
     setter!(timeout);
 
+    setter!(
+        /// Whether what is logged in to after this is logged out of once its last holder has released it: only if
+        /// the target has no session yet. Needs the feature `until-released`.
+        until_released
+    );
+
     fn entries(&self) -> Entries<'_> {
-        Entries::new().timeout(self.timeout)
+        Entries::new().timeout(self.timeout).flag(keys::UNTIL_RELEASED, self.until_released, false)
     }
 
     /// Reads the argument `options` of `Hold`.
@@ -317,7 +325,10 @@ impl HoldOptions {
     /// `InvalidArgs`, which names the key: unknown, of a wrong type or out of range.
     pub fn parse(dict: impl Into<Dict>) -> Result<Self> {
         let mut bag = Bag::new("options", dict)?;
-        let options = Self { timeout: bag.timeout()? };
+        let options = Self {
+            timeout: bag.timeout()?,
+            until_released: bag.flag(keys::UNTIL_RELEASED)?.unwrap_or(false),
+        };
         bag.finish(options)
     }
 }

@@ -25,6 +25,9 @@ answer! {
         mount_point: String,
         /// The text that a lease was taken with; empty if it is none.
         lease: String,
+        /// The name of the virtual machine whose process it is, or whose lease; empty if it is none, or not known to be
+        /// one.
+        domain: String,
         /// When the lease was taken, in seconds since 1970; 0 if it is none, or if missing.
         since: u64,
         /// The same as a sentence.

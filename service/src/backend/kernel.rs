@@ -3,6 +3,7 @@
 //! | room | what it is |
 //! |---|---|
 //! | `buffers` | writes back the cached data of a device |
+//! | `guests` | the virtual machines that run, by their processes |
 //! | `modules` | whether the kernel has iSCSI over TCP and multipath maps |
 //! | `network` | network events over netlink: what may have cut a connection |
 //! | `processes` | whose a process is |
@@ -15,6 +16,7 @@
 //! | `usage` | what uses a disk or map |
 
 pub(crate) mod buffers;
+pub(crate) mod guests;
 pub(crate) mod modules;
 pub(crate) mod network;
 pub(crate) mod processes;

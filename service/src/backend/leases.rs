@@ -24,6 +24,9 @@ pub(crate) struct Lease {
     pub(crate) uid: u32,
     /// When, in seconds since 1970.
     pub(crate) since: u64,
+    /// The virtual machine that it was taken for, where that runs; not stored.
+    #[serde(skip)]
+    pub(crate) domain: String,
 }
 
 /// What is stored of one target.
@@ -33,6 +36,8 @@ pub(crate) struct Held {
     pub(crate) target: Iqn,
     /// In the order in which they were taken.
     pub(crate) leases: Vec<Lease>,
+    /// Whether it is logged out of with its last release: its sessions were made for its holders.
+    pub(crate) until_released: bool,
     /// Why its file cannot be read: then no one knows who holds it.
     pub(crate) damage: Option<Damage>,
 }
@@ -49,6 +54,8 @@ pub(crate) struct Damage {
 struct File {
     target: Iqn,
     leases: Vec<Lease>,
+    #[serde(default)]
+    until_released: bool,
 }
 
 /// The files.
@@ -59,7 +66,7 @@ pub(crate) struct LeaseFiles {
 
 impl Held {
     fn none(target: &Iqn) -> Self {
-        Self { target: target.clone(), leases: Vec::new(), damage: None }
+        Self { target: target.clone(), leases: Vec::new(), until_released: false, damage: None }
     }
 
     /// Whether it is this target's; a name is the same in any case.
@@ -132,8 +139,9 @@ impl LeaseFiles {
     }
 
     /// Stores the leases of a target; without one there is no file.
-    pub(crate) fn write(&self, target: &Iqn, leases: &[Lease]) -> Result<()> {
-        let file = File { target: target.clone(), leases: leases.to_vec() };
+    pub(crate) fn write(&self, held: &Held) -> Result<()> {
+        let Held { target, leases, until_released, .. } = held;
+        let file = File { target: target.clone(), leases: leases.clone(), until_released: *until_released };
         let text = serde_json::to_vec(&file).map_err(|error| Fault::new(Kind::Failed, error.to_string()))?;
         let name = target.canonical();
         let write = || {
@@ -185,7 +193,9 @@ impl LeaseFiles {
             Ok(File { target, .. }) if target.canonical() != name => {
                 damaged("is the file of another target".to_owned())
             }
-            Ok(File { target, leases }) => Held { target, leases, damage: None },
+            Ok(File { target, leases, until_released }) => {
+                Held { target, leases, until_released, damage: None }
+            }
             // What is in it is not repeated.
             Err(error) => damaged(format!("is damaged at line {}, column {}", error.line(), error.column())),
         }
@@ -205,7 +215,11 @@ mod tests {
     }
 
     fn lease(holder: &str, uid: u32) -> Lease {
-        Lease { holder: holder.parse().unwrap(), uid, since: 1_700_000_000 }
+        Lease { holder: holder.parse().unwrap(), uid, since: 1_700_000_000, domain: String::new() }
+    }
+
+    fn held(name: &str, leases: &[Lease]) -> Held {
+        Held { leases: leases.to_vec(), ..Held::none(&target(name)) }
     }
 
     #[test]
@@ -214,12 +228,13 @@ mod tests {
         let files = LeaseFiles::new(folder.path());
         assert!(files.of(&target("a")).is_free() && files.all().unwrap().is_empty());
         let leases = [lease("libvirt:web", 64_055), lease("backup of Monday", 0)];
-        files.write(&target("A"), &leases).unwrap();
+        files.write(&held("A", &leases)).unwrap();
         let held = files.of(&target("a"));
+        assert!(!held.until_released);
         assert_eq!((held.target.as_str(), held.leases.as_slice()), (target("A").as_str(), &leases[..]));
         assert_eq!(files.all().unwrap(), [held]);
         assert!(files.of(&target("b")).is_free());
-        files.write(&target("a"), &[]).unwrap();
+        files.write(&Held { leases: Vec::new(), until_released: true, ..files.of(&target("a")) }).unwrap();
         assert!(files.of(&target("A")).is_free() && files.all().unwrap().is_empty());
     }
 
@@ -227,7 +242,7 @@ mod tests {
     fn a_file_that_cannot_be_read_is_not_one_without_leases() {
         let folder = tempfile::tempdir().unwrap();
         let files = LeaseFiles::new(folder.path());
-        files.write(&target("other"), &[lease("x", 0)]).unwrap();
+        files.write(&held("other", &[lease("x", 0)])).unwrap();
         let place = files.folder();
         let dir = Dir::open(&place).unwrap();
         let name = target("a").to_string();
@@ -261,14 +276,14 @@ mod tests {
         Dir::open(folder.path()).unwrap().replace(FOLDER, b"", 0o600).unwrap();
         let files = LeaseFiles::new(folder.path());
         assert!(files.of(&target("a")).damage.is_some() && files.all().is_err());
-        assert!(files.write(&target("a"), &[lease("x", 0)]).is_err());
+        assert!(files.write(&held("a", &[lease("x", 0)])).is_err());
     }
 
     #[test]
     fn what_another_version_adds_is_no_damage_and_foreign_names_are_passed_over() {
         let folder = tempfile::tempdir().unwrap();
         let files = LeaseFiles::new(folder.path());
-        files.write(&target("a"), &[lease("x", 7)]).unwrap();
+        files.write(&held("a", &[lease("x", 7)])).unwrap();
         let dir = Dir::open(&files.folder()).unwrap();
         let text = format!(
             "{{\"target\":\"{}\",\"new\":1,\"leases\":[{{\"holder\":\"x\",\"uid\":7,\"since\":1700000000,\"more\":[]}}]}}",

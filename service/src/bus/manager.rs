@@ -171,7 +171,7 @@ impl Manager {
         let holder = options::holder("holder", holder)?;
         let options = HoldOptions::parse(options)?;
         let grant = self.ask(&call, Action::Login, Some(&target), None).await?;
-        self.engine.hold(&call_of(grant, options.timeout), holder).await
+        self.engine.hold(&call_of(grant, options.timeout), holder, options.until_released).await
     }
 
     async fn release(&self, #[zbus(header)] call: Header<'_>, target: &str, holder: &str) -> Result<()> {
@@ -213,7 +213,7 @@ impl Manager {
     #[zbus(out_args("nodes"))]
     async fn list_nodes(&self, #[zbus(header)] call: Header<'_>, filter: Dict) -> Result<List> {
         let _call = self.activity.begin();
-        let filter = PathFilter::parse(filter)?;
+        let filter = PathFilter::parse_for_nodes(filter)?;
         let grant =
             self.ask(&call, Action::ListPaths, filter.target.as_ref(), filter.portal.as_ref()).await?;
         Ok(List::to(&call, self.engine.list_nodes(&call_of(grant, None), &filter).await?))
@@ -506,4 +506,6 @@ const FEATURES: &[&str] = &[
     "authentication-dismissed",
     "jobs",
     "logout-wait",
+    "until-released",
+    "nodes-of-device",
 ];

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `pathless_maps` | maps that outlived the sessions of their target |
 //! | `programs` | what an iscsiadm goes on with after its daemon |
+//! | `stale_holds` | leases of virtual machines that are gone |
 //! | `stale_sessions` | sessions that a killed iscsid left behind |
 //! | `undo` | restores what a killed daemon had changed |
 
 pub(super) mod pathless_maps;
 mod programs;
+pub(super) mod stale_holds;
 pub(super) mod stale_sessions;
 pub(super) mod undo;
 
@@ -17,7 +19,7 @@ use std::sync::Arc;
 use super::Engine;
 use crate::{
     backend::host::limit::Limit,
-    engine::{call::DEFAULT_TIMEOUT, leftovers::stale_sessions::Reach},
+    engine::{call::DEFAULT_TIMEOUT, leftovers::stale_sessions::Reach, turns::held},
 };
 
 impl Engine {
@@ -36,6 +38,7 @@ impl Engine {
             // Any local user can have the daemon started, so that alone must not restart iscsid.
             stale_sessions::remove(&engine, Reach::Remove, &Limit::of(DEFAULT_TIMEOUT)).await;
             pathless_maps::at_the_start(&engine).await;
+            held::drop_stale(&engine).await;
             drop(at_work);
         });
     }

@@ -46,7 +46,10 @@ use self::{
 use super::{
     Engine,
     call::{Call, Progress, act},
-    leftovers::pathless_maps::{self, TakenAway},
+    leftovers::{
+        pathless_maps::{self, TakenAway},
+        stale_holds,
+    },
     records::lookup::{as_recorded, none},
     turns::leases,
 };
@@ -99,9 +102,15 @@ impl Engine {
                     })
                     .collect();
                 if !sessions.is_empty() {
+                    if !force {
+                        // Those of virtual machines that are gone are not in the way.
+                        stale_holds::holders(engine, target).await?;
+                    }
                     let (held, ending) = engine.turns.leases.end(target, force).await?;
                     // Until the sessions have ended, no lease is taken.
-                    let Some(_ending) = ending else { return Err(leases::in_use(&held, call.uid())) };
+                    let Some(_ending) = ending else {
+                        return Err(leases::in_use(&stale_holds::named(engine, held).await?, call.uid()));
+                    };
                     let manner = Manner { force, waits, looked_at: Some(looked_at) };
                     let mut ended =
                         end(engine, &sessions, now.nodes(), manner, call.progress(), limit).await?;
@@ -119,20 +128,20 @@ impl Engine {
 
 /// How sessions are ended.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Manner {
+pub(in crate::engine) struct Manner {
     /// Although something uses the disks.
-    pub(super) force: bool,
+    pub(in crate::engine) force: bool,
     /// Until udev and multipathd have let go of the disks, too.
-    pub(super) waits: bool,
+    pub(in crate::engine) waits: bool,
     /// When the look at the sessions began, if it was just now.
-    pub(super) looked_at: Option<Instant>,
+    pub(in crate::engine) looked_at: Option<Instant>,
 }
 
 /// Verifies that nothing uses the disks, writes back cached data, removes the maps, and ends the
 /// sessions, with which the kernel removes the disks. Then waits, if that is asked for, until nothing is left
 /// of them. Returns an entry each. It can be cancelled until the first map is removed. `nodes` are those of their
 /// targets.
-pub(super) async fn end(
+pub(in crate::engine) async fn end(
     engine: &Engine,
     sessions: &[Session],
     nodes: &[Node],

@@ -15,7 +15,7 @@ pub(crate) mod activity;
 pub(super) mod acts;
 pub(crate) mod audience;
 pub(super) mod claims;
-mod held;
+pub(super) mod held;
 pub(super) mod leases;
 pub(super) mod places;
 pub(super) mod programs;

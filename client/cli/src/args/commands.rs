@@ -1,6 +1,6 @@
 //! What each command takes, and the options that several of them share.
 
-use std::{path::PathBuf, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{
     ArgGroup, Args as Group,
@@ -176,6 +176,18 @@ pub(crate) struct Doctor {
     pub(crate) bundle: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) timeout: Timeout,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct LibvirtHook {
+    /// The virtual machine's name
+    pub(crate) name: OsString,
+    /// What happens to it: prepare, release, reconnect, …
+    pub(crate) operation: String,
+    /// The part of that: begin or end
+    pub(crate) sub_operation: String,
+    /// More about it, such as the reason why it stopped
+    pub(crate) extra: String,
 }
 
 #[derive(Debug, Group)]

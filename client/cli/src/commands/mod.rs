@@ -11,6 +11,7 @@
 //! | `doctor` | doctor: what the daemon finds, and what only a client sees |
 //! | `lease` | hold, release and holds |
 //! | `living` | a table that is drawn again and again, for monitor and paths |
+//! | `libvirt_hook` | libvirt-hook: the targets of a virtual machine, when it starts and stops |
 //! | `list` | discover, add, paths, nodes and initiator-name |
 //! | `monitor` | monitor: what changes, as it changes |
 //! | `multipath` | multipath: set up, shown, undone |
@@ -26,6 +27,7 @@ mod connect;
 mod diagnose;
 mod doctor;
 mod lease;
+mod libvirt_hook;
 mod list;
 mod living;
 mod monitor;
@@ -63,6 +65,8 @@ pub(crate) async fn run(
         Command::Doctor(args) => return doctor::doctor(args, screen, asked, interrupts).await,
         // It has nothing to say of that, and keeps a deadline.
         Command::Complete(args) => return complete::complete(args, screen).await,
+        // It needs the daemon only for some virtual machines, and keeps a deadline.
+        Command::LibvirtHook(args) => return libvirt_hook::run(args, screen, interrupts).await,
         _ => Call { daemon: bus::connect().await?, screen, interrupts: Rc::clone(interrupts) },
     };
     let done = one(command, &call, chap, asked).await;
@@ -90,6 +94,7 @@ async fn one(command: Command, call: &Call, chap: Option<Chap>, asked: &Asked) -
         Command::Rescan(args) => session::rescan(call, &args).await,
         Command::Multipath(args) => multipath::multipath(call, &args).await,
         Command::Complete(args) => complete::complete(&args, call.screen).await,
+        Command::LibvirtHook(args) => libvirt_hook::run(&args, call.screen, &call.interrupts).await,
         Command::Doctor(args) => doctor::doctor(&args, call.screen, asked, &call.interrupts).await,
         Command::Monitor(place) => monitor::monitor(call, &place).await,
         Command::Paths(args) if args.watch => monitor::paths(call, &args.place).await,

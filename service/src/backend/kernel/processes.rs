@@ -7,6 +7,15 @@ use rustix::process::Uid;
 use super::unix_sockets::is_trusted;
 use crate::backend::host::bounded::{self, SMALL};
 
+/// The pids of all processes, in order.
+pub(crate) fn pids(proc: &Path) -> Vec<u32> {
+    let Ok(entries) = std::fs::read_dir(proc) else { return Vec::new() };
+    let number = |entry: std::fs::DirEntry| entry.file_name().to_str()?.parse().ok();
+    let mut pids: Vec<u32> = entries.flatten().filter_map(number).collect();
+    pids.sort_unstable();
+    pids
+}
+
 /// Whether its real user is trusted. A program that is setuid root runs as the user that started it.
 pub(crate) fn is_roots(proc: &Path, pid: u32) -> bool {
     let status = bounded::text(&proc.join(format!("{pid}/status")), SMALL).unwrap_or_default();

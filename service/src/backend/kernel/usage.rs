@@ -29,7 +29,7 @@ use rustix::{
 };
 
 pub(crate) use self::{
-    holder::{Holder, Process, Unseen, Use},
+    holder::{Holder, Process, Unseen, Use, guest},
     release::Release,
 };
 use self::{

@@ -29,7 +29,8 @@ use crate::backend::{
 const FOLDER: &str = "conf.d";
 /// multipathd's own lists of the maps that it has made.
 const WWIDS: &str = "wwids";
-const LISTS: [&str; 2] = [WWIDS, "bindings"];
+const BINDINGS: &str = "bindings";
+const LISTS: [&str; 2] = [WWIDS, BINDINGS];
 /// Where daemons before the undo journal kept the memory: in the state folder itself.
 const FORMER_MEMORY: &str = "multipath.json";
 
@@ -134,6 +135,15 @@ impl Multipath {
         let text = String::from_utf8_lossy(&bytes);
         let wwid = |line: &str| line.trim().strip_prefix('/')?.strip_suffix('/').map(str::to_owned);
         Ok(text.lines().filter_map(wwid).collect())
+    }
+
+    /// The WWID of the disk that has this name, or had it when it was last there: its list of bindings.
+    pub(crate) fn bound_to(&self, map: &str) -> Result<Option<String>, Fault> {
+        let bytes = self.read(BINDINGS)?.unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let wwid =
+            |line: &str| line.trim().strip_prefix(map)?.strip_prefix(' ').map(|wwid| wwid.trim().to_owned());
+        Ok(text.lines().find_map(wwid))
     }
 
     /// The content of this service's file.

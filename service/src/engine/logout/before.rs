@@ -17,7 +17,7 @@ use crate::{
     engine::{
         Engine,
         leftovers::{
-            pathless_maps,
+            pathless_maps, stale_holds,
             stale_sessions::{self, Reach},
         },
         records::lookup::{meant, none},
@@ -100,7 +100,7 @@ impl Before {
         if self.sessions.is_empty() {
             return Ok(());
         }
-        let held = engine.turns.leases.of(target).await?;
+        let held = stale_holds::holders(engine, target).await?;
         if !force && !held.is_free() {
             return Err(leases::in_use(&held, uid));
         }
@@ -205,7 +205,7 @@ mod tests {
         assert!(fault.kind() == Kind::InUse && fault.message().contains("firmware"), "{fault}");
         world.machine.remove("sys/firmware");
         let call = World::call(Action::Login, &target, None);
-        world.engine.hold(&call, "libvirt".parse().unwrap()).await.unwrap();
+        world.engine.hold(&call, "libvirt".parse().unwrap(), false).await.unwrap();
         let fault = world.refused(TARGET, None).await;
         assert!(fault.kind() == Kind::InUse && fault.message().contains("libvirt"), "{fault}");
         assert!(read(&world.engine, &target, None).await.unwrap().has_stale);

@@ -20,14 +20,14 @@ use crate::{
         kernel::{
             processes::Owner,
             sysfs::{Map, Session},
-            usage::{Holder, Process, Release, Unseen, Use},
+            usage::{Holder, Process, Release, Unseen, Use, guest},
         },
         open_iscsi::database::Node,
     },
     engine::{
         Engine,
         call::{Call, look},
-        leftovers::pathless_maps,
+        leftovers::{pathless_maps, stale_holds},
         records::lookup::{as_recorded, meant, none},
         turns::{leases, places::check_number},
     },
@@ -50,7 +50,7 @@ impl Engine {
                 earlier = pathless_maps::find(self).await?;
                 earlier.retain(|pathless| pathless.target == *target);
             }
-            let held = self.turns.leases.of(target).await?;
+            let held = stale_holds::named(self, self.turns.leases.of(target).await?).await?;
             if sessions.is_empty()
                 && earlier.is_empty()
                 && held.is_free()
@@ -133,6 +133,11 @@ fn entries(used: &Use, proc: &Path) -> Vec<results::Holder> {
             add(&mut entry, process, proc);
             entry.hint = format!("stop {process}");
         }
+        Holder::Guest { domain, process } => {
+            add(&mut entry, process, proc);
+            entry.domain.clone_from(domain);
+            entry.hint = format!("stop {}", guest(domain, process));
+        }
         Holder::Udev(process) => {
             add(&mut entry, process, proc);
             "wait until it has ended".clone_into(&mut entry.hint);
@@ -182,7 +187,7 @@ fn kind(holder: &Holder) -> HolderKind {
         Holder::Bcache { .. } => HolderKind::Bcache,
         Holder::Mapper { .. } => HolderKind::DeviceMapper,
         Holder::Other { .. } => HolderKind::Device,
-        Holder::Open(_) => HolderKind::Process,
+        Holder::Open(_) | Holder::Guest { .. } => HolderKind::Process,
         Holder::Udev(_) => HolderKind::Udev,
         Holder::Claim => HolderKind::Claim,
         Holder::Unseen(_) => HolderKind::Uninspected,

@@ -265,7 +265,10 @@ pub(super) async fn of_disks_without_a_map(engine: &Engine, plan: &Plan) -> Resu
 
 /// A use that may be over in a moment. A claim without an explanation looks like a map being made.
 fn is_glance(holder: &Holder) -> bool {
-    matches!(holder, Holder::Open(_) | Holder::Udev(_) | Holder::Map { .. } | Holder::Claim)
+    matches!(
+        holder,
+        Holder::Open(_) | Holder::Guest { .. } | Holder::Udev(_) | Holder::Map { .. } | Holder::Claim
+    )
 }
 
 fn report(plan: &Plan, found: &[Use], release: &Release) -> Fault {

@@ -28,7 +28,7 @@ use crate::{
         Engine,
         call::{Call, look},
         leftovers::pathless_maps::{self, PathlessMap},
-        records::lookup::damaged,
+        records::{devices::targets_of, lookup::damaged},
     },
 };
 
@@ -101,7 +101,14 @@ impl Engine {
                 }
                 None => self.state.look(Parts::RECORDS).await?,
             };
-            let nodes = now.nodes().iter().filter(wanted);
+            let of_device = match &filter.device {
+                Some(path) => Some(targets_of(self, path).await?),
+                None => None,
+            };
+            let has_device = |node: &&Node| {
+                of_device.as_ref().is_none_or(|targets| targets.contains(&node.key.target.canonical()))
+            };
+            let nodes = now.nodes().iter().filter(wanted).filter(has_device);
             Ok(nodes
                 .map(|node| node_of(node, NodeState::Known, now.session_of(&node.key).is_some()))
                 .collect())

@@ -42,6 +42,7 @@ pub(in crate::engine) struct Leases {
 }
 
 /// Sessions of a target are being ended: until the last one of these is dropped, no lease on it is taken.
+#[derive(Debug)]
 #[must_use]
 pub(in crate::engine) struct Ending {
     ending: Arc<Mutex<BTreeMap<String, usize>>>,
@@ -108,49 +109,96 @@ impl Leases {
         Ok((endings, stay))
     }
 
-    /// Takes a lease for a user.
-    pub(super) async fn hold(&self, target: &Iqn, holder: LeaseHolder, uid: u32) -> Result<()> {
+    /// Takes a lease for a user. `made` is set if what is logged in to next is logged out of with the last release, and
+    /// says whether there is no session yet.
+    pub(super) async fn hold(
+        &self,
+        target: &Iqn,
+        holder: LeaseHolder,
+        uid: u32,
+        made: Option<bool>,
+    ) -> Result<()> {
         let (leases, target) = (self.clone(), target.clone());
-        blocking(move || leases.hold_now(&target, holder, uid)).await?
+        blocking(move || leases.hold_now(&target, holder, uid, made)).await?
     }
 
-    fn hold_now(&self, target: &Iqn, holder: LeaseHolder, uid: u32) -> Result<()> {
+    fn hold_now(&self, target: &Iqn, holder: LeaseHolder, uid: u32, made: Option<bool>) -> Result<()> {
         let _changing = locked(&self.changing);
         if locked(&self.ending).contains_key(&target.canonical()) {
             return Err(Fault::new(Kind::Busy, format!("{target} is being logged out of"))
                 .hint("try again when that is done"));
         }
         let mut held = self.known(target)?;
-        if held.leases.iter().any(|lease| lease.holder == holder && lease.uid == uid) {
-            return Ok(());
+        let since = now();
+        let own = held.leases.iter_mut().find(|lease| lease.holder == holder && lease.uid == uid);
+        match own {
+            Some(_) if made.is_none() => return Ok(()),
+            // What was left of an earlier start is as young as this one.
+            Some(lease) => lease.since = since,
+            None => {
+                self.check_number(uid)?;
+                held.leases.push(Lease { holder, uid, since, domain: String::new() });
+            }
         }
-        self.check_number(uid)?;
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        held.leases.push(Lease { holder, uid, since });
-        self.files.write(&held.target, &held.leases)
+        held.until_released |= made == Some(true);
+        self.files.write(&held)
     }
 
-    /// Releases a lease, for a user.
-    pub(super) async fn release(&self, target: &Iqn, holder: LeaseHolder, uid: u32) -> Result<()> {
+    /// Releases a lease, for a user. The mark, if the target is to be logged out of: no lease is taken until it is
+    /// dropped.
+    pub(super) async fn release(
+        &self,
+        target: &Iqn,
+        holder: LeaseHolder,
+        uid: u32,
+    ) -> Result<Option<Ending>> {
         let (leases, target) = (self.clone(), target.clone());
         blocking(move || leases.release_now(&target, &holder, uid)).await?
     }
 
-    fn release_now(&self, target: &Iqn, holder: &LeaseHolder, uid: u32) -> Result<()> {
+    fn release_now(&self, target: &Iqn, holder: &LeaseHolder, uid: u32) -> Result<Option<Ending>> {
         let _changing = locked(&self.changing);
-        let held = self.known(target)?;
+        let mut held = self.known(target)?;
         let (named, mut rest): (Vec<Lease>, Vec<Lease>) =
-            held.leases.into_iter().partition(|lease| lease.holder == *holder);
+            std::mem::take(&mut held.leases).into_iter().partition(|lease| lease.holder == *holder);
         let (own, others): (Vec<Lease>, Vec<Lease>) = named.into_iter().partition(|lease| lease.uid == uid);
         match (own.as_slice(), others.as_slice()) {
-            ([], []) => return Ok(()),
+            ([], []) => return Ok(None),
             ([], others) if uid != ROOT => return Err(anothers(target, holder, others)),
             // Root's own comes first, so that it does not release what a user holds by the same name.
             ([], _) => {}
             _ => rest.extend(others),
         }
         rest.sort_by_key(|lease| lease.since);
-        self.files.write(&held.target, &rest)
+        held.leases = rest;
+        self.files.write(&held)?;
+        Ok(self.ending_if_last(&held))
+    }
+
+    /// Drops these leases of a target, as far as they are still as they were seen. The mark, if the target is to be logged
+    /// out of.
+    pub(in crate::engine) async fn drop_stale(
+        &self,
+        target: &Iqn,
+        stale: Vec<Lease>,
+    ) -> Result<Option<Ending>> {
+        let (leases, target) = (self.clone(), target.clone());
+        let now = move || {
+            let _changing = locked(&leases.changing);
+            let mut held = leases.known(&target)?;
+            let before = held.leases.len();
+            held.leases.retain(|lease| !stale.contains(lease));
+            if held.leases.len() == before {
+                return Ok(None);
+            }
+            leases.files.write(&held)?;
+            Ok(leases.ending_if_last(&held))
+        };
+        blocking(now).await?
+    }
+
+    fn ending_if_last(&self, held: &Held) -> Option<Ending> {
+        (held.until_released && held.leases.is_empty()).then(|| self.ending_of(&held.target))
     }
 
     /// What is stored of a target, to be changed: a file that cannot be read stays as it is.
@@ -194,6 +242,11 @@ impl Drop for Ending {
     }
 }
 
+/// In seconds since 1970.
+pub(in crate::engine) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
 /// Nothing here can be half written in memory.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -214,9 +267,12 @@ fn release_command(target: &Iqn, holder: &LeaseHolder, as_root: bool) -> String 
     hint!("iscsictl release {TARGET} --as {HOLDER}", TARGET = target, HOLDER = holder)
 }
 
-/// `libvirt:web (uid 64055)`.
+/// `libvirt:web (uid 64055)`, or with the virtual machine that it was taken for.
 fn named(lease: &Lease) -> String {
-    format!("{} (uid {})", lease.holder, lease.uid)
+    match lease.domain.as_str() {
+        "" => format!("{} (uid {})", lease.holder, lease.uid),
+        domain => format!("{} (uid {}), the virtual machine {domain}", lease.holder, lease.uid),
+    }
 }
 
 /// Those of a target.
@@ -234,6 +290,7 @@ pub(in crate::engine) fn holders(held: &Held, uid: u32) -> Vec<results::Holder> 
         let mut holder = results::Holder::new(HolderKind::Lease, "", message);
         holder.lease = lease.holder.to_string();
         (holder.uid, holder.since) = (lease.uid, lease.since);
+        holder.domain.clone_from(&lease.domain);
         holder.hint = release_command(target, &lease.holder, lease.uid != uid && uid != ROOT);
         holder
     };
@@ -309,7 +366,7 @@ mod tests {
         let (_folder, leases) = leases();
         let (a, x) = (target("a"), holder("x"));
         for uid in [1000, 1000, 1001] {
-            leases.hold_now(&a, x.clone(), uid).unwrap();
+            leases.hold_now(&a, x.clone(), uid, None).unwrap();
         }
         assert_eq!(who(&leases, &a), [("x".to_owned(), 1000), ("x".to_owned(), 1001)]);
         let fault = leases.release_now(&target("A"), &x, 1002).unwrap_err();
@@ -326,7 +383,7 @@ mod tests {
         let (_folder, leases) = leases();
         let (a, x) = (target("a"), holder("x"));
         for uid in [ROOT, 1000, 1001] {
-            leases.hold_now(&a, x.clone(), uid).unwrap();
+            leases.hold_now(&a, x.clone(), uid, None).unwrap();
         }
         leases.release_now(&a, &x, ROOT).unwrap();
         assert_eq!(who(&leases, &a), [("x".to_owned(), 1000), ("x".to_owned(), 1001)]);
@@ -337,7 +394,7 @@ mod tests {
     #[test]
     fn one_user_and_all_users_have_so_many_and_root_has_its_own() {
         let (_folder, leases) = leases();
-        let hold = |name: usize, uid| leases.hold_now(&target("a"), holder(&name.to_string()), uid);
+        let hold = |name: usize, uid| leases.hold_now(&target("a"), holder(&name.to_string()), uid, None);
         for uid in 1000..1008 {
             for name in 0..OF_ONE {
                 hold(name, uid).unwrap();
@@ -362,28 +419,60 @@ mod tests {
         let (a, x) = (target("a"), holder("x"));
         let (held, ending) = leases.end(&a, false).await.unwrap();
         assert!(held.is_free() && ending.is_some());
-        assert_eq!(leases.hold_now(&target("A"), x.clone(), 1).unwrap_err().kind(), Kind::Busy);
-        leases.hold_now(&target("b"), x.clone(), 1).unwrap();
+        assert_eq!(leases.hold_now(&target("A"), x.clone(), 1, None).unwrap_err().kind(), Kind::Busy);
+        leases.hold_now(&target("b"), x.clone(), 1, None).unwrap();
         // What a second one ends counts as well: a session that came late.
         let (_, second) = leases.end(&target("A"), false).await.unwrap();
         drop(ending);
-        assert_eq!(leases.hold_now(&a, x.clone(), 1).unwrap_err().kind(), Kind::Busy);
+        assert_eq!(leases.hold_now(&a, x.clone(), 1, None).unwrap_err().kind(), Kind::Busy);
         drop(second);
-        leases.hold_now(&a, x.clone(), 1).unwrap();
+        leases.hold_now(&a, x.clone(), 1, None).unwrap();
         let (held, ending) = leases.end(&target("A"), false).await.unwrap();
         assert!(ending.is_none() && broken(&held).is_some());
         let (_, ending) = leases.end(&a, true).await.unwrap();
-        assert!(ending.is_some() && leases.hold_now(&a, holder("y"), 1).is_err());
+        assert!(ending.is_some() && leases.hold_now(&a, holder("y"), 1, None).is_err());
+    }
+
+    #[test]
+    fn with_its_last_release_a_target_is_logged_out_of_if_its_sessions_were_made_for_its_holders() {
+        let (_folder, leases) = leases();
+        let a = target("a");
+        let release = |name: &str| leases.release_now(&a, &holder(name), ROOT).unwrap();
+        // The first one found no session, and the second one that of the first.
+        leases.hold_now(&a, holder("x"), ROOT, Some(true)).unwrap();
+        leases.hold_now(&a, holder("y"), ROOT, Some(false)).unwrap();
+        leases.hold_now(&a, holder("z"), 1000, None).unwrap();
+        assert!(release("x").is_none() && release("x").is_none() && release("y").is_none());
+        let ending = leases.release_now(&a, &holder("z"), 1000).unwrap();
+        let fault = leases.hold_now(&a, holder("x"), ROOT, Some(true)).unwrap_err();
+        assert!(ending.is_some() && fault.kind() == Kind::Busy, "{fault}");
+        drop(ending);
+        // The file is gone, and with it what was in it.
+        leases.hold_now(&a, holder("x"), ROOT, Some(false)).unwrap();
+        assert!(release("x").is_none());
+    }
+
+    #[tokio::test]
+    async fn a_stale_lease_is_dropped_as_it_was_seen() {
+        let (_folder, leases) = leases();
+        let a = target("a");
+        leases.hold_now(&a, holder("x"), ROOT, Some(true)).unwrap();
+        let seen = leases.files.of(&a).leases;
+        let older: Vec<Lease> = seen.iter().cloned().map(|lease| Lease { since: 1, ..lease }).collect();
+        assert!(leases.drop_stale(&a, older).await.unwrap().is_none());
+        assert_eq!(who(&leases, &a), [("x".to_owned(), ROOT)], "it was taken anew meanwhile");
+        assert!(leases.drop_stale(&a, seen).await.unwrap().is_some());
+        assert!(leases.files.of(&a).is_free());
     }
 
     #[test]
     fn a_damaged_file_is_neither_overwritten_nor_taken_for_none() {
         let (_folder, leases) = leases();
         let (a, x) = (target("a"), holder("x"));
-        leases.hold_now(&a, x.clone(), 1).unwrap();
+        leases.hold_now(&a, x.clone(), 1, None).unwrap();
         let dir = crate::backend::host::atomic::Dir::open(&leases.files.folder()).unwrap();
         dir.replace(a.as_str(), b"{", 0o600).unwrap();
-        for result in [leases.hold_now(&a, x.clone(), 1), leases.release_now(&a, &x, ROOT)] {
+        for result in [leases.hold_now(&a, x.clone(), 1, None), leases.release_now(&a, &x, ROOT).map(drop)] {
             assert_eq!(result.unwrap_err().kind(), Kind::InvalidConfiguration);
         }
         assert_eq!(**dir.read(a.as_str()).unwrap().unwrap(), *b"{");
@@ -391,15 +480,16 @@ mod tests {
         let fault = in_use(&held, 1);
         assert!(fault.kind() == Kind::InUse && fault.message().contains("is not known"), "{fault}");
         assert!(fault.next_step().contains(": sudo rm "), "{fault}");
-        leases.hold_now(&target("b"), x, 1).unwrap();
+        leases.hold_now(&target("b"), x, 1, None).unwrap();
     }
 
     #[test]
     fn a_refusal_names_the_holders_and_the_commands_that_release_it() {
-        let lease = |name: &str, uid| Lease { holder: holder(name), uid, since: 7 };
+        let lease = |name: &str, uid| Lease { holder: holder(name), uid, since: 7, domain: String::new() };
         let held = Held {
             target: target("a"),
             leases: vec![lease("my own", 1000), lease("libvirt:web", 0)],
+            until_released: false,
             damage: None,
         };
         let fault = in_use(&held, 1000);

@@ -68,7 +68,7 @@ mod tests {
             let leave = tokio::time::timeout(quiet * 9, turns.activity.idle_for(quiet));
             assert!(leave.await.is_err(), "the daemon stays");
             let holder = "libvirt:web".parse().unwrap();
-            let held = turns.leases.hold(&target, holder, 0).await;
+            let held = turns.leases.hold(&target, holder, 0, None).await;
             assert_eq!(held.is_err(), act == Act::Logout, "{act:?}: {held:?}");
             drop(running);
             assert!(turns.claims.claim(&target).is_ok());

@@ -64,6 +64,24 @@ impl Machine {
         pid
     }
 
+    /// libvirt starts a virtual machine, whose process has the device open; its number.
+    pub fn guest(&self, name: &str, uuid: &str, device: &str) -> u32 {
+        let mut model = self.core.model();
+        let pid = model.next_pid();
+        let words = ["-name", &format!("guest={name},debug-threads=on"), "-S", "-uuid", uuid];
+        let process = Process {
+            name: "qemu-system-x86".to_owned(),
+            arguments: words.map(str::to_owned).into(),
+            devices: BTreeSet::from([device.to_owned()]),
+            started: UPTIME,
+        };
+        let scope = format!("0::/machine.slice/machine-qemu\\x2d1\\x2d{name}.scope/libvirt/emulator\n");
+        self.core.files.put(&format!("proc/{pid}/cgroup"), &scope, 0o444);
+        self.core.show_process(pid, &process);
+        model.processes.insert(pid, process);
+        pid
+    }
+
     /// A process ends.
     pub fn release(&self, pid: u32) {
         self.core.end_process(&mut self.core.model(), pid);

@@ -4,7 +4,10 @@ use std::{fmt, path::Path};
 
 use rustix::io::Errno;
 
-use crate::backend::host::bounded::{self, SMALL};
+use crate::backend::{
+    host::bounded::{self, SMALL},
+    kernel::guests,
+};
 
 /// Something that holds a device.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,6 +68,11 @@ pub(crate) enum Holder {
     },
     /// A process has it open or mapped.
     Open(Process),
+    /// The process of a virtual machine that libvirt started has it open or mapped.
+    Guest {
+        domain: String,
+        process: Process,
+    },
     /// udev is probing it, which ends by itself.
     Udev(Process),
     /// The kernel does not report the owner of the claim.
@@ -150,6 +158,7 @@ impl fmt::Display for Holder {
             Self::Mapper { name } => write!(f, "is held by the device-mapper device {name}"),
             Self::Other { name } => write!(f, "is held by {name}"),
             Self::Open(process) => write!(f, "is held open by {process}"),
+            Self::Guest { domain, process } => write!(f, "is held open by {}", guest(domain, process)),
             Self::Udev(process) => write!(f, "is being probed by udev's {process}"),
             Self::Claim => write!(f, "is claimed by a file system, a volume manager or another program"),
             Self::Unknown(error) => {
@@ -166,6 +175,11 @@ impl fmt::Display for Holder {
             Self::TooDeep => write!(f, "has too many devices stacked on it"),
         }
     }
+}
+
+/// A virtual machine and its process: `the virtual machine web (qemu-system-x86, pid 4711)`.
+pub(crate) fn guest(domain: &str, Process { pid, name }: &Process) -> String {
+    format!("the virtual machine {domain} ({name}, pid {pid})")
 }
 
 /// A path without characters that would break the line of a message.
@@ -197,7 +211,10 @@ impl Holder {
         match bounded::text(&folder.join("cgroup"), SMALL) {
             Ok(text) if is_udevs(&text) => Some(Self::Udev(process)),
             Err(_) if !folder.exists() => None,
-            _ => Some(Self::Open(process)),
+            _ => Some(match guests::domain(proc, process.pid) {
+                Some(domain) => Self::Guest { domain, process },
+                None => Self::Open(process),
+            }),
         }
     }
 }
@@ -206,15 +223,6 @@ impl Holder {
 fn is_udevs(cgroup: &str) -> bool {
     let path = cgroup.lines().find_map(|line| line.strip_prefix("0::/system.slice/systemd-udevd.service"));
     path.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// The pids of all processes, in order.
-pub(super) fn pids(proc: &Path) -> Vec<u32> {
-    let Ok(entries) = std::fs::read_dir(proc) else { return Vec::new() };
-    let number = |entry: std::fs::DirEntry| entry.file_name().to_str()?.parse().ok();
-    let mut pids: Vec<u32> = entries.flatten().filter_map(number).collect();
-    pids.sort_unstable();
-    pids
 }
 
 impl Process {
@@ -247,16 +255,21 @@ mod tests {
         };
         put(7, "0::/system.slice/systemd-udevd.service/udev\n");
         put(8, "0::/user.slice\n");
+        put(11, "0::/machine.slice/machine-qemu\\x2d1\\x2dweb.scope/libvirt/emulator\n");
+        let words = b"qemu-system-x86_64\0-name\0guest=web,debug-threads=on\0";
+        let dir = crate::backend::host::atomic::Dir::open(&proc.path().join("11")).unwrap();
+        dir.replace("cmdline", words, 0o444).unwrap();
         // What cannot be read of one that is there is no proof that it is udev's.
         std::fs::create_dir(proc.path().join("9")).unwrap();
-        let holders = [7, 8, 9, 10].map(|pid| Holder::of_process(proc.path(), process(pid)));
+        let holders = [7, 8, 9, 10, 11].map(|pid| Holder::of_process(proc.path(), process(pid)));
         assert_eq!(
             holders,
             [
                 Some(Holder::Udev(process(7))),
                 Some(Holder::Open(process(8))),
                 Some(Holder::Open(process(9))),
-                None
+                None,
+                Some(Holder::Guest { domain: "web".to_owned(), process: process(11) })
             ]
         );
     }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use iscsi_initiator_dbus::shell::command;
 
-use super::holder::{Holder, Use};
+use super::holder::{Holder, Use, guest};
 
 /// How many uses are put in order. What is beyond is found once these are gone.
 const MOST: usize = 512;
@@ -47,6 +47,7 @@ impl Release {
             let of_use = steps_of(used);
             match &used.holder {
                 Holder::Open(process) => release.programs.push(process.to_string()),
+                Holder::Guest { domain, process } => release.programs.push(guest(domain, process)),
                 Holder::Unseen(unseen) => {
                     release.programs.extend(unseen.iter().map(|one| one.process.to_string()));
                 }
@@ -122,6 +123,7 @@ fn steps_of(used: &Use) -> Vec<Step<'_>> {
         Holder::Volume { .. }
         | Holder::Other { .. }
         | Holder::Open(_)
+        | Holder::Guest { .. }
         | Holder::Udev(_)
         | Holder::Claim
         | Holder::Unknown(_)

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use super::holder::{Process, pids};
+use super::{super::processes::pids, holder::Process};
 use crate::backend::host::bounded::{self, SMALL};
 
 /// With one of these a process can open a device that its user could not, or become another user:

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::holder::{Process, pids};
+use super::{super::processes::pids, holder::Process};
 use crate::backend::{
     host::bounded::{self, SMALL},
     kernel::sysfs::Sysfs,

@@ -54,8 +54,13 @@ fn record(number: u32, tpgt: u16) -> Node {
 
 /// The target, held by one program of each of two users.
 fn held(holder: &str) -> Held {
-    let lease = |uid| Lease { holder: holder.parse().unwrap(), uid, since: 1 };
-    Held { target: TARGET.parse().unwrap(), leases: vec![lease(0), lease(1000)], damage: None }
+    let lease = |uid| Lease { holder: holder.parse().unwrap(), uid, since: 1, domain: String::new() };
+    Held {
+        target: TARGET.parse().unwrap(),
+        leases: vec![lease(0), lease(1000)],
+        until_released: false,
+        damage: None,
+    }
 }
 
 /// That a target's disk is also another's.

@@ -52,7 +52,7 @@ pub(super) fn of_mark(mark: Mark) -> Level {
 /// Shows a level in an icon.
 pub(super) fn show(image: &gtk::Image, level: Level) {
     image.set_icon_name(Some(icon(level)));
-    for class in COLOURS {
+    for class in COLOURS.into_iter().filter(|class| *class != colour(level)) {
         image.remove_css_class(class);
     }
     image.add_css_class(colour(level));

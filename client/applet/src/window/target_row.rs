@@ -1,10 +1,15 @@
 //! A target in the list: its state, its short name, one sentence.
 
+use std::cell::RefCell;
+
 use gtk::{accessible::Property, glib, prelude::*, subclass::prelude::*};
-use iscsi_initiator_model::overview::Target;
+use iscsi_initiator_model::{health::Level, overview::Target};
 
 use super::look;
 use crate::text::say;
+
+/// What is shown: the state, the title, the sentence and the whole name.
+type Shown = (Level, String, String, String);
 
 mod imp {
     use super::*;
@@ -18,6 +23,8 @@ mod imp {
         pub(super) title: TemplateChild<gtk::Label>,
         #[template_child]
         pub(super) sentence: TemplateChild<gtk::Label>,
+        /// Of most targets nothing is new.
+        pub(super) shown: RefCell<Option<Shown>>,
     }
 
     #[glib::object_subclass]
@@ -55,6 +62,11 @@ impl TargetRow {
     pub(super) fn show(&self, target: &Target) {
         let parts = self.imp();
         let sentence = say(&target.sentence);
+        let wanted = Some((target.level, target.title.clone(), sentence.clone(), target.name.clone()));
+        if *parts.shown.borrow() == wanted {
+            return;
+        }
+        parts.shown.replace(wanted);
         look::show(&parts.icon, target.level);
         parts.title.set_label(&target.title);
         parts.sentence.set_label(&sentence);

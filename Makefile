@@ -14,7 +14,7 @@ CARGO      ?= cargo
 RELEASE     = $(TARGET)/release
 NAME        = org.cloudatlas.IscsiInitiator
 
-.PHONY: help setup build check lint doc deny unit bus case test soak fuzz bench dev applet applet-run applet-test applet-po demo shell install install-libvirt-hook install-applet uninstall uninstall-libvirt-hook uninstall-applet clean
+.PHONY: help setup build check lint doc deny unit bus case virt test soak fuzz bench dev applet applet-run applet-test applet-po demo shell install install-libvirt-hook install-applet uninstall uninstall-libvirt-hook uninstall-applet clean
 
 help: ## list these commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ bus: ## the tests on a private bus (TEST=name: that file, folder or program of t
 
 case: setup ## one scenario on the testbed's machine (CASE=name, SUITE=bookworm: Debian 12)
 	@tests/case $(if $(SUITE),--suite $(SUITE)) $(CASE)
+
+virt: setup ## libvirt's hook with the real libvirtd and QEMU, on a machine of its own image
+	@tests/testbed/boot --with virt --limit 3600 --stage "$$(tests/stage)" virt
 
 test: setup ## everything: what make check does and the long tests, and the scenarios on the testbed
 	@tests/all

@@ -152,7 +152,7 @@ Next: iscsictl release TARGET --as HOLDER, once it is not needed any more."
         after_help = "Examples:
   iscsictl release iqn.2003-01.com.example:disks --as libvirt:web
 
-It does not log out. Releasing what is not held is a success; what another user holds, only root releases.
+It does not log out, except of what was logged in to for virtual machines. Releasing what is not held is a success; what another user holds, only root releases.
 Next: iscsictl logout TARGET."
     )]
     Release(Hold),

@@ -254,6 +254,10 @@ class Person:
                 return role, name
         return None, None
 
+    def has_the_focus(self, name):
+        """What the next key goes to is called so."""
+        self.wait(f"the focus on {name!r}", lambda: self.focused()[1] == name)
+
     def picture(self, name):
         """What is on the screen, for who looks at it afterwards."""
         subprocess.run(["import", "-window", "root", f"{self.pictures}-{name}.png"], check=False)

@@ -126,6 +126,12 @@ impl<E: Clone + 'static> Sheet<E> {
         let next = focus.or(suggested.or(buttons.last()).map(|button| button.upcast_ref()));
         if let Some(next) = next {
             next.grab_focus();
+            // A dialog that comes to the screen has taken it for the next but one.
+            glib::idle_add_local_once(glib::clone!(
+                #[weak]
+                next,
+                move || _ = next.grab_focus()
+            ));
         }
         // Now that none of them has the focus, which would pass to what is shown and scroll it.
         for button in before {

@@ -20,8 +20,9 @@ use crate::{
 
 /// While all is well, multipathd is not asked more often; nor after it did not answer.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Nor more often than this many times what it takes to answer, up to the longest pause.
+/// Nor more often than this many times what it takes to answer.
 const SHARE: u32 = 4;
+/// What that grows to.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The last reply. Those who wait for one share the next, so that one at a time is asked for, in nobody's name.

@@ -3,8 +3,9 @@
 //! | room | what it is |
 //! |---|---|
 //! | `buffers` | writes back the cached data of a device |
+//! | `fstab` | entries of /etc/fstab that would hold up a boot |
 //! | `modules` | whether the kernel has iSCSI over TCP and multipath maps |
-//! | `network` | network events over netlink: what may have cut a connection |
+//! | `network` | network events over netlink: what may have cut a connection, or brought it back |
 //! | `processes` | whose a process is |
 //! | `stale_sessions` | sessions that a killed iscsid left behind |
 //! | `sysfs` | sessions, disks and maps as sysfs shows them |
@@ -15,6 +16,7 @@
 //! | `usage` | what uses a disk or map |
 
 pub(crate) mod buffers;
+pub(crate) mod fstab;
 pub(crate) mod modules;
 pub(crate) mod network;
 pub(crate) mod processes;

@@ -506,4 +506,5 @@ const FEATURES: &[&str] = &[
     "authentication-dismissed",
     "jobs",
     "logout-wait",
+    "waiting",
 ];

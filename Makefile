@@ -9,6 +9,10 @@ DATADIR    ?= $(PREFIX)/share
 # Where Debian's zsh looks: vendor-completions below /usr/share, site-functions below /usr/local/share.
 ZSHDIR     ?= $(DATADIR)/zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)
 SYSTEMDDIR ?= $(PREFIX)/lib
+UNITDIR     = $(SYSTEMDDIR)/systemd/system
+UNITS       = iscsi-initiatord.service iscsi-initiatord-boot.service iscsi-initiatord-logout.service
+# For units of others, none of which is changed.
+DROPINS     = iscsi.service.d/10-iscsi-initiatord.conf open-iscsi.service.d/20-iscsi-initiatord.conf libvirt-guests.service.d/iscsi-initiatord.conf
 TARGET     ?= $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 CARGO      ?= cargo
 RELEASE     = $(TARGET)/release
@@ -90,9 +94,13 @@ install: ## put every file where a distribution would (DESTDIR=, PREFIX=/usr)
 	install -D -m 0644 dbus/$(NAME).xml $(DESTDIR)$(DATADIR)/dbus-1/interfaces/$(NAME).xml
 	install -D -m 0644 polkit/$(NAME).policy $(DESTDIR)$(DATADIR)/polkit-1/actions/$(NAME).policy
 	install -D -m 0644 polkit/rules/50-$(NAME).rules.example $(DESTDIR)$(DATADIR)/doc/iscsi-initiatord/50-$(NAME).rules.example
-	install -d $(DESTDIR)$(SYSTEMDDIR)/systemd/system
-	sed 's|/usr/libexec/|$(LIBEXECDIR)/|' systemd/iscsi-initiatord.service > $(DESTDIR)$(SYSTEMDDIR)/systemd/system/iscsi-initiatord.service
-	chmod 0644 $(DESTDIR)$(SYSTEMDDIR)/systemd/system/iscsi-initiatord.service
+	install -d $(DESTDIR)$(UNITDIR)/remote-fs.target.wants
+	set -e; for unit in $(UNITS); do \
+		sed 's|/usr/libexec/|$(LIBEXECDIR)/|' systemd/$$unit > $(DESTDIR)$(UNITDIR)/$$unit; \
+		chmod 0644 $(DESTDIR)$(UNITDIR)/$$unit; done
+	ln -sfn ../iscsi-initiatord-boot.service $(DESTDIR)$(UNITDIR)/remote-fs.target.wants/iscsi-initiatord-boot.service
+	set -e; for file in $(DROPINS); do install -D -m 0644 systemd/$$file $(DESTDIR)$(UNITDIR)/$$file; done
+	install -D -m 0644 systemd/iscsi-initiatord.udev.rules $(DESTDIR)$(SYSTEMDDIR)/udev/rules.d/60-iscsi-initiatord.rules
 	install -D -m 0644 systemd/iscsi-initiatord.modules-load $(DESTDIR)$(SYSTEMDDIR)/modules-load.d/iscsi-initiatord.conf
 	install -D -m 0644 systemd/iscsi-initiatord.tmpfiles $(DESTDIR)$(SYSTEMDDIR)/tmpfiles.d/iscsi-initiatord.conf
 	install -D -m 0644 systemd/iscsi-initiatord.sysusers $(DESTDIR)$(SYSTEMDDIR)/sysusers.d/iscsi-initiatord.conf
@@ -145,7 +153,8 @@ uninstall: ## remove what install put there
 	rm -f $(DESTDIR)$(DATADIR)/dbus-1/system-services/$(NAME).service
 	rm -f $(DESTDIR)$(DATADIR)/dbus-1/interfaces/$(NAME).xml
 	rm -f $(DESTDIR)$(DATADIR)/polkit-1/actions/$(NAME).policy
-	rm -f $(DESTDIR)$(SYSTEMDDIR)/systemd/system/iscsi-initiatord.service
+	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(UNITS) $(DROPINS) remote-fs.target.wants/iscsi-initiatord-boot.service)
+	rm -f $(DESTDIR)$(SYSTEMDDIR)/udev/rules.d/60-iscsi-initiatord.rules
 	rm -f $(DESTDIR)$(SYSTEMDDIR)/modules-load.d/iscsi-initiatord.conf
 	rm -f $(DESTDIR)$(SYSTEMDDIR)/tmpfiles.d/iscsi-initiatord.conf
 	rm -f $(DESTDIR)$(SYSTEMDDIR)/sysusers.d/iscsi-initiatord.conf

@@ -47,6 +47,7 @@ use self::{
 use crate::backend::{
     host::{layout::Layout, resolve::Resolver},
     kernel::{stale_sessions::StaleSessions, usage::Usage},
+    logind::Sleep,
     multipath::config::Multipath,
     open_iscsi::{database::Database, known_luns::KnownLuns, undo::Journal},
     systemd::Systemd,
@@ -69,12 +70,18 @@ pub(crate) struct Engine {
     usage: Usage,
     multipath: Multipath,
     systemd: Systemd,
+    sleep: Sleep,
     resolver: Resolver,
 }
 
 impl Engine {
-    /// An engine for this machine. `bus` is where systemd is reached.
-    pub(crate) fn new(layout: Layout, bus: &Connection, activity: Activity) -> Arc<Self> {
+    /// An engine for this machine. `bus` is where systemd and logind are reached, if it is up.
+    pub(crate) fn new<'a>(
+        layout: Layout,
+        bus: impl Into<Option<&'a Connection>>,
+        activity: Activity,
+    ) -> Arc<Self> {
+        let bus = bus.into();
         let database = Database::new(&layout.find_database(), &layout.config, &layout.lock);
         let state = State::new(&layout, &database);
         Arc::new(Self {
@@ -85,6 +92,7 @@ impl Engine {
             usage: Usage::new(&state.sysfs, &layout.proc, &layout.dev),
             multipath: Multipath::new(&layout),
             systemd: Systemd::new(bus),
+            sleep: Sleep::new(bus),
             resolver: Resolver::new(layout.hosts.as_deref()),
             database,
             kept: Kept::new(&state),

@@ -6,11 +6,13 @@
 //! | `backend` | what the daemon builds on: the kernel, open-iscsi, multipath, systemd, files |
 //! | `bus` | the interface: parse, ask polkit, act, reply |
 //! | `engine` | the operations, each with a `Call` that polkit allowed |
+//! | `errands` | what the program does for units of systemd beside the daemon |
 //! | `life` | when the daemon stops, without losing a call |
 
 mod backend;
 mod bus;
 mod engine;
+mod errands;
 mod life;
 
 use iscsi_initiator_dbus::{BUS_NAME, OBJECT_PATH};
@@ -24,6 +26,7 @@ pub use self::bus::{Entrance, connect};
 #[cfg(feature = "measure")]
 pub use self::engine::state::measure;
 pub use self::engine::turns::activity::Activity;
+pub use self::errands::{await_automatic, has_automatic, log_out};
 pub use self::life::live;
 use crate::{
     bus::{Manager, Mirror, Objects, Watchers},
@@ -46,6 +49,7 @@ pub async fn serve(entrance: &Entrance, layout: Layout) -> zbus::Result<Activity
     let watchers = Watchers::new(connection, activity.clone());
     let mirror = Mirror::start(connection, &engine, &watchers, &activity);
     engine.clean_up();
+    engine.keep_logged_in().await;
     let gate = Gate::new(connection);
     let objects = Objects::new(connection, gate.clone(), activity.clone(), mirror);
     let manager = Manager::new(engine, gate, activity.clone(), watchers);

@@ -31,6 +31,7 @@ pub async fn live(connection: &Connection, activity: &Activity, quiet: Duration)
         () = activity.given_up() => result = Err(zbus::Error::Failure("a part of the daemon has ended".into())),
         () = connection.closed() => return Err(zbus::Error::Failure("lost the connection to the system bus".into())),
     }
+    activity.stop();
     // Later calls start a new daemon; those that are running or in transit are still answered here.
     // Another SIGTERM changes nothing: systemd sends one when the name is released, and uses
     // SIGKILL after TimeoutStopSec.

@@ -3,7 +3,7 @@
 
 use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
-use iscsi_initiatord::{Layout, connect, live, serve};
+use iscsi_initiatord::{Layout, await_automatic, connect, has_automatic, live, log_out, serve};
 use zbus::Address;
 
 /// How long it runs without a call or a watcher. systemd starts it again for the next call.
@@ -19,18 +19,34 @@ iscsi-initiatord: the D-Bus service org.cloudatlas.IscsiInitiator
 
 Started by systemd when a call arrives. Options:
   --database DIR   where open-iscsi keeps its records, if not where iscsiadm says
+  --has-automatic  end with success if a node is set to log in automatically
+  --wait SECONDS   wait until these nodes are logged in to, but no longer than this
+  --log-out SECONDS
+                   log out of what nothing uses, and wait this long for the rest
   --version        print the version
   --help           print this";
 
+/// What it was started for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Task {
+    Serve,
+    HasAutomatic,
+    Wait(Duration),
+    LogOut(Duration),
+}
+
 fn main() -> ExitCode {
-    let layout = match arguments(std::env::args().skip(1)) {
-        Ok(Some(layout)) => layout,
+    let (layout, task) = match arguments(std::env::args().skip(1)) {
+        Ok(Some(given)) => given,
         Ok(None) => return ExitCode::SUCCESS,
         Err(problem) => {
             say(&format!("iscsi-initiatord: {problem}\n\n{USAGE}"));
             return ExitCode::from(2);
         }
     };
+    if task == Task::HasAutomatic {
+        return if has_automatic(&layout) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     // No core dump and no debugger: secrets pass through this memory.
     if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
     {
@@ -45,7 +61,7 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(16).build();
     let result = match runtime {
         Ok(runtime) => {
-            let result = runtime.block_on(run(layout)).map_err(|error| error.to_string());
+            let result = runtime.block_on(run(layout, task));
             // A thread that is blocked in the kernel must not block the exit.
             runtime.shutdown_timeout(LEAVING);
             result
@@ -62,8 +78,8 @@ fn main() -> ExitCode {
 }
 
 /// `None` if there is nothing to serve.
-fn arguments(mut arguments: impl Iterator<Item = String>) -> Result<Option<Layout>, String> {
-    let mut layout = Layout::default();
+fn arguments(mut arguments: impl Iterator<Item = String>) -> Result<Option<(Layout, Task)>, String> {
+    let (mut layout, mut task) = (Layout::default(), Task::Serve);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--version" => {
@@ -78,10 +94,19 @@ fn arguments(mut arguments: impl Iterator<Item = String>) -> Result<Option<Layou
                 let place = arguments.next().filter(|place| place.starts_with('/'));
                 layout.database = Some(place.ok_or("--database takes an absolute path")?.into());
             }
+            "--has-automatic" => task = Task::HasAutomatic,
+            "--wait" => task = Task::Wait(seconds(&argument, arguments.next())?),
+            "--log-out" => task = Task::LogOut(seconds(&argument, arguments.next())?),
             _ => return Err(format!("unknown argument {argument:?}")),
         }
     }
-    Ok(Some(layout))
+    Ok(Some((layout, task)))
+}
+
+/// A unit cannot wait for longer than an hour.
+fn seconds(argument: &str, given: Option<String>) -> Result<Duration, String> {
+    let seconds = given.and_then(|given| given.parse().ok()).filter(|seconds| *seconds <= 3600);
+    seconds.map(Duration::from_secs).ok_or_else(|| format!("{argument} takes seconds, 0 to 3600"))
 }
 
 #[expect(clippy::print_stderr, reason = "before the log is there, and for a person who starts it by hand")]
@@ -111,7 +136,30 @@ fn lay_down_capabilities() -> rustix::io::Result<()> {
     rustix::thread::set_capabilities(None, sets)
 }
 
-async fn run(layout: Layout) -> zbus::Result<()> {
+async fn run(layout: Layout, task: Task) -> Result<(), String> {
+    match task {
+        Task::Serve => run_daemon(layout).await.map_err(|error| error.to_string()),
+        Task::HasAutomatic => Ok(()),
+        // The boot goes on in any case, and so does the daemon.
+        Task::Wait(wait) => {
+            if !await_automatic(wait).await && !wait.is_zero() {
+                tracing::info!(
+                    seconds = wait.as_secs(),
+                    "not all nodes are logged in to; the daemon tries on"
+                );
+            }
+            Ok(())
+        }
+        Task::LogOut(wait) => {
+            for (target, reason) in log_out(layout, wait).await {
+                tracing::warn!(target, reason, "not logged out");
+            }
+            Ok(())
+        }
+    }
+}
+
+async fn run_daemon(layout: Layout) -> zbus::Result<()> {
     let connecting = async {
         let connection = connect(&Address::system()?).await?;
         let activity = serve(&connection, layout).await?;
@@ -128,16 +176,27 @@ async fn run(layout: Layout) -> zbus::Result<()> {
 mod tests {
     use super::*;
 
-    fn parse(text: &[&str]) -> Result<Option<Layout>, String> {
+    fn parse(text: &[&str]) -> Result<Option<(Layout, Task)>, String> {
         arguments(text.iter().map(|&argument| argument.to_owned()))
     }
 
     #[test]
     fn the_database_is_an_absolute_path() {
-        let layout = parse(&["--database", "/var/lib/iscsi"]).unwrap().unwrap();
-        assert_eq!(layout.database, Some("/var/lib/iscsi".into()));
+        let (layout, task) = parse(&["--database", "/var/lib/iscsi"]).unwrap().unwrap();
+        assert_eq!((layout.database, task), (Some("/var/lib/iscsi".into()), Task::Serve));
         for bad in [&["--database"][..], &["--database", "relative"], &["--what"]] {
             assert!(parse(bad).is_err());
+        }
+    }
+
+    #[test]
+    fn a_unit_waits_for_seconds() {
+        let task = |text: &[&str]| parse(text).map(|given| given.unwrap().1);
+        assert_eq!(task(&["--has-automatic"]), Ok(Task::HasAutomatic));
+        assert_eq!(task(&["--wait", "0"]), Ok(Task::Wait(Duration::ZERO)));
+        assert_eq!(task(&["--log-out", "60"]), Ok(Task::LogOut(Duration::from_secs(60))));
+        for bad in [&["--wait"][..], &["--wait", "5s"], &["--wait", "-1"], &["--log-out", "3601"]] {
+            assert!(task(bad).is_err(), "{bad:?}");
         }
     }
 }

@@ -91,8 +91,19 @@ async fn from_the_first_look_to_the_last_each_step_ends_with_0_and_has_its_keys(
     let desk = Desk::new().await;
     let found = rows(&desk.ends(0, &["discover", &desk.portal(0), "--json"]).await);
     assert_eq!(found.len(), 2);
-    let node =
-        ["chap", "hint", "interface", "logged-in", "message", "portal", "startup", "state", "target", "tpgt"];
+    let node = [
+        "chap",
+        "hint",
+        "interface",
+        "logged-in",
+        "message",
+        "portal",
+        "startup",
+        "state",
+        "target",
+        "tpgt",
+        "waiting",
+    ];
     assert_eq!(keys(&found[0]), node);
     let secret = desk.room.world.directory().join("secret");
     #[expect(clippy::disallowed_methods, reason = "below a temporary directory of the test's own")]

@@ -183,6 +183,7 @@ async fn the_client_can_call_every_method_and_read_every_property() {
         "authentication-dismissed",
         "jobs",
         "logout-wait",
+        "waiting",
     ] {
         assert!(features.iter().any(|known| known == feature), "{feature}: {features:?}");
     }
@@ -258,17 +259,41 @@ fn folders_of_other_programs_are_writable_and_keep_their_mode() {
 }
 
 #[tokio::test]
-async fn systemd_understands_the_unit() {
+async fn systemd_understands_the_units() {
     let folder = tempfile::tempdir().unwrap();
-    // Only the program is not there yet, when this runs.
-    let unit = shipped("systemd/iscsi-initiatord.service");
-    let program_line = format!("ExecStart={}", value(&unit, "ExecStart"));
-    let path = folder.path().join("iscsi-initiatord.service");
-    #[expect(clippy::disallowed_methods, reason = "below a temporary directory of the test's own")]
-    fs::write(&path, unit.replace(&program_line, "ExecStart=/bin/true")).unwrap();
+    let units =
+        ["iscsi-initiatord.service", "iscsi-initiatord-boot.service", "iscsi-initiatord-logout.service"];
+    for name in units {
+        // Only the program is not there yet, when this runs.
+        let unit = shipped(&format!("systemd/{name}")).replace("/usr/libexec/iscsi-initiatord", "/bin/true");
+        #[expect(clippy::disallowed_methods, reason = "below a temporary directory of the test's own")]
+        fs::write(folder.path().join(name), unit).unwrap();
+    }
     let mut verify = program("systemd-analyze");
-    verify.args(["verify", "--man=no"]).arg(&path);
+    verify.args(["verify", "--man=no"]).args(units.map(|name| folder.path().join(name)));
     let reply = output(verify).await;
     let complaint = reply.stderr.lines().find(|line| line.contains("iscsi-initiatord"));
     assert!(reply.code == 0 && complaint.is_none(), "{}", reply.stderr);
+}
+
+/// The daemon starts it by its name, and the one for the boot starts the daemon.
+#[test]
+fn the_units_for_boot_and_shutdown_run_the_program_and_are_where_the_others_expect_them() {
+    let boot = shipped("systemd/iscsi-initiatord-boot.service");
+    assert!(boot.contains("\nExecCondition=/usr/libexec/iscsi-initiatord --has-automatic\n"));
+    assert!(
+        boot.contains("--wait ${ISCSI_BOOT_WAIT}\n") && boot.contains("\nEnvironment=ISCSI_BOOT_WAIT=5\n")
+    );
+    assert!(!boot.lines().any(|line| !line.starts_with('#') && line.contains("network-online")));
+    let logout = shipped("systemd/iscsi-initiatord-logout.service");
+    assert!(logout.contains("\nExecStop=/usr/libexec/iscsi-initiatord --log-out 60\n"));
+    assert!(logout.contains("\nRemainAfterExit=yes\n"));
+    for dropin in
+        ["iscsi.service.d/10-iscsi-initiatord.conf", "open-iscsi.service.d/20-iscsi-initiatord.conf"]
+    {
+        let dropin = shipped(&format!("systemd/{dropin}"));
+        assert!(
+            dropin.contains("\nExecStart=\nExecStart=-/usr/sbin/iscsiadm -m node --loginall=automatic -W\n")
+        );
+    }
 }

@@ -1,6 +1,7 @@
 //! The daemon, its gate and iscsictl on a private bus, with the real polkitd: one program, which is linked once.
 //! Must not hold what needs a process of its own: that is a program beside it (Cargo.toml names them).
 
+mod automatic;
 mod bad_input;
 mod below;
 mod cli;

@@ -24,6 +24,8 @@ object! {
         logged_in "LoggedIn": bool,
         /// The network interface that it is bound to; empty if the routes decide.
         interface "Interface": String,
+        /// Why it has no session although it is to have one, while the daemon tries again; empty if it does not.
+        waiting "Waiting": String,
         /// Why its record cannot be used; usually empty.
         message "Message": String,
         /// What to do next; empty if nothing.

@@ -75,6 +75,14 @@ pub trait Node {
     #[zbus(property(emits_changed_signal = "false"))]
     fn interface(&self) -> zbus::Result<String>;
 
+    /// Why it has no session although it is to have one, while the daemon tries again; empty if it does not.
+    ///
+    /// # Errors
+    ///
+    /// As `target`.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn waiting(&self) -> zbus::Result<String>;
+
     /// Why its record cannot be used; usually empty.
     ///
     /// # Errors

@@ -24,6 +24,8 @@ answer! {
         logged_in: bool,
         /// The network interface that it is bound to; empty if the routes decide.
         interface: String,
+        /// Why it has no session although it is set to have one, while the daemon tries again; empty if it does not.
+        waiting: String,
         /// What is worth knowing about it, such as default CHAP that was left out; usually empty.
         message: String,
         /// What to do next; empty if nothing.

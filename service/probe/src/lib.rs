@@ -44,5 +44,5 @@ pub use self::{
     answer::{Accepted, AuthKind, Found, LeftOut, Listing, LongList, Luns, Place, Redirect, Unusable},
     question::{ChapAnswer, Question},
     refusal::{MutualFault, Refusal, Stage},
-    socket::{login, luns, send_targets, send_targets_named},
+    socket::{login, luns, reach, send_targets, send_targets_named},
 };

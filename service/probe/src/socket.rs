@@ -51,6 +51,14 @@ pub async fn login(
     visit(address, question, Goal::Authenticate, Wanted::Every, deadline).await.map(|answer| answer.accepted)
 }
 
+/// Whether anything accepts a connection there. Nothing is sent.
+pub async fn reach(address: SocketAddr, interface: Option<&str>, deadline: Instant) -> Result<(), Refusal> {
+    match timeout_at(deadline, Wire::connect(address, interface)).await {
+        Ok(connected) => connected.map(drop),
+        Err(_) => Err(Refusal::TimedOut { stage: Stage::Connect }),
+    }
+}
+
 /// Asks a portal in a discovery session for all its targets, and logs out.
 pub async fn send_targets(
     address: SocketAddr,

@@ -3,9 +3,10 @@
 //! | room | what it is |
 //! |---|---|
 //! | `buffers` | writes back the cached data of a device |
+//! | `fstab` | entries of /etc/fstab that would hold up a boot |
 //! | `guests` | the virtual machines that run, by their processes |
 //! | `modules` | whether the kernel has iSCSI over TCP and multipath maps |
-//! | `network` | network events over netlink: what may have cut a connection |
+//! | `network` | network events over netlink: what may have cut a connection, or brought it back |
 //! | `processes` | whose a process is |
 //! | `stale_sessions` | sessions that a killed iscsid left behind |
 //! | `sysfs` | sessions, disks and maps as sysfs shows them |
@@ -16,6 +17,7 @@
 //! | `usage` | what uses a disk or map |
 
 pub(crate) mod buffers;
+pub(crate) mod fstab;
 pub(crate) mod guests;
 pub(crate) mod modules;
 pub(crate) mod network;

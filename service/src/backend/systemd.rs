@@ -56,6 +56,15 @@ trait Manager {
     fn job_removed(&self, id: u32, job: zbus::ObjectPath<'_>, unit: String, result: String);
 }
 
+/// Path, words, and what else there is of a command that a unit runs.
+type Command = (String, Vec<String>, bool, u64, u64, u64, u64, u32, i32, i32);
+
+#[zbus::proxy(interface = "org.freedesktop.systemd1.Service", default_service = "org.freedesktop.systemd1")]
+trait ServiceView {
+    #[zbus(property)]
+    fn exec_start(&self) -> zbus::Result<Vec<Command>>;
+}
+
 #[zbus::proxy(interface = "org.freedesktop.systemd1.Unit", default_service = "org.freedesktop.systemd1")]
 trait UnitView {
     #[zbus(property)]
@@ -91,12 +100,23 @@ pub(crate) enum Job {
 /// systemd on this bus.
 #[derive(Clone)]
 pub(crate) struct Systemd {
-    bus: Connection,
+    bus: Option<Connection>,
 }
 
 impl Systemd {
-    pub(crate) fn new(bus: &Connection) -> Self {
-        Self { bus: bus.clone() }
+    /// Without a bus every request fails.
+    pub(crate) fn new(bus: Option<&Connection>) -> Self {
+        Self { bus: bus.cloned() }
+    }
+
+    fn bus(&self) -> zbus::Result<&Connection> {
+        self.bus.as_ref().ok_or_else(|| zbus::Error::Failure("the system bus is not there".into()))
+    }
+
+    /// Has a unit started, and does not wait for it: it may wait for others, such as the network.
+    pub(crate) async fn begin(&self, unit: &str) -> Result<(), Fault> {
+        let job = async { self.manager().await?.start_unit(unit, "replace").await };
+        job.await.map(drop).map_err(away)
     }
 
     /// Runs the job and waits for its end. The hint of the fault is the command to run by hand.
@@ -258,6 +278,20 @@ impl Systemd {
         Ok(Some(look::is_enabled(&state.await.unwrap_or_default())))
     }
 
+    /// The words of each command that starts a service, with every drop-in; `None` if there is no such service.
+    pub(crate) async fn commands(&self, unit: &str) -> Result<Option<Vec<Vec<String>>>, Fault> {
+        if !self.look(unit).await?.is_there {
+            return Ok(None);
+        }
+        let commands = async {
+            let path = self.manager().await?.load_unit(unit).await?;
+            let service = ServiceViewProxy::builder(self.bus()?).path(path);
+            service.cache_properties(CacheProperties::No).build().await?.exec_start().await
+        };
+        let commands = commands.await.map_err(away)?;
+        Ok(Some(commands.into_iter().map(|(_, words, ..)| words).collect()))
+    }
+
     /// Whether systemd starts the unit only if this path exists.
     pub(crate) async fn needs_path(&self, unit: &str, path: &Path) -> Result<bool, Fault> {
         let conditions = async { self.unit(unit).await?.conditions().await };
@@ -287,7 +321,8 @@ impl Systemd {
     }
 
     async fn manager(&self) -> zbus::Result<ManagerProxy<'static>> {
-        let manager = ManagerProxy::builder(&self.bus).cache_properties(CacheProperties::No).build().await?;
+        let manager =
+            ManagerProxy::builder(self.bus()?).cache_properties(CacheProperties::No).build().await?;
         // Once for each connection, and again if systemd was re-executed, because it has forgotten
         // it then.
         match manager.subscribe().await {
@@ -299,7 +334,7 @@ impl Systemd {
 
     async fn unit(&self, name: &str) -> zbus::Result<UnitViewProxy<'static>> {
         let path = self.manager().await?.load_unit(name).await?;
-        UnitViewProxy::builder(&self.bus).path(path).cache_properties(CacheProperties::No).build().await
+        UnitViewProxy::builder(self.bus()?).path(path).cache_properties(CacheProperties::No).build().await
     }
 }
 

@@ -508,4 +508,5 @@ const FEATURES: &[&str] = &[
     "logout-wait",
     "until-released",
     "nodes-of-device",
+    "waiting",
 ];

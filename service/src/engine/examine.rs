@@ -4,6 +4,7 @@
 //!
 //! | room | what it is |
 //! |---|---|
+//! | `boot` | nodes that log in automatically: their sessions, and whether a boot would hang |
 //! | `facts` | facts that several parts share, read once |
 //! | `fixes` | the fixes that are safe |
 //! | `found` | findings with their fixes |
@@ -19,6 +20,7 @@
 //! | `sessions` | sessions that need attention |
 //! | `volumes` | volume groups that were only activated |
 
+mod boot;
 mod facts;
 mod fixes;
 mod found;

@@ -9,6 +9,7 @@
 //! | `before` | what a login begins with, read in one go |
 //! | `connect` | from a portal and CHAP to usable disks in one call |
 //! | `hold` | the claim on a target, and the logins that continue under it |
+//! | `keep` | keeps nodes logged in to that are set to log in automatically |
 //! | `lost` | asks the portals of sessions that have lost their connection |
 //! | `lun_identity` | rejects a LUN that became another disk |
 //! | `portals` | handles all portals at the same time |
@@ -25,6 +26,7 @@ mod attempt;
 mod before;
 pub(crate) mod connect;
 mod hold;
+mod keep;
 mod lost;
 mod lun_identity;
 mod portals;
@@ -109,7 +111,7 @@ impl Engine {
             Box::pin(async move {
                 let (asked, limit) = (call.any_portal(), call.limit());
                 let target = &as_recorded(engine, call.target()?).await?;
-                let hold = Hold::new(engine.turns.claims.claim(target)?);
+                let hold = Hold::new(engine.turns.claims.claim_first(target, limit).await?);
                 let before = before::look(engine, target, asked, wishes.terms(), limit).await?;
                 let nodes = &before.nodes;
                 let share = engine.turns.places.share(nodes.len(), limit);

@@ -12,6 +12,7 @@
 //! | `leave` | has iscsid end the sessions |
 //! | `maps` | removes maps before their disks |
 //! | `plan` | what leaves and what stays |
+//! | `shutdown` | logs out of everything at shutdown, once nothing uses it |
 //! | `together` | one iscsiadm for all sessions of a target |
 //! | `unused` | verifies that nothing uses what leaves |
 
@@ -24,6 +25,7 @@ pub(super) mod just_made;
 mod leave;
 mod maps;
 mod plan;
+mod shutdown;
 mod together;
 mod unused;
 
@@ -78,7 +80,7 @@ impl Engine {
             Box::pin(async move {
                 let (asked, limit) = (call.any_portal(), call.limit());
                 let target = &as_recorded(engine, call.target()?).await?;
-                let _claim = engine.turns.claims.claim(target)?;
+                let _claim = engine.turns.claims.claim_first(target, limit).await?;
                 let terms = Terms { force, uid: call.uid() };
                 let Before { now, looked_at, sessions, nodes, .. } =
                     before::look(engine, target, asked, terms, limit).await?;
@@ -119,7 +121,9 @@ impl Engine {
                 } else if !earlier.is_nothing() {
                     report_earlier(engine, target, &mut entries, &earlier).await?;
                 }
-                answer(entries)
+                let answer = answer(entries)?;
+                engine.turns.missing.logged_out(&nodes).await;
+                Ok(answer)
             })
         })
         .await

@@ -8,6 +8,7 @@
 //! | `claims` | one change at a time for a target |
 //! | `held` | `Hold` and `Release` |
 //! | `leases` | who holds a target, and which targets are being logged out of |
+//! | `missing` | which nodes that are to stay logged in to are missing, and when each is tried |
 //! | `places` | how many nodes are worked on at a time |
 //! | `programs` | the programs that work on a target, which may outlive their calls |
 
@@ -17,14 +18,15 @@ pub(crate) mod audience;
 pub(super) mod claims;
 pub(super) mod held;
 pub(super) mod leases;
+pub(super) mod missing;
 pub(super) mod places;
 pub(super) mod programs;
 
 use std::path::Path;
 
 use self::{
-    activity::Activity, acts::Acts, audience::Audience, claims::Claims, leases::Leases, places::Places,
-    programs::Programs,
+    activity::Activity, acts::Acts, audience::Audience, claims::Claims, leases::Leases, missing::Missing,
+    places::Places, programs::Programs,
 };
 
 /// All turns.
@@ -34,12 +36,13 @@ pub(super) struct Turns {
     pub(super) audience: Audience,
     pub(super) claims: Claims,
     pub(super) leases: Leases,
+    pub(super) missing: Missing,
     pub(super) places: Places,
     pub(super) programs: Programs,
 }
 
 impl Turns {
-    /// `run` is where leases are kept until the boot.
+    /// `run` is where leases and wishes are kept until the boot.
     pub(super) fn new(activity: Activity, run: &Path) -> Self {
         let (claims, leases) = (Claims::default(), Leases::new(run));
         Self {
@@ -49,6 +52,7 @@ impl Turns {
             acts: Acts::default(),
             claims,
             leases,
+            missing: Missing::new(run),
             places: Places::default(),
         }
     }

@@ -1,14 +1,21 @@
 //! The command connect: from a portal to usable disks in one call.
 //! Must not take the steps itself: the daemon does, and undoes them if no login succeeds.
 
-use iscsi_initiator_dbus::options::{Chap, ConnectOptions};
+use iscsi_initiator_dbus::{
+    options::{Chap, ConnectOptions},
+    results::Startup,
+};
 
 use super::{
     call::Call,
     progress::{self, Steps},
     session,
 };
-use crate::{args::Connect, problem::Problem, show::Report};
+use crate::{
+    args::Connect,
+    problem::Problem,
+    show::{Remark, Report},
+};
 
 pub(super) async fn connect(call: &Call, args: &Connect, chap: Option<Chap>) -> Result<Report, Problem> {
     let portal = args.asked.portal();
@@ -27,5 +34,17 @@ pub(super) async fn connect(call: &Call, args: &Connect, chap: Option<Chap>) -> 
         call.daemon.connect(&portal, &options).await
     });
     let logins = work.await.map_err(|fault| Problem::from(fault).or_diagnose(&[&portal]))?;
-    Ok(session::logged_in(&logins, has_waited))
+    let mut report = session::logged_in(&logins, has_waited);
+    if args.startup.when == Some(Startup::Automatic) {
+        report.remarks.push(for_fstab());
+    }
+    Ok(report)
+}
+
+/// What keeps a boot from hanging for a disk whose gateway is away.
+fn for_fstab() -> Remark {
+    Remark::note(
+        "it is logged in to at every boot, which does not wait for it for long",
+        "give a file system on it these options in /etc/fstab: _netdev,nofail,x-systemd.device-timeout=30s",
+    )
 }

@@ -59,7 +59,20 @@ fn chap_is_the_records(nodes: &[Node]) -> Option<Remark> {
 /// What the daemon says about single nodes.
 fn remarks(nodes: &[Node]) -> Vec<Remark> {
     let noted = nodes.iter().filter(|node| !node.message.is_empty());
-    noted.map(|node| Remark::note(&node.message, &node.hint)).collect()
+    let noted = noted.map(|node| Remark::note(&node.message, &node.hint));
+    let waiting = nodes.iter().filter(|node| !node.waiting.is_empty());
+    noted.chain(waiting.map(waits)).collect()
+}
+
+/// Why it has no session yet.
+fn waits(node: &Node) -> Remark {
+    let message = format!("{} at {} is waited for: {}", node.target, node.portal, node.waiting);
+    let hint = hint!(
+        "the daemon tries again by itself; have it tried now: iscsictl login {TARGET} {PORTAL}",
+        TARGET = node.target,
+        PORTAL = node.portal
+    );
+    Remark::note(&message, &hint)
 }
 
 pub(super) async fn add(call: &Call, args: &Add) -> Result<Report, Problem> {

@@ -13,7 +13,11 @@ pub(crate) fn nodes(nodes: &[Node]) -> Table {
     let mut table = Table::new(&header);
     for node in nodes {
         let tone = if node.state == NodeState::Gone { Tone::Bad } else { Tone::Plain };
-        let session = if node.logged_in { Cell::toned("up", Tone::Good) } else { Cell::or_dash("") };
+        let session = match (node.logged_in, node.waiting.is_empty()) {
+            (true, _) => Cell::toned("up", Tone::Good),
+            (false, true) => Cell::or_dash(""),
+            (false, false) => Cell::toned("waiting", Tone::Bad),
+        };
         let mut row = vec![
             Cell::or_dash(&node.target),
             Cell::or_dash(&node.portal),
@@ -55,6 +59,10 @@ mod tests {
              iqn.2003-01.com.example:disks  192.0.2.21:3260     1     one-way  manual   new    -\n\
              iqn.2003-01.com.example:disks  [2001:db8::1]:3260  1     one-way  manual   gone   up\n"
         );
+        let mut waiting = node("192.0.2.21:3260", NodeState::Known, false);
+        waiting.waiting = "192.0.2.21:3260: no reply".to_owned();
+        let shown = nodes(&[waiting]).render(Style { colour: false, header: false, columns: None });
+        assert!(shown.trim_end().ends_with("known  waiting"), "{shown}");
         let mut bound = node("192.0.2.21:3260", NodeState::New, true);
         bound.interface = "eth1".to_owned();
         let table = nodes(&[node("192.0.2.21:3260", NodeState::New, false), bound]);

@@ -132,7 +132,9 @@ impl Row {
         }
         let by_name: &[Action] = match name {
             "initiator-name" | "initiator-name-unique" => &[Action::ChangeName],
-            "initiator-name-used" | "sessions" | "session" | "leases" => &[Action::ShowSessions],
+            "initiator-name-used" | "sessions" | "session" | "leases" | "automatic" => {
+                &[Action::ShowSessions]
+            }
             "initiator-accepted" => &[Action::ChangeName, Action::CopyName],
             "name-resolution" | "tcp" | "iscsi" => &[Action::ChangeAddress],
             "chap" => &[Action::EnterChap],

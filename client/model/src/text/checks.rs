@@ -30,6 +30,7 @@ messages! {
     VOLUME_GROUPS = message("No volume group is active without need");
     DISK = message("All disks are ready");
     LEASES = message("What is held is connected");
+    AUTOMATIC = message("What connects automatically is connected");
     POLKIT_POLICY = message("The rules for permissions are installed");
     MARK_GOOD = message("OK");
     MARK_WARNING = message("Warning");
@@ -74,6 +75,7 @@ pub fn title(name: &str) -> Option<Message> {
         "volume-groups" => VOLUME_GROUPS,
         "disk" => DISK,
         "leases" => LEASES,
+        "automatic" => AUTOMATIC,
         "polkit-policy" => POLKIT_POLICY,
         "bus-policy" => BUS_POLICY,
         _ => return None,

@@ -56,6 +56,8 @@ pub struct Layout {
     /// Where host names are looked up: by the system, or, on a fake machine, in this file if it is
     /// there.
     pub hosts: Option<PathBuf>,
+    /// The file systems that are mounted at the boot.
+    pub fstab: PathBuf,
     /// What this daemon stores beyond a restart of the machine.
     pub state: PathBuf,
     /// What this daemon stores until the machine is restarted (leases), and where it puts temporary
@@ -94,6 +96,7 @@ impl Default for Layout {
             uevents: None,
             network: None,
             hosts: None,
+            fstab: "/etc/fstab".into(),
             state: "/var/lib/iscsi-initiatord".into(),
             scratch: "/run/iscsi-initiatord".into(),
             modules: "/lib/modules".into(),
@@ -138,6 +141,7 @@ impl Layout {
             uevents: Some(at("run/uevents")),
             network: Some(at("run/network")),
             hosts: Some(at("etc/hosts")),
+            fstab: at("etc/fstab"),
             state: at("state"),
             scratch: at("scratch"),
             modules: at("modules"),
@@ -195,8 +199,9 @@ impl Layout {
     /// Temporary files of interrupted writes.
     pub(crate) fn leftovers(&self) -> Vec<PathBuf> {
         let undo = self.state.join("undo");
-        let leases = self.scratch.join("leases");
-        let places = [&self.find_database(), &self.config, &self.multipath, &undo, &self.state, &leases];
+        let (leases, wished) = (self.scratch.join("leases"), self.scratch.join("wished"));
+        let places =
+            [&self.find_database(), &self.config, &self.multipath, &undo, &self.state, &leases, &wished];
         let mut files: Vec<PathBuf> = places.iter().filter_map(|place| leftover(place)).collect();
         files.dedup();
         files

@@ -1,5 +1,6 @@
-//! Network events of the kernel, as a sign that a connection may be lost: a link without a carrier, an
-//! address or a route that is gone. Their content is not trusted beyond that.
+//! Network events of the kernel: a link, an address or a route has changed, so that a portal may be there again.
+//! Some are a sign that a connection may be lost: a link without a carrier, an address or a route that is gone. Their
+//! content is not trusted beyond that.
 
 use std::{io, os::fd::OwnedFd};
 
@@ -25,7 +26,7 @@ const RUNNING: u32 = 0x40;
 /// A subscription.
 pub(crate) enum NetworkEvents {
     Kernel(AsyncFd<OwnedFd>),
-    /// On a fake machine: any datagram is a loss.
+    /// On a fake machine: any datagram is an event, and a loss unless it says `gain`.
     Socket(UnixDatagram),
 }
 
@@ -48,32 +49,27 @@ impl NetworkEvents {
         Ok(Self::Kernel(AsyncFd::new(socket)?))
     }
 
-    /// Waits until something was lost, and consumes all events. An error is final.
-    pub(crate) async fn lost(&self) -> io::Result<()> {
-        loop {
-            let is_loss = match self {
-                Self::Kernel(socket) => {
-                    let mut ready = socket.readable().await?;
-                    let is_loss = take(|buffer| {
-                        let received = rustix::net::recv(socket.get_ref(), buffer, RecvFlags::DONTWAIT);
-                        received.map(|(_, length)| length).map_err(io::Error::from)
-                    })?;
-                    ready.clear_ready();
-                    is_loss
-                }
-                Self::Socket(socket) => {
-                    socket.readable().await?;
-                    let mut is_loss = false;
-                    take(|buffer| {
-                        let received = socket.try_recv(buffer);
-                        is_loss |= received.is_ok();
-                        received
-                    })?;
-                    is_loss
-                }
-            };
-            if is_loss {
-                return Ok(());
+    /// Waits for events, and consumes all that there are. Returns whether something was lost. An error is final.
+    pub(crate) async fn changed(&self) -> io::Result<bool> {
+        match self {
+            Self::Kernel(socket) => {
+                let mut ready = socket.readable().await?;
+                let is_loss = take(|buffer| {
+                    let received = rustix::net::recv(socket.get_ref(), buffer, RecvFlags::DONTWAIT);
+                    received.map(|(_, length)| length).map_err(io::Error::from)
+                })?;
+                ready.clear_ready();
+                Ok(is_loss)
+            }
+            Self::Socket(socket) => {
+                socket.readable().await?;
+                let mut is_loss = false;
+                take(|buffer| {
+                    let length = socket.try_recv(buffer)?;
+                    is_loss |= buffer.get(..length) != Some(b"gain");
+                    Ok(length)
+                })?;
+                Ok(is_loss)
             }
         }
     }
@@ -149,7 +145,9 @@ mod tests {
         let layout = Layout::below(folder.path());
         let events = NetworkEvents::subscribe(&layout).unwrap();
         let sender = std::os::unix::net::UnixDatagram::unbound().unwrap();
-        sender.send_to(b"loss", layout.network.as_ref().unwrap()).unwrap();
-        events.lost().await.unwrap();
+        for (event, is_loss) in [(&b"loss"[..], true), (b"gain", false)] {
+            sender.send_to(event, layout.network.as_ref().unwrap()).unwrap();
+            assert_eq!(events.changed().await.unwrap(), is_loss);
+        }
     }
 }

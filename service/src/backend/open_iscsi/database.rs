@@ -10,6 +10,7 @@
 //! | `discoveries` | all discovery records |
 //! | `for_login` | what a login needs of its records, read once |
 //! | `forget` | removes node records |
+//! | `half_automatic` | nodes that are automatic by one of their two keys only |
 //! | `identity` | where a node's record is, and whether it is that node's |
 //! | `iface_name` | validates the name of an iface |
 //! | `ifaces` | open-iscsi's ifaces, which bind a node to a network interface |
@@ -29,6 +30,7 @@ mod defaults;
 pub(crate) mod discoveries;
 pub(crate) mod for_login;
 mod forget;
+mod half_automatic;
 mod identity;
 mod iface_name;
 pub(crate) mod ifaces;
@@ -77,6 +79,9 @@ pub(crate) struct Node {
     pub(crate) initiator: Option<String>,
     /// The line of its record that marks it for the boot, if there is one.
     pub(crate) boot: Option<&'static str>,
+    /// Whether iscsid ends its session when it cannot connect again (`node.session.reopen_max`); by default it tries
+    /// without end.
+    pub(crate) is_given_up: bool,
     /// Why its record is unusable, if it is.
     pub(crate) damage: Option<RecordError>,
 }

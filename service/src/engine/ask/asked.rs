@@ -70,6 +70,11 @@ impl<'a> Asked<'a> {
         }
     }
 
+    /// Whether anything accepts a connection at the portal. Nothing is sent.
+    pub(in crate::engine) async fn reach(&self, limit: &Limit) -> std::result::Result<(), Refusal> {
+        within(limit, probe::reach(self.address, self.interface, limit.deadline())).await
+    }
+
     /// What the portal lists, or its nodes of these targets alone, with the digests tried in the same
     /// way.
     pub(in crate::engine) async fn list(

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, future::Future};
 use iscsi_initiator_dbus::{fault::Result, results::Step};
 
 use super::{
-    facts,
+    boot, facts,
     found::{Findings, Found, or},
     holds, machine, maps, programs, records, secrets, services, sessions, volumes,
 };
@@ -25,7 +25,7 @@ pub(super) async fn look(
     let late = || limit.fault("timed out reading the open-iscsi records");
     let at = (progress, limit);
     let facts = limit.wait(facts::read(engine)).await.ok_or_else(late)??;
-    let (machine, programs, services, secrets, records, sessions, maps, volumes, holds) = tokio::join!(
+    let (machine, programs, services, secrets, records, sessions, maps, volumes, holds, boot) = tokio::join!(
         within("open-iscsi", at, machine::look(engine)),
         within("programs", at, programs::look(engine, limit)),
         within("services", at, services::look(engine, &facts)),
@@ -35,8 +35,9 @@ pub(super) async fn look(
         within("lun-map", at, maps::look(engine, &facts, limit)),
         within("volume-groups", at, volumes::look(engine, &facts)),
         within("leases", at, holds::look(engine, &facts)),
+        within("automatic", at, boot::look(engine, &facts)),
     );
-    Ok([machine, programs, services, secrets, records, sessions, maps, volumes, holds]
+    Ok([machine, programs, services, secrets, records, sessions, maps, volumes, holds, boot]
         .into_iter()
         .flatten()
         .collect())

@@ -210,6 +210,7 @@ mod tests {
             bound_to: String::new(),
             initiator: None,
             boot: None,
+            is_given_up: false,
             damage: None,
         }
     }

@@ -143,6 +143,7 @@ mod tests {
             bound_to: String::new(),
             initiator: None,
             boot,
+            is_given_up: false,
             damage: None,
         };
         assert_eq!(by_name(session, &[], &[node(None)]), None);

@@ -40,7 +40,7 @@ impl Engine {
             let (asked, limit) = (call.any_portal(), call.limit());
             let target = &as_recorded(self, call.target()?).await?;
             // The look claims disks for a moment, which must not be those of a login under way.
-            let _claim = self.turns.claims.claim(target)?;
+            let _claim = self.turns.claims.claim_first(target, limit).await?;
             let portals = meant(self, target, asked, limit).await?;
             let now = self.state.look_at(std::slice::from_ref(target)).await?;
             let sessions = now.sessions_of(target, portals.as_deref());

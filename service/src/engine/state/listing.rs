@@ -29,6 +29,7 @@ use crate::{
         call::{Call, look},
         leftovers::pathless_maps::{self, PathlessMap},
         records::{devices::targets_of, lookup::damaged},
+        turns::missing::Waiting,
     },
 };
 
@@ -73,6 +74,15 @@ impl Engine {
                 pathless.retain(|map| filter.target.as_ref().is_none_or(|target| map.target == *target));
                 paths.extend(pathless.into_iter().map(without_path));
             }
+            for waiting in self.turns.missing.waiting() {
+                let node = &waiting.node;
+                if canonical.as_ref().is_none_or(|name| node.target.canonical() == *name)
+                    && portals.as_ref().is_none_or(|portals| portals.contains(&node.portal))
+                    && now.session_of(node).is_none()
+                {
+                    paths.push(awaited(&waiting));
+                }
+            }
             let is_down =
                 |held: &&Held| !now.all_sessions().iter().any(|session| held.is_of(&session.target));
             for held in held.iter().filter(is_down) {
@@ -110,7 +120,14 @@ impl Engine {
             };
             let nodes = now.nodes().iter().filter(wanted).filter(has_device);
             Ok(nodes
-                .map(|node| node_of(node, NodeState::Known, now.session_of(&node.key).is_some()))
+                .map(|node| {
+                    let is_up = now.session_of(&node.key).is_some();
+                    let mut entry = node_of(node, NodeState::Known, is_up);
+                    if !is_up {
+                        entry.waiting = self.turns.missing.why(node);
+                    }
+                    entry
+                })
                 .collect())
         })
         .await
@@ -196,6 +213,18 @@ fn without_session(held: &Held) -> results::Path {
     path.message = format!("{} is held, and has no session", held.target);
     path.hint = hint!("log in: iscsictl login {TARGET}", TARGET = held.target);
     with_holds(path, Some(held))
+}
+
+/// A node that has no session, and is to have one.
+fn awaited(waiting: &Waiting) -> results::Path {
+    let mut path = results::Path::default();
+    (path.target, path.portal) = (waiting.node.target.to_string(), waiting.node.portal.to_string());
+    path.message = format!("no session yet: {}", waiting.sentence());
+    path.hint = match waiting.why.as_ref().map(Fault::next_step).filter(|hint| !hint.is_empty()) {
+        Some(hint) => hint.to_owned(),
+        None => "see what is waited for: iscsictl nodes".to_owned(),
+    };
+    path
 }
 
 /// A path with who holds its target.

@@ -41,7 +41,11 @@ use super::{
     troubles::{self, Troubles},
 };
 use crate::{
-    backend::{kernel::sysfs::Session, leases::Held, open_iscsi::database::Node},
+    backend::{
+        kernel::sysfs::Session,
+        leases::Held,
+        open_iscsi::database::{Node, NodeKey},
+    },
     engine::Engine,
 };
 
@@ -76,6 +80,8 @@ pub(crate) struct Picture {
     places: HashMap<Place, BTreeSet<u32>>,
     links: Links,
     holds: Holds,
+    /// Why nodes wait for a session.
+    waiting: BTreeMap<NodeKey, String>,
     /// The maps that let I/O wait while no path works, by their names, as far as that matters.
     queueing: BTreeSet<String>,
     /// The disks with a map, of which no path works, with its name.
@@ -126,6 +132,7 @@ impl Engine {
             _ => self.state.nodes().await?.into(),
         };
         picture.see(current.snapshot.with_nodes(nodes));
+        picture.wait(self.turns.missing.sentences());
         // Files have no event. Those of leases are changed by acts, after which all is looked at.
         if !picture.is_made || *freshness != Freshness::Events {
             // As in the list of paths: a logout that cannot read them is refused.
@@ -271,6 +278,14 @@ impl Picture {
         }
     }
 
+    /// Takes over why nodes wait for a session.
+    fn wait(&mut self, waiting: BTreeMap<NodeKey, String>) {
+        let before = std::mem::replace(&mut self.waiting, waiting);
+        let nodes = before.keys().chain(self.waiting.keys());
+        let others = nodes.filter(|node| before.get(node) != self.waiting.get(node));
+        self.due.nodes.extend(others.map(records::id_of));
+    }
+
     /// Takes over which maps let I/O wait.
     fn queue(&mut self, queueing: BTreeSet<String>) {
         let is_other = |map: &str| self.queueing.contains(map) != queueing.contains(map);
@@ -325,7 +340,7 @@ impl Picture {
 
     fn node(&self, record: &Node) -> objects::Node {
         let session = self.places.get(&place_of(&record.key)).and_then(|sids| sids.first());
-        made::node(record, session.copied())
+        made::node(record, session.copied(), self.waiting.get(&record.key))
     }
 
     fn session(&self, session: &Session, clock: u64) -> objects::Session {

@@ -54,7 +54,10 @@ struct Count {
     files: u64,
     /// Whether device events are heard.
     is_listening: bool,
+    /// Those that may have cut a connection.
     network: u64,
+    /// All of them: a portal may be there again.
+    routes: u64,
 }
 
 /// The listener; one for the daemon. Copies share it.
@@ -224,6 +227,13 @@ impl Watch {
         Events { changes, seen, watch: self.clone() }
     }
 
+    /// A listener for what nodes can be missing, or reached again, after.
+    pub(in crate::engine) fn signs(&self) -> Signs {
+        let changes = self.count.subscribe();
+        let seen = *changes.borrow();
+        Signs { changes, seen }
+    }
+
     /// A listener that reports when open-iscsi's files have changed.
     pub(in crate::engine) fn files(&self) -> FileEvents {
         let changes = self.count.subscribe();
@@ -252,9 +262,15 @@ impl Events {
     /// Waits for the next event; several at once count as one.
     pub(crate) async fn next(&mut self) {
         let _waiting = self.watch.waits.begin();
-        if self.changes.changed().await.is_err() {
-            // The engine is gone.
-            std::future::pending().await
+        loop {
+            if self.changes.changed().await.is_err() {
+                // The engine is gone.
+                std::future::pending().await
+            }
+            // What only the missing sessions are about is no event here.
+            if (Count { routes: self.seen.routes, ..*self.changes.borrow_and_update() }) != self.seen {
+                return;
+            }
         }
     }
 
@@ -267,6 +283,40 @@ impl Events {
             devices: now.devices != before.devices,
             files: now.files != before.files,
             network: now.network != before.network,
+        }
+    }
+}
+
+/// The same as a sign that nodes may be missing, or reached again. Has no device event taken sooner than without it.
+pub(in crate::engine) struct Signs {
+    changes: watch::Receiver<Count>,
+    seen: Count,
+}
+
+/// Which of them there were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::engine) struct Sign {
+    /// Sessions may have come or gone.
+    pub(in crate::engine) devices: bool,
+    /// Records may be other than before.
+    pub(in crate::engine) files: bool,
+    /// A portal may be there again.
+    pub(in crate::engine) network: bool,
+}
+
+impl Signs {
+    /// Waits for the next one, and says which there were since this was asked before.
+    pub(in crate::engine) async fn next(&mut self) -> Sign {
+        if self.changes.changed().await.is_err() {
+            // The engine is gone.
+            std::future::pending().await
+        }
+        let now = *self.changes.borrow_and_update();
+        let before = std::mem::replace(&mut self.seen, now);
+        Sign {
+            devices: now.devices != before.devices || now.is_listening != before.is_listening,
+            files: now.files != before.files,
+            network: now.routes != before.routes,
         }
     }
 }
@@ -292,10 +342,14 @@ impl FileEvents {
 
 async fn hear_network(events: NetworkEvents, count: watch::Sender<Count>) {
     loop {
-        if let Err(error) = events.lost().await {
-            return tracing::warn!(%error, "lost the network events");
-        }
-        count.send_modify(|count| count.network += 1);
+        let is_loss = match events.changed().await {
+            Ok(is_loss) => is_loss,
+            Err(error) => return tracing::warn!(%error, "lost the network events"),
+        };
+        count.send_modify(|count| {
+            count.routes += 1;
+            count.network += u64::from(is_loss);
+        });
     }
 }
 

@@ -13,6 +13,9 @@ pub struct Activity(Arc<watch::Sender<State>>);
 struct State {
     calls: usize,
     watchers: usize,
+    /// Something is waited for that the daemon has to do by itself.
+    is_needed: bool,
+    is_stopping: bool,
     has_given_up: bool,
     since: Instant,
 }
@@ -27,7 +30,14 @@ pub(crate) struct Attendance(Activity);
 
 impl Default for Activity {
     fn default() -> Self {
-        let state = State { calls: 0, watchers: 0, has_given_up: false, since: Instant::now() };
+        let state = State {
+            calls: 0,
+            watchers: 0,
+            is_needed: false,
+            is_stopping: false,
+            has_given_up: false,
+            since: Instant::now(),
+        };
         Self(Arc::new(watch::Sender::new(state)))
     }
 }
@@ -41,6 +51,24 @@ impl Activity {
     pub(crate) fn attend(&self) -> Attendance {
         self.change(|state| state.watchers = state.watchers.saturating_add(1));
         Attendance(self.clone())
+    }
+
+    /// Whether something is waited for that keeps the daemon.
+    pub(crate) fn need(&self, is_needed: bool) {
+        if self.0.borrow().is_needed != is_needed {
+            self.change(|state| state.is_needed = is_needed);
+        }
+    }
+
+    /// The daemon stops: what it does by itself is not begun any more.
+    pub(crate) fn stop(&self) {
+        self.0.send_modify(|state| state.is_stopping = true);
+    }
+
+    /// Returns once the daemon stops.
+    pub(crate) async fn stopping(&self) {
+        // The sender lives as long as this.
+        let _ = self.0.subscribe().wait_for(|state| state.is_stopping).await;
     }
 
     /// A part has ended that the daemon cannot do without.
@@ -66,9 +94,9 @@ impl Activity {
         });
     }
 
-    /// Returns once no call has been running, and no watcher was there, for this long.
+    /// Returns once no call has been running, no watcher was there, and nothing was waited for, for this long.
     pub async fn idle_for(&self, quiet: Duration) {
-        self.without(quiet, |state| state.calls > 0 || state.watchers > 0).await;
+        self.without(quiet, |state| state.calls > 0 || state.watchers > 0 || state.is_needed).await;
     }
 
     /// Returns once no call has been running for this long: watchers do not keep a daemon that is asked
@@ -134,6 +162,20 @@ mod tests {
         waiting.await.unwrap();
         assert!(end.elapsed() >= quiet && end.elapsed() < quiet * 2);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_waited_for_keeps_the_daemon_but_not_one_that_is_asked_to_stop() {
+        let activity = Activity::default();
+        let quiet = Duration::from_secs(30);
+        activity.need(true);
+        assert!(tokio::time::timeout(quiet * 9, activity.idle_for(quiet)).await.is_err());
+        activity.without_calls_for(quiet).await;
+        activity.need(false);
+        activity.idle_for(quiet).await;
+        activity.stop();
+        activity.stopping().await;
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_watcher_keeps_the_daemon_but_not_one_that_is_asked_to_stop() {
         let activity = Activity::default();

@@ -10,7 +10,10 @@ use std::{
 use iscsi_initiator_dbus::{Fault, Iqn, Kind, fault::Result};
 use tokio::sync::watch;
 
-use crate::backend::kernel::stale_sessions::askers::Act;
+use crate::backend::{
+    host::{cancel::Cancel, limit::Limit},
+    kernel::stale_sessions::askers::Act,
+};
 
 /// What is being changed.
 #[derive(Clone)]
@@ -21,6 +24,8 @@ struct State {
     targets: BTreeSet<Iqn>,
     /// The targets that programs work on, in lower case, and what each of them does.
     programs: BTreeMap<String, Vec<Act>>,
+    /// What the daemon does by itself to targets among these, which gives way to calls.
+    own: BTreeMap<Iqn, Cancel>,
     everything: bool,
 }
 
@@ -46,6 +51,10 @@ impl Default for Claims {
 impl Claims {
     /// Claims one target.
     pub(in crate::engine) fn claim(&self, target: &Iqn) -> Result<Claim> {
+        self.take(target, None)
+    }
+
+    fn take(&self, target: &Iqn, own: Option<Cancel>) -> Result<Claim> {
         let mut result = Ok(());
         self.0.send_if_modified(|state| {
             if state.everything {
@@ -53,7 +62,9 @@ impl Claims {
                     .hint("try again in a moment"));
             } else if let Some(act) = state.left_behind(target) {
                 result = Err(under_way(act, target));
-            } else if !state.targets.insert(target.clone()) {
+            } else if state.targets.insert(target.clone()) {
+                state.own.extend(own.map(|own| (target.clone(), own)));
+            } else {
                 result = Err(Fault::new(Kind::Busy, format!("another call is working on {target}"))
                     .hint("try again when it is done"));
             }
@@ -62,11 +73,56 @@ impl Claims {
         result.map(|()| Claim { claims: self.clone(), what: What::Target(target.clone()) })
     }
 
+    /// The same for a call that does not wait for what the daemon does to the target by itself: that is cancelled, and
+    /// its end waited for.
+    pub(in crate::engine) async fn claim_first(&self, target: &Iqn, limit: &Limit) -> Result<Claim> {
+        loop {
+            // Before it is tried: no end in between goes unheard.
+            let mut states = self.0.subscribe();
+            let busy = match self.claim(target) {
+                Ok(claim) => return Ok(claim),
+                Err(busy) => busy,
+            };
+            let Some(own) = self.0.borrow().own.get(target).cloned() else { return Err(busy) };
+            own.cancel();
+            let changed = async { states.changed().await.is_ok() };
+            if limit.wait(changed).await.is_none() {
+                return Err(busy);
+            }
+        }
+    }
+
+    /// Claims a target for what the daemon does by itself, once nobody works on it.
+    pub(in crate::engine) async fn claim_last(
+        &self,
+        target: &Iqn,
+        own: Cancel,
+        limit: &Limit,
+    ) -> Result<Claim> {
+        loop {
+            // Before it is tried: no end in between goes unheard.
+            let mut states = self.0.subscribe();
+            let busy = match self.take(target, Some(own.clone())) {
+                Ok(claim) => return Ok(claim),
+                Err(busy) => busy,
+            };
+            let changed = async { states.changed().await.is_ok() };
+            if limit.wait(changed).await.is_none() {
+                return Err(busy);
+            }
+        }
+    }
+
     /// Claims a target for a program that works on it, beside the call that has started it.
     pub(super) fn claim_for_program(&self, act: Act, target: &Iqn) -> Claim {
         let target = target.canonical();
         self.0.send_modify(|state| state.programs.entry(target.clone()).or_default().push(act));
         Claim { claims: self.clone(), what: What::Program(act, target) }
+    }
+
+    /// The targets that are being worked on.
+    pub(in crate::engine) fn claimed(&self) -> BTreeSet<Iqn> {
+        self.0.borrow().targets.clone()
     }
 
     /// Claims everything, for a change that affects all targets.
@@ -116,7 +172,10 @@ fn under_way(act: Act, target: &Iqn) -> Fault {
 impl Drop for Claim {
     fn drop(&mut self) {
         self.claims.0.send_modify(|state| match &self.what {
-            What::Target(target) => drop(state.targets.remove(target)),
+            What::Target(target) => {
+                state.targets.remove(target);
+                state.own.remove(target);
+            }
             What::Program(act, target) => {
                 let acts = state.programs.entry(target.clone()).or_default();
                 if let Some(own) = acts.iter().position(|other| other == act) {
@@ -156,6 +215,35 @@ mod tests {
         drop(everything);
         waiting.await.unwrap();
         assert!(claims.claim(&one).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_daemon_does_by_itself_waits_for_calls_and_gives_way_to_them() {
+        let claims = Claims::default();
+        let target: Iqn = "iqn.2001-04.com.example:1".parse().unwrap();
+        let limit = Limit::of(std::time::Duration::from_secs(20));
+        let call = claims.claim(&target).unwrap();
+        let cancel = Cancel::default();
+        let own = tokio::spawn({
+            let (claims, target, cancel, limit) =
+                (claims.clone(), target.clone(), cancel.clone(), limit.clone());
+            async move { claims.claim_last(&target, cancel, &limit).await }
+        });
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        assert!(!own.is_finished() && claims.claim_first(&target, &limit).await.is_err(), "a call is at it");
+        drop(call);
+        let own = own.await.unwrap().unwrap();
+        assert_eq!(claims.claim(&target).err().map(|fault| fault.kind()), Some(Kind::Busy));
+        let first = tokio::spawn({
+            let (claims, target, limit) = (claims.clone(), target.clone(), limit.clone());
+            async move { claims.claim_first(&target, &limit).await }
+        });
+        cancel.cancelled().await;
+        assert!(!first.is_finished(), "until that has ended");
+        drop(own);
+        let _first = first.await.unwrap().unwrap();
+        let late = claims.claim_last(&target, Cancel::default(), &limit).await;
+        assert_eq!(late.err().map(|fault| fault.kind()), Some(Kind::Busy));
     }
 
     #[test]

@@ -61,6 +61,11 @@ impl Machine {
         }
     }
 
+    /// iscsid gives a session up, or another program ends it.
+    pub fn end_session(&self, sid: u32) {
+        self.core.remove_session(&mut self.core.model(), sid);
+    }
+
     /// The numbers of the sessions that are there.
     pub fn sessions(&self) -> Vec<u32> {
         self.core.model().sessions.keys().copied().collect()

@@ -24,6 +24,11 @@ impl Sysfs {
         self.sessions_in(&Scope::all())
     }
 
+    /// The numbers of all sessions that there are, in order.
+    pub(crate) fn sids(&self) -> Vec<u32> {
+        Look::begin(self).map(|look| look.sids()).unwrap_or_default()
+    }
+
     /// Every session, as if it had no LUN.
     pub(crate) fn sessions_without_disks(&self) -> Vec<Session> {
         let Some(mut look) = Look::begin(self) else { return Vec::new() };

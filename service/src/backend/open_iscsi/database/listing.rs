@@ -406,6 +406,7 @@ fn node(mut key: NodeKey, record: &Record, damage: Option<RecordError>) -> Node 
         bound_to,
         initiator: record.value("iface.initiatorname").map(|name| String::from_utf8_lossy(name).into_owned()),
         boot,
+        is_given_up: record.number("node.session.reopen_max").is_some_and(|tries| tries > 0),
         damage,
         key,
     }

@@ -28,8 +28,8 @@ pub(super) struct Around<'a> {
     pub(super) holds: &'a Holds,
 }
 
-/// A node; the number of its first session.
-pub(super) fn node(record: &Node, session: Option<u32>) -> objects::Node {
+/// A node; the number of its first session, and why it waits for one.
+pub(super) fn node(record: &Node, session: Option<u32>, waiting: Option<&String>) -> objects::Node {
     let entry = node_of(record, NodeState::Known, session.is_some());
     let mut node = objects::Node::default();
     node.session = session.map(|sid| Id::session(sid).path()).unwrap_or_default();
@@ -41,6 +41,7 @@ pub(super) fn node(record: &Node, session: Option<u32>) -> objects::Node {
     node.state = entry.state;
     node.logged_in = entry.logged_in;
     node.interface = entry.interface;
+    node.waiting = waiting.filter(|_| session.is_none()).cloned().unwrap_or_default();
     node.message = entry.message;
     node.hint = entry.hint;
     node

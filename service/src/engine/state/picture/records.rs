@@ -77,7 +77,7 @@ const USUAL_GROUP: u16 = 1;
 
 /// A node's path, by its own record alone: of several for one portal, each has a path that no other can have or take
 /// over, whichever of them come and go.
-fn id_of(key: &NodeKey) -> Id {
+pub(super) fn id_of(key: &NodeKey) -> Id {
     let plain = Id::node(key.target.as_str(), &key.portal.to_string(), &key.iface);
     let id = match (key.tpgt, &key.spelled) {
         (Some(USUAL_GROUP), None) => return plain,

@@ -48,6 +48,7 @@ fn record(number: u32, tpgt: u16) -> Node {
         bound_to: String::new(),
         initiator: None,
         boot: None,
+        is_given_up: false,
         damage: None,
     }
 }

@@ -32,7 +32,7 @@ impl Anew {
         for record in now.nodes() {
             let mut records = Records::default();
             let id = records.replace(vec![record.clone()].into()).0.pop_first().unwrap();
-            let node = made::node(record, now.session_of(&record.key).map(|session| session.sid));
+            let node = made::node(record, now.session_of(&record.key).map(|session| session.sid), None);
             objects.insert(id.clone(), Object::Node(node));
             places.entry(place_of(&record.key)).or_insert((id, record));
         }

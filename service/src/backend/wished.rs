@@ -46,7 +46,9 @@ impl WishedFile {
             }
         };
         let file = serde_json::from_slice::<File>(&bytes);
-        file.map(|file| file.nodes.into_iter().collect()).inspect_err(|error| self.warn(&error.to_string())).ok()
+        file.map(|file| file.nodes.into_iter().collect())
+            .inspect_err(|error| self.warn(&error.to_string()))
+            .ok()
     }
 
     /// Notes them instead of those before.

@@ -56,9 +56,8 @@ impl World {
         for portal in portals {
             let chap = "node.session.auth.username = libvirtd\nnode.session.auth.password = ";
             // iscsid gives up: otherwise a session that is gone was logged out of.
-            let text = format!(
-                "{chap}{SECRET}\nnode.conn[0].startup = automatic\nnode.session.reopen_max = 5\n"
-            );
+            let text =
+                format!("{chap}{SECRET}\nnode.conn[0].startup = automatic\nnode.session.reopen_max = 5\n");
             machine.record(TARGET, &portal.ip().to_string(), portal.port(), &text);
         }
         let (engine, activity) = daemon(&machine, &bus).await;

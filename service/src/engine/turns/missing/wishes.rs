@@ -165,7 +165,11 @@ mod tests {
         // A restarted daemon.
         let wishes = Wishes::new(folder.path());
         assert_eq!(wishes.see(look(&["a", "b", "c"], &["a", "c"])).await.unwrap(), nodes(&["a", "c"]));
-        assert_eq!(wishes.see(look(&["b", "c"], &["c"])).await.unwrap(), nodes(&["c"]), "a is manual, or gone");
+        assert_eq!(
+            wishes.see(look(&["b", "c"], &["c"])).await.unwrap(),
+            nodes(&["c"]),
+            "a is manual, or gone"
+        );
     }
 
     #[tokio::test]

@@ -180,7 +180,8 @@ mod tests {
         let given_up = Look { given_up: nodes(&["b"]), ..look(&["a", "b", "c"], &[]) };
         assert_eq!(wishes.see(given_up).await.unwrap(), nodes(&["b", "c"]), "c has never been up");
         // Begun, and never logged in: an iscsid that is killed leaves that.
-        let begun = Look { logged_in: BTreeSet::new(), ..look(&["a", "b", "c"], &["c"]) };
+        let begun =
+            Look { logged_in: BTreeSet::new(), given_up: nodes(&["b"]), ..look(&["a", "b", "c"], &["c"]) };
         wishes.see(begun).await.unwrap();
         let given_up = Look { given_up: nodes(&["b"]), ..look(&["a", "b", "c"], &[]) };
         assert_eq!(wishes.see(given_up).await.unwrap(), nodes(&["b", "c"]));

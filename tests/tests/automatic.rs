@@ -16,10 +16,17 @@ use crate::room::{Options, Room, TARGET, systemd};
 
 const UNIT: &str = "iscsi-initiatord-logout.service";
 
-/// Logged in to, and set to stay so.
+/// Logged in to, and set to stay so, by records that have iscsid give up: otherwise a session that is gone was logged out of.
 async fn automatic() -> (Room, [SocketAddr; 2]) {
     let (room, portals) = Room::logged_in().await;
     room.client().await.set_startup(TARGET, "", "automatic").await.unwrap();
+    for path in room.machine.database().into_keys().filter(|path| path.contains(TARGET)) {
+        let record = format!("db/{path}");
+        let text = room.machine.text(&record);
+        assert!(text.contains("# END RECORD") && !text.contains("reopen_max"), "{text}");
+        let text = text.replace("# END RECORD", "node.session.reopen_max = 5\n# END RECORD");
+        room.machine.put(&record, &text, 0o600);
+    }
     eventually("the wish", async || room.machine.at("scratch/wished/nodes").exists() && wished(&room) == 2)
         .await;
     (room, portals)

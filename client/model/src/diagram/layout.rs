@@ -19,19 +19,22 @@ use crate::{
 /// lines from a session to a disk, or from a portal where the [metrics](Metrics::has_sessions) leave the sessions out. Of
 /// disks that are reached through other targets, too, only the paths of this one.
 pub fn diagram(model: &Model, target: &Target, metrics: &Metrics) -> Diagram {
-    let (mut interfaces, mut portals, mut sessions, mut disks) = <(Vec<Entry>, Vec<_>, Vec<_>, Vec<_>)>::default();
+    let (mut interfaces, mut portals, mut sessions, mut disks) =
+        <(Vec<Entry>, Vec<_>, Vec<_>, Vec<_>)>::default();
     let mut ties: Vec<Tie> = Vec::new();
     // Where the paths of a session begin.
     let mut begins: BTreeMap<&Id, (usize, usize)> = BTreeMap::new();
     for place in &target.places {
         let level = level_of(place.link);
-        let interface = entry(&mut interfaces, Part::Interface(place.interface.clone()), level, || {
-            match place.interface.as_str() {
-                "" => states::THIS_MACHINE.into(),
-                interface => interface.into(),
-            }
-        });
-        let at = entry(&mut portals, Part::Portal(place.portal.clone()), level, || portal(&place.portal).into());
+        let interface =
+            entry(&mut interfaces, Part::Interface(place.interface.clone()), level, || {
+                match place.interface.as_str() {
+                    "" => states::THIS_MACHINE.into(),
+                    interface => interface.into(),
+                }
+            });
+        let at =
+            entry(&mut portals, Part::Portal(place.portal.clone()), level, || portal(&place.portal).into());
         let flow = Flow::of_link(place.link);
         tie(&mut ties, (0, interface), at, flow, "");
         let Some(id) = &place.session else { continue };

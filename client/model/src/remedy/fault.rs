@@ -199,7 +199,10 @@ mod tests {
     fn a_daemon_that_was_there_before_is_not_to_be_installed_first() {
         let fault = came("org.freedesktop.DBus.Error.ServiceUnknown", "why");
         let remedy = remedy(&fault, &Place { stage: Stage::Disconnect, ..Place::default() });
-        assert_eq!((remedy.sentence.message(), remedy.actions[0]), (Some(errors::DAEMON_AWAY), Action::TryAgain));
+        assert_eq!(
+            (remedy.sentence.message(), remedy.actions[0]),
+            (Some(errors::DAEMON_AWAY), Action::TryAgain)
+        );
     }
 
     #[test]

@@ -12,6 +12,8 @@ import time
 TICK = 1000 // os.sysconf("SC_CLK_TCK")
 # So many looks without a tick in between are a rest.
 STILL = 20
+# Seconds until what a start has left behind is gone.
+SETTLES = 20
 
 
 def ticks(pid):
@@ -26,11 +28,15 @@ def status(path, key):
         return next(int(line.split()[1]) for line in file if line.startswith(f"{key}:"))
 
 
-def switches(pid):
-    """How often its threads were woken and put to sleep."""
-    kinds = ("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")
-    threads = [f"/proc/{pid}/task/{thread}" for thread in os.listdir(f"/proc/{pid}/task")]
-    return sum(status(thread, kind) for thread in threads for kind in kinds)
+def sleeps(pid):
+    """How often each of its threads went to sleep."""
+    threads = os.listdir(f"/proc/{pid}/task")
+    return {thread: status(f"/proc/{pid}/task/{thread}", "voluntary_ctxt_switches") for thread in threads}
+
+
+def woken(before, now):
+    """How often its threads were woken; one that has ended was woken for that."""
+    return sum(count - before.get(thread, 0) for thread, count in now.items()) + len(before.keys() - now.keys())
 
 
 def until(what, look):
@@ -60,13 +66,15 @@ def measure(role, command, is_shown, seconds):
         until(f"the {role}", lambda: is_shown(program.pid))
         rest(program.pid)
         taken, resident = ticks(program.pid) * TICK, status(f"/proc/{program.pid}", "VmRSS") // 1024
-        before = switches(program.pid)
+        # GTK ends the threads that its start needed, and the daemon tells the last of what was new.
+        time.sleep(SETTLES)
+        before = sleeps(program.pid)
         time.sleep(seconds)
-        woken = switches(program.pid) - before
+        times = woken(before, sleeps(program.pid))
     finally:
         program.terminate()
         program.wait()
-    print(f"| {role} | {taken} ms | {resident} MiB | {woken} |", flush=True)
+    print(f"| {role} | {taken} ms | {resident} MiB | {times} |", flush=True)
 
 
 def inside(applet, dev, seconds):

@@ -286,7 +286,7 @@ fn the_units_for_boot_and_shutdown_run_the_program_and_are_where_the_others_expe
     );
     assert!(!boot.lines().any(|line| !line.starts_with('#') && line.contains("network-online")));
     let logout = shipped("systemd/iscsi-initiatord-logout.service");
-    assert!(logout.contains("\nExecStop=/usr/libexec/iscsi-initiatord --log-out 60\n"));
+    assert!(logout.contains("\nExecStop=/usr/libexec/iscsi-initiatord --log-out 15\n"));
     assert!(logout.contains("\nRemainAfterExit=yes\n"));
     for dropin in
         ["iscsi.service.d/10-iscsi-initiatord.conf", "open-iscsi.service.d/20-iscsi-initiatord.conf"]

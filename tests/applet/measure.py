@@ -80,9 +80,10 @@ def measure(role, command, is_shown, seconds):
 def inside(applet, dev, seconds):
     from gi.repository import Gio, GLib
 
-    from world import Machine
+    from world import Fake, Machine
 
-    machine = Machine(dev)
+    fake = Fake(dev)
+    machine = Machine(fake.lines, fake.facts)
     try:
         machine.connect()
         # No screen reader: its questions would be counted.
@@ -106,6 +107,7 @@ def inside(applet, dev, seconds):
         measure("tray", [applet, "--tray"], has_tray, seconds)
     finally:
         machine.leave()
+        fake.leave()
 
 
 def main():
@@ -117,7 +119,7 @@ def main():
 
     applet, dev, *seconds = sys.argv[1:]
     with desktop(Story(None)) as (environment, work):
-        command = ["dbus-run-session", "--", sys.executable, os.path.abspath(__file__), "--inside", applet, dev]
+        command = [sys.executable, os.path.abspath(__file__), "--inside", applet, dev]
         sys.exit(subprocess.run([*command, *(seconds or ["60"])], env=environment, cwd=work, check=False).returncode)
 
 

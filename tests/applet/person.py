@@ -10,8 +10,8 @@ import gi
 gi.require_version("Atspi", "2.0")
 from gi.repository import Atspi, GLib  # noqa: E402
 
-# Beside a build on two processors everything takes its time.
-PATIENCE = 40
+# Beside a build on two processors everything takes its time; on an emulated machine, much more.
+PATIENCE = int(os.environ.get("PATIENCE", "40"))
 
 
 class Missing(AssertionError):
@@ -23,7 +23,7 @@ class Person:
 
     def __init__(self, program, environment):
         self.program = subprocess.Popen(program, env=environment)
-        self.desk = None
+        self.desk = self.agent = None
         self.language = environment.get("LC_ALL", "")
         # The beginning of the pictures' names.
         self.pictures = None
@@ -146,6 +146,11 @@ class Person:
             return None
 
         return self.wait(f"{'/'.join(roles)} {name!r}", look)
+
+    def is_asked(self, action, times=1):
+        """polkit's question for this action, so often since the beginning."""
+        look = lambda: [asked for asked, _ in self.agent.asked].count(action) >= times
+        self.wait(f"polkit's question for {action}, {times} times", look)
 
     # ---- doing -------------------------------------------------------------------------------------------------------
     def press(self, name, roles=("button", "push button", "toggle button", "check box", "switch", "menu item")):

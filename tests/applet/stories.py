@@ -29,10 +29,10 @@ def connects(person, machine):
     person.sees("does not know this machine’s name")
     person.picture("not-known")
     person.press("Change Initiator Name…")
-    person.type("Initiator Name", "iqn.2001-04.com.example:another-machine")
+    person.type("Initiator Name", machine.known_name)
     person.press("Change")
     person.sees("asks for a user name and a secret")
-    person.sees("initiator name is iqn.2001-04.com.example:another-machine now")
+    person.sees(f"initiator name is {machine.known_name} now")
     person.press("Enter User Name and Secret")
     person.type("User Name", machine.user)
     person.type("Secret", "not-the-right-one")
@@ -100,22 +100,75 @@ def asks_before_it_uses_another_disk(person, machine):
 
 def says_nothing_of_a_dismissed_question(person, machine):
     """Who closes polkit's dialog is back where they were."""
-    machine.turn("dismiss connect")
+    machine.turn("ask connect")
     person.sees("No Targets")
     person.press("Connect to Portal…")
     person.type("Address of the Gateway", machine.portals[0])
     person.press("Connect")
+    person.is_asked("org.cloudatlas.IscsiInitiator.connect")
     person.sees("Address of the Gateway")
     person.sees_no("not allowed")
     machine.turn("allow connect")
     machine.connect()
     person.keys("Escape")
     person.sees("Connect at Startup")
-    machine.turn("dismiss configure")
-    machine.turn("dismiss login")
+    machine.turn("ask configure")
+    machine.turn("ask login")
     before = person.is_on("Connect at Startup")
     person.press("Connect at Startup")
+    person.is_asked("org.cloudatlas.IscsiInitiator.login")
     person.wait("the switch is as before", lambda: person.is_on("Connect at Startup") == before)
+    person.sees_no("not allowed")
+
+
+def enters_a_password(person, machine):
+    """polkit asks for an administrator's password; the wrong one is asked for again, and with the right one it goes on."""
+    machine.turn("ask connect")
+    person.sees("No Targets")
+    person.press("Connect to Portal…")
+    person.type("Address of the Gateway", machine.portals[0])
+    person.press("Connect")
+    # The person closed the first question.
+    person.is_asked("org.cloudatlas.IscsiInitiator.connect")
+    person.sees("Address of the Gateway")
+    person.agent.will_enter("not-the-right-one", "root")
+    person.press("Connect")
+    person.sees("asks for a user name and a secret")
+    person.is_asked("org.cloudatlas.IscsiInitiator.connect", 2)
+    assert not person.agent.enters, "the wrong password was enough"
+    message = person.agent.asked[-1][1]
+    assert "Authentication is required" in message and machine.portals[0] in message, message
+    person.agent.will_enter("root", "root")
+    person.press("Enter User Name and Secret")
+    person.type("User Name", machine.user)
+    person.type("Secret", machine.secret)
+    person.press("Connect")
+    person.press("Done")
+    person.sees("2 disks, all paths work")
+
+
+def has_nobody_to_ask(person, machine):
+    """polkit would ask for a password, and this session has no agent: it is said that it is not allowed, and why."""
+    machine.turn("ask connect")
+    person.sees("No Targets")
+    person.press("Connect to Portal…")
+    person.type("Address of the Gateway", machine.portals[0])
+    person.press("Connect")
+    person.sees("not allowed")
+    person.picture("nobody-to-ask")
+
+
+def is_asked_in_chinese(person, machine):
+    """polkit's question is in the person's language, too."""
+    machine.turn("ask connect")
+    person.sees("没有目标")
+    person.press("连接到门户…")
+    person.type("网关地址", machine.portals[0])
+    person.press("连接")
+    person.is_asked("org.cloudatlas.IscsiInitiator.connect")
+    message = person.agent.asked[-1][1]
+    assert "需要认证" in message or "身份验证" in message, message
+    person.sees("网关地址")
 
 
 def switches_the_startup(person, machine):
@@ -133,7 +186,7 @@ def survives_the_end_of_the_service(person, machine):
     """What is shown stays readable, with the way out beside it."""
     machine.connect()
     person.sees("2 disks, all paths work")
-    machine.program.kill()
+    machine.end()
     person.sees("Try Again")
     person.picture("bus-gone")
 
@@ -375,8 +428,7 @@ def renames_this_machine(person, machine):
 
 def fixes_this_machine(person, machine):
     """What Examine finds and can fix is fixed with one button."""
-    file = os.path.join(machine.root, "etc", "iscsid.conf")
-    os.chmod(file, 0o644)
+    machine.turn("chmod etc/iscsid.conf 644")
     person.sees("No Targets")
     person.chooses("This Machine")
     person.press("Examine")
@@ -385,7 +437,7 @@ def fixes_this_machine(person, machine):
     person.press("Fix All")
     person.sees("This is fixed now")
     person.picture("fixed")
-    assert stat.S_IMODE(os.stat(file).st_mode) == 0o600, oct(os.stat(file).st_mode)
+    assert machine.turn("chmod etc/iscsid.conf") == "600"
 
 
 def saves_a_report(person, machine):
@@ -528,6 +580,36 @@ def tells_in_the_tray(tray, machine):
     tray.wait("the icon is quiet again", lambda: desk.icon()["Status"] == "Passive")
 
 
+def comes_back_by_itself(person, machine):
+    """The daemon is killed: the next call starts another, and what is shown is live again without anything being pressed."""
+    machine.connect()
+    person.sees("2 disks, all paths work")
+    machine.turn("kill-daemon")
+    person.sees_no("This is how it was last")
+    person.sees("2 disks, all paths work")
+    machine.turn(f"pull-cable {machine.portals[0]}")
+    person.sees("2 of 4 paths work")
+    machine.turn(f"plug-cable {machine.portals[0]}")
+    person.sees("2 disks, all paths work")
+
+
+def sets_multipath_up(person, machine):
+    """A machine without a multipath configuration gets one, and then two paths are one disk."""
+    person.sees("No Targets")
+    person.chooses("This Machine")
+    person.sees("Initiator Name")
+    person.press("Set Up…")
+    person.sees("conf.d/60-iscsi-initiatord.conf")
+    person.sees("find_multipaths")
+    person.picture("multipath")
+    person.press("Set Up")
+    person.sees("Multipath is set up")
+    person.keys("Escape")
+    machine.connect()
+    person.sees("2 disks, all paths work")
+    assert machine.turn("multipath") == "on"
+
+
 @dataclass
 class Story:
     """What happens, and what is around it."""
@@ -539,6 +621,8 @@ class Story:
     before: list = field(default_factory=list)
     # What is there instead of the service: `nothing`, an `old` one, one that is `silent`.
     instead: str = ""
+    # Who is asked by polkit has an agent.
+    has_agent: bool = False
     is_tray: bool = False
     size: str = "960x760"
     scheme: str = "light"
@@ -571,7 +655,10 @@ STORIES = {
     "chinese": Story(speaks_chinese, CHINESE),
     "disconnect": Story(disconnects),
     "other-disk": Story(asks_before_it_uses_another_disk),
-    "dismissed": Story(says_nothing_of_a_dismissed_question),
+    "dismissed": Story(says_nothing_of_a_dismissed_question, has_agent=True),
+    "password": Story(enters_a_password, has_agent=True),
+    "nobody-to-ask": Story(has_nobody_to_ask),
+    "asked-in-chinese": Story(is_asked_in_chinese, CHINESE, has_agent=True),
     "startup": Story(switches_the_startup),
     "gone": Story(survives_the_end_of_the_service),
     "killed": Story(sees_the_service_come_back),
@@ -602,3 +689,13 @@ for look, changes in LOOKS.items():
         f"old-{look}": Story(is_told_that_the_service_is_old, instead="old", **changes),
         f"loading-{look}": Story(says_that_it_loads, instead="silent", **changes),
     }
+
+# On a real machine, whose bus is lent: Linux LIO, open-iscsi, multipathd and systemd are the real ones. One after the other.
+TESTBED = {
+    "testbed-connect": Story(connects, before=["fresh", "refuse-initiator"]),
+    "testbed-disconnect": Story(disconnects, before=["fresh", "known"]),
+    "testbed-lost-path": Story(shows_a_lost_path, before=["fresh", "known"]),
+    "testbed-killed": Story(comes_back_by_itself, before=["fresh", "known"]),
+    "testbed-startup": Story(switches_the_startup, before=["fresh", "known"]),
+    "testbed-multipath": Story(sets_multipath_up, before=["fresh", "known", "no-multipath-file"]),
+}

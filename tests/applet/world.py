@@ -3,6 +3,7 @@ Must not leave anything running."""
 
 import json
 import os
+import socket
 import subprocess
 import threading
 
@@ -10,35 +11,22 @@ from gi.repository import Gio, GLib
 
 
 class Machine:
-    """The program of `make dev`: the real daemon beside a machine of files."""
+    """A machine, and what is said of it: where its bus is, what its gateway has; its knobs are turned by lines."""
 
-    def __init__(self, program):
-        self.program = subprocess.Popen(
-            [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-        self.iscsictl = os.path.join(os.path.dirname(program), "iscsictl")
-        self.address = self.portals = self.root = None
-        for line in self.program.stdout:
-            words = line.split()
-            if line.startswith("bus "):
-                self.address = words[1]
-            if line.startswith("machine "):
-                self.root = words[1]
-            if line.startswith("gateway "):
-                self.portals = [words[1], words[3].rstrip(":")]
-            if line.startswith("Here: "):
-                break
-        assert self.address and self.portals and self.root, "the daemon did not start"
-
-    target = "iqn.2003-01.com.example:disks"
-    user, secret = "libvirtd", "mypassword12"
+    def __init__(self, lines, facts):
+        self.lines = lines
+        self.answers = lines.makefile("r", encoding="utf-8")
+        self.facts = facts
+        self.address, self.portals, self.target = facts["address"], facts["portals"], facts["target"]
+        self.user, self.secret = facts["user"], facts["secret"]
+        # The initiator name that its gateway knows after `refuse-initiator`.
+        self.known_name = facts["known-name"]
 
     def turn(self, line):
         """Turns a knob; what it answers."""
-        self.program.stdin.write(line + "\n")
-        self.program.stdin.flush()
-        answer = self.program.stdout.readline().strip()
-        assert not answer.startswith("error"), f"{line}: {answer}"
+        self.lines.sendall(f"{line}\n".encode())
+        answer = self.answers.readline().strip()
+        assert answer and not answer.startswith("error"), f"{line}: {answer}"
         return answer
 
     def iscsi(self, *arguments, secret=False):
@@ -46,7 +34,7 @@ class Machine:
         environment = dict(os.environ, DBUS_SYSTEM_BUS_ADDRESS=self.address)
         given = self.secret if secret else ""
         ended = subprocess.run(
-            [self.iscsictl, *arguments], env=environment, input=given, text=True, check=False, capture_output=True
+            [self.facts["iscsictl"], *arguments], env=environment, input=given, text=True, check=False, capture_output=True
         )
         assert ended.returncode == 0, f"iscsictl {' '.join(arguments)}: {ended.stderr}"
         return ended.stdout
@@ -54,9 +42,47 @@ class Machine:
     def connect(self):
         self.iscsi("connect", self.portals[0], "--user", self.user, "--secret-stdin", secret=True)
 
+    def end(self):
+        """The daemon, polkitd and the bus are gone."""
+        self.lines.sendall(b"quit\n")
+
     def leave(self):
-        self.program.terminate()
-        self.program.wait(20)
+        self.answers.close()
+        self.lines.close()
+
+
+class Fake:
+    """The program of `make dev`: the real daemon beside a machine of files. With `--polkit` also the real polkitd, as root."""
+
+    def __init__(self, program, *options):
+        self.lines, theirs = socket.socketpair()
+        self.program = subprocess.Popen([program, *options], stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL)
+        theirs.close()
+        self.facts = {
+            "iscsictl": os.path.join(os.path.dirname(program), "iscsictl"),
+            "target": "iqn.2003-01.com.example:disks",
+            "user": "libvirtd",
+            "secret": "mypassword12",
+            "known-name": "iqn.2001-04.com.example:another-machine",
+        }
+        for line in self.lines.makefile("r", encoding="utf-8"):
+            words = line.split()
+            if line.startswith("bus "):
+                self.facts["address"] = words[1]
+            if line.startswith("gateway "):
+                self.facts["portals"] = [words[1], words[3].rstrip(":")]
+            if line.startswith("Here: "):
+                return
+        raise AssertionError("the daemon did not start")
+
+    def leave(self):
+        # It ends with the last one who can turn its knobs.
+        self.lines.close()
+        try:
+            self.program.wait(20)
+        except subprocess.TimeoutExpired:
+            self.program.kill()
+            self.program.wait()
 
 
 OLD = """<node><interface name="org.cloudatlas.IscsiInitiator">

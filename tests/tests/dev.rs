@@ -118,10 +118,21 @@ async fn a_client_sees_what_the_knobs_do_and_nothing_is_left_behind() {
     assert!(entries.len() == 2 && entries.iter().all(|entry| entry.maps.len() == 2), "{entries:?}");
 
     // What is wrong with a line is said, and nothing else happens.
-    for line in ["dance", "deny dance", "pull-cable 192.0.2.1", "hold nothing qemu", "resize-lun 9 1"] {
+    for line in [
+        "dance",
+        "deny dance",
+        "pull-cable 192.0.2.1",
+        "hold nothing qemu",
+        "resize-lun 9 1",
+        "ask login",
+        "chmod etc/iscsid.conf soon",
+        "chmod etc/none 600",
+    ] {
         let answer = dev.turn(line).await;
         assert!(answer.starts_with("error: "), "{line}: {answer}");
     }
+    assert_eq!(dev.turn("chmod etc/iscsid.conf 644").await, "ok");
+    assert_eq!(dev.turn("chmod etc/iscsid.conf").await, "644");
     assert_eq!(dev.turn(&format!("pull-cable {portal}")).await, "ok");
     let began = Instant::now();
     loop {

@@ -4,12 +4,13 @@
 use std::{fmt, net::SocketAddr, path::PathBuf};
 
 use iscsi_initiator_dbus::{BUS_NAME, INTERFACE, OBJECT_PATH};
-use iscsi_initiator_fake::{Bus, Machine};
+use iscsi_initiator_fake::Machine;
 
-use super::{SECRET, TARGET, USER};
+use super::{SECRET, TARGET, USER, authority::Authority};
 
 pub(crate) struct Greeting {
     address: String,
+    is_polkit: bool,
     root: PathBuf,
     portals: [SocketAddr; 2],
     /// Built beside this program.
@@ -17,11 +18,16 @@ pub(crate) struct Greeting {
 }
 
 impl Greeting {
-    pub(crate) fn new(bus: &Bus, machine: &Machine, portals: [SocketAddr; 2]) -> std::io::Result<Self> {
+    pub(crate) fn new(
+        authority: &Authority,
+        machine: &Machine,
+        portals: [SocketAddr; 2],
+    ) -> std::io::Result<Self> {
         // Without its GUID: that is of no use to who types it.
-        let address = bus.address().split(',').next().unwrap_or_default().to_owned();
+        let address = authority.address().split(',').next().unwrap_or_default().to_owned();
         let iscsictl = std::env::current_exe()?.with_file_name("iscsictl");
-        Ok(Self { address, root: machine.root(), portals, iscsictl })
+        let is_polkit = matches!(authority, Authority::Polkit { .. });
+        Ok(Self { address, is_polkit, root: machine.root(), portals, iscsictl })
     }
 
     /// Each can be pasted as it is.
@@ -44,15 +50,17 @@ impl Greeting {
 
 impl fmt::Display for Greeting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, root, portals: [one, two], .. } = self;
+        let Self { address, is_polkit, root, portals: [one, two], .. } = self;
         writeln!(
             f,
             "The daemon runs on a private bus, beside a machine that is files. Nothing of this host is touched."
         )?;
-        writeln!(
-            f,
-            "polkit is a stand-in that allows everything (`deny login` changes that); only your user gets to this bus.\n"
-        )?;
+        let polkit = if *is_polkit {
+            "polkitd is the real one, with a rule that allows everything (`deny login` changes that); everybody gets to this bus."
+        } else {
+            "polkit is a stand-in that allows everything (`deny login` changes that); only your user gets to this bus."
+        };
+        writeln!(f, "{polkit}\n")?;
         writeln!(f, "bus      {address}")?;
         writeln!(f, "machine  {}", root.display())?;
         writeln!(f, "gateway  {one} and {two}: {TARGET} with 2 LUNs")?;

@@ -1,38 +1,43 @@
 //! What a line of the input does: a knob of the machine, or one of the few that are about the bus.
 //! Must not end the program: a line that cannot be done is answered with why.
 
-use iscsi_initiator_fake::{
-    Machine,
-    machine::HELP,
-    polkit::{Denied, No},
-};
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use iscsi_initiator_fake::{Machine, machine::HELP};
 use iscsi_initiator_polkit::Action;
 
-use super::greeting::Greeting;
+use super::{
+    authority::{Authority, Said},
+    greeting::Greeting,
+};
 
 /// The lines beyond those of the machine.
 const OWN: &str = "\
 deny ACTION, allow ACTION    polkit refuses the action, or allows it again
 dismiss ACTION               polkit asks a person, who dismisses the dialog
+ask ACTION                   with --polkit: it goes by the policy as shipped, which asks for a password
+chmod FILE MODE              a file of the machine gets this mode; without MODE: prints it
 kill-daemon, start-daemon    the daemon goes from the bus, or is there again
 examples                     the commands to try
 quit                         everything ends, as at the end of the input";
 
 pub(crate) struct Knobs {
     pub(crate) machine: Machine,
-    pub(crate) denied: Denied,
+    pub(crate) authority: Authority,
     pub(crate) greeting: Greeting,
 }
 
 impl Knobs {
     /// The answer: never empty, so that a script knows when it is done.
-    pub(crate) async fn turn(&self, line: String) -> String {
+    pub(crate) async fn turn(&mut self, line: String) -> String {
         match line.split_whitespace().collect::<Vec<_>>().as_slice() {
             ["help"] => format!("{HELP}\n{OWN}"),
             ["examples"] => self.greeting.examples(),
-            ["deny", action] => self.change(action, Some(No::Denied)),
-            ["dismiss", action] => self.change(action, Some(No::Dismissed)),
-            ["allow", action] => self.change(action, None),
+            ["allow", action] => self.say(action, Said::Allow).await,
+            ["deny", action] => self.say(action, Said::Deny).await,
+            ["dismiss", action] => self.say(action, Said::Dismiss).await,
+            ["ask", action] => self.say(action, Said::Ask).await,
+            ["chmod", file, mode @ ..] => self.chmod(file, mode),
             _ => {
                 let machine = self.machine.clone();
                 // It may wait; and the daemon is in this thread.
@@ -47,17 +52,30 @@ impl Knobs {
     }
 
     /// `login`, or the whole identifier.
-    fn change(&self, word: &str, no: Option<No>) -> String {
+    async fn say(&mut self, word: &str, what: Said) -> String {
         let is_it = |action: &Action| action.id() == word || action.id().rsplit('.').next() == Some(word);
         let Some(action) = Action::ALL.into_iter().find(is_it) else {
             let ids = Action::ALL.map(Action::id).map(|id| id.rsplit('.').next().unwrap_or(id));
             return format!("error: no such action: {word} (there are {})", ids.join(", "));
         };
-        let Ok(mut denied) = self.denied.lock() else { return "error: polkit has failed".to_owned() };
-        match no {
-            Some(no) => denied.insert(action.id().to_owned(), no),
-            None => denied.remove(action.id()),
+        match self.authority.say(action, what).await {
+            Ok(()) => "ok".to_owned(),
+            Err(why) => format!("error: {why}"),
+        }
+    }
+
+    fn chmod(&self, file: &str, mode: &[&str]) -> String {
+        let path = self.machine.at(file);
+        let done = match mode {
+            [] => fs::metadata(&path).map(|is| format!("{:o}", is.permissions().mode() & 0o7777)),
+            [mode] => match u32::from_str_radix(mode, 8) {
+                Ok(mode) => {
+                    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).map(|()| "ok".to_owned())
+                }
+                Err(_) => return format!("error: not a mode: {mode}"),
+            },
+            _ => return "error: chmod FILE MODE".to_owned(),
         };
-        "ok".to_owned()
+        done.unwrap_or_else(|error| format!("error: {file}: {error}"))
     }
 }

@@ -1,13 +1,17 @@
 //! `make dev`: the daemon on a private bus beside a fake machine, for who writes a client.
 //! Must not touch the host: what there is lies in two temporary folders, which go when this ends.
 //!
+//! With `--polkit` it needs root: the bus is of the system's kind, and polkitd is the real one.
+//!
 //! | module | holds |
 //! |---|---|
+//! | `authority` | who says what is allowed |
 //! | `furnish` | what the machine has beyond what a test needs |
 //! | `greeting` | what is printed first: where everything is, and commands to try |
 //! | `knobs` | what a line of the input does |
 //! | `lines` | the lines of the input, as they come |
 
+mod authority;
 mod furnish;
 mod greeting;
 mod knobs;
@@ -19,12 +23,11 @@ use std::{
     process::ExitCode,
 };
 
-use iscsi_initiator_fake::{Bus, Machine, polkit, systemd, target::Chap};
-use iscsi_initiator_polkit::Action;
+use iscsi_initiator_fake::{Machine, systemd, target::Chap};
 use iscsi_initiatord::{Activity, Entrance, Layout, connect, serve};
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::{greeting::Greeting, knobs::Knobs};
+use self::{authority::Authority, greeting::Greeting, knobs::Knobs};
 
 const TARGET: &str = "iqn.2003-01.com.example:disks";
 const USER: &str = "libvirtd";
@@ -53,15 +56,18 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let portals = machine.add_gateway(TARGET, Chap::new(USER, SECRET));
     machine.start_multipathd();
     furnish::furnish(&machine)?;
-    let bus = Bus::session();
-    let stand_ins = bus.connect().await;
-    let denied = polkit::serve(&stand_ins, &Action::ALL.map(Action::id)).await;
+    let is_real = match std::env::args().skip(1).collect::<Vec<_>>().as_slice() {
+        [] => false,
+        [word] if word == "--polkit" => true,
+        _ => return Err("usage: dev [--polkit]".into()),
+    };
+    let (authority, stand_ins) = Authority::start(is_real).await;
     systemd::serve_machine(&stand_ins, &machine).await;
-    let mut daemon = Some(Daemon::start(&bus, &machine).await?);
-    let greeting = Greeting::new(&bus, &machine, portals)?;
+    let mut daemon = Some(Daemon::start(authority.address(), &machine).await?);
+    let greeting = Greeting::new(&authority, &machine, portals)?;
     say(&greeting.to_string())?;
     let mut lines = lines::read();
-    let knobs = Knobs { machine: machine.clone(), denied, greeting };
+    let mut knobs = Knobs { machine: machine.clone(), authority, greeting };
     loop {
         let line = tokio::select! {
             line = lines.recv() => line,
@@ -77,7 +83,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
             },
             "start-daemon" if daemon.is_some() => "error: it runs already".to_owned(),
             "start-daemon" => {
-                daemon = Some(Daemon::start(&bus, &machine).await?);
+                daemon = Some(Daemon::start(knobs.authority.address(), &machine).await?);
                 "ok".to_owned()
             }
             _ => knobs.turn(line).await,
@@ -93,8 +99,8 @@ struct Daemon {
 }
 
 impl Daemon {
-    async fn start(bus: &Bus, machine: &Machine) -> Result<Self, Box<dyn Error>> {
-        let entrance = connect(&bus.address().parse()?).await?;
+    async fn start(address: &str, machine: &Machine) -> Result<Self, Box<dyn Error>> {
+        let entrance = connect(&address.parse()?).await?;
         let activity = serve(&entrance, Layout::below(&machine.root())).await?;
         Ok(Self { entrance, _activity: activity })
     }

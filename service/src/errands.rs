@@ -1,18 +1,32 @@
 //! What the program does for units of systemd beside the daemon: each is a process of its own that ends by itself.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, num::NonZeroUsize, time::Duration};
 
 use iscsi_initiator_dbus::{
     BUS_NAME, INTERFACE, OBJECT_PATH,
     results::{Node, Startup},
 };
-use tokio::time::{Instant, sleep, timeout_at};
-use zbus::{Connection, Variant};
+use serde::Serialize;
+use tokio::time::{sleep, timeout};
+use tokio_stream::StreamExt;
+use zbus::{Connection, DynamicType, MatchRule, Message, MessageStream, Variant, message::Type};
 
-use crate::{Activity, Layout, backend::open_iscsi::database::Database, engine::Engine};
+use crate::{
+    Activity, Layout,
+    backend::{open_iscsi::database::Database, systemd::Private},
+    engine::Engine,
+};
 
-/// Between two looks at what is missing.
+/// The daemon's unit.
+const DAEMON: &str = "iscsi-initiatord.service";
+/// Before another try, and between two looks at what is missing.
 const AGAIN: Duration = Duration::from_millis(200);
+/// Between two looks at most.
+const LOST: Duration = Duration::from_secs(2);
+/// How long systemd may take to be told something, where nothing else is waited for.
+const TELL: Duration = Duration::from_secs(5);
+/// How many signals wait: one is enough to look again.
+const QUEUE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
 
 /// Whether any node is set to log in automatically: without one, nothing has to be started at the boot.
 pub fn has_automatic(layout: &Layout) -> bool {
@@ -21,30 +35,54 @@ pub fn has_automatic(layout: &Layout) -> bool {
     listing.nodes.iter().any(|node| node.startup == Startup::Automatic && node.damage.is_none())
 }
 
-/// Waits until every node that is set so has a session, or for this long, and returns whether it has. Whatever is not
-/// there yet, such as the bus, is waited for as well.
-pub async fn await_automatic(wait: Duration) -> bool {
-    let deadline = Instant::now() + wait;
+/// Has the daemon started, waits until every node that is set so has a session, or for this long, and returns whether it
+/// has. Whatever is not there yet, such as the bus, is waited for as well.
+pub async fn await_automatic(layout: &Layout, wait: Duration) -> bool {
     let waiting = async {
-        loop {
-            if let Ok(nodes) = nodes().await
-                && nodes.iter().all(is_up)
-            {
-                return;
-            }
+        // Before the bus is there, or where it comes only after the disks that are waited for.
+        if let Ok(systemd) = Private::connect(&layout.run).await
+            && let Err(error) = systemd.begin(DAEMON).await
+        {
+            tracing::warn!(%error, "systemd did not start the daemon; the bus will");
+        }
+        if wait.is_zero() {
+            return;
+        }
+        while await_nodes().await.is_err() {
             sleep(AGAIN).await;
         }
     };
-    timeout_at(deadline, waiting).await.is_ok()
+    // systemd is to be told in any case.
+    let limit = if wait.is_zero() { TELL } else { wait };
+    timeout(limit, waiting).await.is_ok() && !wait.is_zero()
 }
 
-async fn nodes() -> zbus::Result<Vec<Node>> {
+/// Looks again when the daemon reports anything.
+async fn await_nodes() -> zbus::Result<()> {
     let connection = Connection::system().await?;
-    let every: HashMap<&str, Variant<'_>> = HashMap::new();
-    let body = (every,);
-    let reply =
-        connection.call_method(Some(BUS_NAME), OBJECT_PATH, Some(INTERFACE), "ListNodes", &body).await?;
-    reply.body().deserialize()
+    let signals =
+        MatchRule::builder().msg_type(Type::Signal).sender(BUS_NAME).path_namespace(OBJECT_PATH).build()?;
+    let mut signals = MessageStream::for_match_rule(signals, &connection, Some(QUEUE)).await?;
+    call(&connection, "Subscribe", &()).await?;
+    loop {
+        let every: HashMap<&str, Variant<'_>> = HashMap::new();
+        let nodes: Vec<Node> = call(&connection, "ListNodes", &(every,)).await?.body().deserialize()?;
+        if nodes.iter().all(is_up) {
+            return Ok(());
+        }
+        // As long as nothing is heard, perhaps because the daemon has ended, it is asked now and then.
+        let _ = timeout(LOST, signals.next()).await;
+        // More than one comes of what happens.
+        sleep(AGAIN).await;
+    }
+}
+
+async fn call<B: Serialize + DynamicType>(
+    connection: &Connection,
+    method: &str,
+    body: &B,
+) -> zbus::Result<Message> {
+    connection.call_method(Some(BUS_NAME), OBJECT_PATH, Some(INTERFACE), method, body).await
 }
 
 fn is_up(node: &Node) -> bool {

@@ -5,9 +5,11 @@
 //! |---|---|
 //! | `look` | the state of units |
 //! | `masks` | the command that starts a unit, also a masked one |
+//! | `private` | systemd without the bus, at a boot and at a shutdown |
 
 mod look;
 pub(crate) mod masks;
+mod private;
 
 use std::{
     path::Path,
@@ -69,6 +71,9 @@ trait ServiceView {
 trait UnitView {
     #[zbus(property)]
     fn active_state(&self) -> zbus::Result<String>;
+    /// The units that are ordered after it.
+    #[zbus(property)]
+    fn before(&self) -> zbus::Result<Vec<String>>;
     #[zbus(property)]
     fn load_state(&self) -> zbus::Result<String>;
     #[zbus(property)]
@@ -79,7 +84,10 @@ trait UnitView {
     fn conditions(&self) -> zbus::Result<Vec<(String, bool, bool, String, i32)>>;
 }
 
-pub(crate) use self::look::Unit;
+pub(crate) use self::{
+    look::Unit,
+    private::{Private, Unmounting},
+};
 
 const ALREADY_SUBSCRIBED: &str = "org.freedesktop.systemd1.AlreadySubscribed";
 static NUMBER: AtomicU32 = AtomicU32::new(0);

@@ -29,7 +29,10 @@ use crate::engine::{
     turns::{activity::Activity, audience::ToShow},
 };
 
-/// Events within this time count as one: a new disk comes with dozens.
+/// From an event to the look that it causes, where none was right before: what the kernel reports is there then. (A
+/// device that goes has its event a moment before it is gone.)
+const SOON: Duration = Duration::from_millis(5);
+/// The shortest pause after a look. Events within it count as one: a new disk comes with dozens.
 const FLURRY: Duration = Duration::from_millis(20);
 /// After a look of its own, the mirror pauses for as long as the look took. Where one look follows another, because
 /// events go on, that grows to this many times as long: the processor is needed by who causes them.
@@ -38,7 +41,7 @@ const SHARE: u32 = 4;
 const LONGEST: Duration = Duration::from_secs(1);
 /// After the look that a device event caused, more follow: multipathd and udev are a moment behind the kernel. The time
 /// is doubled from one to the next.
-const ECHO: Duration = Duration::from_millis(50);
+const ECHO: Duration = Duration::from_millis(25);
 /// The last of them is this long after the one before.
 const LAST_ECHO: Duration = Duration::from_millis(400);
 /// Between two looks while something does not work or is on its way: a session's state has no event. The time is
@@ -156,7 +159,7 @@ impl Emitter {
             tokio::select! {
                 Some(question) = self.to_answer.recv() => self.serve(vec![question], Vec::new()).await,
                 Some(request) = self.to_show.recv() => self.serve(Vec::new(), vec![request]).await,
-                () = self.events.next(), if is_watched => self.look_after(FLURRY),
+                () = self.events.next(), if is_watched => self.look_after(SOON),
                 () = sleep_until(self.due) => self.look_by_itself().await,
                 () = traffic.next() => {}
             }

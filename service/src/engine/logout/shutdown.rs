@@ -1,5 +1,7 @@
-//! Logs out at shutdown: waits until nothing uses the disks any more, then ends the sessions as any logout does.
-//! Must not use force, wait for long, or need a daemon or a bus: both may be gone by then.
+//! Logs out at shutdown: waits until nothing uses the disks any more, then ends the sessions as any logout does. File
+//! systems that systemd would unmount only after that are unmounted before, by systemd.
+//! Must not use force, wait for long, need a daemon or a bus (both may be gone by then), or unmount anything while the
+//! machine goes on.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +14,11 @@ use tokio::time::{Instant, sleep};
 
 use super::{Manner, boot, end};
 use crate::{
-    backend::{host::limit::Limit, kernel::sysfs::Session},
+    backend::{
+        host::{limit::Limit, threads::looking_for_uses},
+        kernel::sysfs::Session,
+        systemd::{Private, Unmounting},
+    },
     engine::{
         Engine,
         call::Progress,
@@ -25,7 +31,7 @@ const UNIT: &str = "iscsi-initiatord-logout.service";
 /// Between two looks at whether the disks are still used: an unmount has no event here.
 const AGAIN: Duration = Duration::from_millis(500);
 /// How long one target may take: another may be waiting.
-const EACH: Duration = Duration::from_secs(20);
+const EACH: Duration = Duration::from_secs(10);
 /// And how long at least, also at the end: it is to be known why it stays.
 const LAST: Duration = Duration::from_secs(5);
 /// How often a target is tried that fails although nothing uses it.
@@ -53,11 +59,12 @@ impl Engine {
     /// that are left after `wait`, each with the reason.
     pub(crate) async fn log_out_of_all(self: &Arc<Self>, wait: Duration) -> BTreeMap<String, Fault> {
         let limit = Limit::of(wait);
+        let ending = Ending::find(self).await;
         let mut tries: BTreeMap<String, u32> = BTreeMap::new();
         let mut reported = BTreeMap::new();
         loop {
             let left = match self.state.look(Parts::NODES).await {
-                Ok(now) => self.log_out_once(&now, &mut tries, &limit).await,
+                Ok(now) => self.log_out_once(&now, ending.as_ref(), &mut tries, &limit).await,
                 Err(fault) => BTreeMap::from([(String::new(), fault)]),
             };
             for (target, fault) in &left {
@@ -79,6 +86,7 @@ impl Engine {
     async fn log_out_once(
         &self,
         now: &Snapshot,
+        ending: Option<&Ending>,
         tries: &mut BTreeMap<String, u32>,
         limit: &Limit,
     ) -> BTreeMap<String, Fault> {
@@ -87,7 +95,8 @@ impl Engine {
         for name in targets {
             let sessions: Vec<Session> =
                 now.sessions().filter(|session| session.target == name).cloned().collect();
-            match self.log_out_of(name, &sessions, now, &limit.at_least(LAST).at_most(EACH)).await {
+            let limit = limit.at_least(LAST).at_most(EACH);
+            match self.log_out_of(name, &sessions, now, ending, &limit).await {
                 Ok(()) => {}
                 Err(fault) => {
                     if !matches!(fault.kind(), Kind::InUse | Kind::Busy) {
@@ -105,6 +114,7 @@ impl Engine {
         name: &str,
         sessions: &[Session],
         now: &Snapshot,
+        ending: Option<&Ending>,
         limit: &Limit,
     ) -> Result<()> {
         let target: Iqn = Iqn::recorded(name).map_err(|why| Fault::new(Kind::Failed, why.to_string()))?;
@@ -112,6 +122,9 @@ impl Engine {
         if let Some(boot) = boot::find(self, sessions, &nodes, false).await? {
             tracing::info!(target = name, reason = boot.what, "stays logged in");
             return Ok(());
+        }
+        if let Some(ending) = ending {
+            ending.unmount(self, sessions).await;
         }
         let _claim = self.turns.claims.claim(&target)?;
         let manner = Manner { force: false, waits: true, looked_at: Some(Instant::now()) };
@@ -123,6 +136,49 @@ impl Engine {
         self.turns.missing.logged_out(&nodes).await;
         tracing::info!(target = name, "logged out");
         Ok(())
+    }
+}
+
+/// The end of the machine's run.
+struct Ending {
+    systemd: Private,
+}
+
+impl Ending {
+    /// `None` if the machine goes on, or systemd does not say.
+    async fn find(engine: &Engine) -> Option<Self> {
+        let found = async {
+            let systemd = Private::connect(&engine.layout.run).await?;
+            Ok::<_, zbus::Error>(systemd.is_stopping().await?.then_some(Self { systemd }))
+        };
+        found.await.unwrap_or_else(|error| {
+            tracing::info!(%error, "systemd does not say whether the machine stops: nothing is unmounted");
+            None
+        })
+    }
+
+    /// Has the file systems unmounted that are on the disks of these sessions. Does not wait for that: what is not
+    /// unmounted yet is in the way of the logout, which says so.
+    async fn unmount(&self, engine: &Engine, sessions: &[Session]) {
+        let usage = engine.usage.clone();
+        let disks: Vec<String> =
+            sessions.iter().flat_map(|session| &session.disks).map(|disk| disk.name.clone()).collect();
+        let places = match looking_for_uses(move || usage.carried(&disks)).await {
+            Ok(Some(carried)) if carried.mounts.is_empty() => return,
+            Ok(Some(carried)) => carried.mounts,
+            Ok(None) | Err(_) => return tracing::warn!("what is mounted could not be read"),
+        };
+        match self.systemd.unmount(&places).await {
+            Ok(Unmounting { begun, needed }) => {
+                for place in begun {
+                    tracing::info!(place, "has systemd unmount it");
+                }
+                for (place, unit) in needed {
+                    tracing::info!(place, unit, "stays mounted until the unit has stopped");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "systemd did not unmount what is on the disks"),
+        }
     }
 }
 

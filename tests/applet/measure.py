@@ -114,12 +114,12 @@ def main():
     if sys.argv[1] == "--inside":
         inside(sys.argv[2], sys.argv[3], int(sys.argv[4]))
         return
-    from run import desktop
+    from run import desktop, person
     from stories import Story
 
     applet, dev, *seconds = sys.argv[1:]
     with desktop(Story(None)) as (environment, work):
-        command = [sys.executable, os.path.abspath(__file__), "--inside", applet, dev]
+        command = [*person(), sys.executable, os.path.abspath(__file__), "--inside", applet, dev]
         sys.exit(subprocess.run([*command, *(seconds or ["60"])], env=environment, cwd=work, check=False).returncode)
 
 

@@ -17,7 +17,7 @@ pub(crate) enum Authority {
     /// It answers at once, and asks nobody.
     StandIn { bus: Bus, denied: Denied },
     /// The one that a desktop has. Everybody may do everything but what was said otherwise, by a rule.
-    Polkit { world: World, said: BTreeMap<&'static str, Said> },
+    Polkit { world: Box<World>, said: BTreeMap<&'static str, Said> },
 }
 
 /// What is said of an action.
@@ -35,7 +35,7 @@ impl Authority {
     /// With the connection of what else is a stand-in there, which must be kept.
     pub(crate) async fn start(is_real: bool) -> (Self, Connection) {
         if is_real {
-            let world = World::start_with_rules(&rule(&BTreeMap::new())).await;
+            let world = Box::new(World::start_with_rules(&rule(&BTreeMap::new())).await);
             let connection = world.connect().await;
             return (Self::Polkit { world, said: BTreeMap::new() }, connection);
         }

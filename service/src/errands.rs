@@ -11,20 +11,12 @@ use tokio::time::{sleep, timeout};
 use tokio_stream::StreamExt;
 use zbus::{Connection, DynamicType, MatchRule, Message, MessageStream, Variant, message::Type};
 
-use crate::{
-    Activity, Layout,
-    backend::{open_iscsi::database::Database, systemd::Private},
-    engine::Engine,
-};
+use crate::{Activity, Layout, backend::open_iscsi::database::Database, engine::Engine};
 
-/// The daemon's unit.
-const DAEMON: &str = "iscsi-initiatord.service";
 /// Before another try, and between two looks at what is missing.
 const AGAIN: Duration = Duration::from_millis(200);
 /// Between two looks at most.
 const LOST: Duration = Duration::from_secs(2);
-/// How long systemd may take to be told something, where nothing else is waited for.
-const TELL: Duration = Duration::from_secs(5);
 /// How many signals wait: one is enough to look again.
 const QUEUE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
 
@@ -35,26 +27,15 @@ pub fn has_automatic(layout: &Layout) -> bool {
     listing.nodes.iter().any(|node| node.startup == Startup::Automatic && node.damage.is_none())
 }
 
-/// Has the daemon started, waits until every node that is set so has a session, or for this long, and returns whether it
-/// has. Whatever is not there yet, such as the bus, is waited for as well.
-pub async fn await_automatic(layout: &Layout, wait: Duration) -> bool {
+/// Waits until every node that is set so has a session, or for this long, and returns whether it has. Whatever is not
+/// there yet, such as the bus, is waited for as well.
+pub async fn await_automatic(wait: Duration) -> bool {
     let waiting = async {
-        // Before the bus is there, or where it comes only after the disks that are waited for.
-        if let Ok(systemd) = Private::connect(&layout.run).await
-            && let Err(error) = systemd.begin(DAEMON).await
-        {
-            tracing::warn!(%error, "systemd did not start the daemon; the bus will");
-        }
-        if wait.is_zero() {
-            return;
-        }
         while await_nodes().await.is_err() {
             sleep(AGAIN).await;
         }
     };
-    // systemd is to be told in any case.
-    let limit = if wait.is_zero() { TELL } else { wait };
-    timeout(limit, waiting).await.is_ok() && !wait.is_zero()
+    timeout(wait, waiting).await.is_ok()
 }
 
 /// Looks again when the daemon reports anything.

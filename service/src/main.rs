@@ -142,7 +142,7 @@ async fn run(layout: Layout, task: Task) -> Result<(), String> {
         Task::HasAutomatic => Ok(()),
         // The boot goes on in any case, and so does the daemon.
         Task::Wait(wait) => {
-            if !await_automatic(&layout, wait).await && !wait.is_zero() {
+            if !await_automatic(wait).await && !wait.is_zero() {
                 tracing::info!(
                     seconds = wait.as_secs(),
                     "not all nodes are logged in to; the daemon tries on"

@@ -1,15 +1,15 @@
 //! systemd's bus interface: starts, enables and reloads units, and waits for the result.
-//! Must not start systemctl, or treat a job as done before systemd itself reports it.
+//! Must not start systemctl where there is a bus, or treat a job as done before systemd itself reports it.
 //!
 //! | room | what it is |
 //! |---|---|
 //! | `look` | the state of units |
 //! | `masks` | the command that starts a unit, also a masked one |
-//! | `private` | systemd without the bus, at a boot and at a shutdown |
+//! | `alone` | systemd without the bus, at a shutdown |
 
+mod alone;
 mod look;
 pub(crate) mod masks;
-mod private;
 
 use std::{
     path::Path,
@@ -71,9 +71,6 @@ trait ServiceView {
 trait UnitView {
     #[zbus(property)]
     fn active_state(&self) -> zbus::Result<String>;
-    /// The units that are ordered after it.
-    #[zbus(property)]
-    fn before(&self) -> zbus::Result<Vec<String>>;
     #[zbus(property)]
     fn load_state(&self) -> zbus::Result<String>;
     #[zbus(property)]
@@ -85,8 +82,8 @@ trait UnitView {
 }
 
 pub(crate) use self::{
+    alone::{Alone, Unmounting},
     look::Unit,
-    private::{Private, Unmounting},
 };
 
 const ALREADY_SUBSCRIBED: &str = "org.freedesktop.systemd1.AlreadySubscribed";

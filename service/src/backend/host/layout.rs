@@ -71,6 +71,8 @@ pub struct Layout {
     pub polkit_actions: Vec<PathBuf>,
     /// Where the system bus looks for its policy.
     pub bus_policies: Vec<PathBuf>,
+    /// Where systemctl may be; the first that exists is used.
+    pub systemctl: Vec<PathBuf>,
     /// Where an administrator masks units: for good first, then until the next boot.
     pub unit_masks: Vec<PathBuf>,
 }
@@ -103,6 +105,7 @@ impl Default for Layout {
             machine_id: "/etc/machine-id".into(),
             polkit_actions: folders(["/etc", "/run", "/usr/local/share", "/usr/share"], "polkit-1/actions"),
             bus_policies: folders(["/etc", "/usr/local/share", "/usr/share"], "dbus-1/system.d"),
+            systemctl: folders(["/usr/bin", "/bin"], "systemctl"),
             unit_masks: folders(["/etc", "/run"], "systemd/system"),
         }
     }
@@ -148,6 +151,7 @@ impl Layout {
             machine_id: at("etc/machine-id"),
             polkit_actions: vec![at("share/polkit-1/actions")],
             bus_policies: vec![at("etc/dbus-1/system.d"), at("share/dbus-1/system.d")],
+            systemctl: vec![at("bin/systemctl")],
             unit_masks: vec![at("etc/systemd")],
         }
     }

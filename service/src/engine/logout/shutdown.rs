@@ -17,7 +17,7 @@ use crate::{
     backend::{
         host::{limit::Limit, threads::looking_for_uses},
         kernel::sysfs::Session,
-        systemd::{Private, Unmounting},
+        systemd::{Alone, Unmounting},
     },
     engine::{
         Engine,
@@ -141,20 +141,20 @@ impl Engine {
 
 /// The end of the machine's run.
 struct Ending {
-    systemd: Private,
+    systemd: Alone,
 }
 
 impl Ending {
     /// `None` if the machine goes on, or systemd does not say.
     async fn find(engine: &Engine) -> Option<Self> {
-        let found = async {
-            let systemd = Private::connect(&engine.layout.run).await?;
-            Ok::<_, zbus::Error>(systemd.is_stopping().await?.then_some(Self { systemd }))
-        };
-        found.await.unwrap_or_else(|error| {
-            tracing::info!(%error, "systemd does not say whether the machine stops: nothing is unmounted");
-            None
-        })
+        let systemd = Alone::new(&engine.layout)?;
+        match systemd.is_stopping().await {
+            Ok(is_stopping) => is_stopping.then_some(Self { systemd }),
+            Err(error) => {
+                tracing::warn!(error, "systemd does not say whether the machine stops: nothing is unmounted");
+                None
+            }
+        }
     }
 
     /// Has the file systems unmounted that are on the disks of these sessions. Does not wait for that: what is not
@@ -169,15 +169,15 @@ impl Ending {
             Ok(None) | Err(_) => return tracing::warn!("what is mounted could not be read"),
         };
         match self.systemd.unmount(&places).await {
-            Ok(Unmounting { begun, needed }) => {
-                for place in begun {
-                    tracing::info!(place, "has systemd unmount it");
+            Ok(Unmounting { units, needed }) => {
+                for unit in units {
+                    tracing::info!(unit, "has systemd unmount it");
                 }
                 for (place, unit) in needed {
                     tracing::info!(place, unit, "stays mounted until the unit has stopped");
                 }
             }
-            Err(error) => tracing::warn!(%error, "systemd did not unmount what is on the disks"),
+            Err(error) => tracing::warn!(error, "systemd did not unmount what is on the disks"),
         }
     }
 }

@@ -18,7 +18,7 @@ CARGO      ?= cargo
 RELEASE     = $(TARGET)/release
 NAME        = org.cloudatlas.IscsiInitiator
 
-.PHONY: help setup build check lint doc deny unit bus case virt test soak fuzz bench dev applet applet-run applet-test applet-po demo shell install install-libvirt-hook install-applet uninstall uninstall-libvirt-hook uninstall-applet clean
+.PHONY: help setup build check lint doc deny unit bus case virt test soak fuzz bench dev applet applet-run applet-test po demo shell install install-libvirt-hook install-applet uninstall uninstall-libvirt-hook uninstall-applet clean
 
 help: ## list these commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,8 +77,8 @@ applet-run: ## show the applet beside the daemon of `make dev` (knobs from the s
 applet-test: ## test the applet: its unit tests, its catalogue, and its window as a person uses it (CASE=name: one of the cases)
 	@tests/applet/test $(CASE)
 
-applet-po: ## bring the applet's translations up to date with its sources (client/applet/po)
-	@tests/applet/room run tests/applet/translations update
+po: ## bring the translations up to date with the sources (client/po)
+	@tests/applet/room run tests/translations update
 
 demo: setup ## the main job, step by step, on a real machine with a real gateway (STAY=1: and a shell there)
 	@tests/demo $(if $(STAY),--stay)
@@ -108,6 +108,8 @@ install: ## put every file where a distribution would (DESTDIR=, PREFIX=/usr)
 	install -D -m 0644 docs/man/iscsi-initiatord.8 $(DESTDIR)$(DATADIR)/man/man8/iscsi-initiatord.8
 	install -D -m 0644 client/cli/completions/iscsictl.bash $(DESTDIR)$(DATADIR)/bash-completion/completions/iscsictl
 	install -D -m 0644 client/cli/completions/_iscsictl $(DESTDIR)$(ZSHDIR)/_iscsictl
+	@# For the applet, too.
+	tests/translations install $(DESTDIR)$(DATADIR)/locale
 	install -D -m 0644 README.md $(DESTDIR)$(DATADIR)/doc/iscsi-initiatord/README.md
 	install -D -m 0644 -t $(DESTDIR)$(DATADIR)/doc/iscsi-initiatord/docs docs/*.md
 	install -D -m 0644 -t $(DESTDIR)$(DATADIR)/doc/iscsi-initiatord/docs/adr docs/adr/*.md
@@ -126,7 +128,7 @@ uninstall-libvirt-hook: ## remove it again
 
 APPLET := $(NAME).Applet
 ICONS := $(DATADIR)/icons/hicolor
-install-applet: ## put the applet's files where a distribution would, after make applet (DESTDIR=, PREFIX=/usr)
+install-applet: ## put the applet's files where a distribution would, after make applet and make install, which has its translations (DESTDIR=, PREFIX=/usr)
 	install -D -m 0755 $(firstword $(wildcard $(TARGET)/applet/native/release/iscsi-applet $(TARGET)/applet/build/release/iscsi-applet)) $(DESTDIR)$(BINDIR)/iscsi-applet
 	install -D -m 0644 client/applet/data/$(APPLET).desktop $(DESTDIR)$(DATADIR)/applications/$(APPLET).desktop
 	install -D -m 0644 client/applet/data/$(APPLET).Tray.desktop $(DESTDIR)/etc/xdg/autostart/$(APPLET).Tray.desktop
@@ -137,7 +139,6 @@ install-applet: ## put the applet's files where a distribution would, after make
 	install -D -m 0644 -t $(DESTDIR)$(ICONS)/scalable/apps client/applet/data/icons/scalable/apps/$(APPLET).svg
 	install -D -m 0644 -t $(DESTDIR)$(ICONS)/symbolic/apps client/applet/data/icons/scalable/apps/$(APPLET)-symbolic.svg
 	install -D -m 0644 -t $(DESTDIR)$(ICONS)/symbolic/status client/applet/data/icons/scalable/actions/*.svg
-	tests/applet/translations install $(DESTDIR)$(DATADIR)/locale
 
 uninstall-applet: ## remove what install-applet put there
 	rm -f $(DESTDIR)$(BINDIR)/iscsi-applet
@@ -145,7 +146,6 @@ uninstall-applet: ## remove what install-applet put there
 	rm -f $(DESTDIR)$(DATADIR)/metainfo/$(APPLET).metainfo.xml $(DESTDIR)$(DATADIR)/dbus-1/services/$(APPLET).service
 	rm -f $(DESTDIR)$(ICONS)/scalable/apps/$(APPLET).svg $(DESTDIR)$(ICONS)/symbolic/apps/$(APPLET)-symbolic.svg
 	rm -f $(addprefix $(DESTDIR)$(ICONS)/symbolic/status/,$(notdir $(wildcard client/applet/data/icons/scalable/actions/*.svg)))
-	rm -f $(DESTDIR)$(DATADIR)/locale/zh_CN/LC_MESSAGES/iscsi-initiator.mo
 
 uninstall: ## remove what install put there
 	rm -f $(DESTDIR)$(LIBEXECDIR)/iscsi-initiatord $(DESTDIR)$(BINDIR)/iscsictl
@@ -160,6 +160,7 @@ uninstall: ## remove what install put there
 	rm -f $(DESTDIR)$(SYSTEMDDIR)/sysusers.d/iscsi-initiatord.conf
 	rm -f $(DESTDIR)$(DATADIR)/man/man1/iscsictl.1 $(DESTDIR)$(DATADIR)/man/man8/iscsi-initiatord.8
 	rm -f $(DESTDIR)$(DATADIR)/bash-completion/completions/iscsictl $(DESTDIR)$(ZSHDIR)/_iscsictl
+	rm -f $(DESTDIR)$(DATADIR)/locale/zh_CN/LC_MESSAGES/iscsi-initiator.mo
 	rm -rf $(DESTDIR)$(DATADIR)/doc/iscsi-initiatord
 
 clean: ## remove what was built, the testbed's image included

@@ -5,6 +5,7 @@ use std::{cmp::Ordering, ops::RangeInclusive};
 
 use iscsi_initiator_dbus::Secret;
 
+use crate::language::say;
 use crate::problem::Problem;
 
 /// What ceph-iscsi lets an administrator set (gwcli/utils.py, `valid_credentials`), in characters.
@@ -13,30 +14,50 @@ const USER: RangeInclusive<usize> = 8..=64;
 
 /// One sentence for all that Ceph does not accept. Other makes of target accept other lengths.
 pub(crate) fn sentence(odd: &[String]) -> Option<String> {
-    let odd = odd.join(", and ");
-    (!odd.is_empty()).then(|| format!("if this is a Ceph gateway: it accepts only {odd}"))
+    let and = |first: String, second: &String| say!("{first}, and {second}", first, second);
+    let (first, rest) = odd.split_first()?;
+    let odd = rest.iter().fold(first.clone(), and);
+    Some(say!("if this is a Ceph gateway: it accepts only {odd}", odd))
 }
 
 /// What Ceph does not accept. `whose` names the secret.
 pub(crate) fn lengths(user: &str, secret: &Secret, whose: &str) -> Vec<String> {
-    let views = [
-        ("secrets", SECRET, secret.expose(), whose.to_owned()),
-        ("user names", USER, user, format!("\"{user}\"")),
-    ];
-    let odd = views
-        .into_iter()
-        .filter_map(|(what, range, text, which)| limit(what, &range, text.chars().count(), &which));
-    odd.collect()
+    let (least, most) = (SECRET.start(), SECRET.end());
+    let of_secret = match place(&SECRET, secret.expose()) {
+        Ordering::Less => {
+            Some(say!("secrets of {least} to {most} characters ({whose} is shorter)", least, most, whose))
+        }
+        Ordering::Greater => {
+            Some(say!("secrets of {least} to {most} characters ({whose} is longer)", least, most, whose))
+        }
+        Ordering::Equal => None,
+    };
+    let (least, most) = (USER.start(), USER.end());
+    let of_user = match place(&USER, user) {
+        Ordering::Less => Some(say!(
+            "user names of {least} to {most} characters (\"{user}\" is shorter)",
+            least,
+            most,
+            user
+        )),
+        Ordering::Greater => {
+            Some(say!("user names of {least} to {most} characters (\"{user}\" is longer)", least, most, user))
+        }
+        Ordering::Equal => None,
+    };
+    of_secret.into_iter().chain(of_user).collect()
 }
 
-fn limit(what: &str, range: &RangeInclusive<usize>, characters: usize, which: &str) -> Option<String> {
-    let (least, most) = (range.start(), range.end());
-    let how = match (characters.cmp(least), characters.cmp(most)) {
-        (Ordering::Less, _) => "shorter",
-        (_, Ordering::Greater) => "longer",
-        _ => return None,
-    };
-    Some(format!("{what} of {least} to {most} characters ({which} is {how})"))
+/// Whether a text is shorter or longer than that, in characters.
+fn place(range: &RangeInclusive<usize>, text: &str) -> Ordering {
+    let characters = text.chars().count();
+    if characters < *range.start() {
+        Ordering::Less
+    } else if characters > *range.end() {
+        Ordering::Greater
+    } else {
+        Ordering::Equal
+    }
 }
 
 /// One secret for both directions proves nothing: a peer that reflects our challenge gets the proof from us
@@ -44,8 +65,10 @@ fn limit(what: &str, range: &RangeInclusive<usize>, characters: usize, which: &s
 pub(crate) fn differ(initiator: &Secret, target: &Secret) -> Result<(), Problem> {
     if initiator.expose() == target.expose() {
         return Err(Problem::usage(
-            "the target's secret must differ from the initiator's: with one for both, any host can pass for the target",
-            "set another secret for the target's side on the gateway, and use that one here",
+            say!(
+                "the target's secret must differ from the initiator's: with one for both, any host can pass for the target"
+            ),
+            &say!("set another secret for the target's side on the gateway, and use that one here"),
         ));
     }
     Ok(())

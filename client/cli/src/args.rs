@@ -409,6 +409,12 @@ pub(crate) fn wanted(words: &[String]) -> Wanted {
     Wanted::after(&program, words)
 }
 
+/// The program as clap knows it.
+#[cfg(test)]
+pub(crate) fn program() -> clap::Command {
+    Args::command()
+}
+
 /// The command in these words, or nothing.
 fn verb_of(typed: &[String]) -> &str {
     let verb = typed.iter().find(|word| !word.starts_with('-'));

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use zbus::{DynamicType, Type, Variant};
 
-use crate::{problem::Problem, show};
+use crate::{language::say, problem::Problem, show};
 
 /// Of the document; another number for another shape.
 const FORMAT: u32 = 1;
@@ -30,8 +30,8 @@ pub(crate) fn check(file: &Path) -> Result<(), Problem> {
 
 fn taken(file: &Path) -> Problem {
     Problem::usage(
-        format!("{}: already exists, and is not overwritten", file.display()),
-        "use the name of a new file",
+        say!("{file}: already exists, and is not overwritten", file = file.display()),
+        &say!("use the name of a new file"),
     )
 }
 

@@ -9,6 +9,7 @@
 //! | `bus` | the connection to the daemon |
 //! | `commands` | one call to the daemon each, and the report on its answer |
 //! | `exit` | the exit codes |
+//! | `language` | the language of what people read |
 //! | `live` | what changes, as it changes |
 //! | `problem` | a failure of the whole command |
 //! | `prompt` | a question on the terminal whose answer is not shown |
@@ -23,6 +24,7 @@ mod bundle;
 mod bus;
 mod commands;
 mod exit;
+mod language;
 mod live;
 mod problem;
 mod prompt;
@@ -47,6 +49,7 @@ use crate::{
 
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
+    language::begin(&words);
     let args = match args::read(&words) {
         Ok(args) => args,
         Err(refused) => return refused.show().report(),

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 pub(crate) use self::allowed::Asked;
 use crate::exit::Exit;
+use crate::language::{self, say};
 
 /// What went wrong, what to do next, and the exit code that says so.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,8 +54,8 @@ impl Problem {
         Self {
             exit: Exit::NoDaemon,
             error: "org.freedesktop.DBus.Error.NoServer".to_owned(),
-            message: format!("cannot reach the system bus: {error}"),
-            hint: "start it: systemctl start dbus".to_owned(),
+            message: say!("cannot reach the system bus: {error}", error),
+            hint: say!("start it: systemctl start dbus"),
         }
     }
 
@@ -63,8 +64,8 @@ impl Problem {
         Self {
             exit: Exit::NoDaemon,
             error: "org.freedesktop.DBus.Error.Disconnected".to_owned(),
-            message: "the connection to the system bus was lost".to_owned(),
-            hint: "start it: systemctl start dbus".to_owned(),
+            message: say!("the connection to the system bus was lost"),
+            hint: say!("start it: systemctl start dbus"),
         }
     }
 
@@ -73,21 +74,27 @@ impl Problem {
         Self {
             exit: Exit::Failed,
             error: "org.freedesktop.DBus.Error.UnknownMethod".to_owned(),
-            message: format!("the daemon's version {version} cannot report changes as they happen"),
-            hint: "update iscsi-initiatord, and restart it: systemctl restart iscsi-initiatord".to_owned(),
+            message: say!("the daemon's version {version} cannot report changes as they happen", version),
+            hint: say!("update iscsi-initiatord, and restart it: systemctl restart iscsi-initiatord"),
         }
     }
 
     fn no_daemon(fault: &Fault) -> Self {
         let gone = fault.error_name().ends_with(".NoReply") || fault.error_name().ends_with(".Disconnected");
         let (message, hint) = if gone {
-            ("the daemon stopped before it replied".to_owned(), "see its log: journalctl -u iscsi-initiatord")
+            (
+                say!("the daemon stopped before it replied"),
+                say!("see its log: journalctl -u iscsi-initiatord"),
+            )
         } else {
-            let message =
-                format!("cannot reach the service {BUS_NAME} on the system bus: {}", fault.message());
+            let message = say!(
+                "cannot reach the service {name} on the system bus: {why}",
+                name = BUS_NAME,
+                why = fault.message()
+            );
             (message, how_to_start(fault))
         };
-        Self { exit: Exit::NoDaemon, error: fault.error_name().to_owned(), message, hint: hint.to_owned() }
+        Self { exit: Exit::NoDaemon, error: fault.error_name().to_owned(), message, hint }
     }
 
     /// The next step after a login that failed without one: a closer look at this target or portal.
@@ -104,7 +111,7 @@ impl Problem {
         if helps && self.hint.is_empty() {
             let place = place.iter().copied().filter(|word| !word.is_empty());
             let command = shell::command(["iscsictl", "diagnose"].into_iter().chain(place));
-            self.hint = format!("find the cause: {command}");
+            self.hint = say!("find the cause: {command}", command);
         }
         self
     }
@@ -135,7 +142,7 @@ impl Problem {
     #[must_use]
     pub(crate) fn with_next_step(mut self) -> Self {
         if self.hint.is_empty() {
-            self.hint = "see its log: journalctl -u iscsi-initiatord".to_owned();
+            self.hint = say!("see its log: journalctl -u iscsi-initiatord");
         }
         self
     }
@@ -144,7 +151,7 @@ impl Problem {
     #[must_use]
     pub(crate) fn or_list(mut self) -> Self {
         if self.error == Kind::NoSuchNode.name() {
-            self.hint = "see what is recorded: iscsictl nodes".to_owned();
+            self.hint = say!("see what is recorded: iscsictl nodes");
         }
         self
     }
@@ -173,12 +180,14 @@ impl From<Fault> for Problem {
         let is_older = fault.error_name() == "org.freedesktop.DBus.Error.UnknownMethod";
         let hint = match fault.next_step() {
             "" if is_older => {
-                "the daemon is older than this program: update it, and restart it: systemctl restart iscsi-initiatord"
+                say!(
+                    "the daemon is older than this program: update it, and restart it: systemctl restart iscsi-initiatord"
+                )
             }
-            hint => hint,
+            hint => hint.to_owned(),
         };
-        let message = words::plain(fault.message());
-        Self { error: fault.error_name().to_owned(), ..Self::new(fault.kind(), message, hint) }
+        let message = language::failure(&fault, &words::plain(fault.message()));
+        Self { error: fault.error_name().to_owned(), ..Self::new(fault.kind(), message, &hint) }
     }
 }
 
@@ -199,14 +208,16 @@ impl From<zbus::Error> for Problem {
 }
 
 /// systemd refuses to start a unit that is masked, whoever asks; the bus passes its error on, or only its words.
-fn how_to_start(fault: &Fault) -> &'static str {
+fn how_to_start(fault: &Fault) -> String {
     let says = |what: &str| fault.error_name().contains(what) || fault.message().contains(what);
     if says("UnitMasked") || says(" masked") {
-        "an administrator has masked it; to allow it again: systemctl unmask iscsi-initiatord"
+        say!("an administrator has masked it; to allow it again: systemctl unmask iscsi-initiatord")
     } else if says("NoSuchUnit") || says("ServiceUnknown") || says("not provided by any .service") {
-        "install the package iscsi-initiatord, or, if it is installed, start it: systemctl start iscsi-initiatord"
+        say!(
+            "install the package iscsi-initiatord, or, if it is installed, start it: systemctl start iscsi-initiatord"
+        )
     } else {
-        "see why it does not start: journalctl -u iscsi-initiatord"
+        say!("see why it does not start: journalctl -u iscsi-initiatord")
     }
 }
 

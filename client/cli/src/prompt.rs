@@ -14,6 +14,7 @@ use rustix::{
 };
 use zeroize::Zeroizing;
 
+use crate::language::{self, say};
 use crate::problem::Problem;
 
 /// Longer than any secret; a terminal hands out one line per read(2).
@@ -41,16 +42,18 @@ pub(crate) async fn ask(question: &str) -> Result<Secret, Problem> {
         // Ctrl-D: no end of line was echoed, and what is said next is not part of the question.
         let _ = (&tty).write_all(b"\n");
     }
-    let line = line.map_err(|error| Problem::local(format!("the terminal: {error}")))?;
-    Secret::from_bytes(line.to_vec()).map_err(|why| Problem::usage(why, ""))
+    let line = line.map_err(|error| Problem::local(say!("the terminal: {error}", error)))?;
+    Secret::from_bytes(line.to_vec()).map_err(|why| Problem::usage(language::word(why), ""))
 }
 
 fn open_terminal() -> Result<File, Problem> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     rustix::fs::open("/dev/tty", flags, Mode::empty()).map(File::from).map_err(|_| {
         Problem::usage(
-            "no terminal to ask for the secret on",
-            "use --secret-stdin or --secret-file FILE (for the target's secret --target-secret-file FILE)",
+            say!("no terminal to ask for the secret on"),
+            &say!(
+                "use --secret-stdin or --secret-file FILE (for the target's secret --target-secret-file FILE)"
+            ),
         )
     })
 }

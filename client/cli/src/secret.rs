@@ -9,12 +9,18 @@ use std::{
 };
 
 use iscsi_initiator_dbus::{
-    Secret, hint,
+    Secret,
     options::{Chap, Credentials},
+    shell,
 };
 use rustix::fs::{FileType, Mode, OFlags, fstat};
 
-use crate::{advice, args, problem::Problem, prompt};
+use crate::{
+    advice, args,
+    language::{self, say},
+    problem::Problem,
+    prompt,
+};
 
 /// CHAP as a method takes it, and which of Ceph's limits it does not keep.
 #[derive(Default)]
@@ -30,9 +36,9 @@ pub(crate) async fn read(chap: &args::Chap) -> Result<Given, Problem> {
     let secret = match (&chap.secret_file, chap.secret_stdin) {
         (Some(path), _) => from_file(path)?,
         (None, true) => from_stdin()?,
-        (None, false) => prompt::ask("CHAP secret of this initiator").await?,
+        (None, false) => prompt::ask(&say!("CHAP secret of this initiator")).await?,
     };
-    let mut odd = advice::lengths(user, &secret, "this one");
+    let mut odd = advice::lengths(user, &secret, &say!("this one"));
     given.limits = advice::sentence(&odd);
     let initiator = Chap::new(Credentials::piped(user, &secret).map_err(Problem::local)?);
     let Some(user) = &chap.target_user else {
@@ -41,10 +47,10 @@ pub(crate) async fn read(chap: &args::Chap) -> Result<Given, Problem> {
     };
     let target_secret = match &chap.target_secret_file {
         Some(path) => from_file(path)?,
-        None => prompt::ask("CHAP secret of the target").await?,
+        None => prompt::ask(&say!("CHAP secret of the target")).await?,
     };
     advice::differ(&secret, &target_secret)?;
-    odd.extend(advice::lengths(user, &target_secret, "the target's"));
+    odd.extend(advice::lengths(user, &target_secret, &say!("the target's")));
     given.limits = advice::sentence(&odd);
     let target = Credentials::piped(user, &target_secret).map_err(Problem::local)?;
     given.chap = Some(initiator.mutual(target));
@@ -54,7 +60,7 @@ pub(crate) async fn read(chap: &args::Chap) -> Result<Given, Problem> {
 /// The whole of standard input, read without std's buffer, which is never wiped.
 fn from_stdin() -> Result<Secret, Problem> {
     let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(Problem::local)?;
-    take(File::from(stdin), "standard input")
+    take(File::from(stdin), &say!("standard input"))
 }
 
 fn from_file(path: &Path) -> Result<Secret, Problem> {
@@ -64,7 +70,12 @@ fn from_file(path: &Path) -> Result<Secret, Problem> {
         .map_err(|error| Problem::usage(format!("{name}: {error}"), ""))?;
     let stat = fstat(&file).map_err(Problem::local)?;
     check(FileType::from_raw_mode(stat.st_mode), stat.st_mode & 0o777).map_err(|(why, is_open)| {
-        let close = || hint!("make it yours alone: chmod 600 {FILE}", FILE = as_argument(path));
+        let close = || {
+            say!(
+                "make it yours alone: {command}",
+                command = shell::command(["chmod", "600", &as_argument(path)])
+            )
+        };
         Problem::usage(format!("{name}: {why}"), &is_open.then(close).unwrap_or_default())
     })?;
     take(File::from(file), &name.to_string())
@@ -77,13 +88,13 @@ fn check(kind: FileType, mode: u32) -> Result<(), (String, bool)> {
         FileType::Fifo | FileType::Socket => Ok(()),
         FileType::RegularFile if mode & 0o077 == 0 => Ok(()),
         FileType::RegularFile => Err((
-            format!(
-                "other users can read or write this file (mode {mode:04o}): they may know the secret, which should be \
-                 changed"
+            say!(
+                "other users can read or write this file (mode {mode}): they may know the secret, which should be changed",
+                mode = format!("{mode:04o}")
             ),
             true,
         )),
-        _ => Err(("not a regular file or a pipe".to_owned(), false)),
+        _ => Err((say!("not a regular file or a pipe"), false)),
     }
 }
 
@@ -101,7 +112,7 @@ fn take(file: File, name: &str) -> Result<Secret, Problem> {
     let result = file.take(limit).read_to_end(&mut bytes);
     let secret = Secret::from_bytes(bytes);
     result.map_err(|error| Problem::usage(format!("{name}: {error}"), ""))?;
-    secret.map_err(|why| Problem::usage(format!("{name}: {why}"), ""))
+    secret.map_err(|why| Problem::usage(format!("{name}: {}", language::word(why)), ""))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::{
 use iscsi_initiator_model::text::escape;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use crate::language::say;
 use crate::show::{columns, fit};
 
 const FRAMES: [char; 4] = ['|', '/', '-', '\\'];
@@ -75,8 +76,8 @@ fn draw(line: &str) {
 /// One line that never wraps: a wrapped one could not be taken back. The seconds are always in it, since they
 /// say that it goes on.
 fn line(frame: char, text: &str, seconds: u64, columns: usize) -> String {
-    let end = format!(" {seconds} s");
-    let room = columns.saturating_sub(1 + 2 + end.len());
+    let end = format!(" {}", say!("{n} s", n = seconds));
+    let room = columns.saturating_sub(1 + 2 + fit::width(&end));
     let line = format!("{frame} {}{end}", fit::shortened(text, room));
     if room > 0 { line } else { String::new() }
 }

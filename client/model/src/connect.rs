@@ -35,7 +35,6 @@ mod order;
 mod outcome;
 mod state;
 
-pub(crate) use self::state::step_title;
 pub use self::{
     call::{Answer, Call, Command, Input},
     flow::{Damaged, Flow},
@@ -43,5 +42,5 @@ pub use self::{
     jobs::Jobs,
     order::{Order, Proof},
     outcome::{Offer, Outcome, PortalResult},
-    state::{State, StepLine, Stuck, Work},
+    state::{State, StepLine, Stuck, Work, step_title},
 };

@@ -38,7 +38,7 @@ pub mod units;
 
 pub use self::{
     escape::{escape, is_unsafe},
-    phrase::{Message, Phrase},
+    phrase::{Message, Phrase, filled},
 };
 
 /// Every text, for tests that hold a catalogue of translations against them.

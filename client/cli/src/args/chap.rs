@@ -5,6 +5,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::Args as Group;
 
+use crate::language::say;
 use crate::problem::Problem;
 
 /// The user name, and where the secret comes from: a prompt unless an option says otherwise.
@@ -55,15 +56,19 @@ pub(super) fn secret_option(words: &[OsString]) -> Option<&'static str> {
 }
 
 pub(super) fn no_secret_here(option: &str) -> Problem {
-    let prefix =
-        if option.starts_with("--target") || option.starts_with("--mutual") { "target-" } else { "" };
-    let stdin = if prefix.is_empty() { ", --secret-stdin to read it from a pipe" } else { "" };
+    let hint = if option.starts_with("--target") || option.starts_with("--mutual") {
+        say!("use --target-user NAME alone for a prompt, or --target-secret-file FILE")
+    } else {
+        say!(
+            "use --user NAME alone for a prompt, --secret-stdin to read it from a pipe, or --secret-file FILE"
+        )
+    };
     Problem::usage(
-        format!(
-            "unknown option {option}: any local user can read a secret in an argument in the process list, and it \
-             stays in the shell's history; if you just typed a real one, change it"
+        say!(
+            "unknown option {option}: any local user can read a secret in an argument in the process list, and it stays in the shell's history; if you just typed a real one, change it",
+            option
         ),
-        &format!("use --{prefix}user NAME alone for a prompt{stdin}, or --{prefix}secret-file FILE"),
+        &hint,
     )
 }
 

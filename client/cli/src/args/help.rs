@@ -5,7 +5,12 @@ use std::io;
 
 use clap::Command;
 
-use crate::show::{columns, fit};
+use crate::{
+    language,
+    show::{columns, fit},
+};
+
+mod translated;
 
 /// As wide as clap's own text.
 const MOST: usize = 100;
@@ -15,6 +20,14 @@ const ENTRY: usize = 7;
 /// A command whose help fits the terminal, with its commands.
 pub(super) fn fitted(command: Command) -> Command {
     let columns = columns(io::stdout()).unwrap_or(MOST).min(MOST);
+    if language::is_english() {
+        fit_to(command, columns)
+    } else {
+        fit_to(translated::help(command, columns), columns)
+    }
+}
+
+fn fit_to(command: Command, columns: usize) -> Command {
     let fit = |text: Option<&clap::builder::StyledStr>| text.map(|text| fit_text(&text.to_string(), columns));
     let (long, after) = (fit(command.get_long_about()), fit(command.get_after_help()));
     let after_long = fit(command.get_after_long_help());
@@ -23,7 +36,7 @@ pub(super) fn fitted(command: Command) -> Command {
     let command = if let Some(text) = long { command.long_about(text) } else { command };
     let command = if let Some(text) = after { command.after_help(text) } else { command };
     let command = if let Some(text) = after_long { command.after_long_help(text) } else { command };
-    command.mut_subcommands(fitted)
+    command.mut_subcommands(|command| fit_to(command, columns))
 }
 
 /// Paragraphs are wrapped by clap. An example that is too long gets its remark above it, and is continued after

@@ -9,6 +9,7 @@ use clap::{
 use iscsi_initiator_dbus::shell;
 
 use super::word::Word;
+use crate::language::{self, say};
 use crate::problem::Problem;
 
 /// The command that no person types.
@@ -52,11 +53,11 @@ pub(super) fn explain(
     is_good: impl Fn(&[String]) -> bool,
 ) -> Problem {
     let help = match error.kind() {
-        ErrorKind::InvalidSubcommand => "see all commands: iscsictl --help".to_owned(),
-        _ if verb.is_empty() => "see all commands: iscsictl --help".to_owned(),
+        ErrorKind::InvalidSubcommand => say!("see all commands: iscsictl --help"),
+        _ if verb.is_empty() => say!("see all commands: iscsictl --help"),
         _ => {
             let words = ["iscsictl"].into_iter().chain(verb.split(' ')).chain(["--help"]);
-            format!("how to use it: {}", shell::command(words))
+            say!("how to use it: {command}", command = shell::command(words))
         }
     };
     let (message, hint) = match error.kind() {
@@ -67,17 +68,17 @@ pub(super) fn explain(
             let (one, other) = (word(error, ContextKind::InvalidArg), word(error, ContextKind::PriorArg));
             (
                 if one == other {
-                    format!("{one} is given twice")
+                    say!("{one} is given twice", one)
                 } else {
-                    format!("{one} does not go with {other}")
+                    say!("{one} does not go with {other}", one, other)
                 },
                 None,
             )
         }
         ErrorKind::MissingRequiredArgument => {
-            (format!("{verb} needs {}", plain(&word(error, ContextKind::InvalidArg))), None)
+            (say!("{verb} needs {what}", verb, what = plain(&word(error, ContextKind::InvalidArg))), None)
         }
-        ErrorKind::InvalidUtf8 => ("an argument is not valid UTF-8".to_owned(), None),
+        ErrorKind::InvalidUtf8 => (say!("an argument is not valid UTF-8"), None),
         _ => (first_paragraph(error), None),
     };
     Problem::usage(message, &hint.unwrap_or(help))
@@ -89,7 +90,7 @@ fn unknown_command(
     is_good: impl Fn(&[String]) -> bool,
 ) -> (String, Option<String>) {
     let unknown = word(error, ContextKind::InvalidSubcommand);
-    let message = format!("unknown command \"{unknown}\"");
+    let message = say!("unknown command \"{unknown}\"", unknown);
     let lower = unknown.to_ascii_lowercase();
     let known =
         OTHERS.iter().find(|(_, words)| words.contains(&lower.as_str())).map(|(verb, _)| (*verb).to_owned());
@@ -102,11 +103,11 @@ fn unknown_command(
         // A portal or a target alone: what is there?
         return match Word::read(&unknown) {
             Word::Target(target) => (
-                format!("a command is missing before the target {target}"),
+                say!("a command is missing before the target {target}", target),
                 Some(shell::command(["iscsictl", "login", target.as_str()])),
             ),
             Word::Portal(portal) if portal.address().is_some() => (
-                format!("a command is missing before the portal {portal}"),
+                say!("a command is missing before the portal {portal}", portal),
                 Some(shell::command(["iscsictl".to_owned(), "connect".to_owned(), portal.to_string()])),
             ),
             _ => (message, None),
@@ -118,7 +119,7 @@ fn unknown_command(
     }
     let meant = if is_good(&whole) { whole } else { vec![verb] };
     let meant = shell::command(["iscsictl"].into_iter().chain(meant.iter().map(String::as_str)));
-    (message, Some(format!("did you mean: {meant}")))
+    (message, Some(say!("did you mean: {command}", command = meant)))
 }
 
 fn unknown_argument(error: &Error, typed: &[String]) -> (String, Option<String>) {
@@ -129,16 +130,16 @@ fn unknown_argument(error: &Error, typed: &[String]) -> (String, Option<String>)
     if ["-v", "-V", "--verbose", "--debug", "-d"].contains(&unknown.as_str()) {
         let is_alone = typed.iter().all(|word| word.starts_with('-'));
         let hint = if is_alone {
-            "the version: iscsictl --version"
+            say!("the version: iscsictl --version")
         } else {
-            "what the daemon did: journalctl -u iscsi-initiatord"
+            say!("what the daemon did: journalctl -u iscsi-initiatord")
         };
-        return (format!("unknown option {unknown}"), Some(hint.to_owned()));
+        return (say!("unknown option {unknown}", unknown), Some(hint));
     }
     let message = if unknown.starts_with('-') {
-        format!("unknown option {unknown}")
+        say!("unknown option {unknown}", unknown)
     } else {
-        format!("one word too many: \"{unknown}\"")
+        say!("one word too many: \"{unknown}\"", unknown)
     };
     let suggested = match error.get(ContextKind::SuggestedArg) {
         Some(ContextValue::String(option)) => Some(option.clone()),
@@ -153,7 +154,10 @@ fn unknown_argument(error: &Error, typed: &[String]) -> (String, Option<String>)
                 _ => word.clone(),
             }
         });
-        format!("did you mean: {}", shell::command(["iscsictl".to_owned()].into_iter().chain(words)))
+        say!(
+            "did you mean: {command}",
+            command = shell::command(["iscsictl".to_owned()].into_iter().chain(words))
+        )
     });
     (message, hint)
 }
@@ -164,11 +168,11 @@ fn bad_value(error: &Error, typed: &[String], verb: &str) -> (String, Option<Str
     // The name of the option without that of its value.
     let name = argument.split(' ').next().unwrap_or_default().to_owned();
     if value.is_empty() {
-        return (format!("{name} needs a value"), None);
+        return (say!("{name} needs a value", name), None);
     }
     if verb == "startup" && name == "WHEN" {
         let is_when = |word: &&String| ["manual", "automatic"].contains(&word.as_str());
-        let message = format!("startup takes \"manual\" or \"automatic\" first, not \"{value}\"");
+        let message = say!("startup takes \"manual\" or \"automatic\" first, not \"{value}\"", value);
         let hint = typed.iter().find(is_when).map(|when| {
             let rest = typed.iter().filter(|word| *word != when && *word != "startup").map(String::as_str);
             shell::command(["iscsictl", "startup", when.as_str()].into_iter().chain(rest))
@@ -176,8 +180,10 @@ fn bad_value(error: &Error, typed: &[String], verb: &str) -> (String, Option<Str
         return (message, hint);
     }
     let why = match error.get(ContextKind::ValidValue) {
-        Some(ContextValue::Strings(words)) => format!("expected {}", words.join(" or ")),
-        _ => std::error::Error::source(error).map(ToString::to_string).unwrap_or_default(),
+        Some(ContextValue::Strings(words)) => {
+            say!("expected {words}", words = either(words.iter().map(String::as_str)))
+        }
+        _ => std::error::Error::source(error).map(language::word).unwrap_or_default(),
     };
     (format!("{name} \"{value}\": {why}"), None)
 }
@@ -202,7 +208,7 @@ fn as_iscsiadm(typed: &[String]) -> Option<String> {
         "node" if value(&["-o", "--op"]) == Some("delete") => "forget",
         "node" if value(&["-o", "--op"]) == Some("new") => "add",
         "node" => "nodes",
-        _ => return Some("see all commands: iscsictl --help".to_owned()),
+        _ => return Some(say!("see all commands: iscsictl --help")),
     };
     let target = target.filter(|_| verb != "discover");
     let place = target.into_iter().chain(portal);
@@ -220,7 +226,14 @@ fn word(error: &Error, kind: ContextKind) -> String {
 
 /// Without the brackets in which clap writes what is required or optional.
 fn plain(argument: &str) -> String {
-    argument.replace("]...", "").replace(['<', '>', '[', ']'], "").replace('|', " or ")
+    let argument = argument.replace("]...", "").replace(['<', '>', '[', ']'], "");
+    either(argument.split('|'))
+}
+
+/// One of these.
+fn either<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    let or = |one: String, other: String| say!("{one} or {other}", one, other);
+    words.into_iter().map(str::to_owned).reduce(or).unwrap_or_default()
 }
 
 fn first_paragraph(error: &Error) -> String {

@@ -4,9 +4,10 @@
 #![allow(rustdoc::broken_intra_doc_links, reason = "these comments are the text of --help")]
 
 use clap::Args as Group;
-use iscsi_initiator_dbus::{Iqn, Portal, hint, shell};
+use iscsi_initiator_dbus::{Iqn, Portal, shell};
 
 use super::word::{Meant, Neither, Word};
+use crate::language::say;
 use crate::problem::Problem;
 
 /// A target, a portal, both or none.
@@ -235,9 +236,9 @@ impl Words {
         let is_alone = self.words.len() == 1 && self.portal.is_none();
         match (targets.as_slice(), portals.as_slice()) {
             ([one, two, ..], _) if one != two || rule.target == Need::Refused => {
-                Err(line.many("target", one, two))
+                Err(line.many(true, one, two))
             }
-            (_, [one, two, ..]) if one != two => Err(line.many("portal", one, two)),
+            (_, [one, two, ..]) if one != two => Err(line.many(false, one, two)),
             ([target, ..], portals) if rule.target == Need::Refused => {
                 Err(line.no_target(target, portals.first()))
             }
@@ -251,8 +252,8 @@ impl Words {
             ([], [portal, ..]) if rule.verb == "set-chap" && is_alone => Err(line.is_for_discovery(portal)),
             (targets, []) if rule.portal == Need::Required => Err(line.needs_portal(targets.first())),
             ([], []) if rule.verb == "diagnose" => Err(Problem::usage(
-                "diagnose needs a target or a portal",
-                "see what is recorded: iscsictl nodes",
+                &say!("diagnose needs a target or a portal"),
+                &say!("see what is recorded: iscsictl nodes"),
             )),
             ([target, ..], [portal, ..]) if is_swapped && !rule.is_free() => {
                 Err(line.swapped(target, portal))
@@ -314,20 +315,22 @@ impl Line<'_> {
     fn neither(&self, mistake: Neither, targets: Vec<Iqn>, portals: Vec<Portal>) -> Problem {
         let Neither { word, why, meant } = mistake;
         let Meant { target, portal } = meant;
-        let kind = match (&target, &portal) {
-            _ if self.rule.target == Need::Refused => "a portal",
-            (None, Some(_)) => "a portal",
-            (Some(_), None) => "a target",
-            _ => "a target or a portal",
+        let message = match (&target, &portal) {
+            _ if self.rule.target == Need::Refused => say!("\"{word}\" is not a portal: {why}", word, why),
+            (None, Some(_)) => say!("\"{word}\" is not a portal: {why}", word, why),
+            (Some(_), None) => say!("\"{word}\" is not a target: {why}", word, why),
+            _ => say!("\"{word}\" is not a target or a portal: {why}", word, why),
         };
         let found = target.is_some() || portal.is_some();
         let place = (targets.into_iter().next().or(target), portals.into_iter().next().or(portal));
-        let message = format!("\"{word}\" is not {kind}: {why}");
         let hint = match place {
             _ if !found && self.rule.target == Need::Refused => {
-                hint!("how to write one: iscsictl {COMMAND} --help", COMMAND = self.rule.verb)
+                say!(
+                    "how to write one: {command}",
+                    command = shell::command(["iscsictl", self.rule.verb, "--help"])
+                )
             }
-            _ if !found => "see what is recorded: iscsictl nodes".to_owned(),
+            _ if !found => say!("see what is recorded: iscsictl nodes"),
             (Some(target), Some(portal)) => self.of_both(&target, &portal),
             (Some(target), None) if self.rule.target == Need::Refused => self.of_target(&target).1,
             (None, Some(portal)) if self.rule.target == Need::Required => self.of_portal(&portal).1,
@@ -346,11 +349,16 @@ impl Line<'_> {
         Problem::usage(message, &hint)
     }
 
-    fn many(&self, what: &str, one: impl ToString, two: impl ToString) -> Problem {
+    fn many(&self, is_target: bool, one: impl ToString, two: impl ToString) -> Problem {
         let (one, two) = (one.to_string(), two.to_string());
+        let verb = self.rule.verb;
         Problem::usage(
-            format!("more than one {what}: {one} and {two}; {} takes one at a time", self.rule.verb),
-            &hint!("how to use it: iscsictl {COMMAND} --help", COMMAND = self.rule.verb),
+            if is_target {
+                say!("more than one target: {one} and {two}; {verb} takes one at a time", one, two, verb)
+            } else {
+                say!("more than one portal: {one} and {two}; {verb} takes one at a time", one, two, verb)
+            },
+            &how_to_use(self.rule.verb),
         )
     }
 
@@ -367,7 +375,12 @@ impl Line<'_> {
     fn swapped(&self, target: &Iqn, portal: &Portal) -> Problem {
         let verb = self.rule.verb;
         Problem::usage(
-            format!("{portal} is a portal and {target} a target: {verb} takes the target first"),
+            say!(
+                "{portal} is a portal and {target} a target: {verb} takes the target first",
+                portal,
+                target,
+                verb
+            ),
             &self.of_both(target, portal),
         )
     }
@@ -377,14 +390,14 @@ impl Line<'_> {
         let place = [target.to_string()];
         match self.rule.verb {
             "connect" => (
-                format!("connect begins at a portal, and {target} is a target"),
-                format!("log in at its recorded portals: {}", self.meant("login", &place)),
+                say!("connect begins at a portal, and {target} is a target", target),
+                say!("log in at its recorded portals: {command}", command = self.meant("login", &place)),
             ),
             verb => (
-                format!("{verb} asks a portal, and {target} is a target"),
-                format!(
-                    "see where it is recorded: {}",
-                    shell::command(["iscsictl", "nodes", target.as_str()])
+                say!("{verb} asks a portal, and {target} is a target", verb, target),
+                say!(
+                    "see where it is recorded: {command}",
+                    command = shell::command(["iscsictl", "nodes", target.as_str()])
                 ),
             ),
         }
@@ -394,10 +407,10 @@ impl Line<'_> {
         let (message, hint) = match (portal, self.rule.verb) {
             (None, _) => self.of_target(target),
             (Some(portal), "connect") => {
-                ("connect takes the target with --target".to_owned(), self.of_both(target, portal))
+                (say!("connect takes the target with --target"), self.of_both(target, portal))
             }
             (Some(portal), verb) => (
-                format!("{verb} takes a portal only, and lists all its targets"),
+                say!("{verb} takes a portal only, and lists all its targets", verb),
                 self.of_both(target, portal),
             ),
         };
@@ -409,7 +422,7 @@ impl Line<'_> {
         let verb = self.rule.verb;
         let place: Vec<String> = target.iter().map(ToString::to_string).collect();
         Problem::usage(
-            format!("{verb} is about a target at all its portals, and {portal} is a portal"),
+            say!("{verb} is about a target at all its portals, and {portal} is a portal", verb, portal),
             &self.meant(verb, &place),
         )
     }
@@ -422,17 +435,26 @@ impl Line<'_> {
             shell::command(words.iter().copied().chain([portal.as_str()]))
         };
         let hint = match verb {
-            "login" => format!("log in to what it has: {}", self.meant("connect", &[portal.to_string()])),
-            "logout" => format!("see the targets there: {}", of(&["iscsictl", "paths", "--portal"])),
-            "add" => format!("record what it lists: {}", of(&["iscsictl", "discover"])),
-            _ => format!("see the targets there: {}", of(&["iscsictl", "nodes", "--portal"])),
+            "login" => say!(
+                "log in to what it has: {command}",
+                command = self.meant("connect", &[portal.to_string()])
+            ),
+            "logout" => {
+                say!("see the targets there: {command}", command = of(&["iscsictl", "paths", "--portal"]))
+            }
+            "add" => say!("record what it lists: {command}", command = of(&["iscsictl", "discover"])),
+            _ => say!("see the targets there: {command}", command = of(&["iscsictl", "nodes", "--portal"])),
         };
         if is_bare(portal) {
-            let what = "whose name begins with \"iqn.\", \"eui.\" or \"naa.\"";
-            let message = format!("{verb} needs a target, {what}; {} is not one", portal.host());
-            return (message, "see what is recorded: iscsictl nodes".to_owned());
+            let host = portal.host();
+            let message = say!(
+                "{verb} needs a target, whose name begins with \"iqn.\", \"eui.\" or \"naa.\"; {host} is not one",
+                verb,
+                host
+            );
+            return (message, say!("see what is recorded: iscsictl nodes"));
         }
-        (format!("{verb} needs a target, and {portal} is a portal"), hint)
+        (say!("{verb} needs a target, and {portal} is a portal", verb, portal), hint)
     }
 
     fn needs_target(&self, portal: Option<&Portal>) -> Problem {
@@ -440,11 +462,11 @@ impl Line<'_> {
         let (message, hint) = match portal {
             Some(portal) => self.of_portal(portal),
             None => (
-                format!("{verb} needs a target"),
+                say!("{verb} needs a target", verb),
                 match verb {
-                    "logout" => "see the sessions: iscsictl paths".to_owned(),
-                    "add" => "how to use it: iscsictl add --help".to_owned(),
-                    _ => "see what is recorded: iscsictl nodes".to_owned(),
+                    "logout" => say!("see the sessions: iscsictl paths"),
+                    "add" => say!("how to use it: iscsictl add --help"),
+                    _ => say!("see what is recorded: iscsictl nodes"),
                 },
             ),
         };
@@ -453,24 +475,33 @@ impl Line<'_> {
 
     fn needs_portal(&self, target: Option<&Iqn>) -> Problem {
         let verb = self.rule.verb;
-        let what = target.map_or(String::new(), |target| format!(" for {target}"));
         Problem::usage(
-            format!("{verb} needs a portal{what}: the address of a gateway"),
-            &hint!("how to use it: iscsictl {COMMAND} --help", COMMAND = verb),
+            match target {
+                Some(target) => {
+                    say!("{verb} needs a portal for {target}: the address of a gateway", verb, target)
+                }
+                None => say!("{verb} needs a portal: the address of a gateway", verb),
+            },
+            &how_to_use(verb),
         )
     }
 
     fn is_for_discovery(&self, portal: &Portal) -> Problem {
         Problem::usage(
-            format!(
-                "set-chap stores CHAP for a target, or with --portal for discovery at a portal; {portal} is a portal"
+            say!(
+                "set-chap stores CHAP for a target, or with --portal for discovery at a portal; {portal} is a portal",
+                portal
             ),
-            &format!(
-                "for discovery: {}",
-                self.meant("set-chap", &["--portal".to_owned(), portal.to_string()])
+            &say!(
+                "for discovery: {command}",
+                command = self.meant("set-chap", &["--portal".to_owned(), portal.to_string()])
             ),
         )
     }
+}
+
+fn how_to_use(verb: &str) -> String {
+    say!("how to use it: {command}", command = shell::command(["iscsictl", verb, "--help"]))
 }
 
 /// A single word may be a host's name, and is more likely a part of a target's.

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use iscsi_initiator_dbus::{Iqn, Portal, portal::PortalError};
 
+use crate::language::{self, say};
+
 /// A word by its form.
 #[derive(Clone, Debug)]
 pub(super) enum Word {
@@ -38,9 +40,10 @@ impl Word {
             };
         }
         if let Some((address, port)) = unbracketed(word) {
-            let why = "an IPv6 address with a port needs brackets; without a port, put it in brackets, too";
+            let why =
+                say!("an IPv6 address with a port needs brackets; without a port, put it in brackets, too");
             let portal = format!("[{address}]:{port}").parse().ok();
-            return Self::Neither(Neither::new(word, why.to_owned(), Meant { target: None, portal }));
+            return Self::Neither(Neither::new(word, why, Meant { target: None, portal }));
         }
         match word.parse() {
             Ok(portal) => Self::Portal(portal),
@@ -56,7 +59,7 @@ impl Neither {
 
     fn target(word: &str, why: &<Iqn as FromStr>::Err) -> Self {
         let target = word.trim_end_matches([',', ';', '/', ' ', '"', '\'']).parse().ok();
-        Self::new(word, why.to_string(), Meant { target, portal: None })
+        Self::new(word, language::word(why), Meant { target, portal: None })
     }
 
     fn portal(word: &str, error: PortalError) -> Self {
@@ -65,24 +68,24 @@ impl Neither {
         }
         if let Some((_, host)) = word.rsplit_once('@') {
             let meant = Meant { target: None, portal: host.parse().ok() };
-            let why = "a portal has no user name; that of CHAP goes with --user".to_owned();
+            let why = say!("a portal has no user name; that of CHAP goes with --user");
             return Self::new(&format!("…@{host}"), why, meant);
         }
         // The date of an "iqn." name without its first letters.
         if has_date(word)
             && let Ok(target) = format!("iqn.{word}").parse()
         {
-            let why = "a target's name begins with \"iqn.\", \"eui.\" or \"naa.\"".to_owned();
+            let why = say!("a target's name begins with \"iqn.\", \"eui.\" or \"naa.\"");
             return Self::new(word, why, Meant { target: Some(target), portal: None });
         }
         let (why, portal) = match (word.split_once('/'), word.split_once(',')) {
             (Some((host, _)), _) if host.contains(['.', ':']) && host.parse::<Portal>().is_ok() => {
-                ("a portal has no \"/\"".to_owned(), host.parse().ok())
+                (say!("a portal has no \"/\""), host.parse().ok())
             }
             (_, Some((host, _))) if host.parse::<Portal>().is_ok() => {
-                ("what follows the comma is not part of a portal".to_owned(), host.parse().ok())
+                (say!("what follows the comma is not part of a portal"), host.parse().ok())
             }
-            _ => (format!("{error}"), loose(word)),
+            _ => (language::word(error), loose(word)),
         };
         Self::new(word, why, Meant { target: None, portal })
     }
@@ -102,7 +105,7 @@ impl Neither {
             }
         });
         let target = path.split('/').next().and_then(|name| name.parse().ok());
-        let why = "a portal is an address, not a URL".to_owned();
+        let why = say!("a portal is an address, not a URL");
         Self::new(&format!("{scheme}://{host}"), why, Meant { target, portal })
     }
 }

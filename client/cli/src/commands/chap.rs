@@ -7,6 +7,7 @@ use super::call::Call;
 use crate::{
     args::{Command, SetChap},
     exit::Exit,
+    language::say,
     problem::Problem,
     secret::{self, Given},
     show::{Body, Report},
@@ -40,15 +41,15 @@ pub(super) async fn set(call: &Call, args: &SetChap, chap: Option<Chap>) -> Resu
 
 fn done(args: &SetChap, target: &str, portal: &str) -> String {
     let place = match (target, portal) {
-        ("", "") => "targets yet to be discovered".to_owned(),
-        ("", portal) => format!("discovery at {portal}"),
+        ("", "") => say!("targets yet to be discovered"),
+        ("", portal) => say!("discovery at {portal}", portal),
         (target, _) => target.to_owned(),
     };
     match &args.chap.user {
-        None => format!("CHAP is disabled for {place}."),
+        None => say!("CHAP is disabled for {place}.", place),
         Some(user) if args.chap.target_user.is_some() => {
-            format!("Mutual CHAP as {user} is stored for {place}.")
+            say!("Mutual CHAP as {user} is stored for {place}.", user, place)
         }
-        Some(user) => format!("CHAP as {user} is stored for {place}."),
+        Some(user) => say!("CHAP as {user} is stored for {place}.", user, place),
     }
 }

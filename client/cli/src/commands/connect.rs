@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     args::Connect,
+    language::say,
     problem::Problem,
     show::{Remark, Report},
 };
@@ -27,7 +28,7 @@ pub(super) async fn connect(call: &Call, args: &Connect, chap: Option<Chap>) -> 
     options.interface.clone_from(&args.interface.name);
     options.chap = chap;
     options.targets.clone_from(&args.targets);
-    let title = format!("Connecting to {portal}");
+    let title = say!("Connecting to {portal}", portal);
     let has_waited = options.wait;
     let work = progress::run(call, &title, Steps::Everywhere, async |number| {
         (options.job, options.progress) = (number.job, number.progress);
@@ -44,7 +45,9 @@ pub(super) async fn connect(call: &Call, args: &Connect, chap: Option<Chap>) -> 
 /// What keeps a boot from hanging for a disk whose gateway is away.
 fn for_fstab() -> Remark {
     Remark::note(
-        "it is logged in to at every boot, which does not wait for it for long",
-        "give a file system on it these options in /etc/fstab: _netdev,nofail,x-systemd.device-timeout=30s",
+        &say!("it is logged in to at every boot, which does not wait for it for long"),
+        &say!(
+            "give a file system on it these options in /etc/fstab: _netdev,nofail,x-systemd.device-timeout=30s"
+        ),
     )
 }

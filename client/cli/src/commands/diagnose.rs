@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     args::Diagnose,
+    language::say,
     problem::Problem,
     show::{self, Body, Report},
 };
@@ -19,7 +20,7 @@ pub(super) async fn diagnose(call: &Call, args: &Diagnose, chap: Option<Chap>) -
     options.timeout = args.timeout.duration();
     options.chap = chap;
     let what = if target.is_empty() { &portal } else { &target };
-    let title = format!("Checking what a login to {what} needs");
+    let title = say!("Checking what a login to {what} needs", what);
     let work = progress::run(call, &title, Steps::Listed, async |number| {
         options.job = number.job;
         call.daemon.diagnose(&target, &portal, &options).await

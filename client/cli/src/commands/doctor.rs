@@ -22,13 +22,12 @@ use crate::{
     args::Doctor,
     bundle, bus,
     exit::Exit,
+    language::say,
     problem::{Asked, Problem},
     show::{self, Body, Remark, Report, Screen},
     signals::Interrupts,
     spinner::{self, Caption},
 };
-
-const TITLE: &str = "Checking this machine";
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -42,7 +41,8 @@ pub(super) async fn doctor(
     if let Some(file) = &args.bundle {
         bundle::check(file)?;
     }
-    let caption = Caption::new(TITLE);
+    let title = say!("Checking this machine");
+    let caption = Caption::new(&title);
     let mut look =
         spinner::during(screen.live(), &caption, look(args, asked, (screen, interrupts), &caption)).await;
     // Nothing that is asked for is left undone, or done by half.
@@ -60,16 +60,13 @@ pub(super) async fn doctor(
         });
     }
     if let Some(file) = &args.bundle {
-        let caption = Caption::new("Collecting the support bundle");
+        let caption = Caption::new(&say!("Collecting the support bundle"));
         let document = bundle::collect(&look.findings, look.daemon.as_ref());
         let document = spinner::during(screen.live(), &caption, document).await;
         bundle::write(file, &document)?;
         remarks.push(Remark::note(
-            &format!(
-                "wrote the support bundle {}: it contains names, addresses and serial numbers, and no secret",
-                file.display()
-            ),
-            "review it before you share it",
+            &say!("wrote the support bundle {file}: it contains names, addresses and serial numbers, and no secret", file = file.display()),
+            &say!("review it before you share it"),
         ));
     }
     Ok(Report { rows: show::rows(&look.findings), body: Body::List(table), remarks, exit })
@@ -88,6 +85,7 @@ async fn look(
     (screen, interrupts): (Screen, &Rc<Interrupts>),
     caption: &Caption,
 ) -> Look {
+    let title = say!("Checking this machine");
     let mut findings = Vec::new();
     let daemon = match bus::connect().await {
         Ok(daemon) => daemon,
@@ -97,14 +95,14 @@ async fn look(
             return Look { findings, daemon: None, problem: Some(problem) };
         }
     };
-    findings.push(finding("system-bus", "", CheckState::Ok, "reachable", ""));
+    findings.push(finding("system-bus", "", CheckState::Ok, &say!("reachable"), ""));
     let mut options = ExamineOptions::new().fix(args.fix);
     options.timeout = args.timeout.duration();
     let answer = match of_daemon(&daemon).await {
         Ok(finding) => {
             findings.push(finding);
             let call = Call { daemon: daemon.clone(), screen, interrupts: Rc::clone(interrupts) };
-            let examined = progress::watched(&call, (TITLE, caption), Steps::Listed, async |number| {
+            let examined = progress::watched(&call, (&title, caption), Steps::Listed, async |number| {
                 options.job = number.job;
                 call.daemon.examine(&options).await
             });
@@ -120,11 +118,11 @@ async fn look(
         Err(problem) => {
             let problem = problem.with_way_out(asked);
             let hint = if problem.hint.is_empty() {
-                "see its log: journalctl -u iscsi-initiatord"
+                &say!("see its log: journalctl -u iscsi-initiatord")
             } else {
                 &problem.hint
             };
-            let what = format!("the daemon did not report what it sees: {}", problem.message);
+            let what = say!("the daemon did not report what it sees: {why}", why = problem.message);
             findings.push(finding("examination", BUS_NAME, CheckState::Failed, &what, hint));
             findings.extend(installed());
             Look { findings, daemon: Some(daemon), problem: Some(problem) }
@@ -146,22 +144,28 @@ async fn of_daemon(daemon: &InitiatorProxy<'static>) -> Result<Finding, Problem>
     let version = daemon.version().await?;
     let of = |state, detail: &str, hint: &str| finding("daemon", BUS_NAME, state, detail, hint);
     Ok(if version != VERSION {
-        let what = format!("version {version}, but iscsictl is version {VERSION}");
+        let what = say!("version {version}, but iscsictl is version {own}", version, own = VERSION);
         of(
             CheckState::Warning,
             &what,
-            "install both anew, or restart the daemon: systemctl restart iscsi-initiatord.service",
+            &say!("install both anew, or restart the daemon: systemctl restart iscsi-initiatord.service"),
         )
     } else if !can_start {
-        let what = format!("version {version}; running, but the bus cannot start it the next time");
+        let what = say!("version {version}; running, but the bus cannot start it the next time", version);
         of(
             CheckState::Warning,
             &what,
-            "install iscsi-initiatord again, or have the bus read its files: systemctl reload dbus.service",
+            &say!(
+                "install iscsi-initiatord again, or have the bus read its files: systemctl reload dbus.service"
+            ),
         )
     } else {
-        let how = if runs { "running" } else { "started by the bus for this call" };
-        of(CheckState::Ok, &format!("version {version}; {how}"), "")
+        let detail = if runs {
+            say!("version {version}; running", version)
+        } else {
+            say!("version {version}; started by the bus for this call", version)
+        };
+        of(CheckState::Ok, &detail, "")
     })
 }
 
@@ -175,20 +179,20 @@ fn installed() -> Vec<Finding> {
     };
     let units = ["/usr/lib", "/lib", "/etc", "/usr/local/lib"];
     let programs = ["/usr/sbin", "/usr/bin", "/sbin"];
-    let hint = "install the package that brings iscsi-initiatord";
+    let hint = &say!("install the package that brings iscsi-initiatord");
     [
-        (data("dbus-1/system.d", "conf"), "the bus's policy", hint),
-        (data("dbus-1/system-services", "service"), "what lets the bus start the daemon", hint),
-        (data("polkit-1/actions", "policy"), "polkit's policy", hint),
+        (data("dbus-1/system.d", "conf"), say!("the bus's policy"), hint),
+        (data("dbus-1/system-services", "service"), say!("what lets the bus start the daemon"), hint),
+        (data("polkit-1/actions", "policy"), say!("polkit's policy"), hint),
         (
             units.map(|root| format!("{root}/systemd/system/iscsi-initiatord.service")).into(),
-            "the daemon's unit",
+            say!("the daemon's unit"),
             hint,
         ),
         (
             programs.map(|root| format!("{root}/iscsiadm")).into(),
-            "open-iscsi",
-            "install the package open-iscsi",
+            "open-iscsi".to_owned(),
+            &say!("install the package open-iscsi"),
         ),
     ]
     .into_iter()
@@ -197,8 +201,8 @@ fn installed() -> Vec<Finding> {
         let usual = places.first().map(Path::new).unwrap_or(Path::new(""));
         let subject = found.as_deref().unwrap_or(usual).display().to_string();
         match found {
-            Some(_) => finding("installed", &subject, CheckState::Ok, &format!("{what}: installed"), ""),
-            None => finding("installed", &subject, CheckState::Failed, &format!("{what}: missing"), hint),
+            Some(_) => finding("installed", &subject, CheckState::Ok, &say!("{what}: installed", what), ""),
+            None => finding("installed", &subject, CheckState::Failed, &say!("{what}: missing", what), hint),
         }
     })
     .collect()

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use iscsi_initiator_dbus::{
-    hint,
     options::{HoldOptions, PathFilter},
     results::Path,
+    shell,
 };
 use serde_json::{Value, json};
 
@@ -13,6 +13,7 @@ use super::call::Call;
 use crate::{
     args::{Hold, Holds},
     exit::Exit,
+    language::say,
     problem::Problem,
     show::{self, Body, Remark, Report},
 };
@@ -21,13 +22,13 @@ pub(super) async fn hold(call: &Call, args: &Hold) -> Result<Report, Problem> {
     let (target, holder) = (args.whole.target(), &args.holder);
     let held = call.daemon.hold(&target, holder.as_str(), &HoldOptions::new()).await;
     held.map_err(|fault| Problem::from(fault).or_list())?;
-    Ok(done(format!("{target} is held as {holder}.")))
+    Ok(done(say!("{target} is held as {holder}.", target, holder)))
 }
 
 pub(super) async fn release(call: &Call, args: &Hold) -> Result<Report, Problem> {
     let (target, holder) = (args.whole.target(), &args.holder);
     call.daemon.release(&target, holder.as_str()).await?;
-    Ok(done(format!("{target} is not held as {holder}.")))
+    Ok(done(say!("{target} is not held as {holder}.", target, holder)))
 }
 
 /// From the list of paths, which also has the targets that are held and have no session.
@@ -55,10 +56,13 @@ pub(super) async fn holds(call: &Call, args: &Holds) -> Result<Report, Problem> 
     if held.is_empty() && remarks.is_empty() {
         let target = args.whole.target();
         remarks.push(match target.as_str() {
-            "" => Remark::note("no target is held", "see how: iscsictl hold --help"),
+            "" => Remark::note(&say!("no target is held"), &say!("see how: iscsictl hold --help")),
             target => Remark::note(
-                &format!("{target} is not held"),
-                &hint!("see what else uses it: iscsictl in-use {TARGET}", TARGET = target),
+                &say!("{target} is not held", target),
+                &say!(
+                    "see what else uses it: {command}",
+                    command = shell::command(["iscsictl", "in-use", target])
+                ),
             ),
         });
     }

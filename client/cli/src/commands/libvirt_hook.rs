@@ -31,6 +31,7 @@ use crate::{
     args::LibvirtHook,
     bus,
     exit::Exit,
+    language::say,
     problem::Problem,
     show::{Body, Report, Screen},
     signals::Interrupts,
@@ -89,7 +90,7 @@ async fn prepare(args: &LibvirtHook, interrupts: &Rc<Interrupts>) -> Result<(), 
     let mut clock = Clock::start();
     let ended = async {
         interrupts.heard().await;
-        Problem::from(Fault::new(Kind::Cancelled, "the start of the virtual machine was cancelled"))
+        Problem::from(Fault::new(Kind::Cancelled, say!("the start of the virtual machine was cancelled")))
     };
     let mut ended = std::pin::pin!(ended);
     let domain = tokio::select! {

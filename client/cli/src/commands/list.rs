@@ -2,7 +2,7 @@
 //! Must not add to what the daemon answers.
 
 use iscsi_initiator_dbus::{
-    Iqn, hint,
+    Iqn,
     options::{AddOptions, Chap, DiscoverOptions, PathFilter},
     results::{ChapMode, Node, NodeState},
     shell,
@@ -18,6 +18,7 @@ use super::{
 use crate::{
     args::{Add, Discover, Place},
     exit::Exit,
+    language::say,
     problem::Problem,
     show::{self, Body, Remark, Report, table::Table},
 };
@@ -29,15 +30,17 @@ pub(super) async fn discover(call: &Call, args: &Discover, chap: Option<Chap>) -
     options.startup = args.startup.when;
     options.interface.clone_from(&args.interface.name);
     options.chap = chap;
-    let title = format!("Asking {portal} for its targets");
+    let title = say!("Asking {portal} for its targets", portal);
     let work = progress::run(call, &title, Steps::OnTerminal, async |number| {
         options.job = number.job;
         call.daemon.discover(&portal, &options).await
     });
     let nodes = work.await.map_err(|fault| Problem::from(fault).not_again(&portal))?;
     let nothing = Remark::note(
-        "the portal lists no target to this initiator",
-        "ask the gateway's administrator to allow this machine's name, which this shows: iscsictl initiator-name",
+        &say!("the portal lists no target to this initiator"),
+        &say!(
+            "ask the gateway's administrator to allow this machine's name, which this shows: iscsictl initiator-name"
+        ),
     );
     let mut report = list(show::rows(&nodes), show::nodes(&nodes), || nothing);
     report.remarks.extend(remarks(&nodes));
@@ -51,8 +54,8 @@ fn chap_is_the_records(nodes: &[Node]) -> Option<Remark> {
     let node = nodes.iter().find(is_bare)?;
     let command = shell::command(["iscsictl", "diagnose", &node.target]);
     Some(Remark::note(
-        "CHAP \"none\" is that of the record: whether the target wants CHAP, only a login can tell",
-        &format!("try without logging in: {command}"),
+        &say!("CHAP \"none\" is that of the record: whether the target wants CHAP, only a login can tell"),
+        &say!("try without logging in: {command}", command),
     ))
 }
 
@@ -66,11 +69,15 @@ fn remarks(nodes: &[Node]) -> Vec<Remark> {
 
 /// Why it has no session yet.
 fn waits(node: &Node) -> Remark {
-    let message = format!("{} at {} is waited for: {}", node.target, node.portal, node.waiting);
-    let hint = hint!(
-        "the daemon tries again by itself; have it tried now: iscsictl login {TARGET} {PORTAL}",
-        TARGET = node.target,
-        PORTAL = node.portal
+    let message = say!(
+        "{target} at {portal} is waited for: {why}",
+        target = node.target,
+        portal = node.portal,
+        why = node.waiting
+    );
+    let hint = say!(
+        "the daemon tries again by itself; have it tried now: {command}",
+        command = shell::command(["iscsictl", "login", &node.target, &node.portal])
     );
     Remark::note(&message, &hint)
 }
@@ -91,7 +98,7 @@ pub(super) async fn paths(call: &Call, place: &Place) -> Result<Report, Problem>
         true => no_session(call, place).await?,
         false => None,
     };
-    let nothing = || nothing.unwrap_or_else(|| Remark::note("no session", RECORDED));
+    let nothing = || nothing.unwrap_or_else(|| Remark::note(&say!("no session"), &recorded()));
     let mut report = list(show::rows(&paths), show::paths(&paths), nothing);
     report.remarks.extend(show::problems(&paths));
     if paths.iter().any(|path| !path.device.is_empty()) && paths.iter().all(|path| path.map.is_empty()) {
@@ -100,7 +107,9 @@ pub(super) async fn paths(call: &Call, place: &Place) -> Result<Report, Problem>
     Ok(report)
 }
 
-const RECORDED: &str = "see what is recorded: iscsictl nodes";
+fn recorded() -> String {
+    say!("see what is recorded: iscsictl nodes")
+}
 
 /// What can be said where a list is limited to what has no session.
 async fn no_session(call: &Call, place: &Place) -> Result<Option<Remark>, Problem> {
@@ -108,7 +117,7 @@ async fn no_session(call: &Call, place: &Place) -> Result<Option<Remark>, Proble
     let (target, portal) = (place.target(), place.portal());
     if call.daemon.list_nodes(filter(place)).await?.is_empty() {
         let unknown = unknown(call, place, "paths").await?;
-        let message = format!("no session {name}; {}", unknown.message);
+        let message = say!("no session {place}; {why}", place = name, why = unknown.message);
         return Ok(Some(Remark::note(&message, &unknown.hint)));
     }
     let words = if target.is_empty() {
@@ -117,8 +126,12 @@ async fn no_session(call: &Call, place: &Place) -> Result<Option<Remark>, Proble
         vec!["iscsictl", "login", &target, &portal]
     };
     let command = shell::command(words.into_iter().filter(|word| !word.is_empty()));
-    let what = if target.is_empty() { "see the targets there" } else { "log in" };
-    Ok(Some(Remark::note(&format!("no session {name}"), &format!("{what}: {command}"))))
+    let hint = if target.is_empty() {
+        say!("see the targets there: {command}", command)
+    } else {
+        say!("log in: {command}", command)
+    };
+    Ok(Some(Remark::note(&say!("no session {place}", place = name), &hint)))
 }
 
 pub(super) async fn nodes(call: &Call, place: &Place) -> Result<Report, Problem> {
@@ -138,29 +151,33 @@ async fn unknown(call: &Call, place: &Place, verb: &str) -> Result<Remark, Probl
         return Ok(nothing_at_all(place));
     }
     let target = place.target();
-    let message = format!("nothing is recorded {}", named(place).unwrap_or_default());
+    let message = say!("nothing is recorded {place}", place = named(place).unwrap_or_default());
     let near = nearest(&target, all.iter().map(|node| node.target.as_str())).filter(|near| *near != target);
-    let hint = near.map(|near| format!("did you mean: {}", shell::command(["iscsictl", verb, near])));
-    Ok(Remark::note(&message, &hint.unwrap_or_else(|| RECORDED.to_owned())))
+    let hint =
+        near.map(|near| say!("did you mean: {command}", command = shell::command(["iscsictl", verb, near])));
+    Ok(Remark::note(&message, &hint.unwrap_or_else(|| recorded())))
 }
 
 fn nothing_at_all(place: &Place) -> Remark {
     let portal = place.portal();
     let hint = if portal.is_empty() {
-        "find and record targets: iscsictl discover --help".to_owned()
+        say!("find and record targets: iscsictl discover --help")
     } else {
-        hint!("find and record targets: iscsictl discover {PORTAL}", PORTAL = portal)
+        say!(
+            "find and record targets: {command}",
+            command = shell::command(["iscsictl", "discover", &portal])
+        )
     };
-    Remark::note("no target is recorded", &hint)
+    Remark::note(&say!("no target is recorded"), &hint)
 }
 
 /// What a list is limited to, as the end of a sentence.
 fn named(place: &Place) -> Option<String> {
     match (place.target(), place.portal()) {
         (target, portal) if target.is_empty() && portal.is_empty() => None,
-        (target, portal) if portal.is_empty() => Some(format!("for {target}")),
-        (target, portal) if target.is_empty() => Some(format!("at {portal}")),
-        (target, portal) => Some(format!("for {target} at {portal}")),
+        (target, portal) if portal.is_empty() => Some(say!("for {target}", target)),
+        (target, portal) if target.is_empty() => Some(say!("at {portal}", portal)),
+        (target, portal) => Some(say!("for {target} at {portal}", target, portal)),
     }
 }
 
@@ -175,14 +192,14 @@ pub(super) async fn initiator_name(call: &Call, name: Option<&Iqn>) -> Result<Re
     let (shown, body) = match name {
         Some(name) => {
             call.daemon.set_initiator_name(name.as_str()).await?;
-            (name.to_string(), Body::Done(format!("This machine is {name} from the next login on.")))
+            (name.to_string(), Body::Done(say!("This machine is {name} from the next login on.", name)))
         }
         None => {
             let name = call.daemon.initiator_name().await?;
             if name.is_empty() {
                 remarks.push(Remark::note(
-                    "this machine has no initiator name",
-                    "set one: iscsictl initiator-name \"$(/usr/sbin/iscsi-iname)\"",
+                    &say!("this machine has no initiator name"),
+                    &say!("set one: iscsictl initiator-name \"$(/usr/sbin/iscsi-iname)\""),
                 ));
             }
             (name.clone(), Body::Line(name))

@@ -19,6 +19,7 @@ use tokio::{
 };
 
 use crate::{
+    language::{self, say},
     live::{Clock, Key, Keys, Log, Picture, Rates, Section, Terminal, found, lost, now, refused},
     problem::Problem,
     show::Screen,
@@ -86,7 +87,7 @@ impl List {
             // Whoever follows the daemon hears of it, and of the next one.
             Err(Trouble::Gone(_)) => {}
             Err(Trouble::Later(fault)) => {
-                self.trouble = Some(refused(&Problem::from(fault).message).what.to_string());
+                self.trouble = Some(language::spoken(&refused(&Problem::from(fault).message).what));
             }
             Err(trouble) => return Err(trouble.into()),
         }
@@ -208,7 +209,7 @@ impl Table {
             }
             Heard::Lost(trouble) => {
                 let lost = lost(trouble);
-                self.trouble = Some(lost.what.to_string());
+                self.trouble = Some(language::spoken(&lost.what));
                 self.log.add(now(), [lost]);
             }
             Heard::Found => {
@@ -224,7 +225,7 @@ impl Table {
 
     fn draw(&self, mirror: &Mirror, terminal: &mut Terminal) -> Result<(), Problem> {
         let (model, now, size) = (mirror.model(), now(), terminal.size());
-        let mut nothing = "no session; see what is recorded: iscsictl nodes";
+        let mut nothing = say!("no session; see what is recorded: iscsictl nodes");
         let mut trouble = self.trouble.as_deref();
         let sections = match &self.subject {
             Subject::Everything => vec![
@@ -234,12 +235,13 @@ impl Table {
             Subject::Paths(list) => {
                 trouble = trouble.or(list.trouble.as_deref());
                 if list.paths.is_none() {
-                    nothing = "reading the list of paths …";
+                    nothing = say!("reading the list of paths …");
                 }
                 list.paths.iter().map(|paths| Section::paths(paths)).collect()
             }
         };
-        let picture = Picture { sections, nothing, trouble, log: &self.log, clock: &self.clock, now };
+        let picture =
+            Picture { sections, nothing: &nothing, trouble, log: &self.log, clock: &self.clock, now };
         terminal.draw(picture.lines(size, self.has_colours)).map_err(Problem::local)
     }
 }

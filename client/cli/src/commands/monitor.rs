@@ -22,6 +22,7 @@ use crate::{
     args::Place,
     bus,
     exit::Exit,
+    language::{self, say},
     live::{Clock, Kind, Record, Terminal, found, lost, now},
     problem::Problem,
     show::{Body, Report, Screen},
@@ -57,8 +58,8 @@ fn scope(place: &Place, with_nodes: bool) -> Result<Scope, Problem> {
     let portal = place.portal_address();
     // As the daemon says it of a list.
     if let Some(portal) = portal.filter(|portal| portal.address().is_none()) {
-        let why = format!("{portal}: the portal is numeric here: records have no host names");
-        return Err(Problem::usage(why, "see the portals: iscsictl nodes"));
+        let why = say!("{portal}: the portal is numeric here: records have no host names", portal);
+        return Err(Problem::usage(why, &say!("see the portals: iscsictl nodes")));
     }
     Ok(Scope { target: place.target_name().cloned(), portal: portal.cloned(), with_nodes })
 }
@@ -133,7 +134,9 @@ impl Writer {
     /// Each with the time: a log may have none.
     fn told(&self, told: &[Happening]) -> String {
         let time = self.clock.stamp(now());
-        told.iter().map(|happening| format!("{time}  {}\n", escape(&happening.what.to_string()))).collect()
+        told.iter()
+            .map(|happening| format!("{time}  {}\n", escape(&language::spoken(&happening.what))))
+            .collect()
     }
 }
 

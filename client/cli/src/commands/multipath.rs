@@ -10,6 +10,7 @@ use super::{
 use crate::{
     args::{Multipath, What},
     exit::Exit,
+    language::say,
     problem::Problem,
     show::{self, Body, Remark, Report},
 };
@@ -17,7 +18,7 @@ use crate::{
 pub(super) async fn multipath(call: &Call, args: &Multipath) -> Result<Report, Problem> {
     let (mut options, title) = options(&args.what);
     let is_dry = options.dry_run;
-    let work = progress::run(call, title, Steps::OnTerminal, async |number| {
+    let work = progress::run(call, &title, Steps::OnTerminal, async |number| {
         options.job = number.job;
         call.daemon.setup_multipath(&options).await
     });
@@ -34,7 +35,7 @@ pub(super) async fn multipath(call: &Call, args: &Multipath) -> Result<Report, P
     })
 }
 
-fn options(what: &What) -> (MultipathOptions, &'static str) {
+fn options(what: &What) -> (MultipathOptions, String) {
     let mut options = MultipathOptions::new();
     match what {
         What::Setup(setup) | What::Show(setup) => {
@@ -43,12 +44,16 @@ fn options(what: &What) -> (MultipathOptions, &'static str) {
             options.only_iscsi = setup.only_iscsi;
             options.friendly_names = !setup.wwid_names;
             options.queueing = setup.queueing.unwrap_or_default();
-            let text = if options.dry_run { "Checking the multipath setup" } else { "Setting up multipath" };
+            let text = if options.dry_run {
+                say!("Checking the multipath setup")
+            } else {
+                say!("Setting up multipath")
+            };
             (options, text)
         }
         What::Undo(undo) => {
             options.timeout = undo.timeout.duration();
-            (options.undo(true).dry_run(undo.dry_run), "Undoing the multipath setup")
+            (options.undo(true).dry_run(undo.dry_run), say!("Undoing the multipath setup"))
         }
     }
 }

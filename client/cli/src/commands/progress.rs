@@ -15,13 +15,19 @@ use iscsi_initiator_dbus::{
 };
 
 use super::call::Call;
-use crate::spinner::{self, Caption};
+use crate::{
+    language::say,
+    show::step_of,
+    spinner::{self, Caption},
+};
 
 /// Ours: one program makes one call at a time that is a job.
 const ID: u32 = 1;
 
 /// What the spinner says from the interrupt on.
-const CANCELLING: &str = "Cancelling (again to leave at once)";
+fn cancelling() -> String {
+    say!("Cancelling (again to leave at once)")
+}
 
 /// Where the steps of a call are shown, besides the spinner's line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,8 +97,8 @@ pub(super) async fn watched<T>(
         if *step.id() != ID {
             return;
         }
-        let title = if is_cancelling.get() { CANCELLING } else { title };
-        caption.set(&format!("{title}: {}", step.step()));
+        let title = if is_cancelling.get() { cancelling() } else { title.to_owned() };
+        caption.set(&format!("{title}: {}", step_of(step.step())));
         if steps != Steps::Listed {
             screen.step(began.elapsed(), step.step(), step.detail());
         }
@@ -100,7 +106,7 @@ pub(super) async fn watched<T>(
     let mut cancel = pin!(async {
         call.interrupts.heard().await;
         is_cancelling.set(true);
-        caption.set(CANCELLING);
+        caption.set(&cancelling());
         call.daemon.cancel(ID).await
     });
     let (mut work, mut is_told) = (pin!(work(number)), false);

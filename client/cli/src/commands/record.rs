@@ -7,6 +7,7 @@ use super::call::Call;
 use crate::{
     args::{Forget, SetStartup},
     exit::Exit,
+    language::say,
     problem::Problem,
     show::{Body, Report},
 };
@@ -16,9 +17,9 @@ pub(super) async fn forget(call: &Call, args: &Forget) -> Result<Report, Problem
     let done_with = call.daemon.forget(&target, &portal).await;
     done_with.map_err(|fault| Problem::from(fault).or_list())?;
     Ok(done(if portal.is_empty() {
-        format!("All records of {target} are removed.")
+        say!("All records of {target} are removed.", target)
     } else {
-        format!("The record of {target} at {portal} is removed.")
+        say!("The record of {target} at {portal} is removed.", target, portal)
     }))
 }
 
@@ -26,9 +27,12 @@ pub(super) async fn startup(call: &Call, args: &SetStartup) -> Result<Report, Pr
     let (target, portal) = (args.place.target(), args.place.portal());
     let set = call.daemon.set_startup(&target, &portal, args.when.as_str()).await;
     set.map_err(|fault| Problem::from(fault).or_list())?;
-    let place = if portal.is_empty() { String::new() } else { format!(" at {portal}") };
-    let when = if args.when == Startup::Automatic { "at boot, too" } else { "only when asked" };
-    Ok(done(format!("{target}{place} is logged in to {when}.")))
+    let place = if portal.is_empty() { target } else { say!("{target} at {portal}", target, portal) };
+    Ok(done(if args.when == Startup::Automatic {
+        say!("{place} is logged in to at boot, too.", place)
+    } else {
+        say!("{place} is logged in to only when asked.", place)
+    }))
 }
 
 /// A program gets no rows: the exit code says it.

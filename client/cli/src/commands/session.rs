@@ -2,9 +2,8 @@
 //! Must not try twice: what failed is for the user to judge.
 
 use iscsi_initiator_dbus::{
-    hint,
     options::{LoginOptions, LogoutOptions, RescanOptions},
-    results,
+    results, shell,
 };
 
 use super::{
@@ -14,6 +13,7 @@ use super::{
 use crate::{
     args::{InUse, Login, Logout, Rescan},
     exit::Exit,
+    language::say,
     problem::Problem,
     show::{self, Body, Remark, Report},
     spinner::{self, Caption},
@@ -27,7 +27,7 @@ pub(super) async fn login(call: &Call, args: &Login) -> Result<Report, Problem> 
     options.wait = !args.wait.no_wait;
     options.accept_changed_luns = args.trust.accept_changed_luns;
     let has_waited = options.wait;
-    let title = format!("Logging in to {target}");
+    let title = say!("Logging in to {target}", target);
     let work = progress::run(call, &title, Steps::OnTerminal, async |number| {
         options.job = number.job;
         call.daemon.login(&target, &portal, &options).await
@@ -52,8 +52,10 @@ pub(super) fn logged_in(logins: &[results::Login], has_waited: bool) -> Report {
 pub(super) fn no_map(said: &[Remark]) -> Option<Remark> {
     let is_said =
         said.iter().any(|remark| format!("{} {}", remark.message, remark.hint).contains("multipath"));
-    let remark =
-        Remark::note("the disks have no multipath map", "set multipath up: iscsictl multipath setup");
+    let remark = Remark::note(
+        &say!("the disks have no multipath map"),
+        &say!("set multipath up: iscsictl multipath setup"),
+    );
     (!is_said).then_some(remark)
 }
 
@@ -61,7 +63,7 @@ pub(super) async fn logout(call: &Call, args: &Logout) -> Result<Report, Problem
     let (target, portal) = (args.place.target(), args.place.portal());
     let mut options = LogoutOptions::new().force(args.force).wait(!args.no_wait);
     options.timeout = args.timeout.duration();
-    let title = format!("Logging out of {target}");
+    let title = say!("Logging out of {target}", target);
     let work = progress::run(call, &title, Steps::OnTerminal, async |number| {
         options.job = number.job;
         call.daemon.logout(&target, &portal, &options).await
@@ -73,7 +75,7 @@ pub(super) async fn logout(call: &Call, args: &Logout) -> Result<Report, Problem
 
 pub(super) async fn in_use(call: &Call, args: &InUse) -> Result<Report, Problem> {
     let (target, portal) = (args.place.target(), args.place.portal());
-    let caption = Caption::new(&format!("Looking at what uses {target}"));
+    let caption = Caption::new(&say!("Looking at what uses {target}", target));
     let work = call.daemon.check_in_use(&target, &portal);
     let holders = spinner::during(call.screen.live(), &caption, work)
         .await
@@ -81,10 +83,12 @@ pub(super) async fn in_use(call: &Call, args: &InUse) -> Result<Report, Problem>
     let mut remarks = Vec::new();
     if holders.is_empty() {
         let next = match portal.as_str() {
-            "" => hint!("log out: iscsictl logout {TARGET}", TARGET = target),
-            portal => hint!("log out: iscsictl logout {TARGET} {PORTAL}", TARGET = target, PORTAL = portal),
+            "" => say!("log out: {command}", command = shell::command(["iscsictl", "logout", &target])),
+            portal => {
+                say!("log out: {command}", command = shell::command(["iscsictl", "logout", &target, portal]))
+            }
         };
-        remarks.push(Remark::note("nothing stands in the way of a logout", &next));
+        remarks.push(Remark::note(&say!("nothing stands in the way of a logout"), &next));
     }
     let exit = if holders.is_empty() { Exit::Done } else { Exit::InUse };
     Ok(Report { rows: show::rows(&holders), body: Body::List(show::holders(&holders)), remarks, exit })
@@ -94,8 +98,11 @@ pub(super) async fn rescan(call: &Call, args: &Rescan) -> Result<Report, Problem
     let (target, portal) = (args.place.target(), args.place.portal());
     let mut options = RescanOptions::new().wait(!args.wait.no_wait);
     options.timeout = args.timeout.duration();
-    let whose = if target.is_empty() { "every session" } else { &target };
-    let title = format!("Scanning the LUNs of {whose}");
+    let title = if target.is_empty() {
+        say!("Scanning the LUNs of every session")
+    } else {
+        say!("Scanning the LUNs of {target}", target)
+    };
     let work = progress::run(call, &title, Steps::OnTerminal, async |number| {
         options.job = number.job;
         call.daemon.rescan(&target, &portal, &options).await

@@ -15,6 +15,7 @@ use iscsi_initiator_model::{
 };
 
 use super::{clock::Clock, rates::Rates};
+use crate::language::{self, counted, say};
 use crate::show::{
     self, fit,
     table::{Cell, GREEN, RED, Style, Table, Tone},
@@ -65,8 +66,9 @@ type Draw<'a> = Box<dyn Fn(&[usize]) -> Table + 'a>;
 pub(crate) struct Section<'a> {
     /// Whether each of them is as it should be.
     is_well: Vec<bool>,
-    /// One of them, and several.
-    noun: (&'static str, &'static str),
+    /// So many of them, and so many more.
+    count: fn(usize) -> String,
+    more: fn(usize) -> String,
     draw: Draw<'a>,
 }
 
@@ -86,7 +88,8 @@ impl<'a> Section<'a> {
         sessions.sort_by_key(|session| (&session.target, &session.portal, session.sid));
         Self {
             is_well: sessions.iter().map(|session| session.state == "LOGGED_IN").collect(),
-            noun: ("session", "sessions"),
+            count: |n| counted!("{n} session", "{n} sessions", n),
+            more: |n| counted!("… and {n} more session", "… and {n} more sessions", n),
             draw: Box::new(move |places| {
                 let of = |place: &usize| sessions.get(*place).copied();
                 table_of_sessions(&places.iter().filter_map(of).collect::<Vec<_>>(), rates, (now, size))
@@ -100,7 +103,8 @@ impl<'a> Section<'a> {
             model.disks().map(|(_, disk)| disk).filter(|disk| scope.has_disk(disk)).collect();
         Self {
             is_well: disks.iter().map(|disk| Mood::of_health(disk.health) == Mood::Good).collect(),
-            noun: ("disk", "disks"),
+            count: |n| counted!("{n} disk", "{n} disks", n),
+            more: |n| counted!("… and {n} more disk", "… and {n} more disks", n),
             draw: Box::new(move |places| {
                 let some = places.iter().filter_map(|place| disks.get(*place).copied());
                 show::disks(some, size.is_narrow())
@@ -112,7 +116,8 @@ impl<'a> Section<'a> {
     pub(crate) fn paths(paths: &'a [Path]) -> Self {
         Self {
             is_well: paths.iter().map(|path| health::path(path).verdict == Verdict::Works).collect(),
-            noun: ("path", "paths"),
+            count: |n| counted!("{n} path", "{n} paths", n),
+            more: |n| counted!("… and {n} more path", "… and {n} more paths", n),
             draw: Box::new(move |places| {
                 let some: Vec<Path> = places.iter().filter_map(|place| paths.get(*place).cloned()).collect();
                 show::paths(&some)
@@ -123,8 +128,7 @@ impl<'a> Section<'a> {
     /// How many there are, and how many need attention.
     fn summary(&self) -> String {
         let (all, odd) = (self.is_well.len(), self.is_well.iter().filter(|is_well| !**is_well).count());
-        let noun = if all == 1 { self.noun.0 } else { self.noun.1 };
-        if odd == 0 { format!("{all} {noun}") } else { format!("{all} {noun}, {odd} not well") }
+        with_odd((self.count)(all), odd)
     }
 
     fn lines(&self, places: &[usize], style: Style) -> Vec<String> {
@@ -163,13 +167,15 @@ impl<'a> Section<'a> {
         let mut lines = if fits > 0 { some(fits) } else { Vec::new() };
         let left = count - fits;
         let odd = order.iter().skip(fits).filter(|place| self.is_well.get(**place) == Some(&false)).count();
-        let noun = if left == 1 { self.noun.0 } else { self.noun.1 };
-        let more = if odd == 0 { String::new() } else { format!(", {odd} not well") };
         let columns = style.columns.unwrap_or(usize::MAX);
-        lines.push(fit::shortened(&format!("… and {left} more {noun}{more}"), columns));
+        lines.push(fit::shortened(&with_odd((self.more)(left), odd), columns));
         lines.truncate(rows);
         lines
     }
+}
+
+fn with_odd(count: String, odd: usize) -> String {
+    if odd == 0 { count } else { say!("{count}, {odd} not well", count, odd) }
 }
 
 /// Everything that is shown.
@@ -222,8 +228,8 @@ impl Picture<'_> {
         let time =
             if size.is_narrow() { self.clock.time_of_day(self.now) } else { self.clock.stamp(self.now) };
         let said = format!("{time}  {}", parts.join("; "));
-        let end = "q quits";
-        let blanks = size.columns.saturating_sub(fit::width(&said) + end.len());
+        let end = say!("q quits");
+        let blanks = size.columns.saturating_sub(fit::width(&said) + fit::width(&end));
         let text = match blanks {
             0..2 => fit::shortened(&said, size.columns),
             blanks => format!("{said}{}{end}", " ".repeat(blanks)),
@@ -237,8 +243,9 @@ impl Picture<'_> {
         let events = self.log.0.iter().skip(skipped);
         let line = |(time, happening): &(f64, Happening)| {
             let at = |what: &str| format!("{}  {}", self.clock.time_of_day(*time), escape(what));
-            let whole = Some(at(&happening.what.to_string())).filter(|text| fit::width(text) <= size.columns);
-            let brief = || fit::shortened(&at(&happening.brief.to_string()), size.columns);
+            let whole =
+                Some(at(&language::spoken(&happening.what))).filter(|text| fit::width(text) <= size.columns);
+            let brief = || fit::shortened(&at(&language::spoken(&happening.brief)), size.columns);
             let text = whole.unwrap_or_else(brief);
             toned(&text, happening.mood, style)
         };
@@ -327,10 +334,10 @@ fn age(since: u64, now: f64) -> String {
     let seconds = (now as u64).saturating_sub(since);
     match seconds {
         _ if since == 0 => String::new(),
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min", seconds / 60),
-        3600..86_400 => format!("{} h", seconds / 3600),
-        _ => format!("{} d", seconds / 86_400),
+        0..60 => say!("{n} s", n = seconds),
+        60..3600 => say!("{n} min", n = seconds / 60),
+        3600..86_400 => say!("{n} h", n = seconds / 3600),
+        _ => say!("{n} d", n = seconds / 86_400),
     }
 }
 

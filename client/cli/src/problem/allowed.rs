@@ -3,6 +3,8 @@
 
 use std::{env, fs};
 
+use crate::language::say;
+
 use iscsi_initiator_dbus::shell;
 
 /// The group that the example rule lets do most things.
@@ -32,17 +34,25 @@ impl Asked {
     /// polkit asks through an agent of the session. A desktop has one; a text session does not, and one that
     /// is started there serves only the process it is given (polkit's get_authentication_agent_for_subject).
     fn hint(&self, is_member: bool, is_graphical: bool) -> String {
-        let why = if self.is_for_administrators {
-            "an administrator must do this"
+        let command = &self.command;
+        if self.is_for_administrators {
+            say!("an administrator must do this: {command}", command)
         } else if is_member {
-            "the polkit rule for the group iscsi, of which this user is a member, is not installed or does not allow it"
+            say!(
+                "the polkit rule for the group iscsi, of which this user is a member, is not installed or does not allow it: {command}",
+                command
+            )
         } else if is_graphical {
-            "an administrator can do this, or install the polkit rule for the group iscsi and add this user to it"
+            say!(
+                "an administrator can do this, or install the polkit rule for the group iscsi and add this user to it: {command}",
+                command
+            )
         } else {
-            "no program asks for a password in this session (iscsictl(1) shows how to start one, pkttyagent), and \
-             this user is not in the group iscsi"
-        };
-        format!("{why}: {}", self.command)
+            say!(
+                "no program asks for a password in this session (iscsictl(1) shows how to start one, pkttyagent), and this user is not in the group iscsi: {command}",
+                command
+            )
+        }
     }
 }
 

@@ -4,12 +4,14 @@
 use iscsi_initiator_dbus::results::MultipathChange;
 use iscsi_initiator_model::text::escape;
 
+use crate::language::say;
+
 use super::table::{GREEN, RED, Style};
 
 /// The text for people.
 pub(super) fn render(change: &MultipathChange, is_dry: bool, style: Style) -> String {
     if !change.changed {
-        return "Nothing to change.\n".to_owned();
+        return format!("{}\n", say!("Nothing to change."));
     }
     let mut text = String::new();
     for line in change.difference.lines() {
@@ -24,7 +26,7 @@ pub(super) fn render(change: &MultipathChange, is_dry: bool, style: Style) -> St
         text.push_str(&format!("{}\n", escape(service)));
     }
     if is_dry {
-        text.push_str("Nothing was changed.\n");
+        text.push_str(&format!("{}\n", say!("Nothing was changed.")));
     }
     text
 }

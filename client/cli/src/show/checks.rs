@@ -4,7 +4,10 @@
 use iscsi_initiator_dbus::results::{Check, CheckState};
 
 use super::table::{Cell, Table, Tone};
-use crate::exit::Exit;
+use crate::{
+    exit::Exit,
+    language::{self, say},
+};
 
 /// In the daemon's order, by portal if there are several; if quiet, only what is not known to be well.
 pub(crate) fn checks(checks: &[Check], quiet: bool) -> (Table, Exit) {
@@ -15,7 +18,7 @@ pub(crate) fn checks(checks: &[Check], quiet: bool) -> (Table, Exit) {
         for place in [""].into_iter().chain(portals) {
             let mut members = checks.iter().filter(|check| check.portal == place).filter(is_shown).peekable();
             if members.peek().is_some() {
-                table.heading(if place.is_empty() { "this machine" } else { place });
+                table.heading(if place.is_empty() { say!("this machine") } else { place.to_owned() });
             }
             members.for_each(|check| add(&mut table, check));
         }
@@ -38,10 +41,10 @@ fn portals(checks: &[Check]) -> Vec<&str> {
 }
 
 fn add(table: &mut Table, check: &Check) {
-    let state = Cell::toned(check.state, tone(check.state));
-    table.row(vec![state, Cell::or_dash(&check.name), Cell::or_dash(&check.detail)]);
+    let state = Cell::word_toned(check.state, tone(check.state));
+    table.row(vec![state, Cell::or_dash(language::check(&check.name)), Cell::or_dash(&check.detail)]);
     if !check.hint.is_empty() {
-        table.note(format!("hint: {}", check.hint));
+        table.note(say!("hint: {hint}", hint = check.hint));
     }
 }
 

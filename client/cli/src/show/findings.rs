@@ -8,27 +8,30 @@ use super::{
     checks::tone,
     table::{Cell, Table},
 };
-use crate::exit::Exit;
+use crate::{
+    exit::Exit,
+    language::{self, say},
+};
 
 /// In their order; if quiet, only what is not known to be well, and what was fixed. The remark is the sum of it.
 pub(crate) fn findings(findings: &[Finding], quiet: bool) -> (Table, Remark, Exit) {
     let mut table = Table::new(&["STATE", "LOOKED AT", "SUBJECT", "DETAIL"]);
     for finding in findings.iter().filter(|finding| !quiet || finding.fixed || !is_well(finding)) {
         table.row(vec![
-            Cell::toned(finding.state, tone(finding.state)),
-            Cell::or_dash(&finding.name),
+            Cell::word_toned(finding.state, tone(finding.state)),
+            Cell::or_dash(language::check(&finding.name)),
             Cell::or_dash(&finding.subject),
             Cell::or_dash(if finding.fixed {
-                format!("fixed: {}", finding.detail)
+                say!("fixed: {detail}", detail = finding.detail)
             } else {
                 finding.detail.clone()
             }),
         ]);
         if !finding.hint.is_empty() {
-            table.note(format!("hint: {}", finding.hint));
+            table.note(say!("hint: {hint}", hint = finding.hint));
         }
         if !finding.fix.is_empty() {
-            table.note(format!("fix: {}: iscsictl doctor --fix", finding.fix));
+            table.note(say!("fix: {what}: iscsictl doctor --fix", what = finding.fix));
         }
     }
     let exit = if findings.iter().any(is_problem) { Exit::Problems } else { Exit::Done };
@@ -49,16 +52,16 @@ fn sum(findings: &[Finding]) -> Remark {
     let warnings = number(&|finding| finding.state == CheckState::Warning);
     let (fixable, fixed) = (number(&|finding| !finding.fix.is_empty()), number(&|finding| finding.fixed));
     let mut message = match (failed, warnings) {
-        (0, 0) => "nothing is wrong".to_owned(),
-        (failed, 1) => format!("{failed} failed, 1 warning"),
-        (failed, warnings) => format!("{failed} failed, {warnings} warnings"),
+        (0, 0) => say!("nothing is wrong"),
+        (failed, 1) => say!("{failed} failed, 1 warning", failed),
+        (failed, warnings) => say!("{failed} failed, {warnings} warnings", failed, warnings),
     };
     if fixed > 0 {
-        message.push_str(&format!("; {fixed} fixed"));
+        message = say!("{sum}; {fixed} fixed", sum = message, fixed);
     }
     let hint = match fixable {
         0 => String::new(),
-        number => format!("fix {number} of them: iscsictl doctor --fix"),
+        number => say!("fix {number} of them: iscsictl doctor --fix", number),
     };
     Remark::note(&message, &hint)
 }

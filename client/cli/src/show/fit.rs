@@ -2,13 +2,16 @@
 //! Must not cut a name at its end, or break a command that a person may paste.
 
 use iscsi_initiator_dbus::shell;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
+use crate::language::say;
 
 /// What stands for what was left out.
 const GAP: char = '…';
 
 /// The columns that a text takes.
 pub(crate) fn width(text: &str) -> usize {
-    text.chars().count()
+    text.width()
 }
 
 /// The beginning and the end of a text: names often begin alike and differ in the end, so that the end
@@ -20,11 +23,20 @@ pub(crate) fn shortened(text: &str, columns: usize) -> String {
     }
     let kept = columns.saturating_sub(1);
     let begin = kept / 3;
-    let chars = text.chars();
-    let mut short: String = chars.clone().take(begin).collect();
+    let mut short: String = upto(text.chars(), begin).into_iter().collect();
     short.push(GAP);
-    short.extend(chars.skip(length - (kept - begin)));
+    short.extend(upto(text.chars().rev(), kept - begin).into_iter().rev());
     short
+}
+
+/// As many of these as fit.
+fn upto(chars: impl Iterator<Item = char>, columns: usize) -> Vec<char> {
+    let mut used = 0;
+    let fits = |c: &char| {
+        used += c.width().unwrap_or(0);
+        used <= columns
+    };
+    chars.take_while(fits).collect()
 }
 
 /// The lines of a text, none wider than this. Broken at blanks and, in a list of devices, at commas; a
@@ -53,7 +65,34 @@ struct Piece<'a> {
 }
 
 fn pieces(word: &str) -> impl Iterator<Item = Piece<'_>> {
-    word.split_inclusive(',').enumerate().map(|(n, text)| Piece { text, after_blank: n == 0 })
+    parts(word).enumerate().map(|(n, text)| Piece { text, after_blank: n == 0 })
+}
+
+/// Where a word may be broken: behind a comma, as in a list of devices, and between the characters of Chinese and the
+/// like, but not before a sign that ends something, or behind one that begins it.
+pub(super) fn parts(word: &str) -> impl Iterator<Item = &str> {
+    let mut rest = word;
+    std::iter::from_fn(move || {
+        let mut places = rest.char_indices().peekable();
+        while let Some((_, c)) = places.next() {
+            let Some((place, next)) = places.peek().copied() else { break };
+            let is_between = (is_wide(c) || is_wide(next)) && !BEGIN.contains(c) && !END.contains(next);
+            if c == ',' || is_between {
+                let (part, left) = rest.split_at(place);
+                rest = left;
+                return Some(part);
+            }
+        }
+        (!rest.is_empty()).then(|| std::mem::take(&mut rest))
+    })
+}
+
+/// Signs that begin something, and those that end it: a line does not end with the first, or begin with the second.
+const BEGIN: &str = "（「『【《〈“‘(";
+const END: &str = "，。、；：？！）」』】》〉”’…),.;:?!";
+
+fn is_wide(c: char) -> bool {
+    c.width() == Some(2)
 }
 
 /// The lines of a hint: its prose is wrapped; its command begins a line and stays whole, however wide the
@@ -71,7 +110,7 @@ pub(crate) fn hint(text: &str, columns: usize) -> Vec<String> {
         }
         prose.push_str(said);
         let Some(command) = command else { continue };
-        if prose == "hint:" {
+        if prose == say!("hint: {hint}", hint = "").trim_end() {
             lines.push(format!("{prose} {command}"));
         } else {
             if !prose.is_empty() {
@@ -91,12 +130,18 @@ pub(crate) fn hint(text: &str, columns: usize) -> Vec<String> {
 pub(crate) fn wrapped_whole(text: &str, columns: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
-        match lines.last_mut() {
-            Some(line) if width(line) + 1 + width(word) <= columns => {
-                line.push(' ');
-                line.push_str(word);
+        // A name is not Chinese: it stays whole.
+        let is_chinese = word.chars().any(is_wide);
+        let pieces: Vec<&str> = if is_chinese { parts(word).collect() } else { vec![word] };
+        for (number, piece) in pieces.into_iter().enumerate() {
+            let blank = if number == 0 { " " } else { "" };
+            match lines.last_mut() {
+                Some(line) if width(line) + blank.len() + width(piece) <= columns => {
+                    line.push_str(blank);
+                    line.push_str(piece);
+                }
+                _ => lines.push(piece.to_owned()),
             }
-            _ => lines.push(word.to_owned()),
         }
     }
     lines
@@ -111,10 +156,12 @@ pub(crate) fn split(hint: &str) -> Option<(&str, &str)> {
     if is_command(hint) {
         return Some(("", hint));
     }
-    let (place, _) = hint
-        .match_indices(": ")
-        .find(|(place, mark)| hint.get(place + mark.len()..).is_some_and(is_command))?;
-    Some((hint.get(..=place)?, hint.get(place + 2..)?))
+    let (prose, command) = [": ", "：", "；"].into_iter().find_map(|mark| {
+        let places = hint.match_indices(mark).map(|(place, mark)| place + mark.len());
+        let found = places.filter_map(|place| hint.split_at_checked(place));
+        found.into_iter().find(|(_, rest)| is_command(rest))
+    })?;
+    Some((prose.trim_end(), command))
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ use std::{
 };
 
 use iscsi_initiator_dbus::results::MultipathChange;
-use iscsi_initiator_model::text::escape;
+use iscsi_initiator_model::{connect::step_title, text::escape};
 use serde_json::Value;
 
 pub(crate) use self::{
@@ -46,7 +46,11 @@ pub(crate) use self::{
     paths::{disks, paths, problems},
     uses::{Held, holders, holds},
 };
-use crate::{exit::Exit, problem::Problem};
+use crate::{
+    exit::Exit,
+    language::{self, say},
+    problem::Problem,
+};
 use table::{Style, Table};
 
 /// How the user wants it.
@@ -143,7 +147,7 @@ impl Screen {
         match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-            Err(error) => Err(Problem::local(format!("output: {error}"))),
+            Err(error) => Err(Problem::local(say!("output: {error}", error))),
         }
     }
 
@@ -164,7 +168,7 @@ impl Screen {
             false => ("", String::new()),
         };
         let columns = self.stderr.columns.unwrap_or(usize::MAX);
-        let lines = fit::wrapped_whole(&format!("{time}{}: {}", escape(step), escape(detail)), columns);
+        let lines = fit::wrapped_whole(&format!("{time}{}: {}", step_of(step), escape(detail)), columns);
         let _ = write(io::stderr(), &format!("{clear}{}\n", lines.join("\n")));
     }
 
@@ -227,12 +231,13 @@ impl Screen {
             // The terminal may show ^C, or a question, on this line.
             let _ = write(io::stderr(), "\r\x1b[K");
             let message = if had_job {
-                "interrupted; the daemon cancels the call and puts back what it has changed, unless it is too late \
-                 for that"
+                say!(
+                    "interrupted; the daemon cancels the call and puts back what it has changed, unless it is too late for that"
+                )
             } else {
-                "interrupted; the daemon may still finish what it began"
+                say!("interrupted; the daemon may still finish what it began")
             };
-            self.complain(false, message, "see the result: iscsictl paths");
+            self.complain(false, &message, &say!("see the result: iscsictl paths"));
         }
         exit
     }
@@ -240,16 +245,21 @@ impl Screen {
     /// A failure bears the program's name, as those of all programs do; anything else is a note.
     fn complain(self, is_failure: bool, message: &str, hint: &str) {
         let (begin, end) = if is_failure && self.stderr.colour { table::RED } else { ("", "") };
-        let who = if is_failure { "iscsictl:" } else { "note:" };
+        let who = if is_failure { "iscsictl:".to_owned() } else { say!("note:") };
         let columns = self.stderr.columns.unwrap_or(usize::MAX);
         let message = fit::wrapped_whole(&format!("{who} {}", escape(message)), columns).join("\n");
-        let message = message.replacen(who, &format!("{begin}{who}{end}"), 1);
+        let message = message.replacen(&who, &format!("{begin}{who}{end}"), 1);
         let _ = write(io::stderr(), &format!("{message}\n"));
         if !hint.is_empty() {
-            let lines = fit::hint(&format!("hint: {}", escape(hint)), columns);
+            let lines = fit::hint(&say!("hint: {hint}", hint = escape(hint)), columns);
             let _ = write(io::stderr(), &format!("{}\n", lines.join("\n")));
         }
     }
+}
+
+/// A step of the daemon's; in English, in its word.
+pub(crate) fn step_of(step: &str) -> String {
+    if language::is_english() { escape(step) } else { language::spoken(&step_title(step)) }
 }
 
 /// How wide the terminal is, if it is one that says so.
@@ -262,7 +272,7 @@ pub(crate) fn columns(stream: impl AsFd) -> Option<usize> {
 fn write(mut stream: impl Write, text: &str) -> Result<(), Problem> {
     match stream.write_all(text.as_bytes()).and_then(|()| stream.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Problem::local(format!("output: {error}")))
+            Err(Problem::local(say!("output: {error}", error)))
         }
         _ => Ok(()),
     }

@@ -14,18 +14,18 @@ pub(crate) fn nodes(nodes: &[Node]) -> Table {
     for node in nodes {
         let tone = if node.state == NodeState::Gone { Tone::Bad } else { Tone::Plain };
         let session = match (node.logged_in, node.waiting.is_empty()) {
-            (true, _) => Cell::toned("up", Tone::Good),
+            (true, _) => Cell::word_toned("up", Tone::Good),
             (false, true) => Cell::or_dash(""),
-            (false, false) => Cell::toned("waiting", Tone::Bad),
+            (false, false) => Cell::word_toned("waiting", Tone::Bad),
         };
         let mut row = vec![
             Cell::or_dash(&node.target),
             Cell::or_dash(&node.portal),
             // A record of the old kind has none.
             Cell::or_dash(if node.tpgt == u16::MAX { String::new() } else { node.tpgt.to_string() }),
-            Cell::or_dash(node.chap),
-            Cell::or_dash(node.startup),
-            Cell::toned(node.state, tone),
+            Cell::word(node.chap),
+            Cell::word(node.startup),
+            Cell::word_toned(node.state, tone),
             session,
         ];
         row.extend(is_any_bound.then(|| Cell::or_dash(&node.interface)));

@@ -1,10 +1,13 @@
 //! What became of a login, logout or rescan: a row for each portal, and a remark for each that failed.
 //! Must not call something done that failed at one portal.
 
-use iscsi_initiator_dbus::results::{Login, LoginOutcome, Logout, LogoutOutcome, Rescan, RescanOutcome};
+use iscsi_initiator_dbus::{
+    Fault, Kind,
+    results::{Login, LoginOutcome, Logout, LogoutOutcome, Rescan, RescanOutcome},
+};
 
 use super::table::{Cell, Table, Tone};
-use crate::exit::Exit;
+use crate::{exit::Exit, language};
 
 /// A sentence for a person beside the result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +35,7 @@ pub(crate) fn logins(logins: &[Login]) -> Outcome {
         table.row(vec![
             Cell::or_dash(&login.target),
             Cell::or_dash(&login.portal),
-            Cell::toned(login.outcome, tone(failed)),
+            Cell::word_toned(login.outcome, tone(failed)),
             Cell::or_dash(if login.sid == 0 { String::new() } else { login.sid.to_string() }),
             Cell::or_dash(login.devices.join(",")),
             Cell::or_dash(if login.maps.is_empty() { login.map.clone() } else { login.maps.join(",") }),
@@ -60,7 +63,7 @@ pub(crate) fn logouts(logouts: &[Logout]) -> Outcome {
         table.row(vec![
             Cell::or_dash(&logout.target),
             Cell::or_dash(&logout.portal),
-            Cell::toned(logout.outcome, tone(failed)),
+            Cell::word_toned(logout.outcome, tone(failed)),
         ]);
     }
     let entries: Vec<Entry<'_>> = logouts
@@ -87,7 +90,7 @@ pub(crate) fn rescans(rescans: &[Rescan]) -> Outcome {
         table.row(vec![
             Cell::or_dash(&rescan.target),
             Cell::or_dash(&rescan.portal),
-            Cell::toned(rescan.outcome, tone(failed)),
+            Cell::word_toned(rescan.outcome, tone(failed)),
             Cell::new(rescan.sid),
             Cell::or_dash(rescan.devices.join(",")),
             Cell::or_dash(rescan.added.join(",")),
@@ -137,13 +140,22 @@ fn remarks(entries: &[Entry<'_>]) -> Vec<Remark> {
         is_failure: entry.has_failed,
         // Most messages of the daemon begin with the portal themselves.
         message: if entry.message.contains(entry.portal) {
-            entry.message.to_owned()
+            said(entry)
         } else {
-            format!("{}: {}", entry.portal, entry.message)
+            format!("{}: {}", entry.portal, said(entry))
         },
         hint: entry.hint.to_owned(),
     };
     noteworthy.map(remark).collect()
+}
+
+/// The daemon's words; of a failure, its sentence as well, where that is not English.
+fn said(entry: &Entry<'_>) -> String {
+    if entry.error.is_empty() {
+        return entry.message.to_owned();
+    }
+    let kind = entry.error.parse().unwrap_or(Kind::Failed);
+    language::failure(&Fault::new(kind, entry.message).hint(entry.hint), entry.message)
 }
 
 /// The daemon answers an error if every portal failed; should it not, the most telling reason counts.
@@ -158,8 +170,6 @@ fn exit(entries: &[Entry<'_>]) -> Exit {
 
 #[cfg(test)]
 mod tests {
-    use iscsi_initiator_dbus::{Fault, Kind};
-
     use super::*;
     use crate::show::table::Style;
 

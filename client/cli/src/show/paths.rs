@@ -12,6 +12,8 @@ use iscsi_initiator_model::{
     text::units,
 };
 
+use crate::language::{self, say};
+
 use super::{
     outcomes::Remark,
     table::{Cell, Table, Tone},
@@ -35,7 +37,7 @@ pub(crate) fn disks<'a>(disks: impl IntoIterator<Item = &'a Disk>, is_narrow: bo
             _ => Tone::Bad,
         };
         let named = if paths.is_empty() { disk.wwid.clone() } else { heading(&paths) };
-        table.heading_toned(format!("{}  {named}", disk.health), tone);
+        table.heading_toned(format!("{}  {named}", language::word(disk.health)), tone);
         sort(&mut paths);
         for path in paths {
             let cells = row(path).into_iter().enumerate().filter(|(place, _)| is_shown(*place));
@@ -111,8 +113,8 @@ fn heading(paths: &[&Path]) -> String {
     };
     let first = match paths.first().map(|path| place(path)) {
         Some(Place::Map) => vec![all(&|path| path.map.clone()), all(&|path| path.map_device.clone())],
-        Some(Place::Disk) => vec!["no map".to_owned()],
-        Some(Place::Session) | None => vec!["no disk".to_owned()],
+        Some(Place::Disk) => vec![say!("no map")],
+        Some(Place::Session) | None => vec![say!("no disk")],
     };
     let has_disk = paths.iter().any(|path| place(path) != Place::Session);
     let disk = [
@@ -124,7 +126,7 @@ fn heading(paths: &[&Path]) -> String {
     let disk = disk.into_iter().filter(|_| has_disk);
     let held = match all(&|path| path.holds.join(", ")).as_str() {
         "" => String::new(),
-        holders => format!("held by {holders}"),
+        holders => say!("held by {holders}", holders),
     };
     let words = first.into_iter().chain(disk).chain([all(&|path| path.target.clone()), held]);
     words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join("  ")
@@ -132,7 +134,7 @@ fn heading(paths: &[&Path]) -> String {
 
 fn row(path: &Path) -> Vec<Cell> {
     let known = |text: String, is_known: bool| Cell::or_dash(if is_known { text } else { String::new() });
-    let (state, tone) = if has_no_session(path) { ("no session".to_owned(), Tone::Bad) } else { state(path) };
+    let (state, tone) = if has_no_session(path) { (say!("no session"), Tone::Bad) } else { state(path) };
     vec![
         Cell::or_dash(&path.device),
         Cell::or_dash(&path.portal),
@@ -159,7 +161,7 @@ fn has_lun(path: &Path) -> bool {
 fn state(path: &Path) -> (String, Tone) {
     let health = health::path(path);
     let tone = if health.verdict == Verdict::Works { Tone::Good } else { Tone::Bad };
-    (health.to_string(), tone)
+    (language::spoken(&health.phrase()), tone)
 }
 
 #[cfg(test)]

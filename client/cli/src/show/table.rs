@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 
 use iscsi_initiator_model::text::escape;
 
-use super::fit::{hint, shortened, width, wrapped};
+use super::fit::{hint, parts, shortened, width, wrapped};
+use crate::language;
 
 /// The escape sequences around a colour.
 pub(crate) const RED: (&str, &str) = ("\x1b[1;31m", "\x1b[0m");
@@ -68,6 +69,15 @@ impl Cell {
         Self::new(if text.is_empty() { "-".to_owned() } else { text })
     }
 
+    /// A word of the contract; a dash for none.
+    pub(crate) fn word(word: impl ToString) -> Self {
+        Self::or_dash(language::word(word))
+    }
+
+    pub(crate) fn word_toned(word: impl ToString, tone: Tone) -> Self {
+        Self::toned(language::word(word), tone)
+    }
+
     fn width(&self) -> usize {
         width(&self.text)
     }
@@ -77,8 +87,8 @@ impl Cell {
     }
 
     /// The widest part that stays on one line.
-    fn word(&self) -> usize {
-        self.text.split(' ').flat_map(|word| word.split_inclusive(',')).map(width).max().unwrap_or(0)
+    fn widest_part(&self) -> usize {
+        self.text.split(' ').flat_map(parts).map(width).max().unwrap_or(0)
     }
 
     /// One line of this cell.
@@ -108,15 +118,27 @@ enum Line {
 
 /// Columns under a header; rows may stand in groups under headings.
 pub(crate) struct Table {
+    /// The names of the columns in English, by which they are known.
+    names: Vec<&'static str>,
     header: Vec<Cell>,
     lines: Vec<Line>,
     indent: &'static str,
 }
 
 impl Table {
-    pub(crate) fn new(header: &[&str]) -> Self {
-        let header = header.iter().map(|name| Cell::toned(name, Tone::Strong)).collect();
-        Self { header, lines: Vec::new(), indent: "" }
+    /// The columns by their names in English; one that ends with blanks is as wide as they are, at least.
+    pub(crate) fn new(names: &[&'static str]) -> Self {
+        let shown = |name: &&str| {
+            let word = language::word(name.trim_end());
+            let blanks = " ".repeat(width(name).saturating_sub(width(&word)));
+            Cell::toned(if name.ends_with(' ') { word + &blanks } else { word }, Tone::Strong)
+        };
+        Self {
+            names: names.to_vec(),
+            header: names.iter().map(shown).collect(),
+            lines: Vec::new(),
+            indent: "",
+        }
     }
 
     /// A row, with a cell for each column.
@@ -163,7 +185,7 @@ impl Table {
     }
 
     fn is_name(&self, place: usize) -> bool {
-        self.header.get(place).is_some_and(|cell| NAMES.contains(&cell.text.as_str()))
+        self.names.get(place).is_some_and(|name| NAMES.contains(name))
     }
 
     fn rows(&self) -> impl Iterator<Item = &Vec<Cell>> {
@@ -175,10 +197,15 @@ impl Table {
 
     /// With each target above its rows, if they have a column for it.
     fn grouped(&self) -> Option<Self> {
-        if !self.indent.is_empty() || self.header.first()?.text != TARGET {
+        if !self.indent.is_empty() || *self.names.first()? != TARGET {
             return None;
         }
-        let mut table = Self { header: self.header.get(1..)?.to_vec(), lines: Vec::new(), indent: INDENT };
+        let mut table = Self {
+            names: self.names.get(1..)?.to_vec(),
+            header: self.header.get(1..)?.to_vec(),
+            lines: Vec::new(),
+            indent: INDENT,
+        };
         let mut last = None;
         for line in &self.lines {
             let Line::Row(cells) = line else {
@@ -197,7 +224,7 @@ impl Table {
 
     /// The widths with which the table fits, if there are any.
     fn narrowed(&self, mut widths: Vec<usize>, style: Style, columns: usize) -> Option<Vec<usize>> {
-        let mut least = self.widths(style, Cell::word);
+        let mut least = self.widths(style, Cell::widest_part);
         for (place, least) in least.iter_mut().enumerate() {
             let natural = widths.get(place).copied().unwrap_or(0);
             *least = if self.is_name(place) { natural.min(NAME) } else { (*least).max(natural.min(4)) };
@@ -302,7 +329,7 @@ impl Table {
     /// sentences, or its other cells with their headers.
     fn draw_blocks(&self, style: Style, columns: usize) -> String {
         let mut text = String::new();
-        let has_sentences = self.header.last().is_some_and(|cell| cell.text == "DETAIL");
+        let has_sentences = self.names.last() == Some(&"DETAIL");
         for line in &self.lines {
             match line {
                 Line::Heading(cell) => draw_heading(cell, columns, style, &mut text),
@@ -405,8 +432,14 @@ fn draw_note(cell: &Cell, indent: usize, columns: usize, style: Style, text: &mu
 
 /// A name in as many lines as it needs.
 fn broken(name: &str, columns: usize) -> Vec<String> {
-    let chars: Vec<char> = name.chars().collect();
-    chars.chunks(columns.max(1)).map(|part| part.iter().collect()).collect()
+    let mut lines: Vec<String> = vec![String::new()];
+    for c in name.chars() {
+        match lines.last_mut() {
+            Some(line) if width(line) + width(c.encode_utf8(&mut [0; 4])) <= columns.max(1) => line.push(c),
+            _ => lines.push(c.to_string()),
+        }
+    }
+    lines
 }
 
 #[cfg(test)]

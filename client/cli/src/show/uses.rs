@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use iscsi_initiator_dbus::results::Holder;
 
+use crate::language::{self, say};
+
 use super::table::{Cell, Table, Tone};
 
 /// The leases on one target, and its sessions.
@@ -19,12 +21,16 @@ pub(crate) fn holders(holders: &[Holder]) -> Table {
     for holder in holders {
         table.row(vec![
             Cell::or_dash(&holder.device),
-            Cell::or_dash(holder.kind),
+            Cell::word(holder.kind),
             Cell::or_dash(&holder.unit),
-            Cell::or_dash(&holder.message),
+            Cell::or_dash(if language::is_english() {
+                holder.message.clone()
+            } else {
+                language::spoken(&iscsi_initiator_model::remedy::holder(holder).sentence)
+            }),
         ]);
         if !holder.hint.is_empty() {
-            table.note(format!("hint: {}", holder.hint));
+            table.note(say!("hint: {hint}", hint = holder.hint));
         }
     }
     table
@@ -37,7 +43,7 @@ pub(crate) fn holds(held: &BTreeMap<&str, Held>) -> Table {
         let sids = sids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         for holder in holders {
             let sessions = match sids.as_str() {
-                "" => Cell::toned("none", Tone::Bad),
+                "" => Cell::word_toned("none", Tone::Bad),
                 sids => Cell::new(sids),
             };
             table.row(vec![Cell::or_dash(target), Cell::or_dash(holder), sessions]);

@@ -721,8 +721,8 @@ impl Bus {
 #[expect(clippy::disallowed_methods, reason = "the proofs start a terminal and the program under test")]
 pub fn command(name: &str) -> Command {
     let mut command = Command::new("/usr/bin/env");
-    // What the tests themselves were started to ignore, as by nohup, does not count.
-    command.args(["--default-signal", "--", name]);
+    // What the tests themselves were started to ignore, as by nohup, does not count, and neither does their language.
+    command.args(["--default-signal", "LC_ALL=C.UTF-8", name]);
     command
 }
 

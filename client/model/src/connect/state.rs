@@ -101,7 +101,7 @@ impl State {
 }
 
 /// What a step is called; a newer daemon's as it came.
-pub(crate) fn step_title(step: &str) -> Phrase {
+pub fn step_title(step: &str) -> Phrase {
     let known = match step.parse() {
         Ok(Step::Discover) => steps::DISCOVER,
         Ok(Step::Record) => steps::RECORD,

@@ -141,7 +141,7 @@ impl From<&String> for Phrase {
 }
 
 /// The text with its values in place of `{name}`; what has no value stays as it is.
-fn filled(text: &str, value: impl Fn(&str) -> Option<String>) -> String {
+pub fn filled(text: &str, value: impl Fn(&str) -> Option<String>) -> String {
     let mut whole = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use iscsi_initiator_dbus::{Fault, Kind};
 use tokio::time::timeout;
 
+use crate::language::say;
 use crate::problem::Problem;
 
 /// How long an operation may take, unless the metadata says otherwise.
@@ -51,7 +52,7 @@ impl Clock {
     ) -> Result<T, Problem> {
         // The work looks at the clock itself, and has more to say than that time is over: it has the last word.
         let late = || {
-            let what = format!("timed out after {} s", self.began.elapsed().as_secs());
+            let what = say!("timed out after {seconds} s", seconds = self.began.elapsed().as_secs());
             Problem::from(Fault::new(Kind::TimedOut, what))
         };
         timeout(self.left() + Duration::from_millis(500), work).await.unwrap_or_else(|_| Err(late()))

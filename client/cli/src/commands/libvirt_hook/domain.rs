@@ -7,6 +7,7 @@ use iscsi_initiator_dbus::{Iqn, Portal};
 use roxmltree::{Document, Node, ParsingOptions};
 
 use super::{clock, source::Source};
+use crate::language::{self, say};
 
 /// The name space of the element in `<metadata>`.
 pub(super) const NAMESPACE: &str = "https://cloudatlas.org/IscsiInitiator/libvirt/1.0";
@@ -53,17 +54,17 @@ impl Domain {
         // A document type is refused, and so are the entities that only it can define.
         let options = ParsingOptions { allow_dtd: false, nodes_limit: NODES };
         let document = Document::parse_with_options(text, options)
-            .map_err(|error| format!("it is malformed at line {}", error.pos().row))?;
+            .map_err(|error| say!("it is malformed at line {line}", line = error.pos().row))?;
         let root = document.root_element();
         if !root.has_tag_name("domain") {
-            return Err("it is not that of a virtual machine".to_owned());
+            return Err(say!("it is not that of a virtual machine"));
         }
         let text_of = |name: &str| {
             child(root, name).and_then(|node| node.text()).map(str::trim).unwrap_or_default().to_owned()
         };
         let uuid = text_of("uuid").to_ascii_lowercase();
         if !is_uuid(&uuid) {
-            return Err("it has no UUID".to_owned());
+            return Err(say!("it has no UUID"));
         }
         let metadata = child(root, "metadata")
             .and_then(|metadata| metadata.children().find(|node| node.has_tag_name((NAMESPACE, "targets"))));
@@ -76,7 +77,7 @@ impl Domain {
         };
         let disks = disks(root);
         if disks.len() > MOST {
-            return Err(format!("it has more than {MOST} disks"));
+            return Err(say!("it has more than {most} disks", most = MOST));
         }
         Ok(Self { name: text_of("name"), uuid, targets, timeout, disks })
     }
@@ -126,11 +127,11 @@ fn targets(element: Node<'_, '_>) -> Result<(Vec<Wanted>, Option<Duration>), Str
     let of_ours = |node: &Node<'_, '_>| node.tag_name().namespace() == Some(NAMESPACE);
     for node in element.children().filter(Node::is_element).filter(of_ours) {
         if node.tag_name().name() != "target" {
-            return Err("its metadata has an unknown element among the targets".to_owned());
+            return Err(say!("its metadata has an unknown element among the targets"));
         }
         found.push(target(node)?);
         if found.len() > MOST {
-            return Err(format!("its metadata has more than {MOST} targets"));
+            return Err(say!("its metadata has more than {most} targets", most = MOST));
         }
     }
     Ok((found, seconds.map(|seconds| Duration::from_secs(seconds.into()))))
@@ -138,13 +139,15 @@ fn targets(element: Node<'_, '_>) -> Result<(Vec<Wanted>, Option<Duration>), Str
 
 fn target(node: Node<'_, '_>) -> Result<Wanted, String> {
     known(node, &["name", "portal", "min-paths"])?;
-    let name = node.attribute("name").ok_or("a target in its metadata has no name")?;
-    let name: Iqn = name.parse().map_err(|error| format!("the name of a target in its metadata: {error}"))?;
+    let name = node.attribute("name").ok_or_else(|| say!("a target in its metadata has no name"))?;
+    let name: Iqn = name
+        .parse()
+        .map_err(|error| say!("the name of a target in its metadata: {why}", why = language::word(error)))?;
     let portal = match node.attribute("portal") {
         None => None,
-        Some(text) => {
-            Some(text.parse().map_err(|error| format!("the portal of {name} in its metadata: {error}"))?)
-        }
+        Some(text) => Some(text.parse::<Portal>().map_err(|error| {
+            say!("the portal of {name} in its metadata: {why}", name, why = language::word(error))
+        })?),
     };
     let paths = number(node, "min-paths", MOST_PATHS)?.unwrap_or(1);
     Ok(Wanted { name, portal, min_paths: usize::try_from(paths).unwrap_or(1) })
@@ -155,14 +158,18 @@ fn known(node: Node<'_, '_>, names: &[&str]) -> Result<(), String> {
     let is_known = |name: &str| names.contains(&name);
     match node.attributes().all(|attribute| attribute.namespace().is_some() || is_known(attribute.name())) {
         true => Ok(()),
-        false => Err(format!("its metadata has an unknown attribute: known are {}", names.join(", "))),
+        false => {
+            Err(say!("its metadata has an unknown attribute: known are {names}", names = names.join(", ")))
+        }
     }
 }
 
 fn number(node: Node<'_, '_>, name: &str, most: u32) -> Result<Option<u32>, String> {
     let Some(text) = node.attribute(name) else { return Ok(None) };
     let number = text.parse().ok().filter(|number| (1..=most).contains(number));
-    number.map(Some).ok_or_else(|| format!("{name} in its metadata is not a number from 1 to {most}"))
+    number
+        .map(Some)
+        .ok_or_else(|| say!("{name} in its metadata is not a number from 1 to {most}", name, most))
 }
 
 /// 32 hexadecimal digits in five groups.

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use iscsi_initiator_dbus::{hint, options::PathFilter, proxy::InitiatorProxy, results::Path};
+use iscsi_initiator_dbus::{options::PathFilter, proxy::InitiatorProxy, results::Path, shell};
 
 use super::{
     source,
     targets::{Target, Targets},
 };
+use crate::language::say;
 use crate::problem::Problem;
 
 /// What is missing: a sentence, and how to see more of it.
@@ -39,10 +40,13 @@ fn first(targets: &Targets, paths: &[Vec<Path>], exists: impl Fn(&str) -> bool) 
     let is_known = |disk: &str| paths.iter().flatten().any(|path| is_disk(path) && source::is_of(path, disk));
     let disk = targets.disks.iter().find(|disk| !is_known(disk) && !exists(disk))?;
     let hint = match targets.list.as_slice() {
-        [target] => hint!("see which disks it has: iscsictl paths {TARGET}", TARGET = target.name),
-        _ => "see which disks there are: iscsictl paths".to_owned(),
+        [target] => say!(
+            "see which disks it has: {command}",
+            command = shell::command(["iscsictl", "paths", target.name.as_str()])
+        ),
+        _ => say!("see which disks there are: iscsictl paths"),
     };
-    Some(Missing { what: format!("{disk} is not there"), hint })
+    Some(Missing { what: say!("{disk} is not there", disk), hint })
 }
 
 fn of_target<'a>(
@@ -65,13 +69,25 @@ fn of_target<'a>(
     }
     let (name, needs) = (&target.name, target.min_paths);
     let what = match works.into_iter().min_by_key(|(_, paths)| *paths) {
-        None => format!("{name} has no disk"),
+        None => say!("{name} has no disk", name),
         Some((lun, paths)) if paths < needs => {
-            format!("LUN {lun} of {name} has {paths} of the {needs} paths that must work")
+            say!(
+                "LUN {lun} of {name} has {paths} of the {needs} paths that must work",
+                lun,
+                name,
+                paths,
+                needs
+            )
         }
         Some(_) => return None,
     };
-    Some(Missing { what, hint: hint!("see which paths work: iscsictl paths {TARGET}", TARGET = name) })
+    Some(Missing {
+        what,
+        hint: say!(
+            "see which paths work: {command}",
+            command = shell::command(["iscsictl", "paths", name.as_str()])
+        ),
+    })
 }
 
 fn is_disk(path: &Path) -> bool {

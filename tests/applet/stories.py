@@ -9,6 +9,13 @@ from dataclasses import dataclass, field
 from typing import Callable
 
 
+def texts(person):
+    """The texts of the sources, as this person reads them."""
+    if not person.language:
+        return lambda text: text
+    return gettext.translation("iscsi-initiator", os.environ["ISCSI_APPLET_LOCALES"], ["zh_CN"]).gettext
+
+
 def connects(person, machine):
     """From nothing to disks: the initiator name and then CHAP are put right from the window."""
     machine.turn("refuse-initiator")
@@ -151,33 +158,36 @@ def sees_the_service_come_back(person, machine):
 
 def is_told_that_it_is_not_allowed(person, machine):
     """Without permission there is a page that says what to do, and it goes away by itself."""
-    person.sees("not allowed to see the iSCSI targets")
+    say = texts(person)
+    person.sees(say("You are not allowed to see the iSCSI targets"))
     person.picture("denied")
-    person.press("How to Get Access")
+    person.press(say("How to Get Access"))
     person.sees("--groups iscsi USER")
     person.picture("access")
     person.keys("Escape")
     machine.turn("allow list-paths")
-    person.press("Try Again")
-    person.sees("No Targets")
+    person.press(say("Try Again"))
+    person.sees(say("No Targets"))
 
 
 def is_told_that_there_is_no_service(person, _):
     """Without the service, and without polkit, it is said how to get it."""
-    person.sees("cannot be reached")
+    say = texts(person)
+    person.sees(say(NO_SERVICE))
     person.picture("missing")
-    person.press("How to Install It")
+    person.press(say("How to Install It"))
     person.sees("journalctl -u iscsi-initiatord")
     person.keys("Escape")
-    person.press("Try Again")
-    person.sees("cannot be reached")
+    person.press(say("Try Again"))
+    person.sees(say(NO_SERVICE))
 
 
 def is_told_that_the_service_is_old(person, _):
     """A service without objects is named as that."""
-    person.sees("too old")
+    say = texts(person)
+    person.sees(say(OLD_SERVICE))
     person.picture("old")
-    person.press("Details", roles=("button", "push button", "toggle button"))
+    person.press(say("Details"), roles=("button", "push button", "toggle button"))
     person.sees("0.0.1")
 
 
@@ -290,7 +300,7 @@ def copies_the_path_of_a_disk(person, machine):
 
 def says_that_it_loads(person, _):
     """A service that takes its time: after a moment it is said that something is being done."""
-    person.sees("Loading")
+    person.sees(texts(person)("Loading"))
     person.picture("loading")
 
 
@@ -396,9 +406,7 @@ def saves_a_report(person, machine):
 
 def shows_every_page(person, machine):
     """For the pictures: every page in one language, one scheme of colours and one size of text; nothing is cut off."""
-    say = lambda text: text
-    if person.language:
-        say = gettext.translation("iscsi-initiator", os.environ["ISCSI_APPLET_LOCALES"], ["zh_CN"]).gettext
+    say = texts(person)
 
     def shows(name):
         person.picture(name)
@@ -421,6 +429,10 @@ def shows_every_page(person, machine):
     machine.turn(f"pull-cable {machine.portals[0]}")
     person.sees(say("A connection is lost"))
     shows("path-lost")
+    person.press(say("Diagnose"))
+    person.sees(say("{n} check failed").replace("{n}", "").strip())
+    shows("diagnosed")
+    person.keys("Escape")
     machine.turn("mount dm-0 /mnt/data")
     person.press(say("Disconnect…"))
     person.sees("/mnt/data")
@@ -433,6 +445,9 @@ def shows_every_page(person, machine):
     person.sees("find_multipaths")
     shows("multipath")
     person.keys("Escape")
+    machine.program.kill()
+    person.sees(say("Try Again"))
+    shows("bus-gone")
 
 
 def fits(person, name):
@@ -534,6 +549,17 @@ class Story:
 
 CHINESE = "zh_CN.UTF-8"
 
+# As client/model/src/text/errors.rs has them.
+NO_SERVICE = "The iSCSI service on this machine cannot be reached"
+OLD_SERVICE = "The iSCSI service on this machine is too old for this"
+
+# For the pictures: each language with each scheme of colours, but for English and light, which have stories of their own.
+LOOKS = {
+    "dark": {"scheme": "dark"},
+    "chinese": {"language": CHINESE},
+    "chinese-dark": {"language": CHINESE, "scheme": "dark"},
+}
+
 STORIES = {
     # Those that take longest come first.
     "lost-path": Story(shows_a_lost_path),
@@ -568,3 +594,11 @@ STORIES = {
     "pages-contrast": Story(shows_every_page, has_contrast=True),
     "pages-large": Story(shows_every_page, text=200, size="1440x1000"),
 }
+
+for look, changes in LOOKS.items():
+    STORIES |= {
+        f"denied-{look}": Story(is_told_that_it_is_not_allowed, before=["deny list-paths"], **changes),
+        f"missing-{look}": Story(is_told_that_there_is_no_service, instead="nothing", **changes),
+        f"old-{look}": Story(is_told_that_the_service_is_old, instead="old", **changes),
+        f"loading-{look}": Story(says_that_it_loads, instead="silent", **changes),
+    }

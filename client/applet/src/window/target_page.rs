@@ -25,6 +25,7 @@ use super::{
     look,
     note_row::{Note, NoteRow},
     portal_row::PortalRow,
+    said,
 };
 use crate::{
     bus::{Client, Snapshot},
@@ -110,7 +111,8 @@ impl TargetPage {
 
     pub(super) fn show(&self, snapshot: &Arc<Snapshot>, target: &Target) {
         let parts = self.imp();
-        parts.title.set_label(&target.title);
+        parts.title.set_label(&said::breakable(&target.title));
+        parts.title.update_property(&[gtk::accessible::Property::Label(&target.title)]);
         parts.name.set_label(&target.name);
         parts.name.set_visible(target.name != target.title);
         look::show(&parts.icon, target.level);

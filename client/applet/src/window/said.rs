@@ -18,9 +18,23 @@ pub(super) fn column() -> gtk::Box {
 
 /// What it is about.
 pub(super) fn heading(text: &str) -> gtk::Label {
-    let label = words(text);
+    let label = words(&breakable(text));
+    label.update_property(&[gtk::accessible::Property::Label(text)]);
     label.add_css_class("title-3");
     label
+}
+
+/// Too long for a line of a narrow window.
+const LONG: usize = 24;
+
+/// A text whose long names a narrow window breaks between their parts, not inside one: with a break that takes no room
+/// behind each sign. A short word stays whole.
+pub(super) fn breakable(text: &str) -> String {
+    let of_word = |word: &str| match word.chars().count() > LONG {
+        true => word.replace(':', ":\u{200b}").replace('.', ".\u{200b}").replace('/', "/\u{200b}"),
+        false => word.to_owned(),
+    };
+    text.split(' ').map(of_word).collect::<Vec<_>>().join(" ")
 }
 
 /// A sentence or more. A name that is broken has no hyphen that is not its own.

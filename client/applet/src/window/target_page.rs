@@ -25,6 +25,7 @@ use super::{
     look,
     note_row::{Note, NoteRow},
     portal_row::PortalRow,
+    said,
 };
 use crate::{
     bus::{Client, Snapshot},
@@ -110,7 +111,7 @@ impl TargetPage {
 
     pub(super) fn show(&self, snapshot: &Arc<Snapshot>, target: &Target) {
         let parts = self.imp();
-        parts.title.set_label(&breakable(&target.title));
+        parts.title.set_label(&said::breakable(&target.title));
         parts.title.update_property(&[gtk::accessible::Property::Label(&target.title)]);
         parts.name.set_label(&target.name);
         parts.name.set_visible(target.name != target.title);
@@ -179,18 +180,6 @@ impl TargetPage {
 }
 
 /// What a portal with its session is known by.
-/// A name that a narrow window breaks between its parts, not inside one: with a break that takes no room behind each sign.
-fn breakable(name: &str) -> String {
-    let mut text = String::with_capacity(name.len());
-    for c in name.chars() {
-        text.push(c);
-        if ":./".contains(c) {
-            text.push('\u{200b}');
-        }
-    }
-    text
-}
-
 fn key(place: &Place) -> String {
     let id = |id: &Option<Id>| id.as_ref().map(ToString::to_string).unwrap_or_default();
     format!("{} {} {} {}", place.portal, place.interface, id(&place.node), id(&place.session))

@@ -252,7 +252,7 @@ impl Words {
             ([], [portal, ..]) if rule.verb == "set-chap" && is_alone => Err(line.is_for_discovery(portal)),
             (targets, []) if rule.portal == Need::Required => Err(line.needs_portal(targets.first())),
             ([], []) if rule.verb == "diagnose" => Err(Problem::usage(
-                &say!("diagnose needs a target or a portal"),
+                say!("diagnose needs a target or a portal"),
                 &say!("see what is recorded: iscsictl nodes"),
             )),
             ([target, ..], [portal, ..]) if is_swapped && !rule.is_free() => {

@@ -155,7 +155,7 @@ async fn unknown(call: &Call, place: &Place, verb: &str) -> Result<Remark, Probl
     let near = nearest(&target, all.iter().map(|node| node.target.as_str())).filter(|near| *near != target);
     let hint =
         near.map(|near| say!("did you mean: {command}", command = shell::command(["iscsictl", verb, near])));
-    Ok(Remark::note(&message, &hint.unwrap_or_else(|| recorded())))
+    Ok(Remark::note(&message, &hint.unwrap_or_else(recorded)))
 }
 
 fn nothing_at_all(place: &Place) -> Remark {

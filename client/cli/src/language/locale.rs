@@ -60,7 +60,7 @@ mod tests {
                 pairs
                     .filter(|(known, _)| *known == name)
                     .map(|(_, value)| value.to_owned())
-                    .last()
+                    .next_back()
                     .unwrap_or_default()
             };
             assert_eq!(languages(value).join(" "), wanted, "{environment}");

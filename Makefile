@@ -47,8 +47,8 @@ bus: ## the tests on a private bus (TEST=name: that file, folder or program of t
 case: setup ## one scenario on the testbed's machine (CASE=name, SUITE=bookworm: Debian 12)
 	@tests/case $(if $(SUITE),--suite $(SUITE)) $(CASE)
 
-virt: setup ## libvirt's hook with the real libvirtd and QEMU, on a machine of its own image
-	@tests/testbed/boot --with virt --limit 3600 --stage "$$(tests/stage)" virt
+virt: setup ## libvirt's hook with the real libvirtd and QEMU, and boots and shutdowns of their host, on a machine of its own image
+	@tests/virt
 
 test: setup ## everything: what make check does and the long tests, and the scenarios on the testbed
 	@tests/all

@@ -47,14 +47,15 @@ bus: ## the tests on a private bus (TEST=name: that file, folder or program of t
 case: setup ## one scenario on the testbed's machine (CASE=name, SUITE=bookworm: Debian 12)
 	@tests/case $(if $(SUITE),--suite $(SUITE)) $(CASE)
 
-virt: setup ## libvirt's hook with the real libvirtd and QEMU, on a machine of its own image
-	@tests/testbed/boot --with virt --limit 3600 --stage "$$(tests/stage)" virt
+virt: setup ## libvirt's hook with the real libvirtd and QEMU, and boots and shutdowns of their host, on a machine of its own image
+	@tests/virt
 
 test: setup ## everything: what make check does and the long tests, and the scenarios on the testbed
 	@tests/all
 
-soak: setup ## the long scenarios whole: fifty logins and logouts, and a kill at each step (SUITE=bookworm: Debian 12)
+soak: setup ## the long scenarios whole: fifty logins and logouts, a kill at each step, boots and outages (SUITE=bookworm: Debian 12, without the boots)
 	@tests/case $(if $(SUITE),--suite $(SUITE)) --soak logout-loop kill-steps kill $(if $(filter bookworm,$(SUITE)),doctor $$(cd tests/testbed/scenes/cases && grep -l '^# soak: bookworm' *))
+	@$(if $(SUITE),:,tests/testbed/boot --reboots --limit 3600 --stage "$$(tests/stage)" reboots)
 
 deny: ## licences, bans and sources of the dependencies (cargo-deny, installed if it is missing)
 	@tests/deny

@@ -1,4 +1,4 @@
-//! The name that a lease on a target is taken with.
+//! The name that a lease on a target is taken with, and that of a virtual machine of libvirt's.
 //! Must not rewrite a name: the bytes stay as they were given.
 
 use std::{fmt, str::FromStr};
@@ -96,9 +96,70 @@ impl fmt::Debug for LeaseHolder {
     }
 }
 
+/// What libvirt knows a virtual machine by: 32 hexadecimal digits in five groups, in lower case.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GuestUuid(String);
+
+/// It is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not the UUID of a virtual machine")]
+pub struct GuestUuidError;
+
+impl GuestUuid {
+    /// What the leases of virtual machines begin with.
+    const HOLDER: &str = "libvirt:";
+
+    /// The name that libvirt's hook takes the leases of this virtual machine with.
+    pub fn holder(&self) -> LeaseHolder {
+        LeaseHolder(format!("{}{}", Self::HOLDER, self.0))
+    }
+
+    /// The virtual machine that a lease was taken for by libvirt's hook.
+    pub fn of_holder(holder: &LeaseHolder) -> Option<Self> {
+        holder.as_str().strip_prefix(Self::HOLDER)?.parse().ok()
+    }
+}
+
+impl FromStr for GuestUuid {
+    type Err = GuestUuidError;
+    fn from_str(text: &str) -> Result<Self, GuestUuidError> {
+        let is_one = text.len() == 36
+            && text.bytes().enumerate().all(|(place, byte)| match place {
+                8 | 13 | 18 | 23 => byte == b'-',
+                _ => byte.is_ascii_hexdigit(),
+            });
+        if is_one { Ok(Self(text.to_ascii_lowercase())) } else { Err(GuestUuidError) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lease_is_of_a_virtual_machine_by_its_uuid_alone() {
+        let text = "C7A5FDBD-edaf-9455-926a-d65c16db1809";
+        let uuid: GuestUuid = text.parse().unwrap();
+        let holder = uuid.holder();
+        assert_eq!(holder.as_str(), format!("libvirt:{}", text.to_ascii_lowercase()));
+        assert_eq!(
+            (holder.as_str().parse(), GuestUuid::of_holder(&holder)),
+            (Ok(holder.clone()), Some(uuid.clone()))
+        );
+        assert_eq!(GuestUuid::of_holder(&format!("libvirt:{text}").parse().unwrap()), Some(uuid));
+        for other in ["libvirt:web", "backup", text, &format!("libvirt:{text}0"), &format!("qemu:{text}")] {
+            assert_eq!(GuestUuid::of_holder(&other.parse().unwrap()), None, "{other}");
+        }
+        for bad in [
+            "",
+            "c7a5fdbdedaf9455926ad65c16db1809",
+            "../../etc",
+            &text.replace('7', "g"),
+            &text.replace('-', "0"),
+        ] {
+            assert_eq!(bad.parse::<GuestUuid>(), Err(GuestUuidError), "{bad}");
+        }
+    }
 
     #[test]
     fn good_names_are_kept_to_the_byte() {

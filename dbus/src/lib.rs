@@ -5,7 +5,7 @@
 //! | `constants` | the names on the bus, the introspection document and the port of iSCSI |
 //! | [`name`] | [`Iqn`], the name of an initiator or a target |
 //! | [`portal`] | [`Portal`], the address of a target |
-//! | [`lease`] | [`LeaseHolder`], the name that a lease is taken with |
+//! | [`lease`] | [`LeaseHolder`], the name that a lease is taken with; [`GuestUuid`], a virtual machine's |
 //! | [`secret`] | [`Secret`], a CHAP secret that cannot be shown |
 //! | [`options`] | the `a{sv}` arguments, each key checked |
 //! | [`results`] | the `a{sv}` answers |
@@ -39,7 +39,7 @@ pub mod watch;
 
 pub use constants::{BUS_NAME, DEFAULT_PORT, ERROR_PREFIX, INTERFACE, INTROSPECTION, OBJECT_PATH};
 pub use fault::{Fault, Kind};
-pub use lease::LeaseHolder;
+pub use lease::{GuestUuid, LeaseHolder};
 pub use name::Iqn;
 pub use portal::Portal;
 pub use printed::printed_in;

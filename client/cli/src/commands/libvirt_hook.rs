@@ -129,7 +129,7 @@ async fn prepare_targets(
         Err(problem) if problem.exit == Exit::NoDaemon && domain.is_there_already() => return Ok(()),
         targets => targets?,
     };
-    let held = Rc::new(Holds::new(&daemon, &domain.uuid)?);
+    let held = Rc::new(Holds::new(&daemon, &domain.uuid));
     *holds = Some(Rc::clone(&held));
     prepare::all(&daemon, &held, &targets, clock).await
 }
@@ -142,7 +142,7 @@ async fn release(args: &LibvirtHook) -> Result<(), Problem> {
             return Ok(());
         }
         let daemon = bus::connect().await?;
-        Holds::new(&daemon, &domain.uuid)?.release_all().await
+        Holds::new(&daemon, &domain.uuid).release_all().await
     };
     clock.within(released).await
 }
@@ -156,7 +156,7 @@ async fn take_again(args: &LibvirtHook) -> Result<(), Problem> {
             return Ok(());
         }
         let daemon = bus::connect().await?;
-        let holds = Holds::new(&daemon, &domain.uuid)?;
+        let holds = Holds::new(&daemon, &domain.uuid);
         for target in targets::of(&daemon, &domain).await?.list {
             holds.take_again(&target.name).await?;
         }

@@ -1,5 +1,5 @@
 //! Reads files of the kernel and of other programs within a bound.
-//! Must not keep more than was asked for, or take the beginning of a file for the whole.
+//! Must not keep more than was asked for, or take the beginning of a file for the whole where the whole is asked for.
 
 use std::{
     fs::File,
@@ -27,6 +27,13 @@ pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
 /// The whole file as text. Bytes that are not UTF-8 must not hide the others.
 pub(crate) fn text(path: &Path, most: u64) -> Result<String> {
     read(path, most).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The beginning of a file as text: as many bytes at most.
+pub(crate) fn beginning(path: &Path, most: u64) -> Result<String> {
+    let mut bytes = Vec::with_capacity(USUAL);
+    File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// One line after the other, until `each` returns an error. `FileTooLarge` after `most` bytes.

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, io::ErrorKind, path::Path};
 
-use iscsi_initiator_dbus::LeaseHolder;
+use iscsi_initiator_dbus::GuestUuid;
 use rustix::io::Errno;
 
 use super::processes::pids;
@@ -12,38 +12,18 @@ use crate::backend::host::{
     capabilities::{Raised, TO_LOOK_INTO_PROCESSES},
 };
 
-/// What the hook takes leases as: this, and the machine's UUID.
-const HOLDER: &str = "libvirt:";
+/// libvirt writes the name and the UUID of a virtual machine before all that grows with it: what has neither among its
+/// first bytes is none that libvirt started.
+const BEGINNING: u64 = 1 << 18;
 
 /// A name is shown as far as this.
 const LONGEST: usize = 64;
-
-/// What a virtual machine is known by, in the spelling of libvirt: lower case.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Uuid(String);
-
-impl Uuid {
-    /// 32 hexadecimal digits in five groups.
-    fn parse(text: &str) -> Option<Self> {
-        let is_one = text.len() == 36
-            && text.bytes().enumerate().all(|(place, byte)| match place {
-                8 | 13 | 18 | 23 => byte == b'-',
-                _ => byte.is_ascii_hexdigit(),
-            });
-        is_one.then(|| Self(text.to_ascii_lowercase()))
-    }
-
-    /// The virtual machine that a lease was taken for.
-    pub(crate) fn of_holder(holder: &LeaseHolder) -> Option<Self> {
-        holder.as_str().strip_prefix(HOLDER).and_then(Self::parse)
-    }
-}
 
 /// The virtual machines that run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Guests {
     /// Each with its name, which is empty if libvirt did not start its process.
-    running: BTreeMap<Uuid, String>,
+    running: BTreeMap<GuestUuid, String>,
     /// Whether a process could not be read: it may be any of them.
     is_partial: bool,
 }
@@ -60,7 +40,9 @@ impl Guests {
         for pid in pids {
             match arguments(proc, pid) {
                 Ok(words) => {
-                    let Some(uuid) = value(&words, "-uuid").and_then(Uuid::parse) else { continue };
+                    let Some(uuid) = value(&words, "-uuid").and_then(|text| text.parse().ok()) else {
+                        continue;
+                    };
                     let name = domain_of(proc, pid, &words).unwrap_or_default();
                     // Any user's process may claim to be one: it does not hide the name of the one that is.
                     let known = guests.running.entry(uuid).or_default();
@@ -76,12 +58,12 @@ impl Guests {
     }
 
     /// Whether it is known that this one does not run.
-    pub(crate) fn is_gone(&self, uuid: &Uuid) -> bool {
+    pub(crate) fn is_gone(&self, uuid: &GuestUuid) -> bool {
         !self.is_partial && !self.running.contains_key(uuid)
     }
 
     /// The name of this one; empty if it is not known.
-    pub(crate) fn name(&self, uuid: &Uuid) -> &str {
+    pub(crate) fn name(&self, uuid: &GuestUuid) -> &str {
         self.running.get(uuid).map_or("", String::as_str)
     }
 }
@@ -116,9 +98,9 @@ fn shown(value: &str) -> Option<String> {
     (!name.is_empty()).then_some(name)
 }
 
-/// The words that a process was started with. A process of the kernel's has none.
+/// The first words that a process was started with. A process of the kernel's has none.
 fn arguments(proc: &Path, pid: u32) -> std::io::Result<Vec<String>> {
-    let text = bounded::text(&proc.join(pid.to_string()).join("cmdline"), SMALL)?;
+    let text = bounded::beginning(&proc.join(pid.to_string()).join("cmdline"), BEGINNING)?;
     Ok(text.split('\0').map(str::to_owned).collect())
 }
 
@@ -149,16 +131,8 @@ mod tests {
         dir.replace("cgroup", cgroup.as_bytes(), 0o444).unwrap();
     }
 
-    fn uuid(text: &str) -> Uuid {
-        Uuid::of_holder(&format!("libvirt:{text}").parse().unwrap()).unwrap()
-    }
-
-    #[test]
-    fn a_lease_is_of_a_virtual_machine_by_its_uuid_alone() {
-        assert_eq!(uuid(WEB), uuid(&WEB.to_uppercase()));
-        for other in ["libvirt:web", "backup", &format!("libvirt:{WEB}0"), &format!("qemu:{WEB}")] {
-            assert_eq!(Uuid::of_holder(&other.parse().unwrap()), None, "{other}");
-        }
+    fn uuid(text: &str) -> GuestUuid {
+        text.parse().unwrap()
     }
 
     #[test]
@@ -188,7 +162,15 @@ mod tests {
         std::fs::create_dir(proc.path().join("8/cmdline")).unwrap();
         assert!(!Guests::look(proc.path()).is_gone(&uuid(WEB)));
         std::fs::remove_dir(proc.path().join("8/cmdline")).unwrap();
-        put(proc.path(), 8, &["x".repeat(1 << 20).as_str()], "");
+    }
+
+    #[test]
+    fn a_process_with_more_words_than_are_read_is_known_by_the_first() {
+        let (proc, long) = (tempfile::tempdir().unwrap(), "x".repeat(1 << 20));
+        put(proc.path(), 7, &[long.as_str()], "");
+        assert!(Guests::look(proc.path()).is_gone(&uuid(WEB)), "libvirt did not start that");
+        put(proc.path(), 8, &["qemu", "-name", "guest=web", "-uuid", WEB, &long], SCOPE);
+        assert_eq!(Guests::look(proc.path()).name(&uuid(WEB)), "web");
         assert!(!Guests::look(proc.path()).is_gone(&uuid(WEB)));
     }
 

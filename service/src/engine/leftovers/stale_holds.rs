@@ -4,12 +4,12 @@
 
 use std::time::Duration;
 
-use iscsi_initiator_dbus::{Iqn, fault::Result};
+use iscsi_initiator_dbus::{GuestUuid, Iqn, fault::Result};
 
 use crate::{
     backend::{
         host::threads::looking_for_uses,
-        kernel::guests::{Guests, Uuid},
+        kernel::guests::Guests,
         leases::{Held, Lease},
     },
     engine::{
@@ -53,7 +53,7 @@ async fn guests(engine: &Engine) -> Result<Guests> {
 
 fn name(held: &mut Held, guests: &Guests) {
     for lease in &mut held.leases {
-        if let Some(uuid) = Uuid::of_holder(&lease.holder) {
+        if let Some(uuid) = GuestUuid::of_holder(&lease.holder) {
             guests.name(&uuid).clone_into(&mut lease.domain);
         }
     }
@@ -61,7 +61,8 @@ fn name(held: &mut Held, guests: &Guests) {
 
 /// Drops those of this target that are stale. The mark, if it is to be logged out of.
 pub(in crate::engine) async fn drop_of(engine: &Engine, held: &Held) -> Result<Option<Ending>> {
-    let old: Vec<(Lease, Uuid)> = virtual_machines(held).filter(|(lease, _)| is_old(lease, now())).collect();
+    let old: Vec<(Lease, GuestUuid)> =
+        virtual_machines(held).filter(|(lease, _)| is_old(lease, now())).collect();
     if old.is_empty() {
         return Ok(None);
     }
@@ -78,9 +79,9 @@ pub(in crate::engine) async fn drop_of(engine: &Engine, held: &Held) -> Result<O
 }
 
 /// The leases that root, as which libvirt runs its hook, took for virtual machines.
-fn virtual_machines(held: &Held) -> impl Iterator<Item = (Lease, Uuid)> + '_ {
+fn virtual_machines(held: &Held) -> impl Iterator<Item = (Lease, GuestUuid)> + '_ {
     let by_root = held.leases.iter().filter(|lease| lease.uid == ROOT);
-    by_root.filter_map(|lease| Some((lease.clone(), Uuid::of_holder(&lease.holder)?)))
+    by_root.filter_map(|lease| Some((lease.clone(), GuestUuid::of_holder(&lease.holder)?)))
 }
 
 /// Whether its virtual machine must have been started by now. A clock that was set back makes none old.

@@ -99,10 +99,19 @@ impl Claims {
         own: Cancel,
         limit: &Limit,
     ) -> Result<Claim> {
+        self.take_next(target, Some(own), limit).await
+    }
+
+    /// The same for what is part of a call, and gives way to none.
+    pub(in crate::engine) async fn claim_next(&self, target: &Iqn, limit: &Limit) -> Result<Claim> {
+        self.take_next(target, None, limit).await
+    }
+
+    async fn take_next(&self, target: &Iqn, own: Option<Cancel>, limit: &Limit) -> Result<Claim> {
         loop {
             // Before it is tried: no end in between goes unheard.
             let mut states = self.0.subscribe();
-            let busy = match self.take(target, Some(own.clone())) {
+            let busy = match self.take(target, own.clone()) {
                 Ok(claim) => return Ok(claim),
                 Err(busy) => busy,
             };
@@ -244,6 +253,27 @@ mod tests {
         let _first = first.await.unwrap().unwrap();
         let late = claims.claim_last(&target, Cancel::default(), &limit).await;
         assert_eq!(late.err().map(|fault| fault.kind()), Some(Kind::Busy));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_left_of_a_call_has_its_turn_at_the_end_of_another() {
+        let claims = Claims::default();
+        let target: Iqn = "iqn.2001-04.com.example:1".parse().unwrap();
+        let limit = Limit::of(std::time::Duration::from_secs(20));
+        let call = claims.claim(&target).unwrap();
+        let next = tokio::spawn({
+            let (claims, target, limit) = (claims.clone(), target.clone(), limit.clone());
+            async move { claims.claim_next(&target, &limit).await }
+        });
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        assert!(!next.is_finished());
+        let ended = tokio::time::Instant::now();
+        drop(call);
+        let next = next.await.unwrap().unwrap();
+        assert!(ended.elapsed().is_zero(), "it does not look now and then");
+        let first = claims.claim_first(&target, &limit).await;
+        assert_eq!(first.err().map(|fault| fault.kind()), Some(Kind::Busy), "it gives way to no call");
+        drop(next);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `Hold` and `Release`. A lease keeps its target logged in, and does not log in. The last release logs out where the
 //! sessions were made for the holders.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use iscsi_initiator_dbus::{
     Iqn, LeaseHolder,
@@ -10,7 +10,7 @@ use iscsi_initiator_dbus::{
 };
 use iscsi_initiator_polkit::Action;
 
-use super::{claims::Claim, leases::Ending};
+use super::leases::Ending;
 use crate::{
     backend::host::limit::Limit,
     engine::{
@@ -21,9 +21,6 @@ use crate::{
         records::lookup::{as_recorded, none},
     },
 };
-
-/// How often a target is tried that another call is working on.
-const AGAIN: Duration = Duration::from_millis(100);
 
 impl Engine {
     /// Takes a lease on the granted target, which is recorded or logged in to.
@@ -93,7 +90,8 @@ async fn log_out(engine: &Engine, target: &Iqn, ending: Ending, limit: &Limit) {
 /// Returns why sessions are still there.
 async fn end_sessions(engine: &Engine, target: &Iqn, limit: &Limit) -> Result<Vec<String>> {
     let target = &as_recorded(engine, target).await?;
-    let _claim = claimed(engine, target, limit).await?;
+    // A call that is working on the target may be one that is being taken back.
+    let _claim = engine.turns.claims.claim_next(target, limit).await?;
     let now = engine.state.look_at(std::slice::from_ref(target)).await?;
     let sessions = now.sessions_of(target, None);
     // What is logged in to at boot is wanted without a holder, too.
@@ -105,19 +103,6 @@ async fn end_sessions(engine: &Engine, target: &Iqn, limit: &Limit) -> Result<Ve
     let ended = end(engine, &sessions, now.nodes(), manner, &Progress::none(), limit).await?;
     let failed = ended.into_iter().filter(|entry| entry.outcome == LogoutOutcome::Failed);
     Ok(failed.map(|entry| format!("{}: {}", entry.portal, entry.message)).collect())
-}
-
-/// A call that is working on the target may be one that is being taken back.
-async fn claimed(engine: &Engine, target: &Iqn, limit: &Limit) -> Result<Claim> {
-    loop {
-        let busy = match engine.turns.claims.claim(target) {
-            Ok(claim) => return Ok(claim),
-            Err(busy) => busy,
-        };
-        if limit.wait(tokio::time::sleep(AGAIN)).await.is_none() {
-            return Err(busy);
-        }
-    }
 }
 
 #[cfg(test)]

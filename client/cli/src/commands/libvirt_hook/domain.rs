@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use iscsi_initiator_dbus::{Iqn, Portal};
+use iscsi_initiator_dbus::{GuestUuid, Iqn, Portal};
 use roxmltree::{Document, Node, ParsingOptions};
 
 use super::{clock, source::Source};
@@ -28,8 +28,7 @@ const LONGEST_PATH: usize = 255;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Domain {
     pub(super) name: String,
-    /// In lower case.
-    pub(super) uuid: String,
+    pub(super) uuid: GuestUuid,
     /// From the metadata; `None` where it has no such element.
     pub(super) targets: Option<Vec<Wanted>>,
     /// What the whole start may take, from the metadata.
@@ -62,10 +61,7 @@ impl Domain {
         let text_of = |name: &str| {
             child(root, name).and_then(|node| node.text()).map(str::trim).unwrap_or_default().to_owned()
         };
-        let uuid = text_of("uuid").to_ascii_lowercase();
-        if !is_uuid(&uuid) {
-            return Err(say!("it has no UUID"));
-        }
+        let uuid = text_of("uuid").parse().map_err(|_| say!("it has no UUID"))?;
         let metadata = child(root, "metadata")
             .and_then(|metadata| metadata.children().find(|node| node.has_tag_name((NAMESPACE, "targets"))));
         let (targets, timeout) = match metadata {
@@ -172,15 +168,6 @@ fn number(node: Node<'_, '_>, name: &str, most: u32) -> Result<Option<u32>, Stri
         .ok_or_else(|| say!("{name} in its metadata is not a number from 1 to {most}", name, most))
 }
 
-/// 32 hexadecimal digits in five groups.
-fn is_uuid(text: &str) -> bool {
-    text.len() == 36
-        && text.bytes().enumerate().all(|(place, byte)| match place {
-            8 | 13 | 18 | 23 => byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,7 +206,7 @@ mod tests {
              <iscsi:target name='iqn.2003-01.com.example:b' portal='[2001:db8::21]:3260'/>"
         ));
         let domain = Domain::parse(&xml(&metadata, &disk("<source dev='/dev/mapper/mpatha'/>"))).unwrap();
-        assert_eq!((domain.name.as_str(), domain.uuid), ("web & more", UUID.to_ascii_lowercase()));
+        assert_eq!((domain.name.as_str(), Ok(domain.uuid)), ("web & more", UUID.parse()));
         assert_eq!(domain.timeout, Some(Duration::from_secs(45)));
         let [a, b] = &domain.targets.unwrap()[..] else { panic!("two targets") };
         assert_eq!((a.name.as_str(), a.min_paths, a.portal.is_none()), (TARGET, 2, true));

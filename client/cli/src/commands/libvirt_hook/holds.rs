@@ -3,7 +3,7 @@
 use std::{cell::RefCell, time::Duration};
 
 use iscsi_initiator_dbus::{
-    Iqn, Kind, LeaseHolder,
+    GuestUuid, Iqn, Kind, LeaseHolder,
     options::{HoldOptions, PathFilter},
     proxy::InitiatorProxy,
 };
@@ -28,9 +28,8 @@ pub(super) struct Holds {
 
 impl Holds {
     /// Those of the virtual machine with this UUID.
-    pub(super) fn new(daemon: &InitiatorProxy<'static>, uuid: &str) -> Result<Self, Problem> {
-        let holder = format!("libvirt:{uuid}").parse().map_err(Problem::local)?;
-        Ok(Self { daemon: daemon.clone(), holder, taken: RefCell::default() })
+    pub(super) fn new(daemon: &InitiatorProxy<'static>, uuid: &GuestUuid) -> Self {
+        Self { daemon: daemon.clone(), holder: uuid.holder(), taken: RefCell::default() }
     }
 
     /// Takes one before the login: what is logged in to then ends with the last of them.

@@ -9,11 +9,11 @@
 //! | `locale` | which languages a person reads, by the environment |
 
 mod catalogue;
-mod failure;
+pub(crate) mod failure;
 mod foreign;
 mod locale;
 #[cfg(test)]
-mod po;
+mod po_tests;
 #[cfg(test)]
 mod tests;
 
@@ -58,7 +58,7 @@ macro_rules! counted {
     }};
 }
 
-pub(crate) use {counted, failure::failure, say};
+pub(crate) use {counted, say};
 
 /// Chooses the language, before the first word. Programs are answered in English.
 pub(crate) fn begin(words: &[OsString]) {

@@ -186,7 +186,7 @@ impl From<Fault> for Problem {
             }
             hint => hint.to_owned(),
         };
-        let message = language::failure(&fault, &words::plain(fault.message()));
+        let message = language::failure::failure(&fault, &words::plain(fault.message()));
         Self { error: fault.error_name().to_owned(), ..Self::new(fault.kind(), message, &hint) }
     }
 }

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test that fails, fails the test")]
 
-#[path = "../src/language/po.rs"]
+#[path = "../src/language/po_tests.rs"]
 mod po;
 
 use std::process::{Command, Output};

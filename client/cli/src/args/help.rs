@@ -1,5 +1,9 @@
 //! The examples of the help, as wide as the terminal: a command that is broken in the middle cannot be pasted.
 //! Must not change what an example does.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | `translated` | the help in another language |
 
 use std::io;
 

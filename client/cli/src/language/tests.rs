@@ -13,7 +13,7 @@ use iscsi_initiator_dbus::{
     },
 };
 
-use super::{foreign, help_parts, po};
+use super::{foreign, help_parts, po_tests as po};
 use crate::{args, show::fit};
 
 const CHINESE: &str = include_str!("../../../po/zh_CN.po");

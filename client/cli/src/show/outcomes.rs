@@ -155,7 +155,7 @@ fn said(entry: &Entry<'_>) -> String {
         return entry.message.to_owned();
     }
     let kind = entry.error.parse().unwrap_or(Kind::Failed);
-    language::failure(&Fault::new(kind, entry.message).hint(entry.hint), entry.message)
+    language::failure::failure(&Fault::new(kind, entry.message).hint(entry.hint), entry.message)
 }
 
 /// The daemon answers an error if every portal failed; should it not, the most telling reason counts.

@@ -84,7 +84,7 @@ impl Alone {
         let finished = run.await.map_err(|error| error.to_string())?;
         match finished.code {
             0 => Ok(finished.output),
-            code => Err(format!("systemctl ended with {code}: {}", finished.complaint.trim())),
+            code => Err(format!("its exit code is {code}: {}", finished.complaint.trim())),
         }
     }
 }

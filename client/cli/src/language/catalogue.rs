@@ -88,7 +88,7 @@ fn number(bytes: &[u8], place: u32) -> Option<u32> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{super::po::compiled, *};
+    use super::{super::po_tests::compiled, *};
 
     fn sample() -> Vec<u8> {
         let text = |text: &str| text.to_owned();

@@ -30,11 +30,16 @@ const SECRET: &str = "mypassword12";
 const FAST: Pace = Pace {
     first: Duration::from_millis(50),
     longest: Duration::from_millis(200),
+    away: (Duration::from_millis(200), 60),
     refused: Duration::from_secs(3600),
 };
 /// What is tried only once, unless something happens.
-const NEVER: Pace =
-    Pace { first: Duration::from_secs(3600), longest: Duration::from_secs(3600), refused: FAST.refused };
+const NEVER: Pace = Pace {
+    first: Duration::from_secs(3600),
+    longest: Duration::from_secs(3600),
+    away: (Duration::from_secs(3600), 60),
+    refused: FAST.refused,
+};
 /// Far longer than anything here takes.
 const SOON: Duration = Duration::from_secs(30);
 

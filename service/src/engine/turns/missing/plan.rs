@@ -2,7 +2,8 @@
 //!
 //! Nodes at one portal are tried together, so that a portal that is away is asked once for all of them. A portal is
 //! tried once at a time. After a try it waits 1 s, 2 s, and so on up to 60 s, a little less by chance: a gateway that
-//! returns is not asked by all its initiators at once.
+//! returns is not asked by all its initiators at once. A portal that does not answer costs a connection to try, so that
+//! the pause is no longer than a part of the time that it has been away: its return is noticed soon.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,6 +22,9 @@ pub(in crate::engine) struct Pace {
     pub(in crate::engine) first: Duration,
     /// What that grows to.
     pub(in crate::engine) longest: Duration,
+    /// While a portal does not answer, the pause is no longer than this, or than this part of the time since it was first
+    /// tried, whichever is more.
+    pub(in crate::engine) away: (Duration, u32),
     /// After a LUN was refused because it is another disk: a person decides about that, and each try makes a session
     /// and ends it.
     pub(in crate::engine) refused: Duration,
@@ -29,6 +33,7 @@ pub(in crate::engine) struct Pace {
 pub(in crate::engine) const PACE: Pace = Pace {
     first: Duration::from_secs(1),
     longest: Duration::from_secs(60),
+    away: (Duration::from_secs(3), 60),
     refused: Duration::from_secs(600),
 };
 
@@ -52,6 +57,8 @@ struct Turn {
     nodes: BTreeMap<NodeKey, Lack>,
     /// Tries since it became missing, or since the network changed.
     tries: u32,
+    /// The first of these.
+    since: Instant,
     next: Next,
 }
 
@@ -110,6 +117,7 @@ impl Plan {
             let turn = self.ways.entry(way.clone()).or_insert_with(|| Turn {
                 nodes: BTreeMap::new(),
                 tries: 0,
+                since: now,
                 next: Next::At(now),
             });
             if turn.nodes.contains_key(node) {
@@ -128,7 +136,7 @@ impl Plan {
     /// The network has changed: each is tried once more at once, and soon after that.
     pub(in crate::engine) fn hurry(&mut self, now: Instant) {
         for turn in self.ways.values_mut() {
-            turn.tries = 0;
+            (turn.tries, turn.since) = (0, now);
             match &mut turn.next {
                 Next::At(at) => *at = now.min(*at),
                 Next::Tried { again } => *again = true,
@@ -176,8 +184,11 @@ impl Plan {
             missing.why = Some(fault.clone());
         }
         let is_again = matches!(turn.next, Next::Tried { again: true });
-        turn.tries = if is_again { 0 } else { turn.tries.saturating_add(1) };
-        turn.next = Next::At(now + self.pace.after(turn.tries, chance));
+        (turn.tries, turn.since) =
+            if is_again { (0, now) } else { (turn.tries.saturating_add(1), turn.since) };
+        let is_away = !faults.is_empty() && faults.values().all(|fault| is_no_answer(fault.kind()));
+        let away = is_away.then(|| now.saturating_duration_since(turn.since));
+        turn.next = Next::At(now + self.pace.after(turn.tries, away, chance));
         if turn.nodes.is_empty() {
             self.ways.remove(way);
         }
@@ -205,14 +216,22 @@ impl Turn {
 }
 
 impl Pace {
-    /// The pause after so many tries: between three quarters of it and all of it.
-    fn after(&self, tries: u32, chance: u64) -> Duration {
+    /// The pause after so many tries of a portal that has been `away` for some time, or answers: between three quarters
+    /// of it and all of it.
+    fn after(&self, tries: u32, away: Option<Duration>, chance: u64) -> Duration {
         let doubled = 2_u32.saturating_pow(tries.saturating_sub(1).min(16));
-        let whole = self.first.saturating_mul(doubled).min(self.longest);
+        let (least, part) = self.away;
+        let most = away.map_or(self.longest, |time| (time / part.max(1)).max(least).min(self.longest));
+        let whole = self.first.saturating_mul(doubled).min(most);
         // Below 256.
         let part = u32::try_from(chance % 256).unwrap_or_default();
         whole / 1024 * (768 + part)
     }
+}
+
+/// A try is a connection and nothing more.
+fn is_no_answer(kind: Kind) -> bool {
+    matches!(kind, Kind::PortalUnreachable | Kind::TimedOut)
 }
 
 /// Another try fails in the same way, until someone decides.
@@ -242,6 +261,10 @@ mod tests {
         Fault::new(Kind::PortalUnreachable, "no reply")
     }
 
+    fn refused() -> Fault {
+        Fault::new(Kind::ChapRejected, "not now")
+    }
+
     fn failed(nodes: &[NodeKey], fault: &Fault) -> BTreeMap<NodeKey, Fault> {
         nodes.iter().map(|node| (node.clone(), fault.clone())).collect()
     }
@@ -258,7 +281,7 @@ mod tests {
         let (way, nodes) = &taken[0];
         let (mut now, mut pauses) = (begun, Vec::new());
         for number in 0..9 {
-            let changed = plan.ended(way, now, &failed(nodes, &away()), 256 * number + 255);
+            let changed = plan.ended(way, now, &failed(nodes, &refused()), 256 * number + 255);
             assert_eq!(changed.len(), if number == 0 { 2 } else { 0 }, "one word for each change");
             let due = plan.due().unwrap();
             pauses.push((due - now).as_secs_f64().round());
@@ -273,6 +296,27 @@ mod tests {
         assert!(plan.due().unwrap() <= now + PACE.first);
         plan.hurry(now);
         assert_eq!(plan.take(now).len(), 1, "at once");
+    }
+
+    #[test]
+    fn the_return_of_a_portal_that_did_not_answer_is_noticed_soon() {
+        let mut plan = Plan::new(PACE);
+        let begun = Instant::now();
+        plan.see(begun, &BTreeMap::from([node(1, 1)]), &BTreeSet::new());
+        let (way, nodes) = plan.take(begun).remove(0);
+        let mut now = begun;
+        while now < begun + Duration::from_secs(7200) {
+            // A try that nothing answers takes a while itself.
+            now += Duration::from_secs(5);
+            plan.ended(&way, now, &failed(&nodes, &away()), 255);
+            let (due, away) = (plan.due().unwrap(), now - begun);
+            assert!(due - now <= (away / 60).max(Duration::from_secs(3)), "{away:?}");
+            assert!(due - now <= PACE.longest && due - now >= PACE.first * 3 / 4);
+            now = due;
+            assert_eq!(plan.take(now).len(), 1);
+        }
+        plan.ended(&way, now, &failed(&nodes, &away()), 255);
+        assert!(plan.due().unwrap() - now > Duration::from_secs(50), "once a minute in the end");
     }
 
     #[test]

@@ -16,6 +16,11 @@ def texts(person):
     return gettext.translation("iscsi-initiator", os.environ["ISCSI_APPLET_LOCALES"], ["zh_CN"]).gettext
 
 
+def underlined(text):
+    """The name of a button with a letter for the keyboard, as it is read aloud."""
+    return text.replace("_", "")
+
+
 def connects(person, machine):
     """From nothing to disks: the initiator name and then CHAP are put right from the window."""
     machine.turn("refuse-initiator")
@@ -219,7 +224,7 @@ def is_told_that_it_is_not_allowed(person, machine):
     person.picture("access")
     person.keys("Escape")
     machine.turn("allow list-paths")
-    person.press(say("Try Again"))
+    person.press(underlined(say("_Try Again")))
     person.sees(say("No Targets"))
 
 
@@ -231,7 +236,7 @@ def is_told_that_there_is_no_service(person, _):
     person.press(say("How to Install It"))
     person.sees("journalctl -u iscsi-initiatord")
     person.keys("Escape")
-    person.press(say("Try Again"))
+    person.press(underlined(say("_Try Again")))
     person.sees(say(NO_SERVICE))
 
 
@@ -497,8 +502,8 @@ def shows_every_page(person, machine):
     person.sees("find_multipaths")
     shows("multipath")
     person.keys("Escape")
-    machine.program.kill()
-    person.sees(say("Try Again"))
+    machine.end()
+    person.sees(underlined(say("_Try Again")))
     shows("bus-gone")
 
 

@@ -23,7 +23,7 @@ use rustix::thread::CapabilitySet;
 use super::{capabilities, limit::Limit};
 
 /// The most that is kept of a program's output; the rest is read and discarded.
-const OUTPUT_LIMIT: u64 = 64 * 1024;
+pub(crate) const OUTPUT_LIMIT: u64 = 64 * 1024;
 /// How long a program may continue after it missed its deadline, before it is killed. iscsiadm is
 /// not killed at once: it may hold the database's lock, and what it asked of iscsid continues
 /// anyway.

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -57,7 +57,10 @@ impl Alone {
     pub(crate) async fn unmount(&self, places: &BTreeSet<String>) -> Result<Unmounting, String> {
         let mounts = self.show(&["Id", "Where", "Before", "ActiveState"], &["*.mount"]).await?;
         let after: BTreeSet<&str> = chosen(&mounts, places).flat_map(after).collect();
-        let after: Vec<&str> = after.into_iter().take(MOST).collect();
+        let after: Vec<&str> = after.into_iter().collect();
+        if after.len() > MOST {
+            return Err(format!("more than {MOST} units may use what is mounted"));
+        }
         let after = match after.is_empty() {
             true => Vec::new(),
             false => self.show(&["Id", "ActiveState"], &after).await?,
@@ -83,6 +86,10 @@ impl Alone {
         let run = program::run_and_read(&self.systemctl, words, CapabilitySet::empty(), (), &limit);
         let finished = run.await.map_err(|error| error.to_string())?;
         match finished.code {
+            // A unit that is left out might be one that uses what is mounted.
+            0 if finished.output.len() as u64 >= program::OUTPUT_LIMIT => {
+                Err("it says more than is read".to_owned())
+            }
             0 => Ok(finished.output),
             code => Err(format!("its exit code is {code}: {}", finished.complaint.trim())),
         }
@@ -107,11 +114,12 @@ fn will_stop(shutdown: &Shown) -> bool {
     is_active(value(shutdown, "ActiveState")) || !matches!(value(shutdown, "Job"), "" | "0")
 }
 
-/// The mounts at these places.
+/// The mounts at these places, and those below them.
 fn chosen<'a>(mounts: &'a [Shown], places: &'a BTreeSet<String>) -> impl Iterator<Item = &'a Shown> {
+    let is_there = |place: &str| places.iter().any(|upper| Path::new(place).starts_with(upper));
     mounts
         .iter()
-        .filter(|mount| is_active(value(mount, "ActiveState")) && places.contains(value(mount, "Where")))
+        .filter(move |mount| is_active(value(mount, "ActiveState")) && is_there(value(mount, "Where")))
 }
 
 /// The units that are ordered after a mount, and so may use it. Targets do nothing by themselves.
@@ -137,10 +145,8 @@ fn decide(mounts: &[Shown], after_them: &[Shown], places: &BTreeSet<String>) -> 
             unmounting.needed.insert(value(mount, "Where").to_owned(), (*needing).to_owned());
         } else if first.is_empty() {
             unmounting.units.insert(value(mount, "Id").to_owned());
-        } else {
-            // What is mounted below it; it comes itself the next time.
-            unmounting.units.extend(first.into_iter().map(str::to_owned));
         }
+        // What is mounted below it goes first; it comes itself the next time.
     }
     unmounting
 }
@@ -165,6 +171,16 @@ Where=/mnt/b
 Before=database.service umount.target gone.service
 ActiveState=active
 
+Id=mnt-c.mount
+Where=/mnt/c
+Before=mnt-c-needed.mount umount.target
+ActiveState=active
+
+Id=mnt-c-needed.mount
+Where=/mnt/c/needed
+Before=web.service umount.target
+ActiveState=active
+
 Id=srv.mount
 Where=/srv
 Before=umount.target
@@ -181,21 +197,25 @@ ActiveState=inactive
     }
 
     fn decided(after: &str) -> Unmounting {
-        decide(&parse(MOUNTS), &parse(after), &set(&["/mnt/a", "/mnt/b", "/old", "/not/there"]))
+        decide(&parse(MOUNTS), &parse(after), &set(&["/mnt/a", "/mnt/b", "/mnt/c", "/old", "/not/there"]))
     }
 
     #[test]
     fn what_is_below_goes_first_and_what_a_service_needs_stays_until_that_has_stopped() {
         let first = decided(
             "Id=mnt-a-below.mount\nActiveState=active\n\nId=database.service\nActiveState=deactivating\n\n\
-             Id=gone.service\nActiveState=inactive\n",
+             Id=gone.service\nActiveState=inactive\n\nId=mnt-c-needed.mount\nActiveState=active\n\n\
+             Id=web.service\nActiveState=active\n",
         );
         assert_eq!(first.units, set(&["mnt-a-below.mount"]));
-        assert_eq!(first.needed, BTreeMap::from([("/mnt/b".to_owned(), "database.service".to_owned())]));
+        let needed = [("/mnt/b", "database.service"), ("/mnt/c/needed", "web.service")];
+        let needed = needed.map(|(place, unit)| (place.to_owned(), unit.to_owned()));
+        assert_eq!(first.needed, BTreeMap::from(needed), "also what is below another one");
         let second = decided(
             "Id=mnt-a-below.mount\nActiveState=inactive\n\nId=database.service\nActiveState=failed\n",
         );
-        assert_eq!((second.units, second.needed.len()), (set(&["mnt-a.mount", "mnt-b.mount"]), 0));
+        let all = ["mnt-a.mount", "mnt-a-below.mount", "mnt-b.mount", "mnt-c.mount", "mnt-c-needed.mount"];
+        assert_eq!((second.units, second.needed.len()), (set(&all), 0));
     }
 
     #[test]

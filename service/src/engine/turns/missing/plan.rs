@@ -229,7 +229,7 @@ impl Pace {
     }
 }
 
-/// A try is a connection and nothing more.
+/// Nothing answers: as a rule such a try is a connection and nothing more.
 fn is_no_answer(kind: Kind) -> bool {
     matches!(kind, Kind::PortalUnreachable | Kind::TimedOut)
 }

@@ -26,7 +26,7 @@ pub use self::bus::{Entrance, connect};
 #[cfg(feature = "measure")]
 pub use self::engine::state::measure;
 pub use self::engine::turns::activity::Activity;
-pub use self::errands::{await_automatic, has_automatic, log_out};
+pub use self::errands::{bring_up, has_automatic, log_out};
 pub use self::life::live;
 use crate::{
     bus::{Manager, Mirror, Objects, Watchers},

@@ -3,13 +3,16 @@
 
 use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
-use iscsi_initiatord::{Layout, await_automatic, connect, has_automatic, live, log_out, serve};
+use iscsi_initiatord::{Layout, bring_up, connect, has_automatic, live, log_out, serve};
 use zbus::Address;
 
 /// How long it runs without a call or a watcher. systemd starts it again for the next call.
 const QUIET: Duration = Duration::from_secs(30);
 /// How long the bus may take at the start.
 const CONNECT: Duration = Duration::from_secs(25);
+
+/// How long the boot waits where its unit has no number.
+const BOOT_WAIT: Duration = Duration::from_secs(5);
 
 /// How long threads that are still running may take after that.
 const LEAVING: Duration = Duration::from_secs(2);
@@ -19,8 +22,10 @@ iscsi-initiatord: the D-Bus service org.cloudatlas.IscsiInitiator
 
 Started by systemd when a call arrives. Options:
   --database DIR   where open-iscsi keeps its records, if not where iscsiadm says
-  --has-automatic  end with success if a node is set to log in automatically
-  --wait SECONDS   wait until these nodes are logged in to, but no longer than this
+  --bring-up SECONDS
+                   if nodes are set to log in automatically, start the daemon's unit
+                   and wait until they have sessions, but no longer than this;
+                   if none is, end with 1
   --log-out SECONDS
                    log out of what nothing uses, and wait this long for the rest
   --version        print the version
@@ -30,8 +35,7 @@ Started by systemd when a call arrives. Options:
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Task {
     Serve,
-    HasAutomatic,
-    Wait(Duration),
+    BringUp(Duration),
     LogOut(Duration),
 }
 
@@ -44,19 +48,22 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    if task == Task::HasAutomatic {
-        return if has_automatic(&layout) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    // Before anything that costs: most machines have no such node.
+    if matches!(task, Task::BringUp(_)) && !has_automatic(&layout) {
+        return ExitCode::FAILURE;
     }
+    // systemd takes 1 to 254 of a condition for an answer: there would be no node.
+    let failure = if matches!(task, Task::BringUp(_)) { ExitCode::from(255) } else { ExitCode::FAILURE };
     // No core dump and no debugger: secrets pass through this memory.
     if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
     {
         say(&format!("iscsi-initiatord: {error}"));
-        return ExitCode::FAILURE;
+        return failure;
     }
     log_to_stderr();
     if let Err(error) = lay_down_capabilities() {
         tracing::error!(%error, "cannot drop the capabilities");
-        return ExitCode::FAILURE;
+        return failure;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(16).build();
     let result = match runtime {
@@ -72,7 +79,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error, "giving up");
-            ExitCode::FAILURE
+            failure
         }
     }
 }
@@ -94,8 +101,14 @@ fn arguments(mut arguments: impl Iterator<Item = String>) -> Result<Option<(Layo
                 let place = arguments.next().filter(|place| place.starts_with('/'));
                 layout.database = Some(place.ok_or("--database takes an absolute path")?.into());
             }
-            "--has-automatic" => task = Task::HasAutomatic,
-            "--wait" => task = Task::Wait(seconds(&argument, arguments.next())?),
+            // A setting of the unit's that nobody can use must not keep the nodes from being brought up.
+            "--bring-up" => {
+                let wait = seconds(&argument, arguments.next()).unwrap_or_else(|problem| {
+                    say(&format!("iscsi-initiatord: {problem}: {} is taken", BOOT_WAIT.as_secs()));
+                    BOOT_WAIT
+                });
+                task = Task::BringUp(wait);
+            }
             "--log-out" => task = Task::LogOut(seconds(&argument, arguments.next())?),
             _ => return Err(format!("unknown argument {argument:?}")),
         }
@@ -139,14 +152,11 @@ fn lay_down_capabilities() -> rustix::io::Result<()> {
 async fn run(layout: Layout, task: Task) -> Result<(), String> {
     match task {
         Task::Serve => run_daemon(layout).await.map_err(|error| error.to_string()),
-        Task::HasAutomatic => Ok(()),
-        // The boot goes on in any case, and so does the daemon.
-        Task::Wait(wait) => {
-            if !await_automatic(wait).await && !wait.is_zero() {
-                tracing::info!(
-                    seconds = wait.as_secs(),
-                    "not all nodes are logged in to; the daemon tries on"
-                );
+        // The boot goes on in any case.
+        Task::BringUp(wait) => {
+            if !bring_up(&layout, wait).await && !wait.is_zero() {
+                let seconds = wait.as_secs();
+                tracing::info!(seconds, "not all nodes are logged in to; the daemon tries on");
             }
             Ok(())
         }
@@ -192,10 +202,12 @@ mod tests {
     #[test]
     fn a_unit_waits_for_seconds() {
         let task = |text: &[&str]| parse(text).map(|given| given.unwrap().1);
-        assert_eq!(task(&["--has-automatic"]), Ok(Task::HasAutomatic));
-        assert_eq!(task(&["--wait", "0"]), Ok(Task::Wait(Duration::ZERO)));
+        assert_eq!(task(&["--bring-up", "0"]), Ok(Task::BringUp(Duration::ZERO)));
         assert_eq!(task(&["--log-out", "60"]), Ok(Task::LogOut(Duration::from_secs(60))));
-        for bad in [&["--wait"][..], &["--wait", "5s"], &["--wait", "-1"], &["--log-out", "3601"]] {
+        for bad in [&["--bring-up", "5s"][..], &["--bring-up", ""], &["--bring-up"]] {
+            assert_eq!(task(bad), Ok(Task::BringUp(BOOT_WAIT)), "{bad:?}");
+        }
+        for bad in [&["--log-out"][..], &["--log-out", "5s"], &["--log-out", "-1"], &["--log-out", "3601"]] {
             assert!(task(bad).is_err(), "{bad:?}");
         }
     }

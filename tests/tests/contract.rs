@@ -280,9 +280,9 @@ async fn systemd_understands_the_units() {
 #[test]
 fn the_units_for_boot_and_shutdown_run_the_program_and_are_where_the_others_expect_them() {
     let boot = shipped("systemd/iscsi-initiatord-boot.service");
-    assert!(boot.contains("\nExecCondition=/usr/libexec/iscsi-initiatord --has-automatic\n"));
     assert!(
-        boot.contains("--wait ${ISCSI_BOOT_WAIT}\n") && boot.contains("\nEnvironment=ISCSI_BOOT_WAIT=5\n")
+        boot.contains("\nExecCondition=/usr/libexec/iscsi-initiatord --bring-up ${ISCSI_BOOT_WAIT}\n")
+            && boot.contains("\nEnvironment=ISCSI_BOOT_WAIT=5\n")
     );
     assert!(!boot.lines().any(|line| !line.starts_with('#') && line.contains("network-online")));
     let logout = shipped("systemd/iscsi-initiatord-logout.service");

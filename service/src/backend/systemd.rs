@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `look` | the state of units |
 //! | `masks` | the command that starts a unit, also a masked one |
-//! | `alone` | systemd without the bus, at a shutdown |
+//! | `alone` | systemd without the bus, at the boot and at a shutdown |
 
 mod alone;
 mod look;

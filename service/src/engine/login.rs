@@ -26,7 +26,7 @@ mod attempt;
 mod before;
 pub(crate) mod connect;
 mod hold;
-mod keep;
+pub(crate) mod keep;
 mod lost;
 mod lun_identity;
 mod portals;

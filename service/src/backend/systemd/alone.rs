@@ -1,4 +1,4 @@
-//! systemd where the bus may be gone: at a shutdown. systemctl has a way of its own to it.
+//! systemd where the bus may be gone or not be up yet: at a shutdown and at the boot. systemctl has a way of its own to it.
 //! Must not be used where the bus serves.
 
 use std::{
@@ -44,6 +44,11 @@ impl Alone {
     pub(crate) fn new(layout: &Layout) -> Option<Self> {
         let systemctl = layout.systemctl.iter().find(|path| path.is_file())?;
         Some(Self { systemctl: systemctl.clone() })
+    }
+
+    /// Has this unit started as soon as it can be, and does not wait for that.
+    pub(crate) async fn start(&self, unit: &str) -> Result<(), String> {
+        self.run(&["start", "--no-block", "--", unit]).await.map(drop)
     }
 
     /// Whether the machine is being shut down.

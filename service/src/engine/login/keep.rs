@@ -5,13 +5,16 @@
 //! | room | what it is |
 //! |---|---|
 //! | `attempt` | one try: a connection to the portal, then the login of all its targets |
+//! | `boot` | the wait of the boot, in a process of its own |
 //! | `task` | looks for what is missing, and tries |
 
 mod attempt;
+mod boot;
 mod task;
 
 use std::{sync::Arc, time::Duration};
 
+pub(crate) use self::boot::await_automatic;
 use crate::engine::Engine;
 
 /// How long the first look may keep the start.

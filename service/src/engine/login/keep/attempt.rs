@@ -31,6 +31,8 @@ use crate::{
 
 /// How long a portal may take to accept a connection.
 const REACHED: Duration = Duration::from_secs(5);
+/// The same for another portal of a target, one of whose portals has just done so: the login waits for that.
+const REACHED_WITH: Duration = Duration::from_millis(500);
 /// How long a login may take, with the disks and maps.
 const LOGIN: Duration = Duration::from_secs(60);
 
@@ -47,7 +49,7 @@ pub(super) struct Tried {
 pub(super) async fn attempt(engine: &Arc<Engine>, way: &Way, nodes: &[NodeKey]) -> Tried {
     let mut tried = Tried::default();
     let Some(first) = nodes.first() else { return tried };
-    if let Err(fault) = reach(engine, way, &first.target).await {
+    if let Err(fault) = reach(engine, way, &first.target, REACHED).await {
         tried.faults = nodes.iter().map(|node| (node.clone(), fault.clone())).collect();
         return tried;
     }
@@ -55,33 +57,64 @@ pub(super) async fn attempt(engine: &Arc<Engine>, way: &Way, nodes: &[NodeKey]) 
     for node in nodes {
         by_target.entry(node.target.clone()).or_default().insert(node.clone());
     }
+    let with = returned_with(engine, way, nodes).await;
     let mut logins = JoinSet::new();
     for (target, nodes) in by_target {
         let engine = Arc::clone(engine);
+        let with: BTreeSet<NodeKey> = with.iter().filter(|node| node.target == target).cloned().collect();
         logins.spawn(async move {
-            let entries = log_in_to(&engine, &target, nodes.clone()).await;
-            (nodes, entries)
+            let all = nodes.union(&with).cloned().collect();
+            let mut entries = log_in_to(&engine, &target, all).await;
+            // The error may be another portal's.
+            if !with.is_empty() && entries.as_ref().is_err_and(|fault| fault.kind() != Kind::Cancelled) {
+                entries = log_in_to(&engine, &target, nodes.clone()).await;
+            }
+            (nodes, with, entries)
         });
     }
     while let Some(ended) = logins.join_next().await {
-        let Ok((nodes, entries)) = ended else { continue };
-        for node in nodes {
-            match entries.as_ref().map(|entries| entry_of(entries, &node)) {
+        let Ok((nodes, with, entries)) = ended else { continue };
+        for node in nodes.iter().chain(&with) {
+            // What the others failed with is for their own tries.
+            let is_own = nodes.contains(node);
+            match entries.as_ref().map(|entries| entry_of(entries, node)) {
                 // A call came first: that is no reason why the node is missing.
                 Err(fault) if fault.kind() == Kind::Cancelled => {}
-                Err(fault) => drop(tried.faults.insert(node, fault.clone())),
-                Ok(Some(Err(fault))) => drop(tried.faults.insert(node, fault)),
-                Ok(Some(Ok(sid))) => drop(tried.sessions.insert(node, sid)),
-                Ok(None) => {}
+                Err(fault) if is_own => drop(tried.faults.insert(node.clone(), fault.clone())),
+                Ok(Some(Err(fault))) if is_own => drop(tried.faults.insert(node.clone(), fault)),
+                Ok(Some(Ok(sid))) => drop(tried.sessions.insert(node.clone(), sid)),
+                Err(_) | Ok(_) => {}
             }
         }
     }
     tried
 }
 
-/// Whether any address of the portal accepts a connection.
-async fn reach(engine: &Engine, way: &Way, target: &Iqn) -> Result<()> {
-    let limit = Limit::of(REACHED);
+/// What of these nodes' targets is missing at other portals that answer by now, too: a gateway returns with all of its
+/// portals, and a second login to the target would have to wait for the disks and maps of the first.
+async fn returned_with(engine: &Arc<Engine>, way: &Way, nodes: &[NodeKey]) -> BTreeSet<NodeKey> {
+    let targets = nodes.iter().map(|node| node.target.clone()).collect();
+    let others = engine.turns.missing.plan().others(way, &targets);
+    let mut asked = JoinSet::new();
+    for (other, nodes) in others {
+        let engine = Arc::clone(engine);
+        asked.spawn(async move {
+            let target = &nodes.first()?.target;
+            reach(&engine, &other, target, REACHED_WITH).await.ok().map(|()| nodes)
+        });
+    }
+    let mut returned = BTreeSet::new();
+    while let Some(ended) = asked.join_next().await {
+        if let Ok(Some(nodes)) = ended {
+            returned.extend(nodes);
+        }
+    }
+    returned
+}
+
+/// Whether any address of the portal accepts a connection within this time.
+async fn reach(engine: &Engine, way: &Way, target: &Iqn, time: Duration) -> Result<()> {
+    let limit = Limit::of(time);
     let portals = engine.resolver.portals(&way.portal, &limit).await?;
     let ask = |portal: Portal| {
         let (interface, target, at, limit) =

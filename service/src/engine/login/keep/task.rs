@@ -234,11 +234,11 @@ impl Task<'_> {
 }
 
 impl Task<'_> {
-    /// Whether the machine boots: the unit of the boot is active from then on. So it is where systemd does not answer, which
-    /// may be why.
+    /// Whether the machine boots: the unit of the boot is active from then on, or was killed. So it is where systemd does
+    /// not answer, which may be why.
     async fn is_boot(&self) -> bool {
-        let asked = timeout(ASKED, self.engine.systemd.is_active(BOOT)).await;
-        asked.ok().and_then(Result::ok).unwrap_or(true)
+        let Ok(Ok(unit)) = timeout(ASKED, self.engine.systemd.look(BOOT)).await else { return true };
+        unit.is_active || unit.has_failed
     }
 }
 

@@ -11,7 +11,7 @@ use iscsi_initiator_fake::{Bus, Machine, target::Chap};
 use iscsi_initiator_polkit::{Action, Details, Grant};
 use tokio::time::sleep;
 
-use super::*;
+use super::{attempt::attempt, *};
 use crate::{
     Activity, Layout,
     backend::{host::cancel::Cancel, open_iscsi::database::NodeKey},
@@ -19,7 +19,7 @@ use crate::{
         call::{Call, Progress},
         turns::missing::{
             Waiting,
-            plan::{Pace, Plan},
+            plan::{Pace, Plan, Way},
         },
     },
 };
@@ -172,6 +172,37 @@ async fn of_two_nodes_the_one_whose_portal_is_away_does_not_hold_the_other_up() 
     world.machine.open_portal(other);
     world.sessions(2).await;
     assert!(world.machine.visits(one) > 0);
+}
+
+/// A second login would wait for the disks and maps of the first.
+#[tokio::test]
+async fn a_portal_that_answers_brings_the_targets_other_ones_with_it() {
+    let world = World::new().await;
+    world.close();
+    world.keep(NEVER).await;
+    let waiting = world.waiting(2).await;
+    world.open();
+    let node = &waiting[0].node;
+    let way = Way { portal: node.portal.clone(), interface: None };
+    let tried = attempt(&world.engine, &way, std::slice::from_ref(node)).await;
+    assert!(tried.faults.is_empty() && tried.sessions.len() == 2, "{tried:?}");
+    world.sessions(2).await;
+}
+
+/// By the records and the kernel alone: the process of the boot has no bus.
+#[tokio::test]
+async fn the_boot_waits_until_every_node_has_its_session_and_no_longer_than_it_may() {
+    let world = World::new().await;
+    let layout = Layout::below(&world.machine.root());
+    let [_, other] = world.portals;
+    world.machine.close_portal(other);
+    world.keep(FAST).await;
+    world.sessions(1).await;
+    assert!(!await_automatic(&layout, Duration::from_millis(300)).await, "one of two is up");
+    let waiting = tokio::spawn(async move { await_automatic(&layout, SOON).await });
+    world.machine.open_portal(other);
+    assert!(waiting.await.unwrap());
+    world.sessions(2).await;
 }
 
 #[tokio::test]

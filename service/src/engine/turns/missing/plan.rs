@@ -159,6 +159,22 @@ impl Plan {
         taken
     }
 
+    /// What of these targets is missing by other ways because nothing answered there, or was not tried yet. What failed
+    /// with anything else has its own pace.
+    pub(in crate::engine) fn others(&self, way: &Way, targets: &BTreeSet<Iqn>) -> Vec<(Way, Vec<NodeKey>)> {
+        let mut others = Vec::new();
+        for (other, turn) in self.ways.iter().filter(|(other, _)| *other != way) {
+            let is_silent = |lack: &Lack| lack.why.as_ref().is_none_or(|why| is_no_answer(why.kind()));
+            let nodes =
+                turn.nodes.iter().filter(|(node, lack)| targets.contains(&node.target) && is_silent(lack));
+            let nodes: Vec<NodeKey> = nodes.map(|(node, _)| node.clone()).collect();
+            if !nodes.is_empty() {
+                others.push((other.clone(), nodes));
+            }
+        }
+        others
+    }
+
     /// When the next one is due.
     pub(in crate::engine) fn due(&self) -> Option<Instant> {
         self.ways.values().filter_map(Turn::due).min()
@@ -352,6 +368,11 @@ mod tests {
         let faults = BTreeMap::from([(changed.clone(), refused), (other.clone(), away())]);
         plan.ended(&way, now, &faults, 0);
         let later = now + PACE.longest;
+        let elsewhere = node(1, 2).1;
+        let targets = BTreeSet::from([changed.target.clone(), other.target.clone()]);
+        assert_eq!(plan.others(&elsewhere, &targets), [(way.clone(), vec![other.clone()])]);
+        assert_eq!(plan.others(&way, &targets), []);
+        assert_eq!(plan.others(&elsewhere, &BTreeSet::from([changed.target.clone()])), []);
         assert_eq!(plan.take(later), [(way.clone(), vec![other])]);
         plan.ended(&way, later, &BTreeMap::new(), 0);
         plan.see(later, &BTreeMap::from([(changed, way)]), &BTreeSet::new());

@@ -332,6 +332,24 @@ async fn a_machine_that_runs_is_held_again_and_its_session_is_not_made() {
     host.is_as_before().await;
 }
 
+/// As libvirt calls it on the host that a machine comes to, and then on one that it leaves.
+#[tokio::test]
+async fn a_machine_that_moves_is_held_where_it_runs() {
+    let host = Host::new().await;
+    let web = xml("web", WEB, &wanted("", ""), &[]);
+    // What this one prints takes the place of the XML.
+    let reply = host.run(["web", "migrate", "begin", "-"], &web).await;
+    assert_eq!((reply.code, reply.stdout.as_str(), host.sessions()), (0, "", 0), "{reply:?}");
+    host.fine(PREPARE, &web).await;
+    for operation in ["start", "started"] {
+        host.fine(["web", operation, "begin", "-"], &web).await;
+    }
+    assert_eq!((host.sessions(), host.holds().await), (2, vec![format!("libvirt:{WEB}")]));
+    host.fine(["web", "stopped", "end", "-"], &web).await;
+    host.fine(["web", "release", "end", "migrated"], &web).await;
+    host.is_as_before().await;
+}
+
 #[tokio::test]
 async fn without_the_daemon_a_machine_that_runs_is_left_alone_and_one_that_starts_is_refused() {
     let world = World::start().await;

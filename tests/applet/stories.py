@@ -9,6 +9,21 @@ from dataclasses import dataclass, field
 from typing import Callable
 
 
+def connects_to_the_first_portal(person, machine):
+    person.sees("No Targets")
+    person.press("Connect to Portal…")
+    person.type("Address of the Gateway", machine.portals[0])
+    person.press("Connect")
+
+
+def closes_the_question(person, machine):
+    """polkit asks before it connects; whoever closes that is back at the form."""
+    machine.turn("ask connect")
+    connects_to_the_first_portal(person, machine)
+    person.is_asked("org.cloudatlas.IscsiInitiator.connect")
+    person.sees("Address of the Gateway")
+
+
 def texts(person):
     """The texts of the sources, as this person reads them."""
     if not person.language:
@@ -105,13 +120,7 @@ def asks_before_it_uses_another_disk(person, machine):
 
 def says_nothing_of_a_dismissed_question(person, machine):
     """Who closes polkit's dialog is back where they were."""
-    machine.turn("ask connect")
-    person.sees("No Targets")
-    person.press("Connect to Portal…")
-    person.type("Address of the Gateway", machine.portals[0])
-    person.press("Connect")
-    person.is_asked("org.cloudatlas.IscsiInitiator.connect")
-    person.sees("Address of the Gateway")
+    closes_the_question(person, machine)
     person.sees_no("not allowed")
     machine.turn("allow connect")
     machine.connect()
@@ -128,14 +137,7 @@ def says_nothing_of_a_dismissed_question(person, machine):
 
 def enters_a_password(person, machine):
     """polkit asks for an administrator's password; the wrong one is asked for again, and with the right one it goes on."""
-    machine.turn("ask connect")
-    person.sees("No Targets")
-    person.press("Connect to Portal…")
-    person.type("Address of the Gateway", machine.portals[0])
-    person.press("Connect")
-    # The person closed the first question.
-    person.is_asked("org.cloudatlas.IscsiInitiator.connect")
-    person.sees("Address of the Gateway")
+    closes_the_question(person, machine)
     person.agent.will_enter("not-the-right-one", "root")
     person.press("Connect")
     person.sees("asks for a user name and a secret")
@@ -155,10 +157,7 @@ def enters_a_password(person, machine):
 def has_nobody_to_ask(person, machine):
     """polkit would ask for a password, and this session has no agent: it is said that it is not allowed, and why."""
     machine.turn("ask connect")
-    person.sees("No Targets")
-    person.press("Connect to Portal…")
-    person.type("Address of the Gateway", machine.portals[0])
-    person.press("Connect")
+    connects_to_the_first_portal(person, machine)
     person.sees("not allowed")
     person.picture("nobody-to-ask")
 

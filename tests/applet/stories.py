@@ -638,8 +638,8 @@ class Story:
 CHINESE = "zh_CN.UTF-8"
 
 # As client/model/src/text/errors.rs has them.
-NO_SERVICE = "The iSCSI service on this machine cannot be reached"
-OLD_SERVICE = "The iSCSI service on this machine is too old for this"
+NO_SERVICE = "The iSCSI service cannot be reached"
+OLD_SERVICE = "The iSCSI service is too old for this"
 
 # For the pictures: each language with each scheme of colours, but for English and light, which have stories of their own.
 LOOKS = {

@@ -76,9 +76,9 @@ messages! {
     FAILED = message("It did not work");
     FAILED_ADVICE = message("The details say what was seen; the report has what is needed to ask for help");
 
-    OLDER_DAEMON = message("The iSCSI service on this machine is too old for this");
+    OLDER_DAEMON = message("The iSCSI service is too old for this");
     OLDER_DAEMON_ADVICE = message("Update iscsi-initiatord, and restart the machine or the service");
-    NO_DAEMON = message("The iSCSI service on this machine cannot be reached");
+    NO_DAEMON = message("The iSCSI service cannot be reached");
     NO_DAEMON_ADVICE = message("Install iscsi-initiatord; if it is installed, its log says why it does not start");
     DAEMON_AWAY = message("The iSCSI service has gone away");
     DAEMON_AWAY_ADVICE = message("It may come back by itself: try again in a moment; if it does not, its log says why");

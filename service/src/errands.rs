@@ -6,7 +6,7 @@ use iscsi_initiator_dbus::results::Startup;
 
 use crate::{
     Activity, Layout,
-    backend::{open_iscsi::database::Database, systemd::Alone},
+    backend::{host::age, open_iscsi::database::Database, systemd::Alone},
     engine::{Engine, login::keep::await_automatic},
 };
 
@@ -24,8 +24,8 @@ pub fn has_automatic(layout: &Layout) -> bool {
         .any(|node| node.startup == Startup::Automatic && node.boot.is_none() && node.damage.is_none())
 }
 
-/// Has systemd start the daemon, and waits until every node that is set so has a session, or for this long. Returns
-/// whether it has. Needs no bus. If the daemon cannot be started that is logged, and sessions of others are waited for.
+/// Has systemd start the daemon, and waits until every node that is set so has a session, or until this long after this
+/// process was started: a sandbox takes its time, too. Returns whether it has. Needs no bus. If the daemon cannot be started that is logged, and sessions of others are waited for.
 pub async fn bring_up(layout: &Layout, wait: Duration) -> bool {
     let starting = async {
         let started = match Alone::new(layout) {
@@ -36,8 +36,9 @@ pub async fn bring_up(layout: &Layout, wait: Duration) -> bool {
             tracing::warn!(error, "the daemon could not be started");
         }
     };
+    let left = wait.saturating_sub(age::of(&layout.proc, "self").unwrap_or_default());
     // At the same time: the boot waits for both.
-    tokio::join!(starting, await_automatic(layout, wait)).1
+    tokio::join!(starting, await_automatic(layout, left)).1
 }
 
 /// Logs out of every target that nothing uses, and waits this long for the rest of them. Returns those that are left,

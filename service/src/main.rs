@@ -12,7 +12,7 @@ const QUIET: Duration = Duration::from_secs(30);
 const CONNECT: Duration = Duration::from_secs(25);
 
 /// How long the boot waits where its unit has no number.
-const BOOT_WAIT: Duration = Duration::from_secs(5);
+const BOOT_WAIT: Duration = Duration::from_secs(4);
 
 /// How long threads that are still running may take after that.
 const LEAVING: Duration = Duration::from_secs(2);
@@ -24,7 +24,8 @@ Started by systemd when a call arrives. Options:
   --database DIR   where open-iscsi keeps its records, if not where iscsiadm says
   --bring-up SECONDS
                    if nodes are set to log in automatically, start the daemon's unit
-                   and wait until they have sessions, but no longer than this;
+                   and wait until they have sessions, but no longer than this
+                   after its own start;
                    if none is, end with 1
   --log-out SECONDS
                    log out of what nothing uses, and wait this long for the rest

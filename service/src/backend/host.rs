@@ -2,6 +2,7 @@
 //!
 //! | room | what it is |
 //! |---|---|
+//! | `age` | how long ago a process was started |
 //! | `atomic` | files below a directory, read within bounds and written as a whole; the only place that writes |
 //! | `bounded` | reads files of the kernel and of other programs within a bound |
 //! | `cancel` | a caller's wish to end a call, until the call cannot go back any more |
@@ -17,6 +18,7 @@
 //! | `threads` | runs blocking work |
 //! | `versions` | asks programs for their version |
 
+pub(crate) mod age;
 pub(crate) mod atomic;
 pub(crate) mod bounded;
 pub(crate) mod cancel;

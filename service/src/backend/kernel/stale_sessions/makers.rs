@@ -14,6 +14,7 @@ use rustix::{
 };
 
 use crate::backend::host::{
+    age,
     bounded::{self, SMALL},
     capabilities::{Raised, TO_LOOK_INTO_PROCESSES},
 };
@@ -98,7 +99,7 @@ impl Makers {
         // Whatever its name is: it may be another initiator.
         let mut others = self.others.get(&creator).into_iter().flatten();
         let is_later = |pid: &u32| {
-            let ages = age().zip(age_of(proc, *pid));
+            let ages = age().zip(age::of(proc, &pid.to_string()));
             ages.is_some_and(|(session, process)| session > process.saturating_add(ROUNDED))
         };
         if !others.all(is_later) {
@@ -109,19 +110,6 @@ impl Makers {
         pid.is_some_and(|pid| test_kill_process(pid) == Err(Errno::SRCH))
             || proc.join(creator.to_string()).join("status").exists()
     }
-}
-
-/// How long ago a process started. `None` if that cannot be read.
-fn age_of(proc: &Path, pid: u32) -> Option<Duration> {
-    let text = |path: &str| bounded::text(&proc.join(path), SMALL).ok();
-    let stat = text(&format!("{pid}/stat"))?;
-    // The 22nd field; the second is the name in parentheses, which may hold any character.
-    let ticks: u64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
-    let second = rustix::param::clock_ticks_per_second().max(1);
-    let started = Duration::from_millis(ticks.checked_mul(1000)?.checked_div(second)?);
-    let uptime =
-        Duration::try_from_secs_f64(text("uptime")?.split_whitespace().next()?.parse().ok()?).ok()?;
-    uptime.checked_sub(started)
 }
 
 /// A process that has ended in the meantime does not count.

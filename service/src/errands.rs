@@ -25,7 +25,8 @@ pub fn has_automatic(layout: &Layout) -> bool {
 }
 
 /// Has systemd start the daemon, and waits until every node that is set so has a session, or until this long after this
-/// process was started: a sandbox takes its time, too. Returns whether it has. Needs no bus. If the daemon cannot be started that is logged, and sessions of others are waited for.
+/// process was started: a sandbox takes its time, too. Returns whether it has. Needs no bus. If the daemon cannot be
+/// started that is logged, and sessions of others are waited for.
 pub async fn bring_up(layout: &Layout, wait: Duration) -> bool {
     let starting = async {
         let started = match Alone::new(layout) {

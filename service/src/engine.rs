@@ -37,6 +37,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use zbus::Connection;
 
 use self::{
+    logout::Users,
     state::{
         kept::Kept,
         reader::State,
@@ -68,6 +69,8 @@ pub(crate) struct Engine {
     journal: Journal,
     stale_sessions: StaleSessions,
     usage: Usage,
+    /// Looks at what uses disks, which logouts share.
+    users: Users,
     multipath: Multipath,
     systemd: Systemd,
     sleep: Sleep,
@@ -90,6 +93,7 @@ impl Engine {
             journal: Journal::new(&layout),
             stale_sessions: StaleSessions::new(&state.sysfs, &layout.sys, &layout.proc),
             usage: Usage::new(&state.sysfs, &layout.proc, &layout.dev),
+            users: Users::default(),
             multipath: Multipath::new(&layout),
             systemd: Systemd::new(bus),
             sleep: Sleep::new(bus),

@@ -1,6 +1,6 @@
 //! What the program does for units of systemd beside the daemon: each is a process of its own that ends by itself.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use iscsi_initiator_dbus::results::Startup;
 
@@ -26,7 +26,8 @@ pub fn has_automatic(layout: &Layout) -> bool {
 
 /// Has systemd start the daemon, and waits until every node that is set so has a session, or until this long after this
 /// process was started: a sandbox takes its time, too. Returns whether it has. Needs no bus. If the daemon cannot be
-/// started that is logged, and sessions of others are waited for.
+/// started that is logged, and sessions of others are waited for. A systemctl that has not ended by then goes on: early in
+/// a boot systemd may have no time for it.
 pub async fn bring_up(layout: &Layout, wait: Duration) -> bool {
     let starting = async {
         let started = match Alone::new(layout) {
@@ -38,8 +39,13 @@ pub async fn bring_up(layout: &Layout, wait: Duration) -> bool {
         }
     };
     let left = wait.saturating_sub(age::of(&layout.proc, "self").unwrap_or_default());
-    // At the same time: the boot waits for both.
-    tokio::join!(starting, await_automatic(layout, left)).1
+    let (starting, mut waiting) = (pin!(starting), pin!(await_automatic(layout, left)));
+    tokio::select! {
+        // It is started in any case.
+        biased;
+        () = starting => waiting.await,
+        are_up = &mut waiting => are_up,
+    }
 }
 
 /// Logs out of every target that nothing uses, and waits this long for the rest of them. Returns those that are left,
@@ -48,4 +54,73 @@ pub async fn log_out(layout: Layout, wait: Duration) -> Vec<(String, String)> {
     let engine = Engine::new(layout, None, Activity::default());
     let left = engine.log_out_of_all(wait).await;
     left.into_iter().map(|(target, fault)| (target, fault.message().to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use iscsi_initiator_fake::Machine;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const TARGET: &str = "iqn.2003-01.com.example:disks";
+
+    /// A machine with one node that is set to log in automatically, and a systemctl.
+    fn world(systemctl: &str) -> (Machine, Layout) {
+        let machine = Machine::new();
+        machine.record(TARGET, "192.0.2.1", 3260, "node.startup = automatic\n");
+        let place = machine.root().join("started");
+        machine.put(
+            "bin/systemctl",
+            &format!("#!/bin/sh\nprintf '%s ' \"$@\" >{}\n{systemctl}\n", place.display()),
+            0o755,
+        );
+        let mut layout = Layout::below(&machine.root());
+        layout.systemctl = vec![machine.root().join("bin/systemctl")];
+        (machine, layout)
+    }
+
+    /// As long as this process has run, and so much more.
+    fn from_now(layout: &Layout, wait: Duration) -> Duration {
+        age::of(&layout.proc, "self").unwrap_or_default() + wait
+    }
+
+    #[tokio::test]
+    async fn the_daemon_is_started_and_its_sessions_are_waited_for_until_then() {
+        let (machine, layout) = world("");
+        assert!(has_automatic(&layout));
+        assert!(!bring_up(&layout, from_now(&layout, Duration::from_millis(200))).await);
+        assert_eq!(machine.text("started"), "start --no-block -- iscsi-initiatord.service ");
+        machine.session(TARGET, "192.0.2.1", "3260");
+        assert!(bring_up(&layout, from_now(&layout, Duration::from_secs(60))).await);
+    }
+
+    #[tokio::test]
+    async fn a_systemd_without_time_does_not_make_the_boot_wait_for_longer() {
+        // The test's end does not wait for it.
+        let (machine, layout) = world("exec sleep 60 >/dev/null 2>&1");
+        let begun = Instant::now();
+        assert!(!bring_up(&layout, from_now(&layout, Duration::from_millis(200))).await);
+        assert!(begun.elapsed() < Duration::from_secs(5), "systemctl is given 5 s");
+        assert!(machine.text("started").starts_with("start "), "and it goes on");
+        machine.session(TARGET, "192.0.2.1", "3260");
+        assert!(bring_up(&layout, from_now(&layout, Duration::from_secs(60))).await);
+        assert!(begun.elapsed() < Duration::from_secs(5));
+    }
+
+    #[tokio::test]
+    async fn without_a_systemctl_the_sessions_of_others_are_waited_for() {
+        let (machine, mut layout) = world("exit 1");
+        machine.session(TARGET, "192.0.2.1", "3260");
+        assert!(bring_up(&layout, from_now(&layout, Duration::from_secs(60))).await);
+        layout.systemctl.clear();
+        assert!(bring_up(&layout, from_now(&layout, Duration::from_secs(60))).await);
+    }
+
+    #[test]
+    fn a_node_that_is_not_set_so_starts_nothing() {
+        let machine = Machine::new();
+        machine.record(TARGET, "192.0.2.1", 3260, "");
+        assert!(!has_automatic(&Layout::below(&machine.root())));
+    }
 }

@@ -14,7 +14,9 @@
 //! | `plan` | what leaves and what stays |
 //! | `shutdown` | logs out of everything at shutdown, once nothing uses it |
 //! | `together` | one iscsiadm for all sessions of a target |
+//! | `turn` | its turn to tear down what is on the sessions |
 //! | `unused` | verifies that nothing uses what leaves |
+//! | `users` | looks at what uses disks, which logouts share |
 
 mod before;
 mod boot;
@@ -27,7 +29,9 @@ mod maps;
 mod plan;
 mod shutdown;
 mod together;
+mod turn;
 mod unused;
+mod users;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -41,6 +45,7 @@ use iscsi_initiator_dbus::{
 use iscsi_initiator_polkit::Action;
 use tokio::time::Instant;
 
+pub(super) use self::users::Users;
 use self::{
     before::{Before, Terms},
     plan::Plan,
@@ -149,34 +154,27 @@ pub(in crate::engine) async fn end(
     engine: &Engine,
     sessions: &[Session],
     nodes: &[Node],
-    Manner { force, waits, mut looked_at }: Manner,
+    Manner { force, waits, looked_at }: Manner,
     progress: &Progress,
     limit: &Limit,
 ) -> Result<Vec<results::Logout>> {
     let iscsiadm = before::check(engine, sessions, nodes, force).await?;
-    let late = || limit.fault("another logout is still running").hint("try again");
-    let _turn = match engine.turns.acts.logout.try_lock() {
-        Ok(turn) => turn,
-        Err(_) => {
-            looked_at = None;
-            limit.wait(engine.turns.acts.logout.lock()).await.ok_or_else(late)?
-        }
-    };
     let mut overridden = Uses::default();
-    let (plan, claims) = if force {
-        let plan = unused::plan(engine, sessions).await?;
+    let (_turn, plan, claims) = if force {
+        let (turn, plan) = turn::plan(engine, sessions, limit).await?;
         unused::log_overridden(engine, &plan).await?;
         overridden = unused::of_disks_without_a_map(engine, &plan).await?;
         for session in sessions {
             pathless_maps::remember(engine, &session.target, session.disks.clone()).await;
         }
-        (plan, Claims::default())
+        (turn, plan, Claims::default())
     } else {
         progress.report(Step::Check, "finding out whether anything uses the disks");
-        let (plan, claims) = unused::unused(engine, sessions, looked_at, limit).await?;
+        let (turn, verdict) = turn::verdict(engine, sessions, looked_at, limit).await?;
+        let (plan, claims) = verdict.unused()?;
         progress.report(Step::Flush, "writing cached data to the disks");
         flush::flush(engine, &plan, limit).await?;
-        (plan, claims)
+        (turn, plan, claims)
     };
     limit.decide()?;
     // Runs to the end from here on.

@@ -11,6 +11,7 @@
 //! | `missing` | which nodes that are to stay logged in to are missing, and when each is tried |
 //! | `places` | how many nodes are worked on at a time |
 //! | `programs` | the programs that work on a target, which may outlive their calls |
+//! | `teardowns` | which disks are being torn down |
 
 pub(crate) mod activity;
 pub(super) mod acts;
@@ -21,6 +22,7 @@ pub(super) mod leases;
 pub(super) mod missing;
 pub(super) mod places;
 pub(super) mod programs;
+pub(super) mod teardowns;
 
 use std::path::Path;
 

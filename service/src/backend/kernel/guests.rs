@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, io::ErrorKind, path::Path};
 use iscsi_initiator_dbus::GuestUuid;
 use rustix::io::Errno;
 
-use super::processes::pids;
+use super::processes::programs;
 use crate::backend::host::{
     bounded::{self, SMALL},
     capabilities::{Raised, TO_LOOK_INTO_PROCESSES},
@@ -34,10 +34,10 @@ impl Guests {
         // Those of others may be hidden from who may not look into them.
         let _capabilities = Raised::new(TO_LOOK_INTO_PROCESSES);
         let mut guests = Self::default();
-        let pids = pids(proc);
+        let programs = programs(proc);
         // There always is one: this.
-        guests.is_partial = pids.is_empty();
-        for pid in pids {
+        guests.is_partial = programs.is_empty();
+        for pid in programs {
             match arguments(proc, pid) {
                 Ok(words) => {
                     let Some(uuid) = value(&words, "-uuid").and_then(|text| text.parse().ok()) else {
@@ -98,7 +98,7 @@ fn shown(value: &str) -> Option<String> {
     (!name.is_empty()).then_some(name)
 }
 
-/// The first words that a process was started with. A process of the kernel's has none.
+/// The first words that a process was started with.
 fn arguments(proc: &Path, pid: u32) -> std::io::Result<Vec<String>> {
     let text = bounded::beginning(&proc.join(pid.to_string()).join("cmdline"), BEGINNING)?;
     Ok(text.split('\0').map(str::to_owned).collect())

@@ -299,10 +299,11 @@ impl Sysfs {
         names(&self.root.join("class/block").join(device).join("slaves"))
     }
 
-    /// A disk's partitions.
+    /// A disk's partitions: each has the disk's name before its number.
     pub(crate) fn partitions(&self, disk: &str) -> Vec<String> {
         let path = self.root.join("class/block").join(disk);
-        names(&path).into_iter().filter(|name| path.join(name).join("partition").exists()).collect()
+        let is_part = |name: &String| name.starts_with(disk) && path.join(name).join("partition").exists();
+        names(&path).into_iter().filter(is_part).collect()
     }
 
     /// A device's size in bytes.

@@ -38,7 +38,7 @@ use self::{
     release::Above,
     tables::{Namespaces, Numbers, Tables},
 };
-use super::sysfs::Sysfs;
+use super::{processes::programs, sysfs::Sysfs};
 use crate::backend::host::capabilities::{Raised, TO_LOOK_INTO_PROCESSES};
 
 /// Devices stacked deeper than this form a loop.
@@ -80,6 +80,26 @@ pub(crate) struct Uses {
 #[derive(Debug, Default)]
 pub(crate) struct Claims(Vec<OwnedFd>);
 
+/// What is asked about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Question {
+    /// Disks without a map, and multipath maps.
+    pub(crate) devices: Vec<String>,
+    /// Disks below a map, which may be open as well.
+    pub(crate) paths: Vec<String>,
+    /// All LUNs (`3:0:0:1`), whose SCSI generic and tape devices may be open.
+    pub(crate) addresses: Vec<String>,
+}
+
+/// A question that the tables have answered.
+struct Asked<'a> {
+    question: &'a Question,
+    climb: Climb,
+    /// Its devices that no table has a use of.
+    quiet: Vec<&'a str>,
+    wanted: Wanted,
+}
+
 /// What was found on the way up from the devices.
 #[derive(Default)]
 struct Climb {
@@ -94,59 +114,83 @@ impl Usage {
         Self { sysfs: sysfs.clone(), proc: proc.to_owned(), dev: dev.to_owned(), hanging: Hanging::default() }
     }
 
-    /// Everything that holds the devices, their partitions and what is stacked on them. `devices`
-    /// are disks without a map, and multipath maps. `paths` are disks below a map, which may be open
-    /// as well. `addresses` are all LUNs (`3:0:0:1`), whose SCSI generic and tape devices may be
-    /// open. `skip` are processes that may have them open. Blocks.
-    pub(crate) fn of(
-        &self,
-        devices: &[String],
-        paths: &[String],
-        addresses: &[String],
-        skip: &[u32],
-    ) -> Uses {
+    /// Everything that holds the devices of each question, their partitions and what is stacked on them; all processes
+    /// are looked at once. `skip` are those that may have them open. Blocks.
+    pub(crate) fn of_each(&self, questions: &[Question], skip: &[u32]) -> Vec<Uses> {
         let capabilities = Raised::new(TO_LOOK_INTO_PROCESSES);
-        let tables = self.tables(devices, Namespaces::All);
+        let devices: Vec<String> = questions.iter().flat_map(|question| question.devices.clone()).collect();
+        let programs = programs(&self.proc);
+        let tables = self.tables(&devices, Namespaces::Of(&programs));
+        let asked: Vec<Asked<'_>> =
+            questions.iter().map(|question| self.ask_tables(question, &tables)).collect();
+        let mut wanted = Wanted::default();
+        for asked in &asked {
+            wanted.blocks.extend(asked.wanted.blocks.clone());
+            wanted.chars.extend(asked.wanted.chars.clone());
+        }
+        let inspected: Vec<u32> = programs.into_iter().filter(|pid| !skip.contains(pid)).collect();
+        let seen = opens::look(&self.proc, &self.dev, &wanted, &inspected, &self.hanging);
+        // Still with the capabilities: where /proc hides processes (hidepid), one that is there would look gone.
+        let open = |(device, process): (String, Process)| {
+            Some(Use { device, holder: Holder::of_process(&self.proc, process)? })
+        };
+        let open: Vec<Use> = seen.open.into_iter().filter_map(open).collect();
+        drop(capabilities);
+        asked.into_iter().map(|asked| self.answer(asked, &open, &seen.unseen)).collect()
+    }
+
+    /// What the tables say, and what processes may have open.
+    fn ask_tables<'a>(&self, question: &'a Question, tables: &Tables) -> Asked<'a> {
         let mut all = Climb::default();
         let mut quiet = Vec::new();
-        for device in devices {
+        for device in &question.devices {
             let mut climb = Climb::default();
-            self.climb(device, &tables, DEPTH, &mut climb);
+            self.climb(device, tables, DEPTH, &mut climb);
             if climb.found.is_empty() {
-                quiet.push(device);
+                quiet.push(device.as_str());
             }
             all.found.append(&mut climb.found);
             all.devices.append(&mut climb.devices);
             all.above.append(&mut climb.above);
         }
         let block = |device: &String| Some((numbers(&self.sysfs.number(device)?)?, device.clone()));
-        let chars = addresses.iter().flat_map(|address| self.sysfs.scsi_chars(address));
+        let chars = question.addresses.iter().flat_map(|address| self.sysfs.scsi_chars(address));
         let wanted = Wanted {
-            blocks: all.devices.iter().chain(paths).filter_map(block).collect(),
+            blocks: all.devices.iter().chain(&question.paths).filter_map(block).collect(),
             chars: chars.filter_map(|(name, number)| Some((numbers(&number)?, name))).collect(),
         };
-        let seen = opens::look(&self.proc, &self.dev, &wanted, skip, &self.hanging);
-        let open = |(device, process)| Some(Use { device, holder: Holder::of_process(&self.proc, process)? });
-        // Still with the capabilities: where /proc hides processes (hidepid), one that is there would look gone.
-        all.found.extend(seen.open.into_iter().filter_map(open));
-        drop(capabilities);
-        if !seen.unseen.is_empty()
-            && let Some(device) = devices.first().or_else(|| paths.first())
+        Asked { question, climb: all, quiet, wanted }
+    }
+
+    /// Adds what processes have open, and claims what nothing uses.
+    fn answer(
+        &self,
+        Asked { question, climb, quiet, wanted }: Asked<'_>,
+        open: &[Use],
+        unseen: &[Unseen],
+    ) -> Uses {
+        let Climb { mut found, above, .. } = climb;
+        let is_wanted = |used: &&Use| {
+            wanted.blocks.values().chain(wanted.chars.values()).any(|device| *device == used.device)
+        };
+        found.extend(open.iter().filter(is_wanted).cloned());
+        if !unseen.is_empty()
+            && let Some(device) = question.devices.first().or_else(|| question.paths.first())
         {
-            all.found.insert(Use { device: device.clone(), holder: Holder::Unseen(seen.unseen) });
+            found.insert(Use { device: device.clone(), holder: Holder::Unseen(unseen.to_vec()) });
         }
         // Only the kernel knows every claim: of ZFS, of LIO, of a file system that is mounted out
         // of sight. If another use is known already, this is not needed.
         let mut claims = Claims::default();
         for device in quiet {
-            for part in self.parts(device).iter().chain([device]) {
-                let is_it = |used: &Use| used.device == *part && !matches!(used.holder, Holder::Udev(_));
-                if all.found.iter().any(is_it) {
+            for part in self.parts(device).iter().map(String::as_str).chain([device]) {
+                let is_it = |used: &Use| used.device == part && !matches!(used.holder, Holder::Udev(_));
+                if found.iter().any(is_it) {
                     continue;
                 }
                 match self.claim(part) {
                     Err(used) => {
-                        all.found.insert(used);
+                        found.insert(used);
                     }
                     // A map with a claim on it could not be removed, and a claim on a partition
                     // would block one on the whole disk.
@@ -157,14 +201,14 @@ impl Usage {
                 }
             }
         }
-        let release = Release::of(&all.found, &all.above);
-        Uses { found: all.found.into_iter().collect(), release, claims }
+        let release = Release::of(&found, &above);
+        Uses { found: found.into_iter().collect(), release, claims }
     }
 
-    /// The same, as far as it is visible without looking into processes or opening anything. Blocks.
+    /// What holds the devices, as far as it is visible without looking into processes or opening anything. Blocks.
     pub(crate) fn stacked(&self, devices: &[String]) -> Uses {
         let capabilities = Raised::new(TO_LOOK_INTO_PROCESSES);
-        let tables = self.tables(devices, Namespaces::All);
+        let tables = self.tables(devices, Namespaces::Of(&programs(&self.proc)));
         drop(capabilities);
         let mut climb = Climb::default();
         devices.iter().for_each(|device| self.climb(device, &tables, DEPTH, &mut climb));
@@ -203,7 +247,7 @@ impl Usage {
         Some(carried)
     }
 
-    fn tables(&self, devices: &[String], namespaces: Namespaces) -> Tables {
+    fn tables(&self, devices: &[String], namespaces: Namespaces<'_>) -> Tables {
         Tables::read(&self.sysfs, &self.proc, &self.numbers_above(devices), namespaces)
     }
 

@@ -12,6 +12,7 @@ use rustix::process::Uid;
 
 use crate::backend::{
     host::{
+        age,
         bounded::{self, SMALL},
         layout::Layout,
         threads::reading,
@@ -99,15 +100,13 @@ pub(crate) struct Iscsid {
 impl Iscsid {
     /// Finds it among root's processes: the oldest, since it forks children for a moment.
     pub(crate) fn find(proc: &Path) -> Option<Self> {
-        let uptime = bounded::text(&proc.join("uptime"), SMALL).ok().and_then(|text| uptime(&text));
         let pids = std::fs::read_dir(proc).ok()?.flatten();
         let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
         let daemons = pids.filter_map(|pid| {
             let stat = bounded::text(&proc.join(pid.to_string()).join("stat"), SMALL).ok()?;
-            let started = started(&stat)?;
             // Any user may have a process of that name.
-            processes::is_roots(proc, pid).then_some(())?;
-            Some(Self { pid, age: uptime.and_then(|uptime| uptime.checked_sub(started)) })
+            let is_daemon = name(&stat) == Some("iscsid") && processes::is_roots(proc, pid);
+            is_daemon.then(|| Self { pid, age: age::of(proc, &pid.to_string()) })
         });
         daemons.max_by_key(|daemon| daemon.age)
     }
@@ -119,20 +118,9 @@ impl Iscsid {
     }
 }
 
-/// Seconds since the start of the machine, to the hundredth (proc(5), `/proc/uptime`).
-fn uptime(text: &str) -> Option<Duration> {
-    Duration::try_from_secs_f64(text.split_whitespace().next()?.parse().ok()?).ok()
-}
-
-/// When a process named iscsid started, counted from the start of the machine (proc(5), field 22).
-fn started(stat: &str) -> Option<Duration> {
-    let (head, rest) = stat.rsplit_once(')')?;
-    if head.split_once('(')?.1 != "iscsid" {
-        return None;
-    }
-    let ticks: u64 = rest.split_whitespace().nth(19)?.parse().ok()?;
-    let second = rustix::param::clock_ticks_per_second().max(1);
-    Some(Duration::from_millis(ticks.saturating_mul(1000).checked_div(second)?))
+/// A process's name (proc_pid_stat(5), the second field).
+fn name(stat: &str) -> Option<&str> {
+    Some(stat.rsplit_once(')')?.0.split_once('(')?.1)
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@ use iscsi_initiator_polkit::{Action, unit_in};
 
 use super::{
     boot::{self, Boot},
-    unused::{self, Verdict},
+    turn,
+    unused::Verdict,
 };
 use crate::{
     backend::{
@@ -86,9 +87,8 @@ async fn of_sessions(
         holder.hint = hint;
         found.push(holder);
     }
-    let late = || limit.fault("a logout is still running").hint("try again");
-    let _turn = limit.wait(engine.turns.acts.logout.lock()).await.ok_or_else(late)?;
-    if let Verdict::Used(used) = unused::verdict(engine, sessions, None, limit).await? {
+    let (_turn, verdict) = turn::verdict(engine, sessions, None, limit).await?;
+    if let Verdict::Used(used) = verdict {
         found.extend(holders(engine, used.found, &used.release).await?);
     }
     Ok(found)

@@ -1,13 +1,13 @@
 //! Has iscsid end the sessions. The kernel decides, not the exit code.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use iscsi_initiator_dbus::{
     Fault, Kind,
     fault::Result,
     results::{self, LogoutOutcome},
 };
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::task::JoinSet;
 
 use super::together;
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
         Engine,
         leftovers::stale_sessions::{self, Reach},
         state::watch::{Predicate, Watch},
-        turns::{places::AT_ONCE, programs::Programs},
+        turns::programs::Programs,
     },
 };
 
@@ -39,9 +39,8 @@ pub(super) async fn leave(
 ) -> Result<Vec<results::Logout>> {
     let late = || limit.fault("timed out waiting for iscsid to be restarted").hint("try again");
     let in_use = limit.wait(engine.turns.acts.iscsid.read()).await.ok_or_else(late)?;
-    // One logout at a time tears down, so this is the limit for all calls together as well.
-    let turns = Arc::new(Semaphore::new(AT_ONCE));
-    let mut done = together::log_out(engine, iscsiadm, sessions, limit).await;
+    let share = engine.turns.acts.leaving.share(sessions.len(), limit);
+    let mut done = together::log_out(engine, iscsiadm, sessions, &share, limit).await;
     let mut leaving = JoinSet::new();
     let alone: Vec<&Session> = sessions.iter().filter(|session| !done.contains_key(&session.sid)).collect();
     // To find iscsid, every process is looked at.
@@ -61,9 +60,9 @@ pub(super) async fn leave(
             last: None,
         };
         let (watch, session, limit) = (engine.state.watch.clone(), session.clone(), limit.clone());
-        let turns = Arc::clone(&turns);
+        let share = share.clone();
         leaving.spawn(async move {
-            let Some(Ok(_turn)) = limit.wait(turns.acquire_owned()).await else { return (session, None) };
+            let Ok(_place) = share.place(&limit).await else { return (session, None) };
             // A restarted iscsid reconnects its sessions first.
             let again = limit.at_most(takeover.max(RECONNECT));
             (session, Some(log_out(&watch, logout, &again).await))

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::backend::kernel::sysfs::{Disk, Map, Session, Sysfs};
+use crate::backend::kernel::{
+    sysfs::{Disk, Map, Session, Sysfs},
+    usage::Question,
+};
 
 /// What a logout removes, as found beforehand.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +60,11 @@ impl Plan {
         }
         let sids = sessions.iter().map(|session| session.sid).collect();
         Self { sids, disks, addresses, ..plan }
+    }
+
+    /// What is asked about what uses it.
+    pub(super) fn question(&self) -> Question {
+        Question { devices: self.devices(), paths: self.paths(), addresses: self.addresses.clone() }
     }
 
     /// What must be unused: maps, and disks without one.

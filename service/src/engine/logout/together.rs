@@ -12,7 +12,10 @@ use crate::{
         kernel::{stale_sessions::askers::Act, sysfs::Session},
         open_iscsi::iscsiadm::{Iscsiadm, Refused},
     },
-    engine::{Engine, turns::places::AT_ONCE},
+    engine::{
+        Engine,
+        turns::places::{AT_ONCE, Share},
+    },
 };
 
 /// How the logout of each session ended; without those that are to be logged out of by themselves: because they
@@ -21,11 +24,13 @@ pub(super) async fn log_out(
     engine: &Engine,
     iscsiadm: &Iscsiadm,
     sessions: &[Session],
+    share: &Share,
     limit: &Limit,
 ) -> BTreeMap<u32, Result<(), Refused>> {
     let ours: BTreeSet<u32> = sessions.iter().map(|session| session.sid).collect();
     let target = one_target(sessions).filter(|_| (2..=AT_ONCE).contains(&ours.len()));
     let Some(target) = target else { return BTreeMap::new() };
+    let Ok(_place) = share.place(limit).await else { return BTreeMap::new() };
     // Another program may have made one more, and what uses its disks was not looked at.
     let (sysfs, name, expected) = (engine.state.sysfs.clone(), target.as_str().to_owned(), ours.clone());
     let are_all = move || sysfs.sids_of(&name) == expected;

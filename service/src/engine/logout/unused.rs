@@ -103,6 +103,24 @@ pub(super) enum Verdict {
     Used(Used),
 }
 
+impl Verdict {
+    /// The plan, if nothing uses what leaves, and claims that keep it unused while they are held.
+    /// Otherwise `InUse`, with everything that is used and by what.
+    pub(super) fn unused(self) -> Result<(Plan, Claims)> {
+        match self {
+            Self::Unused(plan, claims) => Ok((plan, claims)),
+            Self::Used(Used { plan, found, release }) => Err(report(&plan, &found, &release)),
+        }
+    }
+
+    /// What would leave.
+    pub(super) fn plan(&self) -> &Plan {
+        match self {
+            Self::Unused(plan, _) | Self::Used(Used { plan, .. }) => plan,
+        }
+    }
+}
+
 /// Everything that is used and by what, and how to end that.
 pub(super) struct Used {
     plan: Plan,
@@ -110,21 +128,7 @@ pub(super) struct Used {
     pub(super) release: Release,
 }
 
-/// The plan, if nothing uses what leaves, and claims that keep it unused while they are held.
-/// Otherwise `InUse`, with everything that is used and by what.
-pub(super) async fn unused(
-    engine: &Engine,
-    sessions: &[Session],
-    looked_at: Option<Instant>,
-    limit: &Limit,
-) -> Result<(Plan, Claims)> {
-    match verdict(engine, sessions, looked_at, limit).await? {
-        Verdict::Unused(plan, claims) => Ok((plan, claims)),
-        Verdict::Used(Used { plan, found, release }) => Err(report(&plan, &found, &release)),
-    }
-}
-
-/// The same, before it is put into words. Sessions that were looked at just now are not looked at once more before what
+/// Whether anything uses what leaves. Sessions that were looked at just now are not looked at once more before what
 /// uses them is, only after that. `looked_at` is when that look began.
 pub(super) async fn verdict(
     engine: &Engine,
@@ -199,7 +203,9 @@ impl Predicate for Unused<'_> {
             return Ok(None);
         }
         let is_last = Instant::now() >= *self.over.get_or_insert_with(|| Instant::now() + GLANCE);
-        let Some(looked) = self.limit.wait(users(self.engine, &plan)).await else { return Ok(None) };
+        let Engine { users, usage, state, .. } = self.engine;
+        let looking = users.of(usage, &state.multipathd, plan.question());
+        let Some(looked) = self.limit.wait(looking).await else { return Ok(None) };
         let Uses { found, release, claims } = looked?;
         // A map made during the look held its disks, or had claimed them: it is in the next plan.
         let is_same = async || {
@@ -225,18 +231,6 @@ impl Predicate for Unused<'_> {
         self.used = Some(used);
         Ok(None)
     }
-}
-
-/// One look at who uses the devices; takes time in proportion to the number of processes.
-async fn users(engine: &Engine, plan: &Plan) -> Result<Uses> {
-    let (usage, multipathd) = (engine.usage.clone(), engine.state.multipathd.clone());
-    let (devices, paths, addresses) = (plan.devices(), plan.paths(), plan.addresses.clone());
-    looking_for_uses(move || {
-        // multipathd checks its paths, and this daemon opens nothing for long.
-        let skip: Vec<u32> = multipathd.pid().into_iter().chain([std::process::id()]).collect();
-        usage.of(&devices, &paths, &addresses, &skip)
-    })
-    .await
 }
 
 /// Whether the kernel is still scanning for LUNs of what leaves. Users of a disk that appears later

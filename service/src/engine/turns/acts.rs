@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex, RwLock};
 
+use super::{places::Places, teardowns::Teardowns};
+
 /// One lock each.
 #[derive(Default)]
 pub(in crate::engine) struct Acts {
-    /// One logout at a time tears down: of two that share a map, each would leave the map to the
-    /// other.
-    pub(in crate::engine) logout: Mutex<()>,
+    /// One logout at a time tears down a disk.
+    pub(in crate::engine) teardowns: Teardowns,
+    /// How many sessions are ended at a time: no login is in the way of a logout.
+    pub(in crate::engine) leaving: Places,
     /// One setup of multipath at a time, and no fix meanwhile.
     pub(in crate::engine) multipath: Mutex<()>,
     /// One examination at a time: any local user may request one, and each starts programs.

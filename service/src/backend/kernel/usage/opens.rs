@@ -105,10 +105,10 @@ impl From<Error> for Unknown {
     }
 }
 
-/// Inspects every process except `skip`. `dev` has the devices' nodes.
-pub(super) fn look(proc: &Path, dev: &Path, wanted: &Wanted, skip: &[u32], hanging: &Hanging) -> Seen {
+/// Inspects these processes. `dev` has the devices' nodes.
+pub(super) fn look(proc: &Path, dev: &Path, wanted: &Wanted, programs: &[u32], hanging: &Hanging) -> Seen {
     let nodes: Option<Vec<Node>> = nodes(dev, wanted.blocks.values().chain(wanted.chars.values()));
-    let suspects = suspects(proc, nodes.as_deref(), skip);
+    let suspects = suspects(proc, nodes.as_deref(), programs);
     let until = Instant::now() + TIME;
     let share = Share { count: usize::MAX, until };
     let mut look = Look { wanted, until: [until, until + OTHERS], share, mounts: HashMap::new() };
@@ -173,7 +173,11 @@ fn are_alike(a: &Suspect, b: &Suspect) -> bool {
 }
 
 fn folder(proc: &Path, suspect: &Suspect) -> PathBuf {
-    proc.join(suspect.process.pid.to_string())
+    let folder = proc.join(suspect.process.pid.to_string());
+    match suspect.thread {
+        None => folder,
+        Some(thread) => folder.join("task").join(thread.to_string()),
+    }
 }
 
 fn is_gone(error: &Error) -> bool {
@@ -329,13 +333,13 @@ mod tests {
         let root = folder.path();
         let hanging = Hanging::default();
         let wanted = Wanted { blocks: blocks.clone(), chars: BTreeMap::new() };
-        let seen = look(root, root, &wanted, &[], &hanging);
+        let seen = look(root, root, &wanted, &[7, 8, 9, 11], &hanging);
         let names = |seen: &Seen| {
             seen.open.iter().map(|(name, process)| format!("{name} {process}")).collect::<Vec<_>>()
         };
         assert_eq!((names(&seen), seen.unseen.len()), (vec!["sdb qe mu (pid 9)".to_owned()], 1));
         let chars = BTreeMap::from([((1, 3), "sg0".to_owned())]);
-        let seen = look(root, root, &Wanted { blocks, chars }, &[9, 11], &hanging);
+        let seen = look(root, root, &Wanted { blocks, chars }, &[7, 8], &hanging);
         assert_eq!((names(&seen), seen.unseen.len()), (vec!["sg0 cat (pid 7)".to_owned()], 0));
     }
 

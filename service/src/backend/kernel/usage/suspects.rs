@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use super::{super::processes::pids, holder::Process};
+use super::holder::Process;
 use crate::backend::host::bounded::{self, SMALL};
 
 /// With one of these a process can open a device that its user could not, or become another user:
@@ -37,6 +37,8 @@ pub(super) struct Suspect {
     pub(super) is_able: bool,
     /// The size of its table of descriptors.
     size: u64,
+    /// One that still runs, if its first has ended: the kernel shows nothing of the process itself then.
+    pub(super) thread: Option<u32>,
 }
 
 /// What the kernel reports of a process's credentials.
@@ -71,15 +73,11 @@ pub(super) fn nodes<'a>(dev: &Path, names: impl Iterator<Item = &'a String>) -> 
         .collect()
 }
 
-/// Every process except `skip`. Who could open a device comes first. The others come user by user,
+/// These processes. Who could open a device comes first. The others come user by user,
 /// beginning with the user whose processes have the smallest tables of descriptors: who has
 /// enlarged theirs does not delay the rest.
-pub(super) fn suspects(proc: &Path, nodes: Option<&[Node]>, skip: &[u32]) -> Vec<Suspect> {
-    let mut found: Vec<Suspect> = pids(proc)
-        .into_iter()
-        .filter(|pid| !skip.contains(pid))
-        .filter_map(|pid| suspect(proc, pid, nodes))
-        .collect();
+pub(super) fn suspects(proc: &Path, nodes: Option<&[Node]>, programs: &[u32]) -> Vec<Suspect> {
+    let mut found: Vec<Suspect> = programs.iter().filter_map(|pid| suspect(proc, *pid, nodes)).collect();
     let mut sizes: BTreeMap<Option<u32>, u64> = BTreeMap::new();
     for suspect in found.iter().filter(|suspect| !suspect.is_able) {
         let size = sizes.entry(suspect.uid).or_default();
@@ -93,18 +91,25 @@ pub(super) fn suspects(proc: &Path, nodes: Option<&[Node]>, skip: &[u32]) -> Vec
     found
 }
 
-/// `None` if there is nothing to inspect: it has ended, or is the kernel's own.
+/// `None` if there is nothing to inspect: it has ended.
 fn suspect(proc: &Path, pid: u32, nodes: Option<&[Node]>) -> Option<Suspect> {
     let folder = proc.join(pid.to_string());
     let status = bounded::text(&folder.join("status"), SMALL).unwrap_or_default();
-    if is_kernels(&status) {
-        return None;
-    }
     let Some(credentials) = credentials(&status) else {
-        return Some(Suspect { process: Process::of(proc, pid)?, uid: None, is_able: true, size: 0 });
+        return Some(Suspect {
+            process: Process::of(proc, pid)?,
+            uid: None,
+            is_able: true,
+            size: 0,
+            thread: None,
+        });
     };
     let name = status.lines().next().and_then(|line| line.strip_prefix("Name:")).unwrap_or_default();
     let process = Process::named(pid, name);
+    let mut thread = None;
+    if has_ended(&status) {
+        thread = Some(another_thread(&folder, pid)?);
+    }
     // In a namespace of its own any user has all capabilities, and they open nothing outside it.
     let is_capable = || {
         credentials.capabilities & ABLE != 0
@@ -118,16 +123,18 @@ fn suspect(proc: &Path, pid: u32, nodes: Option<&[Node]>) -> Option<Suspect> {
     };
     let is_able =
         credentials.uids.contains(&0) || nodes.is_none_or(|nodes| nodes.iter().any(may_open)) || is_capable();
-    Some(Suspect { process, uid: Some(credentials.uid), is_able, size: credentials.size })
+    Some(Suspect { process, uid: Some(credentials.uid), is_able, size: credentials.size, thread })
 }
 
-/// Whether it is a thread of the kernel: those have neither descriptors nor mappings. Their parent is kthreadd (pid 2), which
-/// no program's is once it has memory of its own.
-fn is_kernels(status: &str) -> bool {
-    let has = |key: &str| status.lines().any(|line| line.starts_with(key));
-    let of = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().trim();
-    let is_kthreadds = of("PPid:") == "2" || (of("Pid:") == "2" && of("PPid:") == "0");
-    is_kthreadds && of("Tgid:") == of("Pid:") && !has("VmSize:") && !of("State:").starts_with(['Z', 'X'])
+/// Whether its first thread has ended: nothing is left of it, but for what its other threads have.
+fn has_ended(status: &str) -> bool {
+    let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+    state.is_some_and(|state| state.trim_start().starts_with(['Z', 'X']))
+}
+
+fn another_thread(folder: &Path, pid: u32) -> Option<u32> {
+    let threads = std::fs::read_dir(folder.join("task")).ok()?.flatten();
+    threads.filter_map(|thread| thread.file_name().to_str()?.parse().ok()).find(|thread| *thread != pid)
 }
 
 /// From `/proc/PID/status` (proc_pid_status(5)).
@@ -188,9 +195,8 @@ mod tests {
         namespace(proc, "15", "user:[1]");
         put(proc, 16, "");
         put(proc, 17, &of(107, 107, "FDSize:\t64\n"));
-        put(proc, 18, "");
         let order = |nodes: Option<&[Node]>| -> Vec<(u32, bool)> {
-            let found = suspects(proc, nodes, &[18]);
+            let found = suspects(proc, nodes, &[10, 11, 12, 13, 14, 15, 16, 17]);
             found.iter().map(|suspect| (suspect.process.pid, suspect.is_able)).collect()
         };
         let disk = [Node { uid: 0, gid: 6, mode: 0o60660 }, Node { uid: 107, gid: 0, mode: 0o60600 }];
@@ -207,22 +213,15 @@ mod tests {
                 (10, false)
             ]
         );
-        put(
-            proc,
-            2,
-            "Name:\tkthreadd\nState:\tS\nTgid:\t2\nPid:\t2\nPPid:\t0\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\n",
-        );
-        put(
-            proc,
-            19,
-            "Name:\tkworker/0:1\nState:\tI\nTgid:\t19\nPid:\t19\nPPid:\t2\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\n",
-        );
-        assert_eq!(order(Some(&disk)).len(), 8, "the kernel's own threads hold nothing");
-        // A program that calls itself so has memory; one that has ended may still have threads.
-        for (pid, more) in [(20, "State:\tS\nVmSize:\t64 kB\n"), (21, "State:\tZ\n")] {
-            put(proc, pid, &of(0, 0, &format!("Tgid:\t{pid}\nPid:\t{pid}\nPPid:\t2\n{more}")));
+        // What has ended has nothing any more, unless a thread of it goes on.
+        for (pid, thread) in [(18, 18), (19, 20)] {
+            put(proc, pid, &of(0, 0, "State:\tZ (zombie)\n"));
+            std::fs::create_dir_all(proc.join(format!("{pid}/task/{pid}"))).unwrap();
+            std::fs::create_dir_all(proc.join(format!("{pid}/task/{thread}"))).unwrap();
         }
-        assert_eq!(order(Some(&disk)).len(), 10);
+        let found = suspects(proc, Some(&disk), &[18, 19]);
+        let threads: Vec<_> = found.iter().map(|suspect| (suspect.process.pid, suspect.thread)).collect();
+        assert_eq!(threads, [(19, Some(20))]);
         let everyone = [Node { uid: 0, gid: 6, mode: 0o60666 }];
         for nodes in [Some(&everyone[..]), None] {
             assert!(order(nodes).iter().all(|(_, is_able)| *is_able));

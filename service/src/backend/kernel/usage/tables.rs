@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{super::processes::pids, holder::Process};
+use super::holder::Process;
 use crate::backend::{
     host::bounded::{self, SMALL},
     kernel::sysfs::Sysfs,
@@ -59,10 +59,11 @@ pub(super) struct Mount {
 
 /// Whose mounts are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Namespaces {
+pub(super) enum Namespaces<'a> {
     /// Those of the machine's first process.
     First,
-    All,
+    /// Those of these processes as well.
+    Of(&'a [u32]),
 }
 
 /// All tables, as they were at one moment.
@@ -85,7 +86,7 @@ pub(super) struct Tables {
 
 impl Tables {
     /// Reads them, with the mounts of these devices only.
-    pub(super) fn read(sysfs: &Sysfs, proc: &Path, numbers: &Numbers, namespaces: Namespaces) -> Self {
+    pub(super) fn read(sysfs: &Sysfs, proc: &Path, numbers: &Numbers, namespaces: Namespaces<'_>) -> Self {
         // Only root makes swap space; a list that is too long is none.
         let swaps = bounded::text(&proc.join("swaps"), SMALL).unwrap_or_default();
         let path = |line: &str| line.split_whitespace().next().map(plain);
@@ -105,7 +106,7 @@ impl Tables {
     }
 
     /// A mount in the first namespace is attributed to that one, wherever else it is.
-    fn read_mounts(&mut self, proc: &Path, numbers: &Numbers, namespaces: Namespaces) {
+    fn read_mounts(&mut self, proc: &Path, numbers: &Numbers, namespaces: Namespaces<'_>) {
         let mut found = BTreeMap::new();
         let mut has_root = false;
         let mut first = |pid: &str| {
@@ -128,8 +129,11 @@ impl Tables {
         let mut seen = BTreeSet::from([namespace(proc, "1")]);
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         let until = Instant::now() + OTHERS;
-        let others = if namespaces == Namespaces::All { pids(proc) } else { Vec::new() };
-        for number in others {
+        let others = match namespaces {
+            Namespaces::First => &[],
+            Namespaces::Of(programs) => programs,
+        };
+        for &number in others {
             let pid = number.to_string();
             let namespace = namespace(proc, &pid);
             if namespace.is_none() || seen.contains(&namespace) {

@@ -28,8 +28,16 @@ fn stack(folder: &tempfile::TempDir, below: &str, device: &str, name: &str, uuid
     std::fs::create_dir_all(class.join(below).join("holders").join(device)).unwrap();
 }
 
+fn uses(usage: &Usage, question: Question) -> Uses {
+    usage.of_each(&[question], &[]).pop().unwrap()
+}
+
 fn of(usage: &Usage, device: &str) -> Vec<String> {
-    usage.of(&[device.to_owned()], &[], &[], &[]).found.iter().map(ToString::to_string).collect()
+    uses(usage, Question { devices: vec![device.to_owned()], ..Question::default() })
+        .found
+        .iter()
+        .map(ToString::to_string)
+        .collect()
 }
 
 /// What every machine has mounted.
@@ -189,7 +197,14 @@ fn what_a_user_has_open_beside_sockets_is_seen_however_many_those_are() {
     set(&folder, "class/scsi_device/3:0:0:0/device/scsi_generic/sg0", "dev", "1:3\n"); // /dev/null's, for the test
     strange(&folder, 7, 4_000_000, 1_100, "socket:[1]");
     std::os::unix::fs::symlink("/dev/null", folder.path().join("proc/7/fd/999999")).unwrap();
-    let Uses { found, .. } = usage.of(&["sdb".to_owned()], &[], &["3:0:0:0".to_owned()], &[]);
+    let Uses { found, .. } = uses(
+        &usage,
+        Question {
+            devices: vec!["sdb".to_owned()],
+            addresses: vec!["3:0:0:0".to_owned()],
+            ..Question::default()
+        },
+    );
     assert_eq!(
         found.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["sg0 is held open by strange (pid 7)"]
@@ -218,7 +233,7 @@ fn a_namespace_with_more_mounts_than_are_read_hides_nothing_and_costs_no_memory(
     std::fs::create_dir_all(folder.path().join("proc/77/ns")).unwrap();
     std::os::unix::fs::symlink("mnt:[1]", folder.path().join("proc/77/ns/mnt")).unwrap();
     assert_eq!(of(&usage, "sdb"), ["sdb is mounted on /mnt in the mount namespace of sh (pid 77)"]);
-    let kept = usage.tables(&["sdb".to_owned()], Namespaces::All);
+    let kept = usage.tables(&["sdb".to_owned()], Namespaces::Of(&[77]));
     assert_eq!(kept.mounts.len(), 1, "only the mounts of the device are kept");
 }
 
@@ -231,7 +246,8 @@ fn a_program_at_the_generic_device_of_a_lun_uses_it() {
     let fd = folder.path().join("proc/7/fd");
     std::fs::create_dir_all(&fd).unwrap();
     std::os::unix::fs::symlink("/dev/null", fd.join("3")).unwrap();
-    let Uses { found, .. } = usage.of(&[], &[], &["3:0:0:0".to_owned()], &[]);
+    let Uses { found, .. } =
+        uses(&usage, Question { addresses: vec!["3:0:0:0".to_owned()], ..Question::default() });
     assert_eq!(
         found.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["sg0 is held open by qemu (pid 7)"]
@@ -239,10 +255,70 @@ fn a_program_at_the_generic_device_of_a_lun_uses_it() {
 }
 
 #[test]
+fn a_program_whose_first_thread_has_ended_is_seen_by_another() {
+    let (folder, usage) = world();
+    set(&folder, "class/scsi_device/3:0:0:0/device/scsi_generic/sg0", "dev", "1:3\n"); // /dev/null's, for the test
+    let status = "Name:\tqemu\nState:\tZ (zombie)\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\n";
+    set(&folder, "proc/7", "status", status);
+    set(&folder, "proc/7", "comm", "qemu\n");
+    set(&folder, "proc/7/task/7", "maps", "");
+    set(&folder, "proc/7/task/8", "maps", "");
+    for nothing in ["proc/7", "proc/7/task/7"] {
+        std::fs::create_dir_all(folder.path().join(nothing).join("fd")).unwrap();
+    }
+    let fd = folder.path().join("proc/7/task/8/fd");
+    std::fs::create_dir_all(&fd).unwrap();
+    std::os::unix::fs::symlink("/dev/null", fd.join("3")).unwrap();
+    let Uses { found, .. } =
+        uses(&usage, Question { addresses: vec!["3:0:0:0".to_owned()], ..Question::default() });
+    assert_eq!(
+        found.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["sg0 is held open by qemu (pid 7)"]
+    );
+}
+
+#[test]
+fn each_question_gets_what_is_its_own_of_one_look() {
+    let (folder, usage) = world();
+    for lun in [0, 1] {
+        let place = format!("class/scsi_device/3:0:0:{lun}/device/scsi_generic/sg{lun}");
+        set(&folder, &place, "dev", if lun == 0 { "1:3\n" } else { "1:5\n" }); // of /dev/null and /dev/zero
+    }
+    set(&folder, "proc/7", "comm", "qemu\n");
+    set(&folder, "proc/7", "maps", "");
+    set(&folder, "proc/self", "mountinfo", "36 35 8:16 / /mnt rw - ext4 /dev/sdb rw\n");
+    let fd = folder.path().join("proc/7/fd");
+    std::fs::create_dir_all(&fd).unwrap();
+    std::os::unix::fs::symlink("/dev/null", fd.join("3")).unwrap();
+    let lun = |lun| Question { addresses: vec![format!("3:0:0:{lun}")], ..Question::default() };
+    let disk = |name: &str| Question { devices: vec![name.to_owned()], ..Question::default() };
+    let found: Vec<String> = usage
+        .of_each(&[lun(1), disk("sdb"), lun(0), disk("sda")], &[])
+        .iter()
+        .map(|uses| uses.found.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "",
+            "sdb is mounted on /mnt",
+            "sg0 is held open by qemu (pid 7)",
+            "sda is a path of the multipath map mpatha"
+        ]
+    );
+    assert_eq!(
+        usage.of_each(&[lun(0)], &[7]).pop().unwrap().found,
+        [],
+        "whose paths it checks is passed over"
+    );
+}
+
+#[test]
 fn a_disk_that_nothing_uses_stays_claimed_until_the_claims_go() {
     let (folder, usage) = world();
     set(&folder, "dev", "sdb", "");
-    let Uses { found, claims, .. } = usage.of(&["sdb".to_owned()], &[], &[], &[]);
+    let Uses { found, claims, .. } =
+        uses(&usage, Question { devices: vec!["sdb".to_owned()], ..Question::default() });
     assert!(found.is_empty());
     assert_eq!(claims.0.len(), 1);
 }

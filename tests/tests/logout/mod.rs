@@ -22,11 +22,12 @@ mod in_use;
 mod paths;
 use std::time::{Duration, Instant};
 
-use crate::room::{Options, Room, TARGET, fails, within};
+use crate::room::{Options, Room, TARGET, fails, until, within};
 use iscsi_initiator_dbus::{
     Fault, Kind,
     results::{Logout, LogoutOutcome},
 };
+use iscsi_initiator_fake::machine::{INITIATOR, Lun, Target};
 
 async fn log_out(room: &Room, options: Options) -> Result<Vec<Logout>, Fault> {
     room.client().await.logout(TARGET, "", options).await
@@ -50,6 +51,36 @@ fn left_without_a_trace(room: &Room, entries: &[Logout]) {
         let names: Vec<_> = std::fs::read_dir(room.machine.at(folder)).into_iter().flatten().collect();
         assert!(names.is_empty(), "{folder}: {names:?}");
     }
+}
+
+#[tokio::test]
+async fn targets_that_share_no_disk_are_logged_out_of_at_the_same_time() {
+    const OTHER: &str = "iqn.2001-04.com.example:other";
+    let (room, _) = Room::logged_in().await;
+    let portal = room.machine.add_portal("127.0.0.3");
+    let target = Target::new(OTHER, [Lun::disk(7, 64)]);
+    room.machine.add_target(target.for_initiator(INITIATOR, None), &[portal]);
+    room.machine.record(OTHER, "127.0.0.3", portal.port(), "");
+    let entries = room.client().await.login(OTHER, "", Options::new()).await.unwrap();
+    let sid = entries[0].sid.to_string();
+    room.machine.fail(|faults| faults.stuck_logout = true);
+    let client = room.client().await;
+    let both = tokio::spawn(async move {
+        tokio::join!(client.logout(TARGET, "", Options::new()), client.logout(OTHER, "", Options::new()))
+    });
+    // iscsid ends none of them before it is asked for both.
+    let asked = |call: &str| room.machine.calls().lines().any(|made| made == call);
+    until("both are asked for", || {
+        asked(&format!("call [-m] [node] [-T] [{TARGET}] [--logout]"))
+            && asked(&format!("call [-m] [session] [-r] [{sid}] [--logout]"))
+    })
+    .await;
+    assert_eq!(room.machine.sessions().len(), 3);
+    room.machine.fail(|faults| faults.stuck_logout = false);
+    let (first, second) = both.await.unwrap();
+    let entries: Vec<Logout> = first.unwrap().into_iter().chain(second.unwrap()).collect();
+    assert_eq!(entries.len(), 3);
+    left_without_a_trace(&room, &entries);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ const QUIET: Duration = Duration::from_secs(30);
 const CONNECT: Duration = Duration::from_secs(25);
 
 /// How long the boot waits where its unit has no number.
-const BOOT_WAIT: Duration = Duration::from_secs(3);
+const BOOT_WAIT: Duration = Duration::from_secs(2);
 
 /// How long threads that are still running may take after that.
 const LEAVING: Duration = Duration::from_secs(2);

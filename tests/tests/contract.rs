@@ -282,7 +282,7 @@ fn the_units_for_boot_and_shutdown_run_the_program_and_are_where_the_others_expe
     let boot = shipped("systemd/iscsi-initiatord-boot.service");
     assert!(
         boot.contains("\nExecCondition=/usr/libexec/iscsi-initiatord --bring-up ${ISCSI_BOOT_WAIT}\n")
-            && boot.contains("\nEnvironment=ISCSI_BOOT_WAIT=3\n")
+            && boot.contains("\nEnvironment=ISCSI_BOOT_WAIT=2\n")
     );
     assert!(!boot.lines().any(|line| !line.starts_with('#') && line.contains("network-online")));
     let logout = shipped("systemd/iscsi-initiatord-logout.service");

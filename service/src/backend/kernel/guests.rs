@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, io::ErrorKind, path::Path};
 use iscsi_initiator_dbus::GuestUuid;
 use rustix::io::Errno;
 
-use super::processes::programs;
+use super::processes::{pids, programs};
 use crate::backend::host::{
     bounded::{self, SMALL},
     capabilities::{Raised, TO_LOOK_INTO_PROCESSES},
@@ -34,7 +34,7 @@ impl Guests {
         // Those of others may be hidden from who may not look into them.
         let _capabilities = Raised::new(TO_LOOK_INTO_PROCESSES);
         let mut guests = Self::default();
-        let programs = programs(proc);
+        let programs = programs(proc, &pids(proc));
         // There always is one: this.
         guests.is_partial = programs.is_empty();
         for pid in programs {

@@ -12,16 +12,21 @@ use crate::backend::host::bounded::{self, SMALL};
 /// The parent of the kernel's own threads.
 const KTHREADD: u32 = 2;
 
-/// The pids of all programs, in order: of what may have something open, mapped or mounted. Of the kernel's own threads
-/// there are often more than programs, and they have nothing.
-pub(crate) fn programs(proc: &Path) -> Vec<u32> {
+/// The pids of all processes, in order.
+pub(crate) fn pids(proc: &Path) -> Vec<u32> {
     let Ok(entries) = std::fs::read_dir(proc) else { return Vec::new() };
     let number = |entry: std::fs::DirEntry| entry.file_name().to_str()?.parse().ok();
     let mut pids: Vec<u32> = entries.flatten().filter_map(number).collect();
     pids.sort_unstable();
-    let children = children_of_kthreadd(proc);
-    pids.retain(|pid| !(children.contains(pid) && is_of_the_kernel(proc, *pid)));
     pids
+}
+
+/// Those of them that are programs: that may have something open, mapped or mounted. Of the kernel's own threads there are
+/// often more than programs, and they have nothing.
+pub(crate) fn programs(proc: &Path, pids: &[u32]) -> Vec<u32> {
+    let children = children_of_kthreadd(proc);
+    let is_program = |pid: &u32| !(children.contains(pid) && is_of_the_kernel(proc, *pid));
+    pids.iter().copied().filter(is_program).collect()
 }
 
 /// Few of these are programs, which the kernel itself has started. Empty if the kernel does not say (`PROC_CHILDREN`).
@@ -75,7 +80,7 @@ mod tests {
     #[test]
     fn only_what_has_no_memory_is_not_among_the_programs() {
         let proc = Path::new("/proc");
-        let programs = programs(proc);
+        let programs = programs(proc, &pids(proc));
         assert!(programs.contains(&std::process::id()) && programs.is_sorted());
         let memory = |pid: u32| {
             let status = bounded::text(&proc.join(format!("{pid}/status")), SMALL).unwrap_or_default();
@@ -103,9 +108,9 @@ mod tests {
             }
         }
         put("2/task/2", "");
-        assert_eq!(programs(proc), [1, 10, 11, 12, 13]);
+        assert_eq!(programs(proc, &pids(proc)), [1, 10, 11, 12, 13]);
         put("2/task/2", "11 12 13 ");
-        assert_eq!(programs(proc), [1, 10, 12, 13], "10 is another program's");
+        assert_eq!(programs(proc, &pids(proc)), [1, 10, 12, 13], "10 is another program's");
     }
 
     #[test]

@@ -38,7 +38,10 @@ use self::{
     release::Above,
     tables::{Namespaces, Numbers, Tables},
 };
-use super::{processes::programs, sysfs::Sysfs};
+use super::{
+    processes::{pids, programs},
+    sysfs::Sysfs,
+};
 use crate::backend::host::capabilities::{Raised, TO_LOOK_INTO_PROCESSES};
 
 /// Devices stacked deeper than this form a loop.
@@ -91,17 +94,31 @@ pub(crate) struct Question {
     pub(crate) addresses: Vec<String>,
 }
 
-/// A question that the tables have answered.
-struct Asked<'a> {
-    question: &'a Question,
+/// What was seen of a question, before anything is claimed.
+#[derive(Debug, Default)]
+pub(crate) struct Looked {
+    question: Question,
     climb: Climb,
     /// Its devices that no table has a use of.
-    quiet: Vec<&'a str>,
+    quiet: Vec<String>,
     wanted: Wanted,
+    /// The programs that could not be inspected.
+    unseen: Vec<Unseen>,
+}
+
+#[cfg(test)]
+impl Looked {
+    pub(crate) fn at_nothing(question: Question) -> Self {
+        Self { question, ..Self::default() }
+    }
+
+    pub(crate) fn question(&self) -> &Question {
+        &self.question
+    }
 }
 
 /// What was found on the way up from the devices.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Climb {
     found: BTreeSet<Use>,
     /// Every device visited.
@@ -114,40 +131,61 @@ impl Usage {
         Self { sysfs: sysfs.clone(), proc: proc.to_owned(), dev: dev.to_owned(), hanging: Hanging::default() }
     }
 
-    /// Everything that holds the devices of each question, their partitions and what is stacked on them; all processes
-    /// are looked at once. `skip` are those that may have them open. Blocks.
-    pub(crate) fn of_each(&self, questions: &[Question], skip: &[u32]) -> Vec<Uses> {
+    /// What the tables say of each question, and which programs have its devices open; all programs are looked at once.
+    /// `skip` are those that may have them open. Claims nothing. Blocks.
+    pub(crate) fn look_at(&self, questions: Vec<Question>, skip: &[u32]) -> Vec<Looked> {
         let capabilities = Raised::new(TO_LOOK_INTO_PROCESSES);
         let devices: Vec<String> = questions.iter().flat_map(|question| question.devices.clone()).collect();
-        let programs = programs(&self.proc);
+        let known = pids(&self.proc);
+        let mut programs = programs(&self.proc, &known);
         let tables = self.tables(&devices, Namespaces::Of(&programs));
-        let asked: Vec<Asked<'_>> =
-            questions.iter().map(|question| self.ask_tables(question, &tables)).collect();
-        let mut wanted = Wanted::default();
-        for asked in &asked {
-            wanted.blocks.extend(asked.wanted.blocks.clone());
-            wanted.chars.extend(asked.wanted.chars.clone());
+        let mut looked: Vec<Looked> =
+            questions.into_iter().map(|question| self.ask_tables(question, &tables)).collect();
+        // Who has come meanwhile may have it from one that was there before.
+        programs.extend(pids(&self.proc).into_iter().filter(|pid| known.binary_search(pid).is_err()));
+        programs.retain(|pid| !skip.contains(pid));
+        // Who could open the devices by itself is looked at with more time: that is not to depend on the other questions.
+        let mut groups: Vec<(opens::Openers, Wanted, Vec<usize>)> = Vec::new();
+        for (number, Looked { wanted, .. }) in looked.iter().enumerate() {
+            let openers = opens::openers(&self.dev, wanted);
+            let is_same = |(others, ..): &&mut (opens::Openers, Wanted, Vec<usize>)| *others == openers;
+            match groups.iter_mut().find(is_same) {
+                Some((_, all, numbers)) => {
+                    all.extend(wanted);
+                    numbers.push(number);
+                }
+                None => groups.push((openers, wanted.clone(), vec![number])),
+            }
         }
-        let inspected: Vec<u32> = programs.into_iter().filter(|pid| !skip.contains(pid)).collect();
-        let seen = opens::look(&self.proc, &self.dev, &wanted, &inspected, &self.hanging);
-        // Still with the capabilities: where /proc hides processes (hidepid), one that is there would look gone.
-        let open = |(device, process): (String, Process)| {
-            Some(Use { device, holder: Holder::of_process(&self.proc, process)? })
-        };
-        let open: Vec<Use> = seen.open.into_iter().filter_map(open).collect();
+        for (openers, wanted, numbers) in groups {
+            let seen = opens::look(&self.proc, &openers, &wanted, &programs, &self.hanging);
+            // Still with the capabilities: where /proc hides processes (hidepid), one that is there would look gone.
+            let open = |(device, process): (String, Process)| {
+                Some(Use { device, holder: Holder::of_process(&self.proc, process)? })
+            };
+            let open: Vec<Use> = seen.open.into_iter().filter_map(open).collect();
+            for number in numbers {
+                let Some(looked) = looked.get_mut(number) else { continue };
+                looked
+                    .climb
+                    .found
+                    .extend(open.iter().filter(|used| looked.wanted.has(&used.device)).cloned());
+                looked.unseen.clone_from(&seen.unseen);
+            }
+        }
         drop(capabilities);
-        asked.into_iter().map(|asked| self.answer(asked, &open, &seen.unseen)).collect()
+        looked
     }
 
-    /// What the tables say, and what processes may have open.
-    fn ask_tables<'a>(&self, question: &'a Question, tables: &Tables) -> Asked<'a> {
+    /// What the tables say, and what programs may have open.
+    fn ask_tables(&self, question: Question, tables: &Tables) -> Looked {
         let mut all = Climb::default();
         let mut quiet = Vec::new();
         for device in &question.devices {
             let mut climb = Climb::default();
             self.climb(device, tables, DEPTH, &mut climb);
             if climb.found.is_empty() {
-                quiet.push(device.as_str());
+                quiet.push(device.clone());
             }
             all.found.append(&mut climb.found);
             all.devices.append(&mut climb.devices);
@@ -159,32 +197,24 @@ impl Usage {
             blocks: all.devices.iter().chain(&question.paths).filter_map(block).collect(),
             chars: chars.filter_map(|(name, number)| Some((numbers(&number)?, name))).collect(),
         };
-        Asked { question, climb: all, quiet, wanted }
+        Looked { question, climb: all, quiet, wanted, unseen: Vec::new() }
     }
 
-    /// Adds what processes have open, and claims what nothing uses.
-    fn answer(
-        &self,
-        Asked { question, climb, quiet, wanted }: Asked<'_>,
-        open: &[Use],
-        unseen: &[Unseen],
-    ) -> Uses {
+    /// Everything that holds the devices of a question, with claims on those that nothing does. Opens them, which may
+    /// take as long as a disk does not answer. Blocks.
+    pub(crate) fn uses(&self, Looked { question, climb, quiet, unseen, .. }: Looked) -> Uses {
         let Climb { mut found, above, .. } = climb;
-        let is_wanted = |used: &&Use| {
-            wanted.blocks.values().chain(wanted.chars.values()).any(|device| *device == used.device)
-        };
-        found.extend(open.iter().filter(is_wanted).cloned());
         if !unseen.is_empty()
             && let Some(device) = question.devices.first().or_else(|| question.paths.first())
         {
-            found.insert(Use { device: device.clone(), holder: Holder::Unseen(unseen.to_vec()) });
+            found.insert(Use { device: device.clone(), holder: Holder::Unseen(unseen) });
         }
         // Only the kernel knows every claim: of ZFS, of LIO, of a file system that is mounted out
         // of sight. If another use is known already, this is not needed.
         let mut claims = Claims::default();
-        for device in quiet {
-            for part in self.parts(device).iter().map(String::as_str).chain([device]) {
-                let is_it = |used: &Use| used.device == part && !matches!(used.holder, Holder::Udev(_));
+        for device in &quiet {
+            for part in self.parts(device).iter().chain([device]) {
+                let is_it = |used: &Use| used.device == *part && !matches!(used.holder, Holder::Udev(_));
                 if found.iter().any(is_it) {
                     continue;
                 }
@@ -208,7 +238,7 @@ impl Usage {
     /// What holds the devices, as far as it is visible without looking into processes or opening anything. Blocks.
     pub(crate) fn stacked(&self, devices: &[String]) -> Uses {
         let capabilities = Raised::new(TO_LOOK_INTO_PROCESSES);
-        let tables = self.tables(devices, Namespaces::Of(&programs(&self.proc)));
+        let tables = self.tables(devices, Namespaces::Of(&programs(&self.proc, &pids(&self.proc))));
         drop(capabilities);
         let mut climb = Climb::default();
         devices.iter().for_each(|device| self.climb(device, &tables, DEPTH, &mut climb));

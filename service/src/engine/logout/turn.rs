@@ -65,7 +65,9 @@ impl Turn {
     }
 
     async fn of(engine: &Engine, marks: Marks, limit: &Limit) -> Result<Self> {
-        let late = || limit.fault("another logout is still running").hint("try again");
+        let late = || {
+            limit.fault("another call is looking at these disks, or logging out of them").hint("try again")
+        };
         let teardown = engine.turns.acts.teardowns.begin(&marks, limit).await.ok_or_else(late)?;
         Ok(Self { marks, teardown })
     }
@@ -86,4 +88,41 @@ impl Turn {
 
 fn marks_of(plan: &Plan) -> Marks {
     marks(plan.disks.iter().map(|(disk, _)| disk))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use iscsi_initiator_fake::Machine;
+
+    use super::*;
+    use crate::{Activity, Layout, backend::kernel::sysfs::Disk};
+
+    fn disk(wwid: &str) -> Disk {
+        Disk { wwid: wwid.to_owned(), ..Disk::default() }
+    }
+
+    fn plan(wwids: &[&str]) -> Plan {
+        Plan { disks: wwids.iter().map(|wwid| (disk(wwid), true)).collect(), ..Plan::default() }
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_comes_meanwhile_has_to_be_its_turn_as_well() {
+        let machine = Machine::new();
+        let engine = Engine::new(Layout::below(&machine.root()), None, Activity::default());
+        let limit = Limit::of(Duration::from_millis(100));
+        let session = |wwid| Session { disks: vec![disk(wwid)], ..Session::default() };
+        let turn = Turn::begin(&engine, &[session("naa.1")], &limit).await.unwrap();
+        assert!(turn.is_of(&plan(&["naa.1"])) && turn.is_of(&plan(&[])));
+        assert!(!turn.is_of(&plan(&["naa.1", "naa.2"])));
+        // Another logout has the second one.
+        let other = Turn::begin(&engine, &[session("naa.2")], &limit).await.unwrap();
+        assert!(turn.widen(&engine, &plan(&["naa.1", "naa.2"]), &limit).await.is_err());
+        drop(other);
+        // What was given up for the wider one is free.
+        let turn = Turn::begin(&engine, &[session("naa.1")], &limit).await.unwrap();
+        let turn = turn.widen(&engine, &plan(&["naa.2"]), &limit).await.unwrap();
+        assert!(turn.is_of(&plan(&["naa.1", "naa.2"])));
+    }
 }

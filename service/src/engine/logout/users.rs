@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::backend::{
     host::threads::looking_for_uses,
-    kernel::usage::{Question, Usage, Uses},
+    kernel::usage::{Looked, Question, Usage, Uses},
     multipath::daemon::Multipathd,
 };
 
@@ -25,14 +25,7 @@ struct Looks {
 
 struct Asking {
     question: Question,
-    answer: oneshot::Sender<Result<Uses>>,
-}
-
-/// Blocks.
-fn of_each(usage: &Usage, multipathd: &Multipathd, questions: &[Question]) -> Vec<Uses> {
-    // multipathd checks its paths, and this daemon opens nothing for long.
-    let skip: Vec<u32> = multipathd.pid().into_iter().chain([std::process::id()]).collect();
-    usage.of_each(questions, &skip)
+    answer: oneshot::Sender<Result<Looked>>,
 }
 
 impl Users {
@@ -44,15 +37,25 @@ impl Users {
         question: Question,
     ) -> Result<Uses> {
         let (usage, multipathd) = (usage.clone(), multipathd.clone());
-        self.ask(question, move |questions| of_each(&usage, &multipathd, &questions)).await
+        let look = {
+            let usage = usage.clone();
+            move |questions| {
+                // multipathd checks its paths, and this daemon opens nothing for long.
+                let skip: Vec<u32> = multipathd.pid().into_iter().chain([std::process::id()]).collect();
+                usage.look_at(questions, &skip)
+            }
+        };
+        let looked = self.ask(question, look).await?;
+        // A disk that does not answer holds up those who ask about it, and no one else.
+        looking_for_uses(move || usage.uses(looked)).await
     }
 
     /// `look` has the answers to all that were asked, in their order.
     async fn ask(
         &self,
         question: Question,
-        look: impl FnOnce(Vec<Question>) -> Vec<Uses> + Send + 'static,
-    ) -> Result<Uses> {
+        look: impl FnOnce(Vec<Question>) -> Vec<Looked> + Send + 'static,
+    ) -> Result<Looked> {
         let (answer, answered) = oneshot::channel();
         self.0.asking().push(Asking { question, answer });
         let looks = Arc::clone(&self.0);
@@ -68,7 +71,7 @@ impl Looks {
         self.asking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn look(&self, look: impl FnOnce(Vec<Question>) -> Vec<Uses> + Send + 'static) {
+    async fn look(&self, look: impl FnOnce(Vec<Question>) -> Vec<Looked> + Send + 'static) {
         let _turn = self.turn.lock().await;
         let mut asking = std::mem::take(&mut *self.asking());
         asking.retain(|asking| !asking.answer.is_closed());
@@ -78,10 +81,10 @@ impl Looks {
         }
         let (questions, answers): (Vec<_>, Vec<_>) =
             asking.into_iter().map(|Asking { question, answer }| (question, answer)).unzip();
-        // Who has left gets nothing, and the claims in it end with that.
+        // Who has left gets nothing.
         match looking_for_uses(move || look(questions)).await {
             Ok(found) => {
-                answers.into_iter().zip(found).for_each(|(answer, uses)| drop(answer.send(Ok(uses))))
+                answers.into_iter().zip(found).for_each(|(answer, looked)| drop(answer.send(Ok(looked))))
             }
             Err(fault) => answers.into_iter().for_each(|answer| drop(answer.send(Err(fault.clone())))),
         }
@@ -93,23 +96,16 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::backend::kernel::usage::{Holder, Use};
-
     fn question(disk: usize) -> Question {
         Question { devices: vec![format!("sd{disk}")], ..Question::default() }
     }
 
-    /// Each disk is held by a claim, and how many looks there were is counted.
-    fn look(looks: &Arc<AtomicUsize>) -> impl FnOnce(Vec<Question>) -> Vec<Uses> + Send + 'static + use<> {
+    /// What is seen is the question, and how many looks there were is counted.
+    fn look(looks: &Arc<AtomicUsize>) -> impl FnOnce(Vec<Question>) -> Vec<Looked> + Send + 'static + use<> {
         let looks = Arc::clone(looks);
         move |questions| {
             looks.fetch_add(1, Ordering::SeqCst);
-            let claimed = |device: String| Use { device, holder: Holder::Claim };
-            let of = |question: Question| Uses {
-                found: question.devices.into_iter().map(claimed).collect(),
-                ..Uses::default()
-            };
-            questions.into_iter().map(of).collect()
+            questions.into_iter().map(Looked::at_nothing).collect()
         }
     }
 
@@ -130,9 +126,7 @@ mod tests {
         asking.remove(0).abort();
         drop(under_way);
         for (disk, asked) in asking.into_iter().enumerate() {
-            let found = asked.await.unwrap().found;
-            let devices: Vec<&str> = found.iter().map(|used| used.device.as_str()).collect();
-            assert_eq!(devices, [format!("sd{}", disk + 1)]);
+            assert_eq!(*asked.await.unwrap().question(), question(disk + 1));
         }
         assert_eq!(looks.load(Ordering::SeqCst), 1);
         users.ask(question(0), look(&looks)).await.unwrap();

@@ -37,11 +37,16 @@ pub(in crate::engine) struct Place {
 
 impl Default for Places {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(IN_ALL)))
+        Self::of(IN_ALL)
     }
 }
 
 impl Places {
+    /// So many for all calls.
+    pub(super) fn of(all: usize) -> Self {
+        Self(Arc::new(Semaphore::new(all)))
+    }
+
     /// The places of a call that works on so many nodes.
     pub(in crate::engine) fn share(&self, nodes: usize, limit: &Limit) -> Share {
         let waves = u32::try_from(nodes.div_ceil(AT_ONCE)).unwrap_or(u32::MAX);

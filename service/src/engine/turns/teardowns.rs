@@ -8,7 +8,8 @@ use tokio::sync::watch;
 
 use crate::backend::{host::limit::Limit, kernel::sysfs::Disk};
 
-/// What disks are known by, whichever session they are of: two paths of a map have one in common.
+/// What disks are known by, whichever session they are of: two paths of a map have one in common. (Not yet where one's
+/// identifier could not be read: who has a turn looks again, and gives it up for a wider one.)
 pub(in crate::engine) type Marks = BTreeSet<String>;
 
 /// The marks of the disks that are being torn down.
@@ -49,7 +50,7 @@ pub(in crate::engine) fn marks<'a>(disks: impl IntoIterator<Item = &'a Disk>) ->
 }
 
 impl Teardowns {
-    /// Waits until none of these is being torn down. `None` if that is too late.
+    /// Waits until none of these is being torn down, in no order. `None` if that is too late.
     pub(in crate::engine) async fn begin(&self, marks: &Marks, limit: &Limit) -> Option<Teardown> {
         let mut has_waited = false;
         loop {

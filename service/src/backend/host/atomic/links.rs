@@ -180,7 +180,8 @@ mod tests {
         symlink(at("sticky/default"), at("db/nodes/sticky")).unwrap();
         assert!(dir.read("nodes/sticky").unwrap().is_some());
         let [sticky, own] = ["sticky", "sticky/default"].map(|path| rustix::fs::stat(&at(path)).unwrap());
-        let anothers = Stat { st_uid: own.st_uid + 1, ..own };
+        let mut anothers = own;
+        anothers.st_uid += 1;
         assert!(is_roots_alone(&sticky, Some(&own)) && !is_roots_alone(&sticky, Some(&anothers)));
         // Only root can make it so.
         if rustix::process::geteuid().is_root() {

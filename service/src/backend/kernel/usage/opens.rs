@@ -25,7 +25,7 @@ use rustix::{
 use super::{
     holder::{Process, Unseen},
     mapped::{Folder, Hanging},
-    suspects::{Node, Suspect, nodes, suspects},
+    suspects::{Node, Suspect, goes_on, nodes, suspects},
 };
 use crate::backend::host::bounded::{self, SMALL};
 
@@ -59,11 +59,31 @@ const REMOTE: &[&str] = &[
 ];
 
 /// Devices by their numbers, with their kernel names.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Wanted {
     pub(super) blocks: BTreeMap<(u32, u32), String>,
     /// SCSI generic and tape devices.
     pub(super) chars: BTreeMap<(u32, u32), String>,
+}
+
+impl Wanted {
+    /// Whether this is one of them.
+    pub(super) fn has(&self, device: &str) -> bool {
+        self.blocks.values().chain(self.chars.values()).any(|name| name == device)
+    }
+
+    pub(super) fn extend(&mut self, others: &Self) {
+        self.blocks.extend(others.blocks.clone());
+        self.chars.extend(others.chars.clone());
+    }
+}
+
+/// Who may open the devices; `None` if that is not known of all.
+pub(super) type Openers = Option<BTreeSet<Node>>;
+
+/// `dev` has the devices' nodes.
+pub(super) fn openers(dev: &Path, wanted: &Wanted) -> Openers {
+    nodes(dev, wanted.blocks.values().chain(wanted.chars.values()))
 }
 
 /// The result of a look.
@@ -105,10 +125,15 @@ impl From<Error> for Unknown {
     }
 }
 
-/// Inspects these processes. `dev` has the devices' nodes.
-pub(super) fn look(proc: &Path, dev: &Path, wanted: &Wanted, programs: &[u32], hanging: &Hanging) -> Seen {
-    let nodes: Option<Vec<Node>> = nodes(dev, wanted.blocks.values().chain(wanted.chars.values()));
-    let suspects = suspects(proc, nodes.as_deref(), programs);
+/// Inspects these processes.
+pub(super) fn look(
+    proc: &Path,
+    openers: &Openers,
+    wanted: &Wanted,
+    programs: &[u32],
+    hanging: &Hanging,
+) -> Seen {
+    let suspects = suspects(proc, openers.as_ref(), programs);
     let until = Instant::now() + TIME;
     let share = Share { count: usize::MAX, until };
     let mut look = Look { wanted, until: [until, until + OTHERS], share, mounts: HashMap::new() };
@@ -118,7 +143,7 @@ pub(super) fn look(proc: &Path, dev: &Path, wanted: &Wanted, programs: &[u32], h
         Ok(names) => seen.open.extend(names.into_iter().map(|name| (name, suspect.process.clone()))),
         Err(Unknown::Share) => drop(closed.entry(suspect.process.pid).or_insert(true)),
         // A process that has ended in the meantime holds nothing.
-        Err(Unknown::Other(error)) if is_gone(&error) => {}
+        Err(Unknown::Other(error)) if is_gone(&error) && !goes_on(proc, suspect) => {}
         Err(Unknown::Other(_)) => drop(closed.insert(suspect.process.pid, false)),
     };
     // All descriptors before any mapping: few programs map a device.
@@ -333,13 +358,14 @@ mod tests {
         let root = folder.path();
         let hanging = Hanging::default();
         let wanted = Wanted { blocks: blocks.clone(), chars: BTreeMap::new() };
-        let seen = look(root, root, &wanted, &[7, 8, 9, 11], &hanging);
+        let seen = look(root, &openers(root, &wanted), &wanted, &[7, 8, 9, 11], &hanging);
         let names = |seen: &Seen| {
             seen.open.iter().map(|(name, process)| format!("{name} {process}")).collect::<Vec<_>>()
         };
         assert_eq!((names(&seen), seen.unseen.len()), (vec!["sdb qe mu (pid 9)".to_owned()], 1));
         let chars = BTreeMap::from([((1, 3), "sg0".to_owned())]);
-        let seen = look(root, root, &Wanted { blocks, chars }, &[7, 8], &hanging);
+        let wanted = Wanted { blocks, chars };
+        let seen = look(root, &openers(root, &wanted), &wanted, &[7, 8], &hanging);
         assert_eq!((names(&seen), seen.unseen.len()), (vec!["sg0 cat (pid 7)".to_owned()], 0));
     }
 

@@ -52,7 +52,7 @@ struct Credentials {
 }
 
 /// Who may open a device.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Node {
     uid: u32,
     gid: u32,
@@ -60,7 +60,7 @@ pub(super) struct Node {
 }
 
 /// Who may open each of the devices; `None` if that is not known of every device.
-pub(super) fn nodes<'a>(dev: &Path, names: impl Iterator<Item = &'a String>) -> Option<Vec<Node>> {
+pub(super) fn nodes<'a>(dev: &Path, names: impl Iterator<Item = &'a String>) -> Option<BTreeSet<Node>> {
     names
         .map(|name| {
             let path = dev.join(name);
@@ -76,7 +76,7 @@ pub(super) fn nodes<'a>(dev: &Path, names: impl Iterator<Item = &'a String>) -> 
 /// These processes. Who could open a device comes first. The others come user by user,
 /// beginning with the user whose processes have the smallest tables of descriptors: who has
 /// enlarged theirs does not delay the rest.
-pub(super) fn suspects(proc: &Path, nodes: Option<&[Node]>, programs: &[u32]) -> Vec<Suspect> {
+pub(super) fn suspects(proc: &Path, nodes: Option<&BTreeSet<Node>>, programs: &[u32]) -> Vec<Suspect> {
     let mut found: Vec<Suspect> = programs.iter().filter_map(|pid| suspect(proc, *pid, nodes)).collect();
     let mut sizes: BTreeMap<Option<u32>, u64> = BTreeMap::new();
     for suspect in found.iter().filter(|suspect| !suspect.is_able) {
@@ -92,7 +92,7 @@ pub(super) fn suspects(proc: &Path, nodes: Option<&[Node]>, programs: &[u32]) ->
 }
 
 /// `None` if there is nothing to inspect: it has ended.
-fn suspect(proc: &Path, pid: u32, nodes: Option<&[Node]>) -> Option<Suspect> {
+fn suspect(proc: &Path, pid: u32, nodes: Option<&BTreeSet<Node>>) -> Option<Suspect> {
     let folder = proc.join(pid.to_string());
     let status = bounded::text(&folder.join("status"), SMALL).unwrap_or_default();
     let Some(credentials) = credentials(&status) else {
@@ -134,7 +134,17 @@ fn has_ended(status: &str) -> bool {
 
 fn another_thread(folder: &Path, pid: u32) -> Option<u32> {
     let threads = std::fs::read_dir(folder.join("task")).ok()?.flatten();
-    threads.filter_map(|thread| thread.file_name().to_str()?.parse().ok()).find(|thread| *thread != pid)
+    let runs = |thread: &u32| {
+        let status = folder.join("task").join(thread.to_string()).join("status");
+        *thread != pid && bounded::text(&status, SMALL).is_ok_and(|status| !has_ended(&status))
+    };
+    threads.filter_map(|thread| thread.file_name().to_str()?.parse().ok()).find(runs)
+}
+
+/// Whether a process that was to be seen by one of its threads, which has ended meanwhile, still has another.
+pub(super) fn goes_on(proc: &Path, suspect: &Suspect) -> bool {
+    let pid = suspect.process.pid;
+    suspect.thread.is_some() && another_thread(&proc.join(pid.to_string()), pid).is_some()
 }
 
 /// From `/proc/PID/status` (proc_pid_status(5)).
@@ -195,11 +205,14 @@ mod tests {
         namespace(proc, "15", "user:[1]");
         put(proc, 16, "");
         put(proc, 17, &of(107, 107, "FDSize:\t64\n"));
-        let order = |nodes: Option<&[Node]>| -> Vec<(u32, bool)> {
+        let order = |nodes: Option<&BTreeSet<Node>>| -> Vec<(u32, bool)> {
             let found = suspects(proc, nodes, &[10, 11, 12, 13, 14, 15, 16, 17]);
             found.iter().map(|suspect| (suspect.process.pid, suspect.is_able)).collect()
         };
-        let disk = [Node { uid: 0, gid: 6, mode: 0o60660 }, Node { uid: 107, gid: 0, mode: 0o60600 }];
+        let disk = BTreeSet::from([
+            Node { uid: 0, gid: 6, mode: 0o60660 },
+            Node { uid: 107, gid: 0, mode: 0o60600 },
+        ]);
         assert_eq!(
             order(Some(&disk)),
             [
@@ -214,16 +227,26 @@ mod tests {
             ]
         );
         // What has ended has nothing any more, unless a thread of it goes on.
-        for (pid, thread) in [(18, 18), (19, 20)] {
+        for (pid, thread) in [(18, 21), (19, 20)] {
             put(proc, pid, &of(0, 0, "State:\tZ (zombie)\n"));
-            std::fs::create_dir_all(proc.join(format!("{pid}/task/{pid}"))).unwrap();
-            std::fs::create_dir_all(proc.join(format!("{pid}/task/{thread}"))).unwrap();
+            for (task, state) in
+                [(pid, "Z (zombie)"), (thread, if pid == 19 { "S (sleeping)" } else { "Z (zombie)" })]
+            {
+                let folder = proc.join(format!("{pid}/task/{task}"));
+                std::fs::create_dir_all(&folder).unwrap();
+                let status = format!("Name:\tx\nState:\t{state}\n");
+                Dir::open(&folder).unwrap().replace("status", status.as_bytes(), 0o444).unwrap();
+            }
         }
         let found = suspects(proc, Some(&disk), &[18, 19]);
         let threads: Vec<_> = found.iter().map(|suspect| (suspect.process.pid, suspect.thread)).collect();
         assert_eq!(threads, [(19, Some(20))]);
-        let everyone = [Node { uid: 0, gid: 6, mode: 0o60666 }];
-        for nodes in [Some(&everyone[..]), None] {
+        // The thread that it was to be seen by ends as well.
+        assert!(goes_on(proc, &found[0]));
+        std::fs::remove_dir_all(proc.join("19/task/20")).unwrap();
+        assert!(!goes_on(proc, &found[0]));
+        let everyone = BTreeSet::from([Node { uid: 0, gid: 6, mode: 0o60666 }]);
+        for nodes in [Some(&everyone), None] {
             assert!(order(nodes).iter().all(|(_, is_able)| *is_able));
         }
     }

@@ -29,7 +29,7 @@ fn stack(folder: &tempfile::TempDir, below: &str, device: &str, name: &str, uuid
 }
 
 fn uses(usage: &Usage, question: Question) -> Uses {
-    usage.of_each(&[question], &[]).pop().unwrap()
+    usage.uses(usage.look_at(vec![question], &[]).pop().unwrap())
 }
 
 fn of(usage: &Usage, device: &str) -> Vec<String> {
@@ -263,6 +263,7 @@ fn a_program_whose_first_thread_has_ended_is_seen_by_another() {
     set(&folder, "proc/7", "comm", "qemu\n");
     set(&folder, "proc/7/task/7", "maps", "");
     set(&folder, "proc/7/task/8", "maps", "");
+    set(&folder, "proc/7/task/8", "status", "Name:\tqemu\nState:\tS (sleeping)\n");
     for nothing in ["proc/7", "proc/7/task/7"] {
         std::fs::create_dir_all(folder.path().join(nothing).join("fd")).unwrap();
     }
@@ -293,8 +294,9 @@ fn each_question_gets_what_is_its_own_of_one_look() {
     let lun = |lun| Question { addresses: vec![format!("3:0:0:{lun}")], ..Question::default() };
     let disk = |name: &str| Question { devices: vec![name.to_owned()], ..Question::default() };
     let found: Vec<String> = usage
-        .of_each(&[lun(1), disk("sdb"), lun(0), disk("sda")], &[])
-        .iter()
+        .look_at(vec![lun(1), disk("sdb"), lun(0), disk("sda")], &[])
+        .into_iter()
+        .map(|looked| usage.uses(looked))
         .map(|uses| uses.found.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
         .collect();
     assert_eq!(
@@ -307,7 +309,7 @@ fn each_question_gets_what_is_its_own_of_one_look() {
         ]
     );
     assert_eq!(
-        usage.of_each(&[lun(0)], &[7]).pop().unwrap().found,
+        usage.uses(usage.look_at(vec![lun(0)], &[7]).pop().unwrap()).found,
         [],
         "whose paths it checks is passed over"
     );

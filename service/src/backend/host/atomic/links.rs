@@ -179,7 +179,7 @@ mod tests {
         // Where any user may put files, root's own stay.
         symlink(at("sticky/default"), at("db/nodes/sticky")).unwrap();
         assert!(dir.read("nodes/sticky").unwrap().is_some());
-        let [sticky, own] = ["sticky", "sticky/default"].map(|path| rustix::fs::stat(&at(path)).unwrap());
+        let [sticky, own] = ["sticky", "sticky/default"].map(|path| rustix::fs::stat(at(path)).unwrap());
         let mut anothers = own;
         anothers.st_uid += 1;
         assert!(is_roots_alone(&sticky, Some(&own)) && !is_roots_alone(&sticky, Some(&anothers)));

@@ -3,7 +3,6 @@
 use std::{pin::pin, time::Duration};
 
 use iscsi_initiator_dbus::results::Startup;
-
 use tokio::time::timeout;
 
 use crate::{
@@ -102,8 +101,13 @@ mod tests {
     async fn the_daemon_is_started_and_its_sessions_are_waited_for_until_then() {
         let (machine, layout) = world("");
         assert!(has_automatic(&layout));
-        assert!(!bring_up(&layout, from_now(&layout, Duration::from_secs(1))).await);
-        assert_eq!(machine.text("started"), "start --no-block -- iscsi-initiatord.service ");
+        assert!(!bring_up(&layout, from_now(&layout, Duration::from_millis(200))).await);
+        let asked = async {
+            while machine.text("started") != "start --no-block -- iscsi-initiatord.service " {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        assert!(timeout(Duration::from_secs(60), asked).await.is_ok(), "{}", machine.text("started"));
         machine.session(TARGET, "192.0.2.1", "3260");
         assert!(bring_up(&layout, from_now(&layout, Duration::from_secs(60))).await);
     }

@@ -34,7 +34,7 @@ pub(crate) use self::{
 };
 use self::{
     mapped::Hanging,
-    opens::Wanted,
+    opens::{Openers, Seen, Wanted},
     release::Above,
     tables::{Namespaces, Numbers, Tables},
 };
@@ -106,6 +106,14 @@ pub(crate) struct Looked {
     unseen: Vec<Unseen>,
 }
 
+/// Questions about devices that the same users may open.
+struct Group {
+    openers: Openers,
+    wanted: Wanted,
+    /// Which questions.
+    numbers: Vec<usize>,
+}
+
 #[cfg(test)]
 impl Looked {
     pub(crate) fn at_nothing(question: Question) -> Self {
@@ -144,21 +152,22 @@ impl Usage {
         // Who has come meanwhile may have it from one that was there before.
         programs.extend(pids(&self.proc).into_iter().filter(|pid| known.binary_search(pid).is_err()));
         programs.retain(|pid| !skip.contains(pid));
-        // Who could open the devices by itself is looked at with more time: that is not to depend on the other questions.
-        let mut groups: Vec<(opens::Openers, Wanted, Vec<usize>)> = Vec::new();
-        for (number, Looked { wanted, .. }) in looked.iter().enumerate() {
-            let openers = opens::openers(&self.dev, wanted);
-            let is_same = |(others, ..): &&mut (opens::Openers, Wanted, Vec<usize>)| *others == openers;
-            match groups.iter_mut().find(is_same) {
-                Some((_, all, numbers)) => {
-                    all.extend(wanted);
-                    numbers.push(number);
-                }
-                None => groups.push((openers, wanted.clone(), vec![number])),
-            }
-        }
-        for (openers, wanted, numbers) in groups {
-            let seen = opens::look(&self.proc, &openers, &wanted, &programs, &self.hanging);
+        let groups = self.groups(&looked);
+        let look =
+            |group: &Group| opens::look(&self.proc, &group.openers, &group.wanted, &programs, &self.hanging);
+        // At the same time: each has a limit of its own. As a rule there is one.
+        let seen: Vec<Seen> = std::thread::scope(|scope| {
+            let begin = |group| std::thread::Builder::new().spawn_scoped(scope, move || look(group)).ok();
+            let Some((first, others)) = groups.split_first() else { return Vec::new() };
+            let threads: Vec<_> = others.iter().map(|group| (group, begin(group))).collect();
+            let first = look(first);
+            // Where no thread can be started, or one panicked, it is looked at here.
+            let others = threads.into_iter().map(|(group, thread)| {
+                thread.and_then(|thread| thread.join().ok()).unwrap_or_else(|| look(group))
+            });
+            std::iter::once(first).chain(others).collect()
+        });
+        for (Group { numbers, .. }, seen) in groups.into_iter().zip(seen) {
             // Still with the capabilities: where /proc hides processes (hidepid), one that is there would look gone.
             let open = |(device, process): (String, Process)| {
                 Some(Use { device, holder: Holder::of_process(&self.proc, process)? })
@@ -166,15 +175,29 @@ impl Usage {
             let open: Vec<Use> = seen.open.into_iter().filter_map(open).collect();
             for number in numbers {
                 let Some(looked) = looked.get_mut(number) else { continue };
-                looked
-                    .climb
-                    .found
-                    .extend(open.iter().filter(|used| looked.wanted.has(&used.device)).cloned());
+                let its = open.iter().filter(|used| looked.wanted.has(&used.device));
+                looked.climb.found.extend(its.cloned());
                 looked.unseen.clone_from(&seen.unseen);
             }
         }
         drop(capabilities);
         looked
+    }
+
+    /// Who could open the devices by itself is looked at with more time: that is not to depend on other questions.
+    fn groups(&self, looked: &[Looked]) -> Vec<Group> {
+        let mut groups: Vec<Group> = Vec::new();
+        for (number, Looked { wanted, .. }) in looked.iter().enumerate() {
+            let openers = opens::openers(&self.dev, wanted);
+            match groups.iter_mut().find(|group| group.openers == openers) {
+                Some(group) => {
+                    group.wanted.extend(wanted);
+                    group.numbers.push(number);
+                }
+                None => groups.push(Group { openers, wanted: wanted.clone(), numbers: vec![number] }),
+            }
+        }
+        groups
     }
 
     /// What the tables say, and what programs may have open.

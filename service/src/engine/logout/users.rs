@@ -96,6 +96,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+
     fn question(disk: usize) -> Question {
         Question { devices: vec![format!("sd{disk}")], ..Question::default() }
     }

@@ -136,7 +136,10 @@ fn another_thread(folder: &Path, pid: u32) -> Option<u32> {
     let threads = std::fs::read_dir(folder.join("task")).ok()?.flatten();
     let runs = |thread: &u32| {
         let status = folder.join("task").join(thread.to_string()).join("status");
-        *thread != pid && bounded::text(&status, SMALL).is_ok_and(|status| !has_ended(&status))
+        // One of which nothing can be read is not taken for one that has ended.
+        *thread != pid
+            && status.exists()
+            && !bounded::text(&status, SMALL).is_ok_and(|status| has_ended(&status))
     };
     threads.filter_map(|thread| thread.file_name().to_str()?.parse().ok()).find(runs)
 }

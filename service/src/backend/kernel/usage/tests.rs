@@ -145,6 +145,26 @@ fn who_cannot_be_looked_into_may_use_it() {
     assert_eq!(of(&usage, "sdb"), ["sdb may be held open by closed (pid 7), which could not be inspected"]);
 }
 
+/// A LUN's generic device, which has the number of /dev/null.
+fn generic(folder: &tempfile::TempDir) -> Question {
+    set(folder, "class/scsi_device/3:0:0:0/device/scsi_generic/sg0", "dev", "1:3\n");
+    Question { addresses: vec!["3:0:0:0".to_owned()], ..Question::default() }
+}
+
+/// What is open in this folder of a process or a thread.
+fn open_in(folder: &tempfile::TempDir, place: &str, target: Option<&str>) {
+    set(folder, place, "maps", "");
+    let fd = folder.path().join(place).join("fd");
+    std::fs::create_dir_all(&fd).unwrap();
+    if let Some(target) = target {
+        std::os::unix::fs::symlink(target, fd.join("3")).unwrap();
+    }
+}
+
+fn told(uses: &Uses) -> Vec<String> {
+    uses.found.iter().map(ToString::to_string).collect()
+}
+
 /// A process of a user who could not open a disk, with its table of descriptors.
 fn strange(folder: &tempfile::TempDir, pid: u32, uid: u32, descriptors: usize, target: &str) {
     let place = format!("proc/{pid}");
@@ -240,79 +260,60 @@ fn a_namespace_with_more_mounts_than_are_read_hides_nothing_and_costs_no_memory(
 #[test]
 fn a_program_at_the_generic_device_of_a_lun_uses_it() {
     let (folder, usage) = world();
-    set(&folder, "class/scsi_device/3:0:0:0/device/scsi_generic/sg0", "dev", "1:3\n"); // /dev/null's, for the test
+    let lun = generic(&folder);
     set(&folder, "proc/7", "comm", "qemu\n");
-    set(&folder, "proc/7", "maps", "");
-    let fd = folder.path().join("proc/7/fd");
-    std::fs::create_dir_all(&fd).unwrap();
-    std::os::unix::fs::symlink("/dev/null", fd.join("3")).unwrap();
-    let Uses { found, .. } =
-        uses(&usage, Question { addresses: vec!["3:0:0:0".to_owned()], ..Question::default() });
-    assert_eq!(
-        found.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        ["sg0 is held open by qemu (pid 7)"]
-    );
+    open_in(&folder, "proc/7", Some("/dev/null"));
+    assert_eq!(told(&uses(&usage, lun)), ["sg0 is held open by qemu (pid 7)"]);
 }
 
 #[test]
 fn a_program_whose_first_thread_has_ended_is_seen_by_another() {
     let (folder, usage) = world();
-    set(&folder, "class/scsi_device/3:0:0:0/device/scsi_generic/sg0", "dev", "1:3\n"); // /dev/null's, for the test
+    let lun = generic(&folder);
     let status = "Name:\tqemu\nState:\tZ (zombie)\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\n";
     set(&folder, "proc/7", "status", status);
     set(&folder, "proc/7", "comm", "qemu\n");
-    set(&folder, "proc/7/task/7", "maps", "");
-    set(&folder, "proc/7/task/8", "maps", "");
+    open_in(&folder, "proc/7", None);
+    open_in(&folder, "proc/7/task/7", None);
+    open_in(&folder, "proc/7/task/8", Some("/dev/null"));
     set(&folder, "proc/7/task/8", "status", "Name:\tqemu\nState:\tS (sleeping)\n");
-    for nothing in ["proc/7", "proc/7/task/7"] {
-        std::fs::create_dir_all(folder.path().join(nothing).join("fd")).unwrap();
-    }
-    let fd = folder.path().join("proc/7/task/8/fd");
-    std::fs::create_dir_all(&fd).unwrap();
-    std::os::unix::fs::symlink("/dev/null", fd.join("3")).unwrap();
-    let Uses { found, .. } =
-        uses(&usage, Question { addresses: vec!["3:0:0:0".to_owned()], ..Question::default() });
-    assert_eq!(
-        found.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        ["sg0 is held open by qemu (pid 7)"]
-    );
+    assert_eq!(told(&uses(&usage, lun)), ["sg0 is held open by qemu (pid 7)"]);
 }
 
 #[test]
 fn each_question_gets_what_is_its_own_of_one_look() {
     let (folder, usage) = world();
-    for lun in [0, 1] {
-        let place = format!("class/scsi_device/3:0:0:{lun}/device/scsi_generic/sg{lun}");
-        set(&folder, &place, "dev", if lun == 0 { "1:3\n" } else { "1:5\n" }); // of /dev/null and /dev/zero
-    }
-    set(&folder, "proc/7", "comm", "qemu\n");
-    set(&folder, "proc/7", "maps", "");
-    set(&folder, "proc/self", "mountinfo", "36 35 8:16 / /mnt rw - ext4 /dev/sdb rw\n");
-    let fd = folder.path().join("proc/7/fd");
-    std::fs::create_dir_all(&fd).unwrap();
-    std::os::unix::fs::symlink("/dev/null", fd.join("3")).unwrap();
-    let lun = |lun| Question { addresses: vec![format!("3:0:0:{lun}")], ..Question::default() };
+    let lun = generic(&folder);
+    // That of /dev/zero.
+    set(&folder, "class/scsi_device/3:0:0:1/device/scsi_generic/sg1", "dev", "1:5\n");
+    let other = Question { addresses: vec!["3:0:0:1".to_owned()], ..Question::default() };
     let disk = |name: &str| Question { devices: vec![name.to_owned()], ..Question::default() };
-    let found: Vec<String> = usage
-        .look_at(vec![lun(1), disk("sdb"), lun(0), disk("sda")], &[])
-        .into_iter()
-        .map(|looked| usage.uses(looked))
-        .map(|uses| uses.found.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-        .collect();
-    assert_eq!(
-        found,
-        [
-            "",
-            "sdb is mounted on /mnt",
-            "sg0 is held open by qemu (pid 7)",
-            "sda is a path of the multipath map mpatha"
-        ]
-    );
-    assert_eq!(
-        usage.uses(usage.look_at(vec![lun(0)], &[7]).pop().unwrap()).found,
-        [],
-        "whose paths it checks is passed over"
-    );
+    set(&folder, "proc/7", "comm", "qemu\n");
+    open_in(&folder, "proc/7", Some("/dev/null"));
+    set(&folder, "proc/self", "mountinfo", "36 35 8:16 / /mnt rw - ext4 /dev/sdb rw\n");
+    let all = usage.look_at(vec![other, disk("sdb"), lun.clone(), disk("sda")], &[]);
+    let found: Vec<String> = all.into_iter().map(|looked| told(&usage.uses(looked)).join("; ")).collect();
+    let map = "sda is a path of the multipath map mpatha";
+    assert_eq!(found, ["", "sdb is mounted on /mnt", "sg0 is held open by qemu (pid 7)", map]);
+    let mut skipped = usage.look_at(vec![lun], &[7]);
+    assert_eq!(told(&usage.uses(skipped.remove(0))), [""; 0], "who checks its paths is passed over");
+}
+
+#[test]
+fn who_is_waited_for_is_decided_for_each_disk_by_itself() {
+    let (folder, usage) = world();
+    private(&folder);
+    let generic = generic(&folder);
+    // Anyone may open the one device, and not the other.
+    set(&folder, "dev", "sg0", "");
+    let path = folder.path().join("dev/sg0");
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+    let disk = Question { devices: vec!["sdb".to_owned()], ..Question::default() };
+    let looked = usage.look_at(vec![disk.clone(), generic, disk], &[]);
+    let groups = usage.groups(&looked);
+    let numbers: Vec<_> = groups.iter().map(|group| group.numbers.clone()).collect();
+    assert_eq!(numbers, [vec![0, 2], vec![1]]);
+    assert!(!groups[0].wanted.has("sg0") && groups[1].wanted.has("sg0"));
 }
 
 #[test]

@@ -107,7 +107,7 @@ impl Core {
                 None => disk.is.size = 0,
             }
             if disk.is != before {
-                self.show_lun_state(disk);
+                self.show_lun_again(disk);
                 self.uevents.send("change", &super::sysfs::session_path(disk.host, sid), "block");
             }
         }

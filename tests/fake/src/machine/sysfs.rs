@@ -111,12 +111,15 @@ impl Core {
         self.uevents.send("add", &place, "scsi");
     }
 
-    /// What a rescan or a cable changes of a LUN and its disk.
+    /// What a cable changes of a LUN.
     pub(super) fn show_lun_state(&self, disk: &Disk) {
-        let place = lun_path(disk);
-        for (name, text) in [("state", disk.state), ("wwid", &disk.is.wwid)] {
-            self.files.put(&format!("{place}/{name}"), &format!("{text}\n"), 0o644);
-        }
+        self.files.put(&format!("{}/state", lun_path(disk)), &format!("{}\n", disk.state), 0o644);
+    }
+
+    /// What a rescan changes of a LUN and its disk.
+    pub(super) fn show_lun_again(&self, disk: &Disk) {
+        self.show_lun_state(disk);
+        self.files.put(&format!("{}/wwid", lun_path(disk)), &format!("{}\n", disk.is.wwid), 0o644);
         if let Some(name) = disk.device() {
             let size = format!("{}\n", disk.is.size / 512);
             self.files.put(&format!("{}/size", block_path(disk, name)), &size, 0o444);

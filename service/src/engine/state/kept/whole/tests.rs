@@ -60,6 +60,17 @@ impl World {
             == (&now.sessions, &now.members, &now.pathless, &now.unsteady)
     }
 
+    /// What is kept, and what is there, where they differ.
+    fn difference(&self) -> String {
+        let anew = Whole::read(&self.sysfs, self.begun);
+        let only = |of: &Whole, other: &Whole| -> Vec<Arc<Session>> {
+            of.sessions.iter().filter(|session| !other.sessions.contains(session)).cloned().collect()
+        };
+        let rest = |of: &Whole| format!("{:?} {:?} {:?}", of.members, of.pathless, of.unsteady);
+        let (kept, there) = (only(&self.whole, &anew), only(&anew, &self.whole));
+        format!("kept {kept:?} {}\nthere {there:?} {}", rest(&self.whole), rest(&anew))
+    }
+
     /// A file of a LUN's: `sys/devices/…`.
     fn lun(sid: u32, lun: u64) -> String {
         let host = sid + 2;
@@ -169,10 +180,10 @@ async fn what_is_kept_is_after_every_reported_change_what_is_read_anew() {
         world
             .machine
             .delay(|delays| (delays.replacement, delays.reconnect) = (Duration::ZERO, Duration::ZERO));
-        let mut story = Vec::new();
+        let (mut story, mut now) = (Vec::new(), Duration::ZERO);
         for count in 0..25 {
             // What earlier events were about has settled: it is not read again for them.
-            let now = u32::try_from(count).unwrap() * 2 * SETTLES;
+            now += 2 * SETTLES;
             world.update(&Freshness::Events, now);
             let (text, is_reported) = change(&world, &mut numbers, count);
             story.push(text);
@@ -182,10 +193,12 @@ async fn what_is_kept_is_after_every_reported_change_what_is_read_anew() {
                 world.update(&freshness, now);
                 world.is_as_read_anew() || {
                     sleep(Duration::from_millis(2));
+                    // The states have been read, and are due again.
+                    now += if is_reported { Duration::ZERO } else { LONGEST_PAUSE };
                     false
                 }
             });
-            assert!(is_seen, "{seed}: {story:?}");
+            assert!(is_seen, "{seed}: {story:?}\n{}", world.difference());
         }
     }
 }

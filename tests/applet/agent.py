@@ -22,7 +22,7 @@ class Agent:
     """Asks a person: what is asked, and what they enter, one password after the other; without one they close the dialog."""
 
     def __init__(self, address, program, language):
-        self.asked, self.enters = [], []
+        self.asked, self.enters, self.sessions = [], [], []
         flags = Gio.DBusConnectionFlags.AUTHENTICATION_CLIENT | Gio.DBusConnectionFlags.MESSAGE_BUS_CONNECTION
         self.bus = Gio.DBusConnection.new_for_address_sync(address, flags, None, None)
         interface = Gio.DBusNodeInfo.new_for_xml(AGENT).interfaces[0]
@@ -70,6 +70,6 @@ class Agent:
                 self._ask(user, cookie, invocation)
 
         session.connect("completed", completed)
+        # None is collected while it waits, or in its last signal: polkit's library goes on with it after that.
+        self.sessions.append(session)
         session.initiate()
-        # Not collected while it waits.
-        self.session = session

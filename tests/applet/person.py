@@ -226,14 +226,31 @@ class Person:
         x, y = place.x + place.width // 2, place.y + place.height // 2
         subprocess.run(["xdotool", "mousemove", str(x), str(y), "click", "1", "mousemove", "0", "0"], check=True)
 
+    def _entry(self, entry):
+        """An entry of the menu that is open, or nothing."""
+        for thing, role, _ in self.within_reach():
+            if role == "menu item" and self._label(thing) == entry:
+                return thing
+        return None
+
+    def is_offered(self, entry):
+        """A menu is open that has this entry, and all of it is drawn."""
+        self.wait(f"entry {entry!r}", lambda: self._entry(entry))
+        before = None
+
+        def is_still():
+            nonlocal before
+            before, last = subprocess.run(["import", "-window", "root", "rgb:-"], capture_output=True, check=True).stdout, before
+            return before == last
+
+        self.wait("a screen on which nothing moves", is_still)
+
     def picks(self, entry):
         """An entry of the menu that is open."""
 
         def look():
-            for thing, role, _ in self.within_reach():
-                if role == "menu item" and self._label(thing) == entry:
-                    return thing.get_action_iface().do_action(0)
-            return None
+            thing = self._entry(entry)
+            return thing and thing.get_action_iface().do_action(0)
 
         self.wait(f"entry {entry!r}", look)
 

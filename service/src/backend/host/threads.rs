@@ -1,7 +1,11 @@
 //! Runs blocking work on threads where that is allowed: what reads sysfs and the records, what
 //! changes them, and, apart from those, each kind of work that may hang.
 
-use std::time::Duration;
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use iscsi_initiator_dbus::{Fault, Kind, fault::Result};
 
@@ -29,19 +33,41 @@ const MULTIPATHD_SHARE: usize = 8;
 /// Threads that write cached data to disks, which may have no path left.
 static WRITES: Lane = Lane::new("writes to disks have not ended", 8, 8);
 
+/// Any work: what runs it is compiled once for each kind of result, and not for each piece of work.
+type Work<T> = Box<dyn FnOnce() -> T + Send>;
+
 /// Runs a change on a thread for blocking work and waits for its end, however long that takes,
 /// because it must not continue unobserved. `Failed` only if it panicked.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|_| Fault::new(Kind::Failed, "an internal task failed; the journal has the details"))
+pub(crate) fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> impl Future<Output = Result<T>> + Send {
+    run(Box::new(work))
+}
+
+async fn run<T: Send + 'static>(work: Work<T>) -> Result<T> {
+    let result = Arc::new(Mutex::new(None));
+    let filled = Arc::clone(&result);
+    let task: Work<()> = Box::new(move || {
+        let value = work();
+        *filled.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+    });
+    let ended = tokio::task::spawn_blocking(task).await.ok();
+    ended
+        .and_then(|()| result.lock().unwrap_or_else(PoisonError::into_inner).take())
+        .ok_or_else(|| Fault::new(Kind::Failed, "an internal task failed; the journal has the details"))
 }
 
 /// The same for work that only reads: `TimedOut` after 30 s. A read that hangs in the kernel blocks
 /// its thread, but no call.
-pub(crate) async fn reading<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+pub(crate) fn reading<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> impl Future<Output = Result<T>> + Send {
+    read(Box::new(work))
+}
+
+async fn read<T: Send + 'static>(work: Work<T>) -> Result<T> {
     let late = || Fault::new(Kind::TimedOut, "the state of this machine could not be read within 30 s");
-    Limit::of(READ).wait(blocking(work)).await.ok_or_else(late)?
+    Limit::of(READ).wait(run(work)).await.ok_or_else(late)?
 }
 
 /// The same for work that looks at what uses the disks, on threads of its own.
@@ -49,22 +75,27 @@ pub(crate) async fn looking_for_uses<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T> {
     let late = "what uses the disks could not be found out within 30 s";
+    let work: Work<T> = Box::new(work);
     USES.run(&Limit::of(READ), late, work).await
 }
 
 /// The same for work that asks multipathd, on threads of its own.
-pub(crate) async fn asking_multipathd<T: Send + 'static>(
+pub(crate) fn asking_multipathd<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T> {
-    asking_multipathd_for(None, READ, work).await
+) -> impl Future<Output = Result<T>> + Send {
+    ask_multipathd(None, READ, Box::new(work))
 }
 
 /// The same for a user, whose share counts, and with this much time.
-pub(crate) async fn asking_multipathd_for<T: Send + 'static>(
+pub(crate) fn asking_multipathd_for<T: Send + 'static>(
     user: Option<u32>,
     time: Duration,
     work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T> {
+) -> impl Future<Output = Result<T>> + Send {
+    ask_multipathd(user, time, Box::new(work))
+}
+
+async fn ask_multipathd<T: Send + 'static>(user: Option<u32>, time: Duration, work: Work<T>) -> Result<T> {
     let limit = match user {
         Some(uid) => Limit::of(time).for_user(uid),
         None => Limit::of(time),
@@ -75,6 +106,7 @@ pub(crate) async fn asking_multipathd_for<T: Send + 'static>(
 /// Writes cached data to disks, on threads of its own: `TimedOut` after 120 s.
 pub(crate) async fn writing<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     let late = "the cached data could not be written to the disks within 120 s";
+    let work: Work<T> = Box::new(work);
     WRITES.run(&Limit::of(WRITTEN), late, work).await
 }
 

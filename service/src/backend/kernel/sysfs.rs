@@ -5,12 +5,14 @@
 //! |---|---|
 //! | `around` | what a look around some sessions would have read, of those that are known |
 //! | `folder` | a folder that is held open, and the files in it |
+//! | `parts` | reads the parts of a long list at the same time |
 //! | `remembered` | what a LUN said of itself when it was found |
 //! | `scope` | which sessions a look is about |
 //! | `sessions` | reads sessions with their LUNs, all or those that are asked about |
 
 mod around;
 mod folder;
+mod parts;
 mod remembered;
 mod scope;
 mod sessions;

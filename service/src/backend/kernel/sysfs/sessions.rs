@@ -14,6 +14,7 @@ use iscsi_initiator_dbus::Portal;
 use super::{
     Disk, Map, Session, Sysfs,
     folder::{Folder, plain},
+    parts::in_parts,
     remembered::Inquiry,
     scope::Scope,
 };
@@ -190,7 +191,11 @@ impl<'a> Look<'a> {
     fn sessions(&mut self, scope: &Scope) -> Vec<Session> {
         // Those with a number need not be looked for.
         let sids = scope.sids.as_ref().map_or_else(|| self.sids(), |sids| sids.iter().copied().collect());
-        sids.into_iter().filter_map(|sid| self.session(sid, scope)).collect()
+        let sysfs = self.sysfs;
+        let read = |look: &mut Look<'_>, sids: &[u32]| -> Vec<Session> {
+            sids.iter().filter_map(|sid| look.session(*sid, scope)).collect()
+        };
+        in_parts(&sids, |sids| read(self, sids), |sids| Some(read(&mut Look::begin(sysfs)?, sids)))
     }
 
     /// Empty while the session is being set up.
@@ -268,9 +273,14 @@ impl<'a> Look<'a> {
     fn other_than(&self, known: &[Arc<Session>], scope: &Scope, anyway: &BTreeSet<u32>) -> BTreeSet<u32> {
         let there: BTreeSet<u32> = self.sids().into_iter().collect();
         let is_asked = |session: &&Arc<Session>| scope.has(session) && !anyway.contains(&session.sid);
-        let others = known.iter().filter(is_asked).filter(|session| !self.is_as(session));
+        let asked: Vec<&Arc<Session>> = known.iter().filter(is_asked).collect();
+        let read = |look: &Look<'_>, part: &[&Arc<Session>]| -> Vec<u32> {
+            part.iter().filter(|session| !look.is_as(session)).map(|session| session.sid).collect()
+        };
+        let others =
+            in_parts(&asked, |part| read(self, part), |part| Some(read(&Look::begin(self.sysfs)?, part)));
         let sids: BTreeSet<u32> = known.iter().map(|session| session.sid).collect();
-        others.map(|session| session.sid).chain(there.symmetric_difference(&sids).copied()).collect()
+        others.into_iter().chain(there.symmetric_difference(&sids).copied()).collect()
     }
 
     /// Whether its states, and those of its LUNs, are still the same.

@@ -23,8 +23,8 @@ pub(super) const SETTLES: Duration = Duration::from_secs(1);
 pub(super) const OLDEST: Duration = Duration::from_secs(10);
 /// The states of all sessions and LUNs, which have no event, are not read more often.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Nor more often than this many times what it takes.
-const SHARE: u32 = 4;
+/// Nor for more than a tenth of the time.
+const SHARE: u32 = 10;
 /// Up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 

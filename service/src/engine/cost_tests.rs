@@ -38,14 +38,14 @@ const SECRET: &str = "mypassword12";
 ///
 /// Not what is closed: a process that another thread starts at that moment holds the file until it has been executed,
 /// and the event comes by so much later.
-struct Reads {
+pub(in crate::engine) struct Reads {
     inotify: OwnedFd,
     folders: HashMap<i32, PathBuf>,
 }
 
 impl Reads {
     /// From now on, of what is there now.
-    fn below(root: PathBuf) -> Self {
+    pub(in crate::engine) fn below(root: PathBuf) -> Self {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).unwrap();
         let (mut folders, mut next) = (HashMap::new(), vec![root]);
         while let Some(folder) = next.pop() {
@@ -63,7 +63,7 @@ impl Reads {
     }
 
     /// Every file and folder that was read since the last time, as often as it was.
-    fn take(&mut self) -> Vec<PathBuf> {
+    pub(in crate::engine) fn take(&mut self) -> Vec<PathBuf> {
         let mut buffer = [const { MaybeUninit::uninit() }; 4096];
         let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
         let mut read = Vec::new();

@@ -37,6 +37,7 @@ pub(crate) struct Root {
 pub(crate) struct Folders {
     roots: Vec<Root>,
     inotify: AsyncFd<OwnedFd>,
+    is_whole: bool,
 }
 
 impl Folders {
@@ -44,8 +45,14 @@ impl Folders {
     /// is allowed.
     pub(crate) fn watch(roots: Vec<Root>) -> io::Result<Unregistered> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        add_all(&inotify, &roots)?;
-        Ok(Unregistered { roots, inotify })
+        let is_whole = add_all(&inotify, &roots)?;
+        Ok(Unregistered { roots, inotify, is_whole })
+    }
+
+    /// Whether every change below the roots is seen. Not so where a limit was reached, a folder cannot be watched, or a
+    /// root is missing that does not lie in another one.
+    pub(crate) fn are_whole(&self) -> bool {
+        self.is_whole
     }
 
     /// Waits until something changed, and consumes all events. An error is final.
@@ -71,7 +78,7 @@ impl Folders {
             if has_new_folder {
                 // Thousands of folders may have appeared: not on the thread that answers calls.
                 let (inotify, roots) = (self.inotify.get_ref().try_clone()?, self.roots.clone());
-                tokio::task::spawn_blocking(move || add_all(&inotify, &roots)).await??;
+                self.is_whole = tokio::task::spawn_blocking(move || add_all(&inotify, &roots)).await??;
             }
             if seen {
                 return Ok(());
@@ -84,6 +91,7 @@ impl Folders {
 pub(crate) struct Unregistered {
     roots: Vec<Root>,
     inotify: OwnedFd,
+    is_whole: bool,
 }
 
 impl Unregistered {
@@ -94,44 +102,70 @@ impl Unregistered {
             reason = "its successor is an unsafe function; an OwnedFd keeps its one descriptor"
         )]
         let inotify = AsyncFd::new(self.inotify)?;
-        Ok(Folders { roots: self.roots, inotify })
+        Ok(Folders { roots: self.roots, inotify, is_whole: self.is_whole })
     }
 }
 
-/// Watches every folder that exists. Watching one again changes nothing.
-fn add_all(inotify: &OwnedFd, roots: &[Root]) -> io::Result<()> {
-    let mut left = MOST;
-    roots.iter().try_for_each(|root| add(inotify, &root.path, root.depth, &mut left))
+/// What became of a folder and those below it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Added {
+    /// All of it is watched.
+    Whole,
+    /// It is not there.
+    Missing,
+    /// Not all of it can be watched.
+    Partly,
 }
 
-fn add(inotify: &OwnedFd, folder: &Path, depth: usize, left: &mut usize) -> io::Result<()> {
+/// Watches every folder that exists. Watching one again changes nothing. Whether no change can be missed.
+fn add_all(inotify: &OwnedFd, roots: &[Root]) -> io::Result<bool> {
+    let (mut left, mut added) = (MOST, Vec::new());
+    for root in roots {
+        added.push((root, add(inotify, &root.path, root.depth, &mut left)?));
+    }
+    let appears_in_another = |missing: &Root| {
+        let parent = missing.path.parent();
+        added.iter().any(|(root, added)| *added == Added::Whole && parent == Some(root.path.as_path()))
+    };
+    Ok(added.iter().all(|(root, added)| match added {
+        Added::Whole => true,
+        Added::Missing => appears_in_another(root),
+        Added::Partly => false,
+    }))
+}
+
+fn add(inotify: &OwnedFd, folder: &Path, depth: usize, left: &mut usize) -> io::Result<Added> {
     if *left == 0 {
-        return Ok(());
+        return Ok(Added::Partly);
     }
     *left -= 1;
     match inotify::add_watch(inotify, folder, CHANGES) {
         Ok(_) => {}
-        // Removed meanwhile, not a folder, or not accessible.
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS) => return Ok(()),
+        // For one below a root: removed meanwhile.
+        Err(Errno::NOENT) => return Ok(Added::Missing),
+        Err(Errno::NOTDIR | Errno::LOOP | Errno::ACCESS) => return Ok(Added::Partly),
         // The kernel's limit: existing watches continue.
         Err(Errno::NOSPC) => {
             *left = 0;
-            return Ok(());
+            return Ok(Added::Partly);
         }
         Err(error) => return Err(error.into()),
     }
     if depth == 0 {
-        return Ok(());
+        return Ok(Added::Whole);
     }
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(Added::Partly) };
+    let mut is_whole = true;
+    for entry in entries {
+        let Ok(entry) = entry else { return Ok(Added::Partly) };
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            is_whole &= add(inotify, &entry.path(), depth - 1, left)? != Added::Partly;
+        }
         if *left == 0 {
             break;
         }
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            add(inotify, &entry.path(), depth - 1, left)?;
-        }
     }
-    Ok(())
+    Ok(if is_whole { Added::Whole } else { Added::Partly })
 }
 
 #[cfg(test)]
@@ -158,6 +192,7 @@ mod tests {
         ];
         let mut folders = Folders::watch(roots).unwrap().register().unwrap();
         assert!(!has_changed(&mut folders).await);
+        assert!(!folders.are_whole(), "one that is missing would not be seen to appear");
         dir.replace("nodes/a/x", b"1", 0o600).unwrap();
         assert!(has_changed(&mut folders).await);
         dir.make_dirs("nodes/b/c").unwrap();
@@ -171,5 +206,24 @@ mod tests {
         assert!(!has_changed(&mut folders).await, "what lies beside them is not");
         dir.remove("nodes/a/x").unwrap();
         assert!(has_changed(&mut folders).await);
+    }
+
+    #[tokio::test]
+    async fn all_of_it_is_watched_although_a_folder_that_appears_in_another_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = |name: &str, depth| Root { path: folder.path().join(name), depth };
+        let roots = vec![root("", 0), root("nodes", 2)];
+        let mut folders = Folders::watch(roots).unwrap().register().unwrap();
+        assert!(folders.are_whole());
+        let dir = Dir::open(folder.path()).unwrap();
+        dir.make_dirs("nodes/a").unwrap();
+        assert!(has_changed(&mut folders).await && folders.are_whole());
+        while has_changed(&mut folders).await {}
+        dir.replace("nodes/a/x", b"1", 0o600).unwrap();
+        assert!(has_changed(&mut folders).await, "what appeared is watched");
+        // What a link leads to is not.
+        std::os::unix::fs::symlink("nodes", folder.path().join("other")).unwrap();
+        let roots = vec![root("", 0), root("other", 2)];
+        assert!(!Folders::watch(roots).unwrap().register().unwrap().are_whole());
     }
 }

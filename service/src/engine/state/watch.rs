@@ -54,6 +54,8 @@ struct Count {
     files: u64,
     /// Whether device events are heard.
     is_listening: bool,
+    /// Whether every change of open-iscsi's files is.
+    hears_files: bool,
     /// Those that may have cut a connection.
     network: u64,
     /// All of them: a portal may be there again.
@@ -234,6 +236,11 @@ impl Watch {
         Signs { changes, seen }
     }
 
+    /// Whether every change of open-iscsi's files is reported.
+    pub(in crate::engine) fn hears_files(&self) -> bool {
+        self.count.borrow().hears_files
+    }
+
     /// A listener that reports when open-iscsi's files have changed.
     pub(in crate::engine) fn files(&self) -> FileEvents {
         let changes = self.count.subscribe();
@@ -268,7 +275,8 @@ impl Events {
                 std::future::pending().await
             }
             // What only the missing sessions are about is no event here.
-            if (Count { routes: self.seen.routes, ..*self.changes.borrow_and_update() }) != self.seen {
+            let Count { routes, hears_files, .. } = self.seen;
+            if (Count { routes, hears_files, ..*self.changes.borrow_and_update() }) != self.seen {
                 return;
             }
         }
@@ -368,11 +376,16 @@ async fn hear_files(layout: Layout, count: watch::Sender<Count>) {
         Ok(folders) => folders,
         Err(error) => return tracing::warn!(%error, "cannot receive file events"),
     };
+    count.send_modify(|count| count.hears_files = folders.are_whole());
     loop {
         if let Err(error) = folders.changed().await {
+            count.send_modify(|count| count.hears_files = false);
             return tracing::warn!(%error, "lost the file events");
         }
-        count.send_modify(|count| count.files += 1);
+        count.send_modify(|count| {
+            count.files += 1;
+            count.hears_files = folders.are_whole();
+        });
     }
 }
 

@@ -49,7 +49,13 @@ pub(super) async fn run(engine: Arc<Engine>) {
     let mut signs = engine.state.watch.signs();
     let (ended, mut ends) = mpsc::unbounded_channel::<Ended>();
     let mut resumes = engine.sleep.resumes();
-    let mut task = Task { engine: &engine, sessions: None, known: BTreeMap::new(), is_guarded: false };
+    let mut task = Task {
+        engine: &engine,
+        sessions: None,
+        known: BTreeMap::new(),
+        is_guarded: false,
+        is_none_wished: false,
+    };
     let (mut look_at, mut is_forced, mut hurry_at) = (Some(Instant::now()), true, None);
     loop {
         let now = Instant::now();
@@ -105,6 +111,7 @@ pub(super) async fn run(engine: Arc<Engine>) {
                     let at = now + SETTLES;
                     look_at = Some(look_at.map_or(at, |planned| planned.min(at)));
                     is_forced |= sign.files;
+                    task.is_none_wished &= !sign.files;
                 }
             }
             () = until(next) => {}
@@ -133,6 +140,9 @@ struct Task<'a> {
     known: BTreeMap<NodeKey, u32>,
     /// Whether the unit that logs out at shutdown was started.
     is_guarded: bool,
+    /// Whether by the records, as they still are, no node is to have a session: then none is missing, whatever comes and
+    /// goes, and the records are not read again until they change.
+    is_none_wished: bool,
 }
 
 impl Task<'_> {
@@ -166,6 +176,12 @@ impl Task<'_> {
             self.sessions = Some(sids);
             return Ok(None);
         }
+        if self.is_none_wished && engine.state.watch.hears_files() {
+            self.sessions = Some(sids);
+            return Ok(None);
+        }
+        // Before they are read: what changes from here on is reported.
+        let hears_files = engine.state.watch.hears_files();
         let mut skipped = engine.turns.claims.claimed();
         let now = engine.state.look(Parts::RECORDS).await?;
         skipped.extend(engine.turns.claims.claimed());
@@ -208,7 +224,9 @@ impl Task<'_> {
             is_whole: now.left_out().is_none(),
             is_boot: engine.turns.missing.wishes.are_unknown().await? && self.is_boot().await,
         };
+        let are_sound = now.left_out().is_none() && now.nodes().iter().all(|node| node.damage.is_none());
         let wished = engine.turns.missing.wishes.see(look).await?;
+        let is_none_wished = hears_files && are_sound && automatic.is_empty() && wished.is_empty();
         let missing =
             automatic.into_iter().filter(|(node, _)| wished.contains(node) && !up.contains(node)).collect();
         let (seen, is_empty) = {
@@ -222,6 +240,7 @@ impl Task<'_> {
             let what = if is_up { "has its session" } else { "not waited for any more" };
             tracing::info!(target = %node.target, portal = %node.portal, "{what}");
         }
+        self.is_none_wished = is_none_wished && is_empty;
         engine.turns.missing.has_looked.send_replace(true);
         engine.turns.activity.need(!is_empty);
         if is_other {
@@ -229,7 +248,8 @@ impl Task<'_> {
         }
         self.sessions = Some(sids);
         let later = is_doubtful.then_some(LATER);
-        Ok(if skipped.is_empty() { later } else { Some(AGAIN) })
+        // What a call works on may be wished for when it is done.
+        Ok(if skipped.is_empty() || self.is_none_wished { later } else { Some(AGAIN) })
     }
 }
 

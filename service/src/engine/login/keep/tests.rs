@@ -7,7 +7,7 @@ use iscsi_initiator_dbus::{
     options::{LoginOptions, LogoutOptions},
     results,
 };
-use iscsi_initiator_fake::{Bus, Machine, target::Chap};
+use iscsi_initiator_fake::{Bus, Machine, machine::large_target, target::Chap};
 use iscsi_initiator_polkit::{Action, Details, Grant};
 use tokio::time::sleep;
 
@@ -17,6 +17,7 @@ use crate::{
     backend::{host::cancel::Cancel, open_iscsi::database::NodeKey},
     engine::{
         call::{Call, Progress},
+        cost_tests::Reads,
         turns::missing::{
             Waiting,
             plan::{Pace, Plan, Way},
@@ -359,6 +360,37 @@ async fn an_iscsid_that_is_away_is_named_and_waited_for() {
     }
     world.machine.open_iscsid_socket(true);
     world.sessions(2).await;
+}
+
+#[tokio::test]
+async fn while_no_node_is_automatic_the_records_are_read_again_when_they_change_and_not_before() {
+    let world = World::new().await;
+    let record = |startup: &str| {
+        for portal in world.portals {
+            let more = format!("node.startup = {startup}\n");
+            world.machine.record(TARGET, &portal.ip().to_string(), portal.port(), &more);
+        }
+    };
+    record("manual");
+    world.keep(FAST).await;
+    eventually("files are watched", async || world.engine.state.watch.hears_files()).await;
+    // Seen with the files watched.
+    record("manual");
+    sleep(Duration::from_secs(1)).await;
+    let nodes = world.machine.at("db/nodes");
+    let mut reads = Reads::below(nodes.clone());
+    let mut are_read = || reads.take().iter().any(|path| path.starts_with(nodes.join(TARGET)));
+    for number in 0..3 {
+        world.machine.session(&large_target(number), "198.51.0.1", "3260");
+        sleep(Duration::from_millis(500)).await;
+    }
+    assert!(!are_read(), "sessions that come say nothing of records");
+    record("automatic");
+    eventually("the records are read", async || are_read()).await;
+    sleep(Duration::from_secs(1)).await;
+    are_read();
+    world.machine.session(&large_target(3), "198.51.0.1", "3260");
+    eventually("with automatic nodes, each session may be the one of one", async || are_read()).await;
 }
 
 #[tokio::test]

@@ -139,7 +139,7 @@ def desktop(story):
 
 
 def around(name, story, where, said):
-    """A desktop for a story, beside its machine; whether it went well, `None` if who tells it has crashed."""
+    """A desktop for a story, beside its machine; whether it went well."""
     from world import Fake
 
     applet, dev, folder = where.arguments
@@ -149,7 +149,7 @@ def around(name, story, where, said):
     machine = where.machine or fake
     try:
         with desktop(story) as (environment, work):
-            command = [sys.executable, os.path.abspath(__file__), "--inside", name, applet, os.path.join(work, "pictures")]
+            command = [sys.executable, "-X", "faulthandler", os.path.abspath(__file__), "--inside", name, applet, os.path.join(work, "pictures")]
             command = [*person(), *command]
             lines = []
             if machine:
@@ -183,7 +183,6 @@ def around(name, story, where, said):
                 keep(glob.glob(os.path.join(work, "pictures", "*")), folder)
             if ended.returncode < 0:
                 said.write(f"{name}: who tells it was ended by signal {-ended.returncode}\n")
-                return None
             return ended.returncode == 0
     finally:
         if fake:
@@ -208,10 +207,6 @@ def play(name, story, where):
     began = time.monotonic()
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
         is_well = around(name, story, where, said)
-        if is_well is None:
-            # Seen once, in strcmp below polkit's agent in Python. The applet is a process of its own: its end is a failure.
-            print(f"again   {name}", flush=True)
-            is_well = around(name, story, where, said)
         said.seek(0)
         lines = [line.rstrip("\n") for line in said if line.strip() and not any(word in line for word in CHATTER)]
     taken = f"{time.monotonic() - began:.1f} s"

@@ -385,7 +385,7 @@ def looks_for_changes_and_forgets(person, machine):
     person.sees("2 disks, all paths work")
     machine.turn("add-lun 2 256")
     person.press("More for This Target")
-    person.is_offered("Forget Target…")
+    person.is_offered("Look for Changes")
     person.picture("menu")
     person.picks("Look for Changes")
     # While it is looked for, the disks are there already, and the target is busy.

@@ -23,6 +23,7 @@ const CHANGES: WatchFlags = WatchFlags::CLOSE_WRITE
     .union(WatchFlags::DELETE)
     .union(WatchFlags::MOVED_FROM)
     .union(WatchFlags::MOVED_TO)
+    .union(WatchFlags::MOVE_SELF)
     .union(WatchFlags::ONLYDIR)
     .union(WatchFlags::DONT_FOLLOW);
 
@@ -66,8 +67,9 @@ impl Folders {
                 match reader.next() {
                     Ok(event) => {
                         seen = true;
-                        // Lost events may also have been about folders.
-                        let folders = ReadFlags::ISDIR | ReadFlags::QUEUE_OVERFLOW;
+                        // Lost events may also have been about folders, and a root may be gone, or elsewhere.
+                        let is_elsewhere = ReadFlags::IGNORED | ReadFlags::MOVE_SELF;
+                        let folders = ReadFlags::ISDIR | ReadFlags::QUEUE_OVERFLOW | is_elsewhere;
                         has_new_folder |= event.events().intersects(folders);
                     }
                     Err(Errno::AGAIN) => break,
@@ -221,7 +223,13 @@ mod tests {
         while has_changed(&mut folders).await {}
         dir.replace("nodes/a/x", b"1", 0o600).unwrap();
         assert!(has_changed(&mut folders).await, "what appeared is watched");
-        // What a link leads to is not.
+        // A root that is gone would not be seen to appear again.
+        std::fs::create_dir(folder.path().join("root")).unwrap();
+        let mut folders = Folders::watch(vec![root("root", 2)]).unwrap().register().unwrap();
+        assert!(folders.are_whole());
+        std::fs::remove_dir(folder.path().join("root")).unwrap();
+        assert!(has_changed(&mut folders).await && !folders.are_whole());
+        // What a link leads to is not watched.
         std::os::unix::fs::symlink("nodes", folder.path().join("other")).unwrap();
         let roots = vec![root("", 0), root("other", 2)];
         assert!(!Folders::watch(roots).unwrap().register().unwrap().are_whole());

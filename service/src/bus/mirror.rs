@@ -87,7 +87,6 @@ impl Mirror {
             shown: None,
             due: None,
             rested: Instant::now(),
-            breathed: Instant::now(),
             in_a_row: 0,
             echo: None,
             tick: TICK,
@@ -134,8 +133,6 @@ struct Emitter {
     due: Option<Instant>,
     /// When the pause after the last look is over.
     rested: Instant,
-    /// The same where a session has come or gone: as long as the look took, and no longer.
-    breathed: Instant,
     /// How many looks there were without a rest between.
     in_a_row: u32,
     /// How long after the last look the next one follows, because of a device event.
@@ -162,7 +159,7 @@ impl Emitter {
             tokio::select! {
                 Some(question) = self.to_answer.recv() => self.serve(vec![question], Vec::new()).await,
                 Some(request) = self.to_show.recv() => self.serve(Vec::new(), vec![request]).await,
-                is_of_session = self.events.next(), if is_watched => self.look_after_event(is_of_session),
+                () = self.events.next(), if is_watched => self.look_after(SOON),
                 () = sleep_until(self.due) => self.look_by_itself().await,
                 () = traffic.next() => {}
             }
@@ -170,16 +167,7 @@ impl Emitter {
     }
 
     fn look_after(&mut self, pause: Duration) {
-        self.look_at(self.rested.max(Instant::now() + pause));
-    }
-
-    /// The events of its devices come before a session's own, and the pauses after those have grown by then.
-    fn look_after_event(&mut self, is_of_session: bool) {
-        let pause = if is_of_session { self.breathed } else { self.rested };
-        self.look_at(pause.max(Instant::now() + SOON));
-    }
-
-    fn look_at(&mut self, then: Instant) {
+        let then = self.rested.max(Instant::now() + pause);
         self.due = Some(self.due.map_or(then, |due| due.min(then)));
     }
 
@@ -257,9 +245,7 @@ impl Emitter {
         };
         let looked = self.engine.look_for(&mut picture, scope, freshness).await;
         self.in_a_row = if begun > self.rested + LONGEST { 1 } else { (self.in_a_row + 1).min(SHARE) };
-        let (over, took) = (Instant::now(), begun.elapsed());
-        self.breathed = over + took.clamp(FLURRY, LONGEST);
-        self.rested = over + took.saturating_mul(self.in_a_row).clamp(FLURRY, LONGEST);
+        self.rested = Instant::now() + begun.elapsed().saturating_mul(self.in_a_row).clamp(FLURRY, LONGEST);
         self.ahead = match freshness {
             Freshness::Events => self.ahead.or(Some(begun)),
             Freshness::Now(_) => None,

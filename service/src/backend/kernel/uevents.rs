@@ -42,14 +42,6 @@ const UNREGISTERED: Duration = Duration::from_millis(250);
 /// How much of them may wait in the socket.
 const ROOM: usize = 8 << 20;
 
-/// What kinds of events there were.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Taken {
-    pub(crate) any: bool,
-    /// A session has come or gone.
-    pub(crate) sessions: bool,
-}
-
 /// A subscription. Events between two looks are not lost.
 #[derive(Debug)]
 pub(crate) struct Uevents(OwnedFd);
@@ -91,20 +83,20 @@ impl Uevents {
         take(self)
     }
 
-    /// Takes everything that is there, without waiting: what it is about is added to `subjects`. Lost events
-    /// (`ENOBUFS`) are about everything.
-    pub(crate) fn take(&self, subjects: &mut Subjects) -> io::Result<Taken> {
+    /// Takes everything that is there, without waiting: what it is about is added to `subjects`. Whether there was
+    /// anything. Lost events (`ENOBUFS`) are about everything.
+    pub(crate) fn take(&self, subjects: &mut Subjects) -> io::Result<bool> {
         let mut buffer = [0_u8; EVENT];
-        let mut taken = Taken::default();
+        let mut seen = false;
         loop {
             match rustix::net::recv(&self.0, &mut buffer, RecvFlags::DONTWAIT) {
-                Ok((length, _)) => taken.sessions |= subjects.add(buffer.get(..length).unwrap_or_default()),
-                Err(Errno::WOULDBLOCK) => return Ok(taken),
+                Ok((length, _)) => subjects.add(buffer.get(..length).unwrap_or_default()),
+                Err(Errno::WOULDBLOCK) => return Ok(seen),
                 Err(Errno::INTR) => continue,
                 Err(Errno::NOBUFS) => subjects.everything = true,
                 Err(error) => return Err(error.into()),
             }
-            taken.any = true;
+            seen = true;
         }
     }
 }
@@ -134,14 +126,14 @@ mod tests {
             // The second subscription replaces the socket of the first.
             let uevents = Uevents::subscribe(&layout).unwrap();
             let mut subjects = Subjects::default();
-            assert_eq!(uevents.take(&mut subjects).unwrap(), Taken::default());
+            assert!(!uevents.take(&mut subjects).unwrap());
             for sid in 1..=3 {
                 let event = format!("add@/devices/platform/host{sid}/session{sid}\0");
                 sender.send_to(event.as_bytes(), layout.uevents.as_ref().unwrap()).unwrap();
             }
-            assert!(uevents.changed(|uevents| uevents.take(&mut subjects)).await.unwrap().any);
+            assert!(uevents.changed(|uevents| uevents.take(&mut subjects)).await.unwrap());
             assert_eq!(subjects.sessions, [1, 2, 3].into());
-            assert!(!uevents.take(&mut subjects).unwrap().any, "all of them were taken");
+            assert!(!uevents.take(&mut subjects).unwrap(), "all of them were taken");
         }
     }
 
@@ -158,7 +150,7 @@ mod tests {
         let sender = UnixDatagram::unbound().unwrap();
         let event = "add@/devices/platform/host3/session3\0";
         sender.send_to(event.as_bytes(), layout.uevents.as_ref().unwrap()).unwrap();
-        assert!(uevents.changed(|uevents| uevents.take(&mut subjects)).await.unwrap().any);
+        assert!(uevents.changed(|uevents| uevents.take(&mut subjects)).await.unwrap());
         assert_eq!(subjects.sessions, [3].into());
     }
 
@@ -174,7 +166,7 @@ mod tests {
             sender.send_to(event.as_bytes(), layout.uevents.as_ref().unwrap()).unwrap();
             // The runtime had no chance to see it.
             let mut subjects = Subjects::default();
-            assert!(uevents.take(&mut subjects).unwrap().any);
+            assert!(uevents.take(&mut subjects).unwrap());
             assert_eq!(subjects.maps, [format!("dm-{minor}")].into());
         }
     }

@@ -28,7 +28,7 @@ use crate::backend::{
     },
     kernel::{
         network::NetworkEvents,
-        uevents::{Subjects, Taken, Uevents},
+        uevents::{Subjects, Uevents},
     },
 };
 
@@ -51,8 +51,6 @@ const DEPTH: usize = 2;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Count {
     devices: u64,
-    /// Those with which a session has come or gone, of the devices'.
-    sessions: u64,
     files: u64,
     /// Whether device events are heard.
     is_listening: bool,
@@ -173,11 +171,8 @@ impl Watch {
     fn take_devices<T>(&self, uevents: &Uevents, then: impl FnOnce(&mut Subjects) -> T) -> io::Result<T> {
         let mut heard = self.devices.heard.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = uevents.take(&mut heard);
-        if let Ok(Taken { any: true, sessions }) = taken {
-            self.count.send_modify(|count| {
-                count.devices += 1;
-                count.sessions += u64::from(sessions);
-            });
+        if matches!(taken, Ok(true)) {
+            self.count.send_modify(|count| count.devices += 1);
         }
         taken.map(|_| then(&mut heard))
     }
@@ -271,9 +266,8 @@ pub(crate) struct Happened {
 }
 
 impl Events {
-    /// Waits for the next event; several at once count as one. Whether a session has come or gone since this was asked
-    /// what happened.
-    pub(crate) async fn next(&mut self) -> bool {
+    /// Waits for the next event; several at once count as one.
+    pub(crate) async fn next(&mut self) {
         let _waiting = self.watch.waits.begin();
         loop {
             if self.changes.changed().await.is_err() {
@@ -281,10 +275,9 @@ impl Events {
                 std::future::pending().await
             }
             // What only the missing sessions are about is no event here.
-            let Count { routes, hears_files, sessions, .. } = self.seen;
-            let now = Count { routes, hears_files, ..*self.changes.borrow_and_update() };
-            if now != self.seen {
-                return now.sessions != sessions;
+            let Count { routes, hears_files, .. } = self.seen;
+            if (Count { routes, hears_files, ..*self.changes.borrow_and_update() }) != self.seen {
+                return;
             }
         }
     }
@@ -501,12 +494,8 @@ mod tests {
             );
             assert!(events.take().devices && !events.take().devices);
         }
-        send("remove@/devices/platform/host3/session1/iscsi_session/session1\0");
-        assert!(events.next().await, "a session has gone");
-        assert!(watch.changed_devices().is_some_and(|changed| changed.sessions == [1].into()));
-        assert!(events.take().devices);
         send("change@/devices/virtual/block/dm-0\0");
-        assert!(!events.next().await, "no session");
+        events.next().await;
         assert!(events.take().devices, "the task that listens has taken it");
         let map = Subjects { maps: ["dm-0".to_owned()].into(), ..Subjects::default() };
         assert_eq!(watch.changed_devices(), Some(map));

@@ -22,10 +22,9 @@ pub(crate) struct Subjects {
 }
 
 impl Subjects {
-    /// What one event is about. Whether a session has come or gone with it.
-    pub(crate) fn add(&mut self, event: &[u8]) -> bool {
-        let path = path_in(event);
-        match path.map(subject) {
+    /// What one event is about.
+    pub(crate) fn add(&mut self, event: &[u8]) {
+        match path_in(event).map(subject) {
             None => self.everything = true,
             Some(Subject::Session(sid)) => drop(self.sessions.insert(sid)),
             Some(Subject::Map(device)) => drop(self.maps.insert(device.to_owned())),
@@ -34,7 +33,6 @@ impl Subjects {
         if self.everything || self.sessions.len() + self.maps.len() > MOST {
             *self = Self { everything: true, ..Self::default() };
         }
-        path.is_some_and(is_session)
     }
 
     /// Whether they are about nothing that is shown.
@@ -81,12 +79,6 @@ fn subject(path: &str) -> Subject<'_> {
         Some(device) if device.strip_prefix("dm-").and_then(number).is_some() => Subject::Map(device),
         _ => Subject::Other,
     }
-}
-
-/// Whether it is a session itself, by which the kernel lists it: the first of its devices that goes.
-fn is_session(path: &str) -> bool {
-    let mut names = path.rsplit('/');
-    names.next().is_some_and(|name| session_in(name).is_some()) && names.next() == Some("iscsi_session")
 }
 
 /// The session whose folder a path leads through.
@@ -161,23 +153,6 @@ mod tests {
                 assert_eq!(of(&event), expected, "{path}");
             }
         }
-    }
-
-    #[test]
-    fn a_session_has_come_or_gone_with_the_event_of_the_device_by_which_it_is_listed() {
-        for (path, expected) in [
-            ("/devices/platform/host3/session1/iscsi_session/session1", true),
-            ("/devices/platform/host3/session1", false),
-            ("/devices/platform/host3/session1/connection1:0/iscsi_connection/connection1:0", false),
-            ("/devices/platform/host3/session1/iscsi_session/session", false),
-            ("/devices/platform/host3/session1/iscsi_session", false),
-            ("/devices/virtual/block/dm-0", false),
-        ] {
-            for event in [of_kernel(path), of_udev(path)] {
-                assert_eq!(Subjects::default().add(&event), expected, "{path}");
-            }
-        }
-        assert!(!Subjects::default().add(b""));
     }
 
     #[test]

@@ -54,7 +54,7 @@ test: setup ## everything: what make check does and the long tests, and the scen
 	@tests/all
 
 soak: setup ## the long scenarios whole: fifty logins and logouts, a kill at each step, boots and outages (SUITE=bookworm: Debian 12, without the boots)
-	@tests/case $(if $(SUITE),--suite $(SUITE)) --soak logout-loop kill-steps kill $$(cd tests/testbed/scenes/cases && grep -l '^# soak: [a-z ]*\b$(or $(SUITE),trixie)\b' *)
+	@tests/case $(if $(SUITE),--suite $(SUITE)) --soak logout-loop kill-steps kill records-differential $$(cd tests/testbed/scenes/cases && grep -l '^# soak: [a-z ]*\b$(or $(SUITE),trixie)\b' *)
 	@$(if $(SUITE),:,tests/testbed/boot --reboots --limit 3600 --stage "$$(tests/stage)" reboots)
 
 deny: ## licences, bans and sources of the dependencies (cargo-deny, installed if it is missing)

@@ -566,7 +566,8 @@ def tells_in_the_tray(tray, machine):
     tray.wait("the icon is registered", lambda: desk.items)
     machine.connect()
     tray.wait("the menu has the target", lambda: any("disks" in text for text in desk.menu().values()))
-    assert desk.icon()["Status"] == "Passive", desk.icon()
+    # While it is being logged in to, not all of it is there.
+    tray.wait("the icon is quiet", lambda: desk.icon()["Status"] == "Passive")
     assert not desk.shown, desk.said()
     machine.turn(f"pull-cable {machine.portals[0]}")
     tray.wait("the icon asks for attention", lambda: desk.icon()["Status"] == "NeedsAttention")

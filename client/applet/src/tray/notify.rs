@@ -22,11 +22,13 @@ const PATH: &str = "/org/freedesktop/Notifications";
 pub(super) struct Notifications {
     session: Connection,
     standing: Mutex<BTreeMap<String, u32>>,
+    /// Held while the server is told something: a click may be heard before the reply that says which notification it is on.
+    telling: tokio::sync::Mutex<()>,
 }
 
 impl Notifications {
     pub(super) fn new(session: &Connection) -> Self {
-        Self { session: session.clone(), standing: Mutex::default() }
+        Self { session: session.clone(), standing: Mutex::default(), telling: tokio::sync::Mutex::default() }
     }
 
     fn standing(&self) -> MutexGuard<'_, BTreeMap<String, u32>> {
@@ -34,6 +36,7 @@ impl Notifications {
     }
 
     pub(super) async fn tell(&self, telling: &Telling) {
+        let _telling = self.telling.lock().await;
         match telling {
             Telling::Show(notice) => {
                 let before = self.standing().get(&notice.target).copied().unwrap_or(0);
@@ -87,12 +90,14 @@ impl Notifications {
         match header.member().map(|member| member.as_str()) {
             Some("ActionInvoked") => {
                 let Ok((id, _)) = body.deserialize::<(u32, String)>() else { return };
+                drop(self.telling.lock().await);
                 if let Some(target) = self.target(id) {
                     open::target(&self.session, &target).await;
                 }
             }
             Some("NotificationClosed") => {
                 let Ok((id, _)) = body.deserialize::<(u32, u32)>() else { return };
+                drop(self.telling.lock().await);
                 self.standing().retain(|_, known| *known != id);
             }
             _ => {}

@@ -102,6 +102,10 @@ class EmptyBus:
             self._serve(is_silent=instead == "silent")
 
     def _serve(self, is_silent):
+        # A context of its own, as the agent has one: in the common one this thread would get the person's events of what is on
+        # the screen as well, and at-spi's library is not made for two threads.
+        context = GLib.MainContext()
+        context.push_thread_default()
         flags = Gio.DBusConnectionFlags.AUTHENTICATION_CLIENT | Gio.DBusConnectionFlags.MESSAGE_BUS_CONNECTION
         self.bus = Gio.DBusConnection.new_for_address_sync(self.address, flags, None, None)
         if is_silent:
@@ -118,7 +122,8 @@ class EmptyBus:
             "/org/cloudatlas/IscsiInitiator", interface, None, lambda *called: values[called[4]], None
         )
         Gio.bus_own_name_on_connection(self.bus, name, Gio.BusNameOwnerFlags.NONE, None, None)
-        threading.Thread(target=GLib.MainLoop().run, daemon=True).start()
+        context.pop_thread_default()
+        threading.Thread(target=GLib.MainLoop(context).run, daemon=True).start()
 
     def leave(self):
         self.program.terminate()

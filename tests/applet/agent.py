@@ -1,12 +1,11 @@
 """polkit's agent of a person's session: registered with polkitd for one program, it asks for a password as a desktop's does.
 Must not answer anything that the person did not say it would, or know whether a password is right: polkit's helper does."""
 
-import threading
-
 import gi
 
 gi.require_version("Polkit", "1.0")
 gi.require_version("PolkitAgent", "1.0")
+from apart import answered_apart  # noqa: E402
 from gi.repository import Gio, GLib, Polkit, PolkitAgent  # noqa: E402
 
 AGENT = """<node><interface name="org.freedesktop.PolicyKit1.AuthenticationAgent">
@@ -25,9 +24,9 @@ class Agent:
         self.asked, self.enters, self.sessions = [], [], []
         flags = Gio.DBusConnectionFlags.AUTHENTICATION_CLIENT | Gio.DBusConnectionFlags.MESSAGE_BUS_CONNECTION
         self.bus = Gio.DBusConnection.new_for_address_sync(address, flags, None, None)
-        is_there = threading.Event()
-        threading.Thread(target=self._answer, args=(is_there,), daemon=True).start()
-        is_there.wait()
+        interface = Gio.DBusNodeInfo.new_for_xml(AGENT).interfaces[0]
+        with answered_apart():
+            self.bus.register_object(PATH, interface, self._called, None, None)
         with open(f"/proc/{program}/stat", encoding="utf-8") as file:
             began = int(file.read().rsplit(")", 1)[1].split()[19])
         process = {"pid": GLib.Variant("u", program), "start-time": GLib.Variant("t", began)}
@@ -42,16 +41,6 @@ class Agent:
             20000,
             None,
         )
-
-    def _answer(self, is_there):
-        # A context of its own: in the common one this thread would get the person's events of what is on the screen as well,
-        # while the person looks at it, and at-spi's library is not made for two threads.
-        context = GLib.MainContext()
-        context.push_thread_default()
-        interface = Gio.DBusNodeInfo.new_for_xml(AGENT).interfaces[0]
-        self.bus.register_object(PATH, interface, self._called, None, None)
-        is_there.set()
-        GLib.MainLoop(context).run()
 
     def will_enter(self, *passwords):
         self.enters = list(passwords)

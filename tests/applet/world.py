@@ -5,8 +5,8 @@ import json
 import os
 import socket
 import subprocess
-import threading
 
+from apart import answered_apart
 from gi.repository import Gio, GLib
 
 
@@ -102,10 +102,6 @@ class EmptyBus:
             self._serve(is_silent=instead == "silent")
 
     def _serve(self, is_silent):
-        # A context of its own, as the agent has one: in the common one this thread would get the person's events of what is on
-        # the screen as well, and at-spi's library is not made for two threads.
-        context = GLib.MainContext()
-        context.push_thread_default()
         flags = Gio.DBusConnectionFlags.AUTHENTICATION_CLIENT | Gio.DBusConnectionFlags.MESSAGE_BUS_CONNECTION
         self.bus = Gio.DBusConnection.new_for_address_sync(self.address, flags, None, None)
         if is_silent:
@@ -118,12 +114,11 @@ class EmptyBus:
         }
         interface = Gio.DBusNodeInfo.new_for_xml(OLD).interfaces[0]
         name = "org.cloudatlas.IscsiInitiator"
-        self.bus.register_object(
-            "/org/cloudatlas/IscsiInitiator", interface, None, lambda *called: values[called[4]], None
-        )
-        Gio.bus_own_name_on_connection(self.bus, name, Gio.BusNameOwnerFlags.NONE, None, None)
-        context.pop_thread_default()
-        threading.Thread(target=GLib.MainLoop(context).run, daemon=True).start()
+        with answered_apart():
+            self.bus.register_object(
+                "/org/cloudatlas/IscsiInitiator", interface, None, lambda *called: values[called[4]], None
+            )
+            Gio.bus_own_name_on_connection(self.bus, name, Gio.BusNameOwnerFlags.NONE, None, None)
 
     def leave(self):
         self.program.terminate()
@@ -157,17 +152,17 @@ class Desk:
 
     def __init__(self):
         self.items, self.shown, self.closed, self.opened = [], [], [], []
-        self.loop = GLib.MainLoop()
         self.bus = Gio.bus_get_sync(Gio.BusType.SESSION)
-        for name, path, document in [
+        places = [
             ("org.kde.StatusNotifierWatcher", "/StatusNotifierWatcher", WATCHER),
             ("org.freedesktop.Notifications", "/org/freedesktop/Notifications", NOTIFICATIONS),
             ("org.cloudatlas.IscsiInitiator.Applet", "/org/cloudatlas/IscsiInitiator/Applet", WINDOW),
-        ]:
-            interface = Gio.DBusNodeInfo.new_for_xml(document).interfaces[0]
-            self.bus.register_object(path, interface, self._called, lambda *_: GLib.Variant("b", True), None)
-            Gio.bus_own_name_on_connection(self.bus, name, Gio.BusNameOwnerFlags.NONE, None, None)
-        threading.Thread(target=self.loop.run, daemon=True).start()
+        ]
+        with answered_apart():
+            for name, path, document in places:
+                interface = Gio.DBusNodeInfo.new_for_xml(document).interfaces[0]
+                self.bus.register_object(path, interface, self._called, lambda *_: GLib.Variant("b", True), None)
+                Gio.bus_own_name_on_connection(self.bus, name, Gio.BusNameOwnerFlags.NONE, None, None)
 
     def _called(self, _bus, sender, _path, _interface, method, parameters, invocation):
         values = parameters.unpack()

@@ -160,6 +160,10 @@ impl Task<'_> {
 
     async fn try_look(&mut self, is_forced: bool) -> Result<Option<Duration>> {
         let engine = self.engine;
+        // Which sessions come and go is nothing to this then: a login comes with a hundred events.
+        if !is_forced && self.is_none_wished && self.is_guarded && engine.state.watch.hears_files() {
+            return Ok(None);
+        }
         let (sysfs, database) = (engine.state.sysfs.clone(), engine.database.clone());
         let (sids, may_have_nodes) = reading(move || (sysfs.sids(), database.may_have_nodes())).await?;
         if !is_forced && self.sessions.as_ref() == Some(&sids) {

@@ -61,7 +61,7 @@ use super::{
     turns::leases,
 };
 use crate::backend::{
-    host::limit::Limit,
+    host::{limit::Limit, threads::writing},
     kernel::{
         stale_sessions::askers::Act,
         sysfs::{Map, Session},
@@ -196,14 +196,18 @@ pub(in crate::engine) async fn end(
             return Err(fault);
         }
     };
-    // Until here nothing could start to use a disk without a map.
-    drop(claims);
+    // Until here nothing could start to use a disk without a map. The kernel takes its time to free one that is gone.
+    let released = (!claims.is_empty()).then(|| tokio::spawn(writing(move || drop(claims))));
     if left.iter().any(|entry| entry.outcome == LogoutOutcome::Failed) {
         // iscsid may still end the session after the deadline: a map made now would be left without
         // a path.
         let is_over = !left.iter().any(|entry| entry.error == Kind::TimedOut.name());
         if is_over {
             letting_go.abort();
+        }
+        // The disks stay, and are as free as before.
+        if let Some(released) = released {
+            let _ = limit.wait(released).await;
         }
         stand_by(engine, &mut left, &plan, &removed, is_over).await?;
     } else if removed == plan.maps {

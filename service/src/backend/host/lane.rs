@@ -6,7 +6,8 @@
 use std::{
     collections::BTreeMap,
     pin::pin,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError, mpsc},
+    time::Duration,
 };
 
 use iscsi_initiator_dbus::{Fault, Kind, fault::Result};
@@ -14,7 +15,14 @@ use tokio::sync::{Notify, oneshot};
 
 use super::limit::Limit;
 
-/// Threads for one kind of work. Each job has one of its own, which keeps its place until it ends,
+/// How long a thread without a job waits for the next one.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// A job, as a thread runs it. It calls what it is given once the thread is free, and then tells who waits: the next job
+/// may come at once.
+type Work = Box<dyn FnOnce(&dyn Fn()) + Send>;
+
+/// Threads for one kind of work. Each job has one of its own, and keeps its place until it ends,
 /// also after nothing waits for it any more.
 pub(crate) struct Lane {
     /// What its jobs do, for a message: `host names are being resolved`.
@@ -28,10 +36,11 @@ pub(crate) struct Lane {
     changed: Notify,
 }
 
-#[derive(Default)]
 struct Jobs {
     next: u64,
     running: BTreeMap<u64, Job>,
+    /// The threads without a job, by the numbers of their first ones.
+    idle: BTreeMap<u64, mpsc::Sender<Work>>,
 }
 
 struct Job {
@@ -62,7 +71,7 @@ enum Full {
 
 impl Lane {
     pub(crate) const fn new(what: &'static str, most: usize, share: usize) -> Self {
-        let jobs = Mutex::new(Jobs { next: 0, running: BTreeMap::new() });
+        let jobs = Mutex::new(Jobs { next: 0, running: BTreeMap::new(), idle: BTreeMap::new() });
         Self { what, most, share, jobs, changed: Notify::const_new() }
     }
 
@@ -109,15 +118,17 @@ impl Lane {
         late: &str,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T> {
-        let _wait = Wait { lane: self, id: place.id };
+        let id = place.id;
+        let _wait = Wait { lane: self, id };
         let (send, done) = oneshot::channel();
-        let thread = std::thread::Builder::new().spawn(move || {
+        let job = move |is_free: &dyn Fn()| {
             let result = work();
             drop(place);
+            is_free();
             // Nothing may be waiting for it any more.
             let _ = send.send(result);
-        });
-        thread.map_err(|error| {
+        };
+        self.begin(id, Box::new(job)).map_err(|error| {
             Fault::new(Kind::Busy, format!("cannot start a thread ({error})")).hint("try again in a moment")
         })?;
         match limit.wait(done).await {
@@ -126,6 +137,38 @@ impl Lane {
                 Err(Fault::new(Kind::Failed, "an internal task failed; the journal has the details"))
             }
             None => Err(limit.fault(late)),
+        }
+    }
+
+    /// Has a thread that is idle run the job, or another one.
+    fn begin(&'static self, id: u64, mut job: Work) -> std::io::Result<()> {
+        loop {
+            let idle = self.jobs().idle.pop_last();
+            let Some((_, thread)) = idle else { break };
+            match thread.send(job) {
+                Ok(()) => return Ok(()),
+                Err(mpsc::SendError(unsent)) => job = unsent,
+            }
+        }
+        std::thread::Builder::new().spawn(move || self.work(id, job)).map(drop)
+    }
+
+    /// Runs this job, and those that come within some time after it.
+    fn work(&'static self, id: u64, job: Work) {
+        let (next, jobs) = mpsc::channel();
+        let is_free = || drop(self.jobs().idle.insert(id, next.clone()));
+        job(&is_free);
+        loop {
+            let job = match jobs.recv_timeout(IDLE) {
+                Ok(job) => job,
+                Err(_) if self.jobs().idle.remove(&id).is_some() => return,
+                // One is on its way.
+                Err(_) => match jobs.recv() {
+                    Ok(job) => job,
+                    Err(_) => return,
+                },
+            };
+            job(&is_free);
         }
     }
 
@@ -181,8 +224,6 @@ impl Drop for Wait {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::mpsc, time::Duration};
-
     use super::*;
 
     const SOON: Duration = Duration::from_millis(50);
@@ -245,10 +286,36 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_thread_runs_one_job_after_the_other_and_ends_where_none_comes() {
+        static LANE: Lane = Lane::new("jobs follow", 2, 2);
+        let thread = || std::thread::current().id();
+        let first = LANE.run(&Limit::of(LONG), "timed out", thread).await.unwrap();
+        for _ in 0..9 {
+            assert_eq!(LANE.run(&Limit::of(LONG), "timed out", thread).await.unwrap(), first);
+        }
+        let mut ends = Vec::new();
+        LANE.run(&Limit::of(SOON), "timed out", hang(&mut ends)).await.unwrap_err();
+        let second = LANE.run(&Limit::of(LONG), "timed out", thread).await.unwrap();
+        assert_ne!(first, second, "it hangs");
+        ends.clear();
+        while LANE.jobs().idle.len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        while !LANE.jobs().idle.is_empty() {
+            tokio::time::sleep(SOON).await;
+        }
+        let third = LANE.run(&Limit::of(LONG), "timed out", thread).await.unwrap();
+        assert!(third != first && third != second);
+    }
+
+    #[tokio::test]
     async fn a_panic_is_an_error_and_frees_its_place() {
         static LANE: Lane = Lane::new("jobs panic", 1, 1);
+        let thread = || std::thread::current().id();
+        LANE.run(&Limit::of(LONG), "timed out", thread).await.unwrap();
         let fault = LANE.run(&Limit::of(LONG), "timed out", || panic!("on purpose")).await.unwrap_err();
         assert_eq!(fault.kind(), Kind::Failed);
-        LANE.run(&Limit::of(LONG), "timed out", || ()).await.unwrap();
+        LANE.run(&Limit::of(LONG), "timed out", thread).await.unwrap();
+        assert_eq!(LANE.jobs().idle.len(), 1, "its thread has ended");
     }
 }

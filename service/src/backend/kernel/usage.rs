@@ -83,6 +83,12 @@ pub(crate) struct Uses {
 #[derive(Debug, Default)]
 pub(crate) struct Claims(Vec<OwnedFd>);
 
+impl Claims {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 /// What is asked about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Question {

@@ -72,7 +72,8 @@ struct Attempts {
 /// What became of a login.
 pub(super) struct Reached {
     pub(super) outcomes: BTreeMap<NodeKey, Outcome>,
-    /// The target's sessions after it, if they were looked at after everything that changed them.
+    /// The target's sessions after it, if they were looked at after everything that changed them; in brief, unless that is
+    /// the look from before.
     pub(super) now: Option<Arc<Snapshot>>,
     /// Whether that is the look from before the login: there was nothing to do.
     pub(super) is_as_before: bool,
@@ -108,7 +109,8 @@ pub(super) async fn log_in(
     if down.is_empty() && lost.is_empty() {
         return Ok(Reached { outcomes, now: Some(before), is_as_before: true, pathless });
     }
-    let looks = Arc::new(SharedLook::of(Scope::of(down.iter().map(|node| &node.key.target))));
+    // What the disks are is looked at once they are waited for.
+    let looks = Arc::new(SharedLook::of(Scope::of(down.iter().map(|node| &node.key.target)).in_brief()));
     let down = Down {
         records: down.iter().filter_map(|node| records.remove_entry(&node.key)).collect(),
         nodes: down,

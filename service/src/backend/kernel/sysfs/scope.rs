@@ -1,4 +1,4 @@
-//! Which sessions a look is about.
+//! Which sessions a look is about, and how much of them.
 //! Must not read anything.
 
 use std::collections::BTreeSet;
@@ -14,6 +14,8 @@ pub(crate) struct Scope {
     portals: Option<Vec<Portal>>,
     /// With these numbers.
     pub(super) sids: Option<BTreeSet<u32>>,
+    /// Whether of each LUN only its address, its name and its map are read.
+    pub(super) is_brief: bool,
 }
 
 impl Scope {
@@ -35,6 +37,11 @@ impl Scope {
     /// Of these, those through one of the portals.
     pub(crate) fn through(self, portals: Vec<Portal>) -> Self {
         Self { portals: Some(portals), ..self }
+    }
+
+    /// The same, and of each LUN only its address, its name and its map: nothing else is known of it then.
+    pub(crate) fn in_brief(self) -> Self {
+        Self { is_brief: true, ..self }
     }
 
     pub(crate) fn is_all(&self) -> bool {

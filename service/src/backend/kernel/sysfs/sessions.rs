@@ -212,7 +212,7 @@ impl<'a> Look<'a> {
         if !scope.has_portal(portal.as_ref()) {
             return None;
         }
-        self.rest(sid, target, portal, Self::disks)
+        self.rest(sid, target, portal, |look, device| look.disks(device, scope.is_brief))
     }
 
     /// Another session, if it has a disk that counts as one with another.
@@ -312,33 +312,40 @@ impl<'a> Look<'a> {
         text.parse().ok()
     }
 
-    fn disks(&mut self, device: &Folder) -> Vec<Disk> {
+    fn disks(&mut self, device: &Folder, is_brief: bool) -> Vec<Disk> {
         let mut disks = Vec::new();
         for target in targets(device) {
             let Ok(folder) = device.folder(&target) else { continue };
-            disks.extend(folder.names().iter().filter_map(|address| self.disk(&folder, address)));
+            let mut read = |address: &String| match is_brief {
+                true => self.brief(&folder, address).map(|(disk, _)| disk),
+                false => self.disk(&folder, address),
+            };
+            disks.extend(folder.names().iter().filter_map(&mut read));
         }
         disks
     }
 
-    fn disk(&mut self, target: &Folder, address: &str) -> Option<Disk> {
+    /// A LUN's address, its name and its map, and its folder.
+    fn brief(&mut self, target: &Folder, address: &str) -> Option<(Disk, Folder)> {
         let mut numbers = address.split(':');
         let (host, channel, id) = (numbers.next()?, numbers.next()?, numbers.next()?);
         let (host, channel, id) = (host.parse().ok()?, channel.parse().ok()?, id.parse().ok()?);
         let lun = numbers.next()?.parse().ok()?;
         let own = target.folder(address).ok()?;
+        let name = own.name_in("block").unwrap_or_default();
+        let map = if name.is_empty() { None } else { self.map_over(&own, &name) };
+        Some((Disk { host, channel, id, lun, name, map, ..Disk::default() }, own))
+    }
+
+    fn disk(&mut self, target: &Folder, address: &str) -> Option<Disk> {
+        let (brief, own) = self.brief(target, address)?;
         let text = |name: &str| own.attribute(name).unwrap_or_default();
         let Inquiry { vendor, model, is_disk } = self.inquiry(&own, address);
-        let name = own.name_in("block").unwrap_or_default();
-        let of_disk = |attribute: &str| match name.as_str() {
+        let of_disk = |attribute: &str| match brief.name.as_str() {
             "" => None,
             name => own.attribute(&format!("block/{name}/{attribute}")),
         };
         Some(Disk {
-            host,
-            channel,
-            id,
-            lun,
             number: of_disk("dev").unwrap_or_default(),
             // In sectors of 512 bytes, whatever the disk's own sector size
             // (Documentation/ABI/stable/sysfs-block).
@@ -351,12 +358,11 @@ impl<'a> Look<'a> {
             wwid: text("wwid"),
             serial: serial(&own).unwrap_or_default(),
             state: text("state"),
-            map: if name.is_empty() { None } else { self.map_over(&own, &name) },
             is_disk,
             // SPC-4, section 5.15.2.4, in the words of scsi_dh_alua; without that handler there is
             // no such attribute.
             is_standby: own.attribute("access_state").is_some_and(|state| !state.starts_with("active")),
-            name,
+            ..brief
         })
     }
 
@@ -486,6 +492,12 @@ mod tests {
                 let is_in = |session: &&Session| scope.has(session);
                 let wanted: Vec<Session> = all.iter().filter(is_in).cloned().collect();
                 assert_eq!(sysfs.sessions_in(&scope), wanted, "{seed}: {scope:?}");
+                let mut briefly = wanted.clone();
+                for disk in briefly.iter_mut().flat_map(|session| &mut session.disks) {
+                    let Disk { host, channel, id, lun, name, map, .. } = std::mem::take(disk);
+                    *disk = Disk { host, channel, id, lun, name, map, ..Disk::default() };
+                }
+                assert_eq!(sysfs.sessions_in(&scope.clone().in_brief()), briefly, "{seed}: {scope:?}");
                 let ours = || wanted.iter().flat_map(|session| &session.disks);
                 let is_kin = |disk: &Disk| {
                     ours().any(|own| {

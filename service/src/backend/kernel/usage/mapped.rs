@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::{Error, ErrorKind, Result},
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -78,16 +78,18 @@ impl Hanging {
         until: Instant,
         found: &mut Vec<Names>,
     ) {
-        let (send, read) = mpsc::channel();
-        let (work, wanted, hanging) = (group.to_vec(), Arc::clone(wanted), self.clone());
+        let reading = Reading::begin();
+        let (work, wanted, hanging, at_work) =
+            (group.to_vec(), Arc::clone(wanted), self.clone(), reading.clone());
         // It begins with the capabilities of this thread.
         let thread = std::thread::Builder::new().spawn(move || {
+            let _ends = Ends(&at_work);
             for process in work {
                 let names = mapped(&process, &wanted, until.min(Instant::now() + EACH));
                 // Together, so that it is either received or forgotten.
                 let mut known = hanging.lock();
                 known.remove(&process.pid);
-                if send.send(names).is_err() {
+                if !at_work.add(names) {
                     return;
                 }
             }
@@ -95,32 +97,95 @@ impl Hanging {
         if let Err(error) = thread {
             return found.push(Err(error));
         }
-        for process in group {
-            // It stops by itself at its limit, unless it hangs.
-            let limit = EACH.min(until.saturating_duration_since(Instant::now())) + EACH / 4;
-            match read.recv_timeout(limit) {
-                Ok(names) => found.push(names),
-                Err(mpsc::RecvTimeoutError::Timeout) => {
-                    let mut known = self.lock();
-                    // It may have come just now.
-                    if let Ok(names) = read.try_recv() {
-                        found.push(names);
-                        continue;
-                    }
-                    known.insert(process.pid, is_able);
-                    // With the receiver gone the thread ends when it comes back.
-                    drop(read);
-                    tracing::warn!(pid = process.pid, "hangs: what it has mapped is not known");
-                    return found.push(late());
-                }
-                // It panicked.
-                Err(mpsc::RecvTimeoutError::Disconnected) => return found.push(late()),
+        // It stops by itself at its limit, unless it hangs.
+        let limit = |since: Instant| EACH.min(until.saturating_duration_since(since)) + EACH / 4;
+        let mut number = 0;
+        while reading.wait(&mut number, limit) {
+            let mut known = self.lock();
+            let mut read = reading.lock();
+            // It may have come just now.
+            if read.found.len() > number || read.is_over {
+                continue;
             }
+            let Some(process) = group.get(number) else { break };
+            known.insert(process.pid, is_able);
+            // With nobody waiting the thread ends when it comes back.
+            read.is_left = true;
+            drop((known, read));
+            tracing::warn!(pid = process.pid, "hangs: what it has mapped is not known");
+            break;
+        }
+        found.append(&mut reading.lock().found);
+        if number < group.len() {
+            // It hangs, or panicked.
+            found.push(late());
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, bool>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a thread has read so far. Who waits for it is woken up once, at its end: each time would cost more than a process
+/// takes to be read.
+#[derive(Clone)]
+struct Reading(Arc<(Mutex<Read>, Condvar)>);
+
+struct Read {
+    found: Vec<Names>,
+    /// When it began with the next one.
+    since: Instant,
+    is_over: bool,
+    /// Nobody waits any more.
+    is_left: bool,
+}
+
+/// The end of the thread, whatever ends it.
+struct Ends<'a>(&'a Reading);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.lock().is_over = true;
+        self.0.0.1.notify_one();
+    }
+}
+
+impl Reading {
+    fn begin() -> Self {
+        let read = Read { found: Vec::new(), since: Instant::now(), is_over: false, is_left: false };
+        Self(Arc::new((Mutex::new(read), Condvar::new())))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Read> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether anybody still waits.
+    fn add(&self, names: Names) -> bool {
+        let mut read = self.lock();
+        if !read.is_left {
+            read.found.push(names);
+            read.since = Instant::now();
+        }
+        !read.is_left
+    }
+
+    /// Waits until the thread has ended, or is late with a process. Returns whether it is, and sets the number of those
+    /// that were read.
+    fn wait(&self, number: &mut usize, limit: impl Fn(Instant) -> Duration) -> bool {
+        let mut read = self.lock();
+        loop {
+            *number = read.found.len();
+            if read.is_over {
+                return false;
+            }
+            let left = (read.since + limit(read.since)).saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            read = self.0.1.wait_timeout(read, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 }
 

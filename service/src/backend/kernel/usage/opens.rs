@@ -7,8 +7,9 @@
 //! by having more open, or mapped, than can be looked at.
 
 use std::{
+    cell::OnceCell,
     collections::{BTreeMap, BTreeSet, HashMap},
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     io::{Error, ErrorKind},
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
@@ -18,7 +19,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, FileType, StatxFlags, statx},
+    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, StatxFlags, openat, readlinkat, statx},
     io::Errno,
 };
 
@@ -94,14 +95,17 @@ pub(super) struct Seen {
     pub(super) unseen: Vec<Unseen>,
 }
 
+/// Whether each mount of a namespace is on a remote file system, by its number.
+type Mounts = HashMap<u64, bool>;
+
 /// One look.
 struct Look<'a> {
     wanted: &'a Wanted,
     /// When it ends for those that could open a device, and for all others.
     until: [Instant; 2],
     share: Share,
-    /// Whether each mount is on a remote file system, by mount namespace.
-    mounts: HashMap<OsString, Rc<HashMap<u64, bool>>>,
+    /// By mount namespace.
+    mounts: HashMap<OsString, Rc<Mounts>>,
 }
 
 /// What is left for the processes of one user.
@@ -119,9 +123,9 @@ enum Unknown {
     Other(Error),
 }
 
-impl From<Error> for Unknown {
-    fn from(error: Error) -> Self {
-        Self::Other(error)
+impl From<Errno> for Unknown {
+    fn from(error: Errno) -> Self {
+        Self::Other(error.into())
     }
 }
 
@@ -242,21 +246,29 @@ impl Look<'_> {
 
     fn open(&mut self, process: &Path) -> Result<Vec<String>, Unknown> {
         let mut names = Vec::new();
-        for entry in std::fs::read_dir(process.join("fd"))? {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = openat(CWD, process.join("fd"), flags, Mode::empty())?;
+        let (mut entries, mounts) = (Dir::new(folder)?, OnceCell::new());
+        while let Some(entry) = entries.read() {
             self.may_go_on()?;
             let Ok(entry) = entry else { continue };
-            let Ok(path) = std::fs::read_link(entry.path()) else { continue };
+            let (folder, fd) = (entries.fd()?, entry.file_name());
+            if matches!(fd.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let Ok(path) = readlinkat(folder, fd, Vec::new()) else { continue };
             // Sockets, pipes and the like have no path, and nothing more is asked of them: to show
             // what is known of some, the kernel waits for their users.
+            let path = Path::new(OsStr::from_bytes(path.as_bytes()));
             if !path.is_absolute() {
                 continue;
             }
             self.share.count = self.share.count.saturating_sub(1);
-            if !self.may_ask(process, &entry.file_name(), &path) {
+            if !self.may_ask(process, OsStr::from_bytes(fd.to_bytes()), path, &mounts) {
                 continue;
             }
             // What the kernel knows already: a file system in user space is not queried (statx(2)).
-            let Ok(file) = statx(CWD, entry.path(), AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE) else {
+            let Ok(file) = statx(folder, fd, AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE) else {
                 continue;
             };
             let wanted = match FileType::from_raw_mode(file.stx_mode.into()) {
@@ -270,15 +282,22 @@ impl Look<'_> {
     }
 
     /// Querying a file on a dead NFS server blocks. A path in `/dev` is not on one; for any other
-    /// path the mount decides, because a container can have its devices anywhere.
-    fn may_ask(&mut self, process: &Path, fd: &std::ffi::OsStr, path: &Path) -> bool {
+    /// path the mount decides, because a container can have its devices anywhere. `mounts` are those that the
+    /// process sees, once they were looked up.
+    fn may_ask(
+        &mut self,
+        process: &Path,
+        fd: &OsStr,
+        path: &Path,
+        mounts: &OnceCell<Option<Rc<Mounts>>>,
+    ) -> bool {
         if path.starts_with("/dev") {
             return true;
         }
         let mut is_local = || {
             let info = bounded::text(&process.join("fdinfo").join(fd), SMALL).ok()?;
             let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()?;
-            let mounts = self.mounts_of(process)?;
+            let mounts = mounts.get_or_init(|| self.mounts_of(process)).as_ref()?;
             mounts.get(&id).map(|is_remote| !is_remote)
         };
         // A mount that no process sees: by the name, then.
@@ -289,7 +308,7 @@ impl Look<'_> {
         })
     }
 
-    fn mounts_of(&mut self, process: &Path) -> Option<Rc<HashMap<u64, bool>>> {
+    fn mounts_of(&mut self, process: &Path) -> Option<Rc<Mounts>> {
         let namespace = std::fs::read_link(process.join("ns/mnt")).map(PathBuf::into_os_string).ok()?;
         if let Some(known) = self.mounts.get(&namespace) {
             return Some(Rc::clone(known));
@@ -388,7 +407,8 @@ mod tests {
         let until = Instant::now() + TIME;
         let share = Share { count: 9, until };
         let mut look = Look { wanted: &wanted, until: [until; 2], share, mounts: HashMap::new() };
-        let mut may = |fd: &str, path: &str| look.may_ask(&process, fd.as_ref(), Path::new(path));
+        let mut may =
+            |fd: &str, path: &str| look.may_ask(&process, fd.as_ref(), Path::new(path), &OnceCell::new());
         assert!(may("3", "/xvda"), "a container's own name for it");
         assert!(!may("4", "/xvda"), "on a file server");
         assert!(!may("5", "/xvda") && may("5", "/sda") && may("4", "/dev/sda"));

@@ -40,7 +40,7 @@ pub(super) fn meanwhile(engine: &Engine, plan: &Plan, running: Running) {
     let (watch, look) = (engine.state.watch.clone(), Look::of(engine, plan));
     tokio::spawn(async move {
         let mut gone = Gone { look, is_announced: false };
-        match watch.until(&mut gone, &Limit::of(MEANWHILE)).await {
+        match watch.until_at_leisure(&mut gone, &Limit::of(MEANWHILE)).await {
             Ok(Some(())) => {}
             Ok(None) => tracing::warn!("the sessions have ended, but not all of it is gone"),
             Err(fault) => {

@@ -222,6 +222,23 @@ impl Watch {
         }
     }
 
+    /// The same for what nobody waits for: looks four times a second, however many events there are, and has none taken
+    /// sooner.
+    pub(in crate::engine) async fn until_at_leisure<P: Predicate>(
+        &self,
+        predicate: &mut P,
+        limit: &Limit,
+    ) -> Result<Option<P::Is>> {
+        loop {
+            let is_last = limit.is_over();
+            let is = predicate.look().await?;
+            if is.is_some() || is_last {
+                return Ok(is);
+            }
+            limit.wait(sleep(TICK)).await;
+        }
+    }
+
     /// A listener for every event from now on.
     pub(in crate::engine) fn events(&self) -> Events {
         let changes = self.count.subscribe();
@@ -445,6 +462,25 @@ mod tests {
         }
         assert_eq!(waiting.await.unwrap().unwrap(), Some(3));
         assert!(begun.elapsed() < TICK, "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_waits_for_is_looked_at_now_and_then_whatever_happens() {
+        let (watch, count) = quiet();
+        let looks = Arc::<AtomicU32>::default();
+        let waiting = tokio::spawn({
+            let (watch, looks) = (watch.clone(), Arc::clone(&looks));
+            async move { watch.until_at_leisure(&mut Nth(5, looks), &Limit::of(Duration::from_secs(5))).await }
+        });
+        let begun = Instant::now();
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        assert_eq!((looks.load(Ordering::Relaxed), *watch.waits.0.borrow()), (1, 0));
+        (0..50).for_each(|_| count.send_modify(|count| count.devices += 1));
+        assert_eq!(waiting.await.unwrap().unwrap(), Some(5));
+        assert_eq!(begun.elapsed(), TICK * 4);
+        let limit = Limit::of(TICK);
+        let never = watch.until_at_leisure(&mut Nth(u32::MAX, Arc::clone(&looks)), &limit).await;
+        assert_eq!((never.unwrap(), looks.load(Ordering::Relaxed)), (None, 7), "once more at the limit");
     }
 
     /// The same, and each result is announced.

@@ -183,7 +183,7 @@ async fn a_caller_who_leaves_cancels() {
 async fn a_call_that_expects_no_reply_goes_on_when_its_caller_leaves() {
     let (room, portals) = Room::with_gateway().await;
     // So that the departure is noticed before it is done.
-    room.machine.delay(|delays| delays.login = Duration::from_secs(1));
+    room.machine.delay(|delays| delays.login = Duration::from_secs(2));
     let caller = room.world.connect().await;
     let login = Message::method_call(OBJECT_PATH, "Login").destination(BUS_NAME).interface(INTERFACE);
     let login = login.with_flags(Flags::NO_REPLY_EXPECTED);

@@ -18,8 +18,8 @@ use crate::{
     engine::call::{Call, Progress},
 };
 
-/// A call that is over sooner is not watched for its caller's departure.
-const QUICK: Duration = Duration::from_millis(100);
+/// A call that is over sooner is not watched for its caller's departure: that costs the bus and the daemon a part of a call.
+const QUICK: Duration = Duration::from_millis(750);
 
 /// Whose call, by its caller's own number.
 type Name = (UniqueName<'static>, u32);

@@ -33,7 +33,7 @@ mod turn;
 mod unused;
 mod users;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use iscsi_initiator_dbus::{
     Fault, Iqn, Kind,
@@ -61,7 +61,7 @@ use super::{
     turns::leases,
 };
 use crate::backend::{
-    host::{limit::Limit, threads::writing},
+    host::{limit::Limit, threads::closing},
     kernel::{
         stale_sessions::askers::Act,
         sysfs::{Map, Session},
@@ -70,6 +70,9 @@ use crate::backend::{
     leases::Held,
     open_iscsi::database::Node,
 };
+
+/// How long a logout that failed may take to close the disks that it had claimed.
+const RELEASED: Duration = Duration::from_secs(5);
 
 impl Engine {
     /// Logs out of the granted portal or of all, with an entry for each session that was up and
@@ -178,7 +181,7 @@ pub(in crate::engine) async fn end(
     };
     limit.decide()?;
     // Runs to the end from here on.
-    let limit = &limit.at_least(std::time::Duration::ZERO);
+    let limit = &limit.at_least(Duration::ZERO);
     if !plan.maps.is_empty() {
         let names: Vec<&str> = plan.maps.iter().map(|map| map.name.as_str()).collect();
         progress.report(Step::Maps, format!("removing {}", names.join(", ")));
@@ -197,7 +200,7 @@ pub(in crate::engine) async fn end(
         }
     };
     // Until here nothing could start to use a disk without a map. The kernel takes its time to free one that is gone.
-    let released = (!claims.is_empty()).then(|| tokio::spawn(writing(move || drop(claims))));
+    let released = (!claims.is_empty()).then(|| tokio::spawn(closing(claims)));
     if left.iter().any(|entry| entry.outcome == LogoutOutcome::Failed) {
         // iscsid may still end the session after the deadline: a map made now would be left without
         // a path.
@@ -205,9 +208,9 @@ pub(in crate::engine) async fn end(
         if is_over {
             letting_go.abort();
         }
-        // The disks stay, and are as free as before.
+        // The disks that stay are to be as free as before.
         if let Some(released) = released {
-            let _ = limit.wait(released).await;
+            let _ = Limit::of(RELEASED).wait(released).await;
         }
         stand_by(engine, &mut left, &plan, &removed, is_over).await?;
     } else if removed == plan.maps {

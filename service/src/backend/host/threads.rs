@@ -30,8 +30,10 @@ static USES: Lane = Lane::new("looks at what uses the disks are under way", 8, 8
 /// Threads that ask multipathd. Any local user may list paths.
 static MULTIPATHD: Lane = Lane::new("requests to multipathd are waiting for its reply", 32, MULTIPATHD_SHARE);
 const MULTIPATHD_SHARE: usize = 8;
-/// Threads that write cached data to disks, which may have no path left, and close disks, which may wait for that.
+/// Threads that write cached data to disks, which may have no path left.
 static WRITES: Lane = Lane::new("writes to disks have not ended", 8, 8);
+/// Threads that close disks: the last one to close a disk that is gone waits for the kernel to free it.
+static CLOSES: Lane = Lane::new("disks are being closed", 8, 8);
 
 /// Any work: what runs it is compiled once for each kind of result, and not for each piece of work.
 type Work<T> = Box<dyn FnOnce() -> T + Send>;
@@ -103,11 +105,16 @@ async fn ask_multipathd<T: Send + 'static>(user: Option<u32>, time: Duration, wo
     MULTIPATHD.run(&limit, "timed out waiting for multipathd", work).await
 }
 
-/// Writes cached data to disks, or closes them, on threads of its own: `TimedOut` after 120 s.
+/// Writes cached data to disks, on threads of its own: `TimedOut` after 120 s.
 pub(crate) async fn writing<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     let late = "the cached data could not be written to the disks within 120 s";
     let work: Work<T> = Box::new(work);
     WRITES.run(&Limit::of(WRITTEN), late, work).await
+}
+
+/// Closes what has disks open, on threads of its own: `TimedOut` after 120 s.
+pub(crate) async fn closing<T: Send + 'static>(open: T) -> Result<()> {
+    CLOSES.run(&Limit::of(WRITTEN), "the disks could not be closed within 120 s", move || drop(open)).await
 }
 
 #[cfg(test)]

@@ -222,20 +222,22 @@ impl Watch {
         }
     }
 
-    /// The same for what nobody waits for: looks four times a second, however many events there are, and has none taken
-    /// sooner.
+    /// The same for what nobody waits for: looks a few times at first, then four times a second, however many events there
+    /// are, and has none taken sooner.
     pub(in crate::engine) async fn until_at_leisure<P: Predicate>(
         &self,
         predicate: &mut P,
         limit: &Limit,
     ) -> Result<Option<P::Is>> {
+        let mut pause = TICK / 4;
         loop {
             let is_last = limit.is_over();
             let is = predicate.look().await?;
             if is.is_some() || is_last {
                 return Ok(is);
             }
-            limit.wait(sleep(TICK)).await;
+            limit.wait(sleep(pause)).await;
+            pause = TICK.min(pause * 2);
         }
     }
 
@@ -477,8 +479,9 @@ mod tests {
         assert_eq!((looks.load(Ordering::Relaxed), *watch.waits.0.borrow()), (1, 0));
         (0..50).for_each(|_| count.send_modify(|count| count.devices += 1));
         assert_eq!(waiting.await.unwrap().unwrap(), Some(5));
-        assert_eq!(begun.elapsed(), TICK * 4);
-        let limit = Limit::of(TICK);
+        let pauses = TICK / 4 + TICK / 2 + TICK * 2;
+        assert!((pauses..pauses + FLURRY).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+        let limit = Limit::of(TICK / 4);
         let never = watch.until_at_leisure(&mut Nth(u32::MAX, Arc::clone(&looks)), &limit).await;
         assert_eq!((never.unwrap(), looks.load(Ordering::Relaxed)), (None, 7), "once more at the limit");
     }

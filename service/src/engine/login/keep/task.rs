@@ -162,6 +162,7 @@ impl Task<'_> {
         let engine = self.engine;
         // Which sessions come and go is nothing to this then: a login comes with a hundred events.
         if !is_forced && self.is_none_wished && self.is_guarded && engine.state.watch.hears_files() {
+            self.sessions = None;
             return Ok(None);
         }
         let (sysfs, database) = (engine.state.sysfs.clone(), engine.database.clone());

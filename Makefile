@@ -55,8 +55,7 @@ test: setup ## everything: what make check does and the long tests, and the scen
 
 soak: setup ## the long scenarios whole: fifty logins and logouts, a kill at each step, boots and outages (SUITE=bookworm: Debian 12, without the boots)
 	@tests/case $(if $(SUITE),--suite $(SUITE)) --soak logout-loop kill-steps kill records-differential $$(cd tests/testbed/scenes/cases && grep -l '^# soak: [a-z ]*\b$(or $(SUITE),trixie)\b' *)
-	@# Alone, and so with both processors: on a single emulated one the time of a boot is that of open-iscsi's own units on this host.
-	@$(if $(SUITE),:,tests/testbed/boot --cpus 2 --reboots --limit 3600 --stage "$$(tests/stage)" reboots)
+	@$(if $(SUITE),:,tests/testbed/boot --reboots --limit 3600 --stage "$$(tests/stage)" reboots)
 
 deny: ## licences, bans and sources of the dependencies (cargo-deny, installed if it is missing)
 	@tests/deny

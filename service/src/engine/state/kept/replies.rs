@@ -9,7 +9,7 @@ use std::{
 
 use tokio::sync::Mutex;
 
-use super::whole::{Freshness, SETTLES, Seen};
+use super::whole::{Freshness, OLDEST, SETTLES, Seen};
 use crate::{
     backend::multipath::daemon::FEW,
     engine::state::{
@@ -20,10 +20,10 @@ use crate::{
 
 /// While all is well, multipathd is not asked more often; nor after it did not answer.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Nor more often than this many times what it takes to answer.
-const SHARE: u32 = 4;
-/// What that grows to.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Nor for more than a tenth of the time: while it answers, a list waits, and it checks no path.
+const SHARE: u32 = 10;
+/// Up to this, after which everything is read anew.
+const LONGEST_PAUSE: Duration = OLDEST;
 
 /// The last reply. Those who wait for one share the next, so that one at a time is asked for, in nobody's name.
 #[derive(Debug, Default)]
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn a_multipathd_that_is_slow_is_asked_less_often() {
         let begun = Instant::now();
-        for (took, pause) in [(0, 1000), (300, 1200), (1000, 4000), (4000, 5000)] {
+        for (took, pause) in [(0, 1000), (300, 3000), (1000, 10_000), (4000, 10_000)] {
             let over = begun + Duration::from_millis(took);
             let reply = Reply { over, ..reply(begun) };
             let question = |then| reply.question(&seen(None, 0), &Freshness::now(), begun + then);

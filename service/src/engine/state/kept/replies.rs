@@ -9,7 +9,7 @@ use std::{
 
 use tokio::sync::Mutex;
 
-use super::whole::{Freshness, OLDEST, SETTLES, Seen};
+use super::whole::{Freshness, SETTLES, Seen};
 use crate::{
     backend::multipath::daemon::FEW,
     engine::state::{
@@ -22,8 +22,8 @@ use crate::{
 const PAUSE: Duration = Duration::from_secs(1);
 /// Nor for more than a tenth of the time: while it answers, a list waits, and it checks no path.
 const SHARE: u32 = 10;
-/// Up to this, after which everything is read anew.
-const LONGEST_PAUSE: Duration = OLDEST;
+/// Up to this; everything is as old at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// The last reply. Those who wait for one share the next, so that one at a time is asked for, in nobody's name.
 #[derive(Debug, Default)]

@@ -1,13 +1,14 @@
 //! Identifies the caller for the log, and to count requests by user.
 //! Must not decide anything: polkit identifies the caller by the unique name.
 
-use std::{fmt::Write as _, fs::File, future::poll_fn, io::Read as _, pin::Pin, time::Duration};
+use std::{
+    fmt::Write as _, fs::File, future::poll_fn, io::Read as _, pin::Pin, sync::OnceLock, time::Duration,
+};
 
 use futures_core::Stream as _;
 use zbus::{
     Connection,
-    fdo::{ConnectionCredentials, DBusProxy},
-    names::UniqueName,
+    fdo::{self, ConnectionCredentials, DBusProxy},
     proxy::CacheProperties,
 };
 
@@ -23,7 +24,8 @@ pub struct Caller {
     name: String,
     uid: u32,
     pid: Option<u32>,
-    unit: String,
+    /// Once it was read.
+    unit: OnceLock<String>,
 }
 
 impl Caller {
@@ -43,29 +45,41 @@ impl Caller {
         self.pid
     }
 
-    /// The systemd unit of that process, escaped; `?` if it is unknown. For the log only.
+    /// The systemd unit of that process when it first called, escaped; `?` if it is unknown. For the log only.
     pub fn unit(&self) -> &str {
-        &self.unit
+        self.unit.get().map_or(UNKNOWN, String::as_str)
     }
 
-    /// Asks the bus. An error means that the caller has left, or that the bus has failed.
-    pub(crate) async fn look_up(connection: &Connection, name: &UniqueName<'_>) -> zbus::Result<Self> {
+    /// Reads the unit if it is not known yet, where that may take a while: the kernel waits there for every change of
+    /// a control group.
+    pub(crate) async fn read_unit(&self) {
+        let (Some(pid), None) = (self.pid, self.unit.get()) else { return };
+        let reading = tokio::task::spawn_blocking(move || unit_of(pid));
+        if let Ok(Ok(Some(unit))) = tokio::time::timeout(UNIT, reading).await {
+            // Another call of the same caller may have read it too.
+            let _ = self.unit.set(unit);
+        }
+    }
+
+    /// Asks the bus. `MethodError` or `FDO` means that the caller has left, or that the bus cannot say; another error that
+    /// the bus has failed.
+    pub(crate) async fn look_up(connection: &Connection, name: &str) -> zbus::Result<Self> {
         let bus = "org.freedesktop.DBus";
         let reply = connection
             .call_method(Some(bus), "/org/freedesktop/DBus", Some(bus), "GetConnectionCredentials", &(name,))
             .await?;
-        let credentials: ConnectionCredentials = reply.body().deserialize()?;
-        let uid = credentials
-            .unix_user_id()
-            .ok_or_else(|| zbus::Error::Failure("the bus reported no uid".into()))?;
-        let pid = credentials.process_id();
-        Ok(Self { name: name.as_str().to_owned(), uid, pid, unit: unit_in_time(pid).await })
+        // As if the bus had refused to say: that it answered so is no failure of the connection to it.
+        let unsaid = |why: String| zbus::Error::from(fdo::Error::Failed(why));
+        let credentials: ConnectionCredentials =
+            reply.body().deserialize().map_err(|error| unsaid(error.to_string()))?;
+        let uid = credentials.unix_user_id().ok_or_else(|| unsaid("the bus reported no uid".to_owned()))?;
+        Ok(Self { name: name.to_owned(), uid, pid: credentials.process_id(), unit: OnceLock::new() })
     }
 
     /// An invented caller, for a forged grant.
     #[cfg(any(test, feature = "forge"))]
     pub(crate) fn forged() -> Self {
-        Self { name: ":0.0".to_owned(), uid: 0, pid: None, unit: unknown() }
+        Self { name: ":0.0".to_owned(), uid: 0, pid: None, unit: OnceLock::new() }
     }
 }
 
@@ -87,29 +101,17 @@ pub async fn departure(connection: &Connection, name: &str) -> zbus::Result<()> 
     Ok(())
 }
 
-fn unknown() -> String {
-    "?".to_owned()
-}
-
-/// The unit of a process, read where that may take a while: the kernel waits there for every change
-/// of a control group.
-async fn unit_in_time(pid: Option<u32>) -> String {
-    let Some(pid) = pid else { return unknown() };
-    let reading = tokio::task::spawn_blocking(move || unit_of(pid));
-    tokio::time::timeout(UNIT, reading).await.ok().and_then(Result::ok).unwrap_or_else(unknown)
-}
+/// A unit that is not known.
+const UNKNOWN: &str = "?";
 
 /// The unit of a process, from its control group.
-fn unit_of(pid: u32) -> String {
+fn unit_of(pid: u32) -> Option<String> {
     let mut text = Vec::new();
     // A process may be in a dozen hierarchies, and a path may have 4096 bytes; more is not worth
     // reading.
     let read =
         File::open(format!("/proc/{pid}/cgroup")).and_then(|file| file.take(16384).read_to_end(&mut text));
-    match read {
-        Ok(_) => unit_in(&String::from_utf8_lossy(&text)).unwrap_or_else(unknown),
-        Err(_) => unknown(),
-    }
+    read.ok().and_then(|_| unit_in(&String::from_utf8_lossy(&text)))
 }
 
 /// The first service or scope on the path in systemd's hierarchy. Below it
@@ -171,6 +173,6 @@ mod tests {
 
     #[test]
     fn a_process_that_is_gone_has_no_known_unit() {
-        assert_eq!(unit_of(u32::MAX), "?");
+        assert_eq!((unit_of(u32::MAX), Caller::forged().unit()), (None, UNKNOWN));
     }
 }

@@ -11,7 +11,7 @@ use zbus::{
 };
 
 use crate::{
-    Action, Caller, Grant,
+    Action, Caller, Callers, Grant,
     authority::{self, Answer, Question},
     caller::departure,
     details::Details,
@@ -68,6 +68,7 @@ impl Default for Limits {
 #[derive(Clone, Debug)]
 pub struct Gate {
     connection: Connection,
+    callers: Arc<Callers>,
     limits: Limits,
     turns: Arc<Turns>,
     places: Arc<Places>,
@@ -77,15 +78,16 @@ pub struct Gate {
 impl Gate {
     /// A gate on the connection that the callers' messages come from. That connection must not have
     /// a method timeout shorter than [`Limits::question`], and a gate in one of its own interfaces
-    /// keeps it open.
-    pub fn new(connection: &Connection) -> Self {
-        Self::with_limits(connection, Limits::default())
+    /// keeps it open. `callers` are those that are known already, and it adds others.
+    pub fn new(connection: &Connection, callers: Arc<Callers>) -> Self {
+        Self::with_limits(connection, callers, Limits::default())
     }
 
     /// The same with other limits, for tests.
-    pub fn with_limits(connection: &Connection, limits: Limits) -> Self {
+    pub fn with_limits(connection: &Connection, callers: Arc<Callers>, limits: Limits) -> Self {
         Self {
             connection: connection.clone(),
+            callers,
             limits,
             turns: Turns::new(limits.checks, limits.checks_per_user, limits.checks_of_root),
             places: Places::new(limits.questions, limits.questions_per_user),
@@ -101,7 +103,7 @@ impl Gate {
         let mut caller = None;
         let may_prompt = call.primary().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH);
         let verdict = self.judge(call, action, details, may_prompt, &mut caller).await;
-        self.log(caller.as_ref(), action, details, verdict.as_ref().err());
+        self.log(caller.as_deref(), action, details, verdict.as_ref().err());
         match (verdict, caller) {
             (Ok(()), Some(caller)) => Ok(Grant::new(action, caller, details)),
             (Err(refusal), _) => Err(refusal.fault(action)),
@@ -114,7 +116,7 @@ impl Gate {
     pub async fn may(&self, call: &Header<'_>, action: Action, details: Details<'_>) -> bool {
         let mut caller = None;
         let verdict = self.judge(call, action, details, false, &mut caller).await;
-        self.log(caller.as_ref(), action, details, verdict.as_ref().err());
+        self.log(caller.as_deref(), action, details, verdict.as_ref().err());
         verdict.is_ok()
     }
 
@@ -143,7 +145,7 @@ impl Gate {
         action: Action,
         details: Details<'_>,
         may_prompt: bool,
-        caller: &mut Option<Caller>,
+        caller: &mut Option<Arc<Caller>>,
     ) -> Result<(), Refusal> {
         let Some(question) = Question::new(call, action, details).map(Arc::new) else {
             return Err(Refusal::Unavailable("the message has no sender".to_owned()));
@@ -165,15 +167,17 @@ impl Gate {
         &self,
         call: &Header<'_>,
         question: &Arc<Question>,
-        caller: &mut Option<Caller>,
+        caller: &mut Option<Arc<Caller>>,
     ) -> Result<Answer, Refusal> {
         let limit = self.limits.check;
         let until = Instant::now() + limit;
         let late = |_| Refusal::Unavailable(format!("timed out after {limit:?}"));
         let failed = |error: zbus::Error| Refusal::Unavailable(error.to_string());
         let Some(sender) = call.sender() else { return Err(failed(zbus::Error::MissingField)) };
-        let found = timeout_at(until, Caller::look_up(&self.connection, sender)).await;
-        let uid = caller.insert(found.map_err(late)?.map_err(failed)?).uid();
+        let found = timeout_at(until, self.callers.find(&self.connection, sender)).await;
+        let caller = caller.insert(found.map_err(late)?.map_err(failed)?);
+        caller.read_unit().await;
+        let uid = caller.uid();
         let ended = self.turns.ended();
         let turn = match timeout(limit / 2, self.turns.take(uid)).await {
             Ok(turn) => turn,

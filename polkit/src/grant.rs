@@ -1,6 +1,8 @@
 //! The proof of polkit's approval, which an engine method requires before it acts.
 //! Must not be made elsewhere, copied or kept for later.
 
+use std::sync::Arc;
+
 use iscsi_initiator_dbus::{Iqn, Portal};
 
 use crate::{Action, Caller, details::Details};
@@ -22,21 +24,21 @@ use crate::{Action, Caller, details::Details};
 #[must_use = "an authorization that is not used was asked for in vain"]
 pub struct Grant {
     action: Action,
-    caller: Caller,
+    caller: Arc<Caller>,
     target: Option<Iqn>,
     portal: Option<Portal>,
 }
 
 impl Grant {
     /// Only the gate calls this, after polkit's approval.
-    pub(crate) fn new(action: Action, caller: Caller, details: Details<'_>) -> Self {
+    pub(crate) fn new(action: Action, caller: Arc<Caller>, details: Details<'_>) -> Self {
         Self { action, caller, target: details.target.cloned(), portal: details.portal.cloned() }
     }
 
     /// A grant that polkit never saw: for the tests of an engine.
     #[cfg(any(test, feature = "forge"))]
     pub fn forged(action: Action, details: Details<'_>) -> Self {
-        Self::new(action, Caller::forged(), details)
+        Self::new(action, Arc::new(Caller::forged()), details)
     }
 
     /// What was allowed.

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`action`] | [`Action`], what polkit can be asked for |
 //! | [`caller`] | [`Caller`], the caller, for the log; when a caller has left the bus |
+//! | [`callers`] | [`Callers`], who is behind the connections on the bus |
 //! | [`details`] | [`Details`], the target, the portal and the interface that an action is about |
 //! | [`gate`] | [`Gate`], the way from a message to a [`Grant`] |
 //! | [`grant`] | [`Grant`], the proof of polkit's approval |
@@ -19,6 +20,7 @@
 pub mod action;
 mod authority;
 pub mod caller;
+pub mod callers;
 pub mod details;
 pub mod gate;
 pub mod grant;
@@ -29,6 +31,7 @@ mod turns;
 
 pub use action::Action;
 pub use caller::{Caller, unit_in};
+pub use callers::Callers;
 pub use details::Details;
 pub use gate::{Gate, Limits};
 pub use grant::Grant;

@@ -50,7 +50,7 @@ pub async fn serve(entrance: &Entrance, layout: Layout) -> zbus::Result<Activity
     let mirror = Mirror::start(connection, &engine, &watchers, &activity);
     engine.clean_up();
     engine.keep_logged_in().await;
-    let gate = Gate::new(connection);
+    let gate = Gate::new(connection, entrance.callers());
     let objects = Objects::new(connection, gate.clone(), activity.clone(), mirror);
     let manager = Manager::new(engine, gate, activity.clone(), watchers);
     connection.object_server().at(OBJECT_PATH, manager).await?;

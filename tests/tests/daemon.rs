@@ -23,10 +23,11 @@ use crate::room::{
 };
 use iscsi_initiator_dbus::{
     Fault, Kind,
+    proxy::InitiatorProxy,
     results::{ChapMode, NodeState, Startup},
 };
 use tokio::time::timeout;
-use zbus::Variant;
+use zbus::{MessageStream, Variant, export::ordered_stream::OrderedStreamExt as _, message::Type};
 
 type Options<'a> = HashMap<&'a str, Variant<'a>>;
 
@@ -381,4 +382,45 @@ async fn what_goes_on_after_a_login_that_timed_out_keeps_the_target_and_the_daem
     timeout(SOON * 2, room.activity.idle_for(quiet)).await.unwrap();
     std::fs::remove_file(room.machine.at("bin/delay")).unwrap();
     fails(client.login(TARGET, "", Options::new()).await, Kind::Failed, "there is no session");
+}
+
+#[tokio::test]
+async fn the_bus_is_asked_once_who_a_caller_is() {
+    const BUS: &str = "org.freedesktop.DBus";
+    let room = Room::start().await;
+    let callers = [room.world.connect().await, room.world.connect().await];
+    let names = callers.each_ref().map(|caller| caller.unique_name().unwrap().to_string());
+    let [often, once] = callers.each_ref().map(InitiatorProxy::new);
+    let (often, once) = (often.await.unwrap(), once.await.unwrap());
+    let monitor = room.world.connect().await;
+    let bus = zbus::fdo::DBusProxy::new(&monitor).await.unwrap();
+    let polkitd =
+        bus.get_name_owner("org.freedesktop.PolicyKit1".try_into().unwrap()).await.unwrap().to_string();
+    let mut heard = MessageStream::from(&monitor);
+    let rules = names.clone().map(|name| format!("type='method_call',destination='{BUS}',arg0='{name}'"));
+    let path = "/org/freedesktop/DBus";
+    let begun = monitor
+        .call_method(
+            Some(BUS),
+            path,
+            Some("org.freedesktop.DBus.Monitoring"),
+            "BecomeMonitor",
+            &(rules.to_vec(), 0_u32),
+        )
+        .await;
+    begun.unwrap();
+    for client in [&often, &often, &often, &once] {
+        client.list_nodes(Options::new()).await.unwrap();
+    }
+    // What the bus was asked about the two, but by polkitd: first about the one that called thrice.
+    let mut asked = Vec::new();
+    while asked.len() < 2 {
+        let message = timeout(SOON, heard.next()).await.unwrap().unwrap().unwrap();
+        let header = message.header();
+        if header.message_type() == Type::MethodCall && header.sender().is_some_and(|name| *name != *polkitd)
+        {
+            asked.push(message.body().deserialize::<String>().unwrap());
+        }
+    }
+    assert_eq!(asked, names);
 }

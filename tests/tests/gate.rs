@@ -69,7 +69,7 @@ async fn world(limits: Limits) -> (World, Arc<Notify>) {
     let give_up = Arc::new(Notify::new());
     let probe_gives_up = Arc::clone(&give_up);
     let serve = |connection: Connection| async move {
-        let gate = Gate::with_limits(&connection, limits);
+        let gate = Gate::with_limits(&connection, Arc::default(), limits);
         connection.object_server().at(OBJECT_PATH, Probe { gate, give_up: probe_gives_up }).await.unwrap();
         connection.request_name(BUS_NAME).await.unwrap();
         std::future::pending().await

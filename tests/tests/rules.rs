@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
+use std::sync::Arc;
+
 use iscsi_initiator_dbus::{BUS_NAME, Fault, Iqn, OBJECT_PATH};
 use iscsi_initiator_polkit::{Action, Details, Gate};
 use iscsi_initiator_tests::harness::{MEMBER, STRANGER, World, files::RULES};
@@ -39,7 +41,7 @@ impl Probe {
 }
 
 async fn serve(connection: Connection) {
-    let gate = Gate::new(&connection);
+    let gate = Gate::new(&connection, Arc::default());
     connection.object_server().at(OBJECT_PATH, Probe(gate)).await.unwrap();
     connection.request_name(BUS_NAME).await.unwrap();
     std::future::pending().await

@@ -32,6 +32,9 @@ const BUS: &str = r#"<busconfig>
     <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus.Introspectable"/>
     <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus.Properties"/>
   </policy>
+  <policy user="root">
+    <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus.Monitoring"/>
+  </policy>
   <include>/usr/share/dbus-1/system.d/org.freedesktop.PolicyKit1.conf</include>
   <include>/usr/share/dbus-1/system.d/org.freedesktop.systemd1.conf</include>
   <include>ROOM/dbus/org.cloudatlas.IscsiInitiator.conf</include>

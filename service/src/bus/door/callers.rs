@@ -1,16 +1,11 @@
 //! Which user a connection on the bus belongs to. It is asked on a connection of its own, one at a time: nothing
 //! else is read meanwhile, so that no call waits in memory for the answer.
-//! Must not remember more than a fixed number.
+//! Must not wait for anything but the bus.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
+use iscsi_initiator_polkit::Callers;
 use zbus::Connection;
-
-/// How many connections are remembered; the bus has no more at a time by default.
-const MOST: usize = 2048;
 
 /// The bus answers at once, unless it is flooded itself.
 const LOOKUP: Duration = Duration::from_secs(10);
@@ -25,49 +20,28 @@ pub(super) enum Owner {
     Unknown,
 }
 
-/// Asks the bus, and remembers: it never uses a unique name twice.
+/// Asks the bus, unless the caller is known. The connection must take descriptors: some buses send one with the answer
+/// without asking whether it does, and end it if not. What it says is remembered for those that the call comes to next.
 #[derive(Debug)]
-pub(super) struct Callers {
+pub(super) struct Asking {
     bus: Connection,
-    known: HashMap<String, u32>,
-    order: VecDeque<String>,
+    callers: Arc<Callers>,
 }
 
-impl Callers {
+impl Asking {
     /// Asks on this connection.
-    pub(super) fn new(bus: Connection) -> Self {
-        Self { bus, known: HashMap::new(), order: VecDeque::new() }
+    pub(super) fn new(bus: Connection, callers: Arc<Callers>) -> Self {
+        Self { bus, callers }
     }
 
     /// The user of this connection. An error means that the bus has failed.
-    pub(super) async fn owner(&mut self, name: &str) -> zbus::Result<Owner> {
-        if let Some(uid) = self.known.get(name) {
-            return Ok(Owner::User(*uid));
-        }
-        let bus = "org.freedesktop.DBus";
-        let arguments = (name,);
-        let asked = self.bus.call_method(
-            Some(bus),
-            "/org/freedesktop/DBus",
-            Some(bus),
-            "GetConnectionUnixUser",
-            &arguments,
-        );
-        let reply = match tokio::time::timeout(LOOKUP, asked).await {
-            Ok(Ok(reply)) => reply,
-            Ok(Err(zbus::Error::MethodError(..) | zbus::Error::FDO(_))) => return Ok(Owner::Gone),
-            Ok(Err(error)) => return Err(error),
+    pub(super) async fn owner(&self, name: &str) -> zbus::Result<Owner> {
+        match tokio::time::timeout(LOOKUP, self.callers.find(&self.bus, name)).await {
+            Ok(Ok(caller)) => Ok(Owner::User(caller.uid())),
+            Ok(Err(zbus::Error::MethodError(..) | zbus::Error::FDO(_))) => Ok(Owner::Gone),
+            Ok(Err(error)) => Err(error),
             // A flood of the bus must not end the daemon.
-            Err(_) => return Ok(Owner::Unknown),
-        };
-        let uid = reply.body().deserialize()?;
-        if self.order.len() >= MOST
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.known.remove(&oldest);
+            Err(_) => Ok(Owner::Unknown),
         }
-        self.order.push_back(name.to_owned());
-        self.known.insert(name.to_owned(), uid);
-        Ok(Owner::User(uid))
     }
 }

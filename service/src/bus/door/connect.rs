@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use iscsi_initiator_polkit::Rate;
+use iscsi_initiator_polkit::{Callers, Rate};
 use tokio::{
     net::UnixStream,
     sync::mpsc::{self, UnboundedReceiver},
@@ -23,7 +23,7 @@ use zbus::{
 };
 
 use super::{
-    callers::Callers,
+    callers::Asking,
     places::Places,
     reader::{Reader, Rule},
     writer::{Line, Writer},
@@ -41,6 +41,7 @@ pub struct Entrance {
     connection: Connection,
     /// The calls to the objects.
     objects: Mutex<Option<UnboundedReceiver<Message>>>,
+    callers: Arc<Callers>,
 }
 
 impl Entrance {
@@ -48,6 +49,11 @@ impl Entrance {
     pub(crate) fn calls_to_objects(&self) -> Option<UnboundedReceiver<Message>> {
         // Taking something cannot leave it half taken, so a poisoned lock is usable.
         self.objects.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Who is behind the connections that have called.
+    pub(crate) fn callers(&self) -> Arc<Callers> {
+        Arc::clone(&self.callers)
     }
 }
 
@@ -71,9 +77,11 @@ pub async fn connect(bus: &Address) -> zbus::Result<Entrance> {
     let log = Rate::new("calls refused at the door", LOGGED, LOG_WINDOW);
     // No more wait in it than there are places.
     let (objects, calls) = mpsc::unbounded_channel();
-    let rule = Rule::Serve { places: Arc::clone(&places), callers: Callers::new(asking), log, objects };
+    let callers = Arc::<Callers>::default();
+    let asking = Asking::new(asking, Arc::clone(&callers));
+    let rule = Rule::Serve { places: Arc::clone(&places), asking, log, objects };
     let connection = Builder::socket(Doored::connect(bus, places, rule).await?).build().await?;
-    Ok(Entrance { connection, objects: Mutex::new(Some(calls)) })
+    Ok(Entrance { connection, objects: Mutex::new(Some(calls)), callers })
 }
 
 /// A socket with a door.

@@ -16,7 +16,7 @@ use tokio::{io::Interest, net::UnixStream, sync::mpsc::UnboundedSender};
 use zbus::{Message, connection::socket::ReadHalf, export::async_trait::async_trait};
 
 use super::{
-    callers::{Callers, Owner},
+    callers::{Asking, Owner},
     frame::{FIXED, Fields, Kind, Start},
     places::{Lane, Load, Places},
     refusal,
@@ -46,7 +46,7 @@ const DESCRIPTORS: usize = 253;
 #[derive(Debug)]
 pub(super) enum Rule {
     /// Calls that have a place, and signals. Calls to the objects go to who answers those.
-    Serve { places: Arc<Places>, callers: Callers, log: Arc<Rate>, objects: UnboundedSender<Message> },
+    Serve { places: Arc<Places>, asking: Asking, log: Arc<Rate>, objects: UnboundedSender<Message> },
     /// Nothing.
     Ask,
 }
@@ -131,14 +131,14 @@ impl Reader {
     ) -> zbus::Result<Verdict> {
         let held = descriptors.kept.len();
         let is_whole = !descriptors.were_lost && fields.descriptors <= held;
-        let (places, callers, log) = match (&mut self.rule, start.kind) {
+        let (places, asking, log) = match (&mut self.rule, start.kind) {
             (_, Kind::Reply) => return Ok(pass_if(is_whole && start.body <= MOST_REPLY)),
             (Rule::Serve { .. }, Kind::Signal) => return Ok(pass_if(held == 0 && start.body <= MOST_SIGNAL)),
-            (Rule::Serve { places, callers, log, .. }, Kind::Call) => (places, callers, log),
+            (Rule::Serve { places, asking, log, .. }, Kind::Call) => (places, asking, log),
             _ => return Ok(Verdict::Drop),
         };
         let Some(sender) = fields.sender else { return Ok(Verdict::Drop) };
-        let uid = match callers.owner(sender).await? {
+        let uid = match asking.owner(sender).await? {
             Owner::User(uid) => uid,
             Owner::Gone => return Ok(Verdict::Drop),
             Owner::Unknown => {

@@ -26,7 +26,9 @@ pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
 
 /// The whole file as text. Bytes that are not UTF-8 must not hide the others.
 pub(crate) fn text(path: &Path, most: u64) -> Result<String> {
-    read(path, most).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    let bytes = read(path, most)?;
+    Ok(String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
 /// The beginning of a file as text: as many bytes at most.

@@ -200,7 +200,8 @@ fn mapped(process: &Folder, wanted: &BTreeSet<String>, until: Instant) -> Names 
         if Instant::now() >= until {
             return Err(Error::from(ErrorKind::TimedOut));
         }
-        let name = line.find(" /dev/").and_then(|at| line.get(at + 6..));
+        // Before the path no column has a slash.
+        let name = line.split_once('/').and_then(|(_, path)| path.strip_prefix("dev/"));
         names.extend(name.and_then(|name| wanted.get(name)).cloned());
         Ok(())
     })?;

@@ -45,10 +45,12 @@ pub(super) struct Suspect {
 struct Credentials {
     /// The real one.
     uid: u32,
-    uids: BTreeSet<u32>,
-    gids: BTreeSet<u32>,
+    uids: Vec<u32>,
+    gids: Vec<u32>,
     capabilities: u64,
     size: u64,
+    /// Its first thread: nothing is left of it, but for what its other threads have.
+    has_ended: bool,
 }
 
 /// Who may open a device.
@@ -107,7 +109,7 @@ fn suspect(proc: &Path, pid: u32, nodes: Option<&BTreeSet<Node>>) -> Option<Susp
     let name = status.lines().next().and_then(|line| line.strip_prefix("Name:")).unwrap_or_default();
     let process = Process::named(pid, name);
     let mut thread = None;
-    if has_ended(&status) {
+    if credentials.has_ended {
         thread = Some(another_thread(&folder, pid)?);
     }
     // In a namespace of its own any user has all capabilities, and they open nothing outside it.
@@ -126,14 +128,15 @@ fn suspect(proc: &Path, pid: u32, nodes: Option<&BTreeSet<Node>>) -> Option<Susp
     Some(Suspect { process, uid: Some(credentials.uid), is_able, size: credentials.size, thread })
 }
 
-/// Whether its first thread has ended: nothing is left of it, but for what its other threads have.
-fn has_ended(status: &str) -> bool {
-    let state = status.lines().find_map(|line| line.strip_prefix("State:"));
-    state.is_some_and(|state| state.trim_start().starts_with(['Z', 'X']))
+/// Of a thread in this state nothing is left.
+fn is_over(state: &str) -> bool {
+    state.trim_start().starts_with(['Z', 'X'])
 }
 
 fn another_thread(folder: &Path, pid: u32) -> Option<u32> {
     let threads = std::fs::read_dir(folder.join("task")).ok()?.flatten();
+    let has_ended =
+        |status: &str| status.lines().find_map(|line| line.strip_prefix("State:")).is_some_and(is_over);
     let runs = |thread: &u32| {
         let status = folder.join("task").join(thread.to_string()).join("status");
         // One of which nothing can be read is not taken for one that has ended.
@@ -150,23 +153,34 @@ pub(super) fn goes_on(proc: &Path, suspect: &Suspect) -> bool {
     suspect.thread.is_some() && another_thread(&proc.join(pid.to_string()), pid).is_some()
 }
 
-/// From `/proc/PID/status` (proc_pid_status(5)).
+/// From `/proc/PID/status` (proc_pid_status(5)), in one pass: it has some sixty lines.
 fn credentials(status: &str) -> Option<Credentials> {
-    let of = |key: &str| status.lines().find_map(|line| line.strip_prefix(key));
-    let numbers = |text: &str| -> BTreeSet<u32> {
-        text.split_whitespace().filter_map(|number| number.parse().ok()).collect()
+    let mut found = Credentials {
+        uid: 0,
+        uids: Vec::new(),
+        gids: Vec::new(),
+        capabilities: 0,
+        size: 0,
+        has_ended: false,
     };
-    let uid = of("Uid:")?.split_whitespace().next()?.parse().ok()?;
-    let uids = numbers(of("Uid:")?);
-    let mut gids = numbers(of("Gid:")?);
-    gids.append(&mut numbers(of("Groups:").unwrap_or_default()));
-    Some(Credentials {
-        uid,
-        uids,
-        gids,
-        capabilities: u64::from_str_radix(of("CapPrm:").unwrap_or_default().trim(), 16).unwrap_or(0),
-        size: of("FDSize:").and_then(|size| size.trim().parse().ok()).unwrap_or_default(),
-    })
+    for line in status.lines() {
+        let Some((key, value)) = line.split_once(':') else { continue };
+        let numbers = || value.split_whitespace().filter_map(|number| number.parse::<u32>().ok());
+        match key {
+            "State" => found.has_ended = is_over(value),
+            "Uid" => found.uids.extend(numbers()),
+            "Gid" | "Groups" => found.gids.extend(numbers()),
+            "FDSize" => found.size = value.trim().parse().unwrap_or_default(),
+            "CapPrm" => {
+                found.capabilities = u64::from_str_radix(value.trim(), 16).unwrap_or_default();
+                break;
+            }
+            _ => {}
+        }
+    }
+    found.uid = *found.uids.first()?;
+    found.gids.first()?;
+    Some(found)
 }
 
 #[cfg(test)]

@@ -107,11 +107,11 @@ pub(super) async fn run(engine: Arc<Engine>) {
                 if sign.network {
                     hurry_at.get_or_insert(now + DEBOUNCE);
                 }
-                if sign.devices || sign.files {
+                is_forced |= sign.files;
+                task.is_none_wished &= !sign.files;
+                if sign.files || (sign.devices && !task.is_idle()) {
                     let at = now + SETTLES;
                     look_at = Some(look_at.map_or(at, |planned| planned.min(at)));
-                    is_forced |= sign.files;
-                    task.is_none_wished &= !sign.files;
                 }
             }
             () = until(next) => {}
@@ -158,11 +158,19 @@ impl Task<'_> {
         }
     }
 
+    /// Whether it is nothing to this which sessions come and go: then no look follows an event of a device, of which a login
+    /// has a hundred. Those of the last look are no longer known.
+    fn is_idle(&mut self) -> bool {
+        let is_idle = self.is_none_wished && self.is_guarded && self.engine.state.watch.hears_files();
+        if is_idle {
+            self.sessions = None;
+        }
+        is_idle
+    }
+
     async fn try_look(&mut self, is_forced: bool) -> Result<Option<Duration>> {
         let engine = self.engine;
-        // Which sessions come and go is nothing to this then: a login comes with a hundred events.
-        if !is_forced && self.is_none_wished && self.is_guarded && engine.state.watch.hears_files() {
-            self.sessions = None;
+        if !is_forced && self.is_idle() {
             return Ok(None);
         }
         let (sysfs, database) = (engine.state.sysfs.clone(), engine.database.clone());

@@ -9,12 +9,13 @@
 )]
 
 use std::{
-    io::Read as _,
+    io::{ErrorKind, Read as _},
     os::{
         fd::OwnedFd,
         linux::net::SocketAddrExt as _,
         unix::net::{SocketAddr, UnixListener},
     },
+    time::Instant,
 };
 
 use crate::room::{Options, Room, SECRET, TARGET, fails, option};
@@ -36,7 +37,16 @@ fn squat(name: &str) -> UnixListener {
         let uid = Uid::from_raw(STRANGER.uid);
         // Of this thread alone.
         rustix::thread::set_thread_res_uid(uid, uid, uid).unwrap();
-        UnixListener::bind_addr(&SocketAddr::from_abstract_name(name).unwrap()).unwrap()
+        let (name, until) = (SocketAddr::from_abstract_name(name).unwrap(), Instant::now() + DEADLINE);
+        loop {
+            match UnixListener::bind_addr(&name) {
+                // A program that another test is starting has a copy of the socket that was closed, until its own code runs.
+                Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < until => {
+                    std::thread::yield_now();
+                }
+                socket => return socket.unwrap(),
+            }
+        }
     });
     binding.join().unwrap()
 }

@@ -14,7 +14,7 @@ const LOOKUP: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
     User(u32),
-    /// It has left the bus.
+    /// It has left the bus, or the bus cannot say.
     Gone,
     /// The bus did not say in time.
     Unknown,

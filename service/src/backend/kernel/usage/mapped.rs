@@ -262,6 +262,18 @@ mod tests {
     }
 
     #[test]
+    fn only_a_path_that_begins_with_dev_is_a_device() {
+        let folder = tempfile::tempdir().unwrap();
+        let wanted = BTreeSet::from(["sdb".to_owned(), "mapper/x".to_owned()]);
+        let read =
+            |text: &str| mapped(&maps(folder.path(), 7, text), &wanted, Instant::now() + EACH).unwrap();
+        let line = |path: &str| format!("7f0-7f1 rw-s 00000000 00:05 300    {path}\n");
+        assert_eq!(read(&format!("{}{}", line("/dev/sdb"), line("/dev/mapper/x"))), ["mapper/x", "sdb"]);
+        let others = ["", "[heap]", "/usr/lib/libc.so", "/dev/sdbx", "/a /dev/sdb", "/x/dev/sdb"];
+        assert_eq!(read(&others.map(line).concat()), [""; 0]);
+    }
+
+    #[test]
     fn those_that_hang_do_not_take_more_than_some_threads() {
         let folder = tempfile::tempdir().unwrap();
         let hanging = Hanging::default();

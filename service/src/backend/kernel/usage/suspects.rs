@@ -163,13 +163,18 @@ fn credentials(status: &str) -> Option<Credentials> {
         size: 0,
         has_ended: false,
     };
+    let mut has_group = false;
     for line in status.lines() {
         let Some((key, value)) = line.split_once(':') else { continue };
         let numbers = || value.split_whitespace().filter_map(|number| number.parse::<u32>().ok());
         match key {
             "State" => found.has_ended = is_over(value),
             "Uid" => found.uids.extend(numbers()),
-            "Gid" | "Groups" => found.gids.extend(numbers()),
+            "Gid" => {
+                has_group = true;
+                found.gids.extend(numbers());
+            }
+            "Groups" => found.gids.extend(numbers()),
             "FDSize" => found.size = value.trim().parse().unwrap_or_default(),
             "CapPrm" => {
                 found.capabilities = u64::from_str_radix(value.trim(), 16).unwrap_or_default();
@@ -178,9 +183,9 @@ fn credentials(status: &str) -> Option<Credentials> {
             _ => {}
         }
     }
+    // Without both it is not known who it is.
     found.uid = *found.uids.first()?;
-    found.gids.first()?;
-    Some(found)
+    has_group.then_some(found)
 }
 
 #[cfg(test)]
@@ -201,6 +206,18 @@ mod tests {
     fn namespace(proc: &Path, of: &str, name: &str) {
         std::fs::create_dir_all(proc.join(of).join("ns")).unwrap();
         std::os::unix::fs::symlink(name, proc.join(of).join("ns/user")).unwrap();
+    }
+
+    #[test]
+    fn credentials_are_read_in_one_pass_and_only_whole() {
+        let status = "Name:\tUid:\\n0 9\nState:\tZ (zombie)\nUid:\t7\t0\t8\t8\nGid:\t3\t3\t3\t3\nFDSize:\t64\n\
+                      Groups:\t44 45 \nVmPeak:\t1 kB\nCapInh:\tffff\nCapPrm:\t0000000000200002\nCapEff:\tff\n";
+        let read = credentials(status).unwrap();
+        assert_eq!((read.uid, read.uids, read.gids), (7, vec![7, 0, 8, 8], vec![3, 3, 3, 3, 44, 45]));
+        assert_eq!((read.size, read.capabilities, read.has_ended), (64, 0x20_0002, true));
+        for missing in ["Uid:\t7", "Gid:\t3"] {
+            assert!(credentials(&status.replace(missing, "No:")).is_none(), "{missing}");
+        }
     }
 
     #[test]

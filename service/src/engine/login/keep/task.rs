@@ -109,7 +109,7 @@ pub(super) async fn run(engine: Arc<Engine>) {
                 }
                 is_forced |= sign.files;
                 task.is_none_wished &= !sign.files;
-                if sign.files || (sign.devices && !task.is_idle()) {
+                if sign.files || (sign.devices && !task.forgets_sessions()) {
                     let at = now + SETTLES;
                     look_at = Some(look_at.map_or(at, |planned| planned.min(at)));
                 }
@@ -158,9 +158,9 @@ impl Task<'_> {
         }
     }
 
-    /// Whether it is nothing to this which sessions come and go: then no look follows an event of a device, of which a login
-    /// has a hundred. Those of the last look are no longer known.
-    fn is_idle(&mut self) -> bool {
+    /// Forgets the sessions of the last look where it is nothing to this which come and go, and returns whether it did: no look
+    /// follows an event of a device then, of which a login has a hundred.
+    fn forgets_sessions(&mut self) -> bool {
         let is_idle = self.is_none_wished && self.is_guarded && self.engine.state.watch.hears_files();
         if is_idle {
             self.sessions = None;
@@ -170,7 +170,7 @@ impl Task<'_> {
 
     async fn try_look(&mut self, is_forced: bool) -> Result<Option<Duration>> {
         let engine = self.engine;
-        if !is_forced && self.is_idle() {
+        if !is_forced && self.forgets_sessions() {
             return Ok(None);
         }
         let (sysfs, database) = (engine.state.sysfs.clone(), engine.database.clone());

@@ -32,6 +32,9 @@ use self::{
 use super::uevents::session_in;
 use crate::backend::open_iscsi::database::NodeKey;
 
+/// The kernel's software initiator, as module and as host.
+const SOFTWARE: &str = "iscsi_tcp";
+
 /// An iSCSI session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Session {
@@ -245,11 +248,21 @@ impl Sysfs {
             Some(_) if is_unbound => Left::BeingEnded,
             Some(_) => return None,
         };
-        // Hosts of other kinds have sessions that their hardware makes.
-        let host = self.root.join(format!("class/scsi_host/host{}", self.host_of(sid)?));
         // Sessions made by the kernel or the firmware have no pid (-1).
         let creator = attribute(&path, "creator")?.parse().ok()?;
-        (attribute(&host, "proc_name")? == "iscsi_tcp").then_some(StaleSession { sid, creator, left })
+        self.is_of_software(sid).then_some(StaleSession { sid, creator, left })
+    }
+
+    /// Whether the software initiator has made a session. Hosts of other kinds have sessions that their hardware makes.
+    fn is_of_software(&self, sid: u32) -> bool {
+        let host = |sid| Some(self.root.join(format!("class/scsi_host/host{}", self.host_of(sid)?)));
+        host(sid).and_then(|host| attribute(&host, "proc_name")).as_deref() == Some(SOFTWARE)
+    }
+
+    /// How many references to the software initiator the kernel counts: those of its sessions, and of whoever has a disk
+    /// of one open. `None` where that is not known, as where it is no module.
+    pub(crate) fn references_to_software(&self) -> Option<usize> {
+        attribute(&self.root.join("module").join(SOFTWARE), "refcnt")?.parse().ok()
     }
 
     /// The multipath map of this device-mapper device; `None` if it is another kind of device.

@@ -3,6 +3,7 @@
 //!
 //! | room | what it is |
 //! |---|---|
+//! | `counted` | whether the kernel counts anyone who has a disk open |
 //! | `holder` | describes what holds a device |
 //! | `mapped` | processes that have a device mapped |
 //! | `opens` | processes that have a device open or mapped |
@@ -10,6 +11,7 @@
 //! | `suspects` | the processes to inspect, and in which order |
 //! | `tables` | the kernel's tables: mounts, swap, loop files, btrfs |
 
+mod counted;
 mod holder;
 mod mapped;
 mod opens;
@@ -120,6 +122,12 @@ struct Group {
     numbers: Vec<usize>,
 }
 
+impl Looked {
+    fn unused(question: Question) -> Self {
+        Self { quiet: question.devices.clone(), question, ..Self::default() }
+    }
+}
+
 #[cfg(test)]
 impl Looked {
     pub(crate) fn at_nothing(question: Question) -> Self {
@@ -146,8 +154,14 @@ impl Usage {
     }
 
     /// What the tables say of each question, and which programs have its devices open; all programs are looked at once.
-    /// `skip` are those that may have them open. Claims nothing. Blocks.
+    /// No program is, where the kernel counts none that has one open. `skip` are those that may have them open. Claims
+    /// nothing. Blocks.
     pub(crate) fn look_at(&self, questions: Vec<Question>, skip: &[u32]) -> Vec<Looked> {
+        let disks = questions.iter().flat_map(|question| question.devices.iter().chain(&question.paths));
+        let addresses = questions.iter().flat_map(|question| &question.addresses);
+        if counted::is_nothing_open(&self.sysfs, disks, addresses) {
+            return questions.into_iter().map(Looked::unused).collect();
+        }
         let capabilities = Raised::new(TO_LOOK_INTO_PROCESSES);
         let devices: Vec<String> = questions.iter().flat_map(|question| question.devices.clone()).collect();
         let known = pids(&self.proc);

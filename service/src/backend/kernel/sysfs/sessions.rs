@@ -30,6 +30,11 @@ impl Sysfs {
         Look::begin(self).map(|look| look.sids()).unwrap_or_default()
     }
 
+    /// The numbers of the sessions that the software initiator has made.
+    pub(crate) fn software_sessions(&self) -> BTreeSet<u32> {
+        self.sids().into_iter().filter(|sid| self.is_of_software(*sid)).collect()
+    }
+
     /// Every session, as if it had no LUN.
     pub(crate) fn sessions_without_disks(&self) -> Vec<Session> {
         let Some(mut look) = Look::begin(self) else { return Vec::new() };

@@ -116,6 +116,23 @@ fn udevs_look_is_told_from_a_use_by_its_cgroup() {
 }
 
 #[test]
+fn programs_are_looked_into_only_where_the_kernel_counts_one_that_has_a_disk_open() {
+    let (folder, usage) = world();
+    set(&folder, "dev", "sdb", "");
+    set(&folder, "class/scsi_host/host3", "proc_name", "iscsi_tcp\n");
+    set(&folder, "proc/7", "comm", "dd\n");
+    set(&folder, "proc/7", "maps", "7f00-7f01 rw-s 00000000 00:05 300 /dev/sdb\n");
+    // One is the session's.
+    for (count, found) in [("1\n", None), ("2\n", Some("sdb is held open by dd (pid 7)"))] {
+        set(&folder, "module/iscsi_tcp", "refcnt", count);
+        let question = Question { devices: vec!["sdb".to_owned()], ..Question::default() };
+        let uses = uses(&usage, question);
+        assert_eq!(told(&uses), Vec::from_iter(found), "{count}");
+        assert_eq!(uses.claims.is_empty(), found.is_some());
+    }
+}
+
+#[test]
 fn a_btrfs_is_found_by_its_members_and_by_its_source() {
     let (folder, usage) = world();
     std::fs::create_dir_all(folder.path().join("fs/btrfs/uu-id/devices/sdb")).unwrap();

@@ -15,7 +15,7 @@ use iscsi_initiator_dbus::{
     results::{Check, Step},
 };
 use iscsi_initiator_polkit::{Action, Grant};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::Engine;
 use crate::backend::host::{cancel::Cancel, limit::Limit};
@@ -151,19 +151,24 @@ pub(super) async fn act<T: Send + 'static>(
     work: impl for<'a> FnOnce(&'a Arc<Engine>, &'a Call) -> Work<'a, T> + Send + 'static,
 ) -> Result<T> {
     call.check(action)?;
-    let mut task = tokio::spawn({
+    let (answer, mut answered) = oneshot::channel();
+    tokio::spawn({
         let (engine, call) = (Arc::clone(engine), call.clone());
         async move {
             let result = ended(&call, work(&engine, &call).await);
             // Also if it failed: it may have changed something and put it back.
             engine.kept.acted_on(call.any_target());
-            log(&call, &result);
-            result
+            let end = End::of(&result);
+            // The caller may have left.
+            let _ = answer.send(result);
+            // The caller first: where there is one processor, the journal takes it.
+            tokio::task::yield_now().await;
+            log(&call, &end);
         }
     });
     loop {
         let until = call.limit.deadline_with_persons() + STUCK;
-        match tokio::time::timeout_at(until, &mut task).await {
+        match tokio::time::timeout_at(until, &mut answered).await {
             Ok(Ok(result)) => {
                 // Also if it failed: it may have changed something and put it back.
                 engine.show().await;
@@ -178,7 +183,7 @@ pub(super) async fn act<T: Send + 'static>(
                 let stuck =
                     Err(Fault::new(Kind::TimedOut, "the daemon is stuck in this call, which goes on")
                         .hint("see the details: journalctl -u iscsi-initiatord"));
-                log(call, &stuck);
+                log(call, &End::of(&stuck));
                 return stuck;
             }
         }
@@ -208,18 +213,29 @@ fn ended<T>(call: &Call, result: Result<T>) -> Result<T> {
     }
 }
 
-fn log<T>(Call { grant, also, .. }: &Call, result: &Result<T>) {
+/// How an act ended, for the log.
+struct End {
+    outcome: &'static str,
+    /// Shown with its unsafe characters escaped, like every text in the log.
+    error: Option<String>,
+}
+
+impl End {
+    fn of<T>(result: &Result<T>) -> Self {
+        match result {
+            Ok(_) => Self { outcome: "done", error: None },
+            Err(fault) => Self { outcome: fault.kind().short(), error: Some(fault.message().to_owned()) },
+        }
+    }
+}
+
+fn log(Call { grant, also, .. }: &Call, End { outcome, error }: &End) {
     let caller = grant.caller();
     let also = also.iter().filter(|also| also.action() == grant.action());
     let targets: Vec<&str> =
         std::iter::once(&**grant).chain(also).filter_map(Grant::target).map(Iqn::as_str).collect();
     let target = if targets.is_empty() { "any".to_owned() } else { targets.join(",") };
     let portal = grant.portal().map_or_else(|| "any".to_owned(), Portal::to_string);
-    let (outcome, error) = match result {
-        Ok(_) => ("done", None),
-        // Shown with its unsafe characters escaped, like every text in the log.
-        Err(fault) => (fault.kind().short(), Some(fault.message())),
-    };
     tracing::info!(
         uid = caller.uid(),
         pid = caller.pid(),
@@ -228,7 +244,7 @@ fn log<T>(Call { grant, also, .. }: &Call, result: &Result<T>) {
         target,
         portal,
         outcome,
-        error,
+        error = error.as_deref(),
         "act"
     );
 }

@@ -43,7 +43,7 @@ use iscsi_initiator_dbus::{
     shell::command,
 };
 use iscsi_initiator_polkit::Action;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 pub(super) use self::users::Users;
 use self::{
@@ -73,6 +73,8 @@ use crate::backend::{
 
 /// How long a logout that failed may take to close the disks that it had claimed.
 const RELEASED: Duration = Duration::from_secs(5);
+/// How long one that does not wait leaves them open, so that its reply comes first.
+const REPLIED: Duration = Duration::from_millis(20);
 
 impl Engine {
     /// Logs out of the granted portal or of all, with an entry for each session that was up and
@@ -200,8 +202,15 @@ pub(in crate::engine) async fn end(
         }
     };
     // Until here nothing could start to use a disk without a map. The kernel takes its time to free one that is gone.
-    let released = (!claims.is_empty()).then(|| tokio::spawn(closing(claims)));
-    if left.iter().any(|entry| entry.outcome == LogoutOutcome::Failed) {
+    let has_failed = left.iter().any(|entry| entry.outcome == LogoutOutcome::Failed);
+    let pause = if has_failed || waits { Duration::ZERO } else { REPLIED };
+    let released = (!claims.is_empty()).then(|| {
+        tokio::spawn(async move {
+            sleep(pause).await;
+            closing(claims).await
+        })
+    });
+    if has_failed {
         // iscsid may still end the session after the deadline: a map made now would be left without
         // a path.
         let is_over = !left.iter().any(|entry| entry.error == Kind::TimedOut.name());

@@ -15,8 +15,8 @@ use tokio::sync::{Notify, oneshot};
 
 use super::limit::Limit;
 
-/// How long a thread without a job waits for the next one.
-const IDLE: Duration = Duration::from_secs(2);
+/// How long a thread without a job waits for the next one: as long as the runtime's own.
+const IDLE: Duration = Duration::from_secs(10);
 
 /// A job, as a thread runs it. It calls what it is given once the thread is free, and then tells who waits: the next job
 /// may come at once.

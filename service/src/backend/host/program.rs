@@ -14,7 +14,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     process::{Child, ChildStderr, ChildStdout},
-    sync::watch,
+    sync::{oneshot, watch},
     time::Instant,
 };
 
@@ -24,6 +24,8 @@ use super::{capabilities, limit::Limit};
 
 /// The most that is kept of a program's output; the rest is read and discarded.
 pub(crate) const OUTPUT_LIMIT: u64 = 64 * 1024;
+/// What most programs do not exceed: it is read at once.
+const USUAL: usize = 4096;
 /// How long a program may continue after it missed its deadline, before it is killed. iscsiadm is
 /// not killed at once: it may hold the database's lock, and what it asked of iscsid continues
 /// anyway.
@@ -41,6 +43,15 @@ pub(crate) struct Finished {
     pub(crate) output: String,
     /// Its standard error, for the log only.
     pub(crate) complaint: String,
+}
+
+/// What was heard of a program that says what it has done.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    /// All that was waited for. It has nothing left to do but to end.
+    Enough,
+    /// It ended before that.
+    End(Finished),
 }
 
 /// Why there is no result.
@@ -78,6 +89,20 @@ pub(crate) async fn run(
     limit: &Limit,
 ) -> Result<Finished, ProgramError> {
     finished(program, start(program, arguments, kept, Stdio::null())?, hold, limit).await
+}
+
+/// The same until what it has written to its standard output `is_enough`: a program that says what it has done says so
+/// before it ends, and ends behind everything else that wants the processor. Then `hold` is dropped, and its end is
+/// waited for, but not by the caller.
+pub(crate) async fn run_until(
+    program: &Path,
+    arguments: &[&str],
+    kept: CapabilitySet,
+    hold: impl Send + 'static,
+    is_enough: impl FnMut(&str) -> bool + Send + 'static,
+    limit: &Limit,
+) -> Result<Heard, ProgramError> {
+    heard(program, start(program, arguments, kept, Stdio::piped())?, hold, is_enough, limit).await
 }
 
 /// The same with its standard output.
@@ -130,16 +155,46 @@ async fn finished(
     hold: impl Send + 'static,
     limit: &Limit,
 ) -> Result<Finished, ProgramError> {
+    match heard(program, child, hold, |_| false, limit).await? {
+        Heard::End(finished) => Ok(finished),
+        // Nothing was.
+        Heard::Enough => Err(not_started(program, io::Error::other("it was not waited for"))),
+    }
+}
+
+async fn heard(
+    program: &Path,
+    child: impl Started,
+    hold: impl Send + 'static,
+    mut is_enough: impl FnMut(&str) -> bool + Send + 'static,
+    limit: &Limit,
+) -> Result<Heard, ProgramError> {
     let (running, rest) = watch::channel(());
+    let (enough, is_heard) = oneshot::channel();
     let last = limit.deadline() + GRACE;
-    let mut end = tokio::spawn(async move {
-        let end = finish(child, last).await;
-        drop(hold);
+    let task = tokio::spawn(async move {
+        let mut at_work = Some((hold, enough));
+        let hear = |output: &[u8]| {
+            if let Some((hold, enough)) = at_work.take_if(|_| is_enough(&String::from_utf8_lossy(output))) {
+                drop(hold);
+                // Nobody may be waiting any more.
+                let _ = enough.send(());
+            }
+        };
+        let end = finish(child, last, hear).await;
+        drop(at_work);
         drop(running);
         end
     });
-    match limit.wait(&mut end).await {
-        Some(Ok(finished)) => finished.map_err(|error| not_started(program, error)),
+    let hearing = async {
+        tokio::select! {
+            biased;
+            Ok(()) = is_heard => Ok(Ok(Heard::Enough)),
+            end = task => end.map(|end| end.map(Heard::End)),
+        }
+    };
+    match limit.wait(hearing).await {
+        Some(Ok(heard)) => heard.map_err(|error| not_started(program, error)),
         // The task cannot panic. If it were cancelled, the runtime would be shutting down.
         Some(Err(error)) => Err(not_started(program, io::Error::other(error))),
         None => Err(ProgramError::TimedOut(Rest(rest))),
@@ -187,11 +242,12 @@ fn spawn_with(kept: CapabilitySet, command: &mut tokio::process::Command) -> io:
     })
 }
 
-async fn finish(mut child: impl Started, last: Instant) -> io::Result<Finished> {
+/// `hear` gets all that it has written to its standard output, each time that there is more.
+async fn finish(mut child: impl Started, last: Instant, hear: impl FnMut(&[u8])) -> io::Result<Finished> {
     let (stdout, stderr) = child.pipes();
     let whole = async {
         // Both at once: a program that fills one of the pipes blocks until it is read.
-        let (output, complaint) = tokio::join!(read_bounded(stdout), read_bounded(stderr));
+        let (output, complaint) = tokio::join!(read_bounded(stdout, hear), read_bounded(stderr, |_| {}));
         child.end().await.map(|status| (status, output, complaint))
     };
     let (status, output, complaint) = match tokio::time::timeout_at(last, whole).await {
@@ -213,12 +269,17 @@ async fn finish(mut child: impl Started, last: Instant) -> io::Result<Finished> 
     Ok(Finished { code, output, complaint })
 }
 
-async fn read_bounded(stream: Option<impl AsyncRead + Unpin>) -> String {
+async fn read_bounded(stream: Option<impl AsyncRead + Unpin>, mut hear: impl FnMut(&[u8])) -> String {
     let Some(mut stream) = stream else { return String::new() };
-    let mut kept = Vec::new();
+    let mut kept = Vec::with_capacity(USUAL);
+    let mut first = (&mut stream).take(OUTPUT_LIMIT);
     // An error of the pipe ends the reading; the exit code is still valid.
-    if (&mut stream).take(OUTPUT_LIMIT).read_to_end(&mut kept).await.is_ok() {
-        let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+    while let Ok(length) = first.read_buf(&mut kept).await {
+        if length == 0 {
+            let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+            break;
+        }
+        hear(&kept);
     }
     String::from_utf8_lossy(&kept).into_owned()
 }
@@ -306,6 +367,36 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_program_that_has_said_enough_is_not_waited_for_and_holds_nothing_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let over = folder.path().join("over");
+        let (dropped, end) = tokio::sync::oneshot::channel();
+        let hold = Hold { over: over.clone(), dropped: Some(dropped) };
+        let words = format!("printf 'a\nb'; sleep 0.2; printf '\nc\n'; sleep 1; touch {}", over.display());
+        let is_enough = |said: &str| said.lines().filter(|line| line.len() == 1).count() == 3;
+        let words = ["-c", &words];
+        let heard = run_until(Path::new("/bin/sh"), &words, NONE, hold, is_enough, &soon(60_000)).await;
+        assert!(matches!(heard, Ok(Heard::Enough)), "{heard:?}");
+        assert!(!over.exists() && !end.await.unwrap(), "it was waited for");
+        // It comes to its end all the same.
+        while !over.exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_program_that_does_not_say_enough_is_waited_for() {
+        let words = ["-c", "echo a; echo no >&2; exit 8"];
+        let heard =
+            run_until(Path::new("/bin/sh"), &words, NONE, (), |said| said.len() > 2, &soon(60_000)).await;
+        let Ok(Heard::End(Finished { code, output, complaint })) = heard else { panic!("{heard:?}") };
+        assert_eq!((code, output.as_str(), complaint.as_str()), (8, "a\n", "no\n"));
+        let words = ["-c", "exec sleep 5"];
+        let heard = run_until(Path::new("/bin/sh"), &words, NONE, (), |_| true, &soon(100)).await;
+        assert!(matches!(heard, Err(ProgramError::TimedOut(_))), "nothing is not enough: {heard:?}");
+    }
+
     /// A program that the kernel does not let die: it never ends.
     struct Hanging(tokio::sync::watch::Sender<Option<Instant>>);
 
@@ -376,7 +467,7 @@ mod tests {
         let status = Path::new("/proc/self/status").to_str().unwrap();
         for kept in [NONE, FOR_ISCSIADM] {
             let child = start(Path::new("/bin/cat"), &[status], kept, Stdio::piped()).unwrap();
-            let said = finish(child, Instant::now() + GRACE).await.unwrap().output;
+            let said = finish(child, Instant::now() + GRACE, |_| {}).await.unwrap().output;
             let expected = kept.bits() & set(&own, "CapPrm:");
             for key in ["CapPrm:", "CapEff:"] {
                 assert_eq!(set(&said, key), expected, "{said}");

@@ -9,14 +9,20 @@
 mod ended;
 mod said;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use iscsi_initiator_dbus::{Fault, Iqn, Kind};
 
-use self::ended::{NO_OBJECTS, SESSION_EXISTS};
 pub(crate) use self::{
     ended::{Login, Refused},
     said::Said,
+};
+use self::{
+    ended::{NO_OBJECTS, SESSION_EXISTS},
+    said::Done,
 };
 use super::{database::NodeKey, iscsid};
 pub(crate) use crate::backend::host::program::{ProgramError, Rest};
@@ -24,7 +30,7 @@ use crate::backend::host::{
     capabilities::FOR_ISCSIADM,
     layout::Layout,
     limit::Limit,
-    program::{self, Finished},
+    program::{self, Finished, Heard},
     threads::reading,
 };
 
@@ -60,36 +66,43 @@ impl Iscsiadm {
         let portal = node.portal_argument();
         let arguments =
             ["-m", "node", "-T", node.target.as_str(), "-p", &portal, "-I", &node.iface, "--login"];
-        let code = self.ask_iscsid(&arguments, hold, limit, &[0, SESSION_EXISTS]).await?;
-        Ok(if code == SESSION_EXISTS { Login::WasThere } else { Login::Made })
+        let done = Done::logins([node]);
+        match self.ask_iscsid(&arguments, done, hold, limit, &[0, SESSION_EXISTS]).await? {
+            SESSION_EXISTS => Ok(Login::WasThere),
+            _ => Ok(Login::Made),
+        }
     }
 
     /// Logs in to every recorded node of a target that has no session, through any iface, at the same time, if these
-    /// are `all`: that is looked at as late as possible. `None` if it was not started.
+    /// `nodes` are all, which `are_all` looks at as late as possible. `None` if it was not started.
     pub(crate) async fn login_to_all(
         &self,
         target: &Iqn,
-        all: impl FnOnce() -> bool + Send + 'static,
+        nodes: &[NodeKey],
+        are_all: impl FnOnce() -> bool + Send + 'static,
         hold: impl Send + 'static,
         limit: &Limit,
     ) -> Result<Option<Said>, Refused> {
         let arguments = ["-m", "node", "-T", target.as_str(), "--login"];
-        let finished = self.ask_of_several(&arguments, all, hold, limit, &[0, SESSION_EXISTS]).await?;
-        Ok(finished.as_ref().map(Said::of_login))
+        let done = Done::logins(nodes);
+        let heard = self.ask_of_several(&arguments, are_all, done, hold, limit, &[0, SESSION_EXISTS]).await?;
+        Ok(heard.as_ref().map(Said::of_login))
     }
 
-    /// Ends every session of a target at the same time, which also works without a record, if these are `all`, in the
-    /// same way.
+    /// Ends every session of a target at the same time, which also works without a record, if `sids` are the numbers of
+    /// all, in the same way.
     pub(crate) async fn log_out_of_all(
         &self,
         target: &Iqn,
-        all: impl FnOnce() -> bool + Send + 'static,
+        sids: &BTreeSet<u32>,
+        are_all: impl FnOnce() -> bool + Send + 'static,
         hold: impl Send + 'static,
         limit: &Limit,
     ) -> Result<Option<Said>, Refused> {
         let arguments = ["-m", "node", "-T", target.as_str(), "--logout"];
-        let finished = self.ask_of_several(&arguments, all, hold, limit, &[0, NO_OBJECTS]).await?;
-        Ok(finished.as_ref().map(Said::of_logout))
+        let done = Done::logouts(sids);
+        let heard = self.ask_of_several(&arguments, are_all, done, hold, limit, &[0, NO_OBJECTS]).await?;
+        Ok(heard.as_ref().map(Said::of_logout))
     }
 
     /// Ends one session by its number, which also works without a record. Already gone (21) is
@@ -100,9 +113,9 @@ impl Iscsiadm {
         hold: impl Send + 'static,
         limit: &Limit,
     ) -> Result<(), Refused> {
-        let sid = sid.to_string();
-        let arguments = ["-m", "session", "-r", &sid, "--logout"];
-        self.ask_iscsid(&arguments, hold, limit, &[0, NO_OBJECTS]).await.map(drop)
+        let number = sid.to_string();
+        let arguments = ["-m", "session", "-r", &number, "--logout"];
+        self.ask_iscsid(&arguments, Done::logouts([&sid]), hold, limit, &[0, NO_OBJECTS]).await.map(drop)
     }
 
     /// Has the kernel scan a session for new disks and sizes. The kernel shows the result.
@@ -118,38 +131,48 @@ impl Iscsiadm {
     }
 
     /// Runs it after a look at who listens: as late as possible, because a user may bind the name as
-    /// soon as root gives it up.
+    /// soon as root gives it up. Returns the code, 0 once everything is done.
     async fn ask_iscsid(
         &self,
         arguments: &[&str],
+        done: Done,
         hold: impl Send + 'static,
         limit: &Limit,
         good: &[i32],
     ) -> Result<i32, Refused> {
         self.iscsid.check().await.map_err(Refused::NoIscsid)?;
-        judge(program::run(&self.path, arguments, FOR_ISCSIADM, hold, limit).await, good)
+        let is_done = move |output: &str| done.is_said(output);
+        match program::run_until(&self.path, arguments, FOR_ISCSIADM, hold, is_done, limit).await {
+            Ok(Heard::Enough) => Ok(0),
+            Ok(Heard::End(finished)) => judge(Ok(finished), good),
+            Err(error) => Err(Refused::Program(error)),
+        }
     }
 
     /// The same for what it says of each of several, if these are all.
     async fn ask_of_several(
         &self,
         arguments: &[&str],
-        all: impl FnOnce() -> bool + Send + 'static,
+        are_all: impl FnOnce() -> bool + Send + 'static,
+        done: Done,
         hold: impl Send + 'static,
         limit: &Limit,
         good: &[i32],
-    ) -> Result<Option<Finished>, Refused> {
+    ) -> Result<Option<Heard>, Refused> {
         let iscsid = self.iscsid.clone();
-        let checking = reading(move || if all() { iscsid.check_now().map(|()| true) } else { Ok(false) });
+        let checking = reading(move || if are_all() { iscsid.check_now().map(|()| true) } else { Ok(false) });
         if !checking.await.flatten().map_err(Refused::NoIscsid)? {
             return Ok(None);
         }
-        let finished = program::run_and_read(&self.path, arguments, FOR_ISCSIADM, hold, limit).await;
-        let finished = finished.map_err(Refused::Program)?;
-        if !good.contains(&finished.code) {
-            log_failure(&finished);
+        let is_done = move |output: &str| done.is_said(output);
+        let heard = program::run_until(&self.path, arguments, FOR_ISCSIADM, hold, is_done, limit).await;
+        let heard = heard.map_err(Refused::Program)?;
+        if let Heard::End(finished) = &heard
+            && !good.contains(&finished.code)
+        {
+            log_failure(finished);
         }
-        Ok(Some(finished))
+        Ok(Some(heard))
     }
 }
 

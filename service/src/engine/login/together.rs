@@ -97,7 +97,7 @@ impl Together {
         // Another program may have recorded one more.
         let (database, nodes) = (engine.database.clone(), self.nodes.clone());
         let are_all = move || database.are_all(&nodes).unwrap_or(false);
-        let login = iscsiadm.login_to_all(target, are_all, running, limit);
+        let login = iscsiadm.login_to_all(target, &self.nodes, are_all, running, limit);
         match with_fewer_retries(engine, &self.nodes, &self.lowering, login, limit).await {
             Ok(end) => end.transpose(),
             Err(fault) => {

@@ -35,7 +35,8 @@ pub(super) async fn log_out(
     let (sysfs, name, expected) = (engine.state.sysfs.clone(), target.as_str().to_owned(), ours.clone());
     let are_all = move || sysfs.sids_of(&name) == expected;
     let running = engine.turns.programs.running(Act::Logout, target.as_str());
-    let Some(said) = iscsiadm.log_out_of_all(&target, are_all, running, limit).await.transpose() else {
+    let Some(said) = iscsiadm.log_out_of_all(&target, &ours, are_all, running, limit).await.transpose()
+    else {
         return BTreeMap::new();
     };
     let on = |sid: u32| {

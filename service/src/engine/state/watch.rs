@@ -159,34 +159,48 @@ impl Watch {
     pub(super) fn changed_devices(&self) -> Option<Subjects> {
         let uevents = self.devices.uevents.as_ref().filter(|_| self.count.borrow().is_listening)?;
         // Those that have not come to the task below yet, too: who asks may have seen what they report.
-        self.take_devices(uevents, std::mem::take).ok()
+        self.take_devices(uevents, |_, heard| std::mem::take(heard)).ok()
     }
 
     /// Takes those that have not come to the task below yet; an error is that task's.
     fn take_sent(&self) {
         if let Some(uevents) = self.devices.uevents.as_ref().filter(|_| self.count.borrow().is_listening) {
-            let _ = self.take_devices(uevents, |_| ());
+            let _ = self.take_devices(uevents, |_, _| ());
         }
     }
 
-    /// Takes the device events that there are. All waits hear of them, whoever takes them.
-    fn take_devices<T>(&self, uevents: &Uevents, then: impl FnOnce(&mut Subjects) -> T) -> io::Result<T> {
+    /// Takes the device events that there are. All waits hear of them, whoever takes them. `then` gets whether there were
+    /// any.
+    fn take_devices<T>(
+        &self,
+        uevents: &Uevents,
+        then: impl FnOnce(bool, &mut Subjects) -> T,
+    ) -> io::Result<T> {
         let mut heard = self.devices.heard.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = uevents.take(&mut heard);
         if matches!(taken, Ok(true)) {
             self.count.send_modify(|count| count.devices += 1);
         }
-        taken.map(|_| then(&mut heard))
+        taken.map(|taken| then(taken, &mut heard))
     }
 
     async fn hear_devices(self) {
         let Some(uevents) = &self.devices.uevents else { return };
+        let take = |uevents: &Uevents| self.take_devices(uevents, |taken, _| taken);
+        let mut taken = Ok(false);
         loop {
-            if let Err(error) = uevents.changed(|uevents| self.take_devices(uevents, |_| ())).await {
-                self.count.send_modify(|count| count.is_listening = false);
-                return tracing::warn!(%error, "lost the device events");
-            }
-            self.waits.pause().await;
+            // One that comes is followed by others: the socket is registered for a wait once there is none.
+            taken = match taken {
+                Ok(true) => {
+                    self.waits.pause().await;
+                    take(uevents)
+                }
+                Ok(false) => uevents.changed(take).await,
+                Err(error) => {
+                    self.count.send_modify(|count| count.is_listening = false);
+                    return tracing::warn!(%error, "lost the device events");
+                }
+            };
         }
     }
 
@@ -224,22 +238,22 @@ impl Watch {
         }
     }
 
-    /// The same for what nobody waits for: looks a few times at first, then four times a second, however many events there
-    /// are, and has none taken sooner.
+    /// The same for what nobody waits for: looks a few times at first, but not at once, then four times a second, however
+    /// many events there are, and has none taken sooner.
     pub(in crate::engine) async fn until_at_leisure<P: Predicate>(
         &self,
         predicate: &mut P,
         limit: &Limit,
     ) -> Result<Option<P::Is>> {
-        let mut pause = TICK / 4;
+        let mut pause = FLURRY;
         loop {
+            limit.wait(sleep(pause)).await;
+            pause = TICK.min(pause * 3);
             let is_last = limit.is_over();
             let is = predicate.look().await?;
             if is.is_some() || is_last {
                 return Ok(is);
             }
-            limit.wait(sleep(pause)).await;
-            pause = TICK.min(pause * 2);
         }
     }
 
@@ -481,7 +495,7 @@ mod tests {
         assert_eq!((looks.load(Ordering::Relaxed), *watch.waits.0.borrow()), (1, 0));
         (0..50).for_each(|_| count.send_modify(|count| count.devices += 1));
         assert_eq!(waiting.await.unwrap().unwrap(), Some(5));
-        let pauses = TICK / 4 + TICK / 2 + TICK * 2;
+        let pauses = FLURRY * (1 + 3 + 9) + TICK * 2;
         assert!((pauses..pauses + FLURRY).contains(&begun.elapsed()), "{:?}", begun.elapsed());
         let limit = Limit::of(TICK / 4);
         let never = watch.until_at_leisure(&mut Nth(u32::MAX, Arc::clone(&looks)), &limit).await;

@@ -5,10 +5,16 @@
 use std::collections::{HashMap, HashSet};
 
 use super::ended::{Login, NO_OBJECTS, Refused, SESSION_EXISTS};
-use crate::backend::{host::program::Finished, open_iscsi::database::NodeKey};
+use crate::backend::{
+    host::program::{Finished, Heard},
+    open_iscsi::database::NodeKey,
+};
 
 /// Before each line of its standard error.
 const NAME: &str = "iscsiadm: ";
+/// How a line begins that says it is done.
+const LOGIN: &str = "Login to ";
+const LOGOUT: &str = "Logout of ";
 
 /// The words on the nodes or sessions, by what iscsiadm calls them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,19 +24,46 @@ pub(crate) struct Said {
     failed: HashMap<String, i32>,
 }
 
+/// What iscsiadm says once it has done everything: a line of each node or session, before it ends.
+#[derive(Clone, Debug)]
+pub(super) struct Done {
+    begin: &'static str,
+    /// How what it calls them begins, up to where it is told from every other.
+    names: Vec<String>,
+}
+
+impl Done {
+    pub(super) fn logins<'a>(nodes: impl IntoIterator<Item = &'a NodeKey>) -> Self {
+        Self { begin: LOGIN, names: nodes.into_iter().map(name).collect() }
+    }
+
+    pub(super) fn logouts<'a>(sids: impl IntoIterator<Item = &'a u32>) -> Self {
+        Self { begin: LOGOUT, names: sids.into_iter().map(|sid| session(*sid)).collect() }
+    }
+
+    /// Whether it has said so of all of them.
+    pub(super) fn is_said(&self, output: &str) -> bool {
+        let Some((whole, _)) = output.rsplit_once('\n') else { return false };
+        let done: Vec<&str> = whole.lines().filter_map(|line| done(line, self.begin)).collect();
+        !self.names.is_empty()
+            && self.names.iter().all(|name| done.iter().any(|done| done.starts_with(name.as_str())))
+    }
+}
+
 impl Said {
     /// Of a login.
-    pub(super) fn of_login(finished: &Finished) -> Self {
-        Self::of(finished, "Login to ", "Could not login to ")
+    pub(super) fn of_login(heard: &Heard) -> Self {
+        Self::of(heard, LOGIN, "Could not login to ")
     }
 
     /// Of a logout.
-    pub(super) fn of_logout(finished: &Finished) -> Self {
-        Self::of(finished, "Logout of ", "Could not logout of ")
+    pub(super) fn of_logout(heard: &Heard) -> Self {
+        Self::of(heard, LOGOUT, "Could not logout of ")
     }
 
-    fn of(Finished { code, output, complaint }: &Finished, done: &str, not_done: &str) -> Self {
-        let name = |line: &str| Some(line.strip_prefix(done)?.strip_suffix(" successful.")?.to_owned());
+    fn of(heard: &Heard, begin: &str, not_done: &str) -> Self {
+        // Everything is done, and nothing has failed.
+        let Heard::End(Finished { code, output, complaint }) = heard else { return Self::default() };
         let mut failed = HashMap::new();
         let mut lines = complaint.lines().map(|line| line.strip_prefix(NAME).unwrap_or(line)).peekable();
         while let Some(line) = lines.next() {
@@ -43,7 +76,8 @@ impl Said {
                 failed.entry(name.to_owned()).or_insert(code);
             }
         }
-        Self { code: *code, done: output.lines().filter_map(name).collect(), failed }
+        let done = output.lines().filter_map(|line| Some(done(line, begin)?.to_owned())).collect();
+        Self { code: *code, done, failed }
     }
 
     /// Whether nothing has failed.
@@ -69,7 +103,7 @@ impl Said {
 
     /// What became of the logout of this session; `None` if iscsiadm does not say.
     pub(crate) fn on_session(&self, sid: u32) -> Option<Result<(), Refused>> {
-        let begin = format!("[sid: {sid}, ");
+        let begin = session(sid);
         if let Some((_, code)) = self.failed.iter().find(|(name, _)| name.starts_with(&begin)) {
             return Some(Err(Refused::Code(*code)));
         }
@@ -92,6 +126,16 @@ fn reported(line: &str) -> Option<i32> {
     line.strip_prefix("initiator reported error (")?.split_once(" - ")?.0.parse().ok()
 }
 
+/// Whom a line says something is done of.
+fn done<'a>(line: &'a str, begin: &str) -> Option<&'a str> {
+    line.strip_prefix(begin)?.strip_suffix(" successful.")
+}
+
+/// How iscsiadm begins to name a session.
+fn session(sid: u32) -> String {
+    format!("[sid: {sid}, ")
+}
+
 /// A node as iscsiadm names it: without its group, which the kernel ignores as well.
 fn name(node: &NodeKey) -> String {
     let NodeKey { iface, target, portal, .. } = node;
@@ -100,6 +144,8 @@ fn name(node: &NodeKey) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn node(portal: &str) -> NodeKey {
@@ -112,8 +158,8 @@ mod tests {
         }
     }
 
-    fn finished(code: i32, output: &str, complaint: &str) -> Finished {
-        Finished { code, output: output.to_owned(), complaint: complaint.to_owned() }
+    fn finished(code: i32, output: &str, complaint: &str) -> Heard {
+        Heard::End(Finished { code, output: output.to_owned(), complaint: complaint.to_owned() })
     }
 
     fn said(code: i32, output: &str, complaint: &str) -> Said {
@@ -174,6 +220,30 @@ mod tests {
         assert!(matches!(of(0, "", "").on_session(2), Some(Ok(()))));
         assert!(matches!(of(21, "", "iscsiadm: No matching sessions found\n").on_session(2), Some(Ok(()))));
         assert!(matches!(of(20, "", "").on_session(2), Some(Err(Refused::Code(20)))));
+    }
+
+    #[test]
+    fn it_is_done_once_that_is_said_of_all_in_whole_lines() {
+        let (one, two) = (node("192.0.2.21"), node("[2001:db8::5]"));
+        let both = Done::logins([&one, &two]);
+        let text = format!("Logging in to {ONE}\nLogin to {ONE} successful.\nLogin to {TWO} successful.\n");
+        for length in 0..text.len() {
+            assert!(!both.is_said(&text[..length]), "{length}");
+        }
+        assert!(both.is_said(&text) && Done::logins([&two]).is_said(&text));
+        assert!(!Done::logins([&one, &node("192.0.2.37")]).is_said(&text));
+        assert!(!Done::logins([]).is_said(&text), "where nothing is to be done its end is waited for");
+        let said = Said::of_login(&Heard::Enough);
+        assert!(said.is_success() && matches!(said.on(&two), Some(Ok(Login::Made))));
+
+        let of = |sid: u32| {
+            format!("Logout of [sid: {sid}, target: iqn.2003-01.com.example:a, portal: 192.0.2.21,3260] ")
+        };
+        let out = Done::logouts(&BTreeSet::from([1, 2]));
+        let [one, two, twelve] = [1, 2, 12].map(|sid| of(sid) + "successful.\n");
+        assert!(out.is_said(&(one.clone() + &two)) && !out.is_said(&(one.clone() + &twelve)));
+        assert!(!out.is_said(&(one + &of(2) + "failed.\n")));
+        assert!(matches!(Said::of_logout(&Heard::Enough).on_session(7), Some(Ok(()))));
     }
 
     #[test]

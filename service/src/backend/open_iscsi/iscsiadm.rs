@@ -30,8 +30,7 @@ use crate::backend::host::{
     capabilities::FOR_ISCSIADM,
     layout::Layout,
     limit::Limit,
-    program::{self, Finished, Heard},
-    threads::reading,
+    program::{self, Ear, Finished, Heard},
 };
 
 /// The installed program, and the socket over which it talks to iscsid. What it works on is held until it has
@@ -66,43 +65,47 @@ impl Iscsiadm {
         let portal = node.portal_argument();
         let arguments =
             ["-m", "node", "-T", node.target.as_str(), "-p", &portal, "-I", &node.iface, "--login"];
-        let done = Done::logins([node]);
-        match self.ask_iscsid(&arguments, done, hold, limit, &[0, SESSION_EXISTS]).await? {
+        let ear = self.ear(|| true, Done::logins([node]), || ());
+        let heard = self.ask_iscsid(&arguments, ear, hold, limit).await?;
+        match judge(heard, &[0, SESSION_EXISTS])? {
             SESSION_EXISTS => Ok(Login::WasThere),
             _ => Ok(Login::Made),
         }
     }
 
     /// Logs in to every recorded node of a target that has no session, through any iface, at the same time, if these
-    /// `nodes` are all, which `are_all` looks at as late as possible. `None` if it was not started.
-    pub(crate) async fn login_to_all(
+    /// `nodes` are all, which `are_all` looks at as late as possible. `None` if it was not started. Once it is done,
+    /// `find` looks at what came of it, on a thread where that is allowed.
+    pub(crate) async fn login_to_all<T: Send + 'static>(
         &self,
         target: &Iqn,
         nodes: &[NodeKey],
         are_all: impl FnOnce() -> bool + Send + 'static,
+        find: impl FnOnce() -> T + Send + 'static,
         hold: impl Send + 'static,
         limit: &Limit,
-    ) -> Result<Option<Said>, Refused> {
+    ) -> Result<Option<(Said, Option<T>)>, Refused> {
         let arguments = ["-m", "node", "-T", target.as_str(), "--login"];
-        let done = Done::logins(nodes);
-        let heard = self.ask_of_several(&arguments, are_all, done, hold, limit, &[0, SESSION_EXISTS]).await?;
-        Ok(heard.as_ref().map(Said::of_login))
+        let ear = self.ear(are_all, Done::logins(nodes), find);
+        let heard = self.ask_iscsid(&arguments, ear, hold, limit).await?;
+        Ok(of_several(heard, Said::of_login, &[0, SESSION_EXISTS]))
     }
 
     /// Ends every session of a target at the same time, which also works without a record, if `sids` are the numbers of
     /// all, in the same way.
-    pub(crate) async fn log_out_of_all(
+    pub(crate) async fn log_out_of_all<T: Send + 'static>(
         &self,
         target: &Iqn,
         sids: &BTreeSet<u32>,
         are_all: impl FnOnce() -> bool + Send + 'static,
+        find: impl FnOnce() -> T + Send + 'static,
         hold: impl Send + 'static,
         limit: &Limit,
-    ) -> Result<Option<Said>, Refused> {
+    ) -> Result<Option<(Said, Option<T>)>, Refused> {
         let arguments = ["-m", "node", "-T", target.as_str(), "--logout"];
-        let done = Done::logouts(sids);
-        let heard = self.ask_of_several(&arguments, are_all, done, hold, limit, &[0, NO_OBJECTS]).await?;
-        Ok(heard.as_ref().map(Said::of_logout))
+        let ear = self.ear(are_all, Done::logouts(sids), find);
+        let heard = self.ask_iscsid(&arguments, ear, hold, limit).await?;
+        Ok(of_several(heard, Said::of_logout, &[0, NO_OBJECTS]))
     }
 
     /// Ends one session by its number, which also works without a record. Already gone (21) is
@@ -115,7 +118,9 @@ impl Iscsiadm {
     ) -> Result<(), Refused> {
         let number = sid.to_string();
         let arguments = ["-m", "session", "-r", &number, "--logout"];
-        self.ask_iscsid(&arguments, Done::logouts([&sid]), hold, limit, &[0, NO_OBJECTS]).await.map(drop)
+        let ear = self.ear(|| true, Done::logouts([&sid]), || ());
+        let heard = self.ask_iscsid(&arguments, ear, hold, limit).await?;
+        judge(heard, &[0, NO_OBJECTS]).map(drop)
     }
 
     /// Has the kernel scan a session for new disks and sizes. The kernel shows the result.
@@ -127,63 +132,68 @@ impl Iscsiadm {
     ) -> Result<(), Refused> {
         let sid = sid.to_string();
         let arguments = ["-m", "session", "-r", &sid, "--rescan"];
-        judge(program::run(&self.path, &arguments, FOR_ISCSIADM, hold, limit).await, &[0]).map(drop)
+        let end = program::run(&self.path, &arguments, FOR_ISCSIADM, hold, limit).await;
+        judge::<()>(Heard::End(end.map_err(Refused::Program)?), &[0]).map(drop)
     }
 
-    /// Runs it after a look at who listens: as late as possible, because a user may bind the name as
-    /// soon as root gives it up. Returns the code, 0 once everything is done.
-    async fn ask_iscsid(
+    /// It is started after a look at who listens, as late as possible, because a user may bind the name as
+    /// soon as root gives it up; and if that is to be.
+    fn ear<T>(
         &self,
-        arguments: &[&str],
+        is_to_be: impl FnOnce() -> bool + Send + 'static,
         done: Done,
-        hold: impl Send + 'static,
-        limit: &Limit,
-        good: &[i32],
-    ) -> Result<i32, Refused> {
-        self.iscsid.check().await.map_err(Refused::NoIscsid)?;
-        let is_done = move |output: &str| done.is_said(output);
-        match program::run_until(&self.path, arguments, FOR_ISCSIADM, hold, is_done, limit).await {
-            Ok(Heard::Enough) => Ok(0),
-            Ok(Heard::End(finished)) => judge(Ok(finished), good),
-            Err(error) => Err(Refused::Program(error)),
-        }
-    }
-
-    /// The same for what it says of each of several, if these are all.
-    async fn ask_of_several(
-        &self,
-        arguments: &[&str],
-        are_all: impl FnOnce() -> bool + Send + 'static,
-        done: Done,
-        hold: impl Send + 'static,
-        limit: &Limit,
-        good: &[i32],
-    ) -> Result<Option<Heard>, Refused> {
+        find: impl FnOnce() -> T + Send + 'static,
+    ) -> Ear<T> {
         let iscsid = self.iscsid.clone();
-        let checking = reading(move || if are_all() { iscsid.check_now().map(|()| true) } else { Ok(false) });
-        if !checking.await.flatten().map_err(Refused::NoIscsid)? {
-            return Ok(None);
-        }
-        let is_done = move |output: &str| done.is_said(output);
-        let heard = program::run_until(&self.path, arguments, FOR_ISCSIADM, hold, is_done, limit).await;
-        let heard = heard.map_err(Refused::Program)?;
-        if let Heard::End(finished) = &heard
-            && !good.contains(&finished.code)
-        {
-            log_failure(finished);
-        }
-        Ok(Some(heard))
+        let ready = move || if is_to_be() { iscsid.check_now().map(|()| true) } else { Ok(false) };
+        Ear::new(ready, move |output| done.is_said(output), find)
+    }
+
+    async fn ask_iscsid<T: Send + 'static>(
+        &self,
+        arguments: &[&str],
+        ear: Ear<T>,
+        hold: impl Send + 'static,
+        limit: &Limit,
+    ) -> Result<Heard<T>, Refused> {
+        let heard = program::run_until(&self.path, arguments, FOR_ISCSIADM, hold, ear, limit).await;
+        heard.map_err(|error| match error {
+            ProgramError::NotReady(fault) => Refused::NoIscsid(fault),
+            error => Refused::Program(error),
+        })
     }
 }
 
-fn judge(end: Result<Finished, ProgramError>, good: &[i32]) -> Result<i32, Refused> {
-    match end {
-        Ok(Finished { code, .. }) if good.contains(&code) => Ok(code),
-        Ok(finished) => {
+/// The code, 0 once everything is done.
+fn judge<T>(heard: Heard<T>, good: &[i32]) -> Result<i32, Refused> {
+    match heard {
+        Heard::Enough(_) => Ok(0),
+        Heard::End(Finished { code, .. }) if good.contains(&code) => Ok(code),
+        Heard::End(finished) => {
             log_failure(&finished);
             Err(Refused::Code(finished.code))
         }
-        Err(error) => Err(Refused::Program(error)),
+        Heard::NotStarted => {
+            Err(Refused::NoIscsid(Fault::new(Kind::Failed, "iscsiadm was not to be started")))
+        }
+    }
+}
+
+/// What it says of several, and what was found, if it said so of all.
+fn of_several<T>(
+    heard: Heard<T>,
+    said: impl FnOnce(&Finished) -> Said,
+    good: &[i32],
+) -> Option<(Said, Option<T>)> {
+    match heard {
+        Heard::NotStarted => None,
+        Heard::Enough(found) => Some((Said::all(), Some(found))),
+        Heard::End(finished) => {
+            if !good.contains(&finished.code) {
+                log_failure(&finished);
+            }
+            Some((said(&finished), None))
+        }
     }
 }
 

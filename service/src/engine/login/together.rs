@@ -90,16 +90,23 @@ impl Together {
         &self,
         engine: &Engine,
         iscsiadm: &Iscsiadm,
+        looks: &SharedLook,
         limit: &Limit,
-    ) -> Option<std::result::Result<Said, Refused>> {
+    ) -> Option<std::result::Result<(Said, Option<Arc<Snapshot>>), Refused>> {
         let target = &self.nodes.first()?.target;
         let running = engine.turns.programs.running(Act::Login, target.as_str());
         // Another program may have recorded one more.
         let (database, nodes) = (engine.database.clone(), self.nodes.clone());
         let are_all = move || database.are_all(&nodes).unwrap_or(false);
-        let login = iscsiadm.login_to_all(target, &self.nodes, are_all, running, limit);
+        let look = looks.later(&engine.state);
+        let login = iscsiadm.login_to_all(target, &self.nodes, are_all, look, running, limit);
         match with_fewer_retries(engine, &self.nodes, &self.lowering, login, limit).await {
-            Ok(end) => end.transpose(),
+            Ok(Ok(Some((said, Some(now))))) => Some(Ok((said, Some(looks.note(now).await)))),
+            // Of a failure it is to be seen first what became of iscsid.
+            Ok(Ok(Some((said, None)))) if !said.is_success() => Some(Ok((said, None))),
+            Ok(Ok(Some((said, None)))) => Some(Ok((said, looks.look(&engine.state).await.ok()))),
+            Ok(Ok(None)) => None,
+            Ok(Err(refused)) => Some(Err(refused)),
             Err(fault) => {
                 // Of each by itself it is known whose fault that is.
                 tracing::debug!(%target, error = fault.message(), "cannot log in to all nodes at once");
@@ -151,13 +158,11 @@ impl Seat {
         let is_gathering = |state: &State| matches!(state, State::Gathering);
         if self.together.is_last(&self.node) && self.together.turn(is_gathering, State::Running) {
             self.is_running = true;
-            let end = self.together.run(engine, iscsiadm, limit).await;
-            // Of a failure it is to be seen first what became of iscsid.
-            let now = match &end {
-                Some(Ok(said)) if said.is_success() => looks.look(&engine.state).await.ok(),
-                _ => None,
+            let ended = match self.together.run(engine, iscsiadm, looks, limit).await {
+                Some(Ok((said, now))) => State::Ended(Ok(said), now),
+                Some(Err(refused)) => State::Ended(Err(refused), None),
+                None => State::Apart,
             };
-            let ended = end.map_or(State::Apart, |end| State::Ended(end, now));
             self.together.state.send_replace(ended);
         }
         let mut state = self.together.state.subscribe();

@@ -1,6 +1,6 @@
 //! Has iscsid end the sessions. The kernel decides, not the exit code.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use iscsi_initiator_dbus::{
     Fault, Kind,
@@ -9,7 +9,7 @@ use iscsi_initiator_dbus::{
 };
 use tokio::task::JoinSet;
 
-use super::together;
+use super::together::{self, Together, gone_of};
 use crate::{
     backend::{
         host::{limit::Limit, threads::reading},
@@ -40,7 +40,7 @@ pub(super) async fn leave(
     let late = || limit.fault("timed out waiting for iscsid to be restarted").hint("try again");
     let in_use = limit.wait(engine.turns.acts.iscsid.read()).await.ok_or_else(late)?;
     let share = engine.turns.acts.leaving.share(sessions.len(), limit);
-    let mut done = together::log_out(engine, iscsiadm, sessions, &share, limit).await;
+    let Together { mut done, gone } = together::log_out(engine, iscsiadm, sessions, &share, limit).await;
     let mut leaving = JoinSet::new();
     let alone: Vec<&Session> = sessions.iter().filter(|session| !done.contains_key(&session.sid)).collect();
     // To find iscsid, every process is looked at.
@@ -77,10 +77,13 @@ pub(super) async fn leave(
         // iscsid may have died during the logout.
         stale_sessions::remove(engine, Reach::Restart, limit).await;
     }
-    let (sysfs, sids) = (engine.state.sysfs.clone(), sessions.iter().map(|s| s.sid).collect::<Vec<_>>());
-    let gone: BTreeSet<u32> =
-        reading(move || sids.into_iter().filter(|sid| sysfs.has_session(*sid) == Some(false)).collect())
-            .await?;
+    let gone = match gone {
+        Some(gone) => gone,
+        None => {
+            let (sysfs, sids) = (engine.state.sysfs.clone(), sessions.iter().map(|s| s.sid).collect());
+            reading(move || gone_of(&sysfs, sids)).await?
+        }
+    };
     let entry = |(session, done): (Session, Option<std::result::Result<(), Refused>>)| {
         let fault = match done {
             _ if gone.contains(&session.sid) => None,

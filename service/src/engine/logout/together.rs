@@ -9,7 +9,10 @@ use iscsi_initiator_dbus::Iqn;
 use crate::{
     backend::{
         host::limit::Limit,
-        kernel::{stale_sessions::askers::Act, sysfs::Session},
+        kernel::{
+            stale_sessions::askers::Act,
+            sysfs::{Session, Sysfs},
+        },
         open_iscsi::iscsiadm::{Iscsiadm, Refused},
     },
     engine::{
@@ -18,26 +21,38 @@ use crate::{
     },
 };
 
-/// How the logout of each session ended; without those that are to be logged out of by themselves: because they
-/// are not all sessions of one target, because iscsiadm does not say, or because it came too early for iscsid.
+/// How logouts ended.
+#[derive(Default)]
+pub(super) struct Together {
+    /// By session; without those that are to be logged out of by themselves: because they are not all sessions of one
+    /// target, because iscsiadm does not say, or because it came too early for iscsid.
+    pub(super) done: BTreeMap<u32, Result<(), Refused>>,
+    /// Those that were gone once iscsiadm had said so of all; `None` if it had not.
+    pub(super) gone: Option<BTreeSet<u32>>,
+}
+
 pub(super) async fn log_out(
     engine: &Engine,
     iscsiadm: &Iscsiadm,
     sessions: &[Session],
     share: &Share,
     limit: &Limit,
-) -> BTreeMap<u32, Result<(), Refused>> {
+) -> Together {
     let ours: BTreeSet<u32> = sessions.iter().map(|session| session.sid).collect();
     let target = one_target(sessions).filter(|_| (2..=AT_ONCE).contains(&ours.len()));
-    let Some(target) = target else { return BTreeMap::new() };
-    let Ok(_place) = share.place(limit).await else { return BTreeMap::new() };
+    let Some(target) = target else { return Together::default() };
+    let Ok(_place) = share.place(limit).await else { return Together::default() };
     // Another program may have made one more, and what uses its disks was not looked at.
     let (sysfs, name, expected) = (engine.state.sysfs.clone(), target.as_str().to_owned(), ours.clone());
     let are_all = move || sysfs.sids_of(&name) == expected;
+    let (sysfs, sids) = (engine.state.sysfs.clone(), ours.clone());
+    let look = move || gone_of(&sysfs, sids);
     let running = engine.turns.programs.running(Act::Logout, target.as_str());
-    let Some(said) = iscsiadm.log_out_of_all(&target, &ours, are_all, running, limit).await.transpose()
-    else {
-        return BTreeMap::new();
+    let heard = iscsiadm.log_out_of_all(&target, &ours, are_all, look, running, limit).await;
+    let (said, gone) = match heard.transpose() {
+        None => return Together::default(),
+        Some(Ok((said, gone))) => (Ok(said), gone),
+        Some(Err(refused)) => (Err(refused), None),
     };
     let on = |sid: u32| {
         let done = match &said {
@@ -46,7 +61,12 @@ pub(super) async fn log_out(
         };
         (!done.as_ref().is_err_and(Refused::is_too_early)).then_some((sid, done))
     };
-    ours.into_iter().filter_map(on).collect()
+    Together { done: ours.into_iter().filter_map(on).collect(), gone }
+}
+
+/// Those of these sessions that are certain to be gone. Blocks.
+pub(super) fn gone_of(sysfs: &Sysfs, sids: BTreeSet<u32>) -> BTreeSet<u32> {
+    sids.into_iter().filter(|sid| sysfs.has_session(*sid) == Some(false)).collect()
 }
 
 /// The target of all of them, if its name can be an argument.

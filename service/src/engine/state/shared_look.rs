@@ -39,6 +39,22 @@ impl SharedLook {
         Ok(Arc::clone(&last.1))
     }
 
+    /// One that begins later, on a thread where that is allowed; what it sees is then noted.
+    pub(in crate::engine) fn later(&self, state: &State) -> impl FnOnce() -> (u64, Snapshot) + Send + use<> {
+        // It serves those that have asked by now.
+        let served = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        let (sysfs, scope) = (state.sysfs.clone(), self.scope.clone());
+        move || (served, Snapshot::of_sessions(sysfs.sessions_in(&scope)))
+    }
+
+    pub(in crate::engine) async fn note(&self, (served, now): (u64, Snapshot)) -> Arc<Snapshot> {
+        let (mut last, now) = (self.last.lock().await, Arc::new(now));
+        if last.0 < served {
+            *last = (served, Arc::clone(&now));
+        }
+        now
+    }
+
     /// The last one, if there was any.
     pub(in crate::engine) async fn last(&self) -> Option<Arc<Snapshot>> {
         let last = self.last.lock().await;
@@ -82,8 +98,15 @@ mod tests {
         assert!(!seen.iter().any(|look| Arc::ptr_eq(look, &first)), "it had begun before the others asked");
         seen.dedup_by(|one, other| Arc::ptr_eq(one, other));
         assert_eq!(seen.len(), 1, "one serves all that waited for it");
+        let begun = looks.later(&state);
         let later = looks.look(&state).await.unwrap();
+        assert!(looks.note(begun()).await.session(1).is_some());
+        assert!(
+            Arc::ptr_eq(&looks.last().await.unwrap(), &later),
+            "who asked after that is not served by it"
+        );
         assert!(!seen.iter().any(|look| Arc::ptr_eq(look, &later)), "what is over serves no one any more");
-        assert!(Arc::ptr_eq(&looks.last().await.unwrap(), &later));
+        let noted = looks.note(looks.later(&state)()).await;
+        assert!(Arc::ptr_eq(&looks.last().await.unwrap(), &noted));
     }
 }

@@ -50,7 +50,7 @@ impl From<Refused> for Fault {
             Refused::Program(error @ ProgramError::Start(..)) => {
                 return Self::new(Kind::BackendUnavailable, error.to_string()).hint("install open-iscsi");
             }
-            Refused::NoIscsid(fault) => return fault,
+            Refused::NoIscsid(fault) | Refused::Program(ProgramError::NotReady(fault)) => return fault,
             Refused::Code(code) => code,
         };
         let (kind, meaning) = match code {

@@ -5,10 +5,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::ended::{Login, NO_OBJECTS, Refused, SESSION_EXISTS};
-use crate::backend::{
-    host::program::{Finished, Heard},
-    open_iscsi::database::NodeKey,
-};
+use crate::backend::{host::program::Finished, open_iscsi::database::NodeKey};
 
 /// Before each line of its standard error.
 const NAME: &str = "iscsiadm: ";
@@ -52,18 +49,21 @@ impl Done {
 
 impl Said {
     /// Of a login.
-    pub(super) fn of_login(heard: &Heard) -> Self {
-        Self::of(heard, LOGIN, "Could not login to ")
+    pub(super) fn of_login(finished: &Finished) -> Self {
+        Self::of(finished, LOGIN, "Could not login to ")
     }
 
     /// Of a logout.
-    pub(super) fn of_logout(heard: &Heard) -> Self {
-        Self::of(heard, LOGOUT, "Could not logout of ")
+    pub(super) fn of_logout(finished: &Finished) -> Self {
+        Self::of(finished, LOGOUT, "Could not logout of ")
     }
 
-    fn of(heard: &Heard, begin: &str, not_done: &str) -> Self {
-        // Everything is done, and nothing has failed.
-        let Heard::End(Finished { code, output, complaint }) = heard else { return Self::default() };
+    /// That everything is done.
+    pub(super) fn all() -> Self {
+        Self::default()
+    }
+
+    fn of(Finished { code, output, complaint }: &Finished, begin: &str, not_done: &str) -> Self {
         let mut failed = HashMap::new();
         let mut lines = complaint.lines().map(|line| line.strip_prefix(NAME).unwrap_or(line)).peekable();
         while let Some(line) = lines.next() {
@@ -158,8 +158,8 @@ mod tests {
         }
     }
 
-    fn finished(code: i32, output: &str, complaint: &str) -> Heard {
-        Heard::End(Finished { code, output: output.to_owned(), complaint: complaint.to_owned() })
+    fn finished(code: i32, output: &str, complaint: &str) -> Finished {
+        Finished { code, output: output.to_owned(), complaint: complaint.to_owned() }
     }
 
     fn said(code: i32, output: &str, complaint: &str) -> Said {
@@ -233,7 +233,7 @@ mod tests {
         assert!(both.is_said(&text) && Done::logins([&two]).is_said(&text));
         assert!(!Done::logins([&one, &node("192.0.2.37")]).is_said(&text));
         assert!(!Done::logins([]).is_said(&text), "where nothing is to be done its end is waited for");
-        let said = Said::of_login(&Heard::Enough);
+        let said = Said::all();
         assert!(said.is_success() && matches!(said.on(&two), Some(Ok(Login::Made))));
 
         let of = |sid: u32| {
@@ -243,7 +243,7 @@ mod tests {
         let [one, two, twelve] = [1, 2, 12].map(|sid| of(sid) + "successful.\n");
         assert!(out.is_said(&(one.clone() + &two)) && !out.is_said(&(one.clone() + &twelve)));
         assert!(!out.is_said(&(one + &of(2) + "failed.\n")));
-        assert!(matches!(Said::of_logout(&Heard::Enough).on_session(7), Some(Ok(()))));
+        assert!(matches!(Said::all().on_session(7), Some(Ok(()))));
     }
 
     #[test]

@@ -278,7 +278,10 @@ class Person:
 
     def has_the_focus(self, name):
         """What the next key goes to is called so."""
-        self.wait(f"the focus on {name!r}", lambda: self.focused()[1] == name)
+        try:
+            self.wait(f"the focus on {name!r}", lambda: self.focused()[1] == name)
+        except Missing as missing:
+            raise Missing(f"it is on {self.focused()}; {missing}") from missing
 
     def picture(self, name):
         """What is on the screen, for who looks at it afterwards."""

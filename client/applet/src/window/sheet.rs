@@ -1,5 +1,11 @@
 //! A dialog that shows one thing at a time, with buttons below; what happens in it comes out of a channel.
 
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
 use adw::prelude::*;
 use async_channel::{Receiver, Sender, unbounded};
 use gtk::{AccessibleAnnouncementPriority, glib};
@@ -23,6 +29,17 @@ const MARGIN: i32 = 18;
 /// The height of the title bar, and of the lines between the bars.
 const HEADER: i32 = 52;
 
+/// How long a dialog may take to come to the screen, as one of its kinds and then as the other: until then the toolkit moves the
+/// focus on, and nobody has read what there is to choose.
+const SETTLES: Duration = Duration::from_millis(700);
+
+/// What is to have the focus, and until when it is given back to it.
+#[derive(Debug)]
+struct Focus {
+    widget: RefCell<glib::WeakRef<gtk::Widget>>,
+    until: Cell<Instant>,
+}
+
 /// The dialog.
 #[derive(Clone, Debug)]
 pub(super) struct Sheet<E: 'static> {
@@ -30,7 +47,21 @@ pub(super) struct Sheet<E: 'static> {
     scrolled: gtk::ScrolledWindow,
     body: adw::Bin,
     buttons: gtk::Box,
+    focus: Rc<Focus>,
     events: Sender<E>,
+}
+
+impl Focus {
+    /// Gives the focus back, if a dialog that comes to the screen has just taken it for another.
+    fn keep(self: &Rc<Self>, dialog: &adw::Dialog) {
+        let Some(widget) = self.widget.borrow().upgrade() else { return };
+        // What is made of several widgets has it in one of them.
+        let is_its = dialog.focus().is_some_and(|focus| focus == widget || focus.is_ancestor(&widget));
+        if !is_its && Instant::now() < self.until.get() {
+            // Not while it is being moved.
+            glib::idle_add_local_once(move || _ = widget.grab_focus());
+        }
+    }
 }
 
 impl<E: Clone + 'static> Sheet<E> {
@@ -64,7 +95,13 @@ impl<E: Clone + 'static> Sheet<E> {
         let dialog = adw::Dialog::builder().title(title).content_width(WIDTH).child(&view).build();
         let tell = events.clone();
         dialog.connect_closed(move |_| drop(tell.try_send(closed.clone())));
-        (Self { dialog, scrolled, body, buttons, events }, happened)
+        let focus = Rc::new(Focus { widget: RefCell::default(), until: Cell::new(Instant::now()) });
+        dialog.connect_focus_widget_notify(glib::clone!(
+            #[strong]
+            focus,
+            move |dialog| focus.keep(dialog)
+        ));
+        (Self { dialog, scrolled, body, buttons, focus, events }, happened)
     }
 
     pub(super) fn present(&self, parent: &impl IsA<gtk::Widget>) {
@@ -125,13 +162,10 @@ impl<E: Clone + 'static> Sheet<E> {
         self.dialog.set_default_widget(suggested);
         let next = focus.or(suggested.or(buttons.last()).map(|button| button.upcast_ref()));
         if let Some(next) = next {
+            self.focus.until.set(Instant::now() + SETTLES);
+            self.focus.widget.borrow().set(Some(next));
             next.grab_focus();
-            // A dialog that comes to the screen has taken it for the next but one.
-            glib::idle_add_local_once(glib::clone!(
-                #[weak]
-                next,
-                move || _ = next.grab_focus()
-            ));
+            self.focus.keep(&self.dialog);
         }
         // Now that none of them has the focus, which would pass to what is shown and scroll it.
         for button in before {

@@ -33,7 +33,7 @@ const HEADER: i32 = 52;
 /// focus on, and nobody has read what there is to choose.
 const SETTLES: Duration = Duration::from_millis(700);
 
-/// What is to have the focus, and until when it is given back to it.
+/// What is to have the focus, and until when it is given back to it, unless a key is pressed before.
 #[derive(Debug)]
 struct Focus {
     widget: RefCell<glib::WeakRef<gtk::Widget>>,
@@ -101,6 +101,18 @@ impl<E: Clone + 'static> Sheet<E> {
             focus,
             move |dialog| focus.keep(dialog)
         ));
+        // A person who moves it has it moved.
+        let keys =
+            gtk::EventControllerKey::builder().propagation_phase(gtk::PropagationPhase::Capture).build();
+        keys.connect_key_pressed(glib::clone!(
+            #[strong]
+            focus,
+            move |_, _, _, _| {
+                focus.until.set(Instant::now());
+                glib::Propagation::Proceed
+            }
+        ));
+        dialog.add_controller(keys);
         (Self { dialog, scrolled, body, buttons, focus, events }, happened)
     }
 

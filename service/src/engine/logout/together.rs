@@ -31,6 +31,7 @@ pub(super) struct Together {
     pub(super) gone: Option<BTreeSet<u32>>,
 }
 
+/// Logs out of all of them by one iscsiadm, if that can be.
 pub(super) async fn log_out(
     engine: &Engine,
     iscsiadm: &Iscsiadm,

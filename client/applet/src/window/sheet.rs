@@ -33,7 +33,7 @@ const HEADER: i32 = 52;
 /// focus on, and nobody has read what there is to choose.
 const SETTLES: Duration = Duration::from_millis(700);
 
-/// What is to have the focus, and until when it is given back to it, unless a key is pressed before.
+/// What is to have the focus, and until when it is given back to it, unless a person acts before.
 #[derive(Debug)]
 struct Focus {
     widget: RefCell<glib::WeakRef<gtk::Widget>>,
@@ -102,17 +102,20 @@ impl<E: Clone + 'static> Sheet<E> {
             move |dialog| focus.keep(dialog)
         ));
         // A person who moves it has it moved.
-        let keys =
-            gtk::EventControllerKey::builder().propagation_phase(gtk::PropagationPhase::Capture).build();
-        keys.connect_key_pressed(glib::clone!(
+        let acts =
+            gtk::EventControllerLegacy::builder().propagation_phase(gtk::PropagationPhase::Capture).build();
+        acts.connect_event(glib::clone!(
             #[strong]
             focus,
-            move |_, _, _, _| {
-                focus.until.set(Instant::now());
+            move |_, event| {
+                use gtk::gdk::EventType::{ButtonPress, KeyPress, TouchBegin};
+                if matches!(event.event_type(), ButtonPress | KeyPress | TouchBegin) {
+                    focus.until.set(Instant::now());
+                }
                 glib::Propagation::Proceed
             }
         ));
-        dialog.add_controller(keys);
+        dialog.add_controller(acts);
         (Self { dialog, scrolled, body, buttons, focus, events }, happened)
     }
 

@@ -48,6 +48,7 @@ use tokio::time::{Instant, sleep};
 pub(super) use self::users::Users;
 use self::{
     before::{Before, Terms},
+    leave::Left,
     plan::Plan,
 };
 use super::{
@@ -192,17 +193,17 @@ pub(in crate::engine) async fn end(
     // A map that is kept open outlives its sessions.
     let letting_go = maps::let_go(engine, &plan, plan.maps.difference(&removed).cloned().collect());
     progress.report(Step::Logout, format!("ending {} sessions", sessions.len()));
-    let mut left = match leave::leave(engine, &iscsiadm, sessions, limit).await {
+    let left = match leave::leave(engine, &iscsiadm, sessions, limit).await {
         Ok(left) => left,
         Err(fault) => {
             letting_go.abort();
             // The sessions that are still there get their maps and paths back.
-            maps::restore(engine, &plan, removed).await?;
+            maps::restore(engine, &plan, &removed, &BTreeSet::new()).await?;
             return Err(fault);
         }
     };
     // Until here nothing could start to use a disk without a map. The kernel takes its time to free one that is gone.
-    let has_failed = left.iter().any(|entry| entry.outcome == LogoutOutcome::Failed);
+    let has_failed = left.iter().any(|left| left.entry.outcome == LogoutOutcome::Failed);
     let pause = if has_failed || waits { Duration::ZERO } else { REPLIED };
     let released = (!claims.is_empty()).then(|| {
         tokio::spawn(async move {
@@ -210,19 +211,19 @@ pub(in crate::engine) async fn end(
             closing(claims).await
         })
     });
-    if has_failed {
-        // iscsid may still end the session after the deadline: a map made now would be left without
-        // a path.
-        let is_over = !left.iter().any(|entry| entry.error == Kind::TimedOut.name());
-        if is_over {
+    let mut left = if has_failed {
+        if !left.iter().any(|left| left.goes_on) {
             letting_go.abort();
         }
         // The disks that stay are to be as free as before.
         if let Some(released) = released {
             let _ = Limit::of(RELEASED).wait(released).await;
         }
-        stand_by(engine, &mut left, &plan, &removed, is_over).await?;
-    } else if removed == plan.maps {
+        stand_by(engine, left, &plan, &removed).await?
+    } else {
+        left.into_iter().map(|left| left.entry).collect()
+    };
+    if !has_failed && removed == plan.maps {
         if waits {
             progress.report(Step::Logout, "waiting until the disks are gone");
             report_what_is_left(engine, &mut left, &plan, limit).await?;
@@ -238,27 +239,34 @@ pub(in crate::engine) async fn end(
     Ok(left)
 }
 
-/// Handles a logout whose last step failed: the maps and paths of the remaining sessions are
-/// restored.
+/// Handles a logout whose last step failed: the maps and paths of the sessions that remain are restored. Those of a
+/// session that iscsid may end after the deadline are not: a map made now is left without a path.
 async fn stand_by(
     engine: &Engine,
-    entries: &mut [results::Logout],
+    left: Vec<Left>,
     plan: &Plan,
     removed: &BTreeSet<Map>,
-    is_over: bool,
-) -> Result<()> {
-    maps::restore(engine, plan, if is_over { removed.clone() } else { BTreeSet::new() }).await?;
-    let names = removed.iter().map(|map| map.name.as_str()).collect::<Vec<_>>().join(", ");
-    let removed = match is_over {
-        true => format!("maps removed before that and made again: {names}"),
-        false => format!("maps removed before that: {names}; iscsid continues with the logout"),
-    };
-    for entry in entries.iter_mut().filter(|entry| entry.outcome == LogoutOutcome::Failed) {
-        if !names.is_empty() {
-            entry.message = format!("{}; {removed}", entry.message);
+) -> Result<Vec<results::Logout>> {
+    let going: BTreeSet<u32> = left.iter().filter(|left| left.goes_on).map(|left| left.sid).collect();
+    let again = maps::restore(engine, plan, removed, &going).await?;
+    let names = |maps: Vec<&Map>| maps.iter().map(|map| map.name.as_str()).collect::<Vec<_>>().join(", ");
+    let (again, away) = (names(again.iter().collect()), names(removed.difference(&again).collect()));
+    let told = |Left { mut entry, goes_on, .. }: Left| {
+        if entry.outcome == LogoutOutcome::Failed {
+            if !again.is_empty() {
+                entry.message =
+                    and(&entry.message, format!("maps removed before that and made again: {again}"));
+            }
+            if goes_on && !away.is_empty() {
+                entry.message = and(&entry.message, format!("maps removed before that: {away}"));
+            }
+            if goes_on && !removed.is_empty() {
+                entry.message = and(&entry.message, "iscsid continues with the logout".to_owned());
+            }
         }
-    }
-    Ok(())
+        entry
+    };
+    Ok(left.into_iter().map(told).collect())
 }
 
 /// Waits until everything is gone, and reports what is not.

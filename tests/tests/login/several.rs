@@ -1,14 +1,14 @@
 //! Several sessions of one node: all of their disks are in the answer.
 //! Must not count on the first session alone.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use iscsi_initiator_dbus::{
     Kind,
     results::{CheckState, LoginOutcome},
 };
 
-use crate::room::{Options, Room, SECRET, TARGET, fails, option};
+use crate::room::{Options, Room, SECRET, TARGET, fails, option, until};
 
 /// A record that asks for so many sessions.
 fn record(room: &Room, portal: SocketAddr, number: usize) {
@@ -49,6 +49,20 @@ async fn each_session_of_a_node_has_an_entry_with_its_disks() {
     for entry in here {
         assert!(check("session").detail.contains(&entry.sid.to_string()), "{checks:?}");
         assert!(entry.devices.iter().all(|disk| check("luns").detail.contains(disk)), "{checks:?}");
+    }
+}
+
+/// It has the same word for each, so that its end is waited for.
+#[tokio::test]
+async fn iscsiadm_has_made_all_sessions_of_a_node_before_a_login_is_over() {
+    let (room, portals) = Room::with_gateway().await;
+    record(&room, portals[0], 2);
+    room.machine.delay(|delays| delays.end = Duration::from_millis(300));
+    for portal in [portals[0].to_string(), String::new()] {
+        let entries = room.client().await.login(TARGET, &portal, Options::new()).await.unwrap();
+        assert_eq!(room.machine.running("iscsiadm"), 0, "{entries:?}");
+        room.client().await.logout(TARGET, "", Options::new()).await.unwrap();
+        until("the logout's has ended", || room.machine.running("iscsiadm") == 0).await;
     }
 }
 

@@ -65,6 +65,17 @@ async fn where_one_session_stays_its_maps_come_back_with_its_path() {
 }
 
 #[tokio::test]
+async fn a_map_comes_back_for_the_session_that_stays_even_if_iscsid_may_still_end_the_other() {
+    let (room, portals) = Room::logged_in().await;
+    let paths = room.client().await.list_paths(option("portal", portals[0].to_string())).await.unwrap();
+    room.machine.fail(|faults| (faults.logout, faults.logout_of) = (Some(1), Some((paths[0].sid, 8))));
+    let fault = fails(log_out(&room, Options::new()).await, Kind::TimedOut, "(iscsiadm exit code 8)");
+    let stand = "; maps removed before that and made again: mpatha, mpathb; iscsid continues with the logout";
+    assert!(fault.message().ends_with(stand), "{fault}");
+    is_up_again(&room).await;
+}
+
+#[tokio::test]
 async fn an_iscsiadm_that_says_done_and_has_done_nothing_is_not_believed() {
     let (room, _) = Room::logged_in().await;
     room.machine.programs_answer(0);
@@ -83,6 +94,40 @@ async fn an_iscsid_that_hangs_is_told_and_goes_on_with_it() {
     assert!(fault.message().ends_with(stand), "{fault}");
     until("iscsid has ended both", || room.machine.sessions().is_empty()).await;
     assert!(room.machine.maps().is_empty());
+}
+
+#[tokio::test]
+async fn with_no_time_left_for_iscsiadm_the_maps_come_back() {
+    let (room, _) = Room::logged_in().await;
+    // One after the other.
+    room.machine.delay(|delays| delays.unmap = Duration::from_millis(1200));
+    let words = "timed out before its turn to be logged out of";
+    let fault = fails(log_out(&room, within(2)).await, Kind::TimedOut, words);
+    assert!(
+        fault.message().ends_with("; maps removed before that and made again: mpatha, mpathb"),
+        "{fault}"
+    );
+    assert_eq!(room.runs("--logout"), 0);
+    is_up_again(&room).await;
+    // It is not started later either, and nobody waits for it.
+    room.machine.delay(|delays| delays.unmap = Duration::ZERO);
+    left_without_a_trace(&room, &log_out(&room, Options::new()).await.unwrap());
+}
+
+/// iscsiadm takes its time to end: nothing of the target waits for that.
+#[tokio::test]
+async fn a_logout_is_over_once_iscsiadm_has_said_so() {
+    let (room, portals) = Room::logged_in().await;
+    room.machine.delay(|delays| delays.end = Duration::from_secs(20));
+    let client = room.client().await;
+    for portal in [portals[0].to_string(), portals[1].to_string()] {
+        let entries = client.logout(TARGET, &portal, Options::new()).await.unwrap();
+        assert_eq!(entries[0].outcome, LogoutOutcome::LoggedOut, "{entries:?}");
+    }
+    assert_eq!((room.machine.running("iscsiadm"), room.machine.sessions().len()), (2, 0));
+    room.login(Options::new()).await.unwrap();
+    left_without_a_trace(&room, &log_out(&room, Options::new()).await.unwrap());
+    assert_eq!(room.machine.running("iscsiadm"), 4, "of all portals at once as well");
 }
 
 #[tokio::test]

@@ -58,8 +58,13 @@ impl Focus {
         // What is made of several widgets has it in one of them.
         let is_its = dialog.focus().is_some_and(|focus| focus == widget || focus.is_ancestor(&widget));
         if !is_its && Instant::now() < self.until.get() {
-            // Not while it is being moved.
-            glib::idle_add_local_once(move || _ = widget.grab_focus());
+            // Not while it is being moved, and not if a person acts before that.
+            let focus = Rc::clone(self);
+            glib::idle_add_local_once(move || {
+                if Instant::now() < focus.until.get() {
+                    widget.grab_focus();
+                }
+            });
         }
     }
 }

@@ -103,7 +103,7 @@ impl Multipath {
             Err(ProgramError::TimedOut(_)) => {
                 Err(limit.fault("timed out waiting for multipath to report its version"))
             }
-            Err(error @ (ProgramError::Start(..) | ProgramError::NotReady(_))) => {
+            Err(error @ (ProgramError::Start(..) | ProgramError::NotReady(_) | ProgramError::NoTime(_))) => {
                 Err(Fault::new(Kind::BackendUnavailable, error.to_string()))
             }
         }

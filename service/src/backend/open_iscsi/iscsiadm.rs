@@ -33,8 +33,8 @@ use crate::backend::host::{
     program::{self, Ear, Finished, Heard},
 };
 
-/// The installed program, and the socket over which it talks to iscsid. What it works on is held until it has
-/// ended, also past the limit.
+/// The installed program, and the socket over which it talks to iscsid. What it works on is held until it has said that
+/// all is done, or has ended, also past the limit.
 #[derive(Clone, Debug)]
 pub(crate) struct Iscsiadm {
     path: PathBuf,
@@ -55,17 +55,19 @@ impl Iscsiadm {
         &self.path
     }
 
-    /// Logs in to one node. Already logged in (15; 0 on Red Hat) is success.
+    /// Logs in to one node. Already logged in (15; 0 on Red Hat) is success. If the record is not for one session, its end
+    /// is waited for: it has a line of each, with the same name.
     pub(crate) async fn login(
         &self,
         node: &NodeKey,
+        is_one_session: bool,
         hold: impl Send + 'static,
         limit: &Limit,
     ) -> Result<Login, Refused> {
         let portal = node.portal_argument();
         let arguments =
             ["-m", "node", "-T", node.target.as_str(), "-p", &portal, "-I", &node.iface, "--login"];
-        let ear = self.ear(|| true, Done::logins([node]), || ());
+        let ear = self.ear(|| true, Done::logins(is_one_session.then_some(node)), || ());
         let heard = self.ask_iscsid(&arguments, ear, hold, limit).await?;
         match judge(heard, &[0, SESSION_EXISTS])? {
             SESSION_EXISTS => Ok(Login::WasThere),
@@ -75,18 +77,25 @@ impl Iscsiadm {
 
     /// Logs in to every recorded node of a target that has no session, through any iface, at the same time, if these
     /// `nodes` are all, which `are_all` looks at as late as possible. `None` if it was not started. Once it is done,
-    /// `find` looks at what came of it, on a thread where that is allowed.
+    /// `find` looks at what came of it, on a thread where that is allowed; if not every record is for one session, its end
+    /// is waited for instead.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what is logged in to, and what is done before, then and meanwhile"
+    )]
     pub(crate) async fn login_to_all<T: Send + 'static>(
         &self,
         target: &Iqn,
         nodes: &[NodeKey],
+        are_one_session: bool,
         are_all: impl FnOnce() -> bool + Send + 'static,
         find: impl FnOnce() -> T + Send + 'static,
         hold: impl Send + 'static,
         limit: &Limit,
     ) -> Result<Option<(Said, Option<T>)>, Refused> {
         let arguments = ["-m", "node", "-T", target.as_str(), "--login"];
-        let ear = self.ear(are_all, Done::logins(nodes), find);
+        let awaited = if are_one_session { nodes } else { &[] };
+        let ear = self.ear(are_all, Done::logins(awaited), find);
         let heard = self.ask_iscsid(&arguments, ear, hold, limit).await?;
         Ok(of_several(heard, Said::of_login, &[0, SESSION_EXISTS]))
     }

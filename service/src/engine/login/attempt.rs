@@ -48,12 +48,12 @@ pub(super) async fn log_in(
     limit: &Limit,
 ) -> Result<Done> {
     let done = Done::new;
-    let lowering = seat.lowering();
+    let (lowering, is_one_session) = (seat.lowering(), seat.is_one_session());
     let Told { login, now } = match seat.log_in(engine, iscsiadm, looks, limit).await? {
         Some(told) => told,
         None => {
             let running = engine.turns.programs.running(Act::Login, node.target.as_str());
-            let login = iscsiadm.login(node, running, limit);
+            let login = iscsiadm.login(node, is_one_session, running, limit);
             let node = std::slice::from_ref(node);
             let login = with_fewer_retries(engine, node, &lowering, login, limit).await?;
             Told { login, now: None }
@@ -94,6 +94,10 @@ pub(super) async fn log_in(
             Err(limit
                 .fault(what)
                 .hint("try again with a longer timeout; see what iscsid waits for: journalctl -u iscsid"))
+        }
+        (Err(Refused::Program(ProgramError::NoTime(_))), _) => {
+            let what = format!("{} accepted the login, but no time was left to log in", node.portal);
+            Err(limit.fault(what).hint("try again with a longer timeout"))
         }
         // Up and complete, whatever iscsiadm reports. If the kernel has not scanned it, iscsid
         // completes it at the next login.

@@ -186,7 +186,9 @@ async fn attempt_all(
     let looks = Arc::clone(looks);
     let shared = Attempts { initiator, iscsiadm, hold, looks, share, welcome, hurried, limit: limit.clone() };
     let retries = records.iter().map(|(node, record)| (node.clone(), record.retries)).collect();
-    let together = Together::of(&down, Lowering { retries, has_debts });
+    let one_session =
+        records.iter().filter(|(_, record)| record.is_one_session).map(|(node, _)| node.clone());
+    let together = Together::of(&down, Lowering { retries, has_debts }, one_session.collect());
     let mut attempts = JoinSet::new();
     for node in down {
         let (engine, node, shared) = (Arc::clone(engine), node.clone(), shared.clone());

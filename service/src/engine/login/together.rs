@@ -49,17 +49,19 @@ enum State {
 pub(super) struct Together {
     nodes: Vec<NodeKey>,
     lowering: Arc<Lowering>,
+    /// Those whose records are for one session.
+    one_session: BTreeSet<NodeKey>,
     /// Those that are not ready yet.
     missing: Mutex<BTreeSet<NodeKey>>,
     state: watch::Sender<State>,
 }
 
 impl Together {
-    pub(super) fn of(nodes: &[&Node], lowering: Lowering) -> Arc<Self> {
+    pub(super) fn of(nodes: &[&Node], lowering: Lowering, one_session: BTreeSet<NodeKey>) -> Arc<Self> {
         let (state, _) = watch::channel(if can_be_one(nodes) { State::Gathering } else { State::Apart });
         let nodes: Vec<NodeKey> = nodes.iter().map(|node| node.key.clone()).collect();
         let missing = Mutex::new(nodes.iter().cloned().collect());
-        Arc::new(Self { nodes, lowering: Arc::new(lowering), missing, state })
+        Arc::new(Self { nodes, lowering: Arc::new(lowering), one_session, missing, state })
     }
 
     pub(super) fn seat(self: &Arc<Self>, node: &NodeKey) -> Seat {
@@ -99,7 +101,8 @@ impl Together {
         let (database, nodes) = (engine.database.clone(), self.nodes.clone());
         let are_all = move || database.are_all(&nodes).unwrap_or(false);
         let look = looks.later(&engine.state);
-        let login = iscsiadm.login_to_all(target, &self.nodes, are_all, look, running, limit);
+        let are_one = self.nodes.iter().all(|node| self.one_session.contains(node));
+        let login = iscsiadm.login_to_all(target, &self.nodes, are_one, are_all, look, running, limit);
         match with_fewer_retries(engine, &self.nodes, &self.lowering, login, limit).await {
             Ok(Ok(Some((said, Some(now))))) => Some(Ok((said, Some(looks.note(now).await)))),
             // Of a failure it is to be seen first what became of iscsid.
@@ -144,6 +147,11 @@ impl Seat {
     /// What is to be lowered for a login to the node by itself.
     pub(super) fn lowering(&self) -> Arc<Lowering> {
         Arc::clone(&self.together.lowering)
+    }
+
+    /// Whether the node's record is for one session.
+    pub(super) fn is_one_session(&self) -> bool {
+        self.together.one_session.contains(&self.node)
     }
 
     /// The node is ready: its portal accepts the login. Returns how the login ended once all are ready, and
@@ -243,7 +251,7 @@ mod tests {
             node("iqn.2003-01.com.example:a", "192.0.2.37", "default"),
         ];
         let lowering = Lowering { retries: [].into(), has_debts: false };
-        let together = Together::of(&nodes.iter().collect::<Vec<_>>(), lowering);
+        let together = Together::of(&nodes.iter().collect::<Vec<_>>(), lowering, BTreeSet::new());
         let is_apart = || matches!(*together.state.borrow(), State::Apart);
         let [one, other] = nodes.each_ref().map(|node| together.seat(&node.key));
         assert!(!is_apart());

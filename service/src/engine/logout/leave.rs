@@ -15,7 +15,7 @@ use crate::{
         host::{limit::Limit, threads::reading},
         kernel::{stale_sessions::askers::Act, sysfs::Session},
         open_iscsi::{
-            iscsiadm::{Iscsiadm, Refused},
+            iscsiadm::{Iscsiadm, ProgramError, Refused},
             iscsid::Iscsid,
         },
     },
@@ -30,13 +30,21 @@ use crate::{
 /// How long to wait for a session that iscsid is reconnecting.
 const RECONNECT: Duration = Duration::from_secs(5);
 
-/// Ends the sessions in parallel, so many at a time, with an entry each.
+/// What became of a session.
+pub(super) struct Left {
+    pub(super) sid: u32,
+    pub(super) entry: results::Logout,
+    /// Whether it is there, and iscsid may still end it.
+    pub(super) goes_on: bool,
+}
+
+/// Ends the sessions in parallel, so many at a time.
 pub(super) async fn leave(
     engine: &Engine,
     iscsiadm: &Iscsiadm,
     sessions: &[Session],
     limit: &Limit,
-) -> Result<Vec<results::Logout>> {
+) -> Result<Vec<Left>> {
     let late = || limit.fault("timed out waiting for iscsid to be restarted").hint("try again");
     let in_use = limit.wait(engine.turns.acts.iscsid.read()).await.ok_or_else(late)?;
     let share = engine.turns.acts.leaving.share(sessions.len(), limit);
@@ -85,19 +93,24 @@ pub(super) async fn leave(
         }
     };
     let entry = |(session, done): (Session, Option<std::result::Result<(), Refused>>)| {
+        let may_go_on = matches!(&done, Some(Err(refused)) if refused.may_go_on());
         let fault = match done {
             _ if gone.contains(&session.sid) => None,
-            None => Some(limit.fault("timed out before its turn to be logged out of")),
+            None | Some(Err(Refused::Program(ProgramError::NoTime(_)))) => {
+                Some(limit.fault("timed out before its turn to be logged out of"))
+            }
             Some(Ok(())) => {
                 Some(Fault::new(Kind::Failed, "iscsid reported success, but the session is still there"))
             }
             Some(Err(refused)) => Some(refused.into()),
         };
         let portal = session.portal_text();
-        match fault {
+        let goes_on = fault.is_some() && may_go_on;
+        let entry = match fault {
             None => results::Logout::done(&session.target, &portal, LogoutOutcome::LoggedOut),
             Some(fault) => results::Logout::failed(&session.target, &portal, &fault),
-        }
+        };
+        Left { sid: session.sid, entry, goes_on }
     };
     Ok(left.into_iter().map(entry).collect())
 }

@@ -13,7 +13,7 @@ use crate::{
             limit::Limit,
             threads::{asking_multipathd, reading},
         },
-        kernel::sysfs::{Map, Sysfs},
+        kernel::sysfs::{Disk, Map, Sysfs},
         multipath::daemon::{Multipathd, MultipathdError},
     },
     engine::{Engine, State, state::watch::Predicate},
@@ -123,18 +123,25 @@ pub(super) fn queue_again(multipathd: &Multipathd, maps: &BTreeSet<Map>) {
     }
 }
 
-/// Restores the paths of the remaining sessions, and these maps, after a logout that failed.
-pub(super) async fn restore(engine: &Engine, plan: &Plan, maps: BTreeSet<Map>) -> Result<()> {
+/// Restores the paths of the remaining sessions, and those of these maps that have one, after a logout that failed.
+/// Returns the maps. The paths of sessions that are `going` do not count.
+pub(super) async fn restore(
+    engine: &Engine,
+    plan: &Plan,
+    maps: &BTreeSet<Map>,
+    going: &BTreeSet<u32>,
+) -> Result<BTreeSet<Map>> {
     let multipathd = &engine.state.multipathd;
     let left = {
         let (sysfs, plan) = (engine.state.sysfs.clone(), plan.clone());
-        reading(move || still_there(&sysfs, &plan, maps)).await?
+        let (maps, going) = (maps.clone(), going.clone());
+        reading(move || still_there(&sysfs, &plan, maps, &going)).await?
     };
     make_again(multipathd, &left.maps).await?;
     for path in &left.paths {
         log_refusal(path, "put back the path", &ask(multipathd, path, Multipathd::add_path).await?);
     }
-    Ok(())
+    Ok(left.maps)
 }
 
 struct Left {
@@ -142,10 +149,11 @@ struct Left {
     paths: Vec<String>,
 }
 
-fn still_there(sysfs: &Sysfs, plan: &Plan, maps: BTreeSet<Map>) -> Left {
+fn still_there(sysfs: &Sysfs, plan: &Plan, maps: BTreeSet<Map>, going: &BTreeSet<u32>) -> Left {
     let is_there = |name: &str| sysfs.number(name).is_some();
+    let stays = |disk: &Disk| sysfs.session_of_disk(&disk.name).is_some_and(|sid| !going.contains(&sid));
     let has_path =
-        |map: &Map| plan.disks.iter().any(|(disk, _)| disk.map.as_ref() == Some(map) && is_there(&disk.name));
+        |map: &Map| plan.disks.iter().any(|(disk, _)| disk.map.as_ref() == Some(map) && stays(disk));
     Left {
         maps: maps.into_iter().filter(has_path).collect(),
         paths: plan.leaving_paths().into_iter().filter(|path| is_there(path)).collect(),

@@ -1,5 +1,5 @@
 //! The programs that work on a target. A program goes on after the deadline of its call, and after its daemon.
-//! Must not be given up before the program has ended, or has hung for 30 s after it was killed.
+//! Must not be given up before the program has said that all is done, has ended, or has hung for 30 s after it was killed.
 
 use iscsi_initiator_dbus::Iqn;
 
@@ -32,8 +32,8 @@ impl Programs {
         Self { activity: activity.clone(), claims: claims.clone(), leases: leases.clone() }
     }
 
-    /// A program does this to the target from now on. Whoever starts one gives it this, and it is dropped with the
-    /// program's end: see `backend/host/program.rs`.
+    /// A program does this to the target from now on. Whoever starts one gives it this, and it is dropped once all is
+    /// done, with the program's end, or if it is not started: see `backend/host/program.rs`.
     pub(in crate::engine) fn running(&self, act: Act, target: &str) -> Running {
         // What is no iSCSI name cannot be claimed by a call either.
         let target = Iqn::recorded(target).ok();

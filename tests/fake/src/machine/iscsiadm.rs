@@ -31,6 +31,42 @@ struct End {
     complaint: String,
 }
 
+impl End {
+    /// What it says of the sessions of a node. Its code is that of the first that fails.
+    fn says_of_login(&mut self, Node { target, address, port, iface, .. }: &Node, codes: Vec<i32>) {
+        let name = format!("[iface: {iface}, target: {target}, portal: {address},{port}]");
+        for code in codes {
+            match code {
+                0 => self.output += &format!("Login to {name} successful.\n"),
+                SESSION_EXISTS => {
+                    self.complaint += "iscsiadm: default: 1 session requested, but 1 already present.\n";
+                }
+                code => self.says_why(&format!("Could not login to {name}."), code),
+            }
+            if self.code == 0 {
+                self.code = code;
+            }
+        }
+    }
+
+    fn says_of_logout(&mut self, name: &str, code: i32) {
+        match code {
+            0 => self.output += &format!("Logout of {name} successful.\n"),
+            code => self.says_why(&format!("Could not logout of {name}."), code),
+        }
+    }
+
+    fn says_why(&mut self, what: &str, code: i32) {
+        self.complaint += &format!("iscsiadm: {what}\n");
+        self.complaint += &format!("iscsiadm: initiator reported error ({code} - for some reason)\n");
+    }
+}
+
+/// How iscsiadm names a session.
+fn named(sid: u32, Session { target, address, port, .. }: &Session) -> String {
+    format!("[sid: {sid}, target: {target}, portal: {address},{port}]")
+}
+
 /// Answers the script that stands in for the programs (tests/fake/program): it sends its name and arguments, a line
 /// each, and an empty line.
 pub(super) fn serve(core: &Arc<Core>, listener: std::net::TcpListener) {
@@ -57,13 +93,19 @@ async fn answer(core: &Arc<Core>, mut stream: TcpStream) -> std::io::Result<()> 
     let is_seen = matches!(words.as_slice(), ["iscsiadm", "-m", ..]);
     let pid = is_seen.then(|| core.start_process(&mut core.model(), "iscsiadm", &words[1..]));
     let End { code, output, complaint } = core.run(&words).await;
-    if let Some(pid) = pid {
-        core.end_process(&mut core.model(), pid);
-    }
     let mut text = format!("{code}\n");
     output.lines().for_each(|line| text.push_str(&format!("1 {line}\n")));
     complaint.lines().for_each(|line| text.push_str(&format!("2 {line}\n")));
-    writer.write_all(text.as_bytes()).await
+    // It ends with the stream.
+    let said = writer.write_all(text.as_bytes()).await;
+    if is_seen {
+        let delay = core.model().delays.end;
+        sleep(delay).await;
+    }
+    if let Some(pid) = pid {
+        core.end_process(&mut core.model(), pid);
+    }
+    said
 }
 
 impl Core {
@@ -78,7 +120,11 @@ impl Core {
             }
             ["iscsiadm", "-m", "node", "-T", target, "-p", portal, "-I", iface, "--login"] => {
                 match node(target, portal, iface) {
-                    Some(node) => code(self.counted(self.log_in(&node)).await),
+                    Some(node) => {
+                        let mut end = End::default();
+                        end.says_of_login(&node, self.counted(self.log_in(&node)).await);
+                        end
+                    }
                     None => code(INVALID),
                 }
             }
@@ -86,7 +132,13 @@ impl Core {
             ["iscsiadm", "-m", "node", "-T", target, "--logout"] => self.log_out_of_all(target).await,
             ["iscsiadm", "-m", "session", "-r", sid, "--logout"] => {
                 let sid = sid.parse().unwrap_or_default();
-                code(self.counted(self.log_out(sid)).await)
+                let Some(name) = self.model().sessions.get(&sid).map(|session| named(sid, session)) else {
+                    return code(NO_OBJECTS);
+                };
+                let code = self.counted(self.log_out(sid)).await;
+                let mut end = End { code, ..End::default() };
+                end.says_of_logout(&name, code);
+                end
             }
             ["iscsiadm", "-m", "session", "-r", sid, "--rescan"] => {
                 code(self.rescan(sid.parse().unwrap_or_default()).await)
@@ -96,15 +148,15 @@ impl Core {
     }
 
     /// What iscsid works on.
-    async fn counted(&self, work: impl Future<Output = i32>) -> i32 {
+    async fn counted<T>(&self, work: impl Future<Output = T>) -> T {
         {
             let (now, most) = &mut self.model().running;
             *now += 1;
             *most = (*most).max(*now);
         }
-        let code = work.await;
+        let done = work.await;
         self.model().running.0 -= 1;
-        code
+        done
     }
 
     /// All recorded nodes of a target at the same time, with a word on each (usr/session_mgmt.c): the code is that of
@@ -118,28 +170,14 @@ impl Core {
         let logins = nodes.into_iter().map(|node| {
             let core = Arc::clone(self);
             tokio::spawn(async move {
-                let code = core.counted(core.log_in(&node)).await;
-                (node, code)
+                let codes = core.counted(core.log_in(&node)).await;
+                (node, codes)
             })
         });
         let mut end = End::default();
         for login in logins.collect::<Vec<_>>() {
-            let (Node { target, address, port, iface, .. }, code) = login.await.unwrap();
-            let name = format!("[iface: {iface}, target: {target}, portal: {address},{port}]");
-            match code {
-                0 => end.output.push_str(&format!("Login to {name} successful.\n")),
-                SESSION_EXISTS => {
-                    end.complaint += "iscsiadm: default: 1 session requested, but 1 already present.\n";
-                }
-                code => {
-                    end.complaint += &format!("iscsiadm: Could not login to {name}.\n");
-                    end.complaint +=
-                        &format!("iscsiadm: initiator reported error ({code} - for some reason)\n");
-                }
-            }
-            if end.code == 0 {
-                end.code = code;
-            }
+            let (node, codes) = login.await.unwrap();
+            end.says_of_login(&node, codes);
         }
         if end.code != 0 {
             end.complaint += "iscsiadm: Could not log into all portals\n";
@@ -151,12 +189,8 @@ impl Core {
     async fn log_out_of_all(self: &Arc<Self>, target: &str) -> End {
         let sessions: Vec<(u32, String)> = {
             let model = self.model();
-            let is_its = |(_, session): &(&u32, &Session)| session.target == target;
-            let named = |(sid, session): (&u32, &Session)| {
-                let Session { address, port, .. } = session;
-                (*sid, format!("[sid: {sid}, target: {target}, portal: {address},{port}]"))
-            };
-            model.sessions.iter().filter(is_its).map(named).collect()
+            let its = model.sessions.iter().filter(|(_, session)| session.target == target);
+            its.map(|(sid, session)| (*sid, named(*sid, session))).collect()
         };
         if sessions.is_empty() {
             let complaint = "iscsiadm: No matching sessions found\n".to_owned();
@@ -169,21 +203,18 @@ impl Core {
         let mut end = End::default();
         for logout in logouts.collect::<Vec<_>>() {
             let (name, code) = logout.await.unwrap();
-            if code == 0 {
-                end.output.push_str(&format!("Logout of {name} successful.\n"));
-                continue;
+            end.says_of_logout(&name, code);
+            if code != 0 {
+                end.code = code;
             }
-            end.complaint += &format!("iscsiadm: Could not logout of {name}.\n");
-            end.complaint += &format!("iscsiadm: initiator reported error ({code} - for some reason)\n");
-            end.code = code;
         }
         end
     }
 
-    /// As iscsid does it: with what is in the record, and the name that it was started with.
-    async fn log_in(self: &Arc<Self>, node: &Node) -> i32 {
-        let Some(credentials) = self.credentials(node) else { return NO_OBJECTS };
-        let Some(portal) = node.portal() else { return TRANSPORT };
+    /// As iscsid does it: with what is in the record, and the name that it was started with. A code for each session.
+    async fn log_in(self: &Arc<Self>, node: &Node) -> Vec<i32> {
+        let Some(credentials) = self.credentials(node) else { return vec![NO_OBJECTS] };
+        let Some(portal) = node.portal() else { return vec![TRANSPORT] };
         let (delays, faults, pid) = {
             let mut model = self.model();
             let running = model.iscsid.as_ref().map(|iscsid| iscsid.pid);
@@ -195,20 +226,23 @@ impl Core {
         sleep(at_it.unwrap_or(delays.login)).await;
         let at_it = faults.login_at.filter(|(port, _)| *port == node.port).map(|(_, code)| code);
         if let Some(code) = faults.login.or(at_it) {
-            return code;
+            return vec![code];
         }
+        let mut codes = Vec::new();
         for _ in 0..credentials.sessions.max(1) {
-            let sid = match self.one_session(node, portal, &credentials, pid) {
-                Ok(sid) => sid,
-                Err(code) => return code,
-            };
+            let made = self.one_session(node, portal, &credentials, pid);
+            codes.push(made.err().unwrap_or_default());
+            let Ok(sid) = made else { break };
             if !faults.no_scan {
                 sleep(delays.scan).await;
                 self.while_scans_are_stuck().await;
                 self.look_for_luns(sid);
             }
         }
-        faults.login_after_all.unwrap_or_default()
+        if let (Some(code), Some(last)) = (faults.login_after_all, codes.last_mut()) {
+            *last = code;
+        }
+        codes
     }
 
     /// One of the sessions that a node is to have; its number, or iscsiadm's exit code.
@@ -249,7 +283,7 @@ impl Core {
         let (delay, fault) = {
             let model = self.model();
             let only = model.faults.logout_of.filter(|(only, _)| *only == sid).map(|(_, code)| code);
-            (model.delays.logout, model.faults.logout.or(only))
+            (model.delays.logout, only.or(model.faults.logout))
         };
         sleep(delay).await;
         while self.model().faults.stuck_logout {

@@ -61,6 +61,10 @@ pub struct Delays {
     pub link: Duration,
     /// Until iscsid has ended a session.
     pub logout: Duration,
+    /// From what iscsiadm says of it, or of a login, to its end.
+    pub end: Duration,
+    /// Until multipathd has removed a map.
+    pub unmap: Duration,
     /// After a cable was pulled: until the kernel gives the session up.
     pub replacement: Duration,
     /// After it was plugged in again: until the session is up.
@@ -80,6 +84,8 @@ impl Default for Delays {
             map: short,
             link: short,
             logout: short,
+            end: Duration::ZERO,
+            unmap: Duration::ZERO,
             replacement: short,
             reconnect: short,
         }

@@ -16,6 +16,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixStream,
     task::AbortHandle,
+    time::sleep,
 };
 
 use super::{
@@ -169,6 +170,10 @@ impl Core {
             let mut command = vec![0; length.min(512)];
             stream.read_exact(&mut command).await?;
             let command = String::from_utf8_lossy(&command).trim_end_matches('\0').to_owned();
+            if command.starts_with("del map ") {
+                let delay = self.model().delays.unmap;
+                sleep(delay).await;
+            }
             let answer = self.answer(&mut self.model(), &command) + "\0";
             stream.write_all(&answer.len().to_ne_bytes()).await?;
             stream.write_all(answer.as_bytes()).await?;

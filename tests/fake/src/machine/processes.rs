@@ -46,6 +46,11 @@ pub(super) struct Mount {
 }
 
 impl Machine {
+    /// How many processes of this name run.
+    pub fn running(&self, name: &str) -> usize {
+        self.core.model().processes.values().filter(|process| process.name == name).count()
+    }
+
     /// A process with this number that has a device mapped.
     pub fn process(&self, pid: u32, name: &str, device: &str) {
         let name = name.to_owned();

@@ -7,7 +7,10 @@ use std::{
     os::fd::OwnedFd,
     path::Path,
     process::Stdio,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -61,7 +64,7 @@ impl<T> Ear<T> {
 }
 
 /// Runs a program as `run` does, but until it has written enough to its standard output. Then `hold` is dropped, and its
-/// end is waited for, but not by the caller.
+/// end is waited for, but not by the caller. `NoTime` if the limit is over before it was started: it is not started later.
 pub(crate) async fn run_until<T: Send + 'static>(
     program: &Path,
     arguments: &[&str],
@@ -78,6 +81,7 @@ pub(crate) async fn run_until<T: Send + 'static>(
         kept,
         runtime: Handle::try_current().map_err(|error| failed(io::Error::other(error)))?,
     };
+    let decided = Arc::new(Decided::default());
     let (running, rest) = watch::channel(());
     let (started, starting) = oneshot::channel();
     let (found, finding) = oneshot::channel();
@@ -86,11 +90,13 @@ pub(crate) async fn run_until<T: Send + 'static>(
     let until = Instant::now() + last.saturating_duration_since(tokio::time::Instant::now()) + KILLED;
     let at_work = Arc::new(Mutex::new(Some(hold)));
     let listener = {
-        let (at_work, limit) = (Arc::clone(&at_work), limit.clone());
+        let (at_work, decided, limit) = (Arc::clone(&at_work), Arc::clone(&decided), limit.clone());
         move || {
-            let child = ready()
-                .map_err(ProgramError::NotReady)
-                .and_then(|is_to_be| if is_to_be { start.begin(&limit).map(Some) } else { Ok(None) });
+            let child = ready().map_err(ProgramError::NotReady).and_then(|is_to_be| match is_to_be {
+                false => Ok(None),
+                true if limit.is_over() || !decided.first() => Err(no_time(&limit)),
+                true => start.begin().map(Some),
+            });
             let is_started = matches!(child, Ok(Some(_)));
             // If nobody takes it, the runtime is shutting down.
             if started.send(child).is_err() || !is_started {
@@ -110,18 +116,21 @@ pub(crate) async fn run_until<T: Send + 'static>(
         }
     };
     std::thread::Builder::new().name("program".to_owned()).spawn(listener).map_err(failed)?;
-    let task = tokio::spawn(async move {
-        let end = match starting.await {
-            Ok(Ok(Some(child))) => {
-                Some(finish(child, last, Some(hearing)).await).transpose().map_err(End::Io)
-            }
-            Ok(Ok(None)) => Ok(None),
-            Ok(Err(error)) => Err(End::NotStarted(error)),
-            Err(error) => Err(End::Io(io::Error::other(error))),
-        };
-        drop(taken(&at_work));
-        drop(running);
-        end
+    let task = tokio::spawn({
+        let at_work = Arc::clone(&at_work);
+        async move {
+            let end = match starting.await {
+                Ok(Ok(Some(child))) => {
+                    Some(finish(child, last, Some(hearing)).await).transpose().map_err(End::Io)
+                }
+                Ok(Ok(None)) => Ok(None),
+                Ok(Err(error)) => Err(End::NotStarted(error)),
+                Err(error) => Err(End::Io(io::Error::other(error))),
+            };
+            drop(taken(&at_work));
+            drop(running);
+            end
+        }
     });
     let waiting = async {
         tokio::select! {
@@ -136,8 +145,29 @@ pub(crate) async fn run_until<T: Send + 'static>(
         Some(Ok(Err(End::Io(error)))) => Err(failed(error)),
         // The task cannot panic. If it were cancelled, the runtime would be shutting down.
         Some(Err(error)) => Err(failed(io::Error::other(error))),
+        // Whoever has to do with it may go on: nothing will be worked on.
+        None if decided.first() => {
+            drop(taken(&at_work));
+            Err(no_time(limit))
+        }
         None => Err(ProgramError::TimedOut(Rest(rest))),
     }
+}
+
+/// Whether the program is started, which is decided once: by the thread that is about to start it, or by its caller, whose
+/// time is over.
+#[derive(Debug, Default)]
+struct Decided(AtomicBool);
+
+impl Decided {
+    /// Whether nobody has decided before.
+    fn first(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+}
+
+fn no_time(limit: &Limit) -> ProgramError {
+    ProgramError::NoTime(limit.fault("no time was left to start it"))
 }
 
 /// Why there is no end.
@@ -162,11 +192,7 @@ struct Start {
 impl Start {
     /// Starts it from this thread, which gives up all other capabilities. With the command goes the daemon's own end of
     /// what the program writes to.
-    fn begin(mut self, limit: &Limit) -> Result<Child, ProgramError> {
-        if limit.is_over() {
-            let late = format!("timed out before {} could be started", self.program);
-            return Err(ProgramError::NotReady(limit.fault(late)));
-        }
+    fn begin(mut self) -> Result<Child, ProgramError> {
         let begun = capabilities::keep_only(self.kept).map_err(io::Error::from).and_then(|()| {
             let _entered = self.runtime.enter();
             self.command.spawn()
@@ -210,6 +236,8 @@ fn readable(pipe: &OwnedFd, left: Duration) -> rustix::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use iscsi_initiator_dbus::Kind;
+
     use super::*;
 
     const NONE: CapabilitySet = CapabilitySet::empty();
@@ -281,20 +309,21 @@ mod tests {
         let end = heard(&words, ear(Err(why.clone())), &soon(60_000)).await;
         let Err(error @ ProgramError::NotReady(_)) = end else { panic!("{end:?}") };
         assert_eq!(error.to_string(), why.to_string());
-        // Once its time is over it is not begun any more.
-        let late = Ear::new(
-            || {
-                std::thread::sleep(Duration::from_millis(300));
-                Ok(true)
-            },
-            |_| false,
-            || (),
-        );
-        let Err(ProgramError::TimedOut(rest)) = heard(&words, late, &soon(50)).await else {
-            panic!("it was not late")
-        };
-        rest.ended().await;
+        // Once its time is over it is not begun any more, and nothing is kept for it while it is not known to be ready.
+        let (go_on, waiting) = std::sync::mpsc::channel::<()>();
+        let late = Ear::new(move || Ok(waiting.recv().is_ok()), |_| false, || ());
+        let (dropped, end) = oneshot::channel();
+        let words = ["-c", &words];
+        let heard = run_until(Path::new("/bin/sh"), &words, NONE, Hold(Some(dropped)), late, &soon(50)).await;
+        let Err(ProgramError::NoTime(fault)) = heard else { panic!("{heard:?}") };
+        assert_eq!(fault.kind(), Kind::TimedOut);
+        end.await.unwrap();
+        go_on.send(()).unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
         assert!(!begun.exists());
+        let over = soon(0);
+        let end = run_until(Path::new("/bin/sh"), &words, NONE, (), ear(Ok(true)), &over).await;
+        assert!(matches!(end, Err(ProgramError::NoTime(_))) && !begun.exists(), "{end:?}");
         let nothing = run_until(Path::new("/nonexistent"), &[], NONE, (), ear(Ok(true)), &soon(60_000)).await;
         assert!(matches!(nothing, Err(ProgramError::Start(..))), "{nothing:?}");
     }

@@ -49,6 +49,10 @@ pub(crate) enum ProgramError {
     /// It was not started for this reason.
     #[error("{0}")]
     NotReady(Fault),
+    /// Its time was over, or its caller gave up, before it was started: nothing is done by it later.
+    #[error("{0}")]
+    NoTime(Fault),
+    /// It was started.
     #[error("timed out waiting for it")]
     TimedOut(Rest),
 }

@@ -13,6 +13,8 @@ pub(crate) struct ForLogin {
     /// The credentials, once for whoever proves them.
     pub(crate) proofs: Result<Proofs, DatabaseError>,
     pub(crate) retries: Retries,
+    /// Whether iscsiadm makes one session, as it does without `node.session.nr_sessions`.
+    pub(crate) is_one_session: bool,
 }
 
 /// The records of one target.
@@ -50,7 +52,11 @@ impl Database {
 
     fn for_login(&self, node: &NodeKey, record: &Record) -> ForLogin {
         let in_it = |error| DatabaseError::Record { path: self.root.join(node.path()), error };
-        ForLogin { proofs: Proofs::of_node(record).map_err(in_it), retries: Retries::of(record) }
+        ForLogin {
+            proofs: Proofs::of_node(record).map_err(in_it),
+            retries: Retries::of(record),
+            is_one_session: record.get("node.session.nr_sessions").is_none_or(|number| number == "1"),
+        }
     }
 }
 
@@ -95,7 +101,8 @@ mod tests {
     fn all_that_a_login_needs_of_a_record_is_read_with_it() {
         let (folder, database) = world(&["192.0.2.21"]);
         let more = "node.session.scan = manual\nnode.session.initial_login_retry_max = 2\n\
-                    node.conn[0].timeo.login_timeout = 15\nnode.session.auth.username = libvirtd\n";
+                    node.conn[0].timeo.login_timeout = 15\nnode.session.auth.username = libvirtd\n\
+                    node.session.nr_sessions = 2\n";
         put(&folder, "192.0.2.37,3260,1", "default", &format!("{}{more}", record("192.0.2.37")));
         let damaged = format!("{}node.session.scan = manual\n", record("192.0.2.54"));
         put(&folder, "192.0.2.53,3260,1", "default", &damaged);
@@ -104,11 +111,12 @@ mod tests {
         assert_eq!(unscanned, nodes[1..].iter().map(|node| node.key.clone()).collect(), "also a damaged one");
         let mut of = |at: usize| for_login.remove(&nodes[at].key);
         let plain = of(0).unwrap();
-        assert!(plain.proofs.unwrap().chap.is_some());
+        assert!(plain.proofs.unwrap().chap.is_some() && plain.is_one_session);
         // open-iscsi's defaults: four of half a minute each.
         let fit = |retries: Retries, seconds| retries.fit(Duration::from_secs(seconds));
         assert!(fit(plain.retries, 120) && !fit(plain.retries, 119));
         let other = of(1).unwrap();
+        assert!(!other.is_one_session);
         assert!(other.proofs.unwrap().chap.unwrap().username == "libvirtd");
         assert!(fit(other.retries, 30) && !fit(other.retries, 29));
         assert!(of(2).is_none() && nodes[2].damage.is_some(), "what is damaged is logged in to with nothing");

@@ -1,5 +1,7 @@
 //! How a login ended, or why iscsiadm failed: the meaning of its exit codes (include/iscsi_err.h).
 
+use std::io::ErrorKind;
+
 use iscsi_initiator_dbus::{Fault, Kind};
 
 use crate::backend::host::program::ProgramError;
@@ -11,7 +13,7 @@ pub(crate) enum Refused {
     Code(i32),
     /// It was not started, because root does not listen on iscsid's socket.
     NoIscsid(Fault),
-    /// It could not be started, or did not end in time.
+    /// It could not be started, was not in time, or did not end in time.
     Program(ProgramError),
 }
 
@@ -29,6 +31,15 @@ impl Refused {
     pub(crate) fn is_too_early(&self) -> bool {
         matches!(self, Self::Code(UNKNOWN_SESSION | NOT_NOW | NOT_CONNECTED))
     }
+
+    /// Whether iscsid may still do it.
+    pub(crate) fn may_go_on(&self) -> bool {
+        match self {
+            Self::Program(ProgramError::TimedOut(_)) => true,
+            Self::Code(code) => LATE.contains(code),
+            Self::NoIscsid(_) | Self::Program(_) => false,
+        }
+    }
 }
 
 /// The codes that callers handle themselves.
@@ -36,6 +47,8 @@ pub(super) const SESSION_EXISTS: i32 = 15;
 pub(super) const NO_OBJECTS: i32 = 21;
 const AUTHORIZATION: i32 = 24;
 const NOT_CONNECTED: i32 = 32;
+/// The target has not answered yet.
+const LATE: [i32; 3] = [8, 11, 33];
 /// For a session that iscsid does not have, and for one in a state in which it cannot be ended
 /// (usr/initiator.c).
 const UNKNOWN_SESSION: i32 = 2;
@@ -47,10 +60,17 @@ impl From<Refused> for Fault {
             Refused::Program(ProgramError::TimedOut(_)) => {
                 return Self::new(Kind::TimedOut, "timed out waiting for iscsid");
             }
-            Refused::Program(error @ ProgramError::Start(..)) => {
-                return Self::new(Kind::BackendUnavailable, error.to_string()).hint("install open-iscsi");
+            Refused::Program(ref error @ ProgramError::Start(_, ref why)) => {
+                let hint = match why.kind() {
+                    ErrorKind::NotFound | ErrorKind::PermissionDenied => "install open-iscsi",
+                    // There are too many processes, or too little memory.
+                    ErrorKind::WouldBlock | ErrorKind::OutOfMemory => "try again",
+                    _ => "see the details: journalctl -u iscsi-initiatord",
+                };
+                return Self::new(Kind::BackendUnavailable, error.to_string()).hint(hint);
             }
-            Refused::NoIscsid(fault) | Refused::Program(ProgramError::NotReady(fault)) => return fault,
+            Refused::NoIscsid(fault)
+            | Refused::Program(ProgramError::NotReady(fault) | ProgramError::NoTime(fault)) => return fault,
             Refused::Code(code) => code,
         };
         let (kind, meaning) = match code {
@@ -59,7 +79,7 @@ impl From<Refused> for Fault {
             }
             4 => (Kind::PortalUnreachable, "the connection failed"),
             5 => (Kind::TargetUnavailable, "the login failed"),
-            8 | 11 | 33 => (Kind::TimedOut, "timed out waiting for the target"),
+            code if LATE.contains(&code) => (Kind::TimedOut, "timed out waiting for the target"),
             19 => (Kind::TargetRejected, "the target rejected the login, and retrying does not help"),
             6 => (Kind::InvalidConfiguration, "open-iscsi could not read or lock its database"),
             7 => (Kind::InvalidConfiguration, "open-iscsi rejected a parameter of the record"),

@@ -38,7 +38,7 @@ impl Done {
         Self { begin: LOGOUT, names: sids.into_iter().map(|sid| session(*sid)).collect() }
     }
 
-    /// Whether it has said so of all of them.
+    /// Whether it has said so of all of them; never if there are none.
     pub(super) fn is_said(&self, output: &str) -> bool {
         let Some((whole, _)) = output.rsplit_once('\n') else { return false };
         let done: Vec<&str> = whole.lines().filter_map(|line| done(line, self.begin)).collect();

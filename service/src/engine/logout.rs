@@ -49,6 +49,7 @@ pub(super) use self::users::Users;
 use self::{
     before::{Before, Terms},
     leave::Left,
+    maps::Restored,
     plan::Plan,
 };
 use super::{
@@ -212,9 +213,7 @@ pub(in crate::engine) async fn end(
         })
     });
     let mut left = if has_failed {
-        if !left.iter().any(|left| left.goes_on) {
-            letting_go.abort();
-        }
+        letting_go.abort();
         // The disks that stay are to be as free as before.
         if let Some(released) = released {
             let _ = Limit::of(RELEASED).wait(released).await;
@@ -239,8 +238,8 @@ pub(in crate::engine) async fn end(
     Ok(left)
 }
 
-/// Handles a logout whose last step failed: the maps and paths of the sessions that remain are restored. Those of a
-/// session that iscsid may end after the deadline are not: a map made now is left without a path.
+/// Handles a logout whose last step failed: the maps and paths of the sessions that remain are restored. A map that only
+/// sessions carry that iscsid may end after the deadline is not: it would be left without a path.
 async fn stand_by(
     engine: &Engine,
     left: Vec<Left>,
@@ -248,7 +247,11 @@ async fn stand_by(
     removed: &BTreeSet<Map>,
 ) -> Result<Vec<results::Logout>> {
     let going: BTreeSet<u32> = left.iter().filter(|left| left.goes_on).map(|left| left.sid).collect();
-    let again = maps::restore(engine, plan, removed, &going).await?;
+    let Restored { again, queueing } = maps::restore(engine, plan, removed, &going).await?;
+    if !going.is_empty() {
+        let open = plan.maps.iter().filter(|map| !removed.contains(*map) && !queueing.contains(*map));
+        maps::let_go(engine, plan, open.cloned().collect());
+    }
     let names = |maps: Vec<&Map>| maps.iter().map(|map| map.name.as_str()).collect::<Vec<_>>().join(", ");
     let (again, away) = (names(again.iter().collect()), names(removed.difference(&again).collect()));
     let told = |Left { mut entry, goes_on, .. }: Left| {
@@ -257,7 +260,7 @@ async fn stand_by(
                 entry.message =
                     and(&entry.message, format!("maps removed before that and made again: {again}"));
             }
-            if goes_on && !away.is_empty() {
+            if !away.is_empty() {
                 entry.message = and(&entry.message, format!("maps removed before that: {away}"));
             }
             if goes_on && !removed.is_empty() {

@@ -53,6 +53,8 @@ pub(crate) struct Attacker {
     _process: Child,
     input: ChildStdin,
     lines: Lines<BufReader<ChildStdout>>,
+    /// What it has said that was not asked for yet: it calls and reads at the same time.
+    said: Vec<String>,
 }
 
 impl Attacker {
@@ -68,7 +70,7 @@ impl Attacker {
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let input = process.stdin.take().unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let mut attacker = Self { _process: process, input, lines };
+        let mut attacker = Self { _process: process, input, lines, said: Vec::new() };
         attacker.next("ready").await;
         attacker
     }
@@ -89,11 +91,12 @@ impl Attacker {
 
     async fn next(&mut self, word: &str) -> String {
         loop {
+            if let Some(at) = self.said.iter().position(|line| line.starts_with(word)) {
+                return self.said.remove(at)[word.len()..].trim().to_owned();
+            }
             let line = timeout(4 * DEADLINE, self.lines.next_line()).await.unwrap().unwrap();
             let line = line.unwrap_or_else(|| panic!("the attacker ended before it said {word:?}"));
-            if let Some(rest) = line.split_once('@').and_then(|(_, line)| line.strip_prefix(word)) {
-                return rest.trim().to_owned();
-            }
+            self.said.extend(line.split_once('@').map(|(_, line)| line.to_owned()));
         }
     }
 }

@@ -56,7 +56,7 @@ async fn each_session_of_a_node_has_an_entry_with_its_disks() {
 #[tokio::test]
 async fn iscsiadm_has_made_all_sessions_of_a_node_before_a_login_is_over() {
     let (room, portals) = Room::with_gateway().await;
-    record(&room, portals[0], 2);
+    portals.iter().for_each(|portal| record(&room, *portal, 2));
     room.machine.delay(|delays| delays.end = Duration::from_millis(300));
     for portal in [portals[0].to_string(), String::new()] {
         let entries = room.client().await.login(TARGET, &portal, Options::new()).await.unwrap();

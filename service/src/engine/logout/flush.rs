@@ -5,10 +5,7 @@ use iscsi_initiator_dbus::{Fault, Kind, fault::Result};
 use super::{maps, plan::Plan};
 use crate::{
     backend::{
-        host::{
-            limit::Limit,
-            threads::{asking_multipathd, writing},
-        },
+        host::{limit::Limit, threads::writing},
         kernel::buffers::write_back,
     },
     engine::Engine,
@@ -39,8 +36,8 @@ pub(super) async fn flush(engine: &Engine, plan: &Plan, limit: &Limit) -> Result
                 (engine.state.multipathd.clone(), plan.maps.clone(), engine.turns.activity.begin());
             tokio::spawn(async move {
                 let _ = work.await;
-                // The map stays: multipathd would not let it queue again without being asked to.
-                let _ = asking_multipathd(move || maps::queue_again(&multipathd, &maps)).await;
+                // The map stays.
+                let _ = maps::queue_again(&multipathd, &maps).await;
                 drop(at_work);
             });
             Err(limit.fault("timed out writing the cached data to the disks"))

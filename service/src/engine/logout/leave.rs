@@ -48,7 +48,8 @@ pub(super) async fn leave(
     let late = || limit.fault("timed out waiting for iscsid to be restarted").hint("try again");
     let in_use = limit.wait(engine.turns.acts.iscsid.read()).await.ok_or_else(late)?;
     let share = engine.turns.acts.leaving.share(sessions.len(), limit);
-    let Together { mut done, gone } = together::log_out(engine, iscsiadm, sessions, &share, limit).await;
+    let Together { mut done, mut early, gone } =
+        together::log_out(engine, iscsiadm, sessions, &share, limit).await;
     let mut leaving = JoinSet::new();
     let alone: Vec<&Session> = sessions.iter().filter(|session| !done.contains_key(&session.sid)).collect();
     // To find iscsid, every process is looked at.
@@ -65,7 +66,7 @@ pub(super) async fn leave(
             programs: engine.turns.programs.clone(),
             session: session.clone(),
             limit: limit.clone(),
-            last: None,
+            last: early.remove(&session.sid).map(Err),
         };
         let (watch, session, limit) = (engine.state.watch.clone(), session.clone(), limit.clone());
         let share = share.clone();
@@ -140,6 +141,11 @@ impl Predicate for Logout {
     async fn look(&mut self) -> Result<Option<Self::Is>> {
         let running = self.programs.running(Act::Logout, &self.session.target);
         let done = self.iscsiadm.logout(self.session.sid, running, &self.limit).await;
+        let is_late = matches!(done, Err(Refused::Program(ProgramError::NoTime(_))));
+        if is_late && self.last.is_some() {
+            // What it was told before says more.
+            return Ok(None);
+        }
         if !done.as_ref().is_err_and(Refused::is_too_early) {
             return Ok(Some(done));
         }

@@ -116,55 +116,67 @@ pub(super) async fn stop_queueing(engine: &Engine, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// Undoes `stop_queueing` where the map stays. Blocks.
-pub(super) fn queue_again(multipathd: &Multipathd, maps: &BTreeSet<Map>) {
+/// Undoes `stop_queueing` where the map stays: multipathd would not let it queue again without being asked to.
+pub(super) async fn queue_again(multipathd: &Multipathd, maps: &BTreeSet<Map>) -> Result<()> {
     for map in maps {
-        log_refusal(&map.name, "queue again", &multipathd.restore_queueing(&map.name));
+        let answer = ask(multipathd, &map.name, Multipathd::restore_queueing).await?;
+        log_refusal(&map.name, "queue again", &answer);
     }
+    Ok(())
 }
 
-/// Restores the paths of the remaining sessions, and those of these maps that have one, after a logout that failed.
-/// Returns the maps. The paths of sessions that are `going` do not count.
+/// What was done for the sessions that remain.
+pub(super) struct Restored {
+    /// Removed maps that are there again.
+    pub(super) again: BTreeSet<Map>,
+    /// Maps that were not removed, and queue again as they did.
+    pub(super) queueing: BTreeSet<Map>,
+}
+
+/// Restores the paths of the remaining sessions after a logout that failed, and of the maps that have one: the `removed`,
+/// and the queueing of the others. For the maps, the paths of sessions that are `going` do not count.
 pub(super) async fn restore(
     engine: &Engine,
     plan: &Plan,
-    maps: &BTreeSet<Map>,
+    removed: &BTreeSet<Map>,
     going: &BTreeSet<u32>,
-) -> Result<BTreeSet<Map>> {
+) -> Result<Restored> {
     let multipathd = &engine.state.multipathd;
-    let left = {
-        let (sysfs, plan) = (engine.state.sysfs.clone(), plan.clone());
-        let (maps, going) = (maps.clone(), going.clone());
-        reading(move || still_there(&sysfs, &plan, maps, &going)).await?
+    let (maps, paths) = {
+        let (sysfs, plan, going) = (engine.state.sysfs.clone(), plan.clone(), going.clone());
+        reading(move || still_there(&sysfs, &plan, &going)).await?
     };
-    make_again(multipathd, &left.maps).await?;
-    for path in &left.paths {
+    let (again, queueing) = maps.into_iter().partition(|map| removed.contains(map));
+    let again = make_again(multipathd, &again).await?;
+    queue_again(multipathd, &queueing).await?;
+    for path in &paths {
         log_refusal(path, "put back the path", &ask(multipathd, path, Multipathd::add_path).await?);
     }
-    Ok(left.maps)
+    Ok(Restored { again, queueing })
 }
 
-struct Left {
-    maps: BTreeSet<Map>,
-    paths: Vec<String>,
-}
-
-fn still_there(sysfs: &Sysfs, plan: &Plan, maps: BTreeSet<Map>, going: &BTreeSet<u32>) -> Left {
-    let is_there = |name: &str| sysfs.number(name).is_some();
-    let stays = |disk: &Disk| sysfs.session_of_disk(&disk.name).is_some_and(|sid| !going.contains(&sid));
+/// The maps of the plan that keep a path, and the paths of others. Blocks.
+fn still_there(sysfs: &Sysfs, plan: &Plan, going: &BTreeSet<u32>) -> (BTreeSet<Map>, Vec<String>) {
+    let is_its = |sid: u32| plan.sids.contains(&sid) && !going.contains(&sid);
+    let stays = |disk: &Disk| sysfs.session_of_disk(&disk.name).is_some_and(is_its);
     let has_path =
-        |map: &Map| plan.disks.iter().any(|(disk, _)| disk.map.as_ref() == Some(map) && stays(disk));
-    Left {
-        maps: maps.into_iter().filter(has_path).collect(),
-        paths: plan.leaving_paths().into_iter().filter(|path| is_there(path)).collect(),
-    }
+        |map: &&Map| plan.disks.iter().any(|(disk, _)| disk.map.as_ref() == Some(*map) && stays(disk));
+    let is_there = |name: &String| sysfs.number(name).is_some();
+    (
+        plan.maps.iter().filter(has_path).cloned().collect(),
+        plan.leaving_paths().into_iter().filter(is_there).collect(),
+    )
 }
 
-async fn make_again(multipathd: &Multipathd, maps: &BTreeSet<Map>) -> Result<()> {
+/// Returns those that are there again.
+async fn make_again(multipathd: &Multipathd, maps: &BTreeSet<Map>) -> Result<BTreeSet<Map>> {
+    let mut made = BTreeSet::new();
     for map in maps {
-        log_refusal(&map.name, "make again", &ask(multipathd, &map.wwid, Multipathd::add_map).await?);
+        if log_refusal(&map.name, "make again", &ask(multipathd, &map.wwid, Multipathd::add_map).await?) {
+            made.insert(map.clone());
+        }
     }
-    Ok(())
+    Ok(made)
 }
 
 /// In a forced logout, makes I/O to the maps that are still in use fail instead of waiting for a path

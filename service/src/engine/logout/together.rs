@@ -27,6 +27,8 @@ pub(super) struct Together {
     /// By session; without those that are to be logged out of by themselves: because they are not all sessions of one
     /// target, because iscsiadm does not say, or because it came too early for iscsid.
     pub(super) done: BTreeMap<u32, Result<(), Refused>>,
+    /// Of those for which it came too early.
+    pub(super) early: BTreeMap<u32, Refused>,
     /// Those that were gone once iscsiadm had said so of all; `None` if it had not.
     pub(super) gone: Option<BTreeSet<u32>>,
 }
@@ -55,14 +57,19 @@ pub(super) async fn log_out(
         Some(Ok((said, gone))) => (Ok(said), gone),
         Some(Err(refused)) => (Err(refused), None),
     };
-    let on = |sid: u32| {
-        let done = match &said {
-            Ok(said) => said.on_session(sid)?,
-            Err(refused) => Err(refused.clone()),
+    let (mut done, mut early) = (BTreeMap::new(), BTreeMap::new());
+    for sid in ours {
+        let told = match &said {
+            Ok(said) => said.on_session(sid),
+            Err(refused) => Some(Err(refused.clone())),
         };
-        (!done.as_ref().is_err_and(Refused::is_too_early)).then_some((sid, done))
-    };
-    Together { done: ours.into_iter().filter_map(on).collect(), gone }
+        match told {
+            None => {}
+            Some(Err(refused)) if refused.is_too_early() => drop(early.insert(sid, refused)),
+            Some(told) => drop(done.insert(sid, told)),
+        }
+    }
+    Together { done, early, gone }
 }
 
 /// Those of these sessions that are certain to be gone. Blocks.

@@ -11,7 +11,7 @@ use tokio::{
 
 use super::{
     Core,
-    model::{Iscsid, Session},
+    model::{Iscsid, Model, Session},
     records::{Credentials, Node},
 };
 use crate::target::Login;
@@ -20,6 +20,8 @@ use crate::target::Login;
 const LOST_IN_BETWEEN: i32 = 18;
 const SESSION_EXISTS: i32 = 15;
 const NO_OBJECTS: i32 = 21;
+/// Of a session that is not there.
+const LOOKUP: i32 = 22;
 const INVALID: i32 = 7;
 const TRANSPORT: i32 = 8;
 
@@ -133,7 +135,7 @@ impl Core {
             ["iscsiadm", "-m", "session", "-r", sid, "--logout"] => {
                 let sid = sid.parse().unwrap_or_default();
                 let Some(name) = self.model().sessions.get(&sid).map(|session| named(sid, session)) else {
-                    return code(NO_OBJECTS);
+                    return code(LOOKUP);
                 };
                 let code = self.counted(self.log_out(sid)).await;
                 let mut end = End { code, ..End::default() };
@@ -228,19 +230,24 @@ impl Core {
         if let Some(code) = faults.login.or(at_it) {
             return vec![code];
         }
+        // Only those that are missing.
+        let missing = credentials.sessions.max(1).saturating_sub(sessions_of(&self.model(), node, portal));
+        if missing == 0 {
+            return vec![SESSION_EXISTS];
+        }
         let mut codes = Vec::new();
-        for _ in 0..credentials.sessions.max(1) {
+        for _ in 0..missing {
             let made = self.one_session(node, portal, &credentials, pid);
             codes.push(made.err().unwrap_or_default());
-            let Ok(sid) = made else { break };
+            let Ok(sid) = made else { continue };
             if !faults.no_scan {
                 sleep(delays.scan).await;
                 self.while_scans_are_stuck().await;
                 self.look_for_luns(sid);
             }
         }
-        if let (Some(code), Some(last)) = (faults.login_after_all, codes.last_mut()) {
-            *last = code;
+        if let (Some(code), true) = (faults.login_after_all, codes.iter().all(|code| *code == 0)) {
+            codes.fill(code);
         }
         codes
     }
@@ -256,10 +263,7 @@ impl Core {
         let mut model = self.model();
         let running = model.iscsid.clone().filter(|iscsid| iscsid.pid == pid);
         let Iscsid { initiator, .. } = running.ok_or(LOST_IN_BETWEEN)?;
-        let is_it = |session: &&Session| {
-            session.target == node.target && session.portal() == Some(portal) && session.iface == node.iface
-        };
-        if model.sessions.values().filter(is_it).count() >= credentials.sessions.max(1) {
+        if sessions_of(&model, node, portal) >= credentials.sessions.max(1) {
             return Err(SESSION_EXISTS);
         }
         let login = Login { initiator: initiator.clone(), target: Some(node.target.clone()) };
@@ -329,6 +333,14 @@ impl Core {
         }
         true
     }
+}
+
+/// How many sessions of a node there are.
+fn sessions_of(model: &Model, node: &Node, portal: SocketAddr) -> usize {
+    let is_it = |session: &&Session| {
+        session.target == node.target && session.portal() == Some(portal) && session.iface == node.iface
+    };
+    model.sessions.values().filter(is_it).count()
 }
 
 /// A node as its arguments have it: `192.0.2.21:3260,1`, `[2001:db8::5]:3260,1`, without a group `192.0.2.21:3260`.

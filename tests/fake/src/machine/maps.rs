@@ -14,6 +14,11 @@ impl Machine {
         self.core.model().maps.values().map(|map| map.name.clone()).collect()
     }
 
+    /// The names of those whose I/O waits where no path is left.
+    pub fn queueing_maps(&self) -> Vec<String> {
+        self.core.model().maps.values().filter(|map| map.is_queueing).map(|map| map.name.clone()).collect()
+    }
+
     /// A person runs `multipath -f`.
     pub fn flush_map(&self, name: &str) {
         let mut model = self.core.model();

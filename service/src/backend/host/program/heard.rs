@@ -290,7 +290,7 @@ mod tests {
         let end = heard("echo a; echo no >&2; exit 8", ear(2), &soon(60_000)).await;
         let Ok(Heard::End(Finished { code, output, complaint })) = end else { panic!("{end:?}") };
         assert_eq!((code, output.as_str(), complaint.as_str()), (8, "a\n", "no\n"));
-        let end = heard("exec sleep 5", ear(0), &soon(100)).await;
+        let end = heard("exec sleep 30", ear(0), &soon(2000)).await;
         assert!(matches!(end, Err(ProgramError::TimedOut(_))), "{end:?}");
         let end = heard("head -c 1000000 /dev/zero", ear(1 << 20), &soon(60_000)).await;
         let Ok(Heard::End(Finished { code: 0, output, .. })) = end else { panic!("{end:?}") };
